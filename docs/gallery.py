@@ -120,6 +120,11 @@ SECTIONS = (
                 "plot_response_yields(response_diagnosis)",
             ),
             Picture(
+                "fit_tests",
+                "Whether the data look like simulation at the fit, the worst observable first.",
+                "plot_fit_tests(result.fit_tests)",
+            ),
+            Picture(
                 "response_closure",
                 "What nuisance parameters do to the features that agree worst: varied events "
                 "(points) and nominal events weighted with the response (lines).",

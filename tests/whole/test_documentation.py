@@ -352,6 +352,7 @@ PREPARE: dict[str, Callable[[Path], dict[str, object] | None]] = {
     "docs/howto/own_columns.md": own_columns,
     "docs/howto/several_parameters.md": several,
     "docs/howto/two_scores.md": two_scores,
+    "docs/howto/goodness_of_fit.md": lambda _folder: None,
     "docs/howto/responses.md": lambda _folder: None,
     "docs/howto/variations.md": variations,
     "docs/howto/weights.md": one_file,

@@ -14,6 +14,10 @@ from .diagnosis import (
     Diagnosis as Diagnosis,
     diagnose as diagnose,
 )
+from .fit_tests import (
+    GoodnessOfFit as GoodnessOfFit,
+    goodness_of_fit as goodness_of_fit,
+)
 from .response_diagnosis import (
     ResponseDiagnosis as ResponseDiagnosis,
     diagnose_response as diagnose_response,

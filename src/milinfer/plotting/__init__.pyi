@@ -16,6 +16,7 @@ from .diagnostics import (
     plot_roc as plot_roc,
     plot_separation as plot_separation,
 )
+from .fit_tests import plot_fit_tests as plot_fit_tests
 from .likelihood import (
     plot_contour as plot_contour,
     plot_impacts as plot_impacts,

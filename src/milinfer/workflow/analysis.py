@@ -24,6 +24,7 @@ from milinfer.binned.weighted_templates import (
     event_yields,
 )
 from milinfer.diagnostics.diagnosis import Diagnosis, diagnose
+from milinfer.diagnostics.fit_tests import GoodnessOfFit, goodness_of_fit
 from milinfer.exceptions import MilinferError, MilinferWarning, SampleError
 from milinfer.intervals.belt import Belt
 from milinfer.intervals.calibration import Calibration
@@ -162,8 +163,24 @@ def analyse(analysis: Analysis) -> AnalysisResult:
         truth=truth,
         information=ratios,
         diagnoses={m.name: _diagnosis(m, analysis, len(analysis.data)) for m in analysis.models},
+        fit_tests=_fit_tests(analysis),
         unavailable=attempts.failed,
     )
+
+
+def _fit_tests(analysis: Analysis) -> GoodnessOfFit | str:
+    """Test the data against the fit of the first model, or say why that is impossible."""
+    try:
+        return goodness_of_fit(
+            analysis.model,
+            analysis.data,
+            analysis.evaluation,
+            degree=analysis.weight_degree,
+            n_toys=analysis.n_toys,
+            seed=analysis.seed,
+        )
+    except MilinferError as error:
+        return f"not tested: {error}"
 
 
 def _truth(analysis: Analysis) -> float:
@@ -543,6 +560,9 @@ class AnalysisResult:
     systematics
         Fits with nuisance parameters, or why there are none; None if the analysis has no nuisance
         parameters.
+    fit_tests
+        Tests of the data against the fit of the first model, or a text with the reason why there
+        are none.
     """
 
     analysis: Analysis
@@ -561,6 +581,7 @@ class AnalysisResult:
     provenance: Provenance = field(default_factory=Provenance)
     extra: dict[str, Any] = field(default_factory=dict)
     systematics: NuisanceResult | Unavailable | None = None
+    fit_tests: GoodnessOfFit | str = "not tested"
 
     def __repr__(self) -> str:
         return f"AnalysisResult({', '.join(m.name for m in self.comparison)})"
@@ -641,6 +662,9 @@ class AnalysisResult:
                 for name, d in self.diagnoses.items()
             },
             **self._systematics(),
+            "goodness_of_fit": {"problem": self.fit_tests}
+            if isinstance(self.fit_tests, str)
+            else self.fit_tests.to_dict(),
             **self._blinding(),
             **self.extra,
             "provenance": self._provenance(),

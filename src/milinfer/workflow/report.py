@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from milinfer.diagnostics.diagnosis import Diagnosis
+from milinfer.diagnostics.fit_tests import GoodnessOfFit
 from milinfer.intervals.coverage import Coverage, CoverageScan
 from milinfer.intervals.toy_intervals import toy_intervals
 from milinfer.learning.tracking import flat_settings, png_bytes
@@ -19,6 +20,7 @@ from milinfer.plotting import results as plotting
 from milinfer.plotting import samples as histogram_figures
 from milinfer.plotting.coverage import plot_belt
 from milinfer.plotting.diagnostics import diagnostic_figures, plot_relative_widths
+from milinfer.plotting.fit_tests import plot_fit_tests
 from milinfer.plotting.style import method_title
 from milinfer.samples.sample_set import SampleSet
 from milinfer.toys.pool import EventPool
@@ -103,6 +105,9 @@ def build_report(result: AnalysisResult, drawn: Mapping[str, tuple[Figure | str,
     if model.name in result.belts:
         report.text(_belt_text(result))
         show("belt")
+    report.section("Goodness of fit")
+    _add_fit_tests(report, result)
+    show("fit_tests")
     report.section("Calibration")
     report.text(_calibration_text(learned))
     show("scale", "bias", "ladder")
@@ -275,6 +280,24 @@ def _filling_text(result: AnalysisResult) -> str:
     if of_weights and morphed:
         return f"{filled} Those of {', '.join(morphed)} lack weights: {fitted}"
     return filled if of_weights else fitted
+
+
+def _add_fit_tests(report: Report, result: AnalysisResult) -> None:
+    """Add the tests of the data against the fit of the first model."""
+    title, tests = method_title(result.analysis.model.name), result.fit_tests
+    if isinstance(tests, str):
+        report.text(f"{title}: {tests}.")
+        return
+    report.text(
+        f"The data are compared with simulated events weighted to the fit of {title}, "
+        f"{format_point({k: round(v, 3) for k, v in tests.point.items()})}. {tests.sentence}"
+    )
+    report.table(
+        list(tests.header),
+        tests.rows(),
+        f"χ² and distances of the data, their means over {tests.n_toys} toys at the fit, each "
+        "fitted again, and the share of toys that deviate as much or more.",
+    )
 
 
 def _diagnostics(report: Report, result: AnalysisResult) -> None:
@@ -620,6 +643,11 @@ def draw_figures(result: AnalysisResult) -> dict[str, tuple[Figure, str]]:
         out["belt"] = (
             plot_belt(result.belts[model.name], CL68, raw),
             "Neyman construction: accepted is where the data lie below the critical value of toys.",
+        )
+    if isinstance(result.fit_tests, GoodnessOfFit) and result.fit_tests.histograms:
+        out["fit_tests"] = (
+            plot_fit_tests(result.fit_tests),
+            "Data over simulated events at the fit, in bins of about equal content.",
         )
     if isinstance(result.systematics, NuisanceResult):
         out |= nuisance_figures(result.systematics)

@@ -1,0 +1,768 @@
+r"""Goodness of fit: whether observed data could come from the model that was fitted to them.
+
+An unbinned likelihood has no χ² of its own.  Here simulated events, weighted to the fit, stand for
+the model, and three kinds of statistics compare them with the data:
+
+* Pearson's χ² of a histogram of each feature and of the score;
+* a classifier between data and simulation: :math:`N d^T (C + \lambda)^{-1} d`, with the difference
+  *d* of the means of features, their products and random Fourier features, the distance of a
+  regularised kernel Fisher discriminant (Harchaoui, Bach and Moulines, NIPS 2007).  It sees
+  deviations that no single feature shows;
+* the mean of the fitted ln of the density, which is too small or too large if the events are not of
+  the kind that the model describes; and, where it enters the fit, the number of events.
+
+p-values come from toys at the fit, each fitted again: a fit absorbs part of a deviation, in the
+data as in toys.  The fit of a toy is one step of Newton's method, θ̂ + V Σ s(x_i), with the scores s
+of its events and the covariance V of the fit to the data; it differs from the maximum by terms of
+order 1/N.  Toys are drawn from the simulation and therefore do not have its fluctuation, which the
+data see: deviations of toys are scaled by √(1 + N/M), with the effective number M of simulated
+events.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from scipy.special import ndtri
+
+from milinfer.exceptions import ConfigurationError, ModelError, SampleError
+from milinfer.likelihood.cost import dataset_cost
+from milinfer.likelihood.fits import minuit
+from milinfer.likelihood.mixture import event_surfaces
+from milinfer.likelihood.models import AnyModel, Model, as_model, require_unseen
+from milinfer.samples.argument_checks import require_sample, require_samples
+from milinfer.samples.fingerprints import any_shared, sketch, sketch_each
+from milinfer.samples.sample import Sample
+from milinfer.samples.sample_set import SampleSet
+from milinfer.samples.weights import effective_number, mixture_shares
+from milinfer.toys.pool import EventPool
+from milinfer.typing import FloatArray, IntArray, Point
+from milinfer.utils.display import arrow_table, html_table
+from milinfer.utils.points import format_point
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from iminuit import Minuit
+
+__all__ = [
+    "FitTest",
+    "FittedSimulation",
+    "GoodnessOfFit",
+    "PostfitHistogram",
+    "goodness_of_fit",
+    "examine_fit",
+]
+
+_FOURIER = 64  # random Fourier features
+_PRODUCTS = 12  # largest number of features whose products the classifier uses
+_RIDGE = 1e-2  # of the mean variance of the inputs of the classifier
+_IN_A_BIN = 5.0  # least expected events of a bin, for Pearson's χ²
+_MOST = 100_000  # largest number of simulated events that are used
+_AT_ONCE = 250  # toys whose events are drawn together
+
+
+class FitTest(NamedTuple):
+    """One statistic of the data, and its place among toys at the fit.
+
+    Parameters
+    ----------
+    name
+        What was compared.
+    value
+        Value for the data.
+    expected
+        Mean over toys.
+    p_value
+        Share of toys that deviate as much or more, (1 + number)/(1 + toys).
+    """
+
+    name: str
+    value: float
+    expected: float
+    p_value: float
+
+
+class PostfitHistogram(NamedTuple):
+    """Data and fitted simulation in bins of one observable.
+
+    Parameters
+    ----------
+    observable
+        Its name.
+    edges
+        Shape (n_bins + 1,); the outer ones are the extremes of the simulation.
+    counts
+        Events of the data, shape (n_bins,).
+    expected, error
+        Fitted simulation, and its error from the fit and the number of simulated events.
+    """
+
+    observable: str
+    edges: FloatArray
+    counts: FloatArray
+    expected: FloatArray
+    error: FloatArray
+
+
+@dataclass(frozen=True, eq=False)
+class GoodnessOfFit:
+    """Tests of one dataset against the model that was fitted to it.
+
+    Parameters
+    ----------
+    model
+        Name of the model.
+    point
+        The fit.
+    n_events, n_toys
+        Events of the data, and number of toys.
+    tests
+        One for each statistic.
+    p_value
+        Share of toys whose smallest p-value is as small as that of the data, or smaller: it takes
+        into account that there are many tests.
+    histograms
+        For the figure.
+    """
+
+    model: str
+    point: Point
+    n_events: int
+    n_toys: int
+    tests: tuple[FitTest, ...]
+    p_value: float
+    histograms: tuple[PostfitHistogram, ...] = ()
+
+    header = ("test", "data", "toys", "p-value")
+
+    def __getitem__(self, name: str) -> FitTest:
+        for one in self.tests:
+            if one.name == name:
+                return one
+        msg = f"no test {name!r}; there are {', '.join(t.name for t in self.tests)}"
+        raise KeyError(msg)
+
+    def __repr__(self) -> str:
+        return f"GoodnessOfFit({self.model} at {format_point(self.point)}: p = {self.p_value:.3g})"
+
+    @property
+    def worst(self) -> FitTest:
+        """The test with the smallest p-value."""
+        return min(self.tests, key=lambda t: t.p_value)
+
+    @property
+    def sentence(self) -> str:
+        """The result in one sentence."""
+        return (
+            f"Of {self.n_toys} datasets simulated at the fit, {self.p_value:.1%} deviate as much "
+            f"from it as these data do; the largest deviation is in {self.worst.name} "
+            f"(p = {self.worst.p_value:.3f} alone)."
+        )
+
+    def rows(self) -> list[list[str]]:
+        """Cells of the table, as text."""
+        return [
+            [t.name, f"{t.value:.4g}", f"{t.expected:.4g}", f"{t.p_value:.3f}"] for t in self.tests
+        ]
+
+    def _repr_html_(self) -> str:
+        return html_table(self.header, self.rows(), title=self.sentence)
+
+    def to_table(self) -> pa.Table:
+        """One row for each test."""
+        types = {"name": str, "value": float, "expected": float, "p_value": float}
+        return arrow_table(types, [t._asdict() for t in self.tests])
+
+    def to_dict(self) -> dict[str, object]:
+        """Entries of ``summary.json``."""
+        return {
+            "p_value": self.p_value,
+            "n_toys": self.n_toys,
+            "point": dict(self.point),
+            "tests": {t.name: {"value": t.value, "p_value": t.p_value} for t in self.tests},
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class FittedSimulation:
+    """Simulated events that stand for a fitted model, and how its fit reacts to events.
+
+    Parameters
+    ----------
+    sample, data
+        Simulated events and the data, with the same features.
+    point
+        The fit.
+    covariance
+        Covariance of the fitted parameters, shape (n_parameters, n_parameters).
+    weights_at
+        Weights of the simulated events at a point, in arbitrary units, shape (n_events,).
+    log_density, data_log_density
+        ln of the density that the fit maximises, up to terms that do not depend on the point, of
+        the simulated events and of the data, at a point.
+    interest
+        Parameters whose scores are compared, too.
+    expected_at
+        Expected number of events at a point; None: the number does not enter the fit.
+    constraints
+        Error of the auxiliary measurement of each parameter, infinite where there is none, shape
+        (n_parameters,); None: nothing is constrained.
+    """
+
+    sample: Sample
+    data: Sample
+    point: Point
+    covariance: FloatArray
+    weights_at: Callable[[Point], FloatArray]
+    log_density: Callable[[Point], FloatArray]
+    data_log_density: Callable[[Point], FloatArray]
+    interest: tuple[str, ...]
+    expected_at: Callable[[Point], float] | None = None
+    constraints: FloatArray | None = None
+
+    @cached_property
+    def weights(self) -> FloatArray:
+        """Weights of the simulated events at the fit; their sum is one."""
+        return self._weights(self.point)
+
+    @cached_property
+    def n_expected(self) -> float:
+        """Expected number of events at the fit; that of the data if it does not enter the fit."""
+        if self.expected_at is None:
+            return float(self.data.weights.sum())
+        return self.expected_at(self.point)
+
+    @cached_property
+    def scores(self) -> FloatArray:
+        """Scores of the simulated events by each parameter, shape (n_parameters, n_events)."""
+        return self._slopes(self.log_density)
+
+    @cached_property
+    def data_scores(self) -> FloatArray:
+        """Scores of the data by each parameter, shape (n_parameters, n_data)."""
+        return self._slopes(self.data_log_density)
+
+    @cached_property
+    def rate_slopes(self) -> FloatArray:
+        """Derivatives of the expected number of events, shape (n_parameters,)."""
+        if self.expected_at is None:
+            return np.zeros(len(self.point))
+        return np.array(
+            [(self.expected_at(b) - self.expected_at(a)) / s for a, b, s in self._sides]
+        )
+
+    @cached_property
+    def weight_changes(self) -> tuple[FloatArray, FloatArray]:
+        """First and second derivatives of the weights by each parameter, (n_parameters, n) each."""
+        first, second = [], []
+        for low, high, step in self._sides:
+            below, above = self._weights(low), self._weights(high)
+            first.append((above - below) / step)
+            second.append((above + below - 2 * self.weights) / (step / 2) ** 2)
+        return np.stack(first), np.stack(second)
+
+    def _weights(self, point: Point) -> FloatArray:
+        weights = np.asarray(self.weights_at(point), dtype=np.float64)
+        total = float(weights.sum())
+        if not total > 0:
+            msg = (
+                f"{self.sample.label}: the weights of its events at {format_point(point)} sum to "
+                f"{total:g}; use other events"
+            )
+            raise SampleError(msg)
+        return weights / total
+
+    def _slopes(self, density: Callable[[Point], FloatArray]) -> FloatArray:
+        return np.stack([(density(high) - density(low)) / step for low, high, step in self._sides])
+
+    @cached_property
+    def _sides(self) -> list[tuple[Point, Point, float]]:
+        """A point on each side of the fit for each parameter, and their distance."""
+        out: list[tuple[Point, Point, float]] = []
+        errors = _STEP * np.sqrt(np.diag(self.covariance))
+        for name, error in zip(self.point, errors, strict=True):
+            low = {**self.point, name: self.point[name] - error}
+            high = {**self.point, name: self.point[name] + error}
+            out.append((low, high, 2 * float(error)))
+        return out
+
+
+def goodness_of_fit(
+    model: AnyModel,
+    data: Sample,
+    simulation: SampleSet | Sample,
+    *,
+    degree: int | None = None,
+    n_bins: int = 10,
+    n_toys: int = 2000,
+    seed: int = 0,
+) -> GoodnessOfFit:
+    """Test data against a learned likelihood ratio that is fitted to them.
+
+    Parameters
+    ----------
+    model
+        Model of single events.
+    data
+        The dataset.
+    simulation
+        Events that the model has not learned from, of which there should be many times as many as
+        in the data.
+    degree
+        Degree of the weights of these events in the parameters, which bring them to the fit.  None:
+        the ratio of the model does, so that a fault of this ratio is not seen.
+    n_bins
+        Number of bins of each histogram; fewer for small datasets.
+    n_toys
+        Number of toys.
+    seed
+        Seed of the toys and of the classifier.
+
+    Raises
+    ------
+    SampleError
+        If the model has learned from these events, data and simulation share events or have other
+        features, or there are fewer simulated events than data.
+    ModelError
+        If the model has no ratios of single events, or the fit to the data is not valid, for
+        example because it is at the end of the range.
+    ConfigurationError
+        If there are no toys or bins.
+
+    Examples
+    --------
+    >>> from milinfer.datasets import gaussian
+    >>> data = gaussian.generate(500, 0.1, seed=1).as_data()
+    >>> simulation = gaussian.samples(20_000, [0.0, 0.2], seed=2)
+    >>> result = goodness_of_fit(gaussian.MeanModel(), data, simulation, n_toys=500)
+    >>> result.p_value > 0.01
+    True
+    """
+    require_sample(data, "goodness_of_fit()")
+    data.require_data()
+    samples = SampleSet((simulation,)) if isinstance(simulation, Sample) else simulation
+    require_samples(samples, "goodness_of_fit()")
+    one = as_model(model)
+    if one.scores_bags:
+        msg = f"{one.name} scores bags as a whole; goodness_of_fit() needs ratios of single events"
+        raise ModelError(msg)
+    require_unseen(model, samples, "a test of the fit")
+    if any_shared(sketch_each(samples), (sketch(data),)):
+        msg = "data and simulation share events; test the data against other events"
+        raise SampleError(msg)
+    names = one.parameters
+    # Any point does: it shifts the cost by a constant.
+    centre = [0.5 * (low + high) for low, high in one.interpolation.limits]
+    fit = _valid_fit(minuit(dataset_cost(one, data, reference=centre)), one.name)
+    if degree is None:
+        events, weights_at = _by_ratio(one, samples)
+    else:
+        events, weights_at = _by_weights(EventPool(samples, degree), fit.values.to_dict())
+    if len(events) > _MOST:
+        rows = np.sort(np.random.default_rng(seed).permutation(len(events))[:_MOST])
+        events, all_weights = events.take(rows), weights_at
+        weights_at = lambda point: all_weights(point)[rows]  # noqa: E731
+    surfaces, of_data = event_surfaces(one, events), event_surfaces(one, data)
+
+    def theta(point: Point) -> FloatArray:
+        return np.array([point[name] for name in names])
+
+    fitted = FittedSimulation(
+        sample=events,
+        data=data,
+        point=fit.values.to_dict(),
+        covariance=np.array(fit.covariance, dtype=np.float64).reshape(len(names), len(names)),
+        weights_at=weights_at,
+        log_density=lambda point: surfaces.value(theta(point)),
+        data_log_density=lambda point: of_data.value(theta(point)),
+        interest=tuple(names),
+    )
+    return examine_fit(fitted, name=one.name, n_bins=n_bins, n_toys=n_toys, seed=seed)
+
+
+def _valid_fit(m: Minuit, name: str) -> Minuit:
+    m.migrad()
+    if m.valid:
+        m.hesse()
+    if not m.valid or m.covariance is None or any(p.is_fixed for p in m.params):
+        msg = f"{name}: the fit to the data is not valid, so nothing can be tested against it"
+        raise ModelError(msg)
+    for parameter in m.params:
+        low, high = m.limits[parameter.name]
+        if not low < parameter.value - parameter.error < parameter.value + parameter.error < high:
+            msg = (
+                f"{name}: the fit, {parameter.name} = {parameter.value:.4g} ± "
+                f"{parameter.error:.2g}, is at the end of its range, {low:g} to {high:g}; a test "
+                "needs a fit inside: train over a wider range"
+            )
+            raise ModelError(msg)
+    return m
+
+
+def _by_weights(pool: EventPool, point: Point) -> tuple[Sample, Callable[[Point], FloatArray]]:
+    """Events and their weights at a point, from the weights that they carry."""
+    at_fit = pool.at(point)
+    # With the weights at other points, from which an exact ratio is made.
+    events = at_fit.take(np.arange(len(at_fit.weights)), point)
+    return events, lambda p: pool.at(p).weights
+
+
+def _by_ratio(model: Model, samples: SampleSet) -> tuple[Sample, Callable[[Point], FloatArray]]:
+    """Events and their weights at a point, from the ratio of the model over that of the mixture."""
+    events = Sample(
+        features=np.concatenate([s.features for s in samples]),
+        feature_names=samples[0].feature_names,
+        process=samples[0].process,
+    )
+    surfaces = event_surfaces(model, events)
+    shares = mixture_shares(s.weights for s in samples)
+    at_points = np.stack(
+        [surfaces.value(np.array([s.point[n] for n in model.parameters])) for s in samples]
+    )
+    log_mixture = np.logaddexp.reduce(at_points + np.log(shares)[:, None], axis=0)
+    own = np.concatenate(
+        [s.weights * (share / s.weights.sum()) for s, share in zip(samples, shares, strict=True)]
+    )
+
+    def weights_at(point: Point) -> FloatArray:
+        theta = np.array([point[n] for n in model.parameters])
+        return np.asarray(own * np.exp(surfaces.value(theta) - log_mixture), dtype=np.float64)
+
+    return events, weights_at
+
+
+def examine_fit(
+    fitted: FittedSimulation, *, name: str, n_bins: int = 10, n_toys: int = 2000, seed: int = 0
+) -> GoodnessOfFit:
+    """Test data against simulated events that stand for the model fitted to them.
+
+    Parameters
+    ----------
+    fitted
+        Data, simulation, and the fit.
+    name
+        Name of the model.
+    n_bins, n_toys, seed
+        As for :func:`goodness_of_fit`.
+
+    Raises
+    ------
+    SampleError, ConfigurationError
+        As for :func:`goodness_of_fit`.
+    """
+    if n_toys < 1 or n_bins < 2:
+        msg = f"n_toys = {n_toys} must be 1 or more, and n_bins = {n_bins} 2 or more"
+        raise ConfigurationError(msg)
+    _require_events(fitted)
+    rng = np.random.default_rng(seed)
+    columns = _columns(fitted, n_bins, rng)
+    of_data = (columns.data_sums @ fitted.data.weights)[None]
+    measured = columns.statistics(fitted, of_data, np.zeros((1, columns.n_parameters)))
+    simulated = _toys(fitted, columns, n_toys, rng)
+    tests, ranks = [], []
+    for k, statistic in enumerate(columns.names):
+        own, toys = float(measured[0, k]), simulated[:, k]
+        both = np.concatenate([[own], toys])
+        # p-values of the data and of every toy, among all of them
+        order = np.sort(both)
+        p_values = (len(both) - np.searchsorted(order, both - 1e-9 * np.abs(both))) / len(both)
+        tests.append(FitTest(statistic, own, float(toys.mean()), float(p_values[0])))
+        ranks.append(p_values)
+    smallest = np.min(ranks, axis=0)
+    return GoodnessOfFit(
+        model=name,
+        point=dict(fitted.point),
+        n_events=len(fitted.data),
+        n_toys=n_toys,
+        tests=tuple(tests),
+        p_value=float(np.mean(smallest <= smallest[0])),
+        histograms=columns.histograms(fitted),
+    )
+
+
+def _require_events(fitted: FittedSimulation) -> None:
+    sample, data = fitted.sample, fitted.data
+    if sample.feature_names != data.feature_names:
+        msg = (
+            f"the simulation has the features {', '.join(sample.feature_names)}, the data "
+            f"{', '.join(data.feature_names)}; compute the same"
+        )
+        raise SampleError(msg)
+    effective = effective_number(fitted.weights)
+    if effective < len(data):
+        msg = (
+            f"{sample.label}: weighted to the fit, its events count as {effective:.0f}, fewer than "
+            f"the {len(data)} of the data; use more events"
+        )
+        raise SampleError(msg)
+
+
+_STEP = 0.5  # of derivatives, in standard errors
+_LEAST = 1e-4  # part of the variance of ln of the density that has to be free
+_LIKELIHOOD = "mean of the fitted likelihood"
+_CLASSIFIER = "classifier of data and simulation"
+_NUMBER = "number of events"
+
+
+@dataclass(frozen=True, eq=False)
+class _Columns:
+    """What is summed over the events of a dataset: one row for each sum.
+
+    Parameters
+    ----------
+    sums, data_sums
+        Scores, ln of the density, inputs of the classifier, and one indicator for each bin, of the
+        simulated events and of the data.
+    inverse
+        Inverse of the covariance of the inputs of the classifier.
+    density_variance
+        Variance of ln of the density of an event, as far as the fit does not fix it.
+    observables, edges
+        Names of the observables in bins, and their edges.
+    n_parameters
+        Number of fitted parameters.
+    extended
+        Whether the number of events enters the fit.
+    expansion
+        Mean of every column in the fitted model, shape (n_columns,), and its first and second
+        derivatives by each parameter, shape (n_columns, n_parameters) each.
+    """
+
+    sums: FloatArray
+    data_sums: FloatArray
+    inverse: FloatArray
+    density_variance: float
+    observables: tuple[str, ...]
+    edges: tuple[FloatArray, ...]
+    n_parameters: int
+    extended: bool
+    expansion: tuple[FloatArray, FloatArray, FloatArray]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the statistics."""
+        density = (_LIKELIHOOD,) if self.density_variance else ()
+        number = (_NUMBER,) if self.extended else ()
+        return (*density, _CLASSIFIER, *self.observables, *number)
+
+    @cached_property
+    def _inputs(self) -> slice:
+        start = self.n_parameters + 1
+        return slice(start, start + len(self.inverse))
+
+    @cached_property
+    def _bins(self) -> list[slice]:
+        stop, out = self._inputs.stop, []
+        for edges in self.edges:
+            out.append(slice(stop, stop + len(edges) - 1))
+            stop += len(edges) - 1
+        return out
+
+    def statistics(
+        self, fitted: FittedSimulation, sums: FloatArray, shifts: FloatArray
+    ) -> FloatArray:
+        """Statistics of datasets, shape (n_datasets, n_statistics).
+
+        Parameters
+        ----------
+        fitted
+            The fit.
+        sums
+            Sums of the columns of each dataset, shape (n_datasets, n_columns).
+        shifts
+            Where the parameters are fitted to each dataset, minus the fit to the data, shape
+            (n_datasets, n_parameters).
+        """
+        mean, slopes, bends = self.expansion
+        means = mean + shifts @ slopes.T + 0.5 * shifts**2 @ bends.T
+        n = sums[:, self._bins[0]].sum(axis=1)
+        density = self.n_parameters
+        out = []
+        if self.density_variance:
+            deviation = sums[:, density] - n * means[:, density]
+            out.append(deviation**2 / (n * self.density_variance))
+        away = sums[:, self._inputs] / n[:, None] - means[:, self._inputs]
+        out.append(n * np.einsum("ti,ij,tj->t", away, self.inverse, away))
+        for place in self._bins:
+            expected = n[:, None] * means[:, place]
+            out.append(((sums[:, place] - expected) ** 2 / expected).sum(axis=1))
+        if self.extended:
+            expected = fitted.n_expected + shifts @ fitted.rate_slopes
+            out.append((n - expected) ** 2 / expected)
+        return np.stack(out, axis=1)
+
+    def histograms(self, fitted: FittedSimulation) -> tuple[PostfitHistogram, ...]:
+        """Data and fitted simulation in bins."""
+        mean, slopes, _ = self.expansion
+        n, effective = float(fitted.data.weights.sum()), effective_number(fitted.weights)
+        counts = self.data_sums @ fitted.data.weights
+        out = []
+        for name, edges, place in zip(self.observables, self.edges, self._bins, strict=True):
+            of_fit = np.einsum("bi,ij,bj->b", slopes[place], fitted.covariance, slopes[place])
+            of_simulation = mean[place] * (1 - mean[place]) / effective
+            out.append(
+                PostfitHistogram(
+                    observable=name,
+                    edges=edges,
+                    counts=counts[place],
+                    expected=n * mean[place],
+                    error=n * np.sqrt(of_fit + of_simulation),
+                )
+            )
+        return tuple(out)
+
+
+def _columns(fitted: FittedSimulation, n_bins: int, rng: np.random.Generator) -> _Columns:
+    """Prepare everything that is summed over the events of data and toys."""
+    sample, data, weights = fitted.sample, fitted.data, fitted.weights
+    x, x_data = (np.asarray(s.features, dtype=np.float64).T for s in (sample, data))
+    scores, data_scores = fitted.scores, fitted.data_scores
+    names = list(fitted.point)
+    observables: dict[str, tuple[FloatArray, FloatArray]] = {
+        name: (x[k], x_data[k]) for k, name in enumerate(sample.feature_names)
+    }
+    for name in fitted.interest:
+        k = names.index(name)
+        observables[f"score of {name}"] = scores[k], data_scores[k]
+    n_bins = min(n_bins, max(int(len(data) / _IN_A_BIN), 2))
+    edges, bins, data_bins, kept = [], [], [], []
+    for name, (values, of_data) in observables.items():
+        ends = _edges(values, weights, n_bins)
+        if len(ends) < 3:
+            continue  # a constant
+        inner = ends[1:-1]
+        kept.append(name)
+        edges.append(ends)
+        for place in range(len(ends) - 1):
+            bins.append(np.searchsorted(inner, values, side="right") == place)
+            data_bins.append(np.searchsorted(inner, of_data, side="right") == place)
+    inputs, data_inputs = _classifier_inputs(x, x_data, weights, rng)
+    centred = inputs - (inputs @ weights)[:, None]
+    covariance = (centred * weights) @ centred.T
+    ridge = _RIDGE * float(np.trace(covariance)) / len(covariance)
+    inverse: FloatArray = np.linalg.inv(covariance + ridge * np.eye(len(covariance)))
+    density, data_density, variance = _beyond_scores(fitted)
+    sums = np.concatenate([scores, density[None], inputs, bins])
+    first, second = fitted.weight_changes
+    return _Columns(
+        sums=sums,
+        data_sums=np.concatenate([data_scores, data_density[None], data_inputs, data_bins]),
+        inverse=inverse,
+        observables=tuple(kept),
+        edges=tuple(edges),
+        n_parameters=len(names),
+        density_variance=variance,
+        extended=fitted.expected_at is not None,
+        expansion=(sums @ weights, sums @ first.T, sums @ second.T),
+    )
+
+
+def _beyond_scores(fitted: FittedSimulation) -> tuple[FloatArray, FloatArray, float]:
+    """Part of ln of the density that the fit does not fix, and its variance.
+
+    Where a dataset is fitted, its scores sum to zero, and what is linear in them says nothing.
+    """
+    weights = fitted.weights
+    values = [f(fitted.point) for f in (fitted.log_density, fitted.data_log_density)]
+    scores, mean = fitted.scores, float(weights @ values[0])
+    centred = scores - (scores @ weights)[:, None]
+    products = (centred * weights) @ np.vstack([centred, values[0] - mean]).T
+    slopes = np.linalg.pinv(products[:, :-1], hermitian=True) @ products[:, -1]
+    density, of_data = values[0] - slopes @ scores, values[1] - slopes @ fitted.data_scores
+    whole = float(weights @ (values[0] - mean) ** 2)
+    variance = float(weights @ (density - weights @ density) ** 2)
+    if variance <= _LEAST * whole or whole == 0.0:
+        return np.zeros(len(weights)), np.zeros(len(of_data)), 0.0
+    return density, of_data, variance
+
+
+def _edges(values: FloatArray, weights: FloatArray, n_bins: int) -> FloatArray:
+    """Edges of bins of equal weight; a value that many events have is in one bin."""
+    order = np.argsort(values, kind="stable")
+    below = np.cumsum(weights[order])
+    places = np.searchsorted(below, np.arange(1, n_bins) / n_bins)
+    inner = np.unique(values[order][np.clip(places, 0, len(order) - 1)])
+    low, high = float(values.min()), float(values.max())
+    inner = inner[(inner > low) & (inner <= high)]
+    return np.concatenate([[low], inner, [high]])
+
+
+def _classifier_inputs(
+    x: FloatArray, x_data: FloatArray, weights: FloatArray, rng: np.random.Generator
+) -> tuple[FloatArray, FloatArray]:
+    """Features as normal scores, their products, and random Fourier features of them."""
+    both = [_normal_scores(a, b, weights) for a, b in zip(x, x_data, strict=True)]
+    z, z_data = np.stack([a for a, _ in both]), np.stack([b for _, b in both])
+    rows, columns = np.triu_indices(len(z) if len(z) <= _PRODUCTS else 0)
+    # Half of the distance of two independent events: neither the whole nor the finest structure.
+    frequencies = rng.normal(size=(_FOURIER, len(z))) / np.sqrt(max(len(z), 1) / 2)
+    phases = rng.uniform(0, 2 * np.pi, size=(_FOURIER, 1))
+
+    def inputs(z: FloatArray) -> FloatArray:
+        waves = np.sqrt(2) * np.cos(frequencies @ z + phases)
+        return np.concatenate([z, z[rows] * z[columns], waves])
+
+    return inputs(z), inputs(z_data)
+
+
+def _normal_scores(
+    values: FloatArray, of_data: FloatArray, weights: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """Quantiles of a normal distribution with the place of each event among the simulated ones."""
+    order = np.argsort(values, kind="stable")
+    below = np.cumsum(np.abs(weights[order])) / float(np.abs(weights).sum())
+    least = 1e-4
+
+    def scores(x: FloatArray) -> FloatArray:
+        left = np.searchsorted(values[order], x, side="left")
+        right = np.searchsorted(values[order], x, side="right")
+        ends = np.concatenate([[0.0], below])
+        # in the middle of events with the same value
+        place = 0.5 * (ends[left] + ends[right])
+        return np.asarray(ndtri(np.clip(place, least, 1 - least)), dtype=np.float64)
+
+    return scores(values), scores(of_data)
+
+
+def _toys(
+    fitted: FittedSimulation, columns: _Columns, n_toys: int, rng: np.random.Generator
+) -> FloatArray:
+    """Statistics of toys at the fit, each fitted again, shape (n_toys, n_statistics)."""
+    weights, p = fitted.weights, columns.n_parameters
+    share = float(np.abs(weights).sum())  # one, and more if some weights are negative
+    edges = np.cumsum(np.abs(weights)) / share
+    table = np.ascontiguousarray((columns.sums * np.sign(weights)).T)
+    # Signed events are drawn in larger numbers than data have, and so fluctuate more.
+    scale = np.sqrt((1 + fitted.n_expected / effective_number(weights)) / share)
+    errors = fitted.constraints if fitted.constraints is not None else np.full(p, np.inf)
+    constrained = np.isfinite(errors)
+    out = []
+    for start in range(0, n_toys, _AT_ONCE):
+        number = min(_AT_ONCE, n_toys - start)
+        counts = np.full(number, round(fitted.n_expected * share))
+        if fitted.expected_at is not None:
+            counts = rng.poisson(fitted.n_expected * share, number)
+        expected = (counts / share)[:, None] * columns.expansion[0]
+        sums = expected + scale * (_sums(table, _drawn(edges, counts, rng), counts) - expected)
+        slopes = sums[:, :p] - fitted.rate_slopes
+        slopes[:, constrained] += rng.normal(size=(number, constrained.sum())) / errors[constrained]
+        out.append(columns.statistics(fitted, sums, slopes @ fitted.covariance))
+    return np.concatenate(out)
+
+
+def _drawn(edges: FloatArray, counts: IntArray, rng: np.random.Generator) -> IntArray:
+    rows = np.searchsorted(edges, rng.random(int(counts.sum())))
+    return np.minimum(rows, len(edges) - 1)
+
+
+def _sums(table: FloatArray, rows: IntArray, counts: IntArray) -> FloatArray:
+    """Sum the rows of a table over the events of each toy, shape (n_toys, n_columns)."""
+    from scipy.sparse import csr_matrix
+
+    toy = np.repeat(np.arange(len(counts)), counts)
+    picked = csr_matrix((np.ones(len(rows)), (toy, rows)), shape=(len(counts), len(table)))
+    return np.asarray(picked @ table, dtype=np.float64)
