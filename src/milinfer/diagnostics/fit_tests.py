@@ -644,7 +644,9 @@ def _columns(fitted: FittedSimulation, n_bins: int, rng: np.random.Generator) ->
     centred = inputs - (inputs @ weights)[:, None]
     covariance = (centred * weights) @ centred.T
     ridge = _RIDGE * float(np.trace(covariance)) / len(covariance)
-    inverse: FloatArray = np.linalg.inv(covariance + ridge * np.eye(len(covariance)))
+    inverse = np.asarray(
+        np.linalg.inv(covariance + ridge * np.eye(len(covariance))), dtype=np.float64
+    )
     density, data_density, variance = _beyond_scores(fitted)
     sums = np.concatenate([scores, density[None], inputs, bins])
     first, second = fitted.weight_changes
