@@ -98,11 +98,9 @@ def test_a_first_model_that_cannot_be_calibrated_stays_as_trained(analysis):
     # A quarter of its toys at 0.3 ends at 1, where the training points do.
     off = Trained(scale=0.8, shift=0.65, name="<off>")
     # With truths further out than 0.3 the belt would not end there.
-    with (
-        pytest.warns(MilinferWarning, match="^<off>: not calibrated: .*calibrate_at"),
-        pytest.warns(MilinferWarning, match="^<off>: the Neyman set .* cut off at 0.3"),
-    ):
+    with pytest.warns(MilinferWarning, match="^<off>: not calibrated: .*calibrate_at") as warned:
         result = analyse(replace(analysis, models=(off,)))
+    assert len([w for w in warned if "<off>" in str(w.message)]) == 1
     learned = result.comparison["<off>"]
     assert learned.calibration is learned.applied is None
     assert not learned.calibrated
@@ -199,10 +197,7 @@ def test_a_belt_narrower_than_the_truths_of_coverage_says_so(analysis):
     samples = analysis.calibration
     near = [shifted(samples.at(mu=0.0), v) for v in (-0.1, 0.1)]
     tuning = SampleSet((*samples, *near))
-    with (
-        pytest.warns(MilinferWarning, match="exact: no coverage of exact, Neyman at -0.3, 0.3"),
-        pytest.warns(MilinferWarning, match="exact: the Neyman set .* cut off"),
-    ):
+    with pytest.warns(MilinferWarning, match="exact: no coverage of exact, Neyman at -0.3, 0.3"):
         result = analyse(replace(analysis, calibration=tuning, belt_at=(-0.1, 0.0, 0.1)))
     at = {r.theta for r in result.coverage if r.method == "exact, Neyman"}
     assert at == {0.0}
@@ -270,10 +265,7 @@ def test_a_belt_that_cuts_the_set_off_is_said_everywhere(analysis):
     features = np.column_stack([x - x.mean(), rng.exponential(40, 200)])
     data = replace(analysis.data, features=features.astype(np.float32))
     narrow = replace(analysis, data=data, belt_at=(-0.3, 0.0))
-    with (
-        pytest.warns(MilinferWarning, match=r"^exact: the Neyman set .* and 95.45% is cut"),
-        pytest.warns(MilinferWarning, match="^exact: no coverage of exact, Neyman at 0.3"),
-    ):
+    with pytest.warns(MilinferWarning, match="^exact: no coverage of exact, Neyman at 0.3"):
         result = analyse(narrow)
     summary = json.loads(json.dumps(result.summary()))
     ((low, high),) = summary["exact"]["neyman68"]

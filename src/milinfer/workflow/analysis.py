@@ -124,8 +124,6 @@ def analyse(analysis: Analysis) -> AnalysisResult:
         if name in methods:
             try:
                 belts[name] = neyman(ensembles, calibration=methods[name].calibration)
-                if problem := _truncation(belts[name], costs[name]):
-                    methods[name] = _with_problem(methods[name], problem)
             except MilinferError as error:
                 methods[name] = _with_problem(methods[name], f"no belt: {error}")
     scan = CoverageScan(())
@@ -143,6 +141,10 @@ def analyse(analysis: Analysis) -> AnalysisResult:
             if problem:
                 methods[name] = _with_problem(methods[name], problem)
     _warn_of_problems(methods.values())
+    # No warning: nothing has failed, and the sentence stands beside the result wherever it is shown.
+    for name, belt in belts.items():
+        if problem := _truncation(belt, costs[name]):
+            methods[name] = _with_problem(methods[name], problem)
     # The comparison takes I_eff from these toys too, so that ratios agree with its numbers.
     ordered = {name: [at_truth[name], *toys[name]] for name in methods}
     with warnings.catch_warnings():
