@@ -141,7 +141,7 @@ def analyse(analysis: Analysis) -> AnalysisResult:
             if problem:
                 methods[name] = _with_problem(methods[name], problem)
     _warn_of_problems(methods.values())
-    # No warning: nothing has failed, and the sentence stands beside the result wherever it is shown.
+    # No warning: nothing has failed, and the sentence stands beside the result wherever it is.
     for name, belt in belts.items():
         if problem := _truncation(belt, costs[name]):
             methods[name] = _with_problem(methods[name], problem)
