@@ -13,9 +13,9 @@ from milinfer.diagnostics.fit_tests import goodness_of_fit
 from milinfer.exceptions import ConfigurationError, ModelError, SampleError
 from milinfer.likelihood.oracle import Oracle
 
-SIMULATION = gaussian.samples(4000, [-0.2, 0.0, 0.2], seed=2, n_features=2)
+SIMULATION = gaussian.samples(8000, [-0.2, 0.0, 0.2], seed=2, n_features=2)
 MODEL = gaussian.MeanModel()
-QUADRATIC = quadratic.samples(4000, [{"c1": 0.0}], seed=5)
+QUADRATIC = quadratic.samples(20_000, [{"c1": 0.0}], seed=5)
 ORACLE = Oracle.from_sample(QUADRATIC[0], "c1", np.linspace(-1.5, 1.5, 31), degree=2)
 
 
@@ -36,7 +36,7 @@ def quadratic_results():
     return [
         goodness_of_fit(
             ORACLE,
-            quadratic.generate(300, {"c1": 0.4}, seed=2000 + k).as_data(),
+            quadratic.generate(200, {"c1": 0.4}, seed=2000 + k).as_data(),
             QUADRATIC,
             degree=2,
             n_toys=200,

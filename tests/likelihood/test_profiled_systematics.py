@@ -54,8 +54,18 @@ def mixed() -> Sample:
     return Sample(np.concatenate([signal.features, other.features]), ("x0",))
 
 
-def test_the_profile_is_that_of_minuit() -> None:
-    terms, data = mixture(), mixed()
+def flat(sample: Sample) -> np.ndarray:
+    return np.full(len(sample), -0.5)
+
+
+TWO = {"backgrounds": {"far": (far, 60.0), "flat": (flat, 20.0)}}
+
+
+@pytest.mark.parametrize(
+    "options", [{}, TWO, TWO | {"norm_constraints": {"far": 0.2, "flat": 0.3}}]
+)
+def test_the_profile_is_that_of_minuit(options: dict[str, object]) -> None:
+    terms, data = mixture(**options), mixed()
     profile = ProfiledSystematics(terms).profile(data)
     cost = SystematicCost(terms, MixtureEvents.of(terms, data))
     for g in (8, 20, 24, 33):

@@ -268,6 +268,17 @@ def test_systematics(run):
     assert positive({k: v for k, v in record["speed"].items() if isinstance(v, float)})
 
 
+def test_committee(run):
+    """Every kind of data is fitted and tested."""
+    tests = run("committee")["goodness_of_fit"]
+    assert set(tests) == {"as simulated", "jet scale +2 %", "background 5 %"}
+    for figures in tests.values():
+        assert figures["failed"] < figures["datasets"]
+        assert {"all tests", "d_phi_qq", "score of c_HW"} <= figures["tests"].keys()
+        for test in figures["tests"].values():
+            assert 0 <= test["below_5_percent"] <= 1
+
+
 def test_retrained(run):
     """By the law of total variance, scatter is that of toys and that of networks."""
     record = run("retrained")

@@ -14,15 +14,16 @@ the model, and three kinds of statistics compare them with the data:
 p-values come from toys at the fit, each fitted again: a fit absorbs part of a deviation, in the
 data as in toys.  The fit of a toy is one step of Newton's method, θ̂ + V Σ s(x_i), with the scores s
 of its events and the covariance V of the fit to the data; it differs from the maximum by terms of
-order 1/N.  Toys are drawn from the simulation and therefore do not have its fluctuation, which the
-data see: deviations of toys are scaled by √(1 + N/M), with the effective number M of simulated
-events.
+order 1/N.  Half of the simulated events set up bins and classifier; the other half gives the
+expectation and the toys, for which the classifier is then as new as for the data.  Toys do not have
+the fluctuation of the events that they are drawn from, which the data see: deviations of toys are
+scaled by √(1 + N/M), with the effective number M of these events.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -223,6 +224,16 @@ class FittedSimulation:
     interest: tuple[str, ...]
     expected_at: Callable[[Point], float] | None = None
     constraints: FloatArray | None = None
+
+    def restricted(self, rows: IntArray) -> FittedSimulation:
+        """The same fit with some of the simulated events."""
+        weights_at, log_density = self.weights_at, self.log_density
+        return replace(
+            self,
+            sample=self.sample.take(rows),
+            weights_at=lambda point: weights_at(point)[rows],
+            log_density=lambda point: log_density(point)[rows],
+        )
 
     @cached_property
     def weights(self) -> FloatArray:
@@ -459,7 +470,9 @@ def examine_fit(
         raise ConfigurationError(msg)
     _require_events(fitted)
     rng = np.random.default_rng(seed)
-    columns = _columns(fitted, n_bins, rng)
+    order = rng.permutation(len(fitted.sample))
+    design, fitted = (fitted.restricted(np.sort(half)) for half in np.array_split(order, 2))
+    columns = _columns(design, fitted, n_bins, rng)
     of_data = (columns.data_sums @ fitted.data.weights)[None]
     measured = columns.statistics(fitted, of_data, np.zeros((1, columns.n_parameters)))
     simulated = _toys(fitted, columns, n_toys, rng)
@@ -501,6 +514,7 @@ def _require_events(fitted: FittedSimulation) -> None:
         raise SampleError(msg)
 
 
+_TAIL = 1e-3  # where normal scores end
 _STEP = 0.5  # of derivatives, in standard errors
 _LEAST = 1e-4  # part of the variance of ln of the density that has to be free
 _LIKELIHOOD = "mean of the fitted likelihood"
@@ -616,22 +630,35 @@ class _Columns:
         return tuple(out)
 
 
-def _columns(fitted: FittedSimulation, n_bins: int, rng: np.random.Generator) -> _Columns:
-    """Prepare everything that is summed over the events of data and toys."""
-    sample, data, weights = fitted.sample, fitted.data, fitted.weights
-    x, x_data = (np.asarray(s.features, dtype=np.float64).T for s in (sample, data))
-    scores, data_scores = fitted.scores, fitted.data_scores
+def _columns(
+    design: FittedSimulation, fitted: FittedSimulation, n_bins: int, rng: np.random.Generator
+) -> _Columns:
+    """Prepare everything that is summed over the events of data and toys.
+
+    Parameters
+    ----------
+    design
+        Simulated events that set up bins and classifier.
+    fitted
+        Other simulated events, and the data.
+    n_bins, rng
+        Largest number of bins, and generator of the random waves.
+    """
+    weights, data = fitted.weights, fitted.data
+    samples = design.sample, fitted.sample, data
+    x = [np.asarray(s.features, dtype=np.float64).T for s in samples]
+    scores = design.scores, fitted.scores, fitted.data_scores
     names = list(fitted.point)
-    observables: dict[str, tuple[FloatArray, FloatArray]] = {
-        name: (x[k], x_data[k]) for k, name in enumerate(sample.feature_names)
+    observables: dict[str, list[FloatArray]] = {
+        name: [part[k] for part in x] for k, name in enumerate(data.feature_names)
     }
     for name in fitted.interest:
         k = names.index(name)
-        observables[f"score of {name}"] = scores[k], data_scores[k]
+        observables[f"score of {name}"] = [part[k] for part in scores]
     n_bins = min(n_bins, max(int(len(data) / _IN_A_BIN), 2))
     edges, bins, data_bins, kept = [], [], [], []
-    for name, (values, of_data) in observables.items():
-        ends = _edges(values, weights, n_bins)
+    for name, (of_design, values, of_data) in observables.items():
+        ends = _edges(of_design, design.weights, n_bins)
         if len(ends) < 3:
             continue  # a constant
         inner = ends[1:-1]
@@ -640,19 +667,19 @@ def _columns(fitted: FittedSimulation, n_bins: int, rng: np.random.Generator) ->
         for place in range(len(ends) - 1):
             bins.append(np.searchsorted(inner, values, side="right") == place)
             data_bins.append(np.searchsorted(inner, of_data, side="right") == place)
-    inputs, data_inputs = _classifier_inputs(x, x_data, weights, rng)
-    centred = inputs - (inputs @ weights)[:, None]
-    covariance = (centred * weights) @ centred.T
+    of_design, inputs, data_inputs = _classifier_inputs(x, design.weights, rng)
+    centred = of_design - (of_design @ design.weights)[:, None]
+    covariance = (centred * design.weights) @ centred.T
     ridge = _RIDGE * float(np.trace(covariance)) / len(covariance)
     inverse = np.asarray(
         np.linalg.inv(covariance + ridge * np.eye(len(covariance))), dtype=np.float64
     )
     density, data_density, variance = _beyond_scores(fitted)
-    sums = np.concatenate([scores, density[None], inputs, bins])
+    sums = np.concatenate([scores[1], density[None], inputs, bins])
     first, second = fitted.weight_changes
     return _Columns(
         sums=sums,
-        data_sums=np.concatenate([data_scores, data_density[None], data_inputs, data_bins]),
+        data_sums=np.concatenate([scores[2], data_density[None], data_inputs, data_bins]),
         inverse=inverse,
         observables=tuple(kept),
         edges=tuple(edges),
@@ -694,40 +721,58 @@ def _edges(values: FloatArray, weights: FloatArray, n_bins: int) -> FloatArray:
 
 
 def _classifier_inputs(
-    x: FloatArray, x_data: FloatArray, weights: FloatArray, rng: np.random.Generator
-) -> tuple[FloatArray, FloatArray]:
-    """Features as normal scores, their products, and random Fourier features of them."""
-    both = [_normal_scores(a, b, weights) for a, b in zip(x, x_data, strict=True)]
-    z, z_data = np.stack([a for a, _ in both]), np.stack([b for _, b in both])
-    rows, columns = np.triu_indices(len(z) if len(z) <= _PRODUCTS else 0)
+    x: Sequence[FloatArray], weights: FloatArray, rng: np.random.Generator
+) -> list[FloatArray]:
+    """Features as normal scores, their products, and random Fourier features of them.
+
+    Parameters
+    ----------
+    x
+        Features of several sets of events, shape (n_features, n_events) each.
+    weights
+        Weights of the events of the first.
+    """
+    places = [_NormalScores.of(feature, weights) for feature in x[0]]
+    z = [np.stack([p(f) for p, f in zip(places, part, strict=True)]) for part in x]
+    n = len(z[0])
+    rows, columns = np.triu_indices(n if n <= _PRODUCTS else 0)
     # Half of the distance of two independent events: neither the whole nor the finest structure.
-    frequencies = rng.normal(size=(_FOURIER, len(z))) / np.sqrt(max(len(z), 1) / 2)
+    frequencies = rng.normal(size=(_FOURIER, n)) / np.sqrt(n / 2)
     phases = rng.uniform(0, 2 * np.pi, size=(_FOURIER, 1))
 
     def inputs(z: FloatArray) -> FloatArray:
         waves = np.sqrt(2) * np.cos(frequencies @ z + phases)
         return np.concatenate([z, z[rows] * z[columns], waves])
 
-    return inputs(z), inputs(z_data)
+    return [inputs(part) for part in z]
 
 
-def _normal_scores(
-    values: FloatArray, of_data: FloatArray, weights: FloatArray
-) -> tuple[FloatArray, FloatArray]:
-    """Quantiles of a normal distribution with the place of each event among the simulated ones."""
-    order = np.argsort(values, kind="stable")
-    below = np.cumsum(np.abs(weights[order])) / float(np.abs(weights).sum())
-    least = 1e-4
+class _NormalScores(NamedTuple):
+    """Quantile of a normal distribution with the place of a value among simulated ones.
 
-    def scores(x: FloatArray) -> FloatArray:
-        left = np.searchsorted(values[order], x, side="left")
-        right = np.searchsorted(values[order], x, side="right")
-        ends = np.concatenate([[0.0], below])
+    Parameters
+    ----------
+    values
+        Simulated values, ascending.
+    below
+        Part of the weight below each, and one, shape (n + 1,).
+    """
+
+    values: FloatArray
+    below: FloatArray
+
+    @classmethod
+    def of(cls, values: FloatArray, weights: FloatArray) -> _NormalScores:
+        order = np.argsort(values, kind="stable")
+        below = np.cumsum(np.abs(weights[order])) / float(np.abs(weights).sum())
+        return cls(values[order], np.concatenate([[0.0], below]))
+
+    def __call__(self, x: FloatArray) -> FloatArray:
+        left = np.searchsorted(self.values, x, side="left")
+        right = np.searchsorted(self.values, x, side="right")
         # in the middle of events with the same value
-        place = 0.5 * (ends[left] + ends[right])
-        return np.asarray(ndtri(np.clip(place, least, 1 - least)), dtype=np.float64)
-
-    return scores(values), scores(of_data)
+        place = 0.5 * (self.below[left] + self.below[right])
+        return np.asarray(ndtri(np.clip(place, _TAIL, 1 - _TAIL)), dtype=np.float64)
 
 
 def _toys(

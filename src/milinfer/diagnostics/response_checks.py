@@ -44,7 +44,8 @@ from milinfer.diagnostics.two_sample_looks import (
     most_significant,
     separation_look,
 )
-from milinfer.likelihood.response_terms import ResponseTable, log_interpolation
+from milinfer.likelihood.code4 import log_interpolation
+from milinfer.likelihood.response_terms import ResponseTable
 from milinfer.samples.weights import effective_number, weighted_mean
 from milinfer.typing import FloatArray, Point
 from milinfer.utils.display import shortened

@@ -24,7 +24,8 @@ import numpy as np
 from scipy.interpolate import CubicSpline
 
 from milinfer.exceptions import ModelError, SampleError
-from milinfer.likelihood.response_terms import ResponseTable, ResponseTerms, log_interpolation
+from milinfer.likelihood.code4 import log_interpolation
+from milinfer.likelihood.response_terms import ResponseTable, ResponseTerms
 from milinfer.samples.sample import Sample
 from milinfer.samples.sample_set import SampleSet
 from milinfer.samples.weights import effective_number
@@ -39,8 +40,7 @@ __all__ = ["ExpectedResponse", "LogYield", "expected_response", "weights_at", "w
 _NODES = np.linspace(-1.0, 1.0, 25)
 _PAIR_NODES = np.array([4, 8, 16, 20])
 _PAIR_POWERS = ((1, 1), (2, 1), (1, 2), (2, 2))
-_CUBIC, _SLOPE_FACTORS = np.array([3.0, 2.0, 1.0, 0.0]), np.array([3.0, 2.0, 1.0])
-_ONE, _NONE = np.ones(1), np.empty((0, 1))
+_NONE = np.empty(0)
 _BLOCKS = 20
 _MOST_DEGREES = 4
 
@@ -107,97 +107,33 @@ class ExpectedResponse:
         theta
             Parameters of interest, shape (n_parameters,); needed if it depends on them.
         """
-        monomials, slopes = self._monomials(theta)
-        by_monomial, by_alpha = self._contract(0, self._functions(alpha), monomials)
-        return LogYield(float(by_monomial @ monomials), by_alpha, slopes @ by_monomial)
+        return LogYield(*self._log_yield(0, alpha, theta))
 
     def error(self, alpha: FloatArray, theta: FloatArray | None = None) -> float:
         """Monte-Carlo error of ln κ, from replicas that leave out one part of the events each."""
-        monomials, _ = self._monomials(theta)
-        functions = self._functions(alpha)
-        values = np.array(
-            [
-                self._contract(r, functions, monomials)[0] @ monomials
-                for r in range(1, len(self.singles))
-            ]
-        )
+        replicas = range(1, len(self.singles))
+        values = np.array([self._log_yield(r, alpha, theta)[0] for r in replicas])
         n = len(values)
         return float(np.sqrt((n - 1) / n * np.sum((values - values.mean()) ** 2)))
 
     @cached_property
-    def _lowered(self) -> IntArray:
-        """Exponents of the derivatives by each parameter, (n_parameters, n_monomials, same)."""
-        assert self.basis is not None
-        powers = self.basis.exponents
-        unit = np.eye(powers.shape[1], dtype=np.int64)
-        lowered: IntArray = np.maximum(powers[None] - unit[:, None], 0)
-        return lowered
+    def exponents(self) -> IntArray:
+        """Powers of the parameters of interest in each monomial, (n_monomials, n_parameters)."""
+        return self.basis.exponents if self.basis is not None else np.empty((1, 0), dtype=np.int64)
 
-    def _monomials(self, theta: FloatArray | None) -> tuple[FloatArray, FloatArray]:
-        """Monomials of θ, and their derivatives (n_parameters, n_monomials)."""
+    def _log_yield(
+        self, replica: int, alpha: FloatArray, theta: FloatArray | None
+    ) -> tuple[float, FloatArray, FloatArray]:
+        """Ln κ, and its derivatives by nuisance parameters and parameters of interest."""
+        from milinfer.likelihood.nuisance_kernels import log_yield
+
         if self.basis is None:
-            return _ONE, _NONE
-        if theta is None:
+            theta = _NONE
+        elif theta is None:
             msg = f"the expected yield depends on {', '.join(self.parameters)}; give their values"
             raise ModelError(msg)
-        powers = self.basis.exponents
-        slopes = powers.T * np.multiply.reduce(theta**self._lowered, axis=2)
-        return np.multiply.reduce(theta**powers, axis=1), slopes
-
-    def monomials(self, theta: FloatArray | None) -> FloatArray:
-        """Monomials of θ, in the order of the coefficients, shape (n_monomials,)."""
-        return self._monomials(theta)[0]
-
-    @cached_property
-    def _per_cell(self) -> FloatArray:
-        """Coefficients of the splines in units of a cell, whose width is then one."""
-        width = 2 / self.singles.shape[2]
-        scaled: FloatArray = self.singles * width ** _CUBIC[:, None]
-        return scaled
-
-    @cached_property
-    def _rows(self) -> IntArray:
-        return np.arange(len(self.nuisances))
-
-    def _functions(self, alpha: FloatArray) -> _Functions:
-        """Cells and powers of the splines, and the vector of the pairs."""
-        unit = alpha / self.limits
-        n_cells = self.singles.shape[2]
-        place = (unit + 1) * (n_cells / 2)
-        cell = np.minimum(np.maximum(place, 0).astype(np.int64), n_cells - 1)
-        x = place - cell
-        powers = np.ones((len(x), 4))
-        powers[:, 2] = x
-        powers[:, 1] = x * x
-        powers[:, 0] = powers[:, 1] * x
-        # Derivatives of the cubic, by α over its limit.
-        slopes = np.zeros((len(x), 4))
-        slopes[:, :3] = powers[:, 1:] * _SLOPE_FACTORS
-        slopes *= n_cells / 2
-        return _Functions(cell, powers, slopes, unit, np.concatenate([unit, unit * unit]))
-
-    def _contract(
-        self, replica: int, at: _Functions, monomials: FloatArray
-    ) -> tuple[FloatArray, FloatArray]:
-        """Coefficient of each monomial in ln κ, and the derivative of ln κ by α."""
-        n = len(at.cell)
-        splines = self._per_cell[replica][self._rows, at.cell]
-        by_monomial = at.powers.ravel() @ splines.reshape(4 * n, -1)
-        slope = np.add.reduce((splines @ monomials) * at.slopes, axis=1)
-        if n > 1:
-            products = self.pairs[replica] @ at.vector
-            by_monomial = by_monomial + products @ at.vector
-            half = monomials @ products
-            slope += 2 * half[:n] + 4 * at.unit * half[n:]
-        return by_monomial, slope / self.limits
-
-
-class _Functions(NamedTuple):
-    cell: IntArray
-    powers: FloatArray
-    slopes: FloatArray
-    unit: FloatArray
-    vector: FloatArray
+        singles, pairs = self.singles[replica], self.pairs[replica]
+        return log_yield(singles, pairs, self.limits, self.exponents, alpha, theta)
 
 
 def weights_at_points(samples: SampleSet) -> list[tuple[Point, list[FloatArray | None]]]:

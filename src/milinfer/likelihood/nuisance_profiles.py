@@ -1,9 +1,9 @@
-r"""Maximum of a likelihood over nuisance parameters and normalisations, at many θ.
+"""Maximum of a likelihood over nuisance parameters and normalisations, at many θ.
 
 Thousands of toys need it, so that it is compiled (numba): for each toy the rows of its events are
-gathered once, and at each θ Newton's method starts from the maximum at the θ before.  Near a
-maximum f + λ²/2 with the Newton decrement λ is the value there up to the third order, so that one
-evaluation for each θ is the rule.
+gathered once, and at each θ Newton's method starts from where the maxima at the θ before lead.
+Near a maximum f + λ²/2 with the Newton decrement λ is the value there up to the third order, so
+that one or two evaluations for each θ are the rule.
 
 The parameters are, in this order, nuisance parameters α, normalisations n of backgrounds, and the
 luminosity if there is one.
@@ -18,7 +18,17 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from milinfer.likelihood.response_terms import CODE4_COEFFICIENTS
+from milinfer.likelihood.code4 import CODE4_COEFFICIENTS
+from milinfer.likelihood.nuisance_kernels import (
+    add_columns,
+    add_one,
+    add_uncertainties,
+    dot,
+    log_product,
+    log_yield_expansion,
+    sum_of,
+    to_shares,
+)
 from milinfer.typing import FloatArray, IntArray
 
 __all__ = ["ProfileProblem", "profile_datasets"]
@@ -27,6 +37,9 @@ __all__ = ["ProfileProblem", "profile_datasets"]
 # the first θ: far from the maximum, where nobody looks closely, the same digits are enough.
 _TOLERANCE, _PER_UNIT = 1e-4, 5e-5
 _STEPS = 60
+# Part of that limit for second derivatives from another place, and when steps with them become too
+# slow: where the decrement is not that much smaller than before.
+_ELSEWHERE, _SLOW = 0.02, 0.05
 
 
 class ProfileProblem(NamedTuple):
@@ -44,16 +57,10 @@ class ProfileProblem(NamedTuple):
         Their powers, shape (C,).
     yields
         Expected events without nuisance parameters at each θ, shape (G, S).
-    singles
-        Splines of ln κ at each θ, shape (G, S, K, n_cells, 4).
-    pairs
-        Matrices of ln κ at each θ, shape (G, S, 2 K, 2 K).
-    limits
-        Units of α in these, shape (S, K).
-    norm_index
-        Nuisance parameter of each normalisation uncertainty, shape (U,).
-    norm_up, norm_down
-        Logarithms of its factors, shape (U, S).
+    counts, places, limits, norm_index, norm_up, norm_down
+        As in :class:`~milinfer.likelihood.nuisance_kernels.YieldProblem`.
+    singles, pairs
+        The same at each θ, shapes (G, S, most, n_cells, 4, 1) and (G, S, 1, 2 most, 2 most).
     low, high
         Limits of the parameters, shape (K + B + 1 or K + B,).
     luminosity
@@ -67,9 +74,11 @@ class ProfileProblem(NamedTuple):
     first_power: IntArray
     second_power: IntArray
     yields: FloatArray
+    counts: IntArray
+    places: IntArray
+    limits: FloatArray
     singles: FloatArray
     pairs: FloatArray
-    limits: FloatArray
     norm_index: IntArray
     norm_up: FloatArray
     norm_down: FloatArray
@@ -144,9 +153,7 @@ def _profile_datasets(  # type: ignore[no-untyped-def]  # as numba compiles it
         n = len(rows)
         # One long row for each column: loops over events are the innermost ones.
         events = np.empty((table.shape[1], n))
-        for i in range(n):
-            for c in range(table.shape[1]):
-                events[c, i] = table[rows[i], c]
+        _gather(table, rows, events)
         signal = events[:n_points]
         backgrounds = events[n_points : n_points + n_processes - 1]
         columns = events[n_points + n_processes - 1 :]
@@ -181,12 +188,15 @@ def _profile_datasets(  # type: ignore[no-untyped-def]  # as numba compiles it
                     status[d] = g + 1
                 values[d, g] = value
                 _copy(x, places[d, g])
-                # The next maximum is expected on the parabola through the last three.
-                one, two = g - direction, g - 2 * direction
+                # The next maximum is expected on the cubic through the last four.
+                one, two, three = g - direction, g - 2 * direction, g - 3 * direction
                 for j in range(n_values):
-                    if steps >= 2 or (direction == -1 and steps >= 1):
+                    if 0 <= three < n_points and (direction == -1 or steps >= 3):
+                        expected = 4 * (x[j] + places[d, two, j]) - places[d, three, j]
+                        expected -= 6 * places[d, one, j]
+                    elif 0 <= two < n_points and (direction == -1 or steps >= 2):
                         expected = 3 * x[j] - 3 * places[d, one, j] + places[d, two, j]
-                    elif steps >= 1 or direction == -1:
+                    elif 0 <= one < n_points and (direction == -1 or steps >= 1):
                         expected = 2 * x[j] - places[d, one, j]
                     else:
                         expected = x[j]
@@ -198,27 +208,60 @@ def _profile_datasets(  # type: ignore[no-untyped-def]  # as numba compiles it
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _maximum(  # type: ignore[no-untyped-def]
-    problem, to_coefficients, g, signal, backgrounds, columns, sums, measured, precision, x, best
+    problem,
+    to_coefficients,
+    g,
+    signal,
+    backgrounds,
+    columns,
+    sums,
+    measured,
+    precision,
+    x,
+    best,
 ):
-    """Newton's method from x, which is overwritten with the place of the maximum."""
+    """Newton's method from x, which is overwritten with the place of the maximum.
+
+    Second derivatives cost as much as all the rest: those where the search began do for the steps
+    after, while these converge fast.
+    """
     n_values = len(x)
     value, slope, bend = _expand(
-        problem, to_coefficients, g, signal, backgrounds, columns, sums, measured, precision, x
+        problem,
+        to_coefficients,
+        g,
+        signal,
+        backgrounds,
+        columns,
+        sums,
+        measured,
+        precision,
+        x,
+        True,
     )
+    own = np.empty((n_values, n_values))
+    here = True
+    before = np.inf
     for _ in range(_STEPS):
         tolerance = _TOLERANCE + _PER_UNIT * max(best - value, 0.0)
+        if not here:
+            tolerance *= _ELSEWHERE
+        for j in range(n_values):
+            _copy(bend[j], own[j])
         for j in range(n_values):
             at_low = x[j] <= problem.low[j] and slope[j] <= 0
             at_high = x[j] >= problem.high[j] and slope[j] >= 0
             if at_low or at_high:
                 slope[j] = 0.0
                 for k in range(n_values):
-                    bend[j, k] = bend[k, j] = 0.0
-                bend[j, j] = 1.0
-        step = _newton_step(bend, slope)
+                    own[j, k] = own[k, j] = 0.0
+                own[j, j] = 1.0
+        step = _newton_step(own, slope)
         decrement = 0.0
         for j in range(n_values):
             decrement += step[j] * slope[j]
+        again = len(problem.counts) == 1 or decrement > _SLOW * before
+        before = decrement
         # The step as far as the limits allow, and shorter until the likelihood rises by a part of
         # what the slope promises.
         length = 1.0
@@ -247,19 +290,60 @@ def _maximum(  # type: ignore[no-untyped-def]
                 measured,
                 precision,
                 new,
+                again,
             )
             if new_value >= value + 0.05 * promised:
+                break
+            if not here:
+                # Second derivatives at this place may do better.
+                _copy(x, new)
+                new_value, new_slope, new_bend = _expand(
+                    problem,
+                    to_coefficients,
+                    g,
+                    signal,
+                    backgrounds,
+                    columns,
+                    sums,
+                    measured,
+                    precision,
+                    new,
+                    True,
+                )
+                again, before = True, np.inf
                 break
             length /= 2
             if length < 1e-9:
                 # Rounding hides the rest of the rise, or a limit stops it.
                 return value, promised < tolerance
         moved = new_value - value
+        finished = here and decrement < tolerance and moved < tolerance
+        here = again
         _copy(new, x)
-        value, slope, bend = new_value, new_slope, new_bend
-        if decrement < tolerance and moved < tolerance:
+        value, slope = new_value, new_slope
+        if here:
+            bend = new_bend
+        if finished:
             return value, True
     return value, False
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _gather(table, rows, events):  # type: ignore[no-untyped-def]
+    """Rows of the table as columns; four at once, which memory serves together."""
+    whole = len(rows) - len(rows) % 4
+    for i in range(0, whole, 4):
+        one, two = table[rows[i]], table[rows[i + 1]]
+        three, four = table[rows[i + 2]], table[rows[i + 3]]
+        for c in range(table.shape[1]):
+            events[c, i] = one[c]
+            events[c, i + 1] = two[c]
+            events[c, i + 2] = three[c]
+            events[c, i + 3] = four[c]
+    for i in range(whole, len(rows)):
+        one = table[rows[i]]
+        for c in range(table.shape[1]):
+            events[c, i] = one[c]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -314,16 +398,17 @@ def _newton_step(bend, slope):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _expand(  # type: ignore[no-untyped-def]
-    problem, to_coefficients, g, signal, backgrounds, columns, sums, measured, precision, x
+    problem, to_coefficients, g, signal, backgrounds, columns, sums, measured, precision, x, bends
 ):
-    """Value of ln L at one point, its gradient, and minus its second derivatives."""
+    """Value of ln L at one point, its gradient, and minus its second derivatives if asked for."""
     # Loops rather than expressions of arrays, which numba compiles more slowly.
     first, second = problem.first, problem.second
     first_power, second_power = problem.first_power, problem.second_power
     starts, mixing = problem.starts, problem.mixing
     n_values, n, n_columns = len(x), len(signal), len(first)
-    n_processes, n_nuisances = problem.limits.shape
-    log_norm, norm_slope, norm_bend = _norms(problem, to_coefficients, x)
+    n_processes = len(problem.counts)
+    n_nuisances = n_values - (n_processes - 1) - int(problem.luminosity)
+    log_norm, norm_slope, norm_bend = _norms(problem, to_coefficients, n_nuisances, x)
     # Each term as a function of α, with the derivatives by its one or two nuisance parameters.
     factors, by_first, by_second = np.empty(n_columns), np.empty(n_columns), np.zeros(n_columns)
     for c in range(n_columns):
@@ -352,32 +437,32 @@ def _expand(  # type: ignore[no-untyped-def]
     else:
         shares = np.empty((n_processes, n))
         for s in range(n_processes):
+            row, constant = shares[s], log_norm[s]
+            densities = signal if s == 0 else backgrounds[s - 1]
             for i in range(n):
-                shares[s, i] = log_norm[s] + (signal[i] if s == 0 else backgrounds[s - 1, i])
-            for c in range(starts[s], starts[s + 1]):
-                f = factors[c]
-                for i in range(n):
-                    shares[s, i] += f * columns[c, i]
-        product = 1.0
-        for i in range(n):
-            total = 0.0
-            for s in range(n_processes):
-                shares[s, i] = np.exp(shares[s, i])
-                total += shares[s, i]
-            inverse = 1 / total
-            for s in range(n_processes):
-                shares[s, i] *= inverse
-                together[s] += shares[s, i]
-            # Logarithms cost more than all the rest: one for several events.
-            product *= total
-            if product > 1e100 or product < 1e-100 or i % 8 == 7:
-                value += np.log(product)
-                product = 1.0
-        value += np.log(product)
+                row[i] = densities[i] + constant
+            add_columns(columns[starts[s] : starts[s + 1]], factors[starts[s] : starts[s + 1]], row)
+        highest, total = np.empty(n), np.empty(n)
+        to_shares(shares, np.ones(n_processes), highest, total)
+        value += sum_of(highest, n) + log_product(total)
         for s in range(n_processes):
+            together[s] = sum_of(shares[s], n)
             for c in range(starts[s], starts[s + 1]):
-                totals[c] = np.dot(shares[s], columns[c])
-        _add_scatter(bend, shares, columns, first, second, starts, norm_slope, by_first, by_second)
+                totals[c] = dot(shares[s], columns[c], n)
+        if bends:
+            _add_scatter(
+                bend,
+                shares,
+                together,
+                columns,
+                first,
+                second,
+                starts,
+                norm_slope,
+                by_first,
+                by_second,
+                n_nuisances,
+            )
     for s in range(n_processes):
         for j in range(n_values):
             gradient[j] += together[s] * norm_slope[s, j]
@@ -403,21 +488,38 @@ def _expand(  # type: ignore[no-untyped-def]
                 bend[m, m] -= total * q * (q - 1) * a**p * b ** (q - 2)
     # Expected events.
     whole = np.empty(n_values)
+    most = problem.places.shape[1]
+    of_kappa, kappa_slope, kappa_bend = np.empty(1), np.empty(most), np.empty((most, most))
+    monomials = np.ones(1)
     for s in range(n_processes):
-        log_yield, slope, curvature = _log_yield(
-            problem.singles[g, s], problem.pairs[g, s], problem.limits[s], x
-        )
-        expected = problem.yields[g, s] * np.exp(log_yield + log_norm[s])
+        count, places = problem.counts[s], problem.places[s]
+        of_kappa[0] = 0.0
+        if count:
+            log_yield_expansion(
+                problem.singles[g, s],
+                problem.pairs[g, s],
+                problem.limits[s],
+                places,
+                count,
+                x,
+                monomials,
+                of_kappa,
+                kappa_slope,
+                kappa_bend,
+            )
+        expected = problem.yields[g, s] * np.exp(of_kappa[0] + log_norm[s])
         value -= expected
+        _copy(norm_slope[s], whole)
+        for j in range(count):
+            whole[places[j]] += kappa_slope[j]
+            for k in range(count):
+                # Of the triangle below the diagonal, as above.
+                if places[k] <= places[j]:
+                    bend[places[j], places[k]] += expected * kappa_bend[j, k]
         for j in range(n_values):
-            whole[j] = norm_slope[s, j]
-            if j < n_nuisances:
-                whole[j] += slope[j]
             gradient[j] -= expected * whole[j]
             for k in range(j + 1):
                 bend[j, k] += expected * whole[j] * whole[k]
-                if j < n_nuisances:
-                    bend[j, k] += expected * curvature[j, k]
         for k in range(n_nuisances):
             bend[k, k] += expected * norm_bend[s, k]
         for j in range(n_nuisances, n_values):
@@ -433,21 +535,13 @@ def _expand(  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _norms(problem, to_coefficients, x):  # type: ignore[no-untyped-def]
+def _norms(problem, to_coefficients, n_nuisances, x):  # type: ignore[no-untyped-def]
     """Logarithm of the normalisation of each process, with two derivatives."""
-    n_processes, n_nuisances = problem.limits.shape
-    n_values = len(x)
+    n_processes, n_values = len(problem.counts), len(x)
     log_norm = np.zeros(n_processes)
     slope = np.zeros((n_processes, n_values))
     bend = np.zeros((n_processes, n_nuisances))
-    for u in range(len(problem.norm_index)):
-        k = problem.norm_index[u]
-        for s in range(n_processes):
-            up, down = problem.norm_up[u, s], problem.norm_down[u, s]
-            v, d1, d2 = _code4(x[k], up, down, to_coefficients)
-            log_norm[s] += v
-            slope[s, k] += d1
-            bend[s, k] += d2
+    add_uncertainties(problem, to_coefficients, x, log_norm, slope, bend)
     for s in range(1, n_processes):
         norm = max(x[n_nuisances + s - 1], 1e-12)
         log_norm[s] += np.log(norm)
@@ -461,109 +555,76 @@ def _norms(problem, to_coefficients, x):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _add_scatter(  # type: ignore[no-untyped-def]
-    bend, shares, columns, first, second, starts, norm_slope, by_first, by_second
+    bend,
+    shares,
+    together,
+    columns,
+    first,
+    second,
+    starts,
+    norm_slope,
+    by_first,
+    by_second,
+    n_nuisances,
 ):
     """Subtract the scatter, over the processes of an event, of the slopes of ln densities.
 
-    With slopes d of all processes relative to the first, it is Σ p d dᵀ − (Σ p d)(Σ p d)ᵀ.
+    With slopes d of all processes relative to the first, it is Σ p d dᵀ − (Σ p d)(Σ p d)ᵀ.  Those
+    by normalisations are the same for all events, and those by the luminosity for all processes.
     """
     n_processes, n = shares.shape
-    n_values = len(bend)
-    mean = np.zeros((n_values, n))
-    relative = np.empty((n_values, n))
+    mean = np.zeros((n_nuisances, n))
+    relative = np.empty((n_nuisances, n))
     weighted = np.empty(n)
     for s in range(1, n_processes):
-        for j in range(n_values):
-            constant = norm_slope[s, j] - norm_slope[0, j]
+        for j in range(n_nuisances):
+            row, constant = relative[j], norm_slope[s, j] - norm_slope[0, j]
             for i in range(n):
-                relative[j, i] = constant
+                row[i] = constant
         for of, sign in ((s, 1.0), (0, -1.0)):
             for c in range(starts[of], starts[of + 1]):
-                f, k = sign * by_first[c], first[c]
-                for i in range(n):
-                    relative[k, i] += f * columns[c, i]
+                add_one(columns[c], sign * by_first[c], relative[first[c]])
                 if second[c] >= 0:
-                    f, k = sign * by_second[c], second[c]
-                    for i in range(n):
-                        relative[k, i] += f * columns[c, i]
-        for j in range(n_values):
+                    add_one(columns[c], sign * by_second[c], relative[second[c]])
+        # The normalisation of this process, whose own slope is 1/n and that of the others zero.
+        norm = n_nuisances + s - 1
+        share, of_norm = shares[s], norm_slope[s, norm]
+        for j in range(n_nuisances):
+            row = relative[j]
             if n_processes == 2:
-                for i in range(n):
-                    weighted[i] = shares[s, i] * shares[0, i] * relative[j, i]
+                _multiply_three(share, shares[0], row, weighted)
             else:
-                for i in range(n):
-                    weighted[i] = shares[s, i] * relative[j, i]
-                    mean[j, i] += weighted[i]
+                _multiply(share, row, weighted)
+                add_one(weighted, 1.0, mean[j])
             for k in range(j + 1):
-                bend[j, k] -= np.dot(weighted, relative[k])
+                bend[j, k] -= dot(weighted, relative[k], n)
+            bend[norm, j] -= of_norm * sum_of(weighted, n)
+        if n_processes == 2:
+            bend[norm, norm] -= of_norm**2 * dot(share, shares[0], n)
+        else:
+            bend[norm, norm] -= of_norm**2 * together[s]
     if n_processes > 2:
-        for j in range(n_values):
+        for j in range(n_nuisances):
             for k in range(j + 1):
-                bend[j, k] += np.dot(mean[j], mean[k])
+                bend[j, k] += dot(mean[j], mean[k], n)
+        for s in range(1, n_processes):
+            norm = n_nuisances + s - 1
+            of_norm = norm_slope[s, norm]
+            for j in range(n_nuisances):
+                bend[norm, j] += of_norm * dot(shares[s], mean[j], n)
+            for other in range(1, s + 1):
+                place = n_nuisances + other - 1
+                both = of_norm * norm_slope[other, place]
+                bend[norm, place] += both * dot(shares[s], shares[other], n)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _log_yield(singles, pairs, limits, x):  # type: ignore[no-untyped-def]
-    """Logarithm of κ of one process, its slope and its second derivatives."""
-    k = singles.shape[0]
-    n_cells = singles.shape[1]
-    value = 0.0
-    slope = np.zeros(k)
-    second = np.zeros((k, k))
-    vector = np.empty(2 * k)
-    for j in range(k):
-        unit = x[j] / limits[j]
-        vector[j], vector[k + j] = unit, unit * unit
-        place = (unit + 1) * (n_cells / 2)
-        cell = min(max(int(place), 0), n_cells - 1)
-        t = (place - cell) * (2 / n_cells)
-        c3, c2 = singles[j, cell, 0], singles[j, cell, 1]
-        c1, c0 = singles[j, cell, 2], singles[j, cell, 3]
-        value += ((c3 * t + c2) * t + c1) * t + c0
-        slope[j] += (3 * c3 * t + 2 * c2) * t + c1
-        second[j, j] += 6 * c3 * t + 2 * c2
-    if k > 1:
-        products = np.zeros(2 * k)
-        for j in range(2 * k):
-            for m in range(2 * k):
-                products[j] += pairs[j, m] * vector[m]
-            value += products[j] * vector[j]
-        for j in range(k):
-            slope[j] += 2 * products[j] + 4 * vector[j] * products[k + j]
-            second[j, j] += 4 * products[k + j]
-            for m in range(k):
-                second[j, m] += 2 * (
-                    pairs[j, m]
-                    + 2 * vector[j] * pairs[k + j, m]
-                    + 2 * vector[m] * pairs[j, k + m]
-                    + 4 * vector[j] * vector[m] * pairs[k + j, k + m]
-                )
-    for j in range(k):
-        slope[j] /= limits[j]
-        for m in range(k):
-            second[j, m] /= limits[j] * limits[m]
-    return value, slope, second
+def _multiply(a, b, out):  # type: ignore[no-untyped-def]
+    for i in range(len(out)):
+        out[i] = a[i] * b[i]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _code4(alpha, up, down, to_coefficients):  # type: ignore[no-untyped-def]
-    """Logarithm of interpolation code 4, with two derivatives."""
-    if up == 0.0 and down == 0.0:
-        return 0.0, 0.0, 0.0
-    if alpha >= 1:
-        return alpha * up, up, 0.0
-    if alpha <= -1:
-        return -alpha * down, -down, 0.0
-    high, low = np.exp(up), np.exp(down)
-    value, first, second = 1.0, 0.0, 0.0
-    for i in range(6):
-        row = to_coefficients[i]
-        c = row[0] * (high - 1) + row[2] * high * up + row[4] * high * up**2
-        c += row[1] * (low - 1) - row[3] * low * down + row[5] * low * down**2
-        order = i + 1
-        value += c * alpha**order
-        first += c * order * alpha ** (order - 1)
-        if order > 1:
-            second += c * order * (order - 1) * alpha ** (order - 2)
-    first /= value
-    return np.log(value), first, second / value - first**2
+def _multiply_three(a, b, c, out):  # type: ignore[no-untyped-def]
+    for i in range(len(out)):
+        out[i] = a[i] * b[i] * c[i]

@@ -204,20 +204,15 @@ class ProfiledSystematics(DatasetModel):
         from milinfer.likelihood.nuisance_profiles import ProfileProblem
 
         terms, points = self.terms, self._points
-        n_points, n_processes = len(points), len(terms.processes)
-        k = len(terms.nuisances)
+        n_points = len(points)
         starts = [0]
         mixing, first, second, first_power, second_power = [], [], [], [], []
-        n_cells = max([r.expected.singles.shape[2] for r in terms.responses.values()], default=1)
-        singles = np.zeros((n_points, n_processes, k, n_cells, 4))
-        pairs = np.zeros((n_points, n_processes, 2 * k, 2 * k))
-        limits = np.ones((n_processes, k))
-        for s, process in enumerate(terms.processes):
+        for process in terms.processes:
             response = terms.responses.get(process)
             if response is None:
                 starts.append(starts[-1])
                 continue
-            own, places, kappa = response.terms, terms.places[process], response.expected
+            own, places = response.terms, terms.places[process]
             starts.append(starts[-1] + own.n_columns)
             mixes = np.array([own.mixing(terms.own_theta(process, p)) for p in points])
             mixing.append(np.repeat(mixes, own.n_terms, axis=1))
@@ -228,16 +223,11 @@ class ProfiledSystematics(DatasetModel):
                     first_power.append(row[which[0]])
                     second.append(places[which[1]] if len(which) > 1 else -1)
                     second_power.append(row[which[1]] if len(which) > 1 else 0)
-            limits[s, places] = kappa.limits
-            both = np.concatenate([places, k + places])
-            for g, point in enumerate(points):
-                theta = np.array([point[self.parameters.index(n)] for n in kappa.parameters])
-                monomials = kappa.monomials(theta)
-                singles[g, s][places] = kappa.singles[0] @ monomials
-                pairs[g, s][np.ix_(both, both)] = np.tensordot(monomials, kappa.pairs[0], 1)
-        sides = np.array(
-            [[u.factors.get(p, (1.0, 1.0)) for p in terms.processes] for u in terms.uncertainties]
-        ).reshape(-1, n_processes, 2)
+        of_all = terms.yield_problem
+        # (G, S, n_monomials)
+        monomials = np.multiply.reduce(points[:, None, None] ** of_all.exponents, axis=3)
+        singles = np.einsum("skcdm,gsm->gskcd", of_all.singles, monomials)
+        pairs = np.einsum("smij,gsm->gsij", of_all.pairs, monomials)
         low, high = np.array([terms.limits[n] for n in self._others]).reshape(-1, 2).T
         return ProfileProblem(
             starts=np.array(starts, dtype=np.int64),
@@ -247,14 +237,14 @@ class ProfiledSystematics(DatasetModel):
             first_power=np.array(first_power, dtype=np.int64),
             second_power=np.array(second_power, dtype=np.int64),
             yields=np.column_stack([self._signal, np.tile(terms.mixture.expected, (n_points, 1))]),
-            singles=singles,
-            pairs=pairs,
-            limits=limits,
-            norm_index=np.array(
-                [terms.nuisances.index(u.name) for u in terms.uncertainties], dtype=np.int64
-            ),
-            norm_up=np.log(sides[..., 1]),
-            norm_down=np.log(sides[..., 0]),
+            counts=of_all.counts,
+            places=of_all.places,
+            limits=of_all.limits,
+            singles=np.ascontiguousarray(singles[..., None]),
+            pairs=np.ascontiguousarray(pairs[:, :, None]),
+            norm_index=of_all.norm_index,
+            norm_up=of_all.norm_up,
+            norm_down=of_all.norm_down,
             low=np.ascontiguousarray(low),
             high=np.ascontiguousarray(high),
             luminosity=terms.luminosity,

@@ -20,74 +20,15 @@ from itertools import combinations
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from milinfer.exceptions import ConfigurationError, ModelError, ParameterError
 from milinfer.typing import BoolArray, Float32Array, FloatArray, IntArray
 from milinfer.utils.keywords import did_you_mean
 
 __all__ = [
-    "CODE4_COEFFICIENTS",
-    "ResponseSlopes",
     "ResponseTable",
     "ResponseTerms",
-    "log_interpolation",
 ]
-
-# Rows converted to float64 at once: they stay in the cache.
-_BLOCK = 4096
-
-_ORDERS = np.arange(1, 7)
-# Values and two derivatives at ±1 of a polynomial of degree 6 whose value at zero is one.
-_CONDITIONS = np.array(
-    [
-        sign ** (_ORDERS - order) * factor
-        for order, factor in (
-            (0, np.ones(6)),
-            (1, _ORDERS),
-            (2, _ORDERS * (_ORDERS - 1)),
-        )
-        for sign in (1.0, -1.0)
-    ]
-)
-CODE4_COEFFICIENTS = np.linalg.inv(_CONDITIONS)
-"""Coefficients of the six powers of α, from value, slope and curvature at +1 and at −1 each."""
-
-
-def log_interpolation(
-    alpha: float, log_up: ArrayLike, log_down: ArrayLike
-) -> tuple[FloatArray, FloatArray]:
-    r"""Logarithm of HistFactory's interpolation code 4, and its derivative by α.
-
-    Exponential for \|α\| ≥ 1, and between −1 and 1 the polynomial of degree 6 that meets the
-    exponentials with equal value, slope and curvature (CERN-OPEN-2012-016, as in pyhf).
-
-    Parameters
-    ----------
-    alpha
-        Nuisance parameter.
-    log_up, log_down
-        Logarithms of the ratios at +1 and −1, of any shape.
-
-    Examples
-    --------
-    >>> value, slope = log_interpolation(1.0, np.log([1.1]), np.log([0.9]))
-    >>> np.exp(value).round(12), slope.round(6)
-    (array([1.1]), array([0.09531]))
-    """
-    up, down = np.asarray(log_up, dtype=np.float64), np.asarray(log_down, dtype=np.float64)
-    if alpha >= 1:
-        return alpha * up, up
-    if alpha <= -1:
-        return -alpha * down, -down
-    high, low = np.exp(up), np.exp(down)
-    # In the order of the conditions: value, slope and curvature, at +1 and −1 each.
-    sides = np.stack([high - 1, low - 1, high * up, -low * down, high * up**2, low * down**2])
-    coefficients = np.tensordot(CODE4_COEFFICIENTS, sides, axes=1)
-    powers = alpha**_ORDERS
-    slopes = _ORDERS * alpha ** (_ORDERS - 1)
-    value = 1 + np.tensordot(powers, coefficients, axes=1)
-    return np.log(value), np.tensordot(slopes, coefficients, axes=1) / value
 
 
 @dataclass(frozen=True, eq=False)
@@ -253,37 +194,21 @@ class ResponseTerms:
         return np.array([float(nuisances.get(n, 0.0)) for n in self.nuisances])
 
     @cached_property
-    def _factors(self) -> tuple[IntArray, IntArray]:
+    def factors(self) -> tuple[IntArray, IntArray]:
         """Nuisance parameters of each term and their powers, shape (n_terms, n_factors).
 
         Terms of fewer factors are filled up with powers of zero.
         """
         n_factors = int(np.count_nonzero(self.exponents, axis=1).max())
         places = np.argsort(self.exponents == 0, axis=1, kind="stable")[:, :n_factors]
-        return places, np.take_along_axis(self.exponents, places, axis=1)
+        powers = np.take_along_axis(self.exponents, places, axis=1)
+        return np.array(places, dtype=np.int64), np.array(powers, dtype=np.int64)
 
     def values(self, alpha: FloatArray) -> FloatArray:
         """Terms f_A(α) of the polynomial, shape (n_terms,)."""
-        places, powers = self._factors
+        places, powers = self.factors
         terms: FloatArray = np.multiply.reduce(alpha[places] ** powers, axis=1)
         return terms
-
-    def derivatives(self, alpha: FloatArray) -> FloatArray:
-        """Derivatives of the terms of the polynomial, shape (n_terms, n_nuisances)."""
-        places, powers = self._factors
-        x = alpha[places]
-        slopes = powers * x ** np.maximum(powers - 1, 0)
-        out = np.zeros((self.n_terms, len(alpha)))
-        rows = np.arange(self.n_terms)
-        if powers.shape[1] == 1:
-            out[rows, places[:, 0]] = slopes[:, 0]
-            return out
-        factors = x**powers
-        for j in range(powers.shape[1]):
-            others = np.multiply.reduce(np.delete(factors, j, axis=1), axis=1)
-            # Filled up places have a slope of zero.
-            out[rows, places[:, j]] += slopes[:, j] * others
-        return out
 
     def mixing(self, theta: FloatArray | None) -> FloatArray:
         """Factors (1, u_1, …) of the columns of each term, with u = (θ − centre)/half."""
@@ -318,21 +243,6 @@ def _require_known(given: Mapping[str, object] | Sequence[str], names: Sequence[
         raise ParameterError(msg + did_you_mean(unknown[0], list(names)))
 
 
-class ResponseSlopes(NamedTuple):
-    """Derivatives of a weighted sum of ln S over events.
-
-    Parameters
-    ----------
-    nuisances
-        By α, shape (n_nuisances,).
-    parameters
-        By the parameters of interest on which the response depends, shape (n_parameters,).
-    """
-
-    nuisances: FloatArray
-    parameters: FloatArray
-
-
 class ResponseTable(NamedTuple):
     """Coefficients of the response of many events.
 
@@ -348,8 +258,6 @@ class ResponseTable(NamedTuple):
     >>> table = ResponseTable(ResponseTerms.of(["jes"]), np.float32([[0.1, 0.0], [0.2, 0.01]]))
     >>> table.log_response(np.array([2.0])).round(6)
     array([0.2 , 0.44])
-    >>> table.slopes(np.array([2.0]), None, np.ones(2)).nuisances.round(6)
-    array([0.34])
     """
 
     terms: ResponseTerms
@@ -357,106 +265,15 @@ class ResponseTable(NamedTuple):
 
     def log_response(self, alpha: FloatArray, theta: FloatArray | None = None) -> FloatArray:
         """Logarithm of S of every event, shape (n_events,), float64."""
-        terms, mixing = self.terms, self.terms.mixing(theta)
-        if terms.interpolation == "code4":
-            sides = self._sides(mixing)
-            value = np.zeros(len(self.columns))
-            for k, a in enumerate(alpha.tolist()):
-                value += log_interpolation(a, sides[:, k], sides[:, len(alpha) + k])[0]
-            return value
-        return self._times((mixing[:, None] * terms.values(alpha)).ravel())
+        from milinfer.likelihood.nuisance_kernels import add_log_response
 
-    def slopes(
-        self, alpha: FloatArray, theta: FloatArray | None, shares: FloatArray
-    ) -> ResponseSlopes:
-        """Derivatives of Σ share · ln S.
-
-        Parameters
-        ----------
-        alpha, theta
-            Where.
-        shares
-            Weight of each event, shape (n_events,).
-        """
-        terms, mixing = self.terms, self.terms.mixing(theta)
-        n = len(terms.parameters)
-        if terms.interpolation == "code4":
-            jacobian, of_sides = self._code4_jacobian(alpha, mixing)
-            # By θ: the sides are linear in it.
-            of_theta = np.empty(n)
-            for j in range(n):
-                block = self.columns[:, (1 + j) * terms.n_terms : (2 + j) * terms.n_terms]
-                of_theta[j] = np.sum(shares[:, None] * of_sides * block) / terms.half[j]
-            return ResponseSlopes(shares @ jacobian, of_theta)
-        sums = self._summed(shares).reshape(1 + n, terms.n_terms)
-        of_alpha: FloatArray = (mixing @ sums) @ terms.derivatives(alpha)
-        return ResponseSlopes(of_alpha, sums[1:] @ terms.values(alpha) / terms.half)
-
-    def jacobian(self, alpha: FloatArray, theta: FloatArray | None = None) -> FloatArray:
-        """Derivative of ln S of every event by each nuisance parameter, (n_events, n_nuisances)."""
-        terms, mixing = self.terms, self.terms.mixing(theta)
-        if terms.interpolation == "code4":
-            return self._code4_jacobian(alpha, mixing)[0]
-        factors = (mixing[:, None, None] * terms.derivatives(alpha)).reshape(terms.n_columns, -1)
-        return self._times(factors)
+        terms, row = self.terms, np.zeros(len(self.columns))
+        # One row for each column.
+        columns = np.require(self.columns.T, np.float32, ["C", "W"])
+        code4 = terms.interpolation == "code4"
+        add_log_response(columns, code4, *terms.factors, terms.mixing(theta), alpha, row)
+        return row
 
     def take(self, index: IntArray | BoolArray | slice) -> ResponseTable:
         """Rows of some of the events."""
         return ResponseTable(self.terms, self.columns[index])
-
-    def _times(self, factors: FloatArray) -> FloatArray:
-        """Columns times factors, in float64 without a copy of the whole table."""
-        columns = self.columns
-        if len(columns) <= _BLOCK:
-            return columns.astype(np.float64) @ factors
-        out = np.empty((len(columns), *factors.shape[1:]))
-        for start in range(0, len(columns), _BLOCK):
-            rows = slice(start, start + _BLOCK)
-            np.matmul(columns[rows].astype(np.float64), factors, out=out[rows])
-        return out
-
-    def _summed(self, shares: FloatArray) -> FloatArray:
-        columns = self.columns
-        if len(columns) <= _BLOCK:
-            return shares @ columns.astype(np.float64)
-        out = np.zeros(columns.shape[1])
-        for start in range(0, len(columns), _BLOCK):
-            rows = slice(start, start + _BLOCK)
-            out += shares[rows] @ columns[rows].astype(np.float64)
-        return out
-
-    def _sides(self, mixing: FloatArray) -> FloatArray:
-        """Ln S at +1 and −1 of each nuisance parameter, shape (n_events, 2 n_nuisances)."""
-        return self._times(
-            np.asarray(np.kron(mixing[:, None], np.eye(self.terms.n_terms)), dtype=np.float64)
-        )
-
-    def _code4_jacobian(
-        self, alpha: FloatArray, mixing: FloatArray
-    ) -> tuple[FloatArray, FloatArray]:
-        """Derivatives by α, (n_events, n_nuisances), and by both sides, (n_events, n_terms)."""
-        sides, k = self._sides(mixing), len(alpha)
-        by_alpha = np.empty((len(sides), k))
-        by_sides = np.empty_like(sides)
-        for j, a in enumerate(alpha.tolist()):
-            up, down = sides[:, j], sides[:, k + j]
-            value, by_alpha[:, j] = log_interpolation(a, up, down)
-            by_sides[:, j], by_sides[:, k + j] = _by_sides(a, up, down, value)
-        return by_alpha, by_sides
-
-
-def _by_sides(
-    alpha: float, up: FloatArray, down: FloatArray, value: FloatArray
-) -> tuple[FloatArray, FloatArray]:
-    """Derivative of the logarithm of code 4 by the logarithms of both sides."""
-    zero = np.zeros_like(up)
-    if alpha >= 1:
-        return zero + alpha, zero
-    if alpha <= -1:
-        return zero, zero - alpha
-    high, low = np.exp(up), np.exp(down)
-    weights = alpha**_ORDERS @ CODE4_COEFFICIENTS
-    of_up = high * (weights[0] + weights[2] * (up + 1) + weights[4] * (up**2 + 2 * up))
-    of_down = low * (weights[1] - weights[3] * (down + 1) + weights[5] * (down**2 + 2 * down))
-    inverse = np.exp(-value)
-    return of_up * inverse, of_down * inverse

@@ -17,33 +17,39 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from milinfer.exceptions import ConfigurationError, ModelError, ParameterError, SampleError
 from milinfer.likelihood.cost import within_limits
-from milinfer.likelihood.expected_response import ExpectedResponse
 from milinfer.likelihood.mixture import (
     Backgrounds,
     EventPolynomials,
     EventSurfaces,
     MixtureTerms,
     event_surfaces,
-    log_sum,
     mixture_terms,
 )
 from milinfer.likelihood.models import AnyModel
 from milinfer.likelihood.named_cost import UnbinnedCost
 from milinfer.likelihood.rate import Rate
-from milinfer.likelihood.response_terms import ResponseTable, log_interpolation
+from milinfer.likelihood.response_terms import ResponseTable
 from milinfer.likelihood.responses import Response
 from milinfer.samples.argument_checks import require_sample
 from milinfer.samples.sample import Sample
 from milinfer.typing import FloatArray, IntArray
 from milinfer.utils.display import ranges
 from milinfer.utils.keywords import did_you_mean
+
+if TYPE_CHECKING:
+    from milinfer.likelihood.nuisance_kernels import (
+        Densities,
+        EventArrays,
+        ResponseProblem,
+        YieldProblem,
+    )
 
 __all__ = [
     "Constraint",
@@ -172,94 +178,101 @@ class SystematicTerms:
             for process, response in self.responses.items()
         }
 
-    def yields(self, theta: FloatArray, norms: FloatArray, alpha: FloatArray) -> Yields:
-        """Expected events of each process, without the luminosity parameter."""
-        mixture = self.mixture
-        base = np.concatenate([mixture.signal(theta[None]), norms * mixture.expected])
-        log_norm, by_alpha = self._log_norms(alpha)
-        log_rate, slopes = log_norm.copy(), by_alpha.copy()
-        by_theta = np.zeros((len(base), len(theta)))
-        by_theta[0] = mixture.signal_gradient(theta) / base[0]
-        for s, places, own, expected in self._kappas:
-            log_yield = expected.log_yield(alpha[places], theta[own])
-            log_rate[s] += log_yield.value
-            slopes[s, places] += log_yield.nuisances
-            if len(own):
-                by_theta[s, own] += log_yield.parameters
-        return Yields(
-            expected=base * np.exp(log_rate),
-            log_norm=log_norm,
-            norm_slopes=by_alpha,
-            by_nuisances=slopes,
-            by_parameters=by_theta,
+    @cached_property
+    def base(self) -> FloatArray:
+        """Expected events of each process at a factor of one, ν_s being that of the signal."""
+        return np.concatenate([[1.0], self.mixture.expected])
+
+    def factors(self, theta: FloatArray, norms: FloatArray) -> FloatArray:
+        """What multiplies the processes: ν_s(θ) and the normalisations, shape (n_processes,)."""
+        return np.concatenate([self.mixture.signal(theta[None]), norms])
+
+    @cached_property
+    def yield_problem(self) -> YieldProblem:
+        """Mean responses and normalisation uncertainties of all processes, as arrays."""
+        from milinfer.likelihood.nuisance_kernels import YieldProblem
+
+        n_processes, n_parameters = len(self.processes), len(self.parameters)
+        kappas = {
+            self.processes.index(s): (self.places[s], r.expected) for s, r in self.responses.items()
+        }
+        # Filled up to the largest of each.
+        shapes = [kappa.singles.shape[1:] for _, kappa in kappas.values()] or [(0, 1, 4, 1)]
+        most, n_cells, _, n_monomials = np.max(shapes, axis=0).tolist()
+        counts = np.zeros(n_processes, dtype=np.int64)
+        places = np.zeros((n_processes, most), dtype=np.int64)
+        limits = np.ones((n_processes, most))
+        singles = np.zeros((n_processes, most, n_cells, 4, n_monomials))
+        pairs = np.zeros((n_processes, n_monomials, 2 * most, 2 * most))
+        exponents = np.zeros((n_processes, n_monomials, n_parameters), dtype=np.int64)
+        for s, (own, kappa) in kappas.items():
+            n, m = len(own), len(kappa.exponents)
+            counts[s], places[s, :n], limits[s, :n] = n, own, kappa.limits
+            singles[s, :n, ..., :m] = kappa.singles[0]
+            pairs[s, :m, : 2 * n, : 2 * n] = kappa.pairs[0]
+            exponents[s, :m, self._positions(kappa.parameters)] = kappa.exponents.T
+        sides = np.array(
+            [[u.factors.get(s, (1.0, 1.0)) for s in self.processes] for u in self.uncertainties]
+        ).reshape(-1, n_processes, 2)
+        return YieldProblem(
+            counts=counts,
+            places=places,
+            limits=limits,
+            singles=singles,
+            pairs=pairs,
+            exponents=exponents,
+            norm_index=np.array(
+                [self.nuisances.index(u.name) for u in self.uncertainties], dtype=np.int64
+            ),
+            norm_up=np.log(sides[..., 1]),
+            norm_down=np.log(sides[..., 0]),
         )
 
     @cached_property
-    def _kappas(self) -> list[tuple[int, IntArray, IntArray, ExpectedResponse]]:
-        """Process, positions of its nuisance parameters and of its θ, and κ of each response."""
-        return [
-            (
-                self.processes.index(process),
-                self.places[process],
-                self._positions(response.expected.parameters),
-                response.expected,
-            )
-            for process, response in self.responses.items()
-        ]
+    def response_problem(self) -> ResponseProblem:
+        """Terms of the responses of all processes, as arrays."""
+        from milinfer.likelihood.nuisance_kernels import ResponseProblem
+
+        responses = [self.responses.get(s) for s in self.processes]
+        terms = [None if r is None else r.terms for r in responses]
+        factors = {s: t.factors for s, t in zip(self.processes, terms, strict=True) if t}
+        n_terms = [t.n_terms if t else 0 for t in terms]
+        n_factors = max([places.shape[1] for places, _ in factors.values()], default=1)
+        most = max([len(t.parameters) for t in terms if t], default=0)
+        places = np.zeros((sum(n_terms), n_factors), dtype=np.int64)
+        powers = np.zeros_like(places)
+        own = np.zeros((len(terms), most), dtype=np.int64)
+        centre, half = np.zeros(own.shape), np.ones(own.shape)
+        term_starts = np.concatenate([[0], np.cumsum(n_terms)])
+        for s, (process, of_process) in enumerate(zip(self.processes, terms, strict=True)):
+            if of_process is None:
+                continue
+            rows = slice(*term_starts[s : s + 2])
+            which, exponents = factors[process]
+            places[rows, : which.shape[1]] = self.places[process][which]
+            powers[rows, : which.shape[1]] = exponents
+            n = len(of_process.parameters)
+            own[s, :n] = self._positions(of_process.parameters)
+            centre[s, :n], half[s, :n] = of_process.centre, of_process.half
+        return ResponseProblem(
+            starts=np.concatenate([[0], np.cumsum([t.n_columns if t else 0 for t in terms])]),
+            term_starts=term_starts,
+            code4=np.array([t is not None and t.interpolation == "code4" for t in terms]),
+            places=places,
+            powers=powers,
+            counts=np.array([len(t.parameters) if t else 0 for t in terms], dtype=np.int64),
+            own=own,
+            centre=centre,
+            half=half,
+        )
 
     def _positions(self, names: Sequence[str]) -> IntArray:
         """Positions of some of the parameters of interest."""
         return np.array([self.parameters.index(n) for n in names], dtype=np.int64)
 
-    @cached_property
-    def _own_positions(self) -> dict[str, IntArray]:
-        return {s: self._positions(r.terms.parameters) for s, r in self.responses.items()}
-
     def own_theta(self, process: str, theta: FloatArray) -> FloatArray:
         """Values of the parameters of interest on which the response of a process depends."""
-        return theta[self._own_positions[process]]
-
-    @cached_property
-    def _logs(self) -> list[tuple[int, FloatArray, FloatArray]]:
-        """For each uncertainty its nuisance parameter, and logarithms of its factors."""
-        out = []
-        for u in self.uncertainties:
-            sides = np.array([u.factors.get(s, (1.0, 1.0)) for s in self.processes])
-            out.append((self.nuisances.index(u.name), np.log(sides[:, 1]), np.log(sides[:, 0])))
-        return out
-
-    def _log_norms(self, alpha: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Ln of the normalisation of each process, and derivatives (n_processes, n_nuisances)."""
-        value = np.zeros(len(self.processes))
-        slopes = np.zeros((len(value), len(alpha)))
-        for k, up, down in self._logs:
-            of_one, slope = log_interpolation(float(alpha[k]), up, down)
-            value += of_one
-            slopes[:, k] += slope
-        return value, slopes
-
-
-class Yields(NamedTuple):
-    """Expected events of each process, and derivatives.
-
-    Parameters
-    ----------
-    expected
-        Shape (n_processes,).
-    log_norm
-        Logarithm of the normalisation by uncertainties alone, shape (n_processes,).
-    norm_slopes
-        Its derivatives by the nuisance parameters, shape (n_processes, n_nuisances).
-    by_nuisances, by_parameters
-        Derivatives of ln(expected), shapes (n_processes, n_nuisances) and (n_processes,
-        n_parameters).
-    """
-
-    expected: FloatArray
-    log_norm: FloatArray
-    norm_slopes: FloatArray
-    by_nuisances: FloatArray
-    by_parameters: FloatArray
+        return theta[self._positions(self.responses[process].terms.parameters)]
 
 
 class MixtureEvents(NamedTuple):
@@ -273,28 +286,44 @@ class MixtureEvents(NamedTuple):
         ln of the total density at the reference, shape (n_events,).
     log_backgrounds
         ln of the density of each background over it, shape (n_backgrounds, n_events).
+    arrays
+        Densities, weights, and coefficients of all responses.
     tables
-        Coefficients of the response of each process that has one.
-    weights
-        Shape (n_events,).
+        The coefficients again, of the response of each process that has one.
     """
 
     surfaces: EventSurfaces | EventPolynomials
-    log_reference: FloatArray
-    log_backgrounds: FloatArray
+    arrays: EventArrays
     tables: Mapping[str, ResponseTable]
-    weights: FloatArray
+
+    @property
+    def weights(self) -> FloatArray:
+        """Shape (n_events,)."""
+        return self.arrays.weights
 
     @classmethod
     def of(cls, terms: SystematicTerms, data: Sample) -> MixtureEvents:
         """Evaluate signal, backgrounds and responses once for each event."""
+        from milinfer.likelihood.nuisance_kernels import EventArrays
+
         log_reference, log_backgrounds = terms.mixture.log_reference(data)
+        starts = terms.response_problem.starts
+        columns = np.empty((starts[-1], len(data)), dtype=np.float32)
+        tables = {}
+        for s, process in enumerate(terms.processes):
+            if process in terms.responses:
+                response, part = terms.responses[process], columns[starts[s] : starts[s + 1]]
+                part[:] = response.table(data).columns.T
+                tables[process] = ResponseTable(response.terms, part.T)
         return cls(
             surfaces=event_surfaces(terms.mixture.model, data),
-            log_reference=log_reference,
-            log_backgrounds=log_backgrounds,
-            tables={name: r.table(data) for name, r in terms.responses.items()},
-            weights=data.weights,
+            arrays=EventArrays(
+                columns=columns,
+                log_reference=np.require(log_reference, np.float64, ["C", "W"]),
+                log_backgrounds=np.require(log_backgrounds, np.float64, ["C", "W"]),
+                weights=np.require(data.weights, np.float64, ["C", "W"]),
+            ),
+            tables=tables,
         )
 
 
@@ -602,10 +631,14 @@ class SystematicCost(UnbinnedCost):
         ParameterError
             If a name is unknown or a value outside its limits.
         """
+        from milinfer.likelihood.nuisance_kernels import log_factors
+
+        terms = self.terms
         point = self._in_order([], {**self.start, **values})
         _, theta, norms, alpha, luminosity = self._split(point)
-        yields = self.terms.yields(theta, norms, alpha).expected * luminosity
-        return dict(zip(self.terms.processes, yields.tolist(), strict=True))
+        yields = terms.factors(theta, norms) * terms.base * luminosity
+        yields *= np.exp(log_factors(terms.yield_problem, theta, alpha))
+        return dict(zip(terms.processes, yields.tolist(), strict=True))
 
     def _split(
         self, args: Sequence[float]
@@ -621,23 +654,23 @@ class SystematicCost(UnbinnedCost):
         last = self._last
         if last is not None and last.args == tuple(args):
             return last
+        from milinfer.likelihood.nuisance_kernels import densities
+
         values, theta, norms, alpha, luminosity = self._split(args)
         terms, events = self.terms, self.events
-        yields = terms.yields(theta, norms, alpha)
-        rows = np.empty((len(terms.processes), len(events.weights)))
-        signal = float(terms.mixture.signal(theta[None])[0])
-        np.subtract(events.surfaces.value(theta), events.log_reference, out=rows[0])
-        rows[0] += np.log(signal) + yields.log_norm[0]
-        with np.errstate(divide="ignore"):  # ln 0 of a normalisation at its limit
-            shifts = np.log(norms) + yields.log_norm[1:]
-        np.add(events.log_backgrounds, shifts[:, None], out=rows[1:])
-        for process, table in events.tables.items():
-            own = terms.own_theta(process, theta)
-            rows[terms.processes.index(process)] += table.log_response(
-                alpha[terms.places[process]], own
-            )
-        total = log_sum(rows) if len(rows) > 1 else rows[0]
-        evaluation = _Evaluation(tuple(args), values, rows, total, yields, luminosity)
+        factors = terms.factors(theta, norms)
+        at = densities(
+            terms.yield_problem,
+            terms.response_problem,
+            events.arrays,
+            events.surfaces.value(theta),
+            factors,
+            terms.base,
+            theta,
+            alpha,
+        )
+        expected = float(factors @ at.at_one)
+        evaluation = _Evaluation(tuple(args), values, factors, at, expected, luminosity)
         self._last = evaluation
         return evaluation
 
@@ -646,8 +679,7 @@ class SystematicCost(UnbinnedCost):
 
     def _value(self, args: Sequence[float]) -> float:
         at = self._evaluate(args)
-        value = float(self.events.weights @ at.total)
-        expected = float(at.yields.expected.sum())
+        value, expected = at.densities.log_density, at.expected
         if self.extended:
             value += self.n_events * float(np.log(at.luminosity))
             value -= at.luminosity * expected - self._total
@@ -657,59 +689,39 @@ class SystematicCost(UnbinnedCost):
         return -2.0 * value + float(pulls @ pulls)
 
     def _grad(self, args: Sequence[float]) -> FloatArray:
-        at = self._evaluate(args)
-        terms, events, yields = self.terms, self.events, at.yields
-        theta, alpha = at.values[self._theta], at.values[self._alpha]
-        expected = yields.expected
-        factor = at.luminosity if self.extended else self.n_events / float(expected.sum())
-        shares = np.exp(at.rows - at.total) * events.weights
-        of_process = shares.sum(axis=1)
-        out = np.zeros(len(at.values))
-        by_theta, by_alpha = out[self._theta], out[self._alpha]
-        slope = terms.mixture.signal_gradient(theta)
-        signal = float(terms.mixture.signal(theta[None])[0])
-        by_theta += events.surfaces.gradient(theta) @ shares[0] + slope * (of_process[0] / signal)
-        by_theta -= factor * (expected @ yields.by_parameters)
-        by_alpha += of_process @ yields.norm_slopes - factor * (expected @ yields.by_nuisances)
-        for process, table in events.tables.items():
-            response, places = terms.responses[process], terms.places[process]
-            s = terms.processes.index(process)
-            slopes = table.slopes(alpha[places], terms.own_theta(process, theta), shares[s])
-            by_alpha[places] += slopes.nuisances
-            for name, value in zip(response.terms.parameters, slopes.parameters, strict=True):
-                by_theta[terms.parameters.index(name)] += value
-        norms = at.values[self._norms]
-        if len(norms) and np.all(norms > 0):
-            out[self._norms] = (of_process[1:] - factor * expected[1:]) / norms
-        elif len(norms):
-            # Where a normalisation is zero so is the share, and not the ratio of both.
-            bare = np.exp(self._bare_backgrounds(at, alpha, theta) - at.total)
-            at_one = terms.yields(theta, np.ones_like(norms), alpha).expected[1:]
-            out[self._norms] = bare @ events.weights - factor * at_one
-        if terms.luminosity and self.extended:
-            out[-1] = self.n_events / at.luminosity - float(expected.sum())
-        out *= -2.0
-        np.add.at(out, self._constrained, 2 * self._pulls(at.values) / self._errors)
-        return out
+        from milinfer.likelihood.nuisance_kernels import density_slopes
 
-    def _bare_backgrounds(
-        self, at: _Evaluation, alpha: FloatArray, theta: FloatArray
-    ) -> FloatArray:
-        """Ln of the densities of the backgrounds at normalisations of one."""
-        terms, events = self.terms, self.events
-        rows: FloatArray = events.log_backgrounds + at.yields.log_norm[1:, None]
-        for process, table in events.tables.items():
-            s = terms.processes.index(process)
-            if s:
-                own = terms.own_theta(process, theta)
-                rows[s - 1] += table.log_response(alpha[terms.places[process]], own)
-        return rows
+        at = self._evaluate(args)
+        terms, events, parts = self.terms, self.events, at.densities
+        theta, alpha = at.values[self._theta], at.values[self._alpha]
+        by_theta, by_factors, by_alpha = density_slopes(
+            terms.response_problem,
+            events.arrays,
+            parts,
+            at.factors,
+            events.surfaces.gradient(theta),
+            theta,
+            alpha,
+        )
+        factor = at.luminosity if self.extended else self.n_events / at.expected
+        by_factors -= factor * parts.at_one
+        out = np.empty(len(at.values))
+        out[self._theta] = by_theta - factor * parts.of_parameters
+        out[self._theta] += by_factors[0] * terms.mixture.signal_gradient(theta)
+        out[self._norms] = by_factors[1:]
+        out[self._alpha] = by_alpha - factor * parts.of_nuisances
+        if terms.luminosity:
+            of_all = self.n_events / at.luminosity - at.expected
+            out[-1] = of_all if self.extended else 0.0
+        out *= -2.0
+        out[self._constrained] += 2 * self._pulls(at.values) / self._errors
+        return out
 
 
 class _Evaluation(NamedTuple):
     args: tuple[float, ...]
     values: FloatArray
-    rows: FloatArray
-    total: FloatArray
-    yields: Yields
+    factors: FloatArray
+    densities: Densities
+    expected: float
     luminosity: float

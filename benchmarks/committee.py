@@ -1,0 +1,140 @@
+"""What a statistics committee asks of a fit, in figures.
+
+Goodness of fit of vbf_hww: a network learns Λ(c_HW), datasets are simulated at c_HW = 0.1, each is
+fitted, and :func:`milinfer.diagnostics.goodness_of_fit` tests it against simulated events that
+their weights bring to the fit:
+
+* ``as simulated``: the p-values have to be uniform (Kolmogorov and Smirnov's test);
+* ``jet scale +2 %``: jets of the data have 2 % more energy, and the model does not contain that;
+* ``background 5 %``: 5 % of the events of the data are of another process, with the features of
+  VBF events at c_HW = 0 in which the leptons and the jets are of different events.
+
+The last line on standard output is one line of JSON: of each, the share of datasets with p < 5 %
+for every test and for all of them together, with its binomial error.
+
+python benchmarks/committee.py [--events 40000] [--datasets 200] [--toys 1000] [--quick]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+from quick_size import parse, small
+from scipy.stats import kstest
+
+import milinfer as mil
+from milinfer.datasets import vbf_hww_systematics
+from milinfer.diagnostics.fit_tests import goodness_of_fit
+from milinfer.exceptions import MilinferError, MilinferWarning
+
+QUICK = {"events": 1500, "datasets": 3, "toys": 50, "data": 200, "repeats": 1}
+POINTS = (-1.0, -0.5, 0.0, 0.5, 1.0)
+TRUTH = 0.1
+SIZE = 0.05
+# jet_scale = 1 is 3 %
+# Simulated samples come with variations; one of weights alone costs nothing.
+CHEAP = ({"theory": 1.0},)
+TWO_PERCENT = {"jet_scale": 2.0 / 3.0}
+
+
+def message(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def sample_of(
+    options: argparse.Namespace, value: float, seed: int, nuisances: dict[str, float] | None = None
+) -> mil.Sample:
+    """Selected events at a value of c_HW, as many as simulated at one point."""
+    events = vbf_hww_systematics.generate(
+        options.events, {"c_HW": value}, nuisances, seed=seed, workers=options.workers
+    )
+    return events.to_sample("vbf_2l2j")
+
+
+def unknown(sample: mil.Sample, rng: np.random.Generator) -> mil.Sample:
+    """Events whose leptons and jets are of different events."""
+    features = np.array(sample.features)
+    of_leptons = [k for k, name in enumerate(sample.feature_names) if "q" not in name]
+    features[:, of_leptons] = features[rng.permutation(len(features))][:, of_leptons]
+    return replace(sample, features=features)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Train, simulate, fit and test."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--events", type=int, default=40_000, help="simulated at each point")
+    parser.add_argument("--data", type=int, default=1000, help="events of a dataset")
+    parser.add_argument("--datasets", type=int, default=200)
+    parser.add_argument("--toys", type=int, default=1000)
+    parser.add_argument("--workers", type=int, default=2)
+    options = parse(parser, QUICK, arguments)
+    warnings.simplefilter("ignore", MilinferWarning)
+    begin = time.process_time()
+    process = vbf_hww_systematics.variations(
+        options.events, POINTS, CHEAP, seed=21, features="vbf_2l2j", workers=options.workers
+    )
+    model = small(mil.BagLikelihood(head="polynomial", labels="joint", seed=1), options.quick)
+    model = model.fit(process.nominal)
+    message(f"trained: {time.process_time() - begin:.0f} s of CPU")
+    simulation = vbf_hww_systematics.variations(
+        options.events, POINTS, CHEAP, seed=22, features="vbf_2l2j", workers=options.workers
+    ).nominal
+    rng = np.random.default_rng(23)
+    true = sample_of(options, TRUTH, 24)
+    moved = sample_of(options, TRUTH, 25, TWO_PERCENT)
+    other = unknown(sample_of(options, 0.0, 26), rng)
+
+    def drawn(sample: mil.Sample, n: int) -> mil.Sample:
+        return sample.take(rng.integers(len(sample), size=n)).as_data()
+
+    def mixed() -> mil.Sample:
+        n = int(rng.binomial(options.data, 0.05))
+        parts = drawn(true, options.data - n), drawn(other, n)
+        return mil.Sample(
+            np.concatenate([p.features for p in parts]), parts[0].feature_names
+        ).as_data()
+
+    cases: dict[str, Callable[[], mil.Sample]] = {
+        "as simulated": lambda: drawn(true, options.data),
+        "jet scale +2 %": lambda: drawn(moved, options.data),
+        "background 5 %": mixed,
+    }
+    figures: dict[str, dict[str, object]] = {}
+    for name, make in cases.items():
+        p_values: dict[str, list[float]] = {}
+        failed = 0
+        for k in range(options.datasets):
+            data = make()
+            try:
+                result = goodness_of_fit(
+                    model, data, simulation, degree=4, n_toys=options.toys, seed=k
+                )
+            except MilinferError as error:
+                message(f"{name}: {error}")
+                failed += 1
+                continue
+            p_values.setdefault("all tests", []).append(result.p_value)
+            for test in result.tests:
+                p_values.setdefault(test.name, []).append(test.p_value)
+        figures[name] = {"datasets": options.datasets, "failed": failed, "tests": {}}
+        for test_name, values in p_values.items():
+            share = float(np.mean(np.array(values) < SIZE))
+            figures[name]["tests"][test_name] = {  # type: ignore[index]
+                "below_5_percent": share,
+                "error": float(np.sqrt(share * (1 - share) / len(values))),
+                "uniform_p_value": float(kstest(values, "uniform").pvalue),
+            }
+        message(f"{name}: {json.dumps(figures[name])}")
+    message(f"{time.process_time() - begin:.0f} s of CPU")
+    print(json.dumps({"goodness_of_fit": figures}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,62 @@
+"""HistFactory's interpolation code 4, between variations up and down (as ``normsys`` in pyhf)."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from milinfer.typing import FloatArray
+
+__all__ = ["CODE4_COEFFICIENTS", "log_interpolation"]
+
+_ORDERS = np.arange(1, 7)
+# Values and two derivatives at ±1 of a polynomial of degree 6 whose value at zero is one.
+_CONDITIONS = np.array(
+    [
+        sign ** (_ORDERS - order) * factor
+        for order, factor in (
+            (0, np.ones(6)),
+            (1, _ORDERS),
+            (2, _ORDERS * (_ORDERS - 1)),
+        )
+        for sign in (1.0, -1.0)
+    ]
+)
+CODE4_COEFFICIENTS = np.linalg.inv(_CONDITIONS)
+"""Coefficients of the six powers of α, from value, slope and curvature at +1 and at −1 each."""
+
+
+def log_interpolation(
+    alpha: float, log_up: ArrayLike, log_down: ArrayLike
+) -> tuple[FloatArray, FloatArray]:
+    r"""Logarithm of HistFactory's interpolation code 4, and its derivative by α.
+
+    Exponential for \|α\| ≥ 1, and between −1 and 1 the polynomial of degree 6 that meets the
+    exponentials with equal value, slope and curvature (CERN-OPEN-2012-016, as in pyhf).
+
+    Parameters
+    ----------
+    alpha
+        Nuisance parameter.
+    log_up, log_down
+        Logarithms of the ratios at +1 and −1, of any shape.
+
+    Examples
+    --------
+    >>> value, slope = log_interpolation(1.0, np.log([1.1]), np.log([0.9]))
+    >>> np.exp(value).round(12), slope.round(6)
+    (array([1.1]), array([0.09531]))
+    """
+    up, down = np.asarray(log_up, dtype=np.float64), np.asarray(log_down, dtype=np.float64)
+    if alpha >= 1:
+        return alpha * up, up
+    if alpha <= -1:
+        return -alpha * down, -down
+    high, low = np.exp(up), np.exp(down)
+    # In the order of the conditions: value, slope and curvature, at +1 and −1 each.
+    sides = np.stack([high - 1, low - 1, high * up, -low * down, high * up**2, low * down**2])
+    coefficients = np.tensordot(CODE4_COEFFICIENTS, sides, axes=1)
+    powers = alpha**_ORDERS
+    slopes = _ORDERS * alpha ** (_ORDERS - 1)
+    value = 1 + np.tensordot(powers, coefficients, axes=1)
+    return np.log(value), np.tensordot(slopes, coefficients, axes=1) / value
