@@ -20,6 +20,7 @@ __all__ = [
     "ModelError",
     "ParameterError",
     "SampleError",
+    "SecondMinimumWarning",
     "TemplateError",
     "TrackingError",
     "WorkspaceError",
@@ -87,6 +88,10 @@ class TrackingError(MilinferError, RuntimeError):
 
 class MilinferWarning(UserWarning):
     """Something works but deserves attention."""
+
+
+class SecondMinimumWarning(MilinferWarning):
+    """Values in another minimum of a cost belong to the confidence set, and not to the interval."""
 
 
 class ConvergenceWarning(MilinferWarning):

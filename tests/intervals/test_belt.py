@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,15 +19,16 @@ from milinfer.intervals.calibration_fit import calibrate
 from milinfer.intervals.coverage import coverage
 from milinfer.intervals.neyman import neyman
 from milinfer.likelihood.cost import LikelihoodCost, dataset_cost
-from milinfer.likelihood.models import dataset_surface, model_tag
+from milinfer.likelihood.models import ModelTag, dataset_surface, model_tag
 from milinfer.likelihood.surface import Interpolation
 from milinfer.likelihood.surface_box import ChebyshevBox
 from milinfer.plotting.coverage import plot_belt, plot_region
 from milinfer.samples.sample import Sample
 from milinfer.samples.sample_set import SampleSet
+from milinfer.toys.ensemble import ToyEnsemble
 from milinfer.toys.pool import Background
 from milinfer.toys.toys import Toys
-from models import GaussianMean, gaussian_samples, linear_rate
+from models import GRID, GaussianMean, gaussian_samples, linear_rate
 
 N_EVENTS, N_TOYS = 100, 4000
 SIGMA = 0.1  # of the estimate
@@ -390,3 +392,71 @@ def test_an_extended_belt_refuses_another_rate():
     with pytest.raises(CalibrationError, match="with_background"):
         belt.interval(costs[0])
     assert not belt.interval(costs[1], 0.9545).empty
+
+
+def means_of(truths, n_toys, seed, n_events=N_EVENTS, poisson=False):
+    """Toys of an exact Gaussian mean, without events."""
+    rng = np.random.default_rng(seed)
+    grid = GRID.grid
+    return [
+        ToyEnsemble(
+            tag=ModelTag("gaussian"),
+            point={"mu": float(t)},
+            interpolation=GRID,
+            values=n_events * (rng.normal(t, n_events**-0.5, (n_toys, 1)) * grid - grid**2 / 2),
+            n_events=n_events,
+            poisson=poisson,
+            pool_events=10**9,
+            pool_id=f"pool-{seed}-{t}",
+            seed=seed,
+        )
+        for t in truths
+    ]
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_one_sided_belts_cover_beside_a_bound(sign):
+    """Regression: between two points at and beside a bound they covered 61 % instead of 68 %."""
+    # σ is 0.1, and the points are σ/4 apart.
+    points = sign * np.arange(0, 0.4, 0.025)
+    ordering = "upper" if sign > 0 else "lower"
+    bounds = (0.0, np.inf) if sign > 0 else (-np.inf, 0.0)
+    belt = neyman(means_of(points, 20_000, 1), cl=0.6827, bounds=bounds, ordering=ordering)
+    for truth in (0.0, 0.03, 0.04, 0.047, 0.06, 0.1):
+        (other,) = means_of([sign * truth], 20_000, 2)
+        share = np.mean(belt.contains_truth(other, 0.6827))
+        # The errors of two shares of 20 000 toys, and of linear interpolation.
+        assert share > 0.6827 - 4 * 0.0047, truth
+        if truth >= 0.06:
+            assert share < 0.6827 + 4 * 0.0047, truth
+
+
+@pytest.mark.parametrize("ordering", ["central", "upper", "lower"])
+def test_a_belt_in_the_estimate_refuses_another_size(ordering):
+    """Regression: datasets a quarter smaller were accepted, and covered 60 % instead of 68 %."""
+    fixed = neyman(means_of(TRUTHS, 200, 1, n_events=1000), ordering=ordering)
+    for n_events in (1049, 951):
+        assert fixed.interval(cost_of(0.0, n_events=n_events, tag=None)).cl == 0.6827
+    for n_events in (1060, 940, 760):
+        with pytest.raises(CalibrationError, match=f"n_events={n_events}, as the spread of est"):
+            fixed.interval(cost_of(0.0, n_events=n_events, tag=None))
+    with pytest.raises(CalibrationError, match="as the spread of estimates"):
+        fixed.contains_truth(means_of([0.0], 10, 2, n_events=900)[0])
+    # A number that fluctuates is part of the toys: five standard deviations.
+    fluctuating = neyman(means_of(TRUTHS, 200, 1, n_events=1000, poisson=True), ordering=ordering)
+    assert fluctuating.interval(cost_of(0.0, n_events=1150, tag=None)).cl == 0.6827
+    with pytest.raises(CalibrationError, match="n_events=1160"):
+        fluctuating.interval(cost_of(0.0, n_events=1160, tag=None))
+    # The likelihood ratio does not depend on the size.
+    ratio = neyman(means_of(TRUTHS, 200, 1, n_events=1000))
+    assert ratio.interval(cost_of(0.0, n_events=760, tag=None)).cl == 0.6827
+
+
+def test_a_belt_of_an_earlier_version_may_have_toys_that_fluctuate(tmp_path):
+    belt = neyman(means_of(TRUTHS, 200, 1), ordering="central")
+    belt.save(tmp_path / "belt.json")
+    assert not Belt.load(tmp_path / "belt.json").poisson
+    content = json.loads((tmp_path / "belt.json").read_text())
+    del content["poisson"]
+    (tmp_path / "old.json").write_text(json.dumps(content))
+    assert Belt.load(tmp_path / "old.json").poisson

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import warnings
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,18 +12,19 @@ from iminuit import Minuit
 from iminuit.cost import NormalConstraint
 from scipy.stats import chi2, ncx2
 
-from milinfer.exceptions import CalibrationError, MilinferWarning
-from milinfer.intervals.calibration import Calibration
+from milinfer.exceptions import CalibrationError, MilinferWarning, ParameterError
+from milinfer.intervals.calibration import Calibration, calibrated_toys
 from milinfer.intervals.calibration_fit import calibrate
 from milinfer.intervals.coverage import coverage
 from milinfer.likelihood.cost import LikelihoodCost, dataset_cost
 from milinfer.likelihood.fits import profile_interval
-from milinfer.likelihood.models import dataset_surface
+from milinfer.likelihood.models import ModelTag, dataset_surface
 from milinfer.likelihood.rate import Rate
 from milinfer.likelihood.surface import Interpolation
 from milinfer.likelihood.surface_box import ChebyshevBox
 from milinfer.samples.sample import Sample
 from milinfer.samples.sample_set import SampleSet
+from milinfer.toys.ensemble import ToyEnsemble
 from milinfer.toys.pool import Background
 from milinfer.toys.toys import Toys
 from milinfer.workflow.comparison import compare
@@ -297,7 +300,8 @@ def test_two_parameters_are_calibrated_together():
     data = other[0].take(slice(0, N_EVENTS))
     cost = LikelihoodCost(dataset_surface(model, data), model.parameters, n_events=N_EVENTS)
     calibrated = calibration(cost)
-    for theta in ((0.0, 0.0), (0.2, -0.3), (0.35, 0.1)):
+    # Not at ±0.3, where the continuation of c(θ) has a kink.
+    for theta in ((0.0, 0.0), (0.2, -0.28), (0.35, 0.1)):
         step = 1e-6
         numeric = [
             (calibrated(*(np.array(theta) + h)) - calibrated(*(np.array(theta) - h))) / (2 * step)
@@ -391,6 +395,19 @@ def test_a_pool_smaller_than_its_toys_is_warned_of():
         calibrate(toys)
 
 
+def test_a_pool_that_costs_a_percent_of_coverage_is_warned_of():
+    """Regression: nothing was said below 6 %, and a pool of 5 N events cost 4 %."""
+    toys = Toys(gaussian_samples(TRUTHS, 500, 5), N_EVENTS, seed=1).scan(
+        [GaussianMean()], TRUTHS, 300
+    )["gaussian"]
+    # φ of a width of √(1 + 1/5) within ±1.
+    with pytest.warns(MilinferWarning, match=r"cover 4.4% less on average; use 2500 events"):
+        calibrate(toys)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        calibrate([replace(e, n_effective=2600.0) for e in toys])
+
+
 def calibrated(**options):
     """A calibration, and the cost of a dataset that it serves."""
     model = GaussianMean(0.5)
@@ -417,3 +434,146 @@ def test_a_cost_calibrated_for_one_level_serves_no_other():
 def test_one_constant_for_all_levels_serves_all(options):
     calibration, cost = calibrated(**options)
     assert profile_interval(calibration(cost), "mu", 0.9).cl == 0.9
+
+
+WIDE_BOX = ChebyshevBox(-np.ones(2), np.ones(2), 4)
+
+
+def gaussian_ensembles(truths, curvature, response, n_toys, seed, n_events=100):
+    """Toys whose estimates scatter as they should, and whose surfaces claim another curvature."""
+    rng = np.random.default_rng(seed)
+    ensembles = []
+    for k, truth in enumerate(truths):
+        estimates = rng.normal(response @ truth, n_events**-0.5, (n_toys, 2))
+        d = WIDE_BOX.grid[None] - estimates[:, None]
+        ensembles.append(
+            ToyEnsemble(
+                tag=ModelTag("two"),
+                point={"a": truth[0], "b": truth[1]},
+                interpolation=WIDE_BOX,
+                values=-n_events / 2 * np.einsum("nki,ij,nkj->nk", d, curvature, d),
+                n_events=n_events,
+                poisson=False,
+                pool_events=10**9,
+                pool_id=f"pool-{seed}-{k}",
+                seed=seed,
+            )
+        )
+    return ensembles
+
+
+CORNERS = np.array([(0, 0), (0.2, 0.2), (-0.2, 0.2), (0.2, -0.2), (-0.2, -0.2)], dtype=float)
+# The referee's two surfaces: curvature wrong by (4, 1/4), and by 0.5 with a response that mixes.
+WRONG_SURFACES = {
+    "stretched": (np.diag([4.0, 0.25]), np.eye(2)),
+    "mixed": (
+        0.5 * np.linalg.inv(np.array([[0.9, 0.1], [0, 1.1]]) @ [[0.9, 0], [0.1, 1.1]]),
+        np.array([[0.9, 0.1], [0.0, 1.1]]),
+    ),
+    "correlated": (np.array([[2.0, -0.9], [-0.9, 0.6]]), np.eye(2)),
+}
+
+
+@pytest.mark.parametrize(
+    ("surface", "kind"),
+    [*((surface, "coverage") for surface in WRONG_SURFACES), ("mixed", "bartlett")],
+)
+def test_intervals_of_one_of_two_parameters_cover(surface, kind):
+    """Regression: they had the constant of the joint region, and covered 50 % and 99 %."""
+    curvature, response = WRONG_SURFACES[surface]
+    calibration = calibrate(
+        gaussian_ensembles(CORNERS, curvature, response, 4000, seed=1), kind=kind
+    )
+    (other,) = gaussian_ensembles([(0.1, -0.1)], curvature, response, 10_000, seed=2)
+    inverse = np.linalg.inv(response)
+    spread = inverse @ inverse.T
+    claimed = np.linalg.inv(response.T @ curvature @ response)
+    for k, name in enumerate(other.point):
+        own = calibration.profiled(name)
+        # The variance that the surface claims over the one that there is.
+        assert abs(own.scale - claimed[k, k] / spread[k, k]) < 4 * own.scale_error
+        for cl in (0.6827, 0.9545):
+            assert abs(np.mean(own.contains_truth(other, cl)) - cl) < 0.015
+            assert abs(coverage(other, own, cl).pull) < 4
+
+
+def test_the_interval_of_a_cost_is_that_of_the_toys():
+    """MINOS contains the truth just where `contains_truth` says so."""
+    curvature, response = WRONG_SURFACES["correlated"]
+    calibration = calibrate(gaussian_ensembles(CORNERS, curvature, response, 2000, seed=1))
+    (other,) = gaussian_ensembles([(0.1, -0.1)], curvature, response, 12, seed=2)
+    for name, truth in other.point.items():
+        contained = calibration.profiled(name).contains_truth(other, 0.6827)
+        for values, expected in zip(other.values, contained, strict=True):
+            cost = LikelihoodCost(WIDE_BOX.surface(values), ("a", "b"), n_events=100)
+            interval = profile_interval(calibration(cost, parameter=name), name)
+            assert (interval.low <= truth <= interval.high) == expected
+
+
+def test_a_joint_calibration_gives_no_interval_of_one_parameter():
+    """Regression: MINOS of a cost that was calibrated for joint regions said nothing."""
+    curvature, response = WRONG_SURFACES["stretched"]
+    (toy,) = gaussian_ensembles([(0.1, -0.1)], curvature, response, 1, seed=2)
+    calibration = calibrate(gaussian_ensembles(CORNERS, curvature, response, 500, seed=1))
+    cost = LikelihoodCost(WIDE_BOX.surface(toy.values[0]), ("a", "b"), n_events=100)
+    with pytest.raises(CalibrationError, match=r'calibration\(cost, 0.68\d*, parameter="a"\)'):
+        profile_interval(calibration(cost), "a")
+    with pytest.raises(CalibrationError, match=r'intervals of b.*parameter="a"'):
+        profile_interval(calibration(cost, parameter="b"), "a")
+    with pytest.raises(CalibrationError, match="b would be fixed"):
+        profile_interval(calibration(cost, parameter="a"), "a", fixed=["b"])
+    with pytest.raises(ParameterError, match="'c' is not one of the parameters a, b"):
+        calibration(cost, parameter="c")
+    with pytest.raises(CalibrationError, match=r"intervals of a, .* without profiled\(\)"):
+        calibrated_toys(calibration.profiled("a"), toy)
+    # A constraint of something else leaves the check as it is.
+    both = calibration(cost) + NormalConstraint("nuisance", 0.0, 1.0)
+    with pytest.raises(CalibrationError, match="joint regions of a, b"):
+        profile_interval(both, "a")
+
+
+def test_constants_of_single_parameters_survive_the_file(tmp_path):
+    curvature, response = WRONG_SURFACES["mixed"]
+    calibration = calibrate(gaussian_ensembles(CORNERS, curvature, response, 500, seed=1))
+    calibration.save(tmp_path / "joint.json")
+    joint = Calibration.load(tmp_path / "joint.json")
+    assert joint.scale == calibration.scale
+    assert joint.interest is None
+    own = calibration.profiled("b")
+    assert joint.profiled("b").scale == own.scale
+    own.save(tmp_path / "b.json")
+    assert Calibration.load(tmp_path / "b.json").interest == "b"
+    # A file of an earlier milinfer has none.
+    content = json.loads((tmp_path / "joint.json").read_text())
+    del content["profiles"]
+    with pytest.raises(CalibrationError, match="calibrate again"):
+        Calibration.from_content(content).profiled("b")
+    content = json.loads((tmp_path / "joint.json").read_text())
+    content["profiles"][0]["parameter"] = "c"
+    with pytest.raises(ValueError, match="not one of each"):
+        Calibration.from_content(content)
+
+
+@pytest.mark.parametrize("same", [True, False], ids=["same density", "another density"])
+def test_toys_of_negative_weights_calibrate_intervals_of_data(same):
+    """Regression: c was 0.7 in the place of 1, and data were covered 76 % instead of 68 %."""
+    samples = []
+    for k, mu in enumerate((-0.2, 0.0, 0.2)):
+        rng = np.random.default_rng(20 + k)
+        n = 200_000
+        # 15 % of the weight is negative, and the weighted density is N(mu, 1).
+        kind = rng.choice(3, n, p=[0.7, 0.15, 0.15])
+        # Events of opposite weight cancel wherever they are.
+        x = rng.normal(np.where((kind == 0) | same, mu, 0.5))[:, None]
+        weights = np.where(kind == 2, -1.0, 1.0)
+        samples.append(Sample(x, ("x",), weights=weights, point={"mu": mu}))
+    ensembles = Toys(SampleSet(tuple(samples)), 100, seed=3).scan(
+        [GaussianMean()], [-0.2, 0.0, 0.2], 3000
+    )
+    calibration = calibrate(ensembles["gaussian"])
+    assert abs(calibration.scale - 1) < 4 * calibration.scale_error
+    assert calibration.scale_error < 0.03
+    # Data have positive weights.
+    other = Toys(gaussian_samples([0.1], 300_000, 2), 100, seed=6).run([GaussianMean()], 0.1, 4000)
+    share = calibration.contains_truth(other["gaussian"], 0.6827).mean()
+    assert abs(share - 0.6827) < 0.03

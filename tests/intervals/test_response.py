@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from milinfer.datasets import quadratic
 from milinfer.exceptions import CalibrationError
 from milinfer.intervals.information import information_matrix
-from milinfer.intervals.response import Response, mean_response
+from milinfer.intervals.response import (
+    Response,
+    mean_response,
+    pool_covariance,
+    spread_covariance,
+)
 from milinfer.likelihood.oracle import Oracle
 from milinfer.likelihood.surface import Interpolation
 from milinfer.toys.pool import EventPool
@@ -121,3 +128,44 @@ def test_the_error_of_the_slope_is_the_spread_between_shared_pools():
     # A spread of forty is known to 11 %.
     assert np.std(slopes, ddof=1) == pytest.approx(np.mean(errors), rel=0.4)
     assert np.std(matrix, ddof=1) == pytest.approx(np.mean(matrix_errors), rel=0.45)
+
+
+def test_the_error_of_the_level_is_the_spread_between_pools_without_influences():
+    """Regression: the truths of one pool were taken as independent; the error was a third."""
+    levels, errors, slopes, slope_errors = [], [], [], []
+    for seed in range(40):
+        toys = [
+            replace(e, pool_influence=None, pool_variance_error=float("nan"))
+            for e in reweighted(2000 + seed)
+        ]
+        response = mean_response(toys, degree=1)
+        levels.append(response.bias([0.0])[0])
+        errors.append(response.bias_error([0.0])[0])
+        slopes.append(response.slope(0.0)[0])
+        slope_errors.append(response.slope(0.0)[1])
+    # A spread of forty is known to 11 %.  Which events count at each truth is not known.
+    assert np.std(levels, ddof=1) == pytest.approx(np.mean(errors), rel=0.4)
+    assert np.std(slopes, ddof=1) < 1.4 * np.mean(slope_errors)
+
+
+def test_pools_in_common_and_of_each_truth_without_influences():
+    (one, *_) = throw(GaussianMean())
+    unknown = replace(
+        one,
+        pool_influence=None,
+        pool_variance_error=float("nan"),
+        values=one.values[:100],
+        counts=one.counts[:100],
+        pieces=(),
+        n_effective=10_000.0,
+    )
+    shared = [replace(unknown, point={"mu": t}) for t in TRUTHS]
+    apart = [replace(e, pool_id=f"pool-{k}") for k, e in enumerate(shared)]
+    variance = float(np.var(unknown.theta_hat, ddof=1)) * 100 / 10_000
+    np.testing.assert_allclose(pool_covariance(apart, 0), variance * np.eye(3), atol=1e-15)
+    np.testing.assert_allclose(pool_covariance(shared, 0), variance * (np.ones(3) + np.eye(3)))
+    # Regression: an unknown error of Var(θ̂) counted as none.
+    np.testing.assert_allclose(spread_covariance(apart), 2 / 10_000 * np.eye(3), atol=1e-15)
+    np.testing.assert_allclose(spread_covariance(shared), 2e-4 * (np.ones(3) + np.eye(3)))
+    disjoint = [replace(e, n_effective=np.inf) for e in shared]
+    assert not spread_covariance(disjoint).any()

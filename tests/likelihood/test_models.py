@@ -366,3 +366,20 @@ def test_bags_of_many_datasets_go_through_the_network_in_blocks(monkeypatch, red
     found = model.segment_llr(table, INDEX, ones, OFFSETS)
     # Products of matrices round differently with other numbers of rows.
     np.testing.assert_allclose(found, whole, rtol=1e-14)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_log_ratio_that_is_no_number_names_its_event(value):
+    """Regression: it surfaced in scipy as "`y` must contain only finite values"."""
+
+    class Odd(GaussianMean):
+        def event_llr(self, sample):
+            table = super().event_llr(sample).copy()
+            table[[7, 9], 3] = value
+            return table
+
+    sample = gaussian_samples([0.0], 20, 1)[0]
+    with pytest.raises(ModelError, match=rf"gave {value} for event 7 of .*\(2 of its 20 events"):
+        dataset_surface(Odd(), sample.as_data())
+    with pytest.raises(ModelError, match="for event 7 of"):
+        Toys(SampleSet((sample,)), 10, seed=1).run([Odd()], 0.0, 3)

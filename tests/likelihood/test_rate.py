@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 
+from milinfer.datasets import gaussian
 from milinfer.exceptions import ConfigurationError, MilinferWarning, ParameterError, SampleError
+from milinfer.likelihood.cost import dataset_cost
+from milinfer.likelihood.mixture import mixture_cost
 from milinfer.likelihood.rate import Rate
 from milinfer.samples.sample import Sample
 from milinfer.samples.sample_set import SampleSet
@@ -13,14 +18,14 @@ from milinfer.samples.sample_set import SampleSet
 VALUES = (-1.0, -0.5, 0.0, 0.5, 1.0)
 
 
-def rate_samples(sigmas, values=VALUES, error=0.01):
+def rate_samples(sigmas, values=VALUES, error=0.01, names=("c", "d")):
     errors = np.broadcast_to(error, len(values))
     return SampleSet(
         tuple(
             Sample(
                 np.zeros((1, 1)),
                 ("x",),
-                point=dict(zip(("c", "d"), np.atleast_1d(v), strict=False)),
+                point=dict(zip(names, np.atleast_1d(v), strict=False)),
                 cross_section=s,
                 cross_section_error=e,
             )
@@ -114,3 +119,29 @@ def test_a_background_is_a_constant_in_the_rate():
     for wrong in (-1.0, np.nan, np.inf):
         with pytest.raises(ConfigurationError, match="background"):
             rate.with_background(wrong)
+
+
+def test_a_rate_that_is_not_known_well_enough_is_warned_of():
+    """Regression: the covariance of ν(θ) was in no likelihood, and nothing said so."""
+    data = gaussian.generate(100, 0.0, seed=1).as_data()
+
+    def cost(error, n_background=None):
+        sigmas = [1.3, 1.0, 0.9]
+        samples = rate_samples(sigmas, [-1.0, 0.0, 1.0], error=error, names=("mu",))
+        rate = Rate.from_samples(samples, luminosity=1.0, degree=2)
+        if n_background is None:
+            return dataset_cost(gaussian.MeanModel(), data, reference=0.0, rate=rate)
+        backgrounds = {"other": (lambda sample: np.zeros(len(sample)), n_background)}
+        return mixture_cost(
+            gaussian.MeanModel(), data, rate=rate, reference=0.0, backgrounds=backgrounds
+        )
+
+    # 10 of 1000 events are a third of √1000: the width is √(1 + 0.1) of what it is said to be.
+    with pytest.warns(MilinferWarning, match=r"ν = 1000 ± 10 events at mu=0.*is 0.32 of .* 2.3%"):
+        cost(0.01)
+    with pytest.warns(MilinferWarning, match="is 0.27 of the Poisson error"):
+        cost(0.01, 400.0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        cost(0.006)
+        cost(0.01, 2000.0)

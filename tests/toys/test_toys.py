@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import norm
 
 from milinfer.datasets import quadratic
 from milinfer.exceptions import (
@@ -18,7 +19,7 @@ from milinfer.exceptions import (
     SampleError,
 )
 from milinfer.likelihood.cost import dataset_cost
-from milinfer.likelihood.models import BagModel, dataset_surface
+from milinfer.likelihood.models import BagModel, CountModel, dataset_surface
 from milinfer.likelihood.oracle import Oracle
 from milinfer.likelihood.surface import Interpolation
 from milinfer.samples.fingerprints import share_events, sketch
@@ -108,13 +109,42 @@ def test_negative_weights_subtract():
     x = np.concatenate([rng.normal(0, 1, 40_000), rng.normal(1, 1, 4_000)])[:, None]
     w = np.concatenate([np.ones(40_000), -np.ones(4_000)])
     pool = SampleSet((Sample(x, ("x",), weights=w, point={"mu": 0.0}),))
-    # They fluctuate as 440 events, and hold 360.
-    with pytest.warns(MilinferWarning, match=r"9\.1% of the weight is negative.* as 1\.22 times"):
-        toys = Toys(pool, 440, seed=1).run([MODEL], 0.0, 2000)["gaussian"]
-    # Λ(θ) = θ Σ w x − θ² Σ w / 2; for 440 draws Σ w x = −40 and Σ w = 360 on average.
+    toys = Toys(pool, 440, seed=1).run([MODEL], 0.0, 2000)["gaussian"]
+    # Λ(θ) = θ Σ x − θ² N / 2 of 440 events, whose mean is −4000/36 000.
+    mean = -4_000 / 36_000
     slope = MODEL.interpolation.evaluate(toys.values, np.zeros(2000), 1)
-    assert abs(slope.mean() + 40) < 4 * np.sqrt(440 * 1.1) * (1 / 2000**0.5 + 1 / 100**0.5)
-    assert abs(toys.extremum.curvature.mean() - 360) < 4 * 2 * np.sqrt(440) / np.sqrt(2000)
+    error = np.sqrt(440) * (1 / 2000**0.5 + np.sqrt(440 / toys.n_effective))
+    assert abs(slope.mean() - 440 * mean) < 4 * error
+    np.testing.assert_allclose(toys.extremum.curvature.mean(), 440, rtol=0.01)
+    # Var(x) = ⟨x²⟩ − mean² of the difference of the two Gaussians.
+    variance = (40_000 - 2 * 4_000) / 36_000 - mean**2
+    assert slope.var() / 440 == pytest.approx(variance, rel=4 * (2 / 2000) ** 0.5 + 0.02)
+
+
+class TwoBins(CountModel):
+    """A histogram of two bins, as if its templates had errors."""
+
+    name, parameters, interpolation, additive = "two bins", ("mu",), MODEL.interpolation, False
+    n_bins = 2
+    bin_llr = np.log(norm.cdf(np.outer([-1, 1], MODEL.interpolation.grid)) * 2)
+
+    def event_bins(self, sample):
+        return (sample.features[:, 0] > 0).astype(int)
+
+    def counts_llr(self, counts):
+        return counts @ self.bin_llr
+
+
+def test_toys_that_cannot_follow_data_are_warned_of():
+    rng = np.random.default_rng(7)
+    x = rng.normal(0, 1, (2000, 1))
+    w = np.where(np.arange(2000) % 10 == 0, -1.0, 1.0)
+    pool = SampleSet((Sample(x, ("x",), weights=w, point={"mu": 0.0}),))
+    with pytest.warns(MilinferWarning, match=r"10\.0% of the weight is negative.*as 1\.25 times"):
+        Toys(pool, 50, seed=1).run([TwoBins()], 0.0, 100)
+    cancelled = SampleSet((Sample(x, ("x",), weights=-w, point={"mu": 0.0}),))
+    with pytest.raises(SampleError, match="no events are left"):
+        Toys(cancelled, 50, seed=1).run([MODEL], 0.0, 100)
 
 
 def test_ensembles_of_different_seeds_join():

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from milinfer.exceptions import CalibrationError
-from milinfer.utils.smooth_polynomials import SmoothPolynomial, fit_smooth
+from milinfer.utils.smooth_polynomials import SPARE_DEGREES, SmoothPolynomial, fit_smooth
 
 X = np.linspace(-0.5, 0.5, 9)[:, None]
 
@@ -74,3 +74,47 @@ def test_errors_of_very_different_size_are_no_obstacle():
     line = fit_smooth(("c",), x, np.array([0.5, 0.2, -0.3]), np.diag(errors**2), beyond="tangent")
     assert line([-1.0])[0] == pytest.approx(0.5, abs=1e-9)
     assert np.isfinite(line.covariance).all()
+
+
+@pytest.mark.parametrize(
+    ("lowest", "curve"),
+    [
+        (0, lambda u: 0 * u),
+        (0, lambda u: u),
+        (0, lambda u: 2 * u**2),
+        (1, lambda u: u),
+        (1, lambda u: 2 * u**2),
+        (1, lambda u: 2 * u**3),
+    ],
+    ids=["constant", "line", "parabola", "line from 1", "parabola from 1", "cubic from 1"],
+)
+def test_errors_contain_terms_that_the_points_cannot_show(lowest, curve):
+    """Regression: terms of one to three errors were left out, and 14 % were within one error."""
+    rng = np.random.default_rng(4)
+    x = np.linspace(-0.3, 0.3, 7)
+    at = np.array([-0.3, -0.15, 0.0, 0.15, 0.3])
+    n = 600
+    within = np.zeros(len(at))
+    for values in curve(x / 0.3) + rng.normal(size=(n, len(x))):
+        fitted = fit_smooth(
+            ("c",),
+            x[:, None],
+            values,
+            np.eye(len(x)),
+            beyond="flat",
+            lowest=lowest,
+            spare=SPARE_DEGREES,
+        )
+        within += np.abs(fitted(at) - curve(at / 0.3)) < fitted.error(at)
+    # Binomial errors are 1.9 %.
+    assert np.all(within / n > 0.6)
+    assert np.all(within / n < 0.6827 + 4 * 0.019)
+
+
+def test_spare_degrees_leave_a_degree_of_freedom():
+    """A parabola through three noisy values would only follow their noise."""
+    x = np.linspace(-1, 1, 3)[:, None]
+    line = fit_smooth(("c",), x, x[:, 0], np.eye(3), beyond="tangent", lowest=1, spare=2)
+    assert (line.basis.degree, line.ndf) == (1, 1)
+    given = fit_smooth(("c",), x, x[:, 0], np.eye(3), beyond="tangent", degree=2, spare=2)
+    assert given.basis.degree == 2

@@ -97,13 +97,15 @@ def test_the_method_that_the_report_is_about_must_have_toys(analysis):
 def test_a_first_model_that_cannot_be_calibrated_stays_as_trained(analysis):
     # A quarter of its toys at 0.3 ends at 1, where the training points do.
     off = Trained(scale=0.8, shift=0.65, name="<off>")
+    # With truths further out than 0.3 the belt would not end there.
     with pytest.warns(MilinferWarning, match="^<off>: not calibrated: .*calibrate_at") as warned:
         result = analyse(replace(analysis, models=(off,)))
     assert len([w for w in warned if "<off>" in str(w.message)]) == 1
     learned = result.comparison["<off>"]
     assert learned.calibration is learned.applied is None
     assert not learned.calibrated
-    (problem,) = learned.problems
+    problem, cut_off = learned.problems
+    assert "cut off" in cut_off
     assert re.match(r"not calibrated: \d+\.\d% of the toys at mu=0.3 have their max", problem)
     assert learned.intervals[0].estimate == pytest.approx(0.75, abs=0.25)
     assert learned.coverages == learned.coverages_raw
@@ -112,7 +114,7 @@ def test_a_first_model_that_cannot_be_calibrated_stays_as_trained(analysis):
     assert result.belts["<off>"].calibration is None
     assert not result.unavailable
     summary = json.loads(json.dumps(result.summary()))
-    assert summary["<off>"]["problems"] == [problem]
+    assert summary["<off>"]["problems"] == [problem, cut_off]
     assert summary["<off>"]["c_cicc"] is summary["<off>"]["bias"] is None
     assert "problems" not in summary["pyhf"]
     table = summary_table(summary)
@@ -254,3 +256,24 @@ def test_weights_of_events_are_added_up_once_for_all_histograms(monkeypatch):
     assert set(histograms) == {"pyhf", "pyhf_2d", "pyhf_classifier", "pyhf_score"}
     assert all(t.weight_degree == 2 for t in histograms.values())
     assert computed == [held_out, training]
+
+
+def test_a_belt_that_cuts_the_set_off_is_said_everywhere(analysis):
+    """Regression: the end of the belt was in summary.json as if it were that of an interval."""
+    rng = np.random.default_rng(7)
+    x = rng.normal(0, 1, 200)
+    features = np.column_stack([x - x.mean(), rng.exponential(40, 200)])
+    data = replace(analysis.data, features=features.astype(np.float32))
+    narrow = replace(analysis, data=data, belt_at=(-0.3, 0.0))
+    with pytest.warns(MilinferWarning, match="^exact: no coverage of exact, Neyman at 0.3"):
+        result = analyse(narrow)
+    summary = json.loads(json.dumps(result.summary()))
+    ((low, high),) = summary["exact"]["neyman68"]
+    assert -0.3 < low < high == 0.0
+    assert summary["exact"]["neyman68_at_bound"] == [[False, True]]
+    assert any("cut off at 0, where" in problem for problem in summary["exact"]["problems"])
+    assert "cut off at 0" in summary_table(summary).caption
+    assert "is cut off there, and may go on" in build_report(result, {}).to_html()
+    whole = analyse(analysis)
+    assert whole.summary()["exact"]["neyman68_at_bound"] == [[False, False]]
+    assert "cut off" not in build_report(whole, {}).to_html()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
+from milinfer.exceptions import SecondMinimumWarning
 from milinfer.likelihood.cost import LikelihoodCost
 from milinfer.likelihood.models import dataset_surface
+from milinfer.likelihood.surface import Interpolation
 from milinfer.toys.toys import Toys
-from milinfer.workflow.comparison import compare
+from milinfer.workflow.comparison import assess, compare
 from models import GaussianMean, gaussian_samples
 
 N_EVENTS = 100
@@ -32,3 +35,28 @@ def test_comparison_has_the_keys_of_the_contract():
     assert comparison.to_rich().row_count == 1
     with pytest.raises(KeyError, match="gaussian"):
         comparison["pyhf"]
+
+
+def test_a_second_minimum_in_the_confidence_set_is_a_problem():
+    """Regression: the coverage of the whole set stood beside the interval of one minimum."""
+    model = GaussianMean()
+    thrower = Toys(gaussian_samples(TRUTHS, 50_000, 1), N_EVENTS, seed=5)
+    toys = [thrower.run([model], t, 300)["gaussian"] for t in TRUTHS]
+    pool = gaussian_samples([0.1], 50_000, 2)
+    evaluation = Toys(pool, N_EVENTS, seed=6).run([model], 0.1, 300)["gaussian"]
+    grid = np.linspace(-1, 1, 41)
+    # Λ of a quadratic operator: two maxima of nearly the same height.
+    surface = Interpolation(grid, "spline").surface(-100 * (grid**2 - 0.25) ** 2 + 0.2 * grid)
+    cost = LikelihoodCost(surface, "mu", n_events=N_EVENTS)
+    options = {"cost": cost, "calibrated": False}
+    method = assess("gaussian", toys, evaluation, required=False, **options)
+    (first, second) = method.problems
+    assert first.startswith("the interval of the data is not the whole confidence set, whose cov")
+    assert "mu has a second minimum near -0.5" in first
+    assert "95.45%" in second
+    with (
+        pytest.warns(SecondMinimumWarning, match="68.27%"),
+        pytest.warns(SecondMinimumWarning, match="95.45%"),
+    ):
+        alone = assess("gaussian", toys, evaluation, required=True, **options)
+    assert not alone.problems

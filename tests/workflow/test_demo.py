@@ -23,6 +23,8 @@ def test_the_demo_writes_an_analysis_of_its_files(tmp_path):
     assert [m.title for m in analysis.model] == ["polynomial-joint", "polynomial", "multiclass"]
     assert analysis.toys.calibrate_at == [-0.2, -0.1, 0.0, 0.1, 0.2, 0.3, 0.4]
     assert len(analysis.toys.belt_at) == 25
+    # Regression: it ended at ±0.3 of the truth, and cut off the sets of the data.
+    assert (min(analysis.toys.belt_at), max(analysis.toys.belt_at)) == (-0.38, 0.58)
     assert (analysis.toys.truth, analysis.toys.oracle_at) == (0.1, 0.1)
     assert (analysis.analysis.seed, analysis.toys.number) == (7, 300)
 
@@ -34,6 +36,12 @@ def test_seconds_of_the_demo_are_those_of_all_steps_of_a_kind():
         "process": "vbf_hww",
         "seconds": {"generate": 1.0, "features": 2.0, "train": 2.0, "infer": 1.0},
     }
+
+
+def test_the_belt_stays_inside_the_training_range(tmp_path):
+    config = DemoConfig(truth=-0.5)
+    analysis = AnalysisConfig.from_file(_write_analysis(tmp_path, config, _files(config)))
+    assert (min(analysis.toys.belt_at), max(analysis.toys.belt_at)) == (-0.8, -0.2)
 
 
 def test_a_truth_without_room_for_calibration_is_refused(tmp_path):

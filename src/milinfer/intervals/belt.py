@@ -120,6 +120,8 @@ class Belt:
         :func:`~milinfer.intervals.neyman.regression_belt`, which also gives the ends at the points.
     calibration
         Calibration that was applied to the surfaces of the toys; datasets are calibrated with it.
+    poisson
+        Whether the size of the toys fluctuates.
     """
 
     tag: ModelTag
@@ -139,6 +141,7 @@ class Belt:
     pool_ids: tuple[str, ...]
     regression: tuple[tuple[PolynomialCurve | None, PolynomialCurve | None], ...] = ()
     calibration: Calibration | None = None
+    poisson: bool = True
 
     def __repr__(self) -> str:
         return (
@@ -300,7 +303,11 @@ class Belt:
         errors = (self.lower_error, self.upper_error)[end][:, k]
         ends = self.points, values, errors
         if self.smooth is None or (self.smooth == "auto" and not np.all(errors > 0)):
-            return InterpolatedCurve(*ends)
+            if self.ordering == "likelihood-ratio":
+                return InterpolatedCurve(*ends)
+            # Estimates pile up at a bound: an end there accepts all of them, and one a little
+            # beside it none.
+            return InterpolatedCurve(*ends, piled_up=values == self.bounds[0][end])
         positive = self.ordering == "likelihood-ratio" and bool(np.all(values > 0))
         degree = None if self.smooth == "auto" else self.smooth
         curve = smooth_curve(self.parameters, *ends, degree, logarithmic=positive)
@@ -327,7 +334,7 @@ class Belt:
         ------
         CalibrationError
             If the cost is of another model, calibrated, or of a dataset of another size (by more
-            than a quarter); or the belt has no such level.
+            than a quarter; by 5 % for orderings by θ̂); or the belt has no such level.
         ParameterError
             For several parameters; use :meth:`region`.
         """
@@ -498,11 +505,18 @@ class Belt:
 
     def _require_size(self, n_events: float, extended: bool) -> None:
         # With the rate term the number of events is part of the measurement.
-        if not self.extended and size_differs(n_events, self.n_events):
+        estimates = self.ordering != "likelihood-ratio"
+        differs = size_differs(n_events, self.n_events, estimates=estimates, poisson=self.poisson)
+        if not self.extended and differs:
             msg = (
                 f"the toys of this belt have {self.n_events:g} events, but this has {n_events:g}; "
                 f"make a belt with n_events={n_events:g}"
             )
+            if estimates:
+                msg += (
+                    f", as the spread of estimates (ordering {self.ordering!r}) depends on it, or "
+                    "let the number of events of the toys fluctuate (poisson=True)"
+                )
             raise CalibrationError(msg)
         if extended != self.extended:
             msg = (

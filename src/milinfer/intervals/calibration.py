@@ -27,8 +27,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import chi2
 
-from milinfer.exceptions import CalibrationError
+from milinfer.exceptions import CalibrationError, ParameterError
 from milinfer.intervals.dataset_checks import require_rate_of_toys, size_differs
+from milinfer.intervals.profile_constants import ProfileConstants, profile_statistic
 from milinfer.intervals.response import Response
 from milinfer.intervals.saved_files import (
     calibration_content,
@@ -100,6 +101,11 @@ class Calibration:
         Fingerprints of the events used.
     limits
         Range of each parameter in which the corrected surface is defined.
+    profiles
+        For several parameters, the constants of the interval of each alone; :meth:`profiled`
+        applies them.
+    interest
+        The parameter whose intervals this calibration is for; None: joint regions of all.
     """
 
     tag: ModelTag
@@ -119,10 +125,13 @@ class Calibration:
     n_toys: int
     pool_ids: tuple[str, ...]
     limits: tuple[tuple[float, float], ...]
+    profiles: tuple[ProfileConstants, ...] = ()
+    interest: str | None = None
 
     def __repr__(self) -> str:
+        target = "" if self.interest is None else f"intervals of {self.interest}, "
         return (
-            f"Calibration({self.model}, {self.kind}, {len(self.points)} points in "
+            f"Calibration({self.model}, {self.kind}, {target}{len(self.points)} points in "
             f"{', '.join(self.parameters)}, c = {measured(self.scale, self.scale_error)}, "
             f"{self.n_events:g} events)"
         )
@@ -145,8 +154,9 @@ class Calibration:
             ]
             for row in self.to_table().to_pylist()
         ]
+        target = "" if self.interest is None else f" for intervals of {self.interest}"
         title = (
-            f"Calibration of {self.model} by {self.kind}, {self.n_events:g} "
+            f"Calibration of {self.model} by {self.kind}{target}, {self.n_events:g} "
             f"events, {self.n_toys} toys at each point"
         )
         return html_table(header, rows, title=title)
@@ -284,6 +294,26 @@ class Calibration:
         if len(self.log_scales) not in numbers:
             msg = f"there are {len(self.log_scales)} log_scales for {n_cl} levels"
             raise ValueError(msg)
+        if self.profiles and tuple(x.parameter for x in self.profiles) != self.parameters:
+            msg = f"there are profiles of {[x.parameter for x in self.profiles]}, not one of each"
+            raise ValueError(msg)
+        if self.interest not in {None, *self.parameters}:
+            msg = f"interest is {self.interest!r}, which is none of the parameters"
+            raise ValueError(msg)
+        for constants in self.profiles:
+            what = f"profiles of {constants.parameter}"
+            require_shapes(
+                {
+                    f"c_bartlett in {what}": (constants.c_bartlett, (n,)),
+                    f"c_bartlett_error in {what}": (constants.c_bartlett_error, (n,)),
+                    f"c_coverage in {what}": (constants.c_coverage, (n, n_cl)),
+                    f"c_coverage_error in {what}": (constants.c_coverage_error, (n, n_cl)),
+                }
+            )
+            require_points(self.points, {f"log_scales in {what}": constants.log_scales})
+            if len(constants.log_scales) not in numbers:
+                msg = f"there are {len(constants.log_scales)} log_scales in {what}"
+                raise ValueError(msg)
 
     @property
     def model(self) -> str:
@@ -300,6 +330,58 @@ class Calibration:
         """True values of the one parameter, shape (n,); a ParameterError if there are several."""
         only(self.parameters)
         return self.points[:, 0]
+
+    def profiled(self, parameter: str) -> Calibration:
+        """The calibration for intervals of one parameter, with the others profiled.
+
+        Its constants, `statistic`, `contains_truth` and coverage are those of the profile statistic
+        of this parameter; the correction of the bias is the same.  A calibration of one parameter
+        is returned as it is.
+
+        Parameters
+        ----------
+        parameter
+            Name of the parameter.
+
+        Raises
+        ------
+        ParameterError
+            If it is none of the parameters.
+        CalibrationError
+            If the calibration was saved before these constants existed.
+
+        Examples
+        --------
+        >>> from milinfer.datasets import gaussian
+        >>> from milinfer.intervals.calibration_fit import calibrate
+        >>> from milinfer.toys.toys import Toys
+        >>> toys = Toys(gaussian.samples(20_000, [-0.2, 0.2], seed=1), n_events=100, seed=2)
+        >>> calibration = calibrate(toys.scan([gaussian.MeanModel()], [-0.2, 0.2], 500)["mean"])
+        >>> calibration.profiled("mu") is calibration
+        True
+        """
+        if parameter not in self.parameters:
+            msg = f"{parameter!r} is not one of the parameters {', '.join(self.parameters)}"
+            raise ParameterError(msg)
+        if len(self.parameters) == 1:
+            return self
+        for constants in self.profiles:
+            if constants.parameter == parameter:
+                return replace(
+                    self,
+                    interest=parameter,
+                    c_bartlett=constants.c_bartlett,
+                    c_bartlett_error=constants.c_bartlett_error,
+                    c_coverage=constants.c_coverage,
+                    c_coverage_error=constants.c_coverage_error,
+                    log_scales=constants.log_scales,
+                )
+        msg = (
+            f"this calibration of {self.model} has constants of joint regions of "
+            f"{', '.join(self.parameters)} only, as those of an earlier milinfer do, and none for "
+            f"intervals of {parameter} alone; calibrate again with milinfer.calibrate"
+        )
+        raise CalibrationError(msg)
 
     @property
     def scale(self) -> float:
@@ -396,6 +478,9 @@ class Calibration:
     def statistic(self, ensemble: ToyEnsemble, theta: ArrayLike, cl: float) -> FloatArray:
         """Calibrated 2 c(θ) [Λ(θ̂) − Λ(m(θ))] of each toy, shape (n_toys,).
 
+        For intervals of one of several parameters (:meth:`profiled`) it is that of the profile: the
+        smallest for any values of the others.
+
         Raises
         ------
         CalibrationError
@@ -414,6 +499,17 @@ class Calibration:
                 "over a wider range"
             )
             raise CalibrationError(msg)
+        if self.interest is not None:
+            k = self.parameters.index(self.interest)
+            log_scale = None if self.correct == "bias" else self.log_scale(cl)
+            return profile_statistic(
+                ensemble,
+                k,
+                float(point[0, k]),
+                self.limits,
+                None if self.correct == "scale" else self.response.mean,
+                None if log_scale is None else lambda at: np.exp(log_scale(at)),
+            )
         mapped = point if self.correct == "scale" else self.response.mean(point).reshape(1, -1)
         argument = mapped[0, 0] if len(self.parameters) == 1 else mapped[0]
         return self.scale_at(point, cl)[0] * ensemble.test_statistic(argument)
@@ -421,7 +517,7 @@ class Calibration:
     def contains_truth(self, ensemble: ToyEnsemble, cl: float) -> BoolArray:
         """Whether the calibrated interval of each toy contains its truth, shape (n_toys,)."""
         truth = truths([ensemble])[0]
-        threshold = chi2.ppf(cl, len(self.parameters))
+        threshold = chi2.ppf(cl, len(self.parameters) if self.interest is None else 1)
         return np.asarray(self.statistic(ensemble, truth, cl) <= threshold)
 
     def require_like(self, ensemble: ToyEnsemble) -> None:
@@ -444,7 +540,9 @@ class Calibration:
             )
             raise CalibrationError(msg)
 
-    def __call__(self, cost: LikelihoodCost, cl: float | None = None) -> LikelihoodCost:
+    def __call__(
+        self, cost: LikelihoodCost, cl: float | None = None, *, parameter: str | None = None
+    ) -> LikelihoodCost:
         """Calibrate the cost of a dataset.
 
         Parameters
@@ -453,9 +551,14 @@ class Calibration:
             Cost of the dataset, not calibrated.
         cl
             Confidence level of the intervals to come; default: the first calibrated.
+        parameter
+            Of several parameters, the one whose interval is to come, with the others profiled
+            (:meth:`profiled`); default: joint regions of all of them.
 
         Raises
         ------
+        ParameterError
+            If `parameter` is none of the parameters.
         CalibrationError
             If the cost has other parameters, belongs to another model (another training, bag size
             or set of features), is calibrated already, has no rate term though the toys had one,
@@ -463,6 +566,8 @@ class Calibration:
             dataset differs from that of the toys by more than a quarter and five standard
             deviations.
         """
+        if parameter is not None and parameter != self.interest:
+            return self.profiled(parameter)(cost, cl)
         if cost.parameters != self.parameters:
             msg = f"a calibration of {self.parameters} cannot serve a cost of {cost.parameters}"
             raise CalibrationError(msg)
@@ -501,7 +606,29 @@ class _Correction:
     log_scale: SmoothPolynomial | None
     level: float
 
-    def require_level(self, cl: float) -> None:
+    def require_interval(self, parameter: str, cl: float, fixed: Sequence[str]) -> None:
+        names, interest = self.calibration.parameters, self.calibration.interest
+        if len(names) > 1 and parameter in names and self.log_scale is not None:
+            together = f"joint regions of {', '.join(names)}"
+            target = together if interest is None else f"intervals of {interest}"
+            if interest != parameter:
+                msg = (
+                    f"this cost is calibrated for {target}, and an interval of {parameter} from it "
+                    "does not cover as it claims; take profile_interval(calibration(cost, "
+                    f'{cl:g}, parameter="{parameter}"), "{parameter}", {cl:g})'
+                )
+                raise CalibrationError(msg)
+            kept = [name for name in fixed if name in names]
+            if kept:
+                msg = (
+                    f"this cost is calibrated for {target} with the other parameters profiled, and "
+                    f"{', '.join(kept)} would be fixed; leave all free, or take the cost as it is, "
+                    "without the calibration"
+                )
+                raise CalibrationError(msg)
+        self._require_level(cl)
+
+    def _require_level(self, cl: float) -> None:
         # c(θ) is the same for all levels in a calibration of the bias alone, or by Bartlett.
         if self.log_scale is None or self.calibration.kind == "bartlett":
             return
@@ -576,7 +703,8 @@ def calibrated_toys(
     Raises
     ------
     CalibrationError
-        If the toys are of another model or another kind of dataset.
+        If the toys are of another model or another kind of dataset, or the calibration is one for
+        intervals of one of several parameters.
 
     Examples
     --------
@@ -591,6 +719,12 @@ def calibrated_toys(
     (True, 500)
     """
     calibration.require_like(ensemble)
+    if calibration.interest is not None:
+        msg = (
+            f"this calibration is for intervals of {calibration.interest}, and calibrated surfaces "
+            "are of all parameters; give the calibration itself, without profiled()"
+        )
+        raise CalibrationError(msg)
     low, high = np.array(calibration.limits).T
     number = len(low)
     grid: Interpolation | ChebyshevBox

@@ -7,26 +7,28 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
-from scipy.stats import chi2
+from scipy.stats import chi2, norm
 
 from milinfer.exceptions import CalibrationError, MilinferWarning
 from milinfer.intervals.calibration import Calibration, Correct, Kind
+from milinfer.intervals.profile_constants import ProfileConstants, profile_statistic
 from milinfer.intervals.response import Response, mean_response, spread_covariance
 from milinfer.toys.ensemble import ToyEnsemble, require_one_kind, require_unseen_toys, truths
 from milinfer.typing import BoolArray, FloatArray, IntArray
 from milinfer.utils.confidence_levels import CL68, CL95, levels_of
 from milinfer.utils.points import format_point
-from milinfer.utils.smooth_polynomials import SmoothPolynomial, fit_smooth
+from milinfer.utils.smooth_polynomials import SPARE_DEGREES, SmoothPolynomial, fit_smooth
 
 __all__ = ["calibrate"]
 
 # With a larger share of the maxima at the edge of the range, moments of the estimates mean nothing.
 _MAX_AT_EDGE = 0.01
 # Warn if the fluctuation of the pool shifts all toys by more than this, in standard errors of an
-# estimate; half of one costs 6 % of coverage.
-_MAX_SHIFT = 0.5
+# estimate; a fifth costs 1 % of coverage, half of one 6 %.
+_MAX_SHIFT = 0.2
 
 
 def calibrate(
@@ -54,16 +56,17 @@ def calibrate(
     correct
         ``"both"``; ``"scale"`` leaves the estimate unchanged, ``"bias"`` the curvature.
     bias_degree, scale_degree
-        Degrees of the bias and of ln c as polynomials in θ; default: the lowest that describe the
-        toys.
+        Degrees of the bias and of ln c as polynomials in θ; default: two more than the lowest that
+        describe the toys, as far as there are truths, so that their errors cover terms that the
+        toys cannot show.
     n_bootstrap, seed
         Bootstrap samples for the errors of the constants, and their seed.
 
     Warns
     -----
     MilinferWarning
-        If the pool of the toys is so small that its fluctuation shifts all estimates by half of a
-        standard error or more.
+        If the pool of the toys is so small that its fluctuation shifts all estimates by a fifth of
+        a standard error or more, which costs intervals of data 1 % of their coverage.
 
     Raises
     ------
@@ -106,19 +109,59 @@ def calibrate(
         surface_limits if correct == "scale" else _limits(response, surface_limits, points, names)
     )
     rng = np.random.default_rng(seed)
-    bartlett, by_coverage = [], []
-    for e, point in zip(ensembles, points, strict=True):
-        mapped = point if correct == "scale" else response.mean(point[None]).reshape(-1)
-        q = e.test_statistic(mapped[0] if len(names) == 1 else mapped)
-        bartlett.append(_with_bootstrap(_bartlett_of(e), e.n_toys, n_bootstrap, rng))
-        by_coverage.append(_with_bootstrap(_coverage_of(q, cls, names), e.n_toys, n_bootstrap, rng))
-    c_bartlett, c_coverage = np.array(bartlett), np.array(by_coverage)
-    # One function is fitted for all levels by Bartlett, one for each level by coverage.
-    chosen = c_bartlett if kind == "bartlett" else c_coverage
-    log_scales = tuple(
-        _smooth_scale(ensembles, names, points, chosen[:, 0, k], chosen[:, 1, k], scale_degree)
-        for k in range(chosen.shape[2])
-    )
+    bias_response = None if correct == "scale" else response
+    forward = None if bias_response is None else bias_response.mean
+
+    def constants(
+        statistic: Callable[[ToyEnsemble], FloatArray],
+        bartlett_of: Callable[[ToyEnsemble], Callable[[IntArray], FloatArray]],
+        ndf: int,
+        component: int | None,
+    ) -> tuple[FloatArray, FloatArray, tuple[SmoothPolynomial, ...]]:
+        """Constants by Bartlett and by coverage with errors, and the functions ln c(θ)."""
+        bartlett, by_coverage = [], []
+        for e in ensembles:
+            q = statistic(e)
+            bartlett.append(_with_bootstrap(bartlett_of(e), e.n_toys, n_bootstrap, rng))
+            scales = _coverage_of(q, cls, ndf)
+            by_coverage.append(_with_bootstrap(scales, e.n_toys, n_bootstrap, rng))
+        c_bartlett, c_coverage = np.array(bartlett), np.array(by_coverage)
+        # One function is fitted for all levels by Bartlett, one for each level by coverage.
+        chosen = c_bartlett if kind == "bartlett" else c_coverage
+        pools = spread_covariance(ensembles, component)
+        log_scales = tuple(
+            _smooth_scale(names, points, chosen[:, 0, k], chosen[:, 1, k], pools, scale_degree)
+            for k in range(chosen.shape[2])
+        )
+        return c_bartlett, c_coverage, log_scales
+
+    def joint(e: ToyEnsemble) -> FloatArray:
+        point = truths([e])[0]
+        mapped = point if forward is None else forward(point[None]).reshape(-1)
+        return e.test_statistic(mapped[0] if len(names) == 1 else mapped)
+
+    def profile(component: int, e: ToyEnsemble) -> FloatArray:
+        return profile_statistic(e, component, float(truths([e])[0, component]), limits, forward)
+
+    c_bartlett, c_coverage, log_scales = constants(joint, _bartlett_of, len(names), None)
+    profiles = []
+    for k, name in enumerate(names if len(names) > 1 else ()):
+        own_bartlett, own_coverage, own_scales = constants(
+            partial(profile, k),
+            partial(_profile_bartlett_of, k, response if forward else None),
+            1,
+            k,
+        )
+        profiles.append(
+            ProfileConstants(
+                parameter=name,
+                c_bartlett=own_bartlett[:, 0, 0],
+                c_bartlett_error=own_bartlett[:, 1, 0],
+                c_coverage=own_coverage[:, 0],
+                c_coverage_error=own_coverage[:, 1],
+                log_scales=own_scales,
+            )
+        )
     return Calibration(
         tag=ensembles[0].tag,
         parameters=names,
@@ -137,6 +180,7 @@ def calibrate(
         n_toys=min(e.n_toys for e in ensembles),
         pool_ids=tuple(sorted({e.pool_id for e in ensembles})),
         limits=limits,
+        profiles=tuple(profiles),
     )
 
 
@@ -169,11 +213,14 @@ def _warn_of_small_pools(ensembles: Sequence[ToyEnsemble]) -> None:
     worst = max(ensembles, key=lambda e: e.n_events / e.n_effective)
     shift = float(np.sqrt(worst.n_events / worst.n_effective))
     if shift >= _MAX_SHIFT:
+        z = float(np.sqrt(chi2.ppf(CL68, 1)))
+        lost = CL68 - float(np.diff(norm.cdf([-z, z], scale=np.hypot(1, shift)))[0])
         msg = (
             f"the toys of {worst.model} at {format_point(worst.point)} have {worst.n_events:g} "
             f"events from a pool of effectively {worst.n_effective:.0f}: its fluctuation shifts "
-            f"all of them together by about {shift:.1f} standard errors, and the calibration with "
-            f"them; use {20 * worst.n_events:.0f} events or more"
+            f"all of them together by about {shift:.2f} standard errors, and the calibration with "
+            f"them, so that intervals of {CL68:.2%} cover {lost:.1%} less on average; use "
+            f"{np.ceil(worst.n_events / _MAX_SHIFT**2):.0f} events or more"
         )
         warnings.warn(msg, MilinferWarning, stacklevel=3)
 
@@ -192,10 +239,25 @@ def _bartlett_of(e: ToyEnsemble) -> Callable[[IntArray], FloatArray]:
     return ratio
 
 
-def _coverage_of(
-    q: FloatArray, cls: Sequence[float], parameters: Sequence[str]
+def _profile_bartlett_of(
+    component: int, response: Response | None, e: ToyEnsemble
 ) -> Callable[[IntArray], FloatArray]:
-    threshold = chi2.ppf(cls, len(parameters))
+    """Inverse variance of one corrected estimate over the curvature of its profile."""
+    p = len(e.point)
+    jacobian = np.eye(p) if response is None else response.jacobian(truths([e]))[0]
+    estimates = np.linalg.solve(jacobian, e.theta_hat.reshape(e.n_toys, p).T)[component]
+    curvature = e.extremum.curvature.reshape(e.n_toys, p, p)
+
+    def ratio(rows: IntArray) -> FloatArray:
+        mean = jacobian.T @ curvature[rows].mean(axis=0) @ jacobian
+        claimed = float(np.linalg.inv(mean)[component, component])
+        return np.array([max(claimed / float(np.var(estimates[rows], ddof=1)), 1e-300)])
+
+    return ratio
+
+
+def _coverage_of(q: FloatArray, cls: Sequence[float], ndf: int) -> Callable[[IntArray], FloatArray]:
+    threshold = chi2.ppf(cls, ndf)
 
     def scales(rows: IntArray) -> FloatArray:
         # The quantile of q is the threshold once q is scaled by c.
@@ -217,15 +279,15 @@ def _with_bootstrap(
 
 
 def _smooth_scale(
-    ensembles: Sequence[ToyEnsemble],
     names: tuple[str, ...],
     points: FloatArray,
     scales: FloatArray,
     errors: FloatArray,
+    pools: FloatArray,
     degree: int | None,
 ) -> SmoothPolynomial:
     """Fit ln c(θ), with the errors from the finite pools, which make the spread uncertain."""
-    covariance = np.diag((errors / scales) ** 2) + spread_covariance(ensembles)
+    covariance = np.diag((errors / scales) ** 2) + pools
     single = len(np.unique(points, axis=0)) == 1
     return fit_smooth(
         names,
@@ -235,6 +297,7 @@ def _smooth_scale(
         # Beyond the calibration points there is no measurement; use the constant of the nearest.
         beyond="flat",
         degree=0 if single else degree,
+        spare=SPARE_DEGREES,
     )
 
 
@@ -252,8 +315,9 @@ def _limits(
         worst = dict(zip(names, points[int(np.argmin(determinants))].tolist(), strict=True))
         msg = (
             f"the estimator of {', '.join(names)} does not follow the truth at "
-            f"{format_point(worst)} (response {determinants.min():.2f}); train longer or on more "
-            "events"
+            f"{format_point(worst)} (response {determinants.min():.2f}). If surfaces of toys have "
+            "several maxima, as with a small interference, no calibration helps: make a Neyman "
+            "belt (milinfer.neyman). If not, train longer or on more events"
         )
         raise CalibrationError(msg)
 

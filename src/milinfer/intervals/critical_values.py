@@ -25,7 +25,7 @@ from scipy.stats import norm
 
 from milinfer.exceptions import CalibrationError, ParameterError
 from milinfer.likelihood.surface import Limits
-from milinfer.typing import FloatArray
+from milinfer.typing import BoolArray, FloatArray
 from milinfer.utils.confidence_levels import require_level
 from milinfer.utils.polynomials import PolynomialBasis
 from milinfer.utils.smooth_polynomials import SmoothPolynomial, fit_smooth
@@ -190,6 +190,9 @@ class InterpolatedCurve:
         Points with a critical value, shape (n, n_parameters).
     values, errors
         Critical values at the points, and their errors, shape (n,).
+    piled_up
+        Whether a value is one at which many estimates pile up, shape (n,); in one parameter alone.
+        Between such a point and another the value is that of the first, which accepts more.
 
     Examples
     --------
@@ -201,6 +204,7 @@ class InterpolatedCurve:
     points: FloatArray
     values: FloatArray
     errors: FloatArray
+    piled_up: BoolArray | None = None
 
     def __post_init__(self) -> None:
         n, n_parameters = self.points.shape
@@ -227,9 +231,18 @@ class InterpolatedCurve:
         if points.shape[1] == 1:
             order = np.argsort(self.points[:, 0])
             theta_grid = self.points[order, 0]
-            return np.array(
-                [np.interp(points[:, 0], theta_grid, y[order]) for y in (self.values, self.errors)]
+            value, error = (
+                np.interp(points[:, 0], theta_grid, y[order]) for y in (self.values, self.errors)
             )
+            if self.piled_up is not None:
+                piled_up = self.piled_up[order]
+                at = points[:, 0]
+                right = np.searchsorted(theta_grid, at).clip(1, len(order) - 1)
+                between = (at > theta_grid[right - 1]) & (at < theta_grid[right])
+                for inner, outer in ((right - 1, right), (right, right - 1)):
+                    at_edge = between & piled_up[inner] & ~piled_up[outer]
+                    value = np.where(at_edge, self.values[order][inner], value)
+            return np.array([value, error])
         return np.asarray(self._triangles(points), dtype=np.float64).T
 
     @cached_property

@@ -13,19 +13,40 @@ from milinfer.utils.points import format_point
 
 __all__ = ["require_rate_of_toys", "size_differs"]
 
+# Of the size. A surface scales with the size of its dataset, and c_cicc does not change with it;
+# the spread of estimates changes by half of the share, and intervals then lose 1 % of coverage.
+_SAME_SURFACE, _SAME_SPREAD = 0.25, 0.05
 # A thousandth of the rate is a tenth of the Poisson error of ten thousand events.
 _SAME_RATE = 1e-3
 
 
-def size_differs(n_events: float, expected: float) -> bool:
+def size_differs(
+    n_events: float, expected: float, *, estimates: bool = False, poisson: bool = True
+) -> bool:
     """Whether a dataset has another size than toys: by a quarter and five standard deviations.
+
+    Parameters
+    ----------
+    n_events, expected
+        Events of the dataset, and of toys on average.
+    estimates
+        Whether the spread of estimates matters, which falls with the root of the size: the share is
+        5 % then.
+    poisson
+        Whether the size of the toys fluctuates.  If not, five standard deviations are not allowed
+        for estimates.
 
     Examples
     --------
     >>> size_differs(120, 100), size_differs(200, 100)
     (False, True)
+    >>> size_differs(900, 1000, estimates=True, poisson=False)
+    True
     """
-    return bool(abs(n_events - expected) > max(0.25 * expected, 5 * np.sqrt(expected)))
+    allowed = (_SAME_SPREAD if estimates else _SAME_SURFACE) * expected
+    if poisson or not estimates:
+        allowed = max(allowed, 5 * np.sqrt(expected))
+    return bool(abs(n_events - expected) > allowed)
 
 
 def require_rate_of_toys(

@@ -202,7 +202,7 @@ def information(
         )
         raise CalibrationError(msg)
     # The finite pool makes spreads uncertain as well; for models of bags by an unknown amount.
-    pool = float(np.nan_to_num(at.pool_variance_error))
+    pool = at.variance_error
     relative = float(np.hypot(variance_error / variance, pool))
     relative_response = 2 * response_error / response
     info_eff = response**2 / variance

@@ -120,6 +120,7 @@ def neyman(
         n_toys=tuple(e.n_toys for e in ensembles),
         pool_ids=pool_ids,
         calibration=calibration,
+        poisson=first.poisson,
     )
     # Fail here rather than at the first dataset if a curve cannot be made.
     for level in levels:
@@ -234,6 +235,7 @@ def regression_belt(
         pool_ids=pool_ids,
         regression=tuple(curves),
         calibration=calibration,
+        poisson=first.poisson,
     )
 
 

@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike
 from milinfer.exceptions import MilinferWarning
 from milinfer.toys.ensemble import ToyEnsemble, require_one_kind, truths
 from milinfer.typing import FloatArray
-from milinfer.utils.smooth_polynomials import SmoothPolynomial, fit_smooth
+from milinfer.utils.smooth_polynomials import SPARE_DEGREES, SmoothPolynomial, fit_smooth
 
 __all__ = ["Response", "mean_response", "pool_covariance", "spread_covariance"]
 
@@ -108,7 +108,9 @@ def mean_response(ensembles: Sequence[ToyEnsemble], degree: int | None = None) -
     ensembles
         Toys of one model at different true points.
     degree
-        Degree of the bias as a polynomial in θ; default: the lowest from 1 that describes the toys.
+        Degree of the bias as a polynomial in θ; default: two more than the lowest from 1 that
+        describes the toys, as far as there are truths, so that its error covers terms that the toys
+        cannot show.
         With a single truth the response is taken as 1 and only the shift is fitted ([AS], eq. 35).
 
     Raises
@@ -134,6 +136,25 @@ def mean_response(ensembles: Sequence[ToyEnsemble], degree: int | None = None) -
     """
     require_one_kind(ensembles)
     points = truths(ensembles)
+    single = len(np.unique(points, axis=0)) == 1
+    if degree is not None or single:
+        return _fitted_response(ensembles, degree, spare=0)
+    for spare in range(SPARE_DEGREES, -1, -1):
+        response = _fitted_response(ensembles, None, spare)
+        curved = max(s.basis.degree for s in response.shifts) > 1
+        if not curved or np.linalg.det(response.jacobian(points)).min() > 0:
+            return response
+    msg = (
+        f"{ensembles[0].model}: the mean estimate as a curve in the truth turns around among "
+        f"the truths {points.tolist()}, so a linear function is fitted instead; larger pools "
+        "for the toys make the means more precise"
+    )
+    warnings.warn(msg, MilinferWarning, stacklevel=2)
+    return _fitted_response(ensembles, 1, spare=0)
+
+
+def _fitted_response(ensembles: Sequence[ToyEnsemble], degree: int | None, spare: int) -> Response:
+    points = truths(ensembles)
     names = tuple(ensembles[0].point)
     estimates = [e.theta_hat.reshape(e.n_toys, -1) for e in ensembles]
     single = len(np.unique(points, axis=0)) == 1
@@ -153,27 +174,20 @@ def mean_response(ensembles: Sequence[ToyEnsemble], degree: int | None = None) -
                 beyond="tangent",
                 degree=0 if single and degree is None else degree,
                 lowest=1,
+                spare=spare,
             )
         )
-    response = Response(tuple(shifts))
-    turns = not single and np.linalg.det(response.jacobian(points)).min() <= 0
-    if turns and degree is None and max(s.basis.degree for s in shifts) > 1:
-        msg = (
-            f"{ensembles[0].model}: the mean estimate as a curve in the truth turns around among "
-            f"the truths {points.tolist()}, so a linear function is fitted instead; larger pools "
-            "for the toys make the means more precise"
-        )
-        warnings.warn(msg, MilinferWarning, stacklevel=2)
-        return mean_response(ensembles, degree=1)
-    return response
+    return Response(tuple(shifts))
 
 
 def pool_covariance(ensembles: Sequence[ToyEnsemble], component: int) -> FloatArray:
     """Covariance of mean estimates that comes from the pools, shape (n_ensembles, n_ensembles).
 
     Toys at two truths from one pool move together as far as the same events count in both; see
-    :mod:`milinfer.toys.ensemble`.  For models of bags the influence of single events is not
-    defined; their toys are taken as independent, which overestimates the error of a response.
+    :mod:`milinfer.toys.ensemble`.  For models of bags and of whole datasets the influence of single
+    events is not known: a shift in common to all truths of a pool, which is the error of a bias,
+    and one of its own for each, which is that of a response, are both taken to be as large as the
+    whole.
 
     Parameters
     ----------
@@ -188,21 +202,36 @@ def pool_covariance(ensembles: Sequence[ToyEnsemble], component: int) -> FloatAr
     scale = spread * np.sqrt([e.n_events for e in ensembles])
     shifts = [None if e.pool_influence is None else e.pool_influence.shift for e in ensembles]
     correlated = _influence_products(ensembles, shifts, component)
-    alone = np.array([e.reuse / e.n_toys / e.n_events for e in ensembles])
-    return np.outer(scale, scale) * np.where(np.isnan(correlated), np.diag(alone), correlated)
+    unknown = _common_and_own(ensembles, np.array([1 / e.n_effective for e in ensembles]))
+    covariance: FloatArray = np.where(np.isnan(correlated), unknown, correlated)
+    return np.outer(scale, scale) * covariance
 
 
-def spread_covariance(ensembles: Sequence[ToyEnsemble]) -> FloatArray:
+def spread_covariance(ensembles: Sequence[ToyEnsemble], component: int | None = None) -> FloatArray:
     """Covariance of the relative errors of Var(θ̂) that come from the pools.
 
-    As :func:`pool_covariance`, but averaged over the components of the estimate.
+    As :func:`pool_covariance`, for one component of the estimate, or averaged over them.  Where it
+    is not known, the error is that of a Gaussian (:attr:`ToyEnsemble.variance_error
+    <milinfer.toys.ensemble.ToyEnsemble.variance_error>`).
     """
     spreads = [None if e.pool_influence is None else e.pool_influence.spread for e in ensembles]
     number = len(ensembles[0].point)
-    products = [_influence_products(ensembles, spreads, k) for k in range(number)]
+    components = range(number) if component is None else [component]
+    products = [_influence_products(ensembles, spreads, k) for k in components]
     correlated = np.stack(products).mean(axis=0)
-    alone = np.nan_to_num([e.pool_variance_error**2 for e in ensembles])
-    covariance: FloatArray = np.where(np.isnan(correlated), np.diag(alone), correlated)
+    unknown = _common_and_own(ensembles, np.array([e.variance_error**2 for e in ensembles]))
+    covariance: FloatArray = np.where(np.isnan(correlated), unknown, correlated)
+    return covariance
+
+
+def _common_and_own(ensembles: Sequence[ToyEnsemble], variance: FloatArray) -> FloatArray:
+    """Covariance of shifts in common to the truths of a pool, and of as large ones of each."""
+    pools = np.array([e.pool_id for e in ensembles])
+    same = pools[:, None] == pools
+    common = np.sqrt(np.outer(variance, variance)) * same
+    # The truth that a pool serves alone has one shift.
+    own = np.where(same.sum(axis=1) > 1, variance, 0.0)
+    covariance: FloatArray = np.diag(own) + common
     return covariance
 
 

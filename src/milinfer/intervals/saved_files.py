@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from milinfer.intervals.critical_values import PolynomialCurve
+from milinfer.intervals.profile_constants import ProfileConstants
 from milinfer.intervals.response import Response
 from milinfer.likelihood.models import ModelTag
 from milinfer.likelihood.surface import Limits
@@ -52,6 +53,7 @@ _CALIBRATION_ARRAYS = (
     "c_coverage",
     "c_coverage_error",
 )
+_PROFILE_ARRAYS = ("c_bartlett", "c_bartlett_error", "c_coverage", "c_coverage_error")
 _BELT_ARRAYS = ("points", "lower", "lower_error", "upper", "upper_error")
 _NAME = "calibration.json"
 
@@ -81,6 +83,12 @@ def calibration_content(fields: Mapping[str, Any]) -> dict[str, Any]:
     content["tag"] = fields["tag"]._asdict()
     content["log_scales"] = [p.to_dict() for p in fields["log_scales"]]
     content["response"] = [p.to_dict() for p in fields["response"].shifts]
+    # One parameter has neither, and its file is that of earlier versions.
+    del content["profiles"], content["interest"]
+    if fields["profiles"]:
+        content["profiles"] = [_profile_content(x) for x in fields["profiles"]]
+    if fields["interest"] is not None:
+        content["interest"] = fields["interest"]
     return {"milinfer_calibration": _CALIBRATION_FORMAT, **content}
 
 
@@ -108,7 +116,34 @@ def calibration_fields(content: Mapping[str, Any]) -> dict[str, Any]:
     fields["n_events"] = number_field("n_events", fields["n_events"], least=0.0)
     fields["n_toys"] = whole_field("n_toys", fields["n_toys"], least=1)
     fields["extended"] = flag_field("extended", fields["extended"])
+    fields["profiles"] = tuple(
+        _profile(f"profiles[{k}]", item)
+        for k, item in enumerate(list_field("profiles", fields.get("profiles", [])))
+    )
+    if "interest" in fields:
+        fields["interest"] = text_field("interest", fields["interest"])
     return fields
+
+
+def _profile_content(constants: ProfileConstants) -> dict[str, Any]:
+    content = fields_of(constants)
+    for name in _PROFILE_ARRAYS:
+        content[name] = content[name].tolist()
+    return {**content, "log_scales": [p.to_dict() for p in constants.log_scales]}
+
+
+def _profile(name: str, content: Any) -> ProfileConstants:
+    arrays = {
+        key: array_field(
+            f"{key} in {name}", content[key], least=0.0 if key.endswith("_error") else -np.inf
+        )
+        for key in _PROFILE_ARRAYS
+    }
+    return ProfileConstants(
+        parameter=text_field(f"parameter in {name}", content["parameter"]),
+        log_scales=_polynomials(f"log_scales in {name}", content["log_scales"]),
+        **arrays,
+    )
 
 
 def _require_format(number: Any, readable: int) -> None:
@@ -201,6 +236,8 @@ def belt_fields(content: Mapping[str, Any]) -> dict[str, Any]:
     )
     fields["n_events"] = number_field("n_events", fields["n_events"], least=0.0)
     fields["extended"] = flag_field("extended", fields["extended"])
+    # Files of earlier versions do not say it.
+    fields["poisson"] = flag_field("poisson", fields.get("poisson", True))
     if fields["smooth"] not in (None, "auto"):
         degree = whole_field("smooth", fields["smooth"])
         n, p = len(fields["points"]), len(fields["parameters"])

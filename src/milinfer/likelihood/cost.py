@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike
 from milinfer.exceptions import ParameterError, SampleError
 from milinfer.likelihood.models import AnyModel, ModelTag, dataset_surface, model_tag
 from milinfer.likelihood.named_cost import UnbinnedCost
+from milinfer.likelihood.rate import Rate, warn_of_rate_error
 from milinfer.likelihood.surface import Surface
 from milinfer.likelihood.surface_box import finer, resampled
 from milinfer.samples.argument_checks import require_sample
@@ -26,7 +27,6 @@ from milinfer.utils.display import html_facts, ranges
 from milinfer.utils.points import only
 
 if TYPE_CHECKING:
-    from milinfer.likelihood.rate import Rate
     from milinfer.likelihood.surface_box import BoxSurface
 
 __all__ = ["Correction", "LikelihoodCost", "dataset_cost", "within_limits"]
@@ -39,8 +39,8 @@ class Correction(Protocol):
     def limits(self) -> tuple[tuple[float, float], ...]:
         """Range of each θ for which m(θ) is inside the range of the surface."""
 
-    def require_level(self, cl: float) -> None:
-        """Raise a CalibrationError unless intervals of this confidence level are calibrated."""
+    def require_interval(self, parameter: str, cl: float, fixed: Sequence[str]) -> None:
+        """Raise a CalibrationError unless intervals of this parameter and level are calibrated."""
 
     def forward(self, theta: FloatArray) -> FloatArray:
         """m(θ), where a biased estimator puts its maximum for truth θ, (n_parameters,)."""
@@ -78,6 +78,12 @@ def dataset_cost(
     SampleError
         If the events have the weights of simulation, or if there are none and no rate is given.
 
+    Warns
+    -----
+    MilinferWarning
+        If the cross-sections of the rate have errors that cost intervals their coverage: ν(θ) is
+        taken as exact.
+
     Examples
     --------
     >>> from milinfer.datasets import quadratic
@@ -94,6 +100,8 @@ def dataset_cost(
             f"{data.label} contains no events, so a shape-only likelihood is undefined; pass rate="
         )
         raise SampleError(msg)
+    if rate is not None:
+        warn_of_rate_error(rate, reference)
     return LikelihoodCost(
         dataset_surface(model, data),
         model.parameters,

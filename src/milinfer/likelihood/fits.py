@@ -19,7 +19,13 @@ from iminuit import Minuit, describe
 from iminuit.cost import Cost, NormalConstraint
 from scipy.stats import chi2
 
-from milinfer.exceptions import FitError, MilinferError, MilinferWarning, ParameterError
+from milinfer.exceptions import (
+    FitError,
+    MilinferError,
+    MilinferWarning,
+    ParameterError,
+    SecondMinimumWarning,
+)
 from milinfer.likelihood.auxiliary import terms_of
 from milinfer.typing import BoolArray, FloatArray, Point
 from milinfer.utils.confidence_levels import CL68, require_level
@@ -585,13 +591,15 @@ def profile_interval(
         If the parameter, one to fix or that of a starting value is none of the cost, or `cl` is
         not between 0 and 1.
     CalibrationError
-        If the cost is calibrated for another confidence level.
+        If the cost is calibrated for another confidence level, or in several parameters for joint
+        regions or the intervals of another one: give ``calibration(cost, cl, parameter=…)``.
 
     Warns
     -----
+    SecondMinimumWarning
+        If another minimum is part of the confidence set, which is then more than the interval.
     MilinferWarning
-        If another minimum is part of the confidence set, or lower than the one that the given
-        starting values lead to.
+        If another minimum is lower than the one that the given starting values lead to.
 
     Examples
     --------
@@ -601,7 +609,7 @@ def profile_interval(
     1.00 [0.50, 1.50]
     """
     require_level(cl, ParameterError)
-    _require_calibrated(cost, cl)
+    _require_calibrated(cost, parameter, cl, fixed)
     given = _starting_values(start, values)
     m = minuit(cost, start=given)
     for name in fixed:
@@ -660,12 +668,12 @@ def _minos(m: Minuit, names: Sequence[str], cl: float | None = None) -> None:
         m.strategy = 1
 
 
-def _require_calibrated(cost: Cost, cl: float) -> None:
-    """Raise if a term of a cost is calibrated for another confidence level."""
+def _require_calibrated(cost: Cost, parameter: str, cl: float, fixed: Sequence[str]) -> None:
+    """Raise if a term of a cost is calibrated for intervals of another kind."""
     for term in _terms([cost]):
         correction = getattr(term, "correction", None)
         if correction is not None:
-            correction.require_level(cl)
+            correction.require_interval(parameter, cl, fixed)
 
 
 def _require_free(m: Minuit, parameter: str) -> None:
@@ -754,7 +762,7 @@ def _warn_of_other_minima(interval: Interval, values: FloatArray, costs: FloatAr
         f"by {rise[k]:.3g}: values there belong to the {interval.cl:.2%} set, too, and are outside "
         f"of the interval [{interval.low:.4g}, {interval.high:.4g}]; quote both, or take the set "
         "of a Neyman belt (milinfer.neyman)",
-        MilinferWarning,
+        SecondMinimumWarning,
         stacklevel=3,
     )
 

@@ -33,7 +33,7 @@ from milinfer.likelihood.models import (
     trained_on,
 )
 from milinfer.likelihood.named_cost import UnbinnedCost
-from milinfer.likelihood.rate import Rate
+from milinfer.likelihood.rate import Rate, warn_of_rate_error
 from milinfer.likelihood.surface import Interpolation
 from milinfer.likelihood.surface_box import ChebyshevBox
 from milinfer.samples.argument_checks import require_sample
@@ -96,6 +96,12 @@ def mixture_cost(
     ModelError, ParameterError, ConfigurationError
         If signal and backgrounds do not make a mixture; see :func:`mixture_terms`.
 
+    Warns
+    -----
+    MilinferWarning
+        If the cross-sections of the rate have errors that cost intervals their coverage: ν(θ) is
+        taken as exact.
+
     Examples
     --------
     >>> from iminuit import Minuit
@@ -114,6 +120,8 @@ def mixture_cost(
     require_sample(data, "mixture_cost()")
     data.require_data()
     terms = mixture_terms(model, rate, backgrounds, reference)
+    if isinstance(rate, Rate) and extended:
+        warn_of_rate_error(rate, terms.reference, float(terms.expected.sum()))
     return MixtureCost(terms, event_surfaces(terms.model, data), data, extended=extended)
 
 

@@ -447,13 +447,27 @@ class DatasetModel(Model):
 
 
 def _require_rows(model: Model, sample: Sample, table: Table) -> Table:
-    """Return the table if it has one row for each event."""
+    """Return the table if it has one row of finite numbers for each event."""
     if len(table) != len(sample):
         msg = (
             f"{model.name} gave {len(table)} rows for the {len(sample)} events of {sample.label}; "
             "a model must give one row for each event"
         )
         raise ModelError(msg)
+    # One pass over the table without a copy: a sum is finite unless a number is not, but for
+    # overflow.
+    if len(table) and not np.isfinite(np.sum(table, dtype=np.float64)):
+        bad = ~np.isfinite(table).all(axis=tuple(range(1, np.ndim(table))))
+        if bad.any():
+            k = int(np.argmax(bad))
+            values = np.ravel(table[k])
+            found = values[~np.isfinite(values)][0]
+            msg = (
+                f"{model.name} gave {found:g} for event {k} of {sample.label} ({int(bad.sum())} of "
+                f"its {len(sample)} events have such values); look at the features of the event, "
+                "and at what the model computes of them"
+            )
+            raise ModelError(msg)
     return table
 
 

@@ -9,6 +9,10 @@ eqs. 28 and 29).  Both follow from any learned Λ(θ) without such a training:
 
 and Λ of any number of events is the sum of their log-ratios, so that more events need no new
 training.
+
+Λ is that of the model as it was trained: a calibration makes intervals cover, and its surface is no
+likelihood that a prior could be multiplied with.  Without a prior, θ is uniform over the range of
+the training points, which is then a statement of the analyst.
 """
 
 from __future__ import annotations

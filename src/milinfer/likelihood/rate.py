@@ -13,6 +13,7 @@ from typing import overload
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.stats import norm
 
 from milinfer.exceptions import (
     ConfigurationError,
@@ -22,11 +23,14 @@ from milinfer.exceptions import (
 )
 from milinfer.samples.sample_set import SampleSet
 from milinfer.typing import FloatArray, Point
+from milinfer.utils.confidence_levels import CL68
 from milinfer.utils.points import format_point
 from milinfer.utils.polynomials import PolynomialBasis, PolynomialFit, Series, point_matrix
 
-__all__ = ["Rate"]
+__all__ = ["Rate", "warn_of_rate_error"]
 
+# Largest error of ν, in Poisson errors, that a likelihood may leave out: it costs 1 % of coverage.
+_MAX_ERROR = 0.2
 # A fit less likely than this is not a fluctuation.
 _MIN_P_VALUE = 1e-6
 
@@ -338,6 +342,47 @@ def require_factor(luminosity: float) -> None:
     if not (np.isfinite(luminosity) and luminosity > 0):
         msg = f"a luminosity over another must be positive, not {luminosity:g}"
         raise ConfigurationError(msg)
+
+
+def warn_of_rate_error(rate: Rate, reference: ArrayLike, n_background: float = 0.0) -> None:
+    """Warn if the cross-sections give ν(θ) with an error that a likelihood may not leave out.
+
+    Parameters
+    ----------
+    rate
+        Expected yield of the signal.
+    reference
+        θ0, where it is looked at.
+    n_background
+        Events of other processes, whose fluctuations add to the Poisson error.
+
+    Warns
+    -----
+    MilinferWarning
+        If the error is a fifth or more of the Poisson error of all events.
+
+    Examples
+    --------
+    >>> from milinfer.datasets import quadratic
+    >>> samples = quadratic.samples(1, [{"c1": -1.0}, {"c1": 0.0}, {"c1": 1.0}], seed=1)
+    >>> warn_of_rate_error(Rate.from_samples(samples, luminosity=0.1, degree=2), 0.0)  # exact
+    """
+    names = rate.basis.parameters
+    values = np.broadcast_to(np.asarray(reference, dtype=np.float64), len(names))
+    point = dict(zip(names, values.tolist(), strict=True))
+    nu, error = rate.at(point), rate.error(**point)
+    share = error / float(np.sqrt(nu + n_background))
+    if share < _MAX_ERROR:
+        return
+    lost = CL68 - float(2 * norm.cdf(norm.ppf((1 + CL68) / 2) / np.hypot(1, share)) - 1)
+    msg = (
+        f"the cross-sections give ν = {nu:.4g} ± {error:.2g} events at {format_point(point)}, and "
+        f"the likelihood takes ν as exact. The error is {share:.2g} of the Poisson error of all "
+        f"events: intervals from the rate alone cover {lost:.1%} less than {CL68:.2%}. Give "
+        "cross-sections with smaller errors, or milinfer.systematic_cost a normalisation "
+        "uncertainty of the signal"
+    )
+    warnings.warn(msg, MilinferWarning, stacklevel=4)
 
 
 def _errors(samples: SampleSet) -> FloatArray:

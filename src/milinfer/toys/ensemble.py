@@ -38,6 +38,7 @@ __all__ = [
     "require_one_kind",
     "require_toys",
     "require_unseen_toys",
+    "slope_at",
     "truths",
 ]
 
@@ -234,6 +235,22 @@ class ToyEnsemble:
         variance = float(np.var(self.theta_hat, ddof=1))
         return float(np.sqrt(variance * (1 / self.n_toys + self.n_events / self.n_effective)))
 
+    @property
+    def variance_error(self) -> float:
+        """``pool_variance_error``, or where it is not known that of Gaussian estimates.
+
+        Examples
+        --------
+        >>> grid = Interpolation(np.linspace(-1, 1, 5), "spline")
+        >>> toys = ToyEnsemble(ModelTag("m"), {"mu": 0.0}, grid, np.zeros((1, 5)), 100, False,
+        ...                    20_000, "", 0)
+        >>> toys.variance_error  # √(2/20 000)
+        0.01
+        """
+        if np.isfinite(self.pool_variance_error):
+            return self.pool_variance_error
+        return float(np.sqrt(2 / self.n_effective))
+
     def test_statistic(self, theta: ArrayLike) -> FloatArray:
         """2 [Λ(θ̂) − Λ(θ)] of each toy, shape (n_toys,), never negative.
 
@@ -383,7 +400,7 @@ def pool_influence(
     """
     if isinstance(interpolation, Interpolation) and interpolation.kind == "points":
         return None
-    slope = _slope(interpolation, point)
+    slope = slope_at(interpolation, point)
     influence = np.sign(weights)[:, None] * (table @ slope)
     share = np.abs(weights) / np.abs(weights).sum()
     centred = influence - _mean(share, influence)
@@ -421,8 +438,16 @@ def _mean(share: FloatArray, values: FloatArray) -> FloatArray:
     return mean
 
 
-def _slope(interpolation: Interpolation | ChebyshevBox, point: FloatArray) -> FloatArray:
-    """The slope of a surface at a point as a sum over its values, (K, n_parameters)."""
+def slope_at(interpolation: Interpolation | ChebyshevBox, point: FloatArray) -> FloatArray:
+    """The slope of a surface at a point as a sum over its values, (K, n_parameters).
+
+    Examples
+    --------
+    >>> grid = np.linspace(-1, 1, 5)
+    >>> slope = slope_at(Interpolation(grid, "polynomial", 2), np.array([0.5]))
+    >>> (grid**2 @ slope).round(6)
+    array([1.])
+    """
     low, high = np.array(interpolation.limits).T
     steps = np.diag(1e-3 * (high - low))
     unit = np.eye(len(interpolation.grid))

@@ -36,8 +36,9 @@ from milinfer.likelihood.surface_box import ChebyshevBox, finer, resampled
 from milinfer.samples.sample import Sample
 from milinfer.samples.sample_set import SampleSet
 from milinfer.toys.draws import STREAM, Draws
-from milinfer.toys.ensemble import PoolInfluence, ToyEnsemble, pool_influence
+from milinfer.toys.ensemble import PoolInfluence, ToyEnsemble, pool_influence, slope_at
 from milinfer.toys.pool import Background, EventPool
+from milinfer.toys.signed import as_data, influence_as_data, net_share
 from milinfer.typing import FloatArray, IntArray, Point
 from milinfer.utils.display import html_facts
 from milinfer.utils.parallel import Workers, require_client
@@ -247,8 +248,10 @@ class Toys:
         Warns
         -----
         MilinferWarning
-            If events have negative weights: their toys fluctuate more than data, and intervals
-            that are calibrated with them are too wide.
+            If events have negative weights and a model's Λ is no sum over events (histograms with
+            errors, profiled backgrounds): its toys fluctuate more than data, and intervals that are
+            calibrated with them are too wide.  Toys of the other models are corrected
+            (:mod:`milinfer.toys.signed`), so that they are not the surfaces of :meth:`dataset`.
 
         Examples
         --------
@@ -273,7 +276,7 @@ class Toys:
         for truth in truths:
             point = dict(truth) if isinstance(truth, Mapping) else {only(parameters): float(truth)}
             draws = self._draws(point, start + n_toys)
-            _warn_of_signs(draws)
+            _require_events_left(draws)
             rows = tables.of(draws.pool.samples)
             values, counts = throw(
                 tables.sums,
@@ -284,9 +287,19 @@ class Toys:
                 whole_streams=whole_streams,
                 on_toys=on_toys,
             )
-            for model, table, shape in zip(sources, rows, values, strict=True):
+            signed = bool(np.any(draws.pool.weights < 0))
+            for model, table, summed in zip(sources, rows, values, strict=True):
+                corrected = signed and _can_follow_data(model, draws)
+                shape = _as_data(model, table, summed, counts, draws) if corrected else summed
                 continuation, surfaces, log_rate = self._with_rate(model, shape, counts)
                 variance_error, influence = self._influence(model, table, draws, log_rate)
+                n_effective = np.inf if self.disjoint else draws.pool.n_effective
+                if corrected:
+                    # A mean over the pool is Σwλ/Σw, and its error that of fewer events.
+                    n_effective *= net_share(draws.pool.weights) ** 2
+                    if influence is not None:
+                        influence = influence_as_data(influence, draws.pool.weights)
+                        variance_error = influence.variance_error
                 ensembles[model.name].append(
                     ToyEnsemble(
                         tag=model_tag(model),
@@ -300,7 +313,7 @@ class Toys:
                         seed=self.seed,
                         start=start,
                         counts=counts,
-                        n_effective=np.inf if self.disjoint else draws.pool.n_effective,
+                        n_effective=n_effective,
                         extended=self.rate is not None,
                         pool_variance_error=variance_error,
                         pool_influence=influence,
@@ -310,7 +323,10 @@ class Toys:
         return ensembles
 
     def dataset(self, truth: Mapping[str, float], toy: int = 0) -> Sample:
-        """The events of one toy, as a dataset (weights ±1)."""
+        """The events of one toy, as a dataset (weights ±1).
+
+        With negative weights it fluctuates more than data do.
+        """
         draws = self._draws(truth, toy + 1)
         index, counts = draws.stream(toy // STREAM, toy % STREAM + 1)
         offsets = np.concatenate([[0], np.cumsum(counts)])
@@ -446,19 +462,43 @@ def _models(models: object) -> list[Model]:
     return [as_model(m) for m in models]
 
 
-def _warn_of_signs(draws: Draws) -> None:
+def _require_events_left(draws: Draws) -> None:
+    """Raise if negative weights cancel all others."""
     weights = draws.pool.weights
-    if not np.any(weights < 0):
-        return
+    if np.any(weights < 0) and not weights.sum() > 0:
+        msg = (
+            f"{draws.pool.samples[0].label}: the weights of its {len(weights)} events sum to "
+            f"{weights.sum():g}, so that no events are left to draw toys from; give events whose "
+            "weights have a positive sum"
+        )
+        raise SampleError(msg)
+
+
+def _can_follow_data(model: Model, draws: Draws) -> bool:
+    """Whether toys of signed events can be made to fluctuate as data; warn if not."""
+    if model.additive and not model.has_rate:
+        return True
     # n draws hold n·net events, and fluctuate as n events.
-    net = float(weights.sum() / np.abs(weights).sum())
+    net = net_share(draws.pool.weights)
     msg = (
-        f"{draws.pool.samples[0].label}: {(1 - net) / 2:.1%} of the weight is negative; toys then "
-        f"fluctuate as {1 / net:.2f} times as many events as they hold, which data do not: "
-        "intervals calibrated with them are too wide. Make the weights positive, by reweighting or "
-        "by a resampling of cells"
+        f"{draws.pool.samples[0].label}: {(1 - net) / 2:.1%} of the weight is negative; toys of "
+        f"{model.name} then fluctuate as {1 / net:.2f} times as many events as they hold, which "
+        "data do not: intervals calibrated with them are too wide. Make the weights positive, by "
+        "reweighting or by a resampling of cells"
     )
     warnings.warn(msg, MilinferWarning, stacklevel=4)
+    return False
+
+
+def _as_data(
+    model: Model, table: Table, summed: FloatArray, counts: IntArray, draws: Draws
+) -> FloatArray:
+    """Surfaces of signed toys with the mean and the fluctuation of data."""
+    point = np.array([draws.point[name] for name in model.parameters])
+    continuation = model.interpolation
+    has_slope = not (isinstance(continuation, Interpolation) and continuation.kind == "points")
+    slope = slope_at(continuation, point) if has_slope else None
+    return as_data(summed, counts, model.event_ratios(table), draws.pool.weights, slope)
 
 
 SegmentSums: TypeAlias = Callable[[Table, IntArray, FloatArray, IntArray], FloatArray]

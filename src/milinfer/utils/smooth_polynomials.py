@@ -30,10 +30,12 @@ from milinfer.utils.json_fields import (
 )
 from milinfer.utils.polynomials import PolynomialBasis, Series
 
-__all__ = ["SmoothPolynomial", "fit_smooth"]
+__all__ = ["SPARE_DEGREES", "SmoothPolynomial", "fit_smooth"]
 
 # A polynomial that describes the points worse than this gets another degree.
 _MIN_P_VALUE = 0.05
+# Terms of one to three errors, which the p-value does not see, are even or odd: one degree of each.
+SPARE_DEGREES = 2
 # Single points are evaluated with a tensor of (degree + 1)^n_parameters numbers; its logarithm.
 _LARGEST_TENSOR = 24
 
@@ -258,6 +260,7 @@ def fit_smooth(
     degree: int | None = None,
     lowest: int = 0,
     highest: int | None = None,
+    spare: int = 0,
 ) -> SmoothPolynomial:
     """Fit a polynomial by generalised least squares.
 
@@ -276,6 +279,10 @@ def fit_smooth(
         5 %, or the highest that the points determine.
     lowest, highest
         Smallest and largest degree to try.
+    spare
+        Without a given degree, take so many degrees more than the lowest that is accepted, while
+        more points than coefficients are left.  A term of one to three errors is not seen by the
+        p-value, and the errors of a fit without it do not contain it; see :data:`SPARE_DEGREES`.
 
     Raises
     ------
@@ -285,9 +292,10 @@ def fit_smooth(
     whitening = np.linalg.inv(np.linalg.cholesky(covariance))
     last = len(points) - 1 if highest is None else highest
     best: SmoothPolynomial | None = None
+    accepted: int | None = None
     for d in [degree] if degree is not None else range(lowest, last + 1):
         basis = PolynomialBasis(tuple(parameters), d)
-        if len(basis) > len(points):
+        if len(basis) > len(points) or (accepted is not None and len(basis) == len(points)):
             break
         zero = SmoothPolynomial.zero(basis, points, beyond)
         design = whitening @ zero.terms(points)
@@ -305,7 +313,9 @@ def fit_smooth(
             chi2=float(residuals @ residuals),
             ndf=len(points) - len(basis),
         )
-        if best.good:
+        if accepted is None and best.good:
+            accepted = d
+        if accepted is not None and d >= accepted + spare:
             break
     if best is None:
         d = lowest if degree is None else degree

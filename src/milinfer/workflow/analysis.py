@@ -141,6 +141,10 @@ def analyse(analysis: Analysis) -> AnalysisResult:
             if problem:
                 methods[name] = _with_problem(methods[name], problem)
     _warn_of_problems(methods.values())
+    # No warning: nothing has failed, and the sentence stands beside the result wherever it is.
+    for name, belt in belts.items():
+        if problem := _truncation(belt, costs[name]):
+            methods[name] = _with_problem(methods[name], problem)
     # The comparison takes I_eff from these toys too, so that ratios agree with its numbers.
     ordered = {name: [at_truth[name], *toys[name]] for name in methods}
     with warnings.catch_warnings():
@@ -222,6 +226,26 @@ def _methods(
 
 def _with_problem(method: MethodResult, problem: str) -> MethodResult:
     return replace(method, problems=(*method.problems, problem))
+
+
+def _truncation(belt: Belt, cost: Cost) -> str:
+    """A sentence about Neyman sets of the data that end only where the belt does; or nothing."""
+    if not isinstance(cost, LikelihoodCost):
+        return ""
+    levels, ends = [], set()
+    for cl in (CL68, CL95):
+        found = belt.interval(cost, cl)
+        pairs = zip(found.intervals, found.at_bound, strict=True)
+        cut = {e for interval, at in pairs for e, bound in zip(interval, at, strict=True) if bound}
+        levels += [f"{cl:.2%}"] if cut else []
+        ends |= cut
+    if not ends:
+        return ""
+    return (
+        f"the Neyman set of the data at {' and '.join(levels)} is cut off at "
+        f"{', '.join(f'{end:g}' for end in sorted(ends))}, where the belt ends: more values may "
+        "belong to it; take belt_at further out"
+    )
 
 
 def _inside(
@@ -605,6 +629,7 @@ class AnalysisResult:
                 assert interval is not None
                 methods[name][key] = [list(pair) for pair in interval.intervals]
                 methods[name][f"{key}_error"] = [list(pair) for pair in interval.errors]
+                methods[name][f"{key}_at_bound"] = [list(pair) for pair in interval.at_bound]
         for m in self.comparison:
             if m.problems:
                 methods[m.name]["problems"] = list(m.problems)

@@ -11,7 +11,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
-from milinfer.exceptions import CalibrationError, FitError, MilinferError, MilinferWarning
+from milinfer.exceptions import (
+    CalibrationError,
+    FitError,
+    MilinferError,
+    MilinferWarning,
+    SecondMinimumWarning,
+)
 from milinfer.intervals.calibration import Calibration
 from milinfer.intervals.calibration_fit import calibrate
 from milinfer.intervals.coverage import Coverage, coverage, require_other_events
@@ -296,7 +302,7 @@ def assess(
     required
         Whether calibration and fit must succeed.  If not, a method that cannot be calibrated stays
         as it is, one that cannot be fitted has no intervals, and `problems` of the result gives the
-        reasons.
+        reasons; also where a second minimum makes an interval less than the confidence set.
     seed
         Seed of the bootstrap.
 
@@ -334,13 +340,23 @@ def assess(
     if cost is not None:
         start = time.perf_counter()
         try:
-            intervals = fitted_intervals(name, cost, evaluation_toys.parameter, applied)
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                intervals = fitted_intervals(name, cost, evaluation_toys.parameter, applied)
         except FitError as error:
             if required:
                 raise
             problems.append(f"no interval of the data: {error}")
         else:
             seconds = time.perf_counter() - start
+        for warning in caught:
+            if issubclass(warning.category, SecondMinimumWarning) and not required:
+                problems.append(
+                    f"the interval of the data is not the whole confidence set, whose coverage is "
+                    f"given: {warning.message}"
+                )
+            else:
+                warnings.warn(warning.message, warning.category, stacklevel=2)
 
     return MethodResult(
         name=name,

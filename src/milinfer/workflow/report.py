@@ -438,10 +438,13 @@ def _belt_text(result: AnalysisResult) -> str:
     name = result.analysis.model.name
     belt = result.belts[name]
     inner, outer = (result.neyman_interval(name, cl) for cl in (CL68, CL95))
+    at_bound = [ends for found in (inner, outer) if found for ends in found.at_bound]
+    cut_off = " A set that ends where the belt does is cut off there, and may go on."
     return (
         f"Toys at {len(belt.points)} values of {belt.parameters[0]} between {belt.limits[0][0]:g} "
         f"and {belt.limits[0][1]:g}, {min(belt.n_toys)} at each, ordered by likelihood ratio "
         f"(Feldman and Cousins). No formula for the surface enters. {inner}; {outer}."
+        f"{cut_off if np.any(at_bound) else ''}"
     )
 
 

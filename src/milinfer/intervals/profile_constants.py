@@ -1,0 +1,107 @@
+"""Constants of the interval of one of several parameters, and its test statistic on toys.
+
+The constant c(θ) of a joint region makes −2ΔlnL of all parameters follow χ² with as many degrees of
+freedom.  One number cannot also serve each parameter alone: a surface that is too narrow in one
+direction and too wide in another may have joint regions that cover, and intervals that do not.  The
+interval of a parameter compares the *profile* statistic, with the others at their maximum, with χ²
+of one degree of freedom, so it has a constant of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from milinfer.likelihood.surface import Limits
+from milinfer.likelihood.surface_box import ChebyshevBox, fine_degree
+from milinfer.toys.ensemble import ToyEnsemble
+from milinfer.typing import FloatArray
+from milinfer.utils.display import brief
+from milinfer.utils.smooth_polynomials import SmoothPolynomial
+
+__all__ = ["ProfileConstants", "profile_statistic"]
+
+# Toys whose profiles are searched at once: bounds the memory for any number of toys.
+_BLOCK = 1000
+
+
+@dataclass(frozen=True, eq=False)
+class ProfileConstants:
+    """Constants for the interval of one parameter with the others profiled.
+
+    Parameters
+    ----------
+    parameter
+        Name of the parameter.
+    c_bartlett, c_bartlett_error
+        Inverse variance of the corrected estimate over the curvature of the profile, with bootstrap
+        errors, shape (n_points,).
+    c_coverage, c_coverage_error
+        Constants that give the interval its coverage, shape (n_points, n_cls).
+    log_scales
+        The function ln c(θ) that is applied: one for each level, or one for all by Bartlett.
+    """
+
+    parameter: str
+    c_bartlett: FloatArray
+    c_bartlett_error: FloatArray
+    c_coverage: FloatArray
+    c_coverage_error: FloatArray
+    log_scales: tuple[SmoothPolynomial, ...]
+
+    def __repr__(self) -> str:
+        return brief(self)
+
+
+def profile_statistic(
+    ensemble: ToyEnsemble,
+    component: int,
+    value: float,
+    limits: Limits,
+    mapped: Callable[[FloatArray], FloatArray] | None = None,
+    scale: Callable[[FloatArray], FloatArray] | None = None,
+) -> FloatArray:
+    """Smallest 2 c(θ) [Λ(θ̂) − Λ(m(θ))] of each toy with one parameter fixed, shape (n_toys,).
+
+    Parameters
+    ----------
+    ensemble
+        Toys in several parameters.
+    component, value
+        The parameter that is fixed, by its number, and where.
+    limits
+        Range of each parameter; the others are varied inside it.
+    mapped
+        m(θ) of points (m, n_parameters); default: the points themselves.
+    scale
+        c(θ) at the points, shape (m,); default: 1.
+
+    Examples
+    --------
+    >>> from milinfer.likelihood.models import ModelTag
+    >>> box = ChebyshevBox(-np.ones(2), np.ones(2), 3)
+    >>> x, y = (box.grid - [0.2, 0.1]).T
+    >>> surface = -50 * (x**2 + y**2 + x * y)
+    >>> toys = ToyEnsemble(ModelTag("m"), {"a": 0.0, "b": 0.0}, box, surface[None], 100, False,
+    ...                    10_000, "", 0)
+    >>> profile_statistic(toys, 0, 0.0, box.limits).round(6)  # 100 · (1 − 1/4) · 0.2²
+    array([3.])
+    """
+    low, high = np.array(limits).T
+    others = [k for k in range(len(low)) if k != component]
+    line = ChebyshevBox(low[others], high[others], fine_degree(len(others)))
+    points = np.insert(line.grid, component, value, axis=1)
+    at = points if mapped is None else mapped(points)
+    edges = np.array(ensemble.interpolation.limits).T
+    at = np.clip(at, *edges)
+    factor = 1.0 if scale is None else scale(points)
+    maximum = ensemble.extremum.maximum
+    statistic = np.empty(ensemble.n_toys)
+    for k in range(0, ensemble.n_toys, _BLOCK):
+        part = slice(k, k + _BLOCK)
+        drop = ensemble.interpolation.values_at(ensemble.values[part], at)
+        drop = factor * (drop - maximum[part, None])
+        statistic[part] = -2 * line.extrema(drop).maximum
+    return np.maximum(statistic, 0.0)
