@@ -122,4 +122,4 @@ def test_bad_input_is_refused():
     with pytest.raises(ConfigurationError, match="n_toys = 0"):
         goodness_of_fit(MODEL, data, SIMULATION, n_toys=0)
     with pytest.raises(ModelError, match="end of its range"):
-        goodness_of_fit(MODEL, dataset(6, mu=1.0), SIMULATION)
+        goodness_of_fit(MODEL, dataset(6, mu=1.5), SIMULATION)

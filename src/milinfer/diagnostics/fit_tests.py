@@ -22,24 +22,31 @@ scaled by √(1 + N/M), with the effective number M of these events.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from scipy.special import ndtri
 
+from milinfer.diagnostics.fitted_simulation import (
+    FittedSimulation,
+    by_ratio,
+    by_weights,
+    steps_of,
+    valid_fit,
+)
 from milinfer.exceptions import ConfigurationError, ModelError, SampleError
 from milinfer.likelihood.cost import dataset_cost
 from milinfer.likelihood.fits import minuit
 from milinfer.likelihood.mixture import event_surfaces
-from milinfer.likelihood.models import AnyModel, Model, as_model, require_unseen
+from milinfer.likelihood.models import AnyModel, as_model, require_unseen
 from milinfer.samples.argument_checks import require_sample, require_samples
 from milinfer.samples.fingerprints import any_shared, sketch, sketch_each
 from milinfer.samples.sample import Sample
 from milinfer.samples.sample_set import SampleSet
-from milinfer.samples.weights import effective_number, mixture_shares
+from milinfer.samples.weights import effective_number
 from milinfer.toys.pool import EventPool
 from milinfer.typing import FloatArray, IntArray, Point
 from milinfer.utils.display import arrow_table, html_table
@@ -47,19 +54,13 @@ from milinfer.utils.points import format_point
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from iminuit import Minuit
 
 __all__ = [
     "FitTest",
-    "FittedSimulation",
     "GoodnessOfFit",
     "PostfitHistogram",
-    "by_ratio",
-    "by_weights",
     "goodness_of_fit",
-    "valid_fit",
     "examine_fit",
-    "steps_of",
 ]
 
 _FOURIER = 64  # random Fourier features
@@ -192,122 +193,6 @@ class GoodnessOfFit:
         }
 
 
-@dataclass(frozen=True, eq=False)
-class FittedSimulation:
-    """Simulated events that stand for a fitted model, and how its fit reacts to events.
-
-    Parameters
-    ----------
-    sample, data
-        Simulated events and the data, with the same features.
-    point
-        The fit.
-    covariance
-        Covariance of the fitted parameters, shape (n_parameters, n_parameters).
-    steps
-        Steps of derivatives by the parameters, shape (n_parameters,); see :func:`steps_of`.
-    weights_at
-        Weights of the simulated events at a point, in arbitrary units, shape (n_events,).
-    log_density, data_log_density
-        ln of the density that the fit maximises, up to terms that do not depend on the point, of
-        the simulated events and of the data, at a point.
-    interest
-        Parameters whose scores are compared, too.
-    expected_at
-        Expected number of events at a point; None: the number does not enter the fit.
-    constraints
-        Error of the auxiliary measurement of each parameter, infinite where there is none, shape
-        (n_parameters,); None: nothing is constrained.
-    """
-
-    sample: Sample
-    data: Sample
-    point: Point
-    covariance: FloatArray
-    steps: FloatArray
-    weights_at: Callable[[Point], FloatArray]
-    log_density: Callable[[Point], FloatArray]
-    data_log_density: Callable[[Point], FloatArray]
-    interest: tuple[str, ...]
-    expected_at: Callable[[Point], float] | None = None
-    constraints: FloatArray | None = None
-
-    def restricted(self, rows: IntArray) -> FittedSimulation:
-        """The same fit with some of the simulated events."""
-        weights_at, log_density = self.weights_at, self.log_density
-        return replace(
-            self,
-            sample=self.sample.take(rows),
-            weights_at=lambda point: weights_at(point)[rows],
-            log_density=lambda point: log_density(point)[rows],
-        )
-
-    @cached_property
-    def weights(self) -> FloatArray:
-        """Weights of the simulated events at the fit; their sum is one."""
-        return self._weights(self.point)
-
-    @cached_property
-    def n_expected(self) -> float:
-        """Expected number of events at the fit; that of the data if it does not enter the fit."""
-        if self.expected_at is None:
-            return float(self.data.weights.sum())
-        return self.expected_at(self.point)
-
-    @cached_property
-    def scores(self) -> FloatArray:
-        """Scores of the simulated events by each parameter, shape (n_parameters, n_events)."""
-        return self._slopes(self.log_density)
-
-    @cached_property
-    def data_scores(self) -> FloatArray:
-        """Scores of the data by each parameter, shape (n_parameters, n_data)."""
-        return self._slopes(self.data_log_density)
-
-    @cached_property
-    def rate_slopes(self) -> FloatArray:
-        """Derivatives of the expected number of events, shape (n_parameters,)."""
-        if self.expected_at is None:
-            return np.zeros(len(self.point))
-        return np.array(
-            [(self.expected_at(b) - self.expected_at(a)) / s for a, b, s in self._sides]
-        )
-
-    @cached_property
-    def weight_changes(self) -> tuple[FloatArray, FloatArray]:
-        """First and second derivatives of the weights by each parameter, (n_parameters, n) each."""
-        first, second = [], []
-        for low, high, step in self._sides:
-            below, above = self._weights(low), self._weights(high)
-            first.append((above - below) / step)
-            second.append((above + below - 2 * self.weights) / (step / 2) ** 2)
-        return np.stack(first), np.stack(second)
-
-    def _weights(self, point: Point) -> FloatArray:
-        weights = np.asarray(self.weights_at(point), dtype=np.float64)
-        total = float(weights.sum())
-        if not total > 0:
-            msg = (
-                f"{self.sample.label}: the weights of its events at {format_point(point)} sum to "
-                f"{total:g}; use other events"
-            )
-            raise SampleError(msg)
-        return weights / total
-
-    def _slopes(self, density: Callable[[Point], FloatArray]) -> FloatArray:
-        return np.stack([(density(high) - density(low)) / step for low, high, step in self._sides])
-
-    @cached_property
-    def _sides(self) -> list[tuple[Point, Point, float]]:
-        """A point on each side of the fit for each parameter, and their distance."""
-        out: list[tuple[Point, Point, float]] = []
-        for name, step in zip(self.point, self.steps, strict=True):
-            low = {**self.point, name: self.point[name] - step}
-            high = {**self.point, name: self.point[name] + step}
-            out.append((low, high, 2 * float(step)))
-        return out
-
-
 def goodness_of_fit(
     model: AnyModel,
     data: Sample,
@@ -402,75 +287,6 @@ def goodness_of_fit(
     return examine_fit(fitted, name=one.name, n_bins=n_bins, n_toys=n_toys, seed=seed)
 
 
-def valid_fit(m: Minuit, name: str) -> Minuit:
-    """Fit, and refuse a minimum that is not valid, or at the end of a range.
-
-    Raises
-    ------
-    ModelError
-        Names the parameter.
-    """
-    m.migrad()
-    if m.valid:
-        m.hesse()
-    if not m.valid or m.covariance is None or any(p.is_fixed for p in m.params):
-        msg = f"{name}: the fit to the data is not valid, so nothing can be tested against it"
-        raise ModelError(msg)
-    for parameter in m.params:
-        if _distance(m, parameter.name) < _CLOSE * parameter.error:
-            low, high = m.limits[parameter.name]
-            msg = (
-                f"{name}: the fit, {parameter.name} = {parameter.value:.4g} ± "
-                f"{parameter.error:.2g}, is at the end of its range, {low:g} to {high:g}; a test "
-                "needs a fit inside: train over a wider range"
-            )
-            raise ModelError(msg)
-    return m
-
-
-def _distance(m: Minuit, name: str) -> float:
-    """Distance of a fitted parameter to the nearer end of its range."""
-    low, high = m.limits[name]
-    return float(min(m.values[name] - low, high - m.values[name]))
-
-
-def steps_of(m: Minuit) -> FloatArray:
-    """Half of the error of each parameter, or less if its range ends before."""
-    return np.array([min(_STEP * p.error, 0.9 * _distance(m, p.name)) for p in m.params])
-
-
-def by_weights(pool: EventPool, point: Point) -> tuple[Sample, Callable[[Point], FloatArray]]:
-    """Events and their weights at a point, from the weights that they carry."""
-    at_fit = pool.at(point)
-    # With the weights at other points, from which an exact ratio is made.
-    events = at_fit.take(np.arange(len(at_fit.weights)), point)
-    return events, lambda p: pool.at(p).weights
-
-
-def by_ratio(model: Model, samples: SampleSet) -> tuple[Sample, Callable[[Point], FloatArray]]:
-    """Events and their weights at a point, from the ratio of the model over that of the mixture."""
-    events = Sample(
-        features=np.concatenate([s.features for s in samples]),
-        feature_names=samples[0].feature_names,
-        process=samples[0].process,
-    )
-    surfaces = event_surfaces(model, events)
-    shares = mixture_shares(s.weights for s in samples)
-    at_points = np.stack(
-        [surfaces.value(np.array([s.point[n] for n in model.parameters])) for s in samples]
-    )
-    log_mixture = np.logaddexp.reduce(at_points + np.log(shares)[:, None], axis=0)
-    own = np.concatenate(
-        [s.weights * (share / s.weights.sum()) for s, share in zip(samples, shares, strict=True)]
-    )
-
-    def weights_at(point: Point) -> FloatArray:
-        theta = np.array([point[n] for n in model.parameters])
-        return np.asarray(own * np.exp(surfaces.value(theta) - log_mixture), dtype=np.float64)
-
-    return events, weights_at
-
-
 def examine_fit(
     fitted: FittedSimulation, *, name: str, n_bins: int = 10, n_toys: int = 2000, seed: int = 0
 ) -> GoodnessOfFit:
@@ -540,8 +356,6 @@ def _require_events(fitted: FittedSimulation) -> None:
 
 
 _TAIL = 1e-3  # where normal scores end
-_STEP = 0.5  # of derivatives, in standard errors
-_CLOSE = 0.05  # standard errors to the end of a range, below which the fit is at the end
 _LEAST = 1e-4  # part of the variance of ln of the density that has to be free
 _LIKELIHOOD = "mean of the fitted likelihood"
 _CLASSIFIER = "classifier of data and simulation"

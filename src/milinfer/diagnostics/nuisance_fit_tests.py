@@ -11,12 +11,11 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from milinfer.diagnostics.fit_tests import (
+from milinfer.diagnostics.fit_tests import GoodnessOfFit, examine_fit
+from milinfer.diagnostics.fitted_simulation import (
     FittedSimulation,
-    GoodnessOfFit,
     by_ratio,
     by_weights,
-    examine_fit,
     steps_of,
     valid_fit,
 )
