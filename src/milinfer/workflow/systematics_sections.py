@@ -215,7 +215,7 @@ class ResponseSection(_Section):
 
     Attributes
     ----------
-    degree, limit, theta_dependent, ensemble
+    degree, limit, theta_dependent, theta_range, ensemble
         See :class:`milinfer.SystematicResponse`.
     epochs, batch_events
         Settings of the training; default: as many as give 2500 steps.
@@ -224,6 +224,14 @@ class ResponseSection(_Section):
     degree: Annotated[int, Field(ge=1, le=2)] = 2
     limit: Annotated[float, Field(gt=0)] = 3.0
     theta_dependent: bool = False
+    theta_range: dict[str, tuple[float, float]] | None = None
     ensemble: Positive = 1
     epochs: Positive | None = None
     batch_events: Positive | None = None
+
+    @model_validator(mode="after")
+    def _range_of_a_dependence(self) -> Self:
+        if self.theta_range is not None and not self.theta_dependent:
+            msg = "theta_range is where a response depends on θ: add theta_dependent = true"
+            raise ValueError(msg)
+        return self
