@@ -286,7 +286,11 @@ def test_systematics(run):
 
 def test_committee(run):
     """Every kind of data is fitted and tested."""
-    tests = run("committee")["goodness_of_fit"]
+    record = run("committee")
+    assert record["expected"]["largest_slope_at_the_point"] < 1e-6
+    assert record["expected"]["profiled_toys_per_second"] > 0
+    assert record["impacts"]["ranking_to_cabinetry"] < 1e-3
+    tests = record["goodness_of_fit"]
     assert set(tests) == {"as simulated", "jet scale +2 %", "background 5 %"}
     for figures in tests.values():
         assert figures["failed"] < figures["datasets"]
