@@ -96,7 +96,7 @@ def test_no_figure_is_empty(opened, width):
 
 @pytest.mark.parametrize("width", WIDTHS)
 def test_figures_look_as_they_did(opened, width, request):
-    """Where a figure has changed on purpose: ``PYTHONPATH=tests python tests/whole/test_report_pictures.py``."""
+    """Where a figure has changed on purpose, run this file with PYTHONPATH=tests."""
     found = thumbnails(*opened[width])
     expected = read(width)
     assert found.shape == expected.shape, "a figure is missing or new"
