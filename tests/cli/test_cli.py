@@ -252,7 +252,7 @@ def test_a_plan_and_a_summary_show_names_as_they_are():
         planned=lambda: [(SimpleNamespace(name="features-[x]"), state)],
     )
     for table, words in (
-        (summary_table(summary), ("[/b], truth 0", "[x]y", "[x]y: [/i]", "[/red]")),
+        (summary_table(summary), ("[/b], compared at 0", "[x]y", "[x]y: [/i]", "[/red]")),
         (plan_table(plan), ("a[/b]", "features-[x]", "samples.[x], model [/b]")),
     ):
         console = Console(width=120, file=io.StringIO())
@@ -300,6 +300,7 @@ def _flat(events):
 @pytest.mark.slow
 # Coverage is measured all the same, with the small pools that a quick test has.
 @pytest.mark.filterwarnings("ignore:.*use a larger pool:milinfer.exceptions.MilinferWarning")
+@pytest.mark.filterwarnings("ignore:the toys of .* from a pool:milinfer.exceptions.MilinferWarning")
 def test_a_users_own_files_go_all_the_way(tmp_path):
     """Other flavours and particle order, gzip, points on the command line: to the comparison."""
     values = (-1.0, -0.5, 0.0, 0.5, 1.0)

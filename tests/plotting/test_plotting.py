@@ -34,7 +34,8 @@ def test_every_figure_function_is_offered_by_the_room():
 
 def test_every_figure_function_returns_its_figures():
     results = {name: ast.unparse(node.returns) for name, node in figure_functions().items()}
-    assert results.pop("diagnostic_figures") == "dict[str, tuple[Figure, str]]"
+    for several in ("diagnostic_figures", "response_figures"):
+        assert results.pop(several) == "dict[str, tuple[Figure, str]]"
     assert set(results.values()) == {"Figure"}
 
 

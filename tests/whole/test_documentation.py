@@ -373,10 +373,10 @@ def test_a_page_runs(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     mpl.use("Agg")
     names = {"mil": mil, "np": np, "Minuit": Minuit, "NormalConstraint": NormalConstraint}
-    names |= PREPARE[page](tmp_path) or {}
     with warnings.catch_warnings():
         # Of few events and rough fits, which are what makes a test short.
         warnings.simplefilter("ignore", MilinferWarning)
+        names |= PREPARE[page](tmp_path) or {}
         for block in code_of(page):
             for number, smaller in SMALLER.items():
                 block = block.replace(number, smaller)  # noqa: PLW2901

@@ -30,6 +30,7 @@ from .likelihood import (
 from .response_diagnostics import (
     plot_response_closure as plot_response_closure,
     plot_response_yields as plot_response_yields,
+    response_figures as response_figures,
 )
 from .results import (
     plot_coverage as plot_coverage,
