@@ -12,6 +12,7 @@ from milinfer.datasets import gaussian, quadratic
 from milinfer.diagnostics.fit_tests import goodness_of_fit
 from milinfer.exceptions import ConfigurationError, ModelError, SampleError
 from milinfer.likelihood.oracle import Oracle
+from milinfer.samples.sample import Sample
 
 SIMULATION = gaussian.samples(8000, [-0.2, 0.0, 0.2], seed=2, n_features=2)
 MODEL = gaussian.MeanModel()
@@ -89,6 +90,21 @@ def test_a_deviation_that_no_feature_shows_is_found():
     )
     assert result["classifier of data and simulation"].p_value < 0.01
     assert min(result["x0"].p_value, result["x1"].p_value) > 0.01
+
+
+def test_many_tests_do_not_hide_a_deviation():
+    """Regression: of many tests one has the smallest possible share of toys in most datasets."""
+    rng = np.random.default_rng(8)
+    noise = [rng.normal(size=(n, 40)).astype(np.float32) for n in (400, 8000)]
+    names = ("x0", *(f"n{k}" for k in range(40)))
+    noise[0][:, 7] *= 1.4
+    data, simulation = (
+        Sample(np.hstack([s.features[:, :1], n]), names, point=s.point)
+        for s, n in zip((dataset(7, n=400, mu=0.0), SIMULATION[1]), noise, strict=True)
+    )
+    result = goodness_of_fit(MODEL, data.as_data(), simulation, n_toys=200)
+    assert result.worst.name == "n7"
+    assert result.p_value < 0.01
 
 
 def test_the_same_seed_gives_the_same_result():
