@@ -16,7 +16,7 @@ from milinfer.samples.sample import Sample
 
 SIMULATION = gaussian.samples(8000, [-0.2, 0.0, 0.2], seed=2, n_features=2)
 MODEL = gaussian.MeanModel()
-QUADRATIC = quadratic.samples(20_000, [{"c1": 0.0}], seed=5)
+QUADRATIC = quadratic.samples(14_000, [{"c1": 0.0}], seed=5)
 ORACLE = Oracle.from_sample(QUADRATIC[0], "c1", np.linspace(-1.5, 1.5, 31), degree=2)
 
 
@@ -43,7 +43,7 @@ def quadratic_results():
             n_toys=200,
             seed=k,
         )
-        for k in range(60)
+        for k in range(40)
     ]
 
 
