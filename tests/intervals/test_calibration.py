@@ -12,6 +12,7 @@ from iminuit import Minuit
 from iminuit.cost import NormalConstraint
 from scipy.stats import chi2, ncx2
 
+from milinfer.datasets import gaussian
 from milinfer.exceptions import CalibrationError, MilinferWarning, ParameterError
 from milinfer.intervals.calibration import Calibration, calibrated_toys
 from milinfer.intervals.calibration_fit import calibrate
@@ -577,3 +578,16 @@ def test_toys_of_negative_weights_calibrate_intervals_of_data(same):
     other = Toys(gaussian_samples([0.1], 300_000, 2), 100, seed=6).run([GaussianMean()], 0.1, 4000)
     share = calibration.contains_truth(other["gaussian"], 0.6827).mean()
     assert abs(share - 0.6827) < 0.03
+
+
+def test_constants_that_no_calibration_has_are_refused(tmp_path):
+    """Regression: a file whose constants overflow was read, and failed where it was shown."""
+    pool = gaussian.samples(20_000, [-0.3, 0.0, 0.3], seed=1)
+    toys = Toys(pool, 100, seed=2).scan([gaussian.MeanModel()], [-0.3, 0.0, 0.3], 300)["mean"]
+    file = tmp_path / "calibration.json"
+    calibrate(toys).save(file)
+    content = json.loads(file.read_text(encoding="utf-8"))
+    content["log_scales"][0]["coefficients"][0] = 1e6
+    file.write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(CalibrationError, match="log_scales give constants"):
+        Calibration.load(file)

@@ -64,6 +64,10 @@ Kind = Literal["coverage", "bartlett"]
 Correct = Literal["both", "scale", "bias"]
 
 
+# Of a constant: exp(50) is 5·10²¹.
+_LARGEST_LOG = 50.0
+
+
 @dataclass(frozen=True, eq=False)
 class Calibration:
     """Curvature and bias calibration of one model for datasets of one size.
@@ -288,6 +292,11 @@ class Calibration:
             self.points, {"log_scales": self.log_scales, "response": self.response.shifts}
         )
         require_levels("cls", self.cls)
+        with np.errstate(all="ignore"):
+            logs = np.array([[log(point)[0] for point in self.points] for log in self.log_scales])
+        if not np.all(np.abs(logs) < _LARGEST_LOG):
+            msg = "log_scales give constants that no calibration has"
+            raise ValueError(msg)
         numbers = {1} if self.kind == "bartlett" else {n_cl}
         if self.correct == "bias":
             numbers = {0, 1, n_cl}
