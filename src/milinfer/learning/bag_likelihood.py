@@ -87,6 +87,11 @@ class BagLikelihood(LikelihoodSettings, BagModel):
         Events in a training bag; default 1 for a polynomial head, else 10.
     ensemble
         Number of networks, trained from different seeds.
+    bootstrap
+        Train the members on Poisson bootstrap samples of the events, two on each, so that their
+        spread contains the error from the finite simulation; see
+        :func:`milinfer.simulation_error`.  The samples must be in memory, and `ensemble` an even
+        number from 4 on, better 16.
     average
         Quantity of each event that an ensemble averages: its ``"log-ratio"`` (a geometric
         mean: outliers of one member count little), ``"ratio"`` (keeps

@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from milinfer.exceptions import ConfigurationError, ConvergenceWarning
+from milinfer.learning.bootstrap import bootstrap_samples, bootstrap_split, multiplicities
 from milinfer.learning.fitted import Fitted
-from milinfer.learning.members import MemberTask, build_member, member_seeds
+from milinfer.learning.members import MemberSeeds, MemberTask, build_member, member_seeds
 from milinfer.learning.model_files import pack_model, unpack_model
 from milinfer.learning.networks.configs import TrainingConfig, still_falling
 from milinfer.learning.settings import LikelihoodSettings, require_consistent
@@ -70,6 +71,12 @@ def fit(
     if validation is not None and not isinstance(validation, SampleSet):
         # Typed callers cannot come here.
         msg = "validation= must be in memory: give a SampleSet"  # type: ignore[unreachable]
+        raise ConfigurationError(msg)
+    if settings.bootstrap and isinstance(samples, StreamedSamples):
+        msg = (
+            "bootstrap=True draws anew from events in memory, and these are streamed from files; "
+            "read a part of them with SampleSet.from_files(…), or train without bootstrap="
+        )
         raise ConfigurationError(msg)
     if settings.loss == "score" and not settings.score_weight:
         settings = dataclasses.replace(settings, score_weight=1.0)
@@ -160,7 +167,7 @@ def _train_member(
     assert settings.training is not None
     seeds = member_seeds(settings)[number]
     # Every member holds out other events, so that together they are trained on all.
-    train, rest = job.split or _split(job.samples, settings.validation_fraction, seeds.split)
+    train, rest = _events_of(job, seeds)
     for events, purpose in ((train, "train on"), (rest, "validate with")):
         require_bags(events, settings.events_in_bag, purpose)
     task = MemberTask(settings, model_points, train, rest)
@@ -190,12 +197,22 @@ def _train_member(
     )
 
 
-def _split(
-    samples: SampleSet | StreamedSamples, held_out: float, seed: int
-) -> tuple[SampleSet | StreamedSamples, SampleSet]:
-    """Events to train on and to validate with."""
-    train, rest = samples.split([1 - held_out, held_out], seed=seed)
-    return train, rest
+def _events_of(job: _Job, seeds: MemberSeeds) -> tuple[SampleSet | StreamedSamples, SampleSet]:
+    """Events that a member trains on and validates with."""
+    samples, held_out = job.samples, job.settings.validation_fraction
+    fractions = [1 - held_out, held_out]
+    if not job.settings.bootstrap or isinstance(samples, StreamedSamples):
+        if job.split is not None:
+            return job.split
+        train, rest = samples.split(fractions, seed=seeds.split)
+        return train, rest
+    numbers = multiplicities(samples, seeds.bootstrap)
+    if job.split is None:
+        both = bootstrap_split(samples, numbers, fractions, seeds.split)
+        return both[0], both[1]
+    rest = job.split[1]
+    held_out_numbers = multiplicities(rest, seeds.bootstrap, part=1)
+    return bootstrap_samples(samples, numbers), bootstrap_samples(rest, held_out_numbers)
 
 
 def epoch_reporter(

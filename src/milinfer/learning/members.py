@@ -12,6 +12,7 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 
+from milinfer.learning.bootstrap import TWINS
 from milinfer.learning.fitted import event_outputs
 from milinfer.learning.networks.heads import LinearHead, PolynomialHead
 from milinfer.learning.settings import LikelihoodSettings, loss_name
@@ -39,23 +40,30 @@ _MOST_NETWORKS = 64
 
 
 class MemberSeeds(NamedTuple):
-    """Sources of randomness of one member; weights and bags have one for each network."""
+    """Sources of randomness of one member; weights and bags have one for each network.
+
+    Twins have the same `bootstrap`.
+    """
 
     split: int
     weights: tuple[np.random.SeedSequence, ...]
     bags: tuple[np.random.SeedSequence, ...]
+    bootstrap: np.random.SeedSequence
 
 
 def member_seeds(settings: LikelihoodSettings) -> list[MemberSeeds]:
     """Seeds of each member, from the seed of the settings and the number of the member."""
-    members = []
-    for seed in np.random.SeedSequence(settings.seed).spawn(settings.ensemble):
-        split, weights, bags = seed.spawn(3)
+    members: list[MemberSeeds] = []
+    for number, seed in enumerate(np.random.SeedSequence(settings.seed).spawn(settings.ensemble)):
+        # The first three of a member are the same with a bootstrap and without.
+        split, weights, bags, bootstrap = seed.spawn(4)
+        twin = number - number % TWINS
         members.append(
             MemberSeeds(
                 split=int(split.generate_state(1)[0]),
                 weights=tuple(weights.spawn(_MOST_NETWORKS)),
                 bags=tuple(bags.spawn(_MOST_NETWORKS)),
+                bootstrap=bootstrap if twin == number else members[twin].bootstrap,
             )
         )
     return members

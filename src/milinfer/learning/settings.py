@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from milinfer.exceptions import ConfigurationError
+from milinfer.learning.bootstrap import TWINS
 from milinfer.learning.networks.configs import NetworkConfig, TrainingConfig
 from milinfer.learning.networks.losses import loss
 from milinfer.likelihood.surface import Kind
@@ -50,6 +51,7 @@ class LikelihoodSettings:
     points: Sequence[Point | Sequence[float]] | None = None
     bag_size: int | None = None
     ensemble: int = 1
+    bootstrap: bool = False
     average: Literal["log-ratio", "ratio", "probability"] = "log-ratio"
     order: int = 2
     degree: int | Literal["auto"] | None = "auto"
@@ -170,6 +172,11 @@ def require_consistent(settings: LikelihoodSettings) -> None:
         (
             min(settings.ensemble, settings.events_in_bag) < 1,
             "ensemble= and bag_size= must be at least 1",
+        ),
+        (
+            settings.bootstrap and (settings.ensemble < 4 or settings.ensemble % TWINS != 0),
+            f"bootstrap=True trains two members on each bootstrap sample, and {settings.ensemble} "
+            "members are too few or an odd number; give ensemble=8 or another even number from 4",
         ),
         (settings.order < 1, f"order={settings.order} must be at least 1"),
         (

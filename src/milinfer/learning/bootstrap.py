@@ -1,0 +1,103 @@
+"""Poisson bootstrap of simulated events: how often each counts in the training of a member.
+
+Each event counts 0, 1, 2, … times, a Poisson number of mean one, as if the simulation had been run
+again.  An event keeps its weights and its joint labels.  Two members, twins, get the same numbers:
+they differ by split, initial weights and order of the events alone, which tells the error from the
+finite simulation and the scatter of the training apart
+(:mod:`milinfer.learning.simulation_error`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from milinfer.samples.sample_set import SampleSet, split_rows_each
+from milinfer.typing import IntArray
+
+__all__ = ["TWINS", "bootstrap_samples", "bootstrap_split", "multiplicities"]
+
+# Members that count the events in the same way.
+TWINS = 2
+
+
+def multiplicities(
+    samples: SampleSet, seed: np.random.SeedSequence, part: int = 0
+) -> tuple[IntArray, ...]:
+    """How often each event counts, for each sample.
+
+    Parameters
+    ----------
+    samples
+        Events; they count alike whatever part of them a member is trained on.
+    seed
+        Of the twins.
+    part
+        Number of the set of events; other sets get independent numbers.
+
+    Examples
+    --------
+    >>> from milinfer.datasets import gaussian
+    >>> samples = gaussian.samples(1000, [0.0, 0.5], seed=1)
+    >>> first, _ = multiplicities(samples, np.random.SeedSequence(1))
+    >>> bool(abs(first.mean() - 1) < 0.15 and abs(first.var() - 1) < 0.25)
+    True
+    """
+    rng = np.random.default_rng([part, *seed.generate_state(4)])
+    return tuple(rng.poisson(1.0, len(s)) for s in samples)
+
+
+def bootstrap_samples(samples: SampleSet, numbers: Sequence[IntArray]) -> SampleSet:
+    """Each event as often as it counts, with all its weights.
+
+    Examples
+    --------
+    >>> from milinfer.datasets import gaussian
+    >>> samples = gaussian.samples(3, [0.0], seed=1)
+    >>> repeated = bootstrap_samples(samples, [np.array([2, 0, 1])])
+    >>> bool((repeated[0].features[:2] == samples[0].features[0]).all()), len(repeated[0])
+    (True, 3)
+    """
+    return SampleSet(
+        tuple(
+            s.take(np.repeat(np.arange(len(s)), n)) for s, n in zip(samples, numbers, strict=True)
+        )
+    )
+
+
+def bootstrap_split(
+    samples: SampleSet, numbers: Sequence[IntArray], fractions: Sequence[float], seed: int
+) -> tuple[SampleSet, ...]:
+    """Disjoint parts of the events, each event as often as it counts and in one part only.
+
+    Parameters
+    ----------
+    samples
+        Events.
+    numbers
+        Of :func:`multiplicities`.
+    fractions, seed
+        As for :meth:`milinfer.samples.sample_set.SampleSet.split`, which splits the events alike.
+
+    Examples
+    --------
+    >>> from milinfer.datasets import gaussian
+    >>> samples = gaussian.samples(100, [0.0], seed=1)
+    >>> numbers = multiplicities(samples, np.random.SeedSequence(1))
+    >>> train, rest = bootstrap_split(samples, numbers, [0.8, 0.2], seed=2)
+    >>> len(train[0]) + len(rest[0]) == numbers[0].sum()
+    True
+    >>> set(train[0].features[:, 0]) & set(rest[0].features[:, 0])
+    set()
+    """
+    parts = split_rows_each([len(s) for s in samples], fractions, seed)
+    return tuple(
+        SampleSet(
+            tuple(
+                s.take(np.repeat(rows, n[rows]))
+                for s, n, rows in zip(samples, numbers, part, strict=True)
+            )
+        )
+        for part in parts
+    )
