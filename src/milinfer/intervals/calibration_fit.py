@@ -181,6 +181,8 @@ def calibrate(
         pool_ids=tuple(sorted({e.pool_id for e in ensembles})),
         limits=limits,
         profiles=tuple(profiles),
+        residuals=np.array([e.theta_hat.reshape(e.n_toys, -1).mean(axis=0) for e in ensembles])
+        - response.mean(points).reshape(points.shape),
     )
 
 

@@ -84,7 +84,12 @@ def calibration_content(fields: Mapping[str, Any]) -> dict[str, Any]:
     content["log_scales"] = [p.to_dict() for p in fields["log_scales"]]
     content["response"] = [p.to_dict() for p in fields["response"].shifts]
     # One parameter has neither, and its file is that of earlier versions.
-    del content["profiles"], content["interest"]
+    del content["profiles"], content["interest"], content["widen"]
+    del content["residuals"]
+    if fields["residuals"] is not None:
+        content["residuals"] = fields["residuals"].tolist()
+    if fields["widen"]:
+        content["widen"] = True
     if fields["profiles"]:
         content["profiles"] = [_profile_content(x) for x in fields["profiles"]]
     if fields["interest"] is not None:
@@ -120,6 +125,10 @@ def calibration_fields(content: Mapping[str, Any]) -> dict[str, Any]:
         _profile(f"profiles[{k}]", item)
         for k, item in enumerate(list_field("profiles", fields.get("profiles", [])))
     )
+    if "residuals" in fields:
+        fields["residuals"] = array_field("residuals", fields["residuals"])
+    if "widen" in fields:
+        fields["widen"] = flag_field("widen", fields["widen"])
     if "interest" in fields:
         fields["interest"] = text_field("interest", fields["interest"])
     return fields

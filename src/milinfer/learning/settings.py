@@ -175,8 +175,7 @@ def require_consistent(settings: LikelihoodSettings) -> None:
         ),
         (
             settings.bootstrap and (settings.ensemble < 4 or settings.ensemble % TWINS != 0),
-            f"bootstrap=True trains two members on each bootstrap sample, and {settings.ensemble} "
-            "members are too few or an odd number; give ensemble=8 or another even number from 4",
+            f"bootstrap=True takes an even number of members from 4 on, not {settings.ensemble}",
         ),
         (settings.order < 1, f"order={settings.order} must be at least 1"),
         (

@@ -138,9 +138,20 @@ class SmoothPolynomial:
 
     def error(self, theta: ArrayLike) -> FloatArray:
         """Standard errors at points (m, n_parameters), shape (m,)."""
+        return np.asarray(np.sqrt(self.variance(theta)))
+
+    def variance(self, theta: ArrayLike) -> FloatArray:
+        """Squared standard errors at points (m, n_parameters), shape (m,)."""
         terms = self.terms(theta)
         variance = np.einsum("mi,ij,mj->m", terms, self.covariance, terms)
-        return np.asarray(np.sqrt(np.maximum(variance, 0.0)))
+        return np.maximum(variance, 0.0)
+
+    def variance_gradient(self, theta: ArrayLike) -> FloatArray:
+        """Derivatives of :meth:`variance` at points (m, n_parameters), shape (m, n_parameters)."""
+        slope: FloatArray = 2 * np.einsum(
+            "mi,ij,mpj->mp", self.terms(theta), self.covariance, self._gradient_terms(theta)
+        )
+        return slope
 
     def gradient(self, theta: ArrayLike) -> FloatArray:
         """Derivatives at points (m, n_parameters), shape (m, n_parameters)."""

@@ -1,0 +1,138 @@
+r"""Intervals that contain the error of their own calibration.
+
+A calibration is measured with toys from a finite pool of simulated events.  Its bias m(θ) is wrong
+by δm, the same for every dataset, and an interval that takes m as known covers less than it claims,
+on average over pools.  With q = 2c [Λ(θ̂) − Λ(m(θ))], √q is wrong by √(cI) δm where I is the
+curvature of Λ, and by √q δ(ln c)/2.  √q is a standard normal variable without these errors.  Its
+variance with them is
+
+.. math:: D(\theta) = 1 + c(\theta)\,I\,[\sigma_m^2(\theta) - \rho^2]
+          + \tfrac14\,x\,\sigma_{\ln c}^2(\theta),
+
+with x the quantile of χ² at which the interval ends, and q/D is the statistic that covers.  In a
+Gaussian it is :math:`\sigma^2 = \sigma_\mathrm{stat}^2 + \sigma_m^2` about the same estimate.
+The toys at a point have their mean a residual ρ away from the smooth function m(θ), and c(θ) is
+measured about m(θ): it contains ρ², the mean over the points, already.
+
+For several parameters the second term is the mean of σ_m² in units of the variance of each
+estimate: the errors of pools have nearly the shape of those of data, as both are of events.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from milinfer.typing import FloatArray
+from milinfer.utils.smooth_polynomials import SmoothPolynomial
+
+__all__ = ["Widening", "inverse_variances"]
+
+
+def inverse_variances(curvature: ArrayLike, interest: int | None = None) -> FloatArray:
+    """Weight of the squared error of each component of m(θ) in D(θ), without c(θ).
+
+    Parameters
+    ----------
+    curvature
+        −d²Λ at the maximum of each surface, shape (n,) or (n, n_parameters, n_parameters).
+    interest
+        Number of the parameter whose intervals are to come; None: regions of all.
+
+    Returns
+    -------
+    ndarray
+        Shape (n, n_parameters); zeros where a surface has no maximum inside its range.
+
+    Examples
+    --------
+    >>> inverse_variances([100.0, -3.0])
+    array([[100.],
+           [  0.]])
+    >>> inverse_variances([[[100.0, 0.0], [0.0, 50.0]]])
+    array([[50., 25.]])
+    >>> inverse_variances([[[100.0, 0.0], [0.0, 50.0]]], interest=1)
+    array([[ 0., 50.]])
+    """
+    matrices = np.asarray(curvature, dtype=np.float64)
+    if matrices.ndim == 1:
+        matrices = matrices[:, None, None]
+    n, p, _ = matrices.shape
+    weights = np.zeros((n, p))
+    good = np.linalg.eigvalsh(matrices).min(axis=1) > 0
+    variances = np.diagonal(np.linalg.inv(matrices[good]), axis1=1, axis2=2)
+    if interest is None:
+        weights[good] = 1 / variances / p
+    else:
+        weights[good, interest] = 1 / variances[:, interest]
+    return weights
+
+
+@dataclass(frozen=True, eq=False)
+class Widening:
+    """D(θ) of surfaces: the variance of the root of the calibrated statistic.
+
+    Parameters
+    ----------
+    shifts
+        m(θ) − θ of each component, with errors; empty if the bias is not corrected.
+    log_scale
+        ln c(θ) with its error; None if it is not applied.
+    weights
+        Of :func:`inverse_variances`, shape (n_surfaces, n_parameters).
+    contained
+        Mean of ρ² of each component, shape (n_parameters,): the part of σ_m² that is in c(θ).
+    quantile
+        x, where the interval ends.
+
+    Examples
+    --------
+    A bias that is known to a tenth, and a surface with curvature 100:
+
+    >>> from milinfer.utils.smooth_polynomials import fit_smooth
+    >>> shift = fit_smooth(("mu",), np.zeros((1, 1)), np.zeros(1), np.array([[0.01]]),
+    ...                    beyond="tangent")
+    >>> Widening((shift,), None, inverse_variances([100.0]), np.zeros(1), 1.0).variance([0.0])
+    array([2.])
+    """
+
+    shifts: Sequence[SmoothPolynomial]
+    log_scale: SmoothPolynomial | None
+    weights: FloatArray
+    contained: FloatArray
+    quantile: float
+
+    def variance(self, point: ArrayLike) -> FloatArray:
+        """D at one point (n_parameters,), shape (n_surfaces,)."""
+        total: FloatArray = 1.0 + self._scale(point) * (self.weights @ self._shift_variances(point))
+        if self.log_scale is not None:
+            total = total + self.quantile / 4 * self.log_scale.variance(point)[0]
+        return total
+
+    def gradient(self, point: ArrayLike) -> FloatArray:
+        """dD/dθ at one point, shape (n_surfaces, n_parameters)."""
+        scale, shift_variances = self._scale(point), self._shift_variances(point)
+        slopes = [
+            s.variance_gradient(point)[0] * (more > 0)
+            for s, more in zip(self.shifts, shift_variances, strict=False)
+        ]
+        total: FloatArray = np.zeros((len(self.weights), np.size(point)))
+        if slopes:
+            total = scale * (self.weights @ np.array(slopes))
+        if self.log_scale is not None:
+            scale_gradient = scale * self.log_scale.gradient(point)[0]
+            total = total + np.outer(self.weights @ shift_variances, scale_gradient)
+            total = total + self.quantile / 4 * self.log_scale.variance_gradient(point)[0]
+        return total
+
+    def _scale(self, point: ArrayLike) -> float:
+        return 1.0 if self.log_scale is None else float(np.exp(self.log_scale(point)[0]))
+
+    def _shift_variances(self, point: ArrayLike) -> FloatArray:
+        if not self.shifts:
+            return np.zeros(self.weights.shape[1])
+        variances = np.array([s.variance(point)[0] for s in self.shifts])
+        return np.maximum(variances - self.contained, 0.0)
