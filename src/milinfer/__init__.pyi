@@ -61,6 +61,7 @@ from .likelihood.fits import (
 
 # learning
 from .learning.bag_likelihood import BagLikelihood as BagLikelihood
+from .learning.finite_simulation import simulation_error as simulation_error
 from .learning.networks.configs import (
     NetworkConfig as NetworkConfig,
     TrainingConfig as TrainingConfig,
@@ -106,6 +107,7 @@ from .intervals.coverage import (
     coverage_scan as coverage_scan,
 )
 from .intervals.conditional_coverage import conditional_coverage as conditional_coverage
+from .intervals.simulation_widening import add_simulation_error as add_simulation_error
 from .intervals.information import (
     information as information,
     information_matrix as information_matrix,

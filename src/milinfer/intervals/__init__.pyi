@@ -41,6 +41,7 @@ from .response import (
     Response as Response,
     mean_response as mean_response,
 )
+from .simulation_widening import add_simulation_error as add_simulation_error
 from .toy_intervals import ToyIntervals as ToyIntervals
 from .upper_limits import (
     UpperLimit as UpperLimit,

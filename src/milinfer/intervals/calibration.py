@@ -416,16 +416,17 @@ class Calibration:
         --------
         >>> from milinfer.datasets import gaussian
         >>> from milinfer.intervals.calibration_fit import calibrate
+        >>> from milinfer.likelihood.cost import dataset_cost
         >>> from milinfer.likelihood.fits import profile_interval
         >>> from milinfer.toys.toys import Toys
         >>> model = gaussian.MeanModel()
-        >>> toys = Toys(gaussian.samples(2000, [-0.2, 0.2], seed=1), n_events=100, seed=2)
+        >>> toys = Toys(gaussian.samples(4000, [-0.2, 0.2], seed=1), n_events=100, seed=2)
         >>> calibration = calibrate(toys.scan([model], [-0.2, 0.2], 500)["mean"])
-        >>> cost = model.cost(gaussian.generate(100, 0.1, seed=3), reference=0.0)
-        >>> errors = [profile_interval(c(cost), "mu").upper for c in
-        ...           (calibration, calibration.widened())]
-        >>> errors[1] > errors[0]
-        True
+        >>> cost = dataset_cost(model, gaussian.generate(100, 0.1, seed=3), reference=0.0)
+        >>> narrow = profile_interval(calibration(cost), "mu")
+        >>> wide = profile_interval(calibration.widened()(cost), "mu")
+        >>> round(wide.estimate - narrow.estimate, 4), bool(wide.width > narrow.width)
+        (0.0, True)
         """
         return replace(self, widen=True)
 

@@ -210,7 +210,7 @@ def _require_enough(
 def _warn_of_small_pools(ensembles: Sequence[ToyEnsemble]) -> None:
     """Warn if the fluctuation of a small pool shifts the calibration.
 
-    The errors of the constants contain it, the intervals of the data do not.
+    The errors of the constants contain it, the intervals of the data only if they are widened.
     """
     worst = max(ensembles, key=lambda e: e.n_events / e.n_effective)
     shift = float(np.sqrt(worst.n_events / worst.n_effective))
@@ -222,7 +222,8 @@ def _warn_of_small_pools(ensembles: Sequence[ToyEnsemble]) -> None:
             f"events from a pool of effectively {worst.n_effective:.0f}: its fluctuation shifts "
             f"all of them together by about {shift:.2f} standard errors, and the calibration with "
             f"them, so that intervals of {CL68:.2%} cover {lost:.1%} less on average; use "
-            f"{np.ceil(worst.n_events / _MAX_SHIFT**2):.0f} events or more"
+            f"{np.ceil(worst.n_events / _MAX_SHIFT**2):.0f} events or more, or take the "
+            "calibration.widened(), whose intervals contain this error"
         )
         warnings.warn(msg, MilinferWarning, stacklevel=3)
 

@@ -8,6 +8,10 @@ from .boosted_trees import (
     BoostedLikelihood as BoostedLikelihood,
     BoostedSettings as BoostedSettings,
 )
+from .finite_simulation import (
+    SimulationError as SimulationError,
+    simulation_error as simulation_error,
+)
 from .labelled_bags.estimators import (
     BagClassifier as BagClassifier,
     BagRegressor as BagRegressor,

@@ -88,10 +88,9 @@ class BagLikelihood(LikelihoodSettings, BagModel):
     ensemble
         Number of networks, trained from different seeds.
     bootstrap
-        Train the members on Poisson bootstrap samples of the events, two on each, so that their
-        spread contains the error from the finite simulation; see
-        :func:`milinfer.simulation_error`.  The samples must be in memory, and `ensemble` an even
-        number from 4 on, better 16.
+        Train the members on Poisson bootstrap samples of the events, so that their spread contains
+        the error from the finite simulation; see :func:`milinfer.simulation_error`.  The samples
+        must be in memory, and `ensemble` 4 or more, better 16.
     average
         Quantity of each event that an ensemble averages: its ``"log-ratio"`` (a geometric
         mean: outliers of one member count little), ``"ratio"`` (keeps
@@ -271,7 +270,9 @@ class BagLikelihood(LikelihoodSettings, BagModel):
     def uncertainty(self, data: Sample) -> FloatArray:
         """Standard error of Λ at the points of the surface, from the spread of the members.
 
-        It covers differences from one training to the next, not errors that all have in common.
+        It covers differences from one training to the next, not errors that all have in common,
+        such as that of the finite simulation: for that train with ``bootstrap=True`` and take
+        :func:`milinfer.simulation_error`.
 
         Returns
         -------

@@ -1,10 +1,10 @@
 """Poisson bootstrap of simulated events: how often each counts in the training of a member.
 
 Each event counts 0, 1, 2, … times, a Poisson number of mean one, as if the simulation had been run
-again.  An event keeps its weights and its joint labels.  Two members, twins, get the same numbers:
-they differ by split, initial weights and order of the events alone, which tells the error from the
-finite simulation and the scatter of the training apart
-(:mod:`milinfer.learning.simulation_error`).
+again.  An event keeps its weights and its joint labels.  Half of the members are twins, which get
+the same numbers: they differ by split, initial weights and order of the events alone, and tell the
+error from the finite simulation and the scatter of the training apart
+(:mod:`milinfer.learning.finite_simulation`).
 """
 
 from __future__ import annotations
@@ -16,10 +16,23 @@ import numpy as np
 from milinfer.samples.sample_set import SampleSet, split_rows_each
 from milinfer.typing import IntArray
 
-__all__ = ["TWINS", "bootstrap_samples", "bootstrap_split", "multiplicities"]
+__all__ = ["bootstrap_groups", "bootstrap_samples", "bootstrap_split", "multiplicities"]
 
-# Members that count the events in the same way.
-TWINS = 2
+
+def bootstrap_groups(n_members: int) -> IntArray:
+    """Number of the bootstrap sample of each member, shape (n_members,).
+
+    Half of the members are twins.  More of them would leave fewer samples, whose number decides how
+    well the error is known; fewer would not tell what the scatter of the training adds to it.
+
+    Examples
+    --------
+    >>> bootstrap_groups(8)
+    array([0, 0, 1, 1, 2, 3, 4, 5])
+    """
+    n_pairs = n_members // 4
+    pairs = np.repeat(np.arange(n_pairs), 2)
+    return np.concatenate([pairs, np.arange(n_pairs, n_members - n_pairs)])
 
 
 def multiplicities(
@@ -32,7 +45,7 @@ def multiplicities(
     samples
         Events; they count alike whatever part of them a member is trained on.
     seed
-        Of the twins.
+        Of the bootstrap sample.
     part
         Number of the set of events; other sets get independent numbers.
 
@@ -86,7 +99,7 @@ def bootstrap_split(
     >>> samples = gaussian.samples(100, [0.0], seed=1)
     >>> numbers = multiplicities(samples, np.random.SeedSequence(1))
     >>> train, rest = bootstrap_split(samples, numbers, [0.8, 0.2], seed=2)
-    >>> len(train[0]) + len(rest[0]) == numbers[0].sum()
+    >>> len(train[0]) + len(rest[0]) == int(numbers[0].sum())
     True
     >>> set(train[0].features[:, 0]) & set(rest[0].features[:, 0])
     set()

@@ -12,7 +12,7 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 
-from milinfer.learning.bootstrap import TWINS
+from milinfer.learning.bootstrap import bootstrap_groups
 from milinfer.learning.fitted import event_outputs
 from milinfer.learning.networks.heads import LinearHead, PolynomialHead
 from milinfer.learning.settings import LikelihoodSettings, loss_name
@@ -42,7 +42,7 @@ _MOST_NETWORKS = 64
 class MemberSeeds(NamedTuple):
     """Sources of randomness of one member; weights and bags have one for each network.
 
-    Twins have the same `bootstrap`.
+    Twins have the same `bootstrap`; see :func:`milinfer.learning.bootstrap.bootstrap_groups`.
     """
 
     split: int
@@ -54,10 +54,11 @@ class MemberSeeds(NamedTuple):
 def member_seeds(settings: LikelihoodSettings) -> list[MemberSeeds]:
     """Seeds of each member, from the seed of the settings and the number of the member."""
     members: list[MemberSeeds] = []
+    groups = bootstrap_groups(settings.ensemble)
     for number, seed in enumerate(np.random.SeedSequence(settings.seed).spawn(settings.ensemble)):
         # The first three of a member are the same with a bootstrap and without.
         split, weights, bags, bootstrap = seed.spawn(4)
-        twin = number - number % TWINS
+        twin = int(np.argmax(groups == groups[number]))
         members.append(
             MemberSeeds(
                 split=int(split.generate_state(1)[0]),

@@ -148,6 +148,7 @@ def load_model(path: PathLikeStr) -> tuple[LikelihoodSettings, Fitted]:
         settings = LikelihoodSettings(
             **_tuples(content["settings"]), network=network, training=training
         )
+        flag_field("bootstrap", settings.bootstrap)  # which models of earlier versions have not
         mean, variance = _moments(content)
         parameters = [text_field("parameters", name) for name in content["parameters"]]
         points = array_field("points", content["points"], (len(content["points"]), len(parameters)))

@@ -10,7 +10,6 @@ from typing import Any, Literal
 import numpy as np
 
 from milinfer.exceptions import ConfigurationError
-from milinfer.learning.bootstrap import TWINS
 from milinfer.learning.networks.configs import NetworkConfig, TrainingConfig
 from milinfer.learning.networks.losses import loss
 from milinfer.likelihood.surface import Kind
@@ -174,8 +173,8 @@ def require_consistent(settings: LikelihoodSettings) -> None:
             "ensemble= and bag_size= must be at least 1",
         ),
         (
-            settings.bootstrap and (settings.ensemble < 4 or settings.ensemble % TWINS != 0),
-            f"bootstrap=True takes an even number of members from 4 on, not {settings.ensemble}",
+            settings.bootstrap and settings.ensemble < 4,
+            f"bootstrap=True needs 4 members or more, better 16, not ensemble={settings.ensemble}",
         ),
         (settings.order < 1, f"order={settings.order} must be at least 1"),
         (

@@ -1,0 +1,147 @@
+r"""Intervals that contain the error from the finite simulation of the training.
+
+With :math:`q(\theta) = 2[\Lambda(\hat\theta) - \Lambda(\theta)]`, √q is a standard normal variable
+for the exact Λ.  An error :math:`s(\theta)` of :math:`\Lambda(\theta) - \Lambda(\hat\theta)` moves
+√q by :math:`s/\sqrt q`, the same for every dataset, so that its variance over trainings too is
+:math:`1 + s^2/q`, and
+
+.. math:: \frac{q(\theta)}{1 + s^2(\theta)/q(\theta)}
+
+is the statistic that covers, averaged over trainings.  In a Gaussian s² and q are both in
+proportion to (θ − θ̂)², and this is :math:`\sigma^2 = \sigma_\mathrm{stat}^2 +
+\sigma_\mathrm{sim}^2` about the same estimate, to all orders.
+
+A profile over Gaussian factors η of the components :math:`v_k(\theta)` of the error,
+:math:`\min_\eta [q - 2\sum_k \eta_k v_k + \sum_k \eta_k^2] = q - s^2`, agrees to first order in
+s²/q, but has no minimum where s² grows faster than q, away from the estimate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from milinfer.exceptions import CalibrationError, ParameterError
+from milinfer.learning.finite_simulation import SimulationError
+from milinfer.likelihood.cost import LikelihoodCost
+from milinfer.likelihood.surface import Surface
+from milinfer.likelihood.surface_box import BoxSurface
+from milinfer.typing import FloatArray
+
+__all__ = ["add_simulation_error"]
+
+# Of q + s²: below it both are rounding errors, and the cost is the same with any factor.
+_TINY = 1e-8
+
+
+def add_simulation_error(cost: LikelihoodCost, error: SimulationError) -> LikelihoodCost:
+    """Widen the cost of a dataset by the error from the finite simulation of the training.
+
+    The estimate does not change.  In a Gaussian the error becomes √(σ_stat² + σ_sim²).  A cost that
+    is calibrated with other events needs no such error: its calibration measures what the training
+    did, and has an error of its own (``calibration(cost, widen=True)``).
+
+    Parameters
+    ----------
+    cost
+        Cost of the dataset, as trained.
+    error
+        :func:`milinfer.simulation_error` of the same model and dataset.
+
+    Raises
+    ------
+    CalibrationError
+        If the cost is calibrated, or widened already.
+    ParameterError
+        If cost and error are not in the same parameters and range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from milinfer.likelihood.fits import profile_interval
+    >>> from milinfer.likelihood.surface import Interpolation
+    >>> grid = Interpolation(np.linspace(-1, 1, 21), "spline")
+    >>> cost = LikelihoodCost(grid.surface(-50 * grid.grid**2), "mu", n_events=100)
+    >>> shifts = np.array([0.0, 0.0, 0.1, -0.1])  # of the estimates by the members
+    >>> error = SimulationError(
+    ...     parameters=("mu",), interpolation=grid, estimate=np.zeros(1),
+    ...     values=-50 * (grid.grid - shifts[:, None]) ** 2, estimates=shifts[:, None],
+    ...     groups=np.array([0, 0, 1, 2]))
+    >>> error.estimate_error.round(4)
+    array([0.1049])
+    >>> interval = profile_interval(add_simulation_error(cost, error), "mu")
+    >>> round(interval.high, 3) == round(float(np.hypot(0.1, error.estimate_error[0])), 3)
+    True
+    """
+    if cost.correction is not None:
+        msg = (
+            "this cost is calibrated or widened already; the error from the training belongs to "
+            "the cost as trained, and that of a calibration is added by calibration(cost, "
+            "widen=True)"
+        )
+        raise CalibrationError(msg)
+    same = cost.parameters == error.parameters and np.allclose(
+        cost.surface.limits, error.interpolation.limits
+    )
+    if not same:
+        msg = (
+            f"the error is in {', '.join(error.parameters)} in {error.interpolation.limits}, and "
+            f"the cost in {', '.join(cost.parameters)} in {cost.surface.limits}; take both of the "
+            "same model"
+        )
+        raise ParameterError(msg)
+    # With the rate term in the surface, which holds the estimate where it is.
+    surface = cost.corrected(_Widened(cost.surface, error), with_rate=True).surface
+    return cost.corrected(_Widened(surface, error), with_rate=True)
+
+
+@dataclass(frozen=True, eq=False)
+class _Widened:
+    """The factor q/(q + s²) of a surface, at points of shape (n_parameters,)."""
+
+    surface: Surface | BoxSurface
+    error: SimulationError
+
+    @property
+    def limits(self) -> tuple[tuple[float, float], ...]:
+        return self.surface.limits
+
+    def require_interval(self, parameter: str, cl: float, fixed: Sequence[str]) -> None:
+        """Any interval may be taken."""
+
+    def forward(self, theta: FloatArray) -> FloatArray:
+        return theta
+
+    def jacobian(self, theta: FloatArray) -> FloatArray:
+        return np.eye(len(theta))
+
+    @cached_property
+    def _components(self) -> tuple[Surface | BoxSurface, ...]:
+        origin = self.surface.extremum.theta_hat.reshape(-1)
+        rows = self.error.components(origin)
+        return tuple(self.error.interpolation.surface(row) for row in rows)
+
+    @cached_property
+    def _maximum(self) -> float:
+        return float(self.surface.extremum.maximum[0])
+
+    def _both(self, theta: FloatArray) -> tuple[float, float]:
+        """Q and s²."""
+        q = max(2 * (self._maximum - self.surface.value(theta)), 0.0)
+        return q, sum(v.value(theta) ** 2 for v in self._components)
+
+    def scale(self, theta: FloatArray) -> float:
+        q, s2 = self._both(theta)
+        return 1.0 if q + s2 < _TINY else q / (q + s2)
+
+    def scale_gradient(self, theta: FloatArray) -> FloatArray:
+        q, s2 = self._both(theta)
+        if q + s2 < _TINY:
+            return np.zeros(len(theta))
+        q_slope = -2 * self.surface.gradient(theta)
+        s2_slope = 2 * sum(v.value(theta) * v.gradient(theta) for v in self._components)
+        slope: FloatArray = (q_slope * s2 - q * s2_slope) / (q + s2) ** 2
+        return slope

@@ -1,0 +1,333 @@
+r"""Error of a learned Λ(θ) from the finite simulation that it was trained on.
+
+Other simulated events would have given another network.  A Poisson bootstrap imitates them: the
+members of ``BagLikelihood(ensemble=B, bootstrap=True)`` are each trained on the events in other
+multiplicities.  A member's Λ has the variance :math:`V_d` from the events and :math:`V_s` from
+split, initial weights and order of the events.  Members of different bootstrap samples differ by
+:math:`2 (V_d + V_s)` squared, on average, and twins of one sample by :math:`2 V_s`.
+
+The likelihood is the mean of the members.  About the real events it scatters by
+:math:`V_d \sum_g n_g^2/B^2 + V_s/B`, where :math:`n_g` members share the sample g, and the events
+themselves, which all members have in common, add :math:`V_d` once more:
+
+.. math:: \sigma^2 = V_d \Big(1 + \sum_g \frac{n_g^2}{B^2}\Big) + \frac{V_s}{B}.
+
+A bootstrap of the events and the average over it would be the first sum alone, and miss the second
+term (arXiv:2505.19156); with the :math:`V_d` of the members themselves it is there
+(arXiv:2602.13184).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from milinfer.exceptions import ModelError
+from milinfer.learning.bag_likelihood import BagLikelihood
+from milinfer.learning.bootstrap import bootstrap_groups
+from milinfer.likelihood.surface import Interpolation
+from milinfer.likelihood.surface_box import ChebyshevBox
+from milinfer.samples.sample import Sample
+from milinfer.typing import FloatArray, IntArray
+from milinfer.utils.display import html_facts, measured
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["MemberVariances", "SimulationError", "member_variances", "simulation_error"]
+
+
+@dataclass(frozen=True, eq=False)
+class MemberVariances:
+    """Variances of what the members of a bootstrap ensemble give for one or several quantities.
+
+    Parameters
+    ----------
+    total
+        V_d + V_s, between members of different bootstrap samples; of the shape of the quantities.
+    training
+        V_s, between twins.
+    n_groups, n_members
+        Number of bootstrap samples and of members.
+    shared
+        Σ n_g²/B².
+    """
+
+    total: FloatArray
+    training: FloatArray
+    n_groups: int
+    n_members: int
+    shared: float
+
+    @property
+    def data_share(self) -> float:
+        """V_d / (V_d + V_s), averaged over the quantities that vary."""
+        varies = self.total > 0
+        if not varies.any():
+            return 1.0
+        ratio = float(np.mean(self.training[varies] / self.total[varies]))
+        return float(np.clip(1 - ratio, 0.0, 1.0))
+
+    @property
+    def factor(self) -> float:
+        """Variance of the mean of the members over `total`, with that of the events."""
+        share = self.data_share
+        return share * (1 + self.shared) + (1 - share) / self.n_members
+
+    @property
+    def of_mean(self) -> FloatArray:
+        """Variance of the mean of the members, with that of the events themselves."""
+        return self.total * self.factor
+
+
+def member_variances(values: ArrayLike, groups: IntArray) -> MemberVariances:
+    """Variances from the members of a bootstrap ensemble.
+
+    Parameters
+    ----------
+    values
+        What each member gives, shape (n_members, ...).
+    groups
+        Bootstrap sample of each member; twins have the same.
+
+    Examples
+    --------
+    >>> variances = member_variances([1.0, 1.2, 0.2, 2.0], np.array([0, 0, 1, 2]))
+    >>> variances.total.round(3), variances.training.round(3)
+    (array(0.652), array(0.02))
+    """
+    members = np.asarray(values, dtype=np.float64)
+    variances = []
+    for same in (False, True):
+        root = _pair_root(groups, same)
+        variances.append(np.sum(np.tensordot(root, members, axes=1) ** 2, axis=0))
+    sizes = np.unique(groups, return_counts=True)[1]
+    return MemberVariances(
+        total=variances[0],
+        training=variances[1],
+        n_groups=len(sizes),
+        n_members=len(members),
+        shared=float(np.sum(sizes**2)) / len(members) ** 2,
+    )
+
+
+def _pair_root(groups: IntArray, same: bool) -> FloatArray:
+    """Rows whose squared products with the members sum to half of the mean squared difference.
+
+    Of pairs in the same group, or in different ones; shape (n_components, n_members).
+    """
+    n = len(groups)
+    first, second = np.triu_indices(n, k=1)
+    chosen = (groups[first] == groups[second]) == same
+    unit = np.eye(n)
+    differences = unit[first[chosen]] - unit[second[chosen]]
+    matrix = differences.T @ differences / (2 * max(len(differences), 1))
+    values, vectors = np.linalg.eigh(matrix)
+    kept = values > 1e-12
+    return np.sqrt(values[kept])[:, None] * vectors[:, kept].T
+
+
+@dataclass(frozen=True, eq=False)
+class SimulationError:
+    """Error of Λ(θ) of a dataset from the finite simulation of the training.
+
+    Λ(θ) is relative to its value at the estimate.  To put the error into intervals use
+    :func:`milinfer.add_simulation_error`.
+
+    Parameters
+    ----------
+    parameters
+        Names of the parameters.
+    interpolation
+        Points of the surfaces, and the continuation between them.
+    values
+        Λ by each member at these points, shape (n_members, K).
+    estimate
+        Estimate of each parameter by all members together, shape (n_parameters,).
+    estimates
+        Estimates by each member, shape (n_members, n_parameters).
+    groups
+        Bootstrap sample of each member, shape (n_members,).
+    """
+
+    parameters: tuple[str, ...]
+    interpolation: Interpolation | ChebyshevBox
+    values: FloatArray
+    estimate: FloatArray
+    estimates: FloatArray
+    groups: IntArray
+
+    def __repr__(self) -> str:
+        errors = ", ".join(
+            f"{name} = {measured(value, error)}"
+            for name, value, error in zip(
+                self.parameters, self.estimate, self.estimate_error, strict=True
+            )
+        )
+        return (
+            f"SimulationError({errors} from simulation, {self.data_share:.0%} of a member's "
+            f"variance from events, {len(self.values)} members, known to "
+            f"{self.relative_error:.0%})"
+        )
+
+    def _repr_html_(self) -> str:
+        facts: dict[str, object] = {
+            f"{name}, error from simulation": measured(value, error)
+            for name, value, error in zip(
+                self.parameters, self.estimate, self.estimate_error, strict=True
+            )
+        }
+        facts |= {
+            "members": f"{len(self.values)}, on {self._of_estimates.n_groups} bootstrap samples",
+            "share of the events": f"{self.data_share:.0%} of the variance of a member",
+            "error of the error": f"{self.relative_error:.0%}",
+        }
+        return html_facts("Error from the finite simulation", facts)
+
+    @cached_property
+    def _of_estimates(self) -> MemberVariances:
+        return member_variances(self.estimates, self.groups)
+
+    @property
+    def estimate_error(self) -> FloatArray:
+        """Error of the estimate of each parameter, shape (n_parameters,)."""
+        return np.sqrt(self._of_estimates.of_mean)
+
+    @property
+    def estimate_covariance(self) -> FloatArray:
+        """Covariance of the estimates from the simulation, shape (n_parameters, n_parameters)."""
+        rows = _pair_root(self.groups, same=False) @ self.estimates
+        covariance: FloatArray = rows.T @ rows * self._of_estimates.factor
+        return covariance
+
+    @property
+    def data_share(self) -> float:
+        """Share of the variance of one member's estimates that comes from the simulated events.
+
+        The rest comes from split, initial weights and order of the events.
+        """
+        return self._of_estimates.data_share
+
+    @property
+    def relative_error(self) -> float:
+        """Relative standard error of every error given here: the members are few."""
+        return 1 / float(np.sqrt(2 * (self._of_estimates.n_groups - 1)))
+
+    @property
+    def points(self) -> FloatArray:
+        """Points of the surface, shape (K, n_parameters)."""
+        return np.asarray(self.interpolation.grid).reshape(-1, len(self.parameters))
+
+    @property
+    def mean(self) -> FloatArray:
+        """Λ at :attr:`points`, relative to its value at the estimate, shape (K,)."""
+        value: FloatArray = self._relative().mean(axis=0)
+        return value
+
+    @property
+    def covariance(self) -> FloatArray:
+        """Covariance of Λ at :attr:`points`, shape (K, K)."""
+        components = self.components()
+        covariance: FloatArray = components.T @ components
+        return covariance
+
+    @property
+    def error(self) -> FloatArray:
+        """Standard error of Λ at :attr:`points`, shape (K,)."""
+        return np.sqrt(np.sum(self.components() ** 2, axis=0))
+
+    def components(self, origin: ArrayLike | None = None) -> FloatArray:
+        """Independent deviations of one standard error, shape (n_components, K).
+
+        Their squares sum to the variance of Λ at :attr:`points`.
+
+        Parameters
+        ----------
+        origin
+            Point at which Λ is zero, shape (n_parameters,); default: the estimate.
+        """
+        relative = self._relative(origin)
+        # The share of the events is that of the estimates: one number, which keeps this positive.
+        return _pair_root(self.groups, same=False) @ relative * np.sqrt(self._of_estimates.factor)
+
+    def error_at(self, theta: ArrayLike, origin: ArrayLike | None = None) -> FloatArray:
+        """Standard error of Λ(θ) relative to its value at `origin`, default the estimate.
+
+        Parameters
+        ----------
+        theta
+            Points, shape (m,) for one parameter, else (m, n_parameters).
+        origin
+            One point, shape (n_parameters,).
+        """
+        components = self.components(origin)
+        at = self.interpolation.values_at(components, theta)
+        return np.sqrt(np.sum(at**2, axis=0))
+
+    def _relative(self, origin: ArrayLike | None = None) -> FloatArray:
+        start = np.asarray(self.estimate if origin is None else origin, dtype=np.float64)
+        at = self.interpolation.values_at(self.values, start.reshape(1, -1)[:, self._axis])
+        relative: FloatArray = self.values - at
+        return relative
+
+    @property
+    def _axis(self) -> int | slice:
+        return 0 if len(self.parameters) == 1 else slice(None)
+
+    def to_table(self) -> pa.Table:
+        """One row for each point: ``point.PARAMETER``, ``llr`` and ``error``."""
+        import pyarrow as pa
+
+        columns = {f"point.{n}": self.points[:, k] for k, n in enumerate(self.parameters)}
+        return pa.table({**columns, "llr": self.mean, "error": self.error})
+
+
+def simulation_error(model: BagLikelihood, data: Sample) -> SimulationError:
+    """Error of Λ(θ) of a dataset, and of its estimate, from the finite simulation of the training.
+
+    Parameters
+    ----------
+    model
+        Trained with ``bootstrap=True``.
+    data
+        The dataset; or Asimov data, for the error to expect.
+
+    Raises
+    ------
+    ModelError
+        If the model was trained without bootstrap, or scores bags as a whole.
+
+    Examples
+    --------
+    >>> import milinfer as mil
+    >>> from milinfer.datasets import quadratic
+    >>> points = [{"c1": v} for v in (-0.5, 0.0, 0.5)]
+    >>> model = mil.BagLikelihood(
+    ...     head="polynomial", labels="joint", order=1, ensemble=8, bootstrap=True,
+    ...     network=mil.NetworkConfig((8,), "gelu", batch_norm=False, dropout=0.0, l2=0.0),
+    ...     training=mil.TrainingConfig(5, 500, 1e-2, 1e-3, schedule="cosine"),
+    ... ).fit(quadratic.samples(500, points, seed=1))
+    >>> error = mil.simulation_error(model, quadratic.generate(300, {"c1": 0.2}, seed=2))
+    >>> error.estimate_error.shape, bool(error.error_at([0.1])[0] > 0)
+    ((1,), True)
+    """
+    if not model.bootstrap:
+        msg = (
+            "the members of this model were all trained on the same events, and their spread says "
+            "nothing of the error from the finite simulation; train with ensemble=16, "
+            "bootstrap=True"
+        )
+        raise ModelError(msg)
+    surfaces = model.member_surfaces(data)
+    return SimulationError(
+        parameters=model.parameters,
+        interpolation=model.interpolation,
+        values=np.stack([s.values for s in surfaces]),
+        estimate=model.surface(data).extremum.theta_hat.reshape(-1),
+        estimates=np.stack([s.extremum.theta_hat.reshape(-1) for s in surfaces]),
+        groups=bootstrap_groups(len(surfaces)),
+    )
