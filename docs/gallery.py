@@ -154,6 +154,12 @@ SECTIONS = (
                 'plot_datasets(intervals["polynomial-joint"][0], after)',
             ),
             Picture(
+                "simulation_error",
+                "What other simulated events would have changed: the band is the error of the "
+                "learned −2ΔlnL from the finite simulation, dashed is the curve that contains it.",
+                "plot_simulation_error(simulation)",
+            ),
+            Picture(
                 "contour",
                 "Which pairs of two parameters the data allow, all others at their maximum.",
                 'plot_contour({"exact ratio": plane_fit}, "c1", "c2", truth=(0.0, 0.0))',
@@ -372,7 +378,20 @@ def job(seed: int = 1) -> dict[str, Any]:
     )
     found = _one_parameter(result, classifier_output(model), held_out)
     found |= _two_parameters(seed) | _mixture(seed) | _expectations(seed) | _response(seed)
+    found["simulation"] = _simulation(seed)
     return found | {"bag_scan": _bag_sizes()}
+
+
+def _simulation(seed: int) -> mil.learning.SimulationError:
+    """Error of the quadratic problem from a simulation of 500 events a point."""
+    samples = quadratic.samples(500, [{"c1": v} for v in (-0.8, -0.4, 0.0, 0.4, 0.8)], seed=seed)
+    model = mil.BagLikelihood(
+        head="polynomial", labels="joint", order=1, ensemble=8, bootstrap=True, seed=seed,
+        network=mil.NetworkConfig((32, 32), "gelu", batch_norm=False, dropout=0.0, l2=0.0),
+        training=TrainingConfig(20, 500, 3e-3, 3e-5, schedule="cosine"),
+    )  # fmt: skip
+    data = quadratic.generate(1000, {"c1": 0.1}, seed=seed + 1)
+    return mil.simulation_error(model.fit(samples), data)
 
 
 def _one_parameter(result: Any, output: Any, held_out: Any) -> dict[str, Any]:

@@ -12,9 +12,9 @@ themselves, which all members have in common, add :math:`V_d` once more:
 
 .. math:: \sigma^2 = V_d \Big(1 + \sum_g \frac{n_g^2}{B^2}\Big) + \frac{V_s}{B}.
 
-A bootstrap of the events and the average over it would be the first sum alone, and miss the second
-term (arXiv:2505.19156); with the :math:`V_d` of the members themselves it is there
-(arXiv:2602.13184).
+The scatter of whole bootstrap ensembles of the same events would be :math:`V_d\sum_g n_g^2/B^2 +
+V_s/B` alone: it goes to zero with many members, and misses what the events have in common
+(arXiv:2505.19156).
 """
 
 from __future__ import annotations
@@ -128,7 +128,8 @@ def _pair_root(groups: IntArray, same: bool) -> FloatArray:
     matrix = differences.T @ differences / (2 * max(len(differences), 1))
     values, vectors = np.linalg.eigh(matrix)
     kept = values > 1e-12
-    return np.sqrt(values[kept])[:, None] * vectors[:, kept].T
+    root: FloatArray = np.sqrt(values[kept])[:, None] * vectors[:, kept].T
+    return root
 
 
 @dataclass(frozen=True, eq=False)
@@ -195,7 +196,7 @@ class SimulationError:
     @property
     def estimate_error(self) -> FloatArray:
         """Error of the estimate of each parameter, shape (n_parameters,)."""
-        return np.sqrt(self._of_estimates.of_mean)
+        return np.asarray(np.sqrt(self._of_estimates.of_mean))
 
     @property
     def estimate_covariance(self) -> FloatArray:
@@ -238,7 +239,7 @@ class SimulationError:
     @property
     def error(self) -> FloatArray:
         """Standard error of Λ at :attr:`points`, shape (K,)."""
-        return np.sqrt(np.sum(self.components() ** 2, axis=0))
+        return np.asarray(np.sqrt(np.sum(self.components() ** 2, axis=0)))
 
     def components(self, origin: ArrayLike | None = None) -> FloatArray:
         """Independent deviations of one standard error, shape (n_components, K).
@@ -266,7 +267,7 @@ class SimulationError:
         """
         components = self.components(origin)
         at = self.interpolation.values_at(components, theta)
-        return np.sqrt(np.sum(at**2, axis=0))
+        return np.asarray(np.sqrt(np.sum(at**2, axis=0)))
 
     def _relative(self, origin: ArrayLike | None = None) -> FloatArray:
         start = np.asarray(self.estimate if origin is None else origin, dtype=np.float64)

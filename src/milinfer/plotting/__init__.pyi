@@ -20,6 +20,7 @@ from .expected import (
     plot_expected as plot_expected,
     plot_upper_limit as plot_upper_limit,
 )
+from .finite_simulation import plot_simulation_error as plot_simulation_error
 from .fit_tests import plot_fit_tests as plot_fit_tests
 from .likelihood import (
     plot_contour as plot_contour,

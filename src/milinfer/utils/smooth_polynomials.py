@@ -144,7 +144,7 @@ class SmoothPolynomial:
         """Squared standard errors at points (m, n_parameters), shape (m,)."""
         terms = self.terms(theta)
         variance = np.einsum("mi,ij,mj->m", terms, self.covariance, terms)
-        return np.maximum(variance, 0.0)
+        return np.asarray(np.maximum(variance, 0.0))
 
     def variance_gradient(self, theta: ArrayLike) -> FloatArray:
         """Derivatives of :meth:`variance` at points (m, n_parameters), shape (m, n_parameters)."""
