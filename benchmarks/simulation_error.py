@@ -45,6 +45,9 @@ N_EVENTS = 1000
 TRUTH = 0.15
 POINTS = (-0.8, -0.4, 0.0, 0.4, 0.8)
 CALIBRATE_AT = (-0.3, -0.15, 0.0, 0.15, 0.3, 0.45)
+# Small, as many are trained.
+NETWORK = mil.NetworkConfig((32, 32), "gelu", batch_norm=False, dropout=0.0, l2=0.0)
+TRAINING = mil.TrainingConfig(20, 1024, 3e-3, 3e-5, schedule="cosine")
 QUICK = {"events": 500, "simulations": 3, "members": 4, "toys": 40, "pool": 4000, "pools": 5}
 
 
@@ -150,7 +153,7 @@ def networks(problem: Problem, options: argparse.Namespace) -> dict[str, Any]:
         train, tune = (problem.samples(options.events, 1000 + 2 * k + j) for j in range(2))
         model = mil.BagLikelihood(
             head="polynomial", labels="joint", order=problem.order, seed=k,
-            ensemble=options.members, bootstrap=True,
+            ensemble=options.members, bootstrap=True, network=NETWORK, training=TRAINING,
         )  # fmt: skip
         model = small(model, options.quick).fit(train)
         rows.append(measure(toys, model, options.toys, options.step))
@@ -220,7 +223,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--members", type=int, default=8)
     parser.add_argument("--toys", type=int, default=500, help="for each simulation")
     parser.add_argument("--step", type=float, default=0.1, help="of Λ, about one standard error")
-    parser.add_argument("--pool", type=int, default=200_000, help="events that measure")
+    parser.add_argument("--pool", type=int, default=100_000, help="events that measure")
     parser.add_argument("--pools", type=int, default=150, help="small pools that calibrate")
     options = parse(parser, QUICK, arguments)
     # Small pools are what is measured.
