@@ -58,11 +58,11 @@ class Problem(NamedTuple):
     parameter: str
     order: int
 
-    def samples(self, n_events: int, seed: int) -> mil.SampleSet:
-        """As many events at each of five points."""
+    def samples(self, n_events: int, seed: int, points: Sequence[float] = POINTS) -> mil.SampleSet:
+        """As many events at each of several points."""
         if self.name == "vbf":
-            return vbf_samples(n_events, seed)
-        return quadratic.samples(n_events, [{"c1": v} for v in POINTS], seed=seed)
+            return vbf_samples(n_events, seed, points)
+        return quadratic.samples(n_events, [{"c1": v} for v in points], seed=seed)
 
 
 PROBLEMS = {
@@ -80,6 +80,7 @@ class Measured(NamedTuple):
     llr: FloatArray
     llr_error: FloatArray
     covers: FloatArray
+    toys: ToyEnsemble
 
 
 def measure(toys: mil.Toys, model: mil.BagLikelihood, n_toys: int, step: float) -> Measured:
@@ -120,6 +121,7 @@ def measure(toys: mil.Toys, model: mil.BagLikelihood, n_toys: int, step: float) 
         llr=differences[0],
         llr_error=np.sqrt(llr_variance),
         covers=np.stack([q <= 1, widened <= 1]).mean(axis=1),
+        toys=own,
     )
 
 
@@ -144,8 +146,7 @@ def compare(values: FloatArray, errors: FloatArray) -> dict[str, float]:
 
 def networks(problem: Problem, options: argparse.Namespace) -> dict[str, Any]:
     """Figures of networks from independent simulations."""
-    pool = EventPool(problem.samples(options.pool // 5, 22), 2 * problem.order)
-    toys = mil.Toys(pool, N_EVENTS, seed=1)
+    toys = mil.Toys(problem.samples(options.pool, 22, (TRUTH,)), N_EVENTS, seed=1)
     rows: list[Measured] = []
     calibrated: list[tuple[float, float]] = []
     start = time.perf_counter()
@@ -163,10 +164,9 @@ def networks(problem: Problem, options: argparse.Namespace) -> dict[str, Any]:
             )[model.name],
             n_bootstrap=50,
         )
-        own = toys.scan([model], [TRUTH], options.toys)[model.name][0]
         calibrated.append(
             tuple(
-                float(c.contains_truth(own, CL68).mean())
+                float(c.contains_truth(rows[-1].toys, CL68).mean())
                 for c in (calibration, calibration.widened())
             )
         )
@@ -223,7 +223,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--members", type=int, default=8)
     parser.add_argument("--toys", type=int, default=500, help="for each simulation")
     parser.add_argument("--step", type=float, default=0.1, help="of Λ, about one standard error")
-    parser.add_argument("--pool", type=int, default=100_000, help="events that measure")
+    parser.add_argument("--pool", type=int, default=60_000, help="events that measure")
     parser.add_argument("--pools", type=int, default=150, help="small pools that calibrate")
     options = parse(parser, QUICK, arguments)
     # Small pools are what is measured.

@@ -16,8 +16,9 @@ from milinfer.likelihood.fits import profile_interval
 from milinfer.likelihood.rate import Rate
 from milinfer.likelihood.surface import Interpolation
 from milinfer.likelihood.surface_box import ChebyshevBox
+from milinfer.samples.sample import Sample
+from milinfer.samples.sample_set import SampleSet
 from milinfer.toys.toys import Toys
-from milinfer.utils.polynomials import PolynomialBasis
 
 GRID = Interpolation(np.linspace(-1, 1, 9), "polynomial", 4)
 GROUPS = bootstrap_groups(16)
@@ -91,7 +92,13 @@ def test_it_is_never_narrower_and_has_one_minimum():
 
 def test_the_rate_term_is_measured_along():
     """The simulation of the shape does not move what the number of events says."""
-    rate = Rate(PolynomialBasis(("mu",), 1), np.array([100.0, 50.0]), 1.0)
+    samples = SampleSet(
+        tuple(
+            Sample(np.zeros((1, 1)), ("x",), point={"mu": v}, cross_section=0.1 + 0.05 * v)
+            for v in (-1.0, 0.0, 1.0)
+        )
+    )
+    rate = Rate.from_samples(samples, luminosity=1.0, degree=1)  # 100 events at 0
     shifts = np.random.default_rng(5).normal(0, 0.05, 16)
     cost = cost_of(shifts.mean(), rate=rate)
     plain = profile_interval(cost, "mu")
