@@ -324,6 +324,22 @@ def test_scaling(run, tmp_path):
     assert (tmp_path / "scaling.svg").is_file()
 
 
+def test_simulation_error(run):
+    """Widened intervals cover more often, and errors are compared with the scatter that is there."""
+    record = run("simulation_error")
+    (figures,) = record["problems"].values()
+    for name in ("estimate", "llr"):
+        compared = figures[name]
+        assert positive([compared["scatter"], compared["quoted"], compared["statistics"]])
+        assert compared["ratio"] == pytest.approx(compared["quoted"] / compared["scatter"])
+    assert 0 <= figures["data_share"] <= 1
+    covers = {name: row["mean"] for name, row in figures["coverage"].items()}
+    assert covers["with the error"] >= covers["as trained"]
+    assert covers["calibrated, with its error"] >= covers["calibrated"]
+    pools = {name: row["mean"] for name, row in record["pools"].items()}
+    assert 0.4 < pools["calibrated"] < pools["calibrated, with its error"] < 0.9
+
+
 def test_toys(run):
     """Toys of the package have the likelihood that the network gives their events."""
     record = run("toys")
