@@ -94,7 +94,13 @@ def test_the_rate_term_is_measured_along():
     """The simulation of the shape does not move what the number of events says."""
     samples = SampleSet(
         tuple(
-            Sample(np.zeros((1, 1)), ("x",), point={"mu": v}, cross_section=0.1 + 0.05 * v)
+            Sample(
+                np.zeros((1, 1)),
+                ("x",),
+                point={"mu": v},
+                cross_section=0.1 + 0.05 * v,
+                cross_section_error=0.0,
+            )
             for v in (-1.0, 0.0, 1.0)
         )
     )

@@ -325,7 +325,7 @@ def test_scaling(run, tmp_path):
 
 
 def test_simulation_error(run):
-    """Widened intervals cover more often, and errors are compared with the scatter that is there."""
+    """Widened intervals cover more often, and errors are compared with what they should be."""
     record = run("simulation_error")
     (figures,) = record["problems"].values()
     for name in ("estimate", "llr"):
