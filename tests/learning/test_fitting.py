@@ -564,3 +564,33 @@ def test_the_held_out_scale_knows_which_mixture_its_events_are(monkeypatch):
     assert seen
     for weights in seen:  # unweighted events of one sample
         np.testing.assert_allclose(weights, 1 / len(weights))
+
+
+def test_more_parameters_than_a_table_holds(tmp_path):
+    """A polynomial head needs no table: fits, MINOS and files work, and toys are refused."""
+    zero = {f"c{k + 1}": 0.0 for k in range(5)}
+    samples = quadratic.samples(3000, [zero], seed=1)
+    settings = {
+        "network": NetworkConfig((16,), "gelu", batch_norm=False, dropout=0.0, l2=0.0),
+        "training": TrainingConfig(8, 512, 1e-2, 1e-3, schedule="cosine"),
+    }
+    model = BagLikelihood(head="polynomial", labels="joint", order=1, seed=1, **settings)
+    model = model.fit(samples)
+    data = quadratic.generate(500, zero, seed=2).as_data()
+    cost = model.cost(data)
+    fit = Minuit(cost, **zero).migrad().minos("c1")
+    assert fit.valid
+    assert fit.merrors["c1"].is_valid
+    np.testing.assert_allclose(cost.surface.extremum.theta_hat[0], list(fit.values), atol=1e-3)
+    h = 1e-6
+    for k, name in enumerate(zero):
+        up, down = (cost(**(zero | {name: s * h})) for s in (1, -1))
+        assert cost.grad(*zero.values())[k] == pytest.approx((up - down) / (2 * h), rel=1e-4)
+    model.save(tmp_path / "model")
+    assert BagLikelihood.load(tmp_path / "model").cost(data)(*fit.values) == cost(*fit.values)
+    with pytest.raises(ParameterError, match="in 5 parameters, which toys"):
+        model.event_llr(data)
+    with pytest.raises(ConfigurationError, match="5 parameters; take head='polynomial'"):
+        BagLikelihood(head="multiclass", labels="joint", bag_size=1, degree=2, **settings).fit(
+            samples
+        )

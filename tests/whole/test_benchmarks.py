@@ -97,8 +97,19 @@ def test_cost(run):
     assert set(record["rows"]) == {"oracle", "polynomial", "multiclass"}
     for row in record["rows"].values():
         assert set(row) == {"plain", "with_rate", "calibrated", "many"}
+    several = record.pop("several")
     assert positive({key: value for key, value in record.items() if key != "error"})
     assert 0 <= record["error"] < 1e-9
+    assert set(several) == {
+        *("2 parameters, degree 2", "2 parameters, degree 4"),
+        *("5 parameters, degree 2", "10 parameters, degree 2"),
+    }
+    for sizes in several.values():
+        for figures in sizes.values():
+            assert figures["call_us"] > 0
+            assert figures["plain_us"] > 0
+            assert 0 <= figures["error"] < 1e-9
+            assert (figures["bound"] > 0) == (figures["box_ms"] > 0)
 
 
 def test_demo_seeds(run, tmp_path):

@@ -13,7 +13,7 @@ from milinfer.exceptions import ConfigurationError, MilinferWarning, ModelError
 from milinfer.learning.networks.heads import LinearHead, PolynomialHead
 from milinfer.learning.settings import LikelihoodSettings
 from milinfer.likelihood.surface import Interpolation, Kind
-from milinfer.likelihood.surface_box import ChebyshevBox
+from milinfer.likelihood.surface_box import ChebyshevBox, UntabulatedBox
 from milinfer.samples.reweighting import carried_points, class_points
 from milinfer.samples.sample import Sample
 from milinfer.samples.sample_set import SampleSet
@@ -243,6 +243,8 @@ class ModelPoints:
         n = len(self.parameters)
         if n > 1:
             self._require_box()
+            if n not in _BOX_DEGREE:
+                return UntabulatedBox(low, high)
             degree = {"multiclass": max(self.degree or 2, 2), "parametrised": 4}.get(
                 self.head, _BOX_DEGREE[n]
             )
@@ -261,8 +263,11 @@ class ModelPoints:
 
     def _require_box(self) -> None:
         """Refuse what has no surface in several parameters."""
-        if len(self.parameters) not in _BOX_DEGREE:
-            msg = f"a table of Λ cannot hold {len(self.parameters)} parameters; fix some of them"
+        if len(self.parameters) not in _BOX_DEGREE and self.head != "polynomial":
+            msg = (
+                f"a table of Λ cannot hold {len(self.parameters)} parameters; take "
+                "head='polynomial', which needs none, or fix some of them"
+            )
             raise ConfigurationError(msg)
         if self.head == "multiclass" and self.degree is None:
             msg = (

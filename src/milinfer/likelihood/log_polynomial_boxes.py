@@ -123,6 +123,11 @@ class LogSums:
         errors = sum(_LEBESGUE**k for k in range(len(self._centre)))
         return errors * _BOUND * float(np.abs(self._weights).sum())
 
+    @property
+    def n_boxes(self) -> int:
+        """Boxes that are compressed so far."""
+        return len(self._boxes)
+
     def value(self, u: FloatArray) -> float:
         """The sum at a point (n_parameters,)."""
         box = self._box(u)

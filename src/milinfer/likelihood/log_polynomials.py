@@ -113,6 +113,11 @@ class LogPolynomials:
             return self._sums.bound
         return _BOUND * float(np.abs(self.weights).sum()) if self._halvings else 0.0
 
+    @property
+    def n_boxes(self) -> int:
+        """Boxes, or intervals, that are compressed so far."""
+        return self._sums.n_boxes if self.n_parameters > 1 else len(self._cells)
+
     def value(self, point: FloatArray) -> float:
         """The function at a point (n_parameters,), in microseconds."""
         if self.n_parameters > 1:
