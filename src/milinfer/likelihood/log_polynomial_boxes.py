@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from functools import cached_property
 from itertools import product
-from math import comb
 from typing import NamedTuple
 
 import numpy as np
@@ -202,17 +201,7 @@ class LogSums:
 
     def _local(self, columns: FloatArray, centre: FloatArray, half: FloatArray) -> FloatArray:
         """Coefficients in (u − centre)/half, shape (n_monomials, n_rows)."""
-        exponents = self.basis.exponents.tolist()
-        shift = np.zeros((len(exponents), len(exponents)))
-        for (j, new), (k, old) in product(enumerate(exponents), repeat=2):
-            if all(b <= a for a, b in zip(old, new, strict=True)):
-                shift[j, k] = np.prod(
-                    [
-                        comb(a, b) * x ** (a - b) * h**b
-                        for a, b, x, h in zip(old, new, centre, half, strict=True)
-                    ]
-                )
-        return np.asarray(shift @ columns)
+        return np.asarray(self.basis.shift(centre, half) @ columns)
 
     def _reach(self, local: FloatArray) -> FloatArray:
         """Largest |p/c₀ − 1| on the discs of a box: at most ½ if p is far from zero, (n_rows,)."""
