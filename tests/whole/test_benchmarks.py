@@ -256,6 +256,21 @@ def test_interval_coverage(run, tmp_path):
     assert (tmp_path / "figures" / "coverage_gaussian_exact.svg").is_file()
 
 
+def test_many_operators(run, tmp_path):
+    """No head has more information than there is, and the response is near the unit matrix."""
+    record = run("many_operators", "--json", tmp_path / "rows.json")
+    assert set(record["rows"]) == {"2", "5"}
+    for n, row in record["rows"].items():
+        assert 0 < row["info_ratio"] < 1 + 4 * row["info_ratio_error"]
+        assert np.shape(row["response"]) == (int(n), int(n))
+        assert row["response_off"] < 1
+        assert row["failed"] < row["toys"]
+        assert 0 <= row["coverage_joint"] <= 1
+        assert 0 <= row["coverage_c1"] <= 1
+        assert positive([row[key] for key in ("call_us", "grad_us", "contour_s", "peak_mb")])
+    assert json.loads((tmp_path / "rows.json").read_text("utf-8")) == record
+
+
 def test_reading(run, tmp_path):
     """Numbers of both readers are the same, which the benchmark itself checks."""
     record = run("reading", "--out", tmp_path / "reading.json")

@@ -275,7 +275,7 @@ class UntabulatedBox(ChebyshevBox):
         super().__init__(low, high, 2)
 
     @property
-    def grid(self) -> FloatArray:  # type: ignore[override]
+    def grid(self) -> FloatArray:
         """Raise, as there are no nodes.
 
         Raises
