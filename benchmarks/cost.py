@@ -45,9 +45,12 @@ THETA = np.linspace(-0.3, 0.3, 61)
 QUICK = {"train": 3000, "many": 60_000, "toys": 100, "seconds": 0.002}
 
 
-def microseconds(call: Callable[[], Any], seconds: float) -> float:
+CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
+
+
+def microseconds(call: Callable[[], Any], seconds: float, clock: str = "wall") -> float:
     """Best of five means."""
-    timer = timeit.Timer(call)
+    timer = timeit.Timer(call, timer=CLOCKS[clock])
     number = max(1, int(seconds / timer.timeit(1)))
     return min(timer.repeat(5, number)) / number * 1e6
 
@@ -105,8 +108,11 @@ def event_polynomials(n: int, degree: int, n_events: int) -> tuple[PolynomialBas
     return basis, np.concatenate([rows, rows.mean(axis=0, keepdims=True)])
 
 
-def measure_several(n: int, degree: int, n_events: int, seconds: float) -> dict[str, float]:
+def measure_several(
+    n: int, degree: int, n_events: int, seconds: float, clock: str
+) -> dict[str, float]:
     """Cost of the exact ratio in several parameters, against numpy."""
+    now = CLOCKS[clock]
     basis, rows = event_polynomials(n, degree, n_events)
     weights = np.append(np.ones(n_events), -float(n_events))
     ends = np.ones(n)
@@ -134,14 +140,14 @@ def measure_several(n: int, degree: int, n_events: int, seconds: float) -> dict[
     for each in fresh:
         each(*point)
     summed = {
-        "summed_call_us": min(microseconds(lambda c=c: c(*point), 0.0) for c in fresh),
-        "summed_grad_us": min(microseconds(lambda c=c: c.grad(*point), 0.0) for c in fresh),
+        "summed_call_us": min(microseconds(lambda c=c: c(*point), 0.0, clock) for c in fresh),
+        "summed_grad_us": min(microseconds(lambda c=c: c.grad(*point), 0.0, clock) for c in fresh),
     }
     errors = [abs(cost(*point) - plain(*point)) / max(1.0, abs(plain(*point)))]
     while sums.bound and not few["box_ms"]:
-        start = time.perf_counter()
+        start = now()
         cost(*point)
-        elapsed = 1e3 * (time.perf_counter() - start)
+        elapsed = 1e3 * (now() - start)
         few["calls_to_box"] += 1
         if sums.n_boxes:
             few["box_ms"] = elapsed
@@ -151,25 +157,35 @@ def measure_several(n: int, degree: int, n_events: int, seconds: float) -> dict[
         / float(np.abs(plain_grad(*point)).max()),
     ]
     figures = {
-        "call_us": microseconds(lambda: cost(*point), seconds),
-        "grad_us": microseconds(lambda: cost.grad(*point), seconds),
+        "call_us": microseconds(lambda: cost(*point), seconds, clock),
+        "grad_us": microseconds(lambda: cost.grad(*point), seconds, clock),
         **(summed if sums.bound else {}),
-        "plain_us": microseconds(lambda: plain(*point), seconds),
-        "plain_grad_us": microseconds(lambda: plain_grad(*point), seconds),
+        "plain_us": microseconds(lambda: plain(*point), seconds, clock),
+        "plain_grad_us": microseconds(lambda: plain_grad(*point), seconds, clock),
     }
     fit = Minuit(new()[1], *[0.0] * n, name=basis.parameters)
-    start = time.perf_counter()
+    start = now()
     fit.migrad()
     assert fit.valid, fit
     return {
         "monomials": len(basis),
         **figures,
         **few,
-        "migrad_ms": 1e3 * (time.perf_counter() - start),
+        "migrad_ms": 1e3 * (now() - start),
         "calls": fit.nfcn + fit.ngrad,
         "error": max(errors),
         "bound": sums.bound,
     }
+
+
+def all_several(n_many: int, seconds: float, clock: str) -> dict[str, dict[str, Any]]:
+    """Each problem in several parameters, by parameters and degree, and by events."""
+    several: dict[str, dict[str, Any]] = {}
+    sizes = [(2, 2, 10_000), (2, 2, n_many), (2, 4, 10_000), (2, 4, n_many)]
+    for n, degree, n_events in [*sizes, (5, 2, 1000), (10, 2, 1000)]:
+        of_kind = several.setdefault(f"{n} parameters, degree {degree}", {})
+        of_kind[str(n_events)] = measure_several(n, degree, n_events, seconds, clock)
+    return several
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -178,8 +194,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--many", type=int, default=1_000_000, help="events of the large dataset")
     parser.add_argument("--toys", type=int, default=500, help="for each truth, to calibrate")
     parser.add_argument("--seconds", type=float, default=0.2, help="of each timing")
+    parser.add_argument(
+        "--several", action="store_true", help="only several parameters, the key of that name"
+    )
+    parser.add_argument(
+        "--clock", choices=CLOCKS, default="wall", help="of several parameters; cpu if others work"
+    )
     args = parse(parser, QUICK, arguments)
     start = time.perf_counter()
+    several = all_several(args.many, args.seconds, args.clock)
+    if args.several:
+        print(
+            json.dumps(
+                {
+                    "several": several,
+                    "several_clock": args.clock,
+                    "seconds": time.perf_counter() - start,
+                }
+            )
+        )
+        return
     samples = quadratic.samples(args.train, POINTS, seed=1)
     # Events of their own: toys of training events calibrate nothing, and are no data.
     pool = mil.EventPool(quadratic.samples(args.train, POINTS, seed=5), degree=2)
@@ -225,11 +259,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     many_reference = Plain(many, oracle.total)
     worst = {key: max(rows[name]["plain"][key] for name in rows) for key in ("call_us", "grad_us")}
     kinds = ("plain", "with_rate", "calibrated")
-    several: dict[str, dict[str, Any]] = {}
-    sizes = [(2, 2, 10_000), (2, 2, n_many), (2, 4, 10_000), (2, 4, n_many), (5, 2, 1000)]
-    for n, degree, n_events in [*sizes, (10, 2, 1000)]:
-        of_kind = several.setdefault(f"{n} parameters, degree {degree}", {})
-        of_kind[str(n_events)] = measure_several(n, degree, n_events, args.seconds)
     print(
         json.dumps(
             {
@@ -245,6 +274,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 "error": float(np.abs(found - exact).max() / np.abs(exact).max()),
                 "rows": rows,
                 "several": several,
+                "several_clock": args.clock,
                 "seconds": time.perf_counter() - start,
             }
         )

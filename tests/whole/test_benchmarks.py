@@ -98,6 +98,7 @@ def test_cost(run):
     for row in record["rows"].values():
         assert set(row) == {"plain", "with_rate", "calibrated", "many"}
     several = record.pop("several")
+    assert record.pop("several_clock") == "wall"
     assert positive({key: value for key, value in record.items() if key != "error"})
     assert 0 <= record["error"] < 1e-9
     assert set(several) == {

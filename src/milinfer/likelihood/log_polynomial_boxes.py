@@ -27,7 +27,7 @@ _PARAMETERS = 3
 # Share of the rows that a compressed box may leave to be summed at each call.
 _NEAR = 1 / 500
 # Rows by which the size of the boxes is chosen.
-_SOME = 20_000
+_SOME = 8_000
 # By this factor boxes are narrowed until few rows are left, so often at most.
 _NARROWER, _STEPS = 0.8, 300
 # A polynomial is far from zero on a box if it stays within a factor of two of its value c₀ at the
