@@ -11,25 +11,82 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 import yaml
 
 from milinfer.exceptions import ConfigurationError
-from milinfer.typing import PathLikeStr
+from milinfer.typing import FloatArray, PathLikeStr
 from milinfer.utils.files import atomic_folder, write_whole
+from milinfer.utils.polynomials import PolynomialBasis
 
-if TYPE_CHECKING:
-    from milinfer.likelihood.constraints import Constraint
-
-__all__ = ["write_hepdata", "write_popxf", "write_smefit"]
+__all__ = ["Described", "write_hepdata", "write_popxf", "write_smefit"]
 
 _POPXF = "https://json.schemastore.org/popxf-1.0.json"
 _POPXF_DEGREE = 5
 
 
-def write_hepdata(constraint: Constraint, folder: PathLikeStr, title: str) -> None:
+class Described(Protocol):
+    """What is written: the fields of :class:`~milinfer.likelihood.constraints.Constraint`."""
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """Names."""
+
+    @property
+    def profiled(self) -> tuple[str, ...]:
+        """Names of the nuisance parameters."""
+
+    @property
+    def best(self) -> FloatArray:
+        """Best fit."""
+
+    @property
+    def covariance(self) -> FloatArray:
+        """Covariance matrix."""
+
+    @property
+    def correlation(self) -> FloatArray:
+        """Correlation matrix."""
+
+    @property
+    def errors(self) -> FloatArray:
+        """Square roots of the variances."""
+
+    @property
+    def degree(self) -> int:
+        """Of the polynomial."""
+
+    @property
+    def basis(self) -> PolynomialBasis:
+        """Its monomials."""
+
+    @property
+    def coefficients(self) -> FloatArray:
+        """In (θ − best)/σ."""
+
+    def raw_coefficients(self) -> FloatArray:
+        """In θ."""
+
+    @property
+    def cl(self) -> float:
+        """Confidence level of the region."""
+
+    @property
+    def threshold(self) -> float:
+        """−2 ln L at its edge."""
+
+    @property
+    def error(self) -> float:
+        """Largest error of the polynomial in it."""
+
+    @property
+    def gaussian_error(self) -> float:
+        """Largest error of the parabola in it."""
+
+
+def write_hepdata(constraint: Described, folder: PathLikeStr, title: str) -> None:
     """Write a submission for HEPData.
 
     Parameters
@@ -122,7 +179,7 @@ def write_hepdata(constraint: Constraint, folder: PathLikeStr, title: str) -> No
         (temporary / "submission.yaml").write_text(text, encoding="utf-8")
 
 
-def write_smefit(constraint: Constraint, folder: PathLikeStr, name: str) -> None:
+def write_smefit(constraint: Described, folder: PathLikeStr, name: str) -> None:
     """Write a dataset for SMEFiT, and an external χ².
 
     One or the other belongs into a fit, never both: the dataset is the parabola of the covariance
@@ -206,7 +263,7 @@ def write_smefit(constraint: Constraint, folder: PathLikeStr, name: str) -> None
 
 
 def write_popxf(
-    constraint: Constraint, path: PathLikeStr, scale: float, basis: Mapping[str, Any]
+    constraint: Described, path: PathLikeStr, scale: float, basis: Mapping[str, Any]
 ) -> None:
     """Write a POPxf file (version 1.0) with −2 ln L(θ) + 2 ln L(best fit) as the only observable.
 
