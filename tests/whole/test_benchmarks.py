@@ -265,6 +265,7 @@ def test_many_operators(run, tmp_path):
         assert 0 < row["info_ratio"] < 1 + 4 * row["info_ratio_error"]
         assert np.shape(row["response"]) == (int(n), int(n))
         assert row["response_off"] < 1
+        assert row["one_square"]["outputs"] == 2 * int(n) <= row["outputs"]
         assert row["failed"] < row["toys"]
         assert 0 <= row["coverage_joint"] <= 1
         assert 0 <= row["coverage_c1"] <= 1

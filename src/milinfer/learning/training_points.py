@@ -157,7 +157,7 @@ class ModelPoints:
         Training points, shape (K, n_parameters).
     reference
         θ0, shape (n_parameters,).
-    head, order, degree, kind, window
+    head, order, squares, degree, kind, window
         As in :class:`~milinfer.learning.bag_likelihood.BagLikelihood`.
     """
 
@@ -166,6 +166,7 @@ class ModelPoints:
     reference: FloatArray
     head: str
     order: int
+    squares: int | None
     degree: int | None
     kind: Kind
     window: float
@@ -212,6 +213,7 @@ class ModelPoints:
             reference=np.broadcast_to(reference, len(parameters)).copy(),
             head=settings.head,
             order=settings.order,
+            squares=settings.squares,
             degree=settings.degree if isinstance(settings.degree, int) else None,
             kind=settings.interpolation_kind,
             window=settings.window,
@@ -314,7 +316,7 @@ class ModelPoints:
         low, high = self._range
         names = self.parameters
         n_monomials = len(PolynomialBasis(names, self.order)) - 1
-        n_squares = 1 if len(names) == 1 else n_monomials
+        n_squares = self.squares or (1 if len(names) == 1 else n_monomials)
         return PolynomialHead(
             parameters=names,
             order=self.order,
