@@ -185,7 +185,7 @@ def trained(
         labels="joint",
         order=1,
         seed=1,
-        network=NetworkConfig((64, 64), "gelu", batch_norm=False, dropout=0.0, l2=0.0),
+        network=NetworkConfig((128, 128), "gelu", batch_norm=False, dropout=0.0, l2=0.0),
         training=TrainingConfig(args.epochs, 2048, 2e-3, 2e-5, schedule="cosine"),
     )
     start = time.perf_counter()

@@ -179,7 +179,7 @@ def require_consistent(settings: LikelihoodSettings) -> None:
         ),
         (
             settings.squares is not None
-            and not (isinstance(settings.squares, int) and settings.squares >= 1),
+            and (type(settings.squares) is not int or settings.squares < 1),
             f"squares={settings.squares!r} must be a whole number of at least 1",
         ),
         (
