@@ -17,6 +17,7 @@ import numpy as np
 import yaml
 
 from milinfer.exceptions import ConfigurationError
+from milinfer.likelihood.smefit_template import EXTERNAL_CHI2
 from milinfer.typing import FloatArray, PathLikeStr
 from milinfer.utils.files import atomic_folder, write_whole
 from milinfer.utils.polynomials import PolynomialBasis
@@ -256,7 +257,7 @@ def write_smefit(constraint: Described, folder: PathLikeStr, name: str) -> None:
             f"{name}.yaml": _yaml(data),
             f"{name}.json": json.dumps(theory, indent=1) + "\n",
             f"{name}_polynomial.json": json.dumps(polynomial, indent=1) + "\n",
-            f"{name}_chi2.py": _CHI2.replace("NAME", name),
+            f"{name}_chi2.py": EXTERNAL_CHI2.replace("NAME", name),
             "runcard.yaml": runcard,
         }.items():
             (temporary / file).write_text(text, encoding="utf-8")
@@ -345,43 +346,3 @@ def _yaml(record: object) -> str:
     """YAML of plain Python objects; floats as YAML 1.1 reads them, with a decimal point."""
     text: str = yaml.safe_dump(record, sort_keys=False, allow_unicode=True, width=100)
     return text
-
-
-_CHI2 = '''"""External chi2 of SMEFiT for NAME: the polynomial of NAME_polynomial.json.
-
-Written by milinfer.  Parameters that are not fitted are zero.
-"""
-
-import json
-import pathlib
-
-import jax.numpy as jnp
-import numpy as np
-
-
-class MilinferChi2:
-    def __init__(self, coefficients, rge_dict=None):
-        path = pathlib.Path(__file__).resolve().parent / "NAME_polynomial.json"
-        record = json.loads(path.read_text(encoding="utf-8"))
-        if rge_dict is not None:
-            raise NotImplementedError(
-                "NAME is a constraint at one scale: evolve it, or fit without rge"
-            )
-        names = list(coefficients.name)
-        self.project = np.array(
-            [[float(name == own) for name in names] for own in record["parameters"]]
-        )
-        self.best = np.array(record["best"])
-        self.errors = np.array(record["errors"])
-        self.exponents = np.array(record["exponents"])
-        self.coefficients = np.array(record["coefficients"])
-
-    def compute_chi2(self, coefficient_values):
-        x = (jnp.dot(self.project, coefficient_values) - self.best) / self.errors
-        powers = [jnp.ones_like(x)]
-        for _ in range(int(self.exponents.max())):
-            powers.append(powers[-1] * x)
-        table = jnp.stack(powers)
-        monomials = table[self.exponents, np.arange(len(self.best))].prod(axis=1)
-        return jnp.dot(monomials, self.coefficients)
-'''
