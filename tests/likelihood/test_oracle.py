@@ -128,6 +128,7 @@ def test_points_of_other_parameters_are_refused():
         Oracle(("c1", "c2"), box, np.ones(4))
     with pytest.raises(ParameterError, match="the samples have c1, c2, not c1"):
         Oracle.from_sample(samples, "c1", np.linspace(-1, 1, 5), degree=2)
-    samples[0].reweights[next(iter(samples[0].reweights))][7] = -1.0
+    for weights in samples[0].reweights.values():
+        weights[7] *= -1
     with pytest.raises(SampleError, match=r"event 7 has weight -.* at c1="):
         Oracle.from_sample(samples[0], ("c1", "c2"), box, degree=2).event_llr(samples[0])

@@ -124,7 +124,8 @@ class GeneratedEvents:
         elif not point and not self.point:
             point = {"c_HW": 0.0}
         design = basis.design(point_array(basis.parameters, point))
-        return self.coefficients @ design[0]
+        ratio: FloatArray = self.coefficients @ design[0]
+        return ratio
 
     def _at_generation(self) -> FloatArray:
         return self.joint_ratio(self.point)

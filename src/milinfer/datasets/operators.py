@@ -23,6 +23,7 @@ a smaller c_HW.  The number of events depends on it, but that is one number: at 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import product
@@ -254,7 +255,7 @@ def quartic(produced: FloatArray, decayed: FloatArray) -> FloatArray:
 
 def _n_operators(n_quadratic: int) -> int:
     """From the number of monomials of degree 2: (n + 1)(n + 2)/2."""
-    return round((np.sqrt(8 * n_quadratic + 1) - 3) / 2)
+    return (math.isqrt(8 * n_quadratic + 1) - 3) // 2
 
 
 # The first k of them fix a polynomial of degree k − 1.
