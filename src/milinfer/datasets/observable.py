@@ -104,7 +104,8 @@ def observable_coefficients(
     """Likelihood ratio of the visible final state, the hidden variables integrated out.
 
     With the default numbers the error of a_1 is below 0.6 % of the spread of a_1 for 99 % of the
-    events, and below 0.06 % for half of them.
+    events, and below 0.06 % for half of them, for c_HW and for c_HWtil.  2000 events take 0.65 s on
+    a free core with one operator, 0.75 s with c_HW and c_HWtil.
 
     Parameters
     ----------
