@@ -301,6 +301,16 @@ def test_systematics(run):
     assert positive({k: v for k, v in record["speed"].items() if isinstance(v, float)})
 
 
+def test_combination(run):
+    """Nine points, each by three methods."""
+    record = run("combination")
+    assert positive(record["seconds_per_toy"])
+    rows = record["rows"]
+    assert len(rows) == 27
+    assert {row["method"] for row in rows} == {"as trained", "calibrated", "exact"}
+    assert all(0 <= row["coverage"] <= 1 for row in rows)
+
+
 def test_committee(run):
     """Every kind of data is fitted and tested."""
     record = run("committee")
