@@ -208,7 +208,7 @@ def profiled_costs(
                 # The steps that the last fit left may be of no use here.
                 m.values[:] = np.where(list(m.fixed), m.values, begin)
                 m.errors[:] = errors
-                strategy, m.strategy = m.strategy, 2
+                strategy, m.strategy = m.strategy.strategy, 2
                 problem = _problem_of_fit(m)
                 m.strategy = strategy
             if problem:
