@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import pickle
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -130,3 +133,37 @@ def test_units_of_the_parameters(compressed_at_once):
     np.testing.assert_allclose(sums.gradient(point), slope, rtol=1e-5, atol=1e-3)
     best = sums.maximum_near(centre)
     np.testing.assert_allclose(sums.gradient(best) * half, 0, atol=1e-6)
+
+
+THREADS = """
+import numpy as np
+from milinfer.likelihood.log_polynomial_boxes import LogSums
+from milinfer.utils.polynomials import PolynomialBasis
+
+rng = np.random.default_rng(1)
+rows = rng.normal(0, 0.1, (150_000, 6))
+rows[:, 0] = 1
+weights = rng.uniform(-0.5, 1, len(rows))
+sums = LogSums(PolynomialBasis(("a", "b"), 2), rows, weights, np.zeros(2))
+u = np.array([0.03, -0.02])
+for _ in range(2):
+    print(sums.value(u).hex(), [x.hex() for x in sums.gradient(u).tolist()], sums.n_boxes)
+    for _ in range(60):
+        sums.value(u)
+"""
+
+
+def test_sums_do_not_depend_on_the_number_of_threads():
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
+    outputs = [
+        subprocess.run(
+            [sys.executable, "-c", THREADS],
+            capture_output=True,
+            text=True,
+            check=True,
+            env=os.environ | dict.fromkeys(names, n),
+        ).stdout
+        for n in ("1", "2")
+    ]
+    assert outputs[0].endswith(" 1\n")  # a box is made
+    assert outputs[0] == outputs[1]

@@ -236,7 +236,8 @@ class LogSums:
             near.append(np.flatnonzero(~far) + start)
             local, weights = local[:, far], weights[far]
             # Relative to the centre, all are between ½ and 3/2.
-            sums += float(weights @ np.log(local[0]))
+            # Not a product of vectors, whose last digits depend on the number of threads.
+            sums += np.sum(weights * np.log(local[0]))
             sums += sums_of_logs(*_Rows.of(local / local[0], weights), monomials)
         rows = np.concatenate(near)
         coefficients = sums.reshape((n_nodes,) * n)
