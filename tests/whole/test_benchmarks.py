@@ -260,6 +260,17 @@ def test_operators(run):
     assert (left < 1 + 4 * error).all()
     assert (left > 0.5).all()
     assert record["observables"]["events_per_s"] > 0
+    methods = record["networks"]["methods"]
+    assert set(methods) == {"oracle", "polynomial-joint", "two scores", "one score"}
+    assert methods["oracle"]["info_over_exact"] == pytest.approx(1.0)
+    for of_method in methods.values():
+        assert len(of_method["coverage"]) == 18
+        inner, outer = of_method["areas"]
+        assert 0 < inner < outer
+    # Of one score c_HWtil is known by its square alone.
+    assert methods["one score"]["areas"][0] > methods["oracle"]["areas"][0]
+    assert len(methods["polynomial-joint"]["calibrated_coverage"]) == 18
+    assert all(set(bar) == {"bar", "goal", "measured", "error"} for bar in record["short"])
 
 
 def test_reading(run, tmp_path):

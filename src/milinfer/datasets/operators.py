@@ -10,9 +10,9 @@ Operators change the strengths a (Λ = 1 TeV):
 ``c_Hbox``  (H†H) □ (H†H), which rescales the Higgs field    a_0 = 1 + c_Hbox v²/Λ²
 =========== ================================================ =======================
 
-The Higgs boson is a scalar, so that |M|² is the product of a quadratic in the coefficients from
-production and one from decay: 5 numbers for one operator, 15 for two, 35 for three, in the order of
-:class:`milinfer.utils.polynomials.PolynomialBasis`.
+The Higgs boson is a scalar, so that the squared amplitude is the product of a quadratic in the
+coefficients from production and one from decay: 5 numbers for one operator, 15 for two, 35 for
+three, in the order of :class:`milinfer.utils.polynomials.PolynomialBasis`.
 
 Shapes depend on :math:`a_1/a_0` and :math:`a_2/a_0` alone.  ``c_Hbox`` is therefore the example of
 a flat direction: at the standard model its score is the same for all events, 4 v²/Λ², and from

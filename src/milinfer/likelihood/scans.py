@@ -194,20 +194,37 @@ def profiled_costs(
     """
     costs = np.empty(len(points))
     begin = np.array(m.values)
+    errors = np.array(m.errors)
     for places in (range(first, len(points)), range(first - 1, -1, -1)):
         m.values[:] = begin
         for k in places:
             for name, value in zip(parameters, points[k].tolist(), strict=True):
                 m.values[name] = value
-            if m.nfit:
-                m.migrad()
-                if not m.valid:
-                    at = dict(zip(parameters, points[k].tolist(), strict=True))
-                    msg = f"{what}: the fit of the nuisance parameters at {at} is not valid"
-                    raise FitError(msg)
-                costs[k] = float(m.fval)
-            else:
+            if not m.nfit:
                 costs[k] = float(m.fcn(m.values))
+                continue
+            problem = _problem_of_fit(m)
+            if problem:
+                # The steps that the last fit left may be of no use here.
+                m.values[:] = np.where(list(m.fixed), m.values, begin)
+                m.errors[:] = errors
+                strategy, m.strategy = m.strategy.strategy, 2
+                problem = _problem_of_fit(m)
+                m.strategy = strategy
+            if problem:
+                at = dict(zip(parameters, points[k].tolist(), strict=True))
+                msg = f"{what}: the fit of the nuisance parameters at {at} failed: {problem}"
+                raise FitError(msg)
+            costs[k] = float(m.fval)
             if k == first:
                 begin = np.array(m.values)
     return costs
+
+
+def _problem_of_fit(m: Minuit) -> str:
+    """Fit; what is wrong with it, or nothing."""
+    try:
+        m.migrad()
+    except ParameterError as error:  # Minuit may ask for values that are not numbers
+        return str(error)
+    return "" if m.valid else "no valid minimum"
