@@ -43,7 +43,7 @@ from milinfer.utils.confidence_levels import CL68
 
 N_EVENTS = 1000
 TRUTH = 0.15
-POINTS = (-0.8, -0.4, 0.0, 0.4, 0.8)
+POINTS = (-1.0, -0.5, 0.0, 0.5, 1.0)
 CALIBRATE_AT = (-0.3, -0.15, 0.0, 0.15, 0.3, 0.45)
 # Small, as many are trained.
 NETWORK = mil.NetworkConfig((32, 32), "gelu", batch_norm=False, dropout=0.0, l2=0.0)

@@ -53,6 +53,10 @@ from .likelihood.systematics import (
 )
 from .likelihood.profiled_systematics import ProfiledSystematics as ProfiledSystematics
 from .likelihood.oracle import Oracle as Oracle
+from .likelihood.constraints import (
+    Constraint as Constraint,
+    constraint as constraint,
+)
 from .likelihood.fits import (
     impacts as impacts,
     minuit as minuit,
@@ -97,6 +101,10 @@ from .binned.workspace_export import (
 from .intervals.calibration import Calibration as Calibration
 from .intervals.calibration_fit import calibrate as calibrate
 from .intervals.belt import Belt as Belt
+from .intervals.combined_toys import (
+    CombinedToys as CombinedToys,
+    EventTerm as EventTerm,
+)
 from .intervals.neyman import (
     neyman as neyman,
     regression_belt as regression_belt,

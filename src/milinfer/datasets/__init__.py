@@ -1,7 +1,9 @@
 """Embedded data with exact truth, generated on the spot, and readers of public samples.
 
 `vbf_hww`
-    The lead case: one SMEFT Wilson coefficient in VBF H → WW* → 2ℓ2ν.
+    The lead case: SMEFT Wilson coefficients in VBF H → WW* → 2ℓ2ν.
+`operators`
+    Its operators: c_HW, c_HWtil (odd under CP) and c_Hbox (flat in the shape).
 `vbf_hzz`
     A background to it.
 `observable`
@@ -19,7 +21,7 @@
 `gaussian_systematics`
     A Gaussian signal and background with nuisance parameters.
 `quadratic`
-    A quadratic EFT problem in one or two parameters, with a hidden variable.
+    A quadratic EFT problem in one to ten parameters, with a hidden variable.
 `public`
     Readers of the public samples of [NT], which are not part of the package.
 """

@@ -251,9 +251,10 @@ class SimulationError:
         origin
             Point at which Λ is zero, shape (n_parameters,); default: the estimate.
         """
-        relative = self._relative(origin)
+        root = _pair_root(self.groups, same=False)
         # The share of the events is that of the estimates: one number, which keeps this positive.
-        return _pair_root(self.groups, same=False) @ relative * np.sqrt(self._of_estimates.factor)
+        components: FloatArray = root @ self._relative(origin) * np.sqrt(self._of_estimates.factor)
+        return components
 
     def error_at(self, theta: ArrayLike, origin: ArrayLike | None = None) -> FloatArray:
         """Standard error of Λ(θ) relative to its value at `origin`, default the estimate.
