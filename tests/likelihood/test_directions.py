@@ -34,14 +34,16 @@ def sum_only(a, b, strength=100.0):
 def test_a_degenerate_direction_is_named_in_the_units_of_the_parameters():
     """Only a + 0.8 b is measured; along (0.8, −1) nothing changes."""
     flat, steep = directions(Bowl(sum_only(1.0, 0.8)), {"a": 0.0, "b": 0.0}, ranges=BOX)
-    assert flat.flat and flat.open
+    assert flat.flat
+    assert flat.open
     assert not steep.open
     # Nothing that is measured changes along the flat direction.
     assert flat.step @ [1.0, 0.8] == pytest.approx(0.0, abs=1e-6)
     # The two combinations change along one direction each.
     assert flat.coefficients @ steep.step == pytest.approx(0.0, abs=1e-6)
     assert steep.coefficients @ flat.step == pytest.approx(0.0, abs=1e-6)
-    assert flat.involves("a") and flat.involves("b")
+    assert flat.involves("a")
+    assert flat.involves("b")
     assert "the data do not constrain" in flat.sentence
     assert flat.combination in flat.sentence
     assert flat.curvature == pytest.approx(0.0, abs=1e-3)
@@ -65,7 +67,8 @@ def test_a_wide_direction_is_open_on_the_side_where_the_range_ends():
     wide, _ = directions(Bowl(np.diag([100.0, 1.0]), (0.0, 1.5)), {"a": 0.0, "b": 1.5}, ranges=BOX)
     assert wide.down == pytest.approx(0.5, abs=1e-3)
     assert wide.up is None
-    assert wide.open and not wide.flat
+    assert wide.open
+    assert not wide.flat
     assert "b from above" in wide.sentence
     assert wide.ends[1]["b"] == pytest.approx(2.0)
     assert wide.rises[1] == pytest.approx(0.25, abs=1e-6)

@@ -8,7 +8,9 @@ import pytest
 from milinfer.datasets import quadratic
 from milinfer.exceptions import SampleError
 from milinfer.likelihood.oracle import Oracle, reweight_coefficients
+from milinfer.likelihood.surface_box import ChebyshevBox
 from milinfer.samples.sample import Sample
+from milinfer.samples.sample_set import SampleSet
 
 VALUES = (-1.0, -0.5, 0.0, 0.5, 1.0)
 
@@ -87,3 +89,24 @@ def test_samples_at_several_points_normalise_as_one():
     together, edge = errors(lambda s: s), errors(lambda s: s[0])
     assert np.all(np.abs(together.mean(axis=0)) < 4 * together.std(axis=0) / np.sqrt(20))
     assert together[:, 1].std() < 0.7 * edge[:, 1].std()
+
+
+def test_the_exact_ratio_in_two_parameters():
+    """Weights of the events at other points are what the ratio of cross-sections times it gives."""
+    origin, point = {"c1": 0.0, "c2": 0.0}, {"c1": 0.3, "c2": -0.2}
+    sample = quadratic.generate(
+        4000, origin, seed=3, weights=[*quadratic.default_weights(2), point]
+    )
+    box = ChebyshevBox(np.full(2, -0.4), np.full(2, 0.4), 16)
+    oracle = Oracle.from_sample(SampleSet((sample,)), ("c1", "c2"), box, degree=2)
+    assert oracle.parameters == ("c1", "c2")
+    weights = sample.reweights["c1_0p3_c2_m0p2"]
+    ratio = np.log(weights) - np.log(np.mean(weights))
+    data = sample.as_data()
+    expected = ratio.sum()
+    assert oracle.log_polynomials(data).value(np.array([0.3, -0.2])) == pytest.approx(expected)
+    # Between the nodes of the box, where the ratios of single events are sharper than it.
+    of_events = box.values_at(oracle.event_llr(data).sum(axis=0)[None], [[0.3, -0.2]])
+    assert of_events[0, 0] == pytest.approx(expected, abs=0.02)
+    cost = oracle.cost(data)
+    assert cost(0.3, -0.2) == pytest.approx(-2 * expected)

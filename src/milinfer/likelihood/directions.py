@@ -116,7 +116,7 @@ class Direction(NamedTuple):
                 f"{self.cl:.2%} along this direction"
             )
         sides = [
-            f"{format_point({k: round(v, 4) for k, v in end.items()})} (+{rise:.2g})"
+            f"{format_point({k: round(v, 4) for k, v in end.items()})} (+{rise:.2f})"
             for end, rise, found in zip(self.ends, self.rises, (self.down, self.up), strict=True)
             if found is None
         ]

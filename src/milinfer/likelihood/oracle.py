@@ -16,12 +16,14 @@ from milinfer.likelihood.cost import LikelihoodCost, dataset_cost
 from milinfer.likelihood.log_polynomials import LogPolynomials
 from milinfer.likelihood.models import EventModel
 from milinfer.likelihood.surface import Interpolation
+from milinfer.likelihood.surface_box import ChebyshevBox
 from milinfer.samples.reweighting import joint_density, reweight_polynomial
 from milinfer.samples.sample import Sample
 from milinfer.samples.sample_set import SampleSet
 from milinfer.samples.weights import mixture_shares
 from milinfer.typing import FloatArray
 from milinfer.utils.display import brief
+from milinfer.utils.points import format_point
 from milinfer.utils.polynomials import PolynomialBasis
 
 __all__ = ["Oracle", "reweight_coefficients"]
@@ -69,19 +71,23 @@ class Oracle(EventModel):
     Parameters
     ----------
     parameter
-        Name of the parameter.
+        Name of the parameter, or names of several.
     interpolation
-        Grid of values on which Λ is evaluated.
+        Grid of values on which Λ is evaluated, or a box for several parameters.
     total
-        Polynomial of the total weight, shape (degree + 1,), which normalises the ratio.
+        Polynomial of the total weight, which normalises the ratio; shape (degree + 1,), or
+        (n_coefficients,) in the order of :class:`~milinfer.utils.polynomials.PolynomialBasis`.
     reference
-        θ0.
+        θ0; one value, or one for each parameter.
+    degree
+        Degree of the polynomial; needed for several parameters.
     """
 
-    parameter: str
-    interpolation: Interpolation
+    parameter: str | tuple[str, ...]
+    interpolation: Interpolation | ChebyshevBox
     total: FloatArray
-    reference: float = 0.0
+    reference: float | tuple[float, ...] = 0.0
+    degree: int | None = None
 
     def __repr__(self) -> str:
         return brief(self)
@@ -90,24 +96,27 @@ class Oracle(EventModel):
     def from_sample(
         cls,
         sample: Sample | SampleSet,
-        parameter: str,
-        grid: FloatArray,
+        parameter: str | tuple[str, ...],
+        grid: FloatArray | ChebyshevBox,
         *,
         degree: int = 4,
-        reference: float = 0.0,
+        reference: float | tuple[float, ...] = 0.0,
     ) -> Oracle:
         """Build the oracle; `sample` supplies the cross-section as a function of θ.
 
         The more events, the better the normalisation.  Far from the point of a sample few events
-        carry the weight; give samples at several points for a precise one everywhere.
+        carry the weight; give samples at several points for a precise one everywhere.  In several
+        parameters give their names, and a box in place of a grid.
         """
+        names = (parameter,) if isinstance(parameter, str) else tuple(parameter)
         if isinstance(sample, SampleSet):
             total = joint_density(
                 sample, degree, shares=mixture_shares(s.weights for s in sample)
             ).total
         else:
-            total = reweight_coefficients(sample, parameter, degree).sum(axis=0)
-        return cls(parameter, Interpolation(grid, "spline"), total, reference)
+            total = reweight_polynomial(sample, PolynomialBasis(names, degree)).sum(axis=0)
+        interpolation = grid if isinstance(grid, ChebyshevBox) else Interpolation(grid, "spline")
+        return cls(parameter, interpolation, total, reference, degree)
 
     @property
     def name(self) -> str:
@@ -116,8 +125,14 @@ class Oracle(EventModel):
 
     @property
     def parameters(self) -> tuple[str, ...]:
-        """Name of the parameter, as a tuple."""
-        return (self.parameter,)
+        """Names of the parameters."""
+        return (self.parameter,) if isinstance(self.parameter, str) else self.parameter
+
+    @property
+    def basis(self) -> PolynomialBasis:
+        """Monomials of the weight of an event."""
+        degree = len(self.total) - 1 if self.degree is None else self.degree
+        return PolynomialBasis(self.parameters, degree)
 
     def cost(self, data: Sample) -> LikelihoodCost:
         """Cost −2 ln L of a dataset (shape term)."""
@@ -131,12 +146,12 @@ class Oracle(EventModel):
         SampleError
             If the weight of an event is not positive at some grid point.
         """
-        coefficients = reweight_coefficients(sample, self.parameter, len(self.total) - 1)
-        grid = np.append(self.interpolation.grid, self.reference)
-        vander = np.polynomial.polynomial.polyvander(grid, len(self.total) - 1)
-        weights = coefficients @ vander.T
-        self._require_positive(sample, weights, grid)
-        llr = np.log(weights) - np.log(vander @ self.total)
+        coefficients = reweight_polynomial(sample, self.basis)
+        points = self._points
+        design = self._design(points)
+        weights = coefficients @ design.T
+        self._require_positive(sample, weights, points)
+        llr = np.log(weights) - np.log(design @ self.total)
         relative: FloatArray = llr[:, :-1] - llr[:, -1:]
         return relative
 
@@ -148,30 +163,47 @@ class Oracle(EventModel):
         SampleError
             As for :meth:`event_llr`.
         """
-        coefficients = reweight_coefficients(data, self.parameter, len(self.total) - 1)
-        for x in np.append(self.interpolation.grid, self.reference):
+        coefficients = reweight_polynomial(data, self.basis)
+        points = self._points
+        for point in points:
             # One point at a time, to save the memory of a table with a column for each.
-            weights = np.polynomial.polynomial.polyval(x, coefficients.T)
-            self._require_positive(data, weights[:, None], np.array([x]))
-        low, high = (np.array([end]) for end in self.interpolation.range)
+            weights = coefficients @ self._design(point[None])[0]
+            self._require_positive(data, weights[:, None], point[None])
+        low, high = np.array(self.interpolation.limits).T
+        n = len(self.parameters)
         return LogPolynomials(
-            basis=PolynomialBasis(self.parameters, len(self.total) - 1),
-            centre=np.zeros(1),
-            half=np.ones(1),
+            basis=self.basis,
+            centre=np.zeros(n),
+            half=np.ones(n),
             coefficients=np.concatenate([coefficients, self.total[None]]),
             weights=np.append(data.weights, -data.weights.sum()),
             low=low,
             high=high,
-            reference=np.array([self.reference]),
+            reference=points[-1],
         )
 
-    def _require_positive(self, sample: Sample, weights: FloatArray, grid: FloatArray) -> None:
-        """Raise if a weight (n_events, K) at one of the points (K,) is not positive."""
+    @property
+    def _points(self) -> FloatArray:
+        """Points of the grid and, last, θ0: (K + 1, n_parameters)."""
+        n = len(self.parameters)
+        reference = np.broadcast_to(np.asarray(self.reference, dtype=np.float64), (1, n))
+        return np.concatenate([np.reshape(self.interpolation.grid, (-1, n)), reference])
+
+    def _design(self, points: FloatArray) -> FloatArray:
+        """Monomials at points (m, n_parameters), shape (m, n_coefficients)."""
+        if points.shape[1] > 1:
+            return self.basis.design(points)
+        powers = np.polynomial.polynomial.polyvander(points[:, 0], self.basis.degree)
+        return np.asarray(powers, dtype=np.float64)
+
+    def _require_positive(self, sample: Sample, weights: FloatArray, points: FloatArray) -> None:
+        """Raise if a weight (n_events, K) at one of the points (K, P) is not positive."""
         if np.all(weights > 0):
             return
         event, k = (int(i) for i in np.argwhere(~(weights > 0))[0])
+        place = format_point(dict(zip(self.parameters, points[k].tolist(), strict=True)))
         msg = (
-            f"{sample.label}: event {event} has weight {weights[event, k]:g} at "
-            f"{self.parameter} = {grid[k]:g}; the exact likelihood ratio needs positive weights"
+            f"{sample.label}: event {event} has weight {weights[event, k]:g} at {place}; the exact "
+            "likelihood ratio needs positive weights"
         )
         raise SampleError(msg)

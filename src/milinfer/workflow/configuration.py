@@ -49,7 +49,7 @@ Fraction = Annotated[float, Field(gt=0, lt=1)]
 # Names are parts of names of files, which have at most 255 bytes.
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$", max_length=200)]
 WeightPoint = dict[str, float] | str
-# Where errors are, pydantic adds the tag of the member of a union; no key of the file is like these.
+# Pydantic adds the tag of the member of a union to the place of an error; no key is like these.
 _NUMBER, _TABLE = "<number>", "<table>"
 # A value of the one parameter, or a table with a value of each of several.
 TruePoint = Annotated[
@@ -310,8 +310,8 @@ class ModelSection(_Section):
 class ToysSection(_Section):
     """``[toys]``: pseudo-experiments.
 
-    A true value is a number or, in several parameters, a table such as ``{ c_HW = 0.1, c_HB = 0 }``;
-    ``0.0`` stands for zero in all of them.
+    A true value is a number or, in several parameters, a table with a value of each, such as
+    ``{ c_HW = 0.1, c_HB = 0.0 }``; ``0.0`` stands for zero in all of them.
 
     Attributes
     ----------

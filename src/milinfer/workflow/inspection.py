@@ -310,8 +310,12 @@ def _calibration(path: Path) -> Facts:
 
 
 def _summary(path: Path) -> Facts:
+    from milinfer.workflow.several_summary import is_several, several_facts
+
     try:
         content = parse_json(path.read_text(encoding="utf-8"))
+        if is_several(content):
+            return several_facts(content)
         poi = content["poi"]
         facts: Facts = {"kind": "results", "parameter": poi, "events": content["n_events"]}
         for name, method in content.items():
