@@ -94,7 +94,8 @@ def plot_contour_lines(
         styles = method_styles(contours)
         for name, lines in contours.items():
             style = styles[name]
-            draw_contours(axis, name, lines, style, alone=len(contours) == 1)
+            smooth = {level: _smooth(outline) for level, outline in lines.items()}
+            draw_contours(axis, name, smooth, style, alone=len(contours) == 1)
             axis.plot(*estimates[name], style.marker, color=style.color, mec="white", ms=8)
         if truth is not None:
             axis.plot(*truth, "+", color="black", ms=12, mew=1.8, ls="none", label=truth_label)
@@ -102,6 +103,22 @@ def plot_contour_lines(
         axis.set_ylabel(parameter_label(y))
         figure.legend(loc="outside upper center", ncols=2)
     return figure
+
+
+def _smooth(outline: FloatArray) -> FloatArray:
+    """A smooth closed curve through the points of an outline."""
+    from scipy.interpolate import CubicSpline
+
+    closed = np.vstack([outline, outline[:1]])
+    span = np.ptp(outline, axis=0)
+    steps = np.linalg.norm(np.diff(closed, axis=0) / span, axis=1)
+    kept = np.append(steps > 1e-9, True)
+    along = np.concatenate([[0.0], np.cumsum(steps[kept[:-1]])])
+    if len(along) < 4:
+        return outline
+    curve = CubicSpline(along, closed[kept], bc_type="periodic")
+    points: FloatArray = curve(np.linspace(0, along[-1], 4 * len(along), endpoint=False))
+    return points
 
 
 def plot_point_coverage(scans: Mapping[str, CoverageScan], cl: float) -> Figure:

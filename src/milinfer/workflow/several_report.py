@@ -18,7 +18,6 @@ from milinfer.samples.sample_set import SampleSet
 from milinfer.utils.confidence_levels import CL68, CL95
 from milinfer.utils.display import measured
 from milinfer.utils.points import format_point
-from milinfer.workflow.comparison import advice
 from milinfer.workflow.html_report import Report
 from milinfer.workflow.report_parts import Drawn, add_fit_tests, add_provenance, with_errors
 from milinfer.workflow.several_parameters import REGION, SeveralMethod, SeveralResult
@@ -60,12 +59,12 @@ def draw_several(result: SeveralResult) -> dict[str, tuple[Figure, str]]:
             )
     scans = {target: _titled(scan) for target, scan in result.coverage.items() if scan.rows}
     for key, cl in (("68", CL68), ("95", CL95)):
-        figures[f"coverage_{key}"] = (
-            plot_point_coverage(scans, cl),
+        caption = (
             f"Coverage at {cl:.2%} of the regions and of the intervals of each parameter, at all "
             "points of the toys. Bands: one and two binomial errors around the claim. Thick bars: "
-            "Clopper–Pearson errors; thin: with those from events that toys share.",
+            "Clopper–Pearson errors; thin: with those from events that toys share."
         )
+        figures[f"coverage_{key}"] = plot_point_coverage(scans, cl), caption
     if isinstance(result.fit_tests, GoodnessOfFit) and result.fit_tests.histograms:
         figures["fit_tests"] = (
             plot_fit_tests(result.fit_tests),
@@ -78,9 +77,9 @@ def draw_several(result: SeveralResult) -> dict[str, tuple[Figure, str]]:
     feature_names = analysis.templates.feature_names
     names = [n for n in analysis.drawn_features if n in feature_names] or list(feature_names[:3])
     if names:
-        drawn = SampleSet(analysis.templates.samples[:4])
+        first_samples = SampleSet(analysis.templates.samples[:4])
         figures["features"] = (
-            histogram_figures.plot_features(drawn, names),
+            histogram_figures.plot_features(first_samples, names),
             "Simulated features at the points of the samples"
             + (", the first four." if len(analysis.templates) > 4 else "."),
         )
@@ -322,7 +321,7 @@ def _messages(report: Report, result: SeveralResult) -> None:
         report.text(f"{method_title(name)} is not available: {failure.reason} ({failure.advice}).")
     for name, method in result.methods.items():
         for problem in method.problems:
-            report.text(f"{method_title(name)}: {problem} ({advice('calibration')}).")
+            report.text(f"{method_title(name)}: {problem}.")
 
 
 def _correlation_table(report: Report, result: SeveralResult) -> None:

@@ -62,6 +62,7 @@ def several_table(summary: Mapping[str, Any]) -> Table:
     names: list[str] = summary["poi"]
     rows: list[list[str]] = []
     lines: list[str] = []
+    reference = ""
     for method, figures in methods_of(summary):
         for k, name in enumerate(names):
             own = figures[name]
@@ -73,26 +74,34 @@ def several_table(summary: Mapping[str, Any]) -> Table:
                     name,
                     f"{estimate:+.3f}" if known else _NONE,
                     _ends(own.get("interval68")),
-                    _ends(own.get("interval95")),
                     _coverage(own),
+                    "",
                 ]
             )
         information = figures.get("information") or {}
         relative = information.get("relative")
-        words = "" if relative is None else f"det I / {information['relative_to']} {relative:.2f}"
-        correlation = figures.get("correlation")
-        corr = "" if not correlation else ", ".join(f"ρ {v:+.2f}" for v in correlation.values())
+        reference = information.get("relative_to", reference)
+        correlation = (figures.get("correlation") or {}) if len(names) == 2 else {}
         rows.append(
-            ["", "region", "", words, corr if len(names) == 2 else "", _coverage(figures["region"])]
+            [
+                "",
+                "region",
+                "",
+                ", ".join(f"correlation {v:+.2f}" for v in correlation.values()),
+                _coverage(figures["region"]),
+                _NONE if relative is None or not np.isfinite(relative) else f"{relative:.2f}",
+            ]
         )
         lines += [f"{method}: {line}" for line in figures.get("not_constrained", ())]
         lines += [f"{method}: {problem}" for problem in figures.get("problems", ())]
     missing = summary.get("not_available", {})
-    rows += [[method, "", _NONE, "not available", "", _NONE] for method in missing]
+    rows += [[method, "", _NONE, "not available", _NONE, _NONE] for method in missing]
+    if reference:
+        lines.insert(0, f"√det I: root of the determinant of the information, over {reference}")
     compared = "truth" if summary.get("simulated") else "compared at"
     return rich_table(
         f"{', '.join(names)}, {compared} {format_point(summary['truth'])}",
-        ("method", "", "estimate", "68.27% interval", "95.45% interval", "coverage"),
+        ("method", "", "estimate", "68.27% interval", "coverage", "√det I"),
         rows,
         no_wrap=True,
         left=("",),
