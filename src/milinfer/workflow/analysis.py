@@ -450,12 +450,15 @@ def histograms(analysis: Analysis, attempts: Attempts) -> dict[str, Templates]:
         elif len(at) == 2:
             with attempts("pyhf_scores", "templates"):
                 weighted = carry_weights(held_out, analysis.weight_degree)
+                # Ten events of the data in every bin, of which there are 8 × 8 at most.
+                bins = int(np.clip(np.sqrt(len(analysis.data) / 20), 2, 8))
                 templates["pyhf_scores"] = score_templates(
                     model,
                     others,
                     held_out,
                     at=at,
                     n_events=len(analysis.data),
+                    bins=(bins, bins),
                     degree=analysis.degree,
                     weight_degree=analysis.weight_degree if weighted else None,
                 )
