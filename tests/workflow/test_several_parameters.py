@@ -103,12 +103,10 @@ def test_intervals_are_those_of_the_cost_and_its_calibration(folder, summary):
     calibration = Calibration.load(folder / "results" / "calibrations" / "polynomial-joint.json")
     own = summary["polynomial-joint"]["c1"]
     start = summary["polynomial-joint"]["estimate"]
-    for costs, figures in (
-        (lambda cl: cost, own["as_trained"]),
-        (lambda cl: calibration(cost, cl, parameter="c1"), own),
-    ):
-        for key, cl in (("interval68", CL68), ("interval95", CL95)):
-            exact = mil.profile_interval(costs(cl), "c1", cl, start=start)
+    for key, cl in (("interval68", CL68), ("interval95", CL95)):
+        calibrated = calibration(cost, cl, parameter="c1")
+        for costs, figures in ((cost, own["as_trained"]), (calibrated, own)):
+            exact = mil.profile_interval(costs, "c1", cl, start=start)
             assert figures[key] == pytest.approx([exact.low, exact.high], abs=1e-3)
     constant = calibration.profiled("c1").scale_at(list(POINT.values()))
     assert (own["c_cicc"], own["c_cicc_error"]) == pytest.approx(constant)
@@ -165,6 +163,13 @@ def test_the_fit_is_tested_and_the_histograms_filled_by_weights(summary):
     assert 0 <= summary["goodness_of_fit"]["p_value"] <= 1
     assert summary["histograms"]["pyhf_scores"]["filled_by"] == "weights"
     assert summary["provenance"]["seeds"]["toys for coverage"] == 2
+
+
+def test_the_network_is_diagnosed_along_lines(summary):
+    diagnosis = summary["diagnostics"]["polynomial-joint"]
+    assert set(diagnosis["lines"]) == {"c1", "c2", "c1 + c2"}
+    assert all(len(d["checks"]) > 5 for d in diagnosis["lines"].values())
+    assert diagnosis["skipped"] == {}
 
 
 def test_report_table_and_inspect(folder, summary):

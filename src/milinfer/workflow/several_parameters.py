@@ -19,6 +19,7 @@ import numpy as np
 from milinfer.binned.binned_model import BinnedLLR
 from milinfer.binned.templates import Templates
 from milinfer.diagnostics.fit_tests import GoodnessOfFit
+from milinfer.diagnostics.several_diagnosis import SeveralDiagnosis, diagnose_lines
 from milinfer.exceptions import FitError, MilinferError, MilinferWarning
 from milinfer.intervals.belt import Belt
 from milinfer.intervals.calibration import Calibration
@@ -33,6 +34,7 @@ from milinfer.intervals.information import (
 )
 from milinfer.intervals.joint_fit import JointFit, joint_fit
 from milinfer.intervals.neyman import neyman
+from milinfer.learning.bag_likelihood import BagLikelihood
 from milinfer.likelihood.cost import LikelihoodCost
 from milinfer.likelihood.models import Model
 from milinfer.likelihood.oracle import Oracle
@@ -124,7 +126,7 @@ class SeveralResult:
     fit_tests
         Tests of the data against the fit of the first model, or the reason why there are none.
     diagnoses
-        Of each learned model: the verdict, or the reason why there is none.
+        Of each learned model: checks along several lines, or the reason why there are none.
     unavailable
         Methods that failed, by name, with the reason.
     provenance
@@ -143,6 +145,7 @@ class SeveralResult:
     belts: dict[str, Belt]
     coverage: dict[str, CoverageScan]
     fit_tests: GoodnessOfFit | str = "not tested"
+    diagnoses: dict[str, SeveralDiagnosis | str] = field(default_factory=dict)
     unavailable: dict[str, Unavailable] = field(default_factory=dict)
     provenance: Provenance = field(default_factory=Provenance)
     extra: dict[str, Any] = field(default_factory=dict)
@@ -215,6 +218,10 @@ class SeveralResult:
             "goodness_of_fit": {"problem": self.fit_tests}
             if isinstance(self.fit_tests, str)
             else self.fit_tests.to_dict(),
+            "diagnostics": {
+                name: {"verdict": d} if isinstance(d, str) else d.summary()
+                for name, d in self.diagnoses.items()
+            },
             "calibrated_at": [dict(p) for p in self.points.calibrate_at],
             **blinding,
             **self.extra,
@@ -354,8 +361,26 @@ def analyse_several(analysis: Analysis, points: PointsOfToys) -> SeveralResult:
         belts=belts,
         coverage=coverages,
         fit_tests=tested_fit(analysis),
+        diagnoses={m.name: _diagnosis(m, analysis) for m in analysis.models},
         unavailable=attempts.failed,
     )
+
+
+def _diagnosis(model: BagLikelihood, analysis: Analysis) -> SeveralDiagnosis | str:
+    """Diagnose a model on events that did not train it, or say why that is impossible."""
+    if not model.additive:
+        return "not diagnosed: its bags are more than the sum of their events"
+    try:
+        return diagnose_lines(
+            model,
+            analysis.evaluation,
+            weight_degree=analysis.weight_degree,
+            n_events=len(analysis.data),
+            n_toys=analysis.n_toys,
+            seed=analysis.seed,
+        )
+    except MilinferError as error:
+        return f"not diagnosed: {error}"
 
 
 def _methods(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from milinfer.diagnostics.diagnosis import Diagnosis
 from milinfer.diagnostics.fit_tests import GoodnessOfFit
 from milinfer.plotting import results as plotting
 from milinfer.plotting import samples as histogram_figures
@@ -220,6 +221,8 @@ def build_several_report(result: SeveralResult, drawn: Drawn) -> Report:
     )
     _coverage_table(report, result)
     show("coverage")
+    report.section("Diagnostics")
+    _diagnostics(report, result)
     report.section("Information")
     _information(report, result)
     report.section("Training")
@@ -444,6 +447,30 @@ def _coverage_table(report: Report, result: SeveralResult) -> None:
 def _title_of(method: str) -> str:
     name, separator, rest = method.partition(", ")
     return method_title(name) + separator + rest
+
+
+def _diagnostics(report: Report, result: SeveralResult) -> None:
+    """Add verdict and checks of every learned model, along every line."""
+    report.text(
+        "Identities that an exact likelihood ratio fulfils, checked on events that trained "
+        "nothing: along each parameter with the others at θ0, and along the diagonal of each pair. "
+        "A check is undecided where the events could not have shown a deviation that does harm."
+    )
+    for name, diagnosis in result.diagnoses.items():
+        if isinstance(diagnosis, str):
+            report.text(f"{method_title(name)}: {diagnosis}.")
+            continue
+        report.text(f"{method_title(name)}: {diagnosis.verdict}.")
+        for line, of_line in diagnosis.lines.items():
+            report.table(
+                list(Diagnosis.header),
+                of_line.rows(),
+                f"{method_title(name)} along {line}, datasets of {of_line.n_events} events: "
+                f"{of_line.verdict}.",
+                {"measured": "text", "outcome": "text", "meaning": "text"},
+            )
+        for line, reason in diagnosis.skipped.items():
+            report.text(f"{method_title(name)} along {line}: {reason}.")
 
 
 def _information(report: Report, result: SeveralResult) -> None:
