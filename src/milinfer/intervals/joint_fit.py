@@ -256,8 +256,6 @@ def joint_fit(cost: Cost, calibration: Calibration | None = None) -> JointFit:
         sigma = np.sqrt(np.diag(covariance))
         correlation = covariance / np.outer(sigma, sigma)
     contours = {(x, y): _contours([m] * 2, x, y, "", problems) for x, y in combinations(names, 2)}
-    if any(d.open for d in made):  # which says that contours leave the range
-        del problems[told:]
     calibrated = calibrated_contours = None
     if calibration is not None:
         assert isinstance(cost, LikelihoodCost)

@@ -10,7 +10,7 @@ the box; without such weights both are at the points of the samples there.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -30,7 +30,10 @@ from milinfer.workflow.true_points import (
     require_several_parameters,
 )
 
-__all__ = ["PointsOfToys", "default_points", "points_of_toys", "training_box"]
+if TYPE_CHECKING:
+    from milinfer.workflow.analysis import Analysis
+
+__all__ = ["PointsOfToys", "comparison_points", "default_points", "points_of_toys", "training_box"]
 
 
 class PointsOfToys(NamedTuple):
@@ -147,6 +150,53 @@ def points_of_toys(
         calibrate_at=points["calibrate_at"],
         cover_at=points["cover_at"],
         belt_at=points["belt_at"],
+    )
+
+
+def comparison_points(
+    analysis: Analysis,
+    truth: Point | None,
+    at: Sequence[Point],
+    belt_at: Sequence[Point],
+) -> PointsOfToys:
+    """Points of the toys of ``milinfer compare``.
+
+    Parameters
+    ----------
+    analysis
+        Samples and models.
+    truth
+        Point at which the methods are compared; default: that of the one evaluation sample.
+    at, belt_at
+        Points for calibration and coverage, and for belts; default: a lattice and a cross with
+        weights, else the points of the samples; and no belt.
+
+    Raises
+    ------
+    SampleError
+        If there are several evaluation samples and no truth.
+    """
+    evaluation, limits = analysis.evaluation, analysis.model.interpolation.limits
+    weighted = analysis.weight_degree is not None
+    if truth is None and len(evaluation) != 1:
+        msg = (
+            f"evaluation samples are at {'; '.join(format_point(s.point) for s in evaluation)}: "
+            "say at which point the methods are to be compared, with --truth c1=0,c2=0"
+        )
+        raise SampleError(msg)
+
+    def points(key: str, samples: SampleSet) -> tuple[Point, ...]:
+        if at:
+            return tuple(at)
+        if weighted:
+            return default_points(key, limits, samples, weighted=True)
+        return tuple({name: s.point[name] for name in samples.parameters} for s in samples)
+
+    return PointsOfToys(
+        truth=dict(evaluation[0].point) if truth is None else truth,
+        calibrate_at=points("calibrate_at", analysis.calibration),
+        cover_at=points("cover_at", evaluation),
+        belt_at=tuple(belt_at),
     )
 
 

@@ -52,7 +52,7 @@ def several_table(summary: Mapping[str, Any]) -> Table:
 
     Examples
     --------
-    >>> figures = {"c1": {"coverage68": 0.68}, "c2": {}, "region": {}}
+    >>> figures = {"c1": {"estimate": 0.1, "error": 0.2}, "c2": {}, "region": {}}
     >>> summary = {"poi": ["c1", "c2"], "truth": {"c1": 0.0, "c2": 0.0}, "pyhf": figures}
     >>> several_table(summary).row_count
     3
