@@ -12,6 +12,7 @@ from scipy.stats import chi2
 import milinfer as mil
 from milinfer.cli import cli
 from milinfer.datasets import quadratic
+from milinfer.exceptions import MilinferWarning
 from milinfer.utils.confidence_levels import CL68, CL95
 from milinfer.workflow.inspection import inspect_file
 
@@ -20,6 +21,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:the toys of .* from a pool:UserWarning"),
     pytest.mark.filterwarnings("ignore:.*the shared pool of events adds:UserWarning"),
     pytest.mark.filterwarnings("ignore:pyhf:UserWarning"),
+    pytest.mark.filterwarnings("ignore:with linear terms alone:UserWarning"),
 ]
 
 
@@ -220,3 +222,21 @@ def test_options_of_one_parameter_are_refused(folder, toys, command, more, compl
         *(command, folder / "calib.parquet", *toys[0], *more, "--out", folder / "x.json"), code=2
     )
     assert complaint in " ".join(printed.split())
+
+
+def test_fit_with_linear_terms_only(folder):
+    figures = folder / "linear.json"
+    printed = call(
+        *("fit", folder / "data.parquet", "--model", folder / "model", "--terms", "linear"),
+        *("--json", figures),
+    )
+    assert "linear terms only" in printed
+    content = json.loads(figures.read_text())
+    assert content["terms"] == "linear"
+    model = mil.BagLikelihood.load(folder / "model")
+    data = mil.Sample.from_file(folder / "data.parquet")
+    with pytest.warns(MilinferWarning, match="linear terms alone"):
+        cost = model.cost(data, terms="linear")
+    exact = mil.profile_interval(cost, "c1", CL68)
+    own = content["polynomial-joint"]["c1"]["interval68"]
+    assert own == pytest.approx([exact.low, exact.high], abs=1e-3)

@@ -6,7 +6,7 @@ import time
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -241,6 +241,13 @@ def train(
     help="Sample whose cross-section enters ν(θ); repeat for each point. Adds the rate term.",
 )
 @click.option("--luminosity", type=float, default=None, help="In 1/fb; goes with --rate.")
+@click.option(
+    "--terms",
+    type=click.Choice(["all", "linear"]),
+    default="all",
+    show_default=True,
+    help="linear: the interference alone, without squared coefficients.",
+)
 @feature_set_option
 @tree_option
 @events_option
@@ -255,6 +262,7 @@ def fit(
     belt_path: Path | None,
     rate_files: tuple[str, ...],
     luminosity: float | None,
+    terms: Literal["all", "linear"],
     feature_set: str | None,
     events: EventRange | None,
     combine: Combine | None,
@@ -296,16 +304,17 @@ def fit(
             ),
             luminosity=luminosity,
         )
-    cost = model.cost(sample, rate=rate)
+    cost = model.cost(sample, rate=rate, terms=terms)
     if several:
         from milinfer.cli.several_parameters import fit_several, regions_several
 
         applied = None if calibration_path is None else Calibration.load(calibration_path)
         words = f"{len(sample)} events, {'shape and rate' if rate else 'shape'}"
+        words += ", linear terms only" if terms == "linear" else ""
         figures = fit_several(model.name, cost, words, out, applied)
         if belt_path is not None:
             figures[model.name]["region"] = regions_several(Belt.load(belt_path), cost)
-        write_json(json_path, {**figures, "n_events": len(sample)})
+        write_json(json_path, {**figures, "n_events": len(sample), "terms": terms})
         return
     calibration = None if calibration_path is None else Calibration.load(calibration_path)
     costs = [cost if calibration is None else calibration(cost, cl) for cl in (CL68, CL95)]
@@ -316,6 +325,7 @@ def fit(
         f"{model.parameter} = {inner.estimate:+.4f}, 68.27 % [{inner.low:+.4f}, {inner.high:+.4f}],"
         f" 95.45 % [{outer.low:+.4f}, {outer.high:+.4f}]  ({len(sample)} events, "
         f"{'shape and rate' if rate else 'shape'}, "
+        f"{'linear terms only, ' if terms == 'linear' else ''}"
         f"{'calibrated' if calibration else 'NOT calibrated: do not trust the width'})"
     )
     belt_figures: dict[str, Any] = {}
@@ -351,6 +361,7 @@ def fit(
                 **belt_figures,
             },
             "n_events": len(sample),
+            "terms": terms,
         },
     )
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from milinfer.exceptions import SampleError
 from milinfer.likelihood.cost import LikelihoodCost, dataset_cost
+from milinfer.likelihood.linear_terms import Terms, linear_cost, require_terms
 from milinfer.likelihood.log_polynomials import LogPolynomials
 from milinfer.likelihood.models import EventModel
 from milinfer.likelihood.surface import Interpolation
@@ -134,8 +135,20 @@ class Oracle(EventModel):
         degree = len(self.total) - 1 if self.degree is None else self.degree
         return PolynomialBasis(self.parameters, degree)
 
-    def cost(self, data: Sample) -> LikelihoodCost:
-        """Cost −2 ln L of a dataset (shape term)."""
+    def cost(self, data: Sample, *, terms: Terms = "all") -> LikelihoodCost:
+        """Cost −2 ln L of a dataset (shape term).
+
+        Parameters
+        ----------
+        data
+            The dataset.
+        terms
+            ``"linear"``: the interference alone, without squared coefficients
+            (:func:`milinfer.likelihood.linear_terms.linear_cost`).
+        """
+        require_terms(terms)
+        if terms == "linear":
+            return linear_cost(self, data)
         return dataset_cost(self, data, reference=self.reference)
 
     def event_llr(self, sample: Sample) -> FloatArray:

@@ -38,6 +38,7 @@ from milinfer.learning.bag_likelihood import BagLikelihood
 from milinfer.likelihood.cost import LikelihoodCost
 from milinfer.likelihood.models import Model
 from milinfer.likelihood.oracle import Oracle
+from milinfer.samples.sample import Sample
 from milinfer.toys.ensemble import ToyEnsemble, truths
 from milinfer.utils.confidence_levels import CL68, CL95
 from milinfer.utils.display import html_table
@@ -127,6 +128,9 @@ class SeveralResult:
         Tests of the data against the fit of the first model, or the reason why there are none.
     diagnoses
         Of each learned model: checks along several lines, or the reason why there are none.
+    linear
+        Fits of the data with the linear terms alone, as trained, by the name of the method, or the
+        reason why there is none.
     unavailable
         Methods that failed, by name, with the reason.
     provenance
@@ -146,6 +150,7 @@ class SeveralResult:
     coverage: dict[str, CoverageScan]
     fit_tests: GoodnessOfFit | str = "not tested"
     diagnoses: dict[str, SeveralDiagnosis | str] = field(default_factory=dict)
+    linear: dict[str, JointFit | str] = field(default_factory=dict)
     unavailable: dict[str, Unavailable] = field(default_factory=dict)
     provenance: Provenance = field(default_factory=Provenance)
     extra: dict[str, Any] = field(default_factory=dict)
@@ -258,6 +263,13 @@ class SeveralResult:
                 "at_bound": region.at_bound,
                 **{p: [list(i) for i in region.projection(p)] for p in self.parameters},
             }
+        linear = self.linear.get(name)
+        if linear is not None:
+            content["linear_terms"] = (
+                {"problems": [linear]}
+                if isinstance(linear, str)
+                else {**linear.to_dict(), "problems": [*linear.problems]}
+            )
         rows = [r for r in self.coverage[REGION] if r.method == name]
         content["n_toys"] = rows[0].n_toys if rows else None
         if method.problems:
@@ -361,9 +373,26 @@ def analyse_several(analysis: Analysis, points: PointsOfToys) -> SeveralResult:
         belts=belts,
         coverage=coverages,
         fit_tests=tested_fit(analysis),
+        linear={
+            m.name: _linear_fit(m, analysis.data)
+            for m in models
+            if isinstance(m, BagLikelihood | Oracle) and m.name in methods
+        },
         diagnoses={m.name: _diagnosis(m, analysis) for m in analysis.models},
         unavailable=attempts.failed,
     )
+
+
+def _linear_fit(model: BagLikelihood | Oracle, data: Sample) -> JointFit | str:
+    """Fit the data with the linear terms alone, or say why that is impossible."""
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            fit = joint_fit(model.cost(data, terms="linear"))
+    except MilinferError as error:
+        return str(error)
+    said = [str(w.message) for w in caught if issubclass(w.category, MilinferWarning)]
+    return replace(fit, problems=(*said, *fit.problems))
 
 
 def _diagnosis(model: BagLikelihood, analysis: Analysis) -> SeveralDiagnosis | str:

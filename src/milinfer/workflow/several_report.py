@@ -205,6 +205,7 @@ def build_several_report(result: SeveralResult, drawn: Drawn) -> Report:
     )
     _fixed_table(report, result)
     show("intervals")
+    _linear_table(report, result)
     if result.belts:
         show("regions")
     report.section("Goodness of fit")
@@ -382,6 +383,41 @@ def _fixed_table(report: Report, result: SeveralResult) -> None:
     header = ["method", "parameter"]
     header += [f"{kind}, {cl:.2%}" for kind in ("profiled", "others fixed") for cl in (CL68, CL95)]
     report.table(header, rows, "Intervals by every method as it was trained, not calibrated.")
+
+
+def _linear_table(report: Report, result: SeveralResult) -> None:
+    """Fits without squared coefficients, beside those with all terms."""
+    rows, lines = [], []
+    for name, linear in result.linear.items():
+        full = result.methods[name].fit
+        if isinstance(linear, str):
+            lines.append(f"{method_title(name)}, linear terms only: {linear}.")
+            continue
+        lines += [f"{method_title(name)}, linear terms only: {line}." for line in linear.problems]
+        for kind, fit in (("all", full), ("linear only", linear)):
+            for parameter in result.parameters if fit is not None else ():
+                assert fit is not None
+                own = fit.as_trained[parameter]
+                rows.append(
+                    [
+                        method_title(name),
+                        kind,
+                        parameter,
+                        _NONE if own.error is None else f"{own.estimate:+.3f}",
+                        _ends(own.inner),
+                        _ends(own.outer),
+                    ]
+                )
+    if rows:
+        report.table(
+            ["method", "terms", "parameter", "estimate", f"{CL68:.2%}", f"{CL95:.2%}"],
+            rows,
+            "With all terms, and with the interference alone (linear in the parameters), as "
+            "trained. The difference says how much the squared operators matter.",
+            {"terms": "text"},
+        )
+    for line in lines:
+        report.text(line)
 
 
 def _calibration(report: Report, result: SeveralResult) -> None:
