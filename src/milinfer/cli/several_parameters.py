@@ -12,7 +12,7 @@ import numpy as np
 from milinfer.cli.printing import echo, show_table
 from milinfer.exceptions import FitError
 from milinfer.intervals.coverage import Asymptotic, CoverageScan, IntervalMethod, coverage_scan
-from milinfer.intervals.joint_fit import JointFit, joint_fit
+from milinfer.intervals.several_fit import JointFit, joint_fit
 from milinfer.utils.confidence_levels import CL68, CL95
 from milinfer.utils.display import measured, rich_table
 from milinfer.utils.files import atomic_path

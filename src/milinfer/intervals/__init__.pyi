@@ -41,6 +41,10 @@ from .response import (
     Response as Response,
     mean_response as mean_response,
 )
+from .several_fit import (
+    JointFit as JointFit,
+    joint_fit as joint_fit,
+)
 from .toy_intervals import ToyIntervals as ToyIntervals
 from .upper_limits import (
     UpperLimit as UpperLimit,

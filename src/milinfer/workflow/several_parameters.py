@@ -32,8 +32,8 @@ from milinfer.intervals.information import (
     information_matrix,
     relative_information,
 )
-from milinfer.intervals.joint_fit import JointFit, joint_fit
 from milinfer.intervals.neyman import neyman
+from milinfer.intervals.several_fit import JointFit, joint_fit
 from milinfer.learning.bag_likelihood import BagLikelihood
 from milinfer.likelihood.cost import LikelihoodCost
 from milinfer.likelihood.models import Model

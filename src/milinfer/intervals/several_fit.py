@@ -3,7 +3,7 @@
 :func:`joint_fit` makes, from a cost and optionally a calibration of it, the profile intervals of
 each parameter at two levels, as the model was trained and calibrated; the intervals with the other
 parameters fixed where the fit has them; correlations; contours of each pair; and the directions of
-:mod:`milinfer.likelihood.directions` that the data do not constrain.
+:mod:`milinfer.likelihood.flat_directions` that the data do not constrain.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from milinfer.exceptions import (
 )
 from milinfer.intervals.calibration import Calibration
 from milinfer.likelihood.cost import LikelihoodCost
-from milinfer.likelihood.directions import Direction, directions
 from milinfer.likelihood.fits import Interval, contour, minuit, profile_interval
+from milinfer.likelihood.flat_directions import Direction, directions
 from milinfer.typing import FloatArray, Point
 from milinfer.utils.confidence_levels import CL68, CL95
 

@@ -7,7 +7,7 @@ import pytest
 from iminuit.cost import NormalConstraint
 
 from milinfer.exceptions import ParameterError, TemplateError
-from milinfer.likelihood.directions import combination_text, directions
+from milinfer.likelihood.flat_directions import combination_text, directions
 
 BOX = {"a": (-1.0, 1.0), "b": (-2.0, 2.0)}
 
