@@ -225,10 +225,12 @@ def joint_fit(cost: Cost, calibration: Calibration | None = None) -> JointFit:
 
     loose = {name for name in names if any(d.involves(name) for d in flat)}
 
+    held = _held(flat)
+
     def fits(costs: Sequence[Cost], start: Point, words: str, *, fix: bool) -> Any:
         fitted = {}
         for name in names:
-            others = tuple(n for n in names if n != name) if fix else ()
+            others = tuple(n for n in names if n != name) if fix else held
             if not fix and name in loose:
                 fitted[name] = ParameterFit(start[name], None, None, None)
                 continue
@@ -274,6 +276,18 @@ def joint_fit(cost: Cost, calibration: Calibration | None = None) -> JointFit:
         seconds=time.perf_counter() - began,
         problems=tuple(dict.fromkeys(problems)),
     )
+
+
+def _held(flat: Sequence[Direction]) -> tuple[str, ...]:
+    """A parameter of each flat direction: with it fixed, nothing is flat, and nothing is lost."""
+    held: list[str] = []
+    for direction in flat:
+        share = np.abs(direction.coefficients * direction.step)
+        for k in np.argsort(share)[::-1]:
+            if direction.parameters[k] not in held:
+                held.append(direction.parameters[k])
+                break
+    return tuple(held)
 
 
 def _lowest(cost: Cost) -> Minuit:
