@@ -192,6 +192,7 @@ def test_fit_with_calibration_and_belt(folder, toys):
     assert own["region"]["neyman95"]["area"] > own["region"]["neyman68"]["area"] > 0
 
 
+@pytest.mark.slow
 def test_compare_in_two_parameters(folder, toys):
     printed = call(
         *("compare", folder / "data.parquet", "--model", folder / "model", "--bins", 6),

@@ -226,12 +226,14 @@ def joint_fit(cost: Cost, calibration: Calibration | None = None) -> JointFit:
     loose = {name for name in names if any(d.involves(name) for d in flat)}
 
     held = _held(flat)
+    # Fixing others does not help a parameter that is flat by itself.
+    alone = {name for d in flat for name in names if [n for n in names if d.involves(n)] == [name]}
 
     def fits(costs: Sequence[Cost], start: Point, words: str, *, fix: bool) -> Any:
         fitted = {}
         for name in names:
             others = tuple(n for n in names if n != name) if fix else held
-            if not fix and name in loose:
+            if name in (alone if fix else loose):
                 fitted[name] = ParameterFit(start[name], None, None, None)
                 continue
             pair = [
@@ -248,10 +250,7 @@ def joint_fit(cost: Cost, calibration: Calibration | None = None) -> JointFit:
         return fitted
 
     as_trained = fits([cost] * 2, best, "", fix=False)
-    told = len(problems)
     others_fixed = fits([cost] * 2, best, " with the others fixed", fix=True)
-    if loose:  # what is flat alone has no interval either, which the directions say
-        del problems[told:]
     correlation = None
     if m.covariance is not None and not flat:
         covariance = np.asarray(m.covariance)

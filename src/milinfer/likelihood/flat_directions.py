@@ -35,7 +35,7 @@ _STEP = 1e-3
 # Steps along a direction at which −2 ln L is looked at.
 _N_STEPS = 50
 # Parts of a combination below this share of the largest are rounding.
-_SMALL = 0.02
+_SMALL = 0.05
 # A parameter with more than this part of a flat direction of length one is not constrained.
 _INVOLVED = 0.1
 
@@ -143,7 +143,7 @@ class Direction(NamedTuple):
 
 
 def combination_text(parameters: Sequence[str], coefficients: FloatArray) -> str:
-    """A sum of parameters as text; coefficients of less than a fiftieth of the largest drop out.
+    """A sum of parameters as text; those of less than a twentieth of the largest drop out.
 
     Examples
     --------

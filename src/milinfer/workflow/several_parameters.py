@@ -20,7 +20,7 @@ from milinfer.binned.binned_model import BinnedLLR
 from milinfer.binned.templates import Templates
 from milinfer.diagnostics.fit_tests import GoodnessOfFit
 from milinfer.diagnostics.several_diagnosis import SeveralDiagnosis, diagnose_lines
-from milinfer.exceptions import FitError, MilinferError, MilinferWarning
+from milinfer.exceptions import MilinferError, MilinferWarning
 from milinfer.intervals.belt import Belt
 from milinfer.intervals.calibration import Calibration
 from milinfer.intervals.calibration_fit import calibrate
@@ -465,7 +465,7 @@ def _assess(
     try:
         fit = joint_fit(cost, calibration)
         problems += fit.problems
-    except FitError as error:
+    except MilinferError as error:  # also of a histogram that has no yield somewhere
         problems.append(f"no fit of the data: {error}")
     information = None
     try:
