@@ -100,7 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "multiclass": mil.BagLikelihood(head="multiclass", bag_size=50, seed=1, **steps),
     }
     for name, network in networks.items():
-        models[name] = small(network, args.quick).fit(samples)
+        models[name] = small(network, args.quick, learns=True).fit(samples)
     data = mil.Toys(pool, n_events=1000, seed=2).dataset({"c1": 0.05}).as_data()
     n_many = args.many
     many = mil.Toys(pool, n_events=n_many, seed=3).dataset({"c1": 0.05}).as_data()

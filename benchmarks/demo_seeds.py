@@ -69,7 +69,7 @@ def run_here(seed: int, events: int, truth: float, toys: int) -> dict:
         for k, (name, (n, points)) in enumerate(sizes.items())
     }
     network = mil.BagLikelihood(head="polynomial", labels="joint", seed=seed)
-    model = small(network, quick=True).fit(samples["train"])
+    model = small(network, quick=True, learns=True).fit(samples["train"])
     result = analyse(
         Analysis(
             models=(model,),

@@ -24,10 +24,11 @@ def parse(
     return parser.parse_args(arguments)
 
 
-def small(model: Any, quick: bool) -> Any:
+def small(model: Any, quick: bool, *, learns: bool = False) -> Any:
     """An untrained likelihood as it is; for the quick size with the network that trains fastest.
 
-    Most of a short training is the translation of the network into a graph.
+    Most of a short training is the translation of the network into a graph.  What `learns` is
+    trained for longer: good enough to be calibrated, or for a histogram of its output.
     """
     from milinfer.learning.networks.configs import NetworkConfig, TrainingConfig
 
@@ -36,5 +37,8 @@ def small(model: Any, quick: bool) -> Any:
     return replace(
         model,
         network=NetworkConfig((8,), "gelu", batch_norm=False, dropout=0.0, l2=0.0),
-        training=TrainingConfig(10, 500, 1e-2, 1e-3, schedule="cosine"),
+        # Else a hundred steps: with more, XLA compiles them first.
+        training=TrainingConfig(
+            *((10, 500) if learns else (5, None)), 1e-2, 1e-3, schedule="cosine"
+        ),
     )

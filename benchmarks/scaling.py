@@ -20,6 +20,7 @@ import tempfile
 import time
 import timeit
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,7 @@ _BLOCK = 1_000_000
 QUICK = {"points": 2, "processes": 1}
 
 
+@cache
 def model(n_features: int, quick: bool) -> Any:
     """A small multi-class network; what it has learned does not matter here."""
     import milinfer as mil

@@ -74,8 +74,8 @@ LEVELS = (0.6827, 0.9545)
 GRID = Interpolation(np.linspace(-1, 1, 41), "spline")
 QUICK = {
     "events": 600,
-    "pool": 1500,
-    "toys": 3,
+    "pool": 500,
+    "toys": 2,
     "coverage_toys": 40,
     "histogram_toys": 1,
     "coverage_pool": 1500,
@@ -95,8 +95,8 @@ def learn(options: argparse.Namespace) -> tuple[mil.ProcessVariations, Any, Any]
         options.events, POINTS, SHIFTS, seed=11, features="vbf_2l2j", workers=options.workers
     )
     start = time.process_time()
-    model = small(mil.BagLikelihood(head="polynomial", labels="joint", seed=1), options.quick)
-    model = model.fit(process.nominal)
+    model = mil.BagLikelihood(head="polynomial", labels="joint", seed=1)
+    model = small(model, options.quick, learns=True).fit(process.nominal)
     message(f"signal trained in {time.process_time() - start:.0f} s of CPU")
     start = time.process_time()
     response = mil.SystematicResponse(

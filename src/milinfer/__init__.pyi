@@ -96,6 +96,10 @@ from .binned.workspace_export import (
 from .intervals.calibration import Calibration as Calibration
 from .intervals.calibration_fit import calibrate as calibrate
 from .intervals.belt import Belt as Belt
+from .intervals.combined_toys import (
+    CombinedToys as CombinedToys,
+    EventTerm as EventTerm,
+)
 from .intervals.neyman import (
     neyman as neyman,
     regression_belt as regression_belt,

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from lhe_text import document, event
 from madgraph import madgraph_file
 from milinfer import cli as cli_module
+from milinfer.datasets import vbf_hww
 from milinfer.exceptions import ParameterError, SampleError
 from milinfer.samples.reweighting import reweight_polynomial
 from milinfer.samples.sample import Sample, read_data
@@ -152,3 +153,26 @@ def test_two_operators_from_lhe_to_a_contour(source, tmp_path):
     assert figure.read_text().startswith("<?xml")
     for name in ("c_HW", "c_HB"):
         assert name in text
+
+
+def test_the_command_line_takes_a_point_for_each_operator(tmp_path):
+    path, figures = tmp_path / "a.lhe.gz", tmp_path / "a.json"
+    text = call(
+        *("generate", "--events", 50, "--out", path, "--json", figures, "--seed", 5),
+        *("--point", "c_HWtil=-0.3", "--point", "c_HW=0.5"),
+    )
+    assert "at c_HW=0.5,c_HWtil=-0.3" in text
+    assert json.loads(figures.read_text("utf-8"))["point"] == {"c_HW": 0.5, "c_HWtil": -0.3}
+    read = Sample.from_file(path, features="vbf_2l2j")
+    assert read.point == {"c_HW": 0.5, "c_HWtil": -0.3}
+    assert len(read.reweight_points) == 15
+    events = vbf_hww.generate(50, {"c_HW": 0.5, "c_HWtil": -0.3}, seed=5)
+    polynomial = reweight_polynomial(read, events.basis)
+    np.testing.assert_allclose(
+        polynomial / polynomial[:, :1], events.coefficients, rtol=1e-6, atol=1e-9
+    )
+    twice = call(
+        *("generate", "--events", 5, "--out", path, "--point", "c_HW=0", "--point", "c_HW=1"),
+        code=2,
+    )
+    assert "twice" in twice

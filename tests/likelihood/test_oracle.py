@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from milinfer.datasets import quadratic
-from milinfer.exceptions import SampleError
+from milinfer.exceptions import ParameterError, SampleError
 from milinfer.likelihood.oracle import Oracle, reweight_coefficients
 from milinfer.likelihood.surface_box import ChebyshevBox
 from milinfer.samples.sample import Sample
-from milinfer.samples.sample_set import SampleSet
+from milinfer.utils.polynomials import PolynomialBasis
 
 VALUES = (-1.0, -0.5, 0.0, 0.5, 1.0)
 
@@ -91,22 +91,44 @@ def test_samples_at_several_points_normalise_as_one():
     assert together[:, 1].std() < 0.7 * edge[:, 1].std()
 
 
-def test_the_exact_ratio_in_two_parameters():
-    """Weights of the events at other points are what the ratio of cross-sections times it gives."""
-    origin, point = {"c1": 0.0, "c2": 0.0}, {"c1": 0.3, "c2": -0.2}
-    sample = quadratic.generate(
-        4000, origin, seed=3, weights=[*quadratic.default_weights(2), point]
-    )
-    box = ChebyshevBox(np.full(2, -0.4), np.full(2, 0.4), 16)
-    oracle = Oracle.from_sample(SampleSet((sample,)), ("c1", "c2"), box, degree=2)
-    assert oracle.parameters == ("c1", "c2")
-    weights = sample.reweights["c1_0p3_c2_m0p2"]
-    ratio = np.log(weights) - np.log(np.mean(weights))
-    data = sample.as_data()
-    expected = ratio.sum()
-    assert oracle.log_polynomials(data).value(np.array([0.3, -0.2])) == pytest.approx(expected)
-    # Between the nodes of the box, where the ratios of single events are sharper than it.
-    of_events = box.values_at(oracle.event_llr(data).sum(axis=0)[None], [[0.3, -0.2]])
-    assert of_events[0, 0] == pytest.approx(expected, abs=0.02)
-    cost = oracle.cost(data)
-    assert cost(0.3, -0.2) == pytest.approx(-2 * expected)
+def test_two_parameters():
+    """Λ between the points is that of the weights, and E_0[r] = 1 on the normalising sample."""
+    names = ("c1", "c2")
+    points = [dict(zip(names, p, strict=True)) for p in ((0.0, 0.0), (0.4, 0.0), (0.0, 0.4))]
+    samples = quadratic.samples(4000, points, seed=3)
+    box = ChebyshevBox(np.full(2, -0.5), np.full(2, 0.5), 6)
+    alone = Oracle.from_sample(samples[0], names, box, degree=2)
+    assert alone.parameters == names
+    np.testing.assert_allclose(np.exp(alone.event_llr(samples[0])).mean(axis=0), 1, rtol=1e-10)
+    oracle = Oracle.from_sample(samples, names, box, degree=2, reference=(0.0, 0.1))
+    # E[joint ratio | x] is the ratio of what is seen.
+    truth = np.exp(quadratic.log_likelihood_ratio(samples[0].features, box.grid[:1])[:, 0])
+    residual = np.exp(alone.event_llr(samples[0])[:, 0]) - truth
+    for x in (residual, residual * (truth - truth.mean())):
+        assert abs(x.mean()) < 4 * x.std() / np.sqrt(len(x))
+    cost = oracle.cost(samples[0].as_data())
+    at = np.array([0.13, -0.21])
+    coefficients = reweight_coefficients(samples[0], names, 2)
+    basis = PolynomialBasis(names, 2)
+    expected = [
+        np.sum(np.log(coefficients @ basis.design(x)[0] / (oracle.total @ basis.design(x)[0])))
+        for x in (at, np.array([0.0, 0.1]))
+    ]
+    assert cost(*at) == pytest.approx(-2 * (expected[0] - expected[1]), rel=1e-9)
+
+
+def test_points_of_other_parameters_are_refused():
+    samples = quadratic.samples(50, [{"c1": 0.0, "c2": 0.0}], seed=3)
+    box = ChebyshevBox(-np.ones(2), np.ones(2), 4)
+    with pytest.raises(ParameterError, match="give a ChebyshevBox for several"):
+        Oracle.from_sample(samples[0], ("c1", "c2"), np.linspace(-1, 1, 5), degree=2)
+    with pytest.raises(ParameterError, match="points are of 2 parameters, not of c1"):
+        Oracle("c1", box, np.ones(3))
+    with pytest.raises(ParameterError, match="4 coefficients are no polynomial"):
+        Oracle(("c1", "c2"), box, np.ones(4))
+    with pytest.raises(ParameterError, match="the samples have c1, c2, not c1"):
+        Oracle.from_sample(samples, "c1", np.linspace(-1, 1, 5), degree=2)
+    for weights in samples[0].reweights.values():
+        weights[7] *= -1
+    with pytest.raises(SampleError, match=r"event 7 has weight -.* at c1="):
+        Oracle.from_sample(samples[0], ("c1", "c2"), box, degree=2).event_llr(samples[0])

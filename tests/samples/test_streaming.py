@@ -412,7 +412,7 @@ def test_memory_is_bounded(tmp_path):
     names = tuple(f"x{i}" for i in range(100))
     n = 600_000
     for value in (0.0, 0.5):
-        features = rng.normal(value, 1, (n, 100)).astype(np.float32)
+        features = rng.standard_normal((n, 100), dtype=np.float32) + np.float32(value)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(storage, "ROW_GROUP", 10_000)
             Sample(features, names, point={"mu": value}).to_file(tmp_path / f"{value}.parquet")

@@ -245,6 +245,34 @@ def test_interval_coverage(run, tmp_path):
     assert (tmp_path / "figures" / "coverage_gaussian_exact.svg").is_file()
 
 
+def test_operators(run):
+    """By parity nothing ties c_HWtil to the others, and c_Hbox changes rates alone."""
+    record = run("operators")
+    for figures in (record["parton_level"], record["observables"]):
+        information, error = (np.array(figures["information"][k]) for k in ("value", "error"))
+        assert np.all(np.abs(information[0, 1]) < 4 * error[0, 1])
+        assert (np.diag(information)[:2] > 5 * np.diag(error)[:2]).all()
+        assert np.abs(information[2]).max() < 1e-9
+        slopes, slope_error = (np.array(figures["slopes"][k]) for k in ("value", "error"))
+        assert abs(slopes[1]) < 4 * slope_error[1]
+        assert slopes[2] == pytest.approx(0.2425, rel=1e-3)
+    left, error = (np.array(record["observables"]["retained"][k]) for k in ("value", "error"))
+    assert (left < 1 + 4 * error).all()
+    assert (left > 0.5).all()
+    assert record["observables"]["events_per_s"] > 0
+    methods = record["networks"]["methods"]
+    assert set(methods) == {"oracle", "polynomial-joint", "two scores", "one score"}
+    assert methods["oracle"]["info_over_exact"] == pytest.approx(1.0)
+    for of_method in methods.values():
+        assert len(of_method["coverage"]) == 18
+        inner, outer = of_method["areas"]
+        assert 0 < inner < outer
+    # Of one score c_HWtil is known by its square alone.
+    assert methods["one score"]["areas"][0] > methods["oracle"]["areas"][0]
+    assert len(methods["polynomial-joint"]["calibrated_coverage"]) == 18
+    assert all(set(bar) == {"bar", "goal", "measured", "error"} for bar in record["short"])
+
+
 def test_reading(run, tmp_path):
     """Numbers of both readers are the same, which the benchmark itself checks."""
     record = run("reading", "--out", tmp_path / "reading.json")
@@ -282,6 +310,16 @@ def test_systematics(run):
     for coverage in record["coverage"].values():
         assert 0 <= coverage["learned_68.27"] <= coverage["learned_95.45"] <= 1
     assert positive({k: v for k, v in record["speed"].items() if isinstance(v, float)})
+
+
+def test_combination(run):
+    """Nine points, each by three methods."""
+    record = run("combination")
+    assert positive(record["seconds_per_toy"])
+    rows = record["rows"]
+    assert len(rows) == 27
+    assert {row["method"] for row in rows} == {"as trained", "calibrated", "exact"}
+    assert all(0 <= row["coverage"] <= 1 for row in rows)
 
 
 def test_committee(run):

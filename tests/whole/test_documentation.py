@@ -17,6 +17,7 @@ from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
+import pyhf
 import pytest
 from iminuit import Minuit
 from iminuit.cost import NormalConstraint
@@ -27,6 +28,7 @@ from milinfer.datasets import gaussian, quadratic, vbf_hww
 from milinfer.exceptions import MilinferWarning
 from milinfer.io import events as event_files
 from milinfer.io import lhe
+from milinfer.likelihood.cost import dataset_cost
 from milinfer.likelihood.surface_box import ChebyshevBox
 
 ROOT = Path(__file__).parents[2]
@@ -232,7 +234,35 @@ def workspaces(folder: Path) -> dict[str, object]:
         "unbinned": NormalConstraint("c_HW", 0.1, 0.2),
         "binned": NormalConstraint(("c_HW", "lumi"), (0.0, 1.0), (0.3, 0.02)),
         "constraint": NormalConstraint("lumi", 1.0, 0.02),
+        **combination(),
     }
+
+
+def combination() -> dict[str, object]:
+    """A model of events in c_HW, their pool, and a counting channel."""
+
+    class Mean(gaussian.MeanModel):
+        parameters = ("c_HW",)
+
+    samples = gaussian.samples(5000, [-0.3, 0.0, 0.3], seed=5)
+    pool = mil.SampleSet(tuple(replace(s, point={"c_HW": s.point["mu"]}) for s in samples))
+    count = {
+        "name": "signal",
+        "data": [200.0],
+        "modifiers": [{"name": "w", "type": "normfactor", "data": None}],
+    }
+    model = pyhf.Model({"channels": [{"name": "A", "samples": [count]}]}, poi_name=None)
+    channel = mil.PyhfCost.tied(
+        model,
+        [190.0],
+        parameters=("c_HW",),
+        weights=lambda c: {"w": 1 + 0.5 * float(c[0])},
+        limits={"c_HW": (-1.0, 1.0)},
+        start={"c_HW": 0.0},
+    )
+    data = gaussian.generate(100, 0.1, seed=6).as_data()
+    cost = dataset_cost(Mean(), data, reference=0.0)
+    return {"model": Mean(), "pool": pool, "binned_channel": channel, "model_cost": cost}
 
 
 def histograms(folder: Path) -> dict[str, object]:

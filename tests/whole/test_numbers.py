@@ -18,7 +18,7 @@ from milinfer.exceptions import (
     SampleError,
 )
 from milinfer.learning.networks import training
-from milinfer.learning.networks.configs import TrainingConfig
+from milinfer.learning.networks.configs import NetworkConfig, TrainingConfig
 from milinfer.learning.training_data import moments
 from milinfer.likelihood.cost import dataset_cost
 from milinfer.likelihood.surface import Interpolation
@@ -43,7 +43,9 @@ HEADS = {
 
 
 def fit(samples: SampleSet, **options: object) -> mil.BagLikelihood:
-    given = {"head": "polynomial", "order": 1, "bag_size": 10, "training": TrainingConfig(2)}
+    # One hidden layer: a training as short as this is mostly the making of its graph.
+    given = {"head": "polynomial", "order": 1, "bag_size": 10, "network": NetworkConfig((16,))}
+    given |= {"training": TrainingConfig(2)}
     return mil.BagLikelihood(seed=1, **(given | options)).fit(samples)
 
 
@@ -76,8 +78,9 @@ def test_what_cannot_be_trained_on(change, message):
 
 @pytest.mark.parametrize("head", ["polynomial", "multi-class", "binary", "parametrised"])
 def test_a_loss_that_is_not_a_number_stops_the_training(head):
+    training = TrainingConfig(3, learning_rate=1e12)
     with pytest.raises(ModelError, match=r"training loss became .* lower learning_rate"):
-        fit(SAMPLES, **HEADS[head], training=TrainingConfig(3, learning_rate=1e12))
+        fit(SAMPLES, **HEADS[head], network=NetworkConfig(), training=training)
 
 
 @pytest.mark.parametrize("head", ["polynomial", "multi-class", "binary", "parametrised"])
@@ -126,7 +129,8 @@ def test_copies_of_a_feature_do_no_harm():
         )
     )
     events = twice.at(mu=1.0)
-    llr = fit(twice, training=TrainingConfig(20)).event_llr(events)[:, -1]
+    model = fit(twice, network=NetworkConfig(), training=TrainingConfig(20))
+    llr = model.event_llr(events)[:, -1]
     # The exact log-ratio is a straight line in x.
     assert np.corrcoef(llr, events.column("x0"))[0, 1] > 0.95
 

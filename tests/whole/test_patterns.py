@@ -15,6 +15,7 @@ import re._parser as parser
 import string
 import sys
 from collections.abc import Callable, Iterator
+from functools import cache
 from importlib.util import find_spec
 from itertools import product
 from pathlib import Path
@@ -64,24 +65,40 @@ def value(node: ast.expr, module: Any) -> str:
     return "a"
 
 
-def uses(name: str, trees: list[ast.Module]) -> set[str]:
-    """Methods by which a pattern is used; "other" where it is handed on."""
-    nodes = [node for tree in trees for node in ast.walk(tree)]
-    parents = {child: node for node in nodes for child in ast.iter_child_nodes(node)}
-    loads = [n for n in nodes if isinstance(n, ast.Name) and n.id == name]
-    loads = [n for n in loads if isinstance(n.ctx, ast.Load)]
-    return {getattr(parents[load], "attr", "other") for load in loads}
+# Every run of tests waits for the list of patterns: only what can be in it is parsed, and once.
+@cache
+def texts() -> dict[Path, str]:
+    return {path: path.read_text("utf-8") for path in sorted(PACKAGE.rglob("*.py"))}
+
+
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(texts()[path])
+
+
+def files_with(name: str) -> list[Path]:
+    return [path for path, text in texts().items() if re.search(rf"\b{name}\b", text)]
+
+
+def uses(name: str, path: Path) -> set[str]:
+    """Methods by which a pattern of a file is used; "other" where it is handed on."""
+    return {
+        getattr(node, "attr", "other")
+        for reader in ([path] if name.startswith("_") else files_with(name))
+        for node in ast.walk(parsed(reader))
+        for child in ast.iter_child_nodes(node)
+        if isinstance(child, ast.Name) and child.id == name and isinstance(child.ctx, ast.Load)
+    }
 
 
 def patterns() -> Iterator[Pattern]:
-    trees = {path: ast.parse(path.read_text("utf-8")) for path in sorted(PACKAGE.rglob("*.py"))}
-    for path, tree in trees.items():
+    for path in files_with("re"):
         relative = path.relative_to(PACKAGE.parent).with_suffix("")
-        for statement in ast.walk(tree):
+        for statement in ast.walk(parsed(path)):
             for node in ast.iter_child_nodes(statement):
                 if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
                     continue
-                if ast.unparse(node.func.value) != "re" or node.func.attr not in FUNCTIONS:
+                if node.func.attr not in FUNCTIONS or ast.unparse(node.func.value) != "re":
                     continue
                 module = importlib.import_module(".".join(relative.parts))
                 flags = 0
@@ -92,9 +109,7 @@ def patterns() -> Iterator[Pattern]:
                 if node.func.attr == "compile":
                     target = getattr(statement, "target", None)
                     targets = [target] if target else getattr(statement, "targets", [])
-                    names = [ast.unparse(target) for target in targets] or ["other"]
-                    everywhere = [tree] if names[0].startswith("_") else list(trees.values())
-                    how = uses(names[0], everywhere)
+                    how = uses(ast.unparse(targets[0]), path) if targets else {"other"}
                 place = f"{relative}:{node.lineno}"
                 yield Pattern(
                     place, value(node.args[0], module), flags, bool(how) and how <= ANCHORED

@@ -12,12 +12,14 @@ import milinfer as mil
 from milinfer.cli import cli
 from milinfer.datasets import gaussian
 from milinfer.exceptions import ConfigurationError, MilinferWarning
-from milinfer.workflow import report
 from milinfer.workflow.blinding import Unblinding, pseudo_data, write_unblinding
 from milinfer.workflow.run import unblind_analysis
 
-# Pools of few events, which make a test short; that they are small is tested elsewhere.
-pytestmark = pytest.mark.filterwarnings("ignore:the toys of .* from a pool:UserWarning")
+pytestmark = [
+    # Pools of few events, which make a test short; that they are small is tested elsewhere.
+    pytest.mark.filterwarnings("ignore:the toys of .* from a pool:UserWarning"),
+    pytest.mark.usefixtures("one_picture"),
+]
 
 CONFIGURATION = """
 [samples]
@@ -48,14 +50,6 @@ def figures(summary):
         for name, method in rest.items()
         if isinstance(method, dict)
     }
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _no_pictures():
-    """Drawing takes most of a small run, and blindness is of numbers and words."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(report, "draw_figures", lambda _: {})
-        yield
 
 
 @pytest.fixture(scope="module")

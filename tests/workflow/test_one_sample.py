@@ -89,7 +89,7 @@ def test_one_file_is_enough(folder, finished):
 
 
 @pytest.mark.slow
-def test_compare_on_the_command_line(folder, finished):
+def test_compare_on_the_command_line(folder, finished, one_picture):
     """Of the same model, on other events of the same point each."""
     for name, seed in (("tune", 3), ("evaluate", 4)):
         generate(folder / f"{name}.lhe.gz", 3000, seed)

@@ -19,8 +19,11 @@ from milinfer.cli import cli
 from milinfer.datasets import gaussian
 from milinfer.exceptions import MilinferError, MilinferWarning, TrackingError
 
-# Pools of few events, which make a test short; that they are small is tested elsewhere.
-pytestmark = pytest.mark.filterwarnings("ignore:the toys of .* from a pool:UserWarning")
+pytestmark = [
+    # Pools of few events, which make a test short; that they are small is tested elsewhere.
+    pytest.mark.filterwarnings("ignore:the toys of .* from a pool:UserWarning"),
+    pytest.mark.usefixtures("one_picture"),
+]
 
 VALUES = (-1.0, 0.0, 1.0)
 CONFIGURATION = """
@@ -187,10 +190,14 @@ def test_a_result_says_where_it_comes_from(finished):
 
 # Runs each line as a command, in a process of its own; where a function is called for the nth time,
 # that process kills itself.  TensorFlow is imported once, and starts its threads in each of them.
+# Nothing is drawn, as in the runs of this process.
 FORKS = """
 import importlib, json, os, signal, sys
 from milinfer.cli import main
 from milinfer.learning.networks import backend
+from milinfer.workflow import report
+
+report.draw_figures = lambda _: {}
 
 def dies_within(name, call):
     module, _, function = name.rpartition(".")

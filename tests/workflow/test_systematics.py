@@ -150,6 +150,10 @@ def test_the_error_has_parts_and_is_expected(finished):
     assert (high - low) / 2 == pytest.approx(np.hypot(N**-0.5, SHIFT), rel=0.1)
     bands = section["expected"]["95"]
     assert bands["n_toys"] == 480
+    assert section["error_parts_of"] == "data"
+    tests = section["goodness_of_fit"]
+    assert 0 < tests["p_value"] <= 1
+    assert set(tests["point"]) == {"mu", "shift", "trigger", "lumi"}
     assert bands["low_bands"] == sorted(bands["low_bands"])
 
 
@@ -346,6 +350,20 @@ def test_without_a_rate_the_shape_says_nothing_about_a_normalisation():
     assert pull.size < 1e-6
 
 
+def test_impacts_of_a_blind_analysis_do_not_depend_on_the_data():
+    parts = []
+    for seed in (2, 3):
+        inputs = dataclasses.replace(
+            gaussian_inputs(evaluation=gaussian.samples(20_000, [0.0], seed=4), blind=True),
+            data=gaussian.generate(300, 0.0, seed=seed).as_data(),
+            n_toys=50,
+        )
+        found = fit_with_nuisances(inputs)
+        parts.append(found.to_dict()["error_parts"])
+        assert found.to_dict()["error_parts_of"] == "Asimov data"
+    assert parts[0] == parts[1]
+
+
 def test_an_exact_model_covers_at_all_values():
     samples = gaussian.samples(20_000, [0.0], seed=5)
     rate = signal_rate(samples, luminosity=0.2, degree=0)
@@ -401,13 +419,14 @@ def test_toys_that_are_all_alike_do_not_end_the_fits():
     with (
         pytest.warns(MilinferWarning, match="coverage of"),
         pytest.warns(MilinferWarning, match="expected interval"),
+        pytest.warns(MilinferWarning, match="goodness of fit.*all features are constants"),
     ):
         result = fit_with_nuisances(
             gaussian_inputs(rate=rate, evaluation=SampleSet((far,)), n_toys=100)
         )
     assert list(result.fits) == ["learned", "ignoring"]
     assert result.coverage == ()
-    assert result.problems[0] == (
+    assert result.problems[1] == (
         "coverage of learned at nominal values: all 100 toys have the same estimate, 1: the model "
         "says nothing about the parameter; train on more events, or extend its range"
     )

@@ -320,6 +320,12 @@ class PyhfCost(NamedCost):
             if name not in self._fixed
         )
 
+    @property
+    def auxiliary_widths(self) -> tuple[float | None, ...]:
+        """Width of each auxiliary datum that is Gaussian, None for a count; in pyhf's order."""
+        terms = sorted(self._constraints.values(), key=lambda term: term.datum)
+        return tuple(term.scale if term.is_normal else None for term in terms)
+
     def without_constraints(self, names: Iterable[str]) -> PyhfCost:
         """The same cost without the constraint terms of some parameters.
 

@@ -34,14 +34,19 @@ _MOST_LEFT_OUT = 24  # that are named in one line
 
 @click.command()
 @click.option("--process", type=click.Choice(_PROCESSES), default="vbf_hww", show_default=True)
-@click.option("--point", default=None, help="Parameter point, such as c_HW=0.5.")
+@click.option(
+    "--point",
+    "points",
+    multiple=True,
+    help="Parameter point, such as c_HW=0.5; repeatable, for each of several operators.",
+)
 @click.option("--events", "n_events", type=click.IntRange(1), required=True)
 @click.option(
     "--weight",
     "weights",
     multiple=True,
-    help="Point at which each event carries a weight; repeatable. Default for vbf_hww: five values"
-    " of c_HW, which fix each event's weight at any other.",
+    help="Point at which each event carries a weight; repeatable. Default for vbf_hww: as many as"
+    " fix each event's weight at any other, 5 for one operator and 15 for two.",
 )
 @output_option("LHE (.lhe, .lhe.gz), ROOT or Parquet file to write.")
 @seed_option
@@ -49,7 +54,7 @@ _MOST_LEFT_OUT = 24  # that are named in one line
 @json_option
 def generate(
     process: str,
-    point: str | None,
+    points: tuple[str, ...],
     n_events: int,
     weights: tuple[str, ...],
     out: Path,
@@ -61,6 +66,9 @@ def generate(
 
     \b
     milinfer generate --process vbf_hww --point c_HW=0.5 --events 1000 --out f.lhe.gz
+
+    \b
+    milinfer generate --point c_HW=0.5 --point c_HWtil=-0.3 --events 1000 --out f.lhe.gz
     """
     from importlib import import_module
 
@@ -70,10 +78,10 @@ def generate(
     module = import_module(f"milinfer.datasets.{process}")
     start = time.perf_counter()
     generated = module.generate(
-        n_events, None if point is None else parse_point(point), seed=seed, workers=workers
+        n_events, parse_point(",".join(points)) if points else None, seed=seed, workers=workers
     )
     seconds = time.perf_counter() - start
-    default = vbf_hww.DEFAULT_WEIGHTS if process == "vbf_hww" else ()
+    default = vbf_hww.default_weights(tuple(generated.point)) if generated.point else ()
     events, info = generated.to_events([parse_point(w) for w in weights] if weights else default)
     event_files.write(out, events, info)
     echo(

@@ -26,8 +26,8 @@ __all__ = ["demo"]
     type=click.IntRange(2500),
     default=10_000,
     show_default=True,
-    help="Training events at each of 21 parameter values (with --systematics: of 5); with few, a "
-    "network may be too rough to be calibrated.",
+    help="Training events at each of 21 parameter values (with --systematics: of 5, with "
+    "--operators 2: of 9 points); with few, a network may be too rough to be calibrated.",
 )
 @click.option("--truth", type=float, default=0.0, show_default=True, help="c_HW of the data.")
 @click.option("--toys", "n_toys", type=click.IntRange(100), default=2000, show_default=True)
@@ -36,6 +36,13 @@ __all__ = ["demo"]
     is_flag=True,
     help="Instead: a fit with nuisance parameters (two energy scales and a theory weight), beside "
     "the exact one and one that ignores them.",
+)
+@click.option(
+    "--operators",
+    type=click.IntRange(1, 2),
+    default=1,
+    show_default=True,
+    help="With 2: c_HW and the CP-odd c_HWtil together, with contours and regions.",
 )
 @seed_option
 @workers_option
@@ -46,6 +53,7 @@ def demo(
     truth: float,
     n_toys: int,
     systematics: bool,
+    operators: int,
     seed: int,
     workers: int,
     json_path: Path | None,
@@ -55,9 +63,11 @@ def demo(
     \b
     milinfer demo --out demo
     milinfer demo --systematics --out demo_systematics
+    milinfer demo --operators 2 --toys 1000 --out demo_operators
     """
     from milinfer.workflow.analysis import summary_table
     from milinfer.workflow.demo import DemoConfig, run_demo
+    from milinfer.workflow.operators_demo import OperatorsDemoConfig, run_operators_demo
     from milinfer.workflow.systematics import systematics_table
     from milinfer.workflow.systematics_demo import SystematicsDemoConfig, run_systematics_demo
 
@@ -68,7 +78,12 @@ def demo(
         "seed": seed,
         "workers": workers,
     }
-    if systematics:
+    if systematics and operators > 1:
+        msg = "--systematics has one operator: leave out --operators, or --systematics"
+        raise click.UsageError(msg)
+    if operators > 1:
+        summary = run_operators_demo(out, OperatorsDemoConfig(**sizes), echo=echo)
+    elif systematics:
         summary = run_systematics_demo(out, SystematicsDemoConfig(**sizes), echo=echo)
     else:
         summary = run_demo(out, DemoConfig(**sizes), echo=echo)

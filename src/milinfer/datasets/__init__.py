@@ -1,7 +1,9 @@
 """Embedded data with exact truth, generated on the spot, and readers of public samples.
 
 `vbf_hww`
-    The lead case: one SMEFT Wilson coefficient in VBF H → WW* → 2ℓ2ν.
+    The lead case: SMEFT Wilson coefficients in VBF H → WW* → 2ℓ2ν.
+`operators`
+    Its operators: c_HW, c_HWtil (odd under CP) and c_Hbox (flat in the shape).
 `vbf_hzz`
     A background to it.
 `observable`

@@ -4,6 +4,7 @@ from . import (
     gaussian_systematics as gaussian_systematics,
     observable as observable,
     observable_systematics as observable_systematics,
+    operators as operators,
     public as public,
     quadratic as quadratic,
     selected_cross_section as selected_cross_section,

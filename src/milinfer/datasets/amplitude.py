@@ -1,23 +1,32 @@
-r"""Exact tree-level amplitudes of u d → d u H and H → 4 leptons, with one SMEFT operator.
+r"""Exact tree-level amplitudes of u d → d u H and H → 4 leptons, with SMEFT operators.
 
 All fermions are massless and couple to the W with left-handed currents
 :math:`J^\mu(a, b) = \chi^\dagger(a)\,\bar\sigma^\mu\,\chi(b)`, so that one helicity configuration
 contributes.  The hWW vertex is
 
-.. math:: \frac{2 m_W^2}{v}\Big[g^{\mu\nu} - \frac{2 c_{HW} v^2}{\Lambda^2 m_W^2}
-          (q_1\!\cdot q_2\, g^{\mu\nu} - q_2^\mu q_1^\nu)\Big]
+.. math:: \frac{2 m_W^2}{v}\Big[\Big(1 + \frac{c_{H\Box} v^2}{\Lambda^2}\Big) g^{\mu\nu}
+          + \frac{2 v^2}{\Lambda^2 m_W^2} \Big(
+          c_{HW} (q_2^\mu q_1^\nu - q_1\!\cdot q_2\, g^{\mu\nu})
+          + c_{H\tilde W}\, \epsilon^{\mu\nu\rho\sigma} q_{1\rho} q_{2\sigma} \Big)\Big]
 
-(all momenta incoming, Λ = 1 TeV), the same in production and decay.  A scalar Higgs boson makes
-|M|² the product of two quadratics in c_HW, a quartic.  Momenta have the order [E, px, py, pz].
+(all momenta incoming, Λ = 1 TeV, :math:`\epsilon^{0123} = -1` as in SMEFTsim and MadGraph), the
+same in production and decay.  A scalar Higgs boson makes |M|² the product of two quadratics in the
+coefficients, a quartic (:mod:`milinfer.datasets.operators`).  Momenta are [E, px, py, pz].
+
+A reflection of all momenta turns the amplitudes of :math:`c_{H\tilde W}` into those of
+:math:`-c_{H\tilde W}`.  A positive one prefers :math:`\sin(\phi_a - \phi_b) > 0` of the two jets, a
+the one of larger pseudorapidity.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from milinfer.datasets.operators import LAMBDA, VEV, check_operators, expand, has_odd
 from milinfer.typing import FloatArray
 
 __all__ = [
@@ -34,17 +43,16 @@ __all__ = [
     "decay_zz",
     "decay_zz_of_invariants",
     "mean_decay_zz",
+    "odd_forms_of_invariants",
+    "odd_square_of_invariants",
     "production",
     "production_of_invariants",
     "quadratic_of_invariants",
 ]
 
-G_F = 1.166379e-5  # GeV^-2
 M_W, WIDTH_W = 80.387, 2.085  # GeV
 M_Z, WIDTH_Z = 91.1876, 2.4952
 M_H = 125.0
-VEV = (np.sqrt(2) * G_F) ** -0.5
-LAMBDA = 1000.0
 G_W = 2 * M_W / VEV
 _OPERATOR = -2 * VEV**2 / (LAMBDA**2 * M_W**2)
 COUPLING_WW = (G_W**2 / 2) ** 2 * (2 * M_W**2 / VEV) ** 2
@@ -86,18 +94,38 @@ def _dot(a: Complex | FloatArray, b: Complex | FloatArray) -> Complex:
     return product
 
 
-def _quadratic(j1: Complex, j2: Complex, q1: FloatArray, q2: FloatArray) -> FloatArray:
-    """|S + c T|² as coefficients of 1, c, c², shape (n, 3)."""
+def _determinant(a: Complex, b: Complex, c: FloatArray, d: FloatArray) -> Complex:
+    """Determinants of the matrices with these rows, shape (n,)."""
+    matrices = np.stack([a, b, c.astype(complex), d.astype(complex)], axis=-2)
+    determinants: Complex = np.linalg.det(matrices)
+    return determinants
+
+
+def _forms(j1: Complex, j2: Complex, q1: FloatArray, q2: FloatArray, odd: bool) -> list[FloatArray]:
+    """|S|², 2 Re S*T, |T|² and with `odd` 2 Re S*T̃, 2 Re T*T̃, |T̃|², each of shape (n,)."""
     standard = _dot(j1, j2)
     operator = _OPERATOR * (_dot(q1, q2).real * standard - _dot(q2, j1) * _dot(q1, j2))
-    return np.stack(
-        [
-            np.abs(standard) ** 2,
-            2 * (np.conj(standard) * operator).real,
-            np.abs(operator) ** 2,
-        ],
-        axis=-1,
-    )
+    forms = [
+        np.abs(standard) ** 2,
+        2 * (np.conj(standard) * operator).real,
+        np.abs(operator) ** 2,
+    ]
+    if odd:
+        twisted = -_OPERATOR * _determinant(j1, j2, q1, q2)
+        forms += [
+            2 * (np.conj(standard) * twisted).real,
+            2 * (np.conj(operator) * twisted).real,
+            np.abs(twisted) ** 2,
+        ]
+    return forms
+
+
+def _quadratic(
+    j1: Complex, j2: Complex, q1: FloatArray, q2: FloatArray, operators: Sequence[str]
+) -> FloatArray:
+    """|M|² as coefficients of the monomials in the operators, shape (n, n_monomials)."""
+    names = check_operators(operators)
+    return np.stack(expand(_forms(j1, j2, q1, q2, has_odd(names)), names), axis=-1)
 
 
 class Invariants(NamedTuple):
@@ -151,12 +179,71 @@ def quadratic_of_invariants(
     return standard, _OPERATOR * total * (standard - trace), _OPERATOR**2 * operator
 
 
+def odd_forms_of_invariants(
+    s: Invariants, determinant: FloatArray
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    r"""Compute the forms with T̃ that belong to :func:`quadratic_of_invariants`.
+
+    With :math:`z = r - i I` of a trace, T and T̃ over S are half the sum and i/2 times the
+    difference of :math:`s_{14} z` and :math:`s_{23} z^*`, up to the same factor.
+
+    Parameters
+    ----------
+    s
+        Invariants, as for :func:`quadratic_of_invariants`.
+    determinant
+        Of the four momenta [E, px, py, pz] 1 to 4 as rows, GeV⁴.  It is odd under reflections; only
+        its square follows from the invariants.
+
+    Returns
+    -------
+    tuple of ndarray
+        2 Re S*T̃, 2 Re T*T̃ and |T̃|², coefficients of c_HWtil, c_HW c_HWtil and c_HWtil², GeV⁴.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> p = np.array([[[30.0, 0, 0, 30], [30, 0, 30, 0], [20, 0, 0, -20], [20, -20, 0, 0]]])
+    >>> s = Invariants(*np.array([1800.0, 800, 2400, 1200, 1200, 1200]))
+    >>> found = odd_forms_of_invariants(s, np.linalg.det(p[0]))
+    >>> expected = decay_ww(p, ["c_HWtil"])[0] / decay_ww(p)[0, 0]
+    >>> bool(np.allclose(np.array([found[0], found[2]]) / (s.s14 * s.s23), expected[1:]))
+    True
+    """
+    standard, pairs = s.s14 * s.s23, s.s12 * s.s34
+    trace = 0.5 * (standard + s.s13 * s.s24 - pairs)
+    imaginary = 2 * determinant
+    return (
+        -_OPERATOR * (s.s14 + s.s23) * imaginary,
+        -2 * _OPERATOR**2 * (standard - trace) * imaginary,
+        _OPERATOR**2 * (0.25 * (s.s14 - s.s23) ** 2 * pairs + imaginary**2),
+    )
+
+
+def odd_square_of_invariants(s: Invariants) -> FloatArray:
+    """Compute |T̃|², the last of :func:`odd_forms_of_invariants`, without the determinant.
+
+    Examples
+    --------
+    >>> s = Invariants(*np.array([1800.0, 800, 2400, 1200, 1200, 1200]))
+    >>> trace = 0.5 * (s.s14 * s.s23 + s.s13 * s.s24 - s.s12 * s.s34)
+    >>> determinant = np.sqrt(s.s14 * s.s23 * s.s13 * s.s24 - trace**2) / 2
+    >>> bool(np.isclose(odd_square_of_invariants(s), odd_forms_of_invariants(s, determinant)[2]))
+    True
+    """
+    standard, other, pairs = s.s14 * s.s23, s.s13 * s.s24, s.s12 * s.s34
+    trace = 0.5 * (standard + other - pairs)
+    gram = np.maximum(standard * other - trace**2, 0.0)
+    square: FloatArray = _OPERATOR**2 * (0.25 * (s.s14 - s.s23) ** 2 * pairs + gram)
+    return square
+
+
 def _square(p: FloatArray) -> FloatArray:
     out: FloatArray = _dot(p, p).real
     return out
 
 
-def production(p: FloatArray) -> FloatArray:
+def production(p: FloatArray, operators: Sequence[str] = ("c_HW",)) -> FloatArray:
     """|M|² of u d → d u H, summed and averaged over colours and spins.
 
     Parameters
@@ -164,11 +251,20 @@ def production(p: FloatArray) -> FloatArray:
     p
         Momenta of u, d (incoming), d (from the u), u (from the d) and optionally H,
         shape (n, 4 or 5, 4), GeV.
+    operators
+        Names of operators, of :data:`milinfer.datasets.operators.OPERATORS`.
 
     Returns
     -------
     ndarray
-        Coefficients of 1, c_HW, c_HW², shape (n, 3), dimension GeV⁻².
+        Coefficients of the monomials of degree 2 or less in the operators (1, c_HW, c_HW²), in the
+        order of :class:`milinfer.utils.polynomials.PolynomialBasis`, shape (n, n_monomials),
+        dimension GeV⁻².
+
+    Raises
+    ------
+    ParameterError
+        If an operator is unknown.
 
     Examples
     --------
@@ -178,14 +274,25 @@ def production(p: FloatArray) -> FloatArray:
     True
     """
     q1, q2 = p[:, 0] - p[:, 2], p[:, 1] - p[:, 3]
-    quadratic = _quadratic(_current(p[:, 2], p[:, 0]), _current(p[:, 3], p[:, 1]), q1, q2)
+    quadratic = _quadratic(
+        _current(p[:, 2], p[:, 0]), _current(p[:, 3], p[:, 1]), q1, q2, operators
+    )
     propagators = ((_square(q1) - M_W**2) * (_square(q2) - M_W**2)) ** 2
     squared: FloatArray = quadratic * (COUPLING_WW / 4 / propagators)[:, None]
     return squared
 
 
-def production_of_invariants(s: Invariants) -> tuple[FloatArray, FloatArray, FloatArray]:
+def production_of_invariants(
+    s: Invariants, determinant: FloatArray | None = None
+) -> tuple[FloatArray, ...]:
     """Compute :func:`production` from invariants alone.
+
+    Parameters
+    ----------
+    s
+        Invariants.
+    determinant
+        As for :func:`odd_forms_of_invariants`, whose forms are then added.
 
     Examples
     --------
@@ -196,22 +303,33 @@ def production_of_invariants(s: Invariants) -> tuple[FloatArray, FloatArray, Flo
     True
     """
     factor = COUPLING_WW / ((s.s12 - M_W**2) * (s.s34 - M_W**2)) ** 2
-    a0, a1, a2 = quadratic_of_invariants(*s)
-    return a0 * factor, a1 * factor, a2 * factor
+    return tuple(form * factor for form in _forms_of_invariants(s, determinant))
 
 
-def decay_ww(p: FloatArray) -> FloatArray:
+def _forms_of_invariants(s: Invariants, determinant: FloatArray | None) -> tuple[FloatArray, ...]:
+    even = quadratic_of_invariants(*s)
+    return even if determinant is None else (*even, *odd_forms_of_invariants(s, determinant))
+
+
+def decay_ww(p: FloatArray, operators: Sequence[str] = ("c_HW",)) -> FloatArray:
     """|M|² of H → W W* → e+ νe e− ν̄e.
 
     Parameters
     ----------
     p
         Momenta of e+, νe, e−, ν̄e, shape (n, 4, 4), GeV.
+    operators
+        As for :func:`production`.
 
     Returns
     -------
     ndarray
-        Coefficients of 1, c_HW, c_HW², shape (n, 3), dimension GeV⁻².
+        Coefficients as :func:`production` returns them, shape (n, n_monomials), dimension GeV⁻².
+
+    Raises
+    ------
+    ParameterError
+        If an operator is unknown.
 
     Examples
     --------
@@ -221,14 +339,18 @@ def decay_ww(p: FloatArray) -> FloatArray:
     (1, 3)
     """
     q1, q2 = p[:, 0] + p[:, 1], p[:, 2] + p[:, 3]
-    quadratic = _quadratic(_current(p[:, 1], p[:, 0]), _current(p[:, 2], p[:, 3]), q1, q2)
+    quadratic = _quadratic(
+        _current(p[:, 1], p[:, 0]), _current(p[:, 2], p[:, 3]), q1, q2, operators
+    )
     breit_wigners = _breit_wigners(_square(q1), _square(q2), M_W, WIDTH_W)
     squared: FloatArray = quadratic * (COUPLING_WW * breit_wigners)[:, None]
     return squared
 
 
-def decay_ww_of_invariants(s: Invariants) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Compute :func:`decay_ww` from invariants alone.
+def decay_ww_of_invariants(
+    s: Invariants, determinant: FloatArray | None = None
+) -> tuple[FloatArray, ...]:
+    """Compute :func:`decay_ww` from invariants alone; see :func:`production_of_invariants`.
 
     Examples
     --------
@@ -239,8 +361,7 @@ def decay_ww_of_invariants(s: Invariants) -> tuple[FloatArray, FloatArray, Float
     True
     """
     factor = 4 * COUPLING_WW * _breit_wigners(s.s12, s.s34, M_W, WIDTH_W)
-    a0, a1, a2 = quadratic_of_invariants(*s)
-    return a0 * factor, a1 * factor, a2 * factor
+    return tuple(form * factor for form in _forms_of_invariants(s, determinant))
 
 
 def decay_zz(p: FloatArray) -> FloatArray:

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from milinfer.datasets.operators import check_operators
 from milinfer.exceptions import ParameterError, SampleError
 from milinfer.typing import FloatArray, IntArray, Point
 from milinfer.utils.points import format_point, point_id
+from milinfer.utils.polynomials import PolynomialBasis, point_array
 
 if TYPE_CHECKING:
     from milinfer.features.feature_set import FeatureSet
@@ -28,7 +30,7 @@ _MOTHERS = np.array(
 
 
 class CrossSectionRatio(NamedTuple):
-    """σ(c)/σ(c_gen) as a quartic: coefficients and covariance, lowest power first."""
+    """σ(θ)/σ(θ_gen) as a quartic: coefficients and covariance, as :attr:`GeneratedEvents.basis`."""
 
     coefficients: FloatArray
     covariance: FloatArray
@@ -46,12 +48,14 @@ class GeneratedEvents:
     pdg_ids
         Shape (n, 11).
     coefficients
-        Joint likelihood ratio |M(c)|²/|M(0)|² = Σ_j a_j c^j, shape (n, 5), a_0 = 1; for a
-        background all others are zero.
+        Joint likelihood ratio |M(θ)|²/|M(0)|² in the monomials of :attr:`basis`, shape
+        (n, n_monomials): Σ_j a_j c^j of one operator, a_0 = 1; for a background all others are
+        zero.
     cross_section, cross_section_error
         After all cuts, in pb.
     point
-        Parameter point of the generation; empty for a background.
+        Parameter point of the generation, whose operators are those of `coefficients`; empty for a
+        background.
     process
         Name of the process.
     seed
@@ -81,14 +85,54 @@ class GeneratedEvents:
     def __len__(self) -> int:
         return len(self.momenta)
 
-    def joint_ratio(self, c_hw: float) -> FloatArray:
-        """|M(c_HW)|²/|M(0)|² of each event, shape (n,); not divided by the cross-sections."""
-        return self.coefficients @ np.power(float(c_hw), np.arange(5))
+    @property
+    def operators(self) -> tuple[str, ...]:
+        """Names of the operators in which the ratio is known; none for a background."""
+        return tuple(self.point)
+
+    @property
+    def basis(self) -> PolynomialBasis:
+        """Monomials of `coefficients`; those of c_HW for a background."""
+        return PolynomialBasis(check_operators(self.operators or None), 4)
+
+    def joint_ratio(self, point: Point | float) -> FloatArray:
+        r"""|M(θ)|²/|M(0)|² of each event, shape (n,); not divided by the cross-sections.
+
+        Parameters
+        ----------
+        point
+            Values of all :attr:`operators`, or that of the only one.
+
+        Raises
+        ------
+        ParameterError
+            If the point has other parameters.
+
+        Examples
+        --------
+        >>> from milinfer.datasets import vbf_hww
+        >>> events = vbf_hww.generate(5, {"c_HW": 0.0, "c_HWtil": 1.0}, seed=1)
+        >>> events.joint_ratio({"c_HW": 0.0, "c_HWtil": 0.0})
+        array([1., 1., 1., 1., 1.])
+        """
+        basis = self.basis
+        if not isinstance(point, Mapping):
+            if len(basis.parameters) > 1:
+                msg = f"these events have {', '.join(basis.parameters)}; give a value of each"
+                raise ParameterError(msg)
+            point = {basis.parameters[0]: point}
+        elif not point and not self.point:
+            point = {"c_HW": 0.0}
+        design = basis.design(point_array(basis.parameters, point))
+        ratio: FloatArray = self.coefficients @ design[0]
+        return ratio
+
+    def _at_generation(self) -> FloatArray:
+        return self.joint_ratio(self.point)
 
     def cross_section_ratio(self) -> CrossSectionRatio:
-        """σ(c)/σ(c_gen) with statistical covariance, from the events' own coefficients."""
-        at_generation = self.joint_ratio(self.point.get("c_HW", 0.0))
-        ratios = self.coefficients / at_generation[:, None]
+        """σ(θ)/σ(θ_gen) with statistical covariance, from the events' own coefficients."""
+        ratios = self.coefficients / self._at_generation()[:, None]
         return CrossSectionRatio(ratios.mean(axis=0), np.cov(ratios.T) / len(self))
 
     def take(self, index: IntArray | slice) -> GeneratedEvents:
@@ -129,25 +173,22 @@ class GeneratedEvents:
         Parameters
         ----------
         weights
-            Points at which each event carries a weight, genWeight · |M(c)|²/|M(c_gen)|².
+            Points at which each event carries a weight, genWeight · |M(θ)|²/|M(θ_gen)|²; each names
+            all operators of the events.
             Their ids are the keys of a mapping, or given by :func:`milinfer.utils.points.point_id`.
 
         Raises
         ------
         ParameterError
-            If a point has another parameter than c_HW, or the process has none.
+            If a point has other parameters than the events, or the process has none.
         """
         from milinfer.io.event_record.info import LHEInfo, LHEProcess, LHEWeight
         from milinfer.io.event_record.record import make_events
 
         named = weights if isinstance(weights, Mapping) else {point_id(p): p for p in weights}
-        for point in named.values():
-            if set(point) != {"c_HW"} or not self.point:
-                parameters = "only c_HW" if self.point else "no parameter"
-                msg = f"no weights at {format_point(point)}: {self.process} has {parameters}"
-                raise ParameterError(msg)
+        self._require_operators(named)
+        at_generation = self._at_generation()
         n, k = self.pdg_ids.shape
-        at_generation = self.joint_ratio(self.point.get("c_HW", 0.0))
         columns = {
             "px": self.momenta[..., 0],
             "py": self.momenta[..., 1],
@@ -175,7 +216,7 @@ class GeneratedEvents:
                 "LHE_alphaQCD": np.full(n, 0.1),
             },
             {
-                name: self.cross_section * self.joint_ratio(point["c_HW"]) / at_generation
+                name: self.cross_section * self.joint_ratio(point) / at_generation
                 for name, point in named.items()
             },
         )
@@ -208,7 +249,7 @@ class GeneratedEvents:
         Raises
         ------
         ParameterError
-            If a point has another parameter than c_HW, or the process has none.
+            If a point has other parameters than the events, or the process has none.
 
         Examples
         --------
@@ -221,7 +262,7 @@ class GeneratedEvents:
 
         events, _ = self.to_events(weights)
         table = feature_set(features).from_lhe(events)
-        at_generation = self.joint_ratio(self.point.get("c_HW", 0.0))
+        at_generation = self._at_generation()
         points = weights if isinstance(weights, Mapping) else {point_id(p): p for p in weights}
         return Sample(
             table.array,
@@ -230,10 +271,23 @@ class GeneratedEvents:
             process=self.process,
             cross_section=self.cross_section,
             cross_section_error=self.cross_section_error,
-            reweights={k: self.joint_ratio(p["c_HW"]) / at_generation for k, p in points.items()},
+            reweights={k: self.joint_ratio(p) / at_generation for k, p in points.items()},
             reweight_points=dict(points),
             provenance={"generator": f"milinfer.datasets.{self.process}", "seed": self.seed},
         )
+
+    def _require_operators(self, named: Mapping[str, Point]) -> None:
+        """Raise unless the points of weights have the operators of the events."""
+        for point in named.values():
+            if not self.point or set(point) != set(self.point):
+                has = "has no parameter"
+                if self.point:
+                    has = (
+                        f"has only {', '.join(self.operators)} in these events, and a weight needs "
+                        "a value of each; generate events at a point that names all you need"
+                    )
+                msg = f"no weights at {format_point(point)}: {self.process} {has}"
+                raise ParameterError(msg)
 
     def _masses(self) -> FloatArray:
         """On-shell masses as they were generated: zero for fermions, √p² for bosons."""

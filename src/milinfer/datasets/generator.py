@@ -2,14 +2,14 @@
 
 Production and decay are sampled and unweighted separately, which is exact for a scalar.  Each
 process is explored once (a million weighted points); that gives the cross-section and the largest
-weight for any value of c_HW, because the weights are quadratics in it.  Points are drawn by
+weight at any point, because the weights are quadratics in the operators.  Points are drawn by
 importance sampling with adaptive one-dimensional grids (VEGAS).  Events are generated in chunks of
 fixed size with their own seeds, so that the number of workers does not change them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, partial
 from typing import Literal, NamedTuple
@@ -18,8 +18,14 @@ import numpy as np
 
 from milinfer.datasets import amplitude, phase_space
 from milinfer.datasets.generated import GeneratedEvents
+from milinfer.datasets.operators import (
+    check_operators,
+    form_weights,
+    has_odd,
+    quartic,
+)
 from milinfer.datasets.phase_space import JET_PT, boost
-from milinfer.exceptions import ParameterError, SampleError
+from milinfer.exceptions import SampleError
 from milinfer.typing import BoolArray, FloatArray, IntArray, Point
 
 __all__ = [
@@ -71,7 +77,6 @@ def generate(
     if n_events < 1:
         msg = f"cannot generate {n_events} events; ask for at least one"
         raise SampleError(msg)
-    c = point.get("c_HW", 0.0)
     n_chunks = -(-n_events // _CHUNK)
     seeds = np.random.SeedSequence(seed).spawn(n_chunks)
     sizes = [min(_CHUNK, n_events - k * _CHUNK) for k in range(n_chunks)]
@@ -82,14 +87,15 @@ def generate(
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(min(workers, n_chunks), mp_context=context) as pool:
             chunks = list(
-                pool.map(_chunk, [boson] * n_chunks, sizes, [c] * n_chunks, seeds, chunksize=4)
+                pool.map(_chunk, [boson] * n_chunks, sizes, [point] * n_chunks, seeds, chunksize=4)
             )
     else:
-        chunks = [_chunk(boson, size, c, s) for size, s in zip(sizes, seeds, strict=True)]
+        chunks = [_chunk(boson, size, point, s) for size, s in zip(sizes, seeds, strict=True)]
     tried, passed = sum(k.tried for k in chunks), sum(k.passed for k in chunks)
     acceptance = passed / tried
-    sigma, sigma_error = production_channel().integral(c)
-    width, width_error = decay_channel(boson).integral(c)
+    odd = has_odd(tuple(point))
+    sigma, sigma_error = production_channel(odd).integral(point)
+    width, width_error = decay_channel(boson, odd).integral(point)
     # The cross-section counts three neutrino flavours for ν ν̄; their kinematics are the same.
     flavours = 3 if boson == "Z" else 1
     cross_section = sigma * flavours * width / HIGGS_WIDTH * acceptance
@@ -107,26 +113,6 @@ def generate(
         seed=seed,
         overshoot=float(np.mean([k.overshoot for k in chunks])),
     )
-
-
-def check_point(point: Point | None) -> dict[str, float]:
-    """Check a point; None stands for c_HW = 0.
-
-    Raises
-    ------
-    ParameterError
-        If it has another parameter, or |c_HW| > 5, for which the sampling has not been explored.
-
-    Examples
-    --------
-    >>> check_point(None)
-    {'c_HW': 0.0}
-    """
-    values = {"c_HW": 0.0} if point is None else dict(point)
-    if set(values) != {"c_HW"} or not abs(values["c_HW"]) <= 5:
-        msg = f"{values} is not a point of this process; give c_HW between -5 and 5"
-        raise ParameterError(msg)
-    return values
 
 
 def passes_cuts(momenta: FloatArray) -> BoolArray:
@@ -165,15 +151,21 @@ def passes_cuts(momenta: FloatArray) -> BoolArray:
     return ok
 
 
-def _chunk(boson: Literal["W", "Z"], size: int, c: float, seed: np.random.SeedSequence) -> _Chunk:
+def _chunk(
+    boson: Literal["W", "Z"], size: int, point: Point, seed: np.random.SeedSequence
+) -> _Chunk:
     rng = np.random.default_rng(seed)
+    # Events without a point have no operators, and the polynomial of c_HW is a constant.
+    operators = check_operators(tuple(point) or None)
+    odd = has_odd(operators)
+    production, decay = production_channel(odd), decay_channel(boson, odd)
     kept: list[tuple[FloatArray, IntArray, FloatArray]] = []
     n_kept = tried = passed = 0
     overshoot = 0.0
     while n_kept < size:
         n = min(_BATCH, 3 * (size - n_kept) + 100)
-        produced, p_coefficients, p_over = production_channel().unweighted(n, c, rng)
-        decayed, d_coefficients, d_over = decay_channel(boson).unweighted(n, c, rng)
+        produced, p_coefficients, p_over = production.unweighted(n, point, operators, rng)
+        decayed, d_coefficients, d_over = decay.unweighted(n, point, operators, rng)
         momenta, ids = _assemble(
             _rotate(produced, rng), _rotate_isotropically(decayed, rng), boson, rng
         )
@@ -182,7 +174,9 @@ def _chunk(boson: Literal["W", "Z"], size: int, c: float, seed: np.random.SeedSe
         tried, passed = tried + n, passed + len(ok)
         ok = ok[: size - n_kept]
         n_kept += len(ok)
-        coefficients = _quartic(p_coefficients[ok], d_coefficients[ok], boson)
+        if boson == "Z":  # no operator in this process
+            p_coefficients, d_coefficients = (np.eye(3)[[0] * n] for _ in range(2))
+        coefficients = quartic(p_coefficients[ok], d_coefficients[ok])
         kept.append((momenta[ok], ids[ok], coefficients))
         overshoot = max(overshoot, p_over + d_over)
     momenta, ids, coefficients = (np.concatenate(x) for x in zip(*kept, strict=True))
@@ -194,19 +188,6 @@ def _chunk(boson: Literal["W", "Z"], size: int, c: float, seed: np.random.SeedSe
         passed=passed,
         overshoot=overshoot,
     )
-
-
-def _quartic(p: FloatArray, d: FloatArray, boson: str) -> FloatArray:
-    """Quartic of |M(c)|²/|M(0)|² from the two quadratics, shape (n, 5)."""
-    out = np.zeros((len(p), 5))
-    if boson == "Z":  # no operator in this process
-        out[:, 0] = 1.0
-        return out
-    p, d = p / p[:, :1], d / d[:, :1]
-    for i in range(3):
-        for j in range(3):
-            out[:, i + j] += p[:, i] * d[:, j]
-    return out
 
 
 def _rotate(p: FloatArray, rng: np.random.Generator) -> FloatArray:
@@ -274,23 +255,23 @@ class Phase(NamedTuple):
     n_dim
         Dimension of the cube.
     weigh
-        Points (n, n_dim) → weights as quadratics in c_HW, shape (n, 3); their integral over the
-        cube is that of the process.
+        Points (n, n_dim) → weights by forms (:func:`milinfer.datasets.operators.form_weights`),
+        shape (n, n_forms); their integral over the cube is that of the process.
     momenta
         Points → momenta, shape (n, n_particles, 4).
     squared
-        Momenta → |M|² as a quadratic in c_HW, shape (n, 3).
+        Momenta and operators → |M|² as a quadratic in them, shape (n, n_monomials).
     """
 
     n_dim: int
     weigh: Callable[[FloatArray], FloatArray]
     momenta: Callable[[FloatArray], FloatArray]
-    squared: Callable[[FloatArray], FloatArray]
+    squared: Callable[[FloatArray, Sequence[str]], FloatArray]
 
 
 @dataclass(frozen=True, eq=False)
 class Channel:
-    """A process that can be sampled by acceptance and rejection for any c_HW.
+    """A process that can be sampled by acceptance and rejection at any point.
 
     Parameters
     ----------
@@ -301,7 +282,7 @@ class Channel:
     grids
         Grids whose mixture is used for importance sampling.
     explored
-        Weights of the exploration as quadratics in c_HW, shape (n, 3).
+        Weights of the exploration by forms, shape (n, n_forms).
     """
 
     name: str
@@ -310,7 +291,7 @@ class Channel:
     explored: FloatArray
 
     def weighted(self, n: int, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
-        """Points (n, n_dim) and their weights (n, 3), whose mean is the integral."""
+        """Points (n, n_dim) and their weights (n, n_forms), whose mean is the integral."""
         uniform = rng.random((n, len(self.grids[0].edges)))
         parts = np.array_split(uniform, len(self.grids))
         mapped = [grid.map(part) for grid, part in zip(self.grids, parts, strict=True)]
@@ -327,24 +308,29 @@ class Channel:
         )
         return points, self.phase.weigh(points) / density[:, None]
 
-    def integral(self, c: float) -> tuple[float, float]:
-        """Cross-section (pb) or width (GeV) and its Monte-Carlo error."""
-        weights = self.explored @ _powers(c)
+    def integral(self, point: Point | float) -> tuple[float, float]:
+        """Cross-section (pb) or width (GeV) at a point or value of c_HW, and its error."""
+        weights = self.explored @ self._factors(point)
         return float(weights.mean()), float(weights.std() / np.sqrt(len(weights)))
 
-    @lru_cache(maxsize=64)  # noqa: B019 - there are three channels, which live as long as this
-    def largest(self, c: float) -> float:
+    def _factors(self, point: Point | float) -> FloatArray:
+        """Factors of the forms, shape (n_forms,)."""
+        at = {"c_HW": point} if isinstance(point, int | float) else point
+        return form_weights(at, self.explored.shape[1])
+
+    @lru_cache(maxsize=64)  # noqa: B019 - there are few channels, which live as long as this
+    def largest(self, factors: tuple[float, ...]) -> float:
         """Weight above which only 1e-3 of the integral lies; see :meth:`unweighted`."""
-        weights = np.sort(self.explored @ _powers(c))[::-1]
+        weights = np.sort(self.explored @ np.array(factors))[::-1]
         # Overshoot Σ (w − w_max)+ for w_max at each of the largest weights.
         overshoot = np.cumsum(weights) - weights * np.arange(1, len(weights) + 1)
         k = int(np.searchsorted(overshoot, _OVERSHOOT * weights.sum()))
         return float(weights[max(k - 1, 0)])
 
     def unweighted(
-        self, n: int, c: float, rng: np.random.Generator
+        self, n: int, point: Point, operators: Sequence[str], rng: np.random.Generator
     ) -> tuple[FloatArray, FloatArray, float]:
-        """Points distributed as |M(c)|².
+        """Points distributed as |M|² at a point.
 
         A point whose weight exceeds the maximum is used more than once, so that its excess is not
         lost.  Production and decay are unweighted separately and rotated at random, so that two
@@ -355,16 +341,18 @@ class Channel:
         momenta
             Shape (n, n_particles, 4).
         coefficients
-            |M|² of each point as a quadratic in c, shape (n, 3), up to a factor.
+            |M|² of each point as a quadratic in the operators, shape (n, n_monomials), up to a
+            factor.
         overshoot
             Share of the integral that lies above the maximum weight, carried by repetitions.
         """
-        largest, powers = self.largest(c), _powers(c)
+        factors = self._factors(point)
+        largest = self.largest(tuple(factors.tolist()))
         chosen, n_chosen = [], 0
         total = above = 0.0
         while n_chosen < n:
-            points, coefficients = self.weighted(40_000, rng)
-            weights = coefficients @ powers
+            points, forms = self.weighted(40_000, rng)
+            weights = forms @ factors
             total += float(weights.sum())
             above += float(np.maximum(weights - largest, 0).sum())
             copies = (weights / largest + rng.random(len(weights))).astype(np.int64)
@@ -373,53 +361,70 @@ class Channel:
             chosen.append(points[keep])
             n_chosen += len(keep)
         momenta = self.phase.momenta(np.concatenate(chosen)[:n])
-        return momenta, self.phase.squared(momenta), above / total
+        return momenta, self.phase.squared(momenta, operators), above / total
 
 
-def _powers(c: float) -> FloatArray:
-    return np.array([1.0, c, c * c])
-
-
-def _explore(name: str, phase: Phase, operators: tuple[int, ...]) -> Channel:
+def _explore(name: str, phase: Phase, forms: tuple[int, ...]) -> Channel:
     # A fixed seed: the exploration is part of the method, not of the sample.
     rng = np.random.default_rng(np.random.SeedSequence([20_230_501, phase.n_dim]))
-    # One grid for the standard model and one for the operator squared, which prefers harder jets;
-    # their mixture serves every value of c_HW.
+    # One grid for the standard model and one for each other structure squared, which prefers harder
+    # jets; their mixture serves every point.
     grids = tuple(
         adapt(lambda x, k=k: phase.weigh(x)[:, k], phase.n_dim, rng)  # type: ignore[misc]
-        for k in operators
+        for k in forms
     )
     channel = Channel(name, phase, grids, np.empty((0, 3)))
     explored = np.concatenate([channel.weighted(50_000, rng)[1] for _ in range(_EXPLORE // 50_000)])
     return Channel(name, phase, grids, explored)
 
 
-@lru_cache(maxsize=1)
-def production_channel() -> Channel:
-    """Channel of u d → d u H at 13 TeV with toy parton densities and jet cuts, in pb."""
-    phase = Phase(
-        6, phase_space.production_weights, phase_space.production_momenta, amplitude.production
-    )
-    return _explore("production", phase, (0, 2))
+# Forms |S|², |T|² and |T̃|².
+_EVEN, _ODD = (0, 2), (0, 2, 5)
+
+
+def production_channel(odd: bool = False) -> Channel:
+    """Channel of u d → d u H at 13 TeV with toy parton densities and jet cuts, in pb.
+
+    Parameters
+    ----------
+    odd
+        Whether one of the operators is odd under CP.
+    """
+    return _production_channel(odd)
+
+
+def decay_channel(boson: Literal["W", "Z"], odd: bool = False) -> Channel:
+    """Channel of H → 4 leptons through W or Z bosons; its integral is the partial width in GeV."""
+    return _decay_channel(boson, odd)
 
 
 @lru_cache(maxsize=2)
-def decay_channel(boson: Literal["W", "Z"]) -> Channel:
-    """Channel of H → 4 leptons through W or Z bosons; its integral is the partial width in GeV."""
+def _production_channel(odd: bool) -> Channel:
+    phase = Phase(
+        6,
+        partial(phase_space.production_weights, odd=odd),
+        phase_space.production_momenta,
+        amplitude.production,
+    )
+    return _explore("production", phase, _ODD if odd else _EVEN)
 
-    def squared(p: FloatArray) -> FloatArray:
+
+@lru_cache(maxsize=3)
+def _decay_channel(boson: Literal["W", "Z"], odd: bool) -> Channel:
+    def squared(p: FloatArray, operators: Sequence[str]) -> FloatArray:
         if boson == "W":
-            return amplitude.decay_ww(p)
+            return amplitude.decay_ww(p, operators)
         zz = amplitude.decay_zz(p)
         return np.stack([zz, 0 * zz, 0 * zz], axis=1)
 
     phase = Phase(
         7,
-        partial(phase_space.decay_weights, boson=boson),
+        partial(phase_space.decay_weights, boson=boson, odd=odd),
         partial(phase_space.decay_momenta, boson=boson),
         squared,
     )
-    return _explore(f"H → {boson}{boson}*", phase, (0, 2) if boson == "W" else (0,))
+    of_w = _ODD if odd else _EVEN
+    return _explore(f"H → {boson}{boson}*", phase, of_w if boson == "W" else (0,))
 
 
 # Equal parts of each dimension, for looking up cells.

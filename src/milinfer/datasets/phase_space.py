@@ -89,8 +89,8 @@ def _jets(x: FloatArray) -> _Jets:
     return _Jets(pt=pt, exp_eta=exp_eta, cos=cos, sin=sin, exp_y=exp_y, mt=mt, x1=x1, x2=x2)
 
 
-def production_weights(x: FloatArray) -> FloatArray:
-    """Weights of u d → d u H on the unit cube, quadratics in c_HW; the integral is in pb.
+def production_weights(x: FloatArray, odd: bool = False) -> FloatArray:
+    """Weights of u d → d u H on the unit cube, by forms; the integral is in pb.
 
     dσ = x1 f(x1) x2 f(x2) |M|² / (8 (2π)^5 ŝ²) d²pT1 d²pT2 dy1 dy2 dyH.
 
@@ -98,11 +98,15 @@ def production_weights(x: FloatArray) -> FloatArray:
     ----------
     x
         Points, shape (n, 6).
+    odd
+        Whether the forms of the CP-odd structure are computed as well.
 
     Returns
     -------
     ndarray
-        Shape (n, 3); zero for points that fail the cuts on jets.
+        The forms of :func:`milinfer.datasets.operators.form_weights`, shape (n, 3 or 6), the first
+        three of which are the coefficients of a quadratic in c_HW; zero for points that fail the
+        cuts on jets.
 
     Examples
     --------
@@ -114,20 +118,23 @@ def production_weights(x: FloatArray) -> FloatArray:
     allowed = np.flatnonzero(every.allowed)
     (pt1, pt2), (e1, e2) = (tuple(a[allowed] for a in pair) for pair in every[:2])
     cos, x1, x2 = every.cos[allowed], every.x1[allowed], every.x2[allowed]
+    # The u flies along +z.
+    twist = x1 * x2 * SQRT_S**2 * pt1 * pt2 * every.sin[allowed] / 2 if odd else None
     # Numbers as in `quadratic_of_invariants`: u, d from it, u from the d, d.
     s12, s13 = -x1 * SQRT_S * pt1 / e1, -x1 * SQRT_S * pt2 / e2
     s24, s34 = -x2 * SQRT_S * pt1 * e1, -x2 * SQRT_S * pt2 * e2
     s14, s23 = x1 * x2 * SQRT_S**2, pt1 * pt2 * (e1 / e2 + e2 / e1 - 2 * cos)
-    quadratic = amplitude.production_of_invariants(
-        amplitude.Invariants(s12=s12, s34=s34, s13=s13, s24=s24, s14=s14, s23=s23)
+    forms = amplitude.production_of_invariants(
+        amplitude.Invariants(s12=s12, s34=s34, s13=s13, s24=s24, s14=s14, s23=s23),
+        None if twist is None else -twist,
     )
     # d²pT1 d²pT2 = 2π (overall azimuth) · pT1² pT2² dln pT1 dln pT2 dΔφ.
     volume = (2 * np.pi) ** 2 * _SPAN**2 * (2 * _MAX_DISTANCE) ** 2 * 2 * _MAX_RAPIDITY
     # Both beam assignments: u from either proton.
     constant = 2 * _GEV2_TO_PB * volume / (8 * (2 * np.pi) ** 5)
     factor = constant * parton_densities(x1, x2) * (pt1 * pt2 / s14) ** 2
-    weights = np.zeros((len(x), 3))
-    for k, term in enumerate(quadratic):
+    weights = np.zeros((len(x), len(forms)))
+    for k, term in enumerate(forms):
         weights[allowed, k] = term * factor
     return weights
 
@@ -219,8 +226,8 @@ def _pairs(x: FloatArray, boson: Literal["W", "Z"]) -> _Pairs:
     )
 
 
-def decay_weights(x: FloatArray, boson: Literal["W", "Z"]) -> FloatArray:
-    """Weights of H → 4 leptons on the unit cube, quadratics in c_HW; the integral is in GeV.
+def decay_weights(x: FloatArray, boson: Literal["W", "Z"], odd: bool = False) -> FloatArray:
+    """Weights of H → 4 leptons on the unit cube, by forms; the integral is in GeV.
 
     dΓ = |M|² / (2 m_H) · Φ2(H → V V*) Φ2(V) Φ2(V*) ds1 ds2 / (2π)².
 
@@ -230,11 +237,13 @@ def decay_weights(x: FloatArray, boson: Literal["W", "Z"]) -> FloatArray:
         Points, shape (n, 7).
     boson
         Kind of both bosons.
+    odd
+        As for :func:`production_weights`.
 
     Returns
     -------
     ndarray
-        Shape (n, 3); for Z bosons, which the operator does not affect, only the first is not zero.
+        Shape (n, 3 or 6); for Z bosons, which no operator affects, only the first is not zero.
 
     Examples
     --------
@@ -261,9 +270,12 @@ def decay_weights(x: FloatArray, boson: Literal["W", "Z"]) -> FloatArray:
     phase_space = momentum / (4 * np.pi * m_h) / (8 * np.pi) ** 2 / (2 * np.pi) ** 2
     factor = 2 * phase_space / (2 * m_h) / density
     invariants = amplitude.Invariants(s12=sa, s34=sb, s13=s13, s24=s24, s14=s14, s23=s23)
-    weights = np.zeros((len(x), 3))
+    weights = np.zeros((len(x), 6 if odd else 3))
     if boson == "W":
-        for k, term in enumerate(amplitude.decay_ww_of_invariants(invariants)):
+        determinant = None
+        if odd:
+            determinant = momentum * m_h * transverse * np.sin(phi[1] - phi[0])
+        for k, term in enumerate(amplitude.decay_ww_of_invariants(invariants, determinant)):
             weights[:, k] = term * factor
     else:
         weights[:, 0] = amplitude.decay_zz_of_invariants(invariants) * factor

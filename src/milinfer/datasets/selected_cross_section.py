@@ -102,8 +102,15 @@ class SelectedCrossSection:
         Raises
         ------
         SampleError
-            If there are no samples, or too few events.
+            If there are no samples, too few events, or events with other operators.
         """
+        for events in samples:
+            if events.operators != (vbf_hww.PARAMETER,):
+                msg = (
+                    f"the cross-section is a function of {vbf_hww.PARAMETER} alone; these "
+                    f"{events.process} events have {', '.join(events.operators) or 'no operator'}"
+                )
+                raise SampleError(msg)
         n = sum(len(s) for s in samples)
         if n < 40 * _BATCHES:
             msg = f"{n} events are too few for the cross-section; give at least {40 * _BATCHES}"

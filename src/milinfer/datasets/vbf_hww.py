@@ -1,4 +1,8 @@
-"""VBF H → W W* → e+ νe e− ν̄e with one SMEFT operator, by its exact matrix element.
+"""VBF H → W W* → e+ νe e− ν̄e with SMEFT operators, by its exact matrix element.
+
+The operators are c_HW, c_HWtil (odd under CP) and c_Hbox (flat in the shape), see
+:mod:`milinfer.datasets.operators`; events have the exact polynomial in those that their point
+names.
 
 Leading order u d → d u H at 13 TeV, both beam assignments, with *toy* parton densities
 x u(x) ∝ 2.0 x^−0.35 (1−x)^3.2 and x d(x) ∝ 1.2 x^−0.35 (1−x)^4.2: the shapes are realistic enough
@@ -9,16 +13,17 @@ Cuts: jets pT > 20 GeV, |η| < 5; leptons pT > 10 GeV, |η| < 2.5; ΔR > 0.4 amo
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from milinfer.datasets.generated import GeneratedEvents
-from milinfer.datasets.generator import check_point
 from milinfer.datasets.generator import generate as _generate
+from milinfer.datasets.operators import OPERATORS, check_point, default_weights
+from milinfer.exceptions import ParameterError
 from milinfer.typing import Point
 
 if TYPE_CHECKING:
@@ -26,13 +31,24 @@ if TYPE_CHECKING:
     from milinfer.samples.sample import Sample
     from milinfer.samples.sample_set import SampleSet
 
-__all__ = ["DEFAULT_WEIGHTS", "PARAMETER", "PROCESS", "generate", "samples"]
+__all__ = [
+    "DEFAULT_WEIGHTS",
+    "OPERATORS",
+    "PARAMETER",
+    "PROCESS",
+    "default_weights",
+    "generate",
+    "samples",
+]
 
 PROCESS = "vbf_hww"
 PARAMETER = "c_HW"
 
-DEFAULT_WEIGHTS: tuple[Point, ...] = tuple({"c_HW": c} for c in (-1.0, -0.5, 0.0, 0.5, 1.0))
-"""Points whose weights go into LHE files: five determine the quartic of each event exactly."""
+DEFAULT_WEIGHTS: tuple[Point, ...] = default_weights((PARAMETER,))
+"""Points whose weights go into LHE files: five determine the quartic of each event exactly.
+
+Of other operators and of several they are :func:`milinfer.datasets.operators.default_weights`.
+"""
 
 
 def generate(
@@ -45,7 +61,10 @@ def generate(
     n_events
         Number of events.
     point
-        ``{"c_HW": value}``, |value| ≤ 5; default the standard model.
+        ``{"c_HW": value}``, or values of several of :data:`OPERATORS`, each within ±5; default
+        the standard model, ``{"c_HW": 0.0}``.  The events know their polynomial in the operators
+        that it names, with others zero: name an operator at 0 to have weights at other values of
+        it.
     seed
         The same seed gives the same events, whatever `workers` is.
     workers
@@ -54,7 +73,7 @@ def generate(
     Raises
     ------
     ParameterError
-        If the point is not one of c_HW in range.
+        If the point has other parameters, or a value beyond the range.
     SampleError
         If fewer than one event is asked for.
 
@@ -63,27 +82,29 @@ def generate(
     >>> events = generate(50, {"c_HW": -1.0}, seed=3)
     >>> events.momenta.shape
     (50, 11, 4)
+    >>> generate(50, {"c_HW": 0.5, "c_HWtil": -0.3}, seed=3).coefficients.shape
+    (50, 15)
     """
     return _generate(PROCESS, "W", n_events, check_point(point), seed, workers)
 
 
 def samples(
     n_events: int,
-    values: Sequence[float],
+    values: Sequence[Point | float],
     *,
     seed: int,
     features: str | FeatureSet = "vbf_2l2j_invariant",
     workers: int = 1,
-    on_sample: Callable[[float], None] | None = None,
+    on_sample: Callable[[Any], None] | None = None,
 ) -> SampleSet:
-    """Generate samples at several values of c_HW, with the weights of :data:`DEFAULT_WEIGHTS`.
+    """Generate samples at several points, with the weights of :func:`default_weights`.
 
     Parameters
     ----------
     n_events
         Number of events in each sample.
     values
-        Values of c_HW, one for each sample.
+        Values of c_HW, one for each sample, or points, all of the same operators.
     seed
         The same seed gives the same events, whatever `workers` is.
     features
@@ -91,17 +112,31 @@ def samples(
     workers
         Number of processes; each generates whole samples.
     on_sample
-        Called with the value after each sample.
+        Called with the value or point after each sample.
+
+    Raises
+    ------
+    ParameterError
+        If a point is not possible, or the points name different operators.
 
     Examples
     --------
     >>> samples(10, [0.0, 0.5], seed=1)
     SampleSet(2 points in c_HW, 20 events, 50 features)
+    >>> samples(10, [{"c_HW": 0.0, "c_HWtil": c} for c in (0.0, 1.0)], seed=1)
+    SampleSet(2 points in c_HW, c_HWtil, 20 events, 50 features)
     """
     from milinfer.samples.sample_set import SampleSet
 
     seeds = np.random.SeedSequence(seed).generate_state(len(values))
-    jobs = [(n_events, float(v), int(s), features) for v, s in zip(values, seeds, strict=True)]
+    points = [check_point(v if isinstance(v, Mapping) else {PARAMETER: v}) for v in values]
+    if len({tuple(point) for point in points}) > 1:
+        msg = (
+            f"the points name different operators: {sorted({tuple(point) for point in points})}; "
+            "name all in each, at 0 where they do not act"
+        )
+        raise ParameterError(msg)
+    jobs = [(n_events, p, int(s), features) for p, s in zip(points, seeds, strict=True)]
     finished = []
     with ExitStack() as stack:
         generated: Iterator[Sample] = map(_sample, jobs)
@@ -112,10 +147,10 @@ def samples(
         for value, sample in zip(values, generated, strict=True):
             finished.append(sample)
             if on_sample is not None:
-                on_sample(float(value))
+                on_sample(dict(value) if isinstance(value, Mapping) else float(value))
     return SampleSet(tuple(finished))
 
 
-def _sample(job: tuple[int, float, int, str | FeatureSet]) -> Sample:
-    n_events, value, seed, features = job
-    return generate(n_events, {PARAMETER: value}, seed=seed).to_sample(features, DEFAULT_WEIGHTS)
+def _sample(job: tuple[int, Point, int, str | FeatureSet]) -> Sample:
+    n_events, point, seed, features = job
+    return generate(n_events, point, seed=seed).to_sample(features, default_weights(tuple(point)))

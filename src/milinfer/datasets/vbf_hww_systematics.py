@@ -36,7 +36,8 @@ import numpy as np
 from milinfer.datasets import phase_space, vbf_hww
 from milinfer.datasets.amplitude import M_H
 from milinfer.datasets.generated import GeneratedEvents
-from milinfer.datasets.generator import DELTA_R, check_point
+from milinfer.datasets.generator import DELTA_R
+from milinfer.datasets.operators import check_point
 from milinfer.exceptions import ParameterError, SampleError
 from milinfer.samples.sample_set import SampleSet
 from milinfer.samples.variations import ProcessVariations, Variation
@@ -467,7 +468,7 @@ def _rounds(
     if n_events < 1:
         msg = f"cannot generate {n_events} events; ask for at least one"
         raise SampleError(msg)
-    at = check_point(point)
+    at = check_point(point, (vbf_hww.PARAMETER,))
     size = min(2 * n_events + 100, _ROUND)
     root = np.random.SeedSequence(seed)
     while True:

@@ -35,6 +35,7 @@ from milinfer.diagnostics.fitted_simulation import (
     FittedSimulation,
     by_ratio,
     by_weights,
+    fewer_events,
     steps_of,
     valid_fit,
 )
@@ -68,7 +69,6 @@ _FOURIER = 64  # random Fourier features
 _PRODUCTS = 12  # largest number of features whose products the classifier uses
 _RIDGE = 1e-2  # of the mean variance of the inputs of the classifier
 _IN_A_BIN = 5.0  # least expected events of a bin, for Pearson's χ²
-_MOST = 100_000  # largest number of simulated events that are used
 _AT_ONCE = 250  # toys whose events are drawn together
 
 
@@ -229,7 +229,7 @@ def goodness_of_fit(
     ------
     SampleError
         If the model has learned from these events, data and simulation share events or have other
-        features, or there are fewer simulated events than data.
+        features, there are fewer simulated events than data, or all features are constants.
     ModelError
         If the model has no ratios of single events, or the fit to the data is not valid, for
         example because it is at the end of the range.
@@ -265,10 +265,7 @@ def goodness_of_fit(
         events, weights_at = by_ratio(one, samples)
     else:
         events, weights_at = by_weights(EventPool(samples, degree), fit.values.to_dict())
-    if len(events) > _MOST:
-        rows = np.sort(np.random.default_rng(seed).permutation(len(events))[:_MOST])
-        events, all_weights = events.take(rows), weights_at
-        weights_at = lambda point: all_weights(point)[rows]  # noqa: E731
+    events, weights_at = fewer_events(events, weights_at, seed)
     surfaces, of_data = event_surfaces(one, events), event_surfaces(one, data)
 
     def theta(point: Point) -> FloatArray:
@@ -523,6 +520,9 @@ def _columns(
         for place in range(len(ends) - 1):
             bins.append(np.searchsorted(inner, values, side="right") == place)
             data_bins.append(np.searchsorted(inner, of_data, side="right") == place)
+    if not kept:
+        msg = f"{fitted.sample.label}: all features are constants, so data cannot be told from it"
+        raise SampleError(msg)
     of_design, inputs, data_inputs = _classifier_inputs(x, design.weights, rng)
     centred = of_design - (of_design @ design.weights)[:, None]
     covariance = (centred * design.weights) @ centred.T

@@ -22,9 +22,10 @@ from milinfer.utils.points import format_point
 if TYPE_CHECKING:
     from iminuit import Minuit
 
-__all__ = ["FittedSimulation", "by_ratio", "by_weights", "steps_of", "valid_fit"]
+__all__ = ["FittedSimulation", "by_ratio", "by_weights", "fewer_events", "steps_of", "valid_fit"]
 
 _STEP = 0.5  # of derivatives, in standard errors
+_MOST = 100_000  # simulated events that are used
 _CLOSE = 0.05  # standard errors to the end of a range, below which the fit is at the end
 
 
@@ -179,6 +180,16 @@ def _distance(m: Minuit, name: str) -> float:
 def steps_of(m: Minuit) -> FloatArray:
     """Half of the error of each parameter, or less if its range ends before."""
     return np.array([min(_STEP * p.error, 0.9 * _distance(m, p.name)) for p in m.params])
+
+
+def fewer_events(
+    events: Sample, weights_at: Callable[[Point], FloatArray], seed: int
+) -> tuple[Sample, Callable[[Point], FloatArray]]:
+    """Simulated events and their weights, 100 000 random ones of them if there are more."""
+    if len(events) <= _MOST:
+        return events, weights_at
+    rows = np.sort(np.random.default_rng(seed).permutation(len(events))[:_MOST])
+    return events.take(rows), lambda point: weights_at(point)[rows]
 
 
 def by_weights(pool: EventPool, point: Point) -> tuple[Sample, Callable[[Point], FloatArray]]:

@@ -16,6 +16,7 @@ from milinfer.diagnostics.fitted_simulation import (
     FittedSimulation,
     by_ratio,
     by_weights,
+    fewer_events,
     steps_of,
     valid_fit,
 )
@@ -102,6 +103,9 @@ def goodness_of_systematic_fit(
     point = fit.values.to_dict()
     pools = _pools(terms, processes, degree, point)
     together = Sample(np.concatenate([pool.features for pool, _ in pools]), data.feature_names)
+    together, weights_at = fewer_events(
+        together, lambda at: np.concatenate([weights(at) for _, weights in pools]), seed
+    )
     simulated = SystematicCost(terms, MixtureEvents.of(terms, together), extended=cost.extended)
     errors = {c.name: c.error for c in terms.constraints}
     names = terms.names
@@ -116,7 +120,7 @@ def goodness_of_systematic_fit(
         point=point,
         covariance=np.array(fit.covariance, dtype=np.float64).reshape(len(names), len(names)),
         steps=steps_of(fit),
-        weights_at=lambda at: np.concatenate([weights(at) for _, weights in pools]),
+        weights_at=weights_at,
         log_density=lambda at: _of_one(simulated, at, cost.extended),
         data_log_density=lambda at: _of_one(cost, at, cost.extended),
         interest=tuple(terms.parameters),

@@ -1,6 +1,10 @@
 from .belt import Belt as Belt
 from .calibration import Calibration as Calibration
 from .calibration_fit import calibrate as calibrate
+from .combined_toys import (
+    CombinedToys as CombinedToys,
+    EventTerm as EventTerm,
+)
 from .conditional_coverage import (
     ConditionalCoverage as ConditionalCoverage,
     coverage_function as coverage_function,

@@ -321,9 +321,9 @@ class RootTable(FlatTable):
         try:
             with open_root(self.path) as file:
                 branches = {self.columns[name] for name in columns}
-                arrays = file[self.tree].arrays(
+                arrays = _arrays(
+                    file[self.tree],
                     filter_name=lambda branch: branch in branches,
-                    library="np",
                     entry_start=start,
                     entry_stop=stop,
                 )
@@ -332,6 +332,31 @@ class RootTable(FlatTable):
             raise SampleError(msg) from error
         first = 0 if events is None else events.start
         return {name: self._numbers(arrays[self.columns[name]], name, first) for name in columns}
+
+
+def _arrays(tree: Any, **options: Any) -> dict[str, NDArray[Any]]:
+    """Branches by name; a branch of lists is an array of objects, which is refused by its name."""
+    import awkward as ak
+
+    try:
+        arrays: dict[str, NDArray[Any]] = tree.arrays(library="np", **options)
+    except ValueError:
+        # uproot 5.7 cannot make numpy arrays of the lists of an RNTuple.
+        columns = tree.arrays(library="ak", **options)
+        return {
+            name: np.asarray(columns[name])
+            if columns[name].ndim == 1
+            else _objects(ak.to_list(columns[name]))
+            for name in columns.fields
+        }
+    return arrays
+
+
+def _objects(lists: list[Any]) -> NDArray[Any]:
+    """Array of lists, of one dimension even if all are equally long."""
+    out = np.empty(len(lists), dtype=object)
+    out[:] = [np.asarray(one) for one in lists]
+    return out
 
 
 def _is_list(value: Any) -> bool:

@@ -7,11 +7,15 @@ parton-level truth: the bound for learned estimators, on the same pseudo-experim
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import count
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from milinfer.exceptions import SampleError
+from milinfer.exceptions import ParameterError, SampleError
 from milinfer.likelihood.cost import LikelihoodCost, dataset_cost
 from milinfer.likelihood.linear_terms import Terms, linear_cost, require_terms
 from milinfer.likelihood.log_polynomials import LogPolynomials
@@ -30,22 +34,26 @@ from milinfer.utils.polynomials import PolynomialBasis
 __all__ = ["Oracle", "reweight_coefficients"]
 
 
-def reweight_coefficients(sample: Sample, parameter: str, degree: int = 4) -> FloatArray:
-    """Per-event polynomial of the weight in one parameter, from the sample's reweights.
+def reweight_coefficients(
+    sample: Sample, parameter: str | Sequence[str], degree: int = 4
+) -> FloatArray:
+    """Per-event polynomial of the weight in the parameters, from the sample's reweights.
 
     Parameters
     ----------
     sample
-        Events with weights at ``degree + 1`` or more values of `parameter`.
+        Events with weights at as many values of the parameters as the polynomial has coefficients,
+        or more: ``degree + 1`` in one parameter.
     parameter
-        Its name.
+        Its name, or several.
     degree
         Degree of the polynomial: 2 for one operator insertion in production or decay, 4 for both.
 
     Returns
     -------
     ndarray
-        Shape (n_events, degree + 1), lowest power first.
+        Shape (n_events, degree + 1), lowest power first; in several parameters in the order of
+        :class:`milinfer.utils.polynomials.PolynomialBasis`.
 
     Raises
     ------
@@ -62,7 +70,11 @@ def reweight_coefficients(sample: Sample, parameter: str, degree: int = 4) -> Fl
     >>> reweight_coefficients(sample, "c", degree=2).round(12)
     array([[1., 2., 1.]])
     """
-    return reweight_polynomial(sample, PolynomialBasis((parameter,), degree))
+    return reweight_polynomial(sample, PolynomialBasis(_names(parameter), degree))
+
+
+def _names(parameter: str | Sequence[str]) -> tuple[str, ...]:
+    return (parameter,) if isinstance(parameter, str) else tuple(parameter)
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,23 +84,45 @@ class Oracle(EventModel):
     Parameters
     ----------
     parameter
-        Name of the parameter, or names of several.
+        Name of the parameter, or names.
     interpolation
-        Grid of values on which Λ is evaluated, or a box for several parameters.
+        Grid of values on which Λ is evaluated; a box for several parameters.
     total
-        Polynomial of the total weight, which normalises the ratio; shape (degree + 1,), or
-        (n_coefficients,) in the order of :class:`~milinfer.utils.polynomials.PolynomialBasis`.
+        Polynomial of the total weight, shape (n_coefficients,), which normalises the ratio.
     reference
         θ0; one value, or one for each parameter.
-    degree
-        Degree of the polynomial; needed for several parameters.
+
+    Examples
+    --------
+    Two operators at parton level:
+
+    >>> from milinfer.datasets import quadratic
+    >>> names = ("c1", "c2")
+    >>> point = dict.fromkeys(names, 0.0)
+    >>> sample = quadratic.generate(500, point, seed=1)
+    >>> box = ChebyshevBox(-np.ones(2), np.ones(2))
+    >>> oracle = Oracle.from_sample(sample, names, box, degree=2)
+    >>> oracle.cost(sample).parameters
+    ('c1', 'c2')
     """
 
     parameter: str | tuple[str, ...]
     interpolation: Interpolation | ChebyshevBox
     total: FloatArray
-    reference: float | tuple[float, ...] = 0.0
-    degree: int | None = None
+    reference: ArrayLike = 0.0
+
+    def __post_init__(self) -> None:
+        several = isinstance(self.interpolation, ChebyshevBox)
+        n = self.interpolation.n_parameters if isinstance(self.interpolation, ChebyshevBox) else 1
+        if n != len(self.parameters):
+            remedy = "" if several else "; give a ChebyshevBox for several"
+            msg = f"the points are of {n} parameters, not of {', '.join(self.parameters)}{remedy}"
+            raise ParameterError(msg)
+        if len(self._basis) != len(self.total):
+            msg = (
+                f"{len(self.total)} coefficients are no polynomial in {', '.join(self.parameters)}"
+            )
+            raise ParameterError(msg)
 
     def __repr__(self) -> str:
         return brief(self)
@@ -97,27 +131,36 @@ class Oracle(EventModel):
     def from_sample(
         cls,
         sample: Sample | SampleSet,
-        parameter: str | tuple[str, ...],
+        parameter: str | Sequence[str],
         grid: FloatArray | ChebyshevBox,
         *,
         degree: int = 4,
-        reference: float | tuple[float, ...] = 0.0,
+        reference: ArrayLike = 0.0,
     ) -> Oracle:
         """Build the oracle; `sample` supplies the cross-section as a function of θ.
 
         The more events, the better the normalisation.  Far from the point of a sample few events
-        carry the weight; give samples at several points for a precise one everywhere.  In several
-        parameters give their names, and a box in place of a grid.
+        carry the weight; give samples at several points for a precise one everywhere.
+
+        Raises
+        ------
+        ParameterError
+            If samples have other parameters, or the points are not of the parameters.
+        SampleError
+            If weights are missing.
         """
-        names = (parameter,) if isinstance(parameter, str) else tuple(parameter)
+        names = _names(parameter)
         if isinstance(sample, SampleSet):
+            if sample.parameters != names:
+                msg = f"the samples have {', '.join(sample.parameters)}, not {', '.join(names)}"
+                raise ParameterError(msg)
             total = joint_density(
                 sample, degree, shares=mixture_shares(s.weights for s in sample)
             ).total
         else:
-            total = reweight_polynomial(sample, PolynomialBasis(names, degree)).sum(axis=0)
-        interpolation = grid if isinstance(grid, ChebyshevBox) else Interpolation(grid, "spline")
-        return cls(parameter, interpolation, total, reference, degree)
+            total = reweight_coefficients(sample, names, degree).sum(axis=0)
+        points = grid if isinstance(grid, ChebyshevBox) else Interpolation(grid, "spline")
+        return cls(names[0] if len(names) == 1 else names, points, total, reference)
 
     @property
     def name(self) -> str:
@@ -127,13 +170,20 @@ class Oracle(EventModel):
     @property
     def parameters(self) -> tuple[str, ...]:
         """Names of the parameters."""
-        return (self.parameter,) if isinstance(self.parameter, str) else self.parameter
+        return _names(self.parameter)
 
-    @property
-    def basis(self) -> PolynomialBasis:
-        """Monomials of the weight of an event."""
-        degree = len(self.total) - 1 if self.degree is None else self.degree
-        return PolynomialBasis(self.parameters, degree)
+    @cached_property
+    def _basis(self) -> PolynomialBasis:
+        """Monomials of the polynomials."""
+        bases = (PolynomialBasis(self.parameters, degree) for degree in count())
+        return next(basis for basis in bases if len(basis) >= len(self.total))
+
+    @cached_property
+    def _points(self) -> FloatArray:
+        """Points of the grid, and θ0 as the last, shape (K + 1, n_parameters)."""
+        n = len(self.parameters)
+        reference = np.broadcast_to(np.asarray(self.reference, dtype=np.float64), n)
+        return np.concatenate([self.interpolation.grid.reshape(-1, n), reference[None]])
 
     def cost(self, data: Sample, *, terms: Terms = "all") -> LikelihoodCost:
         """Cost −2 ln L of a dataset (shape term).
@@ -159,11 +209,10 @@ class Oracle(EventModel):
         SampleError
             If the weight of an event is not positive at some grid point.
         """
-        coefficients = reweight_polynomial(sample, self.basis)
-        points = self._points
-        design = self._design(points)
+        coefficients = reweight_polynomial(sample, self._basis)
+        design = self._basis.design(self._points)
         weights = coefficients @ design.T
-        self._require_positive(sample, weights, points)
+        self._require_positive(sample, weights, self._points)
         llr = np.log(weights) - np.log(design @ self.total)
         relative: FloatArray = llr[:, :-1] - llr[:, -1:]
         return relative
@@ -176,47 +225,31 @@ class Oracle(EventModel):
         SampleError
             As for :meth:`event_llr`.
         """
-        coefficients = reweight_polynomial(data, self.basis)
-        points = self._points
-        for point in points:
+        coefficients = reweight_polynomial(data, self._basis)
+        for point in self._points:
             # One point at a time, to save the memory of a table with a column for each.
-            weights = coefficients @ self._design(point[None])[0]
+            weights = coefficients @ self._basis.design(point)[0]
             self._require_positive(data, weights[:, None], point[None])
         low, high = np.array(self.interpolation.limits).T
-        n = len(self.parameters)
         return LogPolynomials(
-            basis=self.basis,
-            centre=np.zeros(n),
-            half=np.ones(n),
+            basis=self._basis,
+            centre=np.zeros(len(low)),
+            half=np.ones(len(low)),
             coefficients=np.concatenate([coefficients, self.total[None]]),
             weights=np.append(data.weights, -data.weights.sum()),
             low=low,
             high=high,
-            reference=points[-1],
+            reference=self._points[-1],
         )
 
-    @property
-    def _points(self) -> FloatArray:
-        """Points of the grid and, last, θ0: (K + 1, n_parameters)."""
-        n = len(self.parameters)
-        reference = np.broadcast_to(np.asarray(self.reference, dtype=np.float64), (1, n))
-        return np.concatenate([np.reshape(self.interpolation.grid, (-1, n)), reference])
-
-    def _design(self, points: FloatArray) -> FloatArray:
-        """Monomials at points (m, n_parameters), shape (m, n_coefficients)."""
-        if points.shape[1] > 1:
-            return self.basis.design(points)
-        powers = np.polynomial.polynomial.polyvander(points[:, 0], self.basis.degree)
-        return np.asarray(powers, dtype=np.float64)
-
     def _require_positive(self, sample: Sample, weights: FloatArray, points: FloatArray) -> None:
-        """Raise if a weight (n_events, K) at one of the points (K, P) is not positive."""
+        """Raise unless the weights (n_events, K) at the points (K, n_parameters) are positive."""
         if np.all(weights > 0):
             return
         event, k = (int(i) for i in np.argwhere(~(weights > 0))[0])
-        place = format_point(dict(zip(self.parameters, points[k].tolist(), strict=True)))
+        at = format_point(dict(zip(self.parameters, points[k].tolist(), strict=True)))
         msg = (
-            f"{sample.label}: event {event} has weight {weights[event, k]:g} at {place}; the exact "
+            f"{sample.label}: event {event} has weight {weights[event, k]:g} at {at}; the exact "
             "likelihood ratio needs positive weights"
         )
         raise SampleError(msg)

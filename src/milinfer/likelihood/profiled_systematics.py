@@ -6,7 +6,6 @@ the parameters of interest alone, which calibrations, belts and coverage take as
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
@@ -22,6 +21,7 @@ from milinfer.likelihood.profiled_mixture import (
     profile_grid,
 )
 from milinfer.likelihood.rate import Rate
+from milinfer.likelihood.scans import profiled_costs, profiling_minuit
 from milinfer.likelihood.surface import Interpolation
 from milinfer.likelihood.surface_box import ChebyshevBox
 from milinfer.likelihood.systematics import LUMINOSITY, SystematicCost, SystematicTerms
@@ -145,23 +145,12 @@ class ProfiledSystematics(DatasetModel):
     @property
     def trained_on(self) -> tuple[str, ...]:
         """Fingerprints of the training events of all models."""
-        of_responses = (s for r in self.terms.responses.values() for s in r.trained_on)
-        return tuple(dict.fromkeys([*self.terms.mixture.trained_on, *of_responses]))
+        return self.terms.trained_on
 
-    @cached_property
+    @property
     def digest(self) -> str:
         """Hash of all models, yields, uncertainties and constraints."""
-        terms = self.terms
-        parts = (
-            terms.mixture.digest,
-            [
-                (k, r.digest, r.nuisances, r.terms.exponents.tolist())
-                for k, r in terms.responses.items()
-            ],
-            [(u.name, sorted(u.factors.items())) for u in terms.uncertainties],
-            [(c.name, c.error) for c in terms.constraints],
-        )
-        return hashlib.blake2b(repr(parts).encode(), digest_size=8).hexdigest()
+        return self.terms.digest
 
     @cached_property
     def interpolation(self) -> Interpolation | ChebyshevBox:
@@ -419,8 +408,6 @@ class ProfiledSystematics(DatasetModel):
         FitError
             If a fit is not valid; says where.
         """
-        from milinfer.likelihood.fits import minuit
-
         if cost.terms.names != self.terms.names or not cost.extended:
             msg = (
                 f"the cost has the parameters {', '.join(cost.terms.names)}"
@@ -428,24 +415,8 @@ class ProfiledSystematics(DatasetModel):
                 f"likelihood of {', '.join(self.terms.names)}; make both of the same terms"
             )
             raise ParameterError(msg)
-        m = minuit(cost)
-        for name in self.parameters:
-            m.fixed[name] = True
-        m.tol = 1e-4
-        values = np.empty(len(self._points))
-        # From the reference outwards, as for toys: the next fit starts where the last one ended.
-        for places in (
-            range(self._middle, len(values)),
-            range(self._middle - 1, -1, -1),
-        ):
-            for k in places:
-                m.values[: len(self.parameters)] = self._points[k]
-                m.migrad()
-                if not m.valid:
-                    at = dict(zip(self.parameters, self._points[k].tolist(), strict=True))
-                    msg = f"{self.name}: the fit of the nuisance parameters at {at} is not valid"
-                    raise FitError(msg)
-                values[k] = -float(m.fval) / 2
+        m = profiling_minuit(cost, self.parameters)
+        values = -profiled_costs(m, self.parameters, self._points, self._middle, self.name) / 2
         mixture, rate = self.terms.mixture, self.terms.mixture.rate
         norms = [self.truth.get(name, 1.0) for name in mixture.norms]
         return LikelihoodCost(

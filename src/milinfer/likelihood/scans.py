@@ -1,22 +1,25 @@
-"""Profile likelihood along one parameter, as numbers that our figures and cabinetry's draw."""
+"""Profile likelihood: along one parameter for figures, and at given points for surfaces."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from iminuit import Minuit
+from iminuit.cost import Cost
 from numpy.typing import ArrayLike
 
 from milinfer.exceptions import FitError, ParameterError
+from milinfer.likelihood.fits import minuit
 from milinfer.typing import FloatArray
 from milinfer.utils.display import arrow_table
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["ProfileScan", "profile_scan"]
+__all__ = ["ProfileScan", "profile_scan", "profiled_costs", "profiling_minuit"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,3 +119,112 @@ def profile_scan(
         raise FitError(msg)
     rises = np.asarray(costs, dtype=np.float64) - float(m.fval)
     return ProfileScan(parameter, estimate, error, grid, rises)
+
+
+def profiling_minuit(cost: Cost, parameters: Sequence[str], *, tolerance: float = 1e-4) -> Minuit:
+    """Minuit of a cost, ready to fit everything but the parameters of interest.
+
+    Parameters
+    ----------
+    cost
+        Cost or sum of costs.
+    parameters
+        Parameters of interest, which are fixed.
+    tolerance
+        Of Minuit: it stops at an estimated distance of 0.002 times this in −2 ln L.
+
+    Raises
+    ------
+    ParameterError
+        If the cost has no such parameter; says which it has.
+
+    Examples
+    --------
+    >>> from iminuit.cost import NormalConstraint
+    >>> both = NormalConstraint(["mu", "nu"], [1.0, 0.0], [[1.0, 0.5], [0.5, 1.0]])
+    >>> profiling_minuit(both, ["mu"]).fixed.to_dict()
+    {'mu': True, 'nu': False}
+    """
+    m = minuit(cost)
+    for name in parameters:
+        if name not in m.parameters:
+            msg = f"{name} is no parameter of this cost; it has {', '.join(m.parameters)}"
+            raise ParameterError(msg)
+        m.fixed[name] = True
+    m.tol = tolerance
+    return m
+
+
+def profiled_costs(
+    m: Minuit, parameters: Sequence[str], points: FloatArray, first: int, what: str
+) -> FloatArray:
+    """−2 ln L at points of the parameters of interest, all others fitted.
+
+    Parameters
+    ----------
+    m
+        From :func:`profiling_minuit`; its values are where the fits begin.
+    parameters
+        Parameters of interest.
+    points
+        Their values, shape (n, n_parameters).
+    first
+        Number of the point to begin with.  The others follow to either side, and each fit starts
+        where the one before it ended.
+    what
+        Name of the likelihood, for messages.
+
+    Returns
+    -------
+    ndarray
+        Shape (n,).
+
+    Raises
+    ------
+    FitError
+        If a fit is not valid; says where.
+
+    Examples
+    --------
+    >>> from iminuit.cost import NormalConstraint
+    >>> both = NormalConstraint(["mu", "nu"], [1.0, 0.0], [[1.0, 0.5], [0.5, 1.0]])
+    >>> m = profiling_minuit(both, ["mu"])
+    >>> profiled_costs(m, ["mu"], np.array([[0.0], [1.0], [3.0]]), 1, "both").round(6).tolist()
+    [1.0, 0.0, 4.0]
+    """
+    costs = np.empty(len(points))
+    begin = np.array(m.values)
+    errors = np.array(m.errors)
+    for places in (range(first, len(points)), range(first - 1, -1, -1)):
+        m.values[:] = begin
+        for k in places:
+            for name, value in zip(parameters, points[k].tolist(), strict=True):
+                m.values[name] = value
+            if not m.nfit:
+                costs[k] = float(m.fcn(m.values))
+                continue
+            problem = _problem_of_fit(m)
+            if problem:
+                # The steps that the last fit left may be of no use here.
+                m.values[:] = np.where(list(m.fixed), m.values, begin)
+                m.errors[:] = errors
+                strategy, m.strategy = m.strategy.strategy, 2
+                problem = _problem_of_fit(m)
+                m.strategy = strategy
+            if problem:
+                at = dict(zip(parameters, points[k].tolist(), strict=True))
+                msg = f"{what}: the fit of the nuisance parameters at {at} failed: {problem}"
+                raise FitError(msg)
+            costs[k] = float(m.fval)
+            if k == first:
+                begin = np.array(m.values)
+    return costs
+
+
+def _problem_of_fit(m: Minuit) -> str:
+    """Fit; what is wrong with it, or nothing."""
+    try:
+        m.migrad()
+    except ParameterError as error:  # Minuit may ask for values that are not numbers
+        return str(error)
+    return "" if m.valid else "no valid minimum"

@@ -14,6 +14,7 @@ each event, and everything after that is sums over its rows.
 
 from __future__ import annotations
 
+import hashlib
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -135,6 +136,26 @@ class SystematicTerms:
     def parameters(self) -> tuple[str, ...]:
         """Names of the parameters of interest."""
         return self.mixture.model.parameters
+
+    @property
+    def trained_on(self) -> tuple[str, ...]:
+        """Fingerprints of the training events of all models."""
+        of_responses = (s for r in self.responses.values() for s in r.trained_on)
+        return tuple(dict.fromkeys([*self.mixture.trained_on, *of_responses]))
+
+    @cached_property
+    def digest(self) -> str:
+        """Hash of all models, yields, uncertainties and constraints."""
+        parts = (
+            self.mixture.digest,
+            [
+                (k, r.digest, r.nuisances, r.terms.exponents.tolist())
+                for k, r in self.responses.items()
+            ],
+            [(u.name, sorted(u.factors.items())) for u in self.uncertainties],
+            [(c.name, c.error) for c in self.constraints],
+        )
+        return hashlib.blake2b(repr(parts).encode(), digest_size=8).hexdigest()
 
     @cached_property
     def nuisances(self) -> tuple[str, ...]:

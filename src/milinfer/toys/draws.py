@@ -9,6 +9,7 @@ from itertools import pairwise
 import numpy as np
 
 from milinfer.exceptions import SampleError
+from milinfer.samples.sample import Sample
 from milinfer.toys.pool import PointPool
 from milinfer.typing import FloatArray, IntArray, Point
 from milinfer.utils.points import format_point
@@ -122,6 +123,13 @@ class Draws:
         if self._uniform:
             return rng.integers(n, size=total), counts
         return self._search.find(rng.random(total)), counts
+
+    def dataset(self, toy: int) -> Sample:
+        """The events of one toy, as a dataset (weights ±1)."""
+        last = toy % STREAM + 1
+        index, counts = self.stream(toy // STREAM, last)
+        stop = int(counts[:last].sum())
+        return self.pool.take(index[stop - int(counts[last - 1]) : stop], self.point)
 
     def _rng(self, *numbers: int) -> np.random.Generator:
         # + 0.0: −0 is 0

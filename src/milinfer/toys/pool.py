@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -23,11 +23,13 @@ from milinfer.samples.reweighting import JointDensity, joint_density
 from milinfer.samples.sample import Sample
 from milinfer.samples.sample_set import SampleSet
 from milinfer.samples.weights import effective_number, mixture_shares
-from milinfer.typing import FloatArray, IntArray, Point
+from milinfer.typing import Float32Array, FloatArray, IntArray, Point
 from milinfer.utils.display import html_table
 from milinfer.utils.points import format_point
 
 __all__ = ["Background", "EventPool", "PointPool"]
+
+Array = TypeVar("Array", FloatArray, Float32Array)
 
 _REMEDY = (
     "such an event has no density there: draw toys at the points of the samples (degree=None), or "
@@ -48,6 +50,17 @@ class Background(NamedTuple):
 
     sample: Sample
     n_expected: float
+
+
+def _gathered(parts: Sequence[Array], rows: IntArray) -> Array:
+    """Some rows of joined arrays, without joining them: a toy has few events of a large pool."""
+    starts = np.cumsum([0, *(len(p) for p in parts)])
+    which = np.searchsorted(starts, rows, side="right") - 1
+    gathered = np.empty((len(rows), *parts[0].shape[1:]), dtype=np.result_type(*parts))
+    for k, part in enumerate(parts):
+        mine = which == k
+        gathered[mine] = part[rows[mine] - starts[k]]
+    return gathered
 
 
 class PointPool(NamedTuple):
@@ -87,13 +100,13 @@ class PointPool(NamedTuple):
             )
         }
         return Sample(
-            features=np.concatenate([s.features for s in self.samples])[rows],
+            features=_gathered([s.features for s in self.samples], rows),
             feature_names=first.feature_names,
             weights=signs,
             point=point,
             process=first.process,
             reweights={
-                name: np.concatenate([s.reweights[name] for s in self.samples])[rows]
+                name: _gathered([s.reweights[name] for s in self.samples], rows)
                 for name in first.reweights
                 if name in common
             },

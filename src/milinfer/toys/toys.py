@@ -165,6 +165,16 @@ class Toys:
     def _pool(self) -> EventPool:
         return self.pool if isinstance(self.pool, EventPool) else EventPool(self.pool)
 
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """Names of the parameters of the pool."""
+        return self._pool.samples.parameters
+
+    def mean_events(self, truth: Point) -> float:
+        """Mean number of events of a toy at a point, backgrounds included."""
+        signal = self._nu(truth) if self.n_events is None else float(self.n_events)
+        return signal + sum(b.n_expected for b in self.background)
+
     def run(
         self,
         models: Sequence[AnyModel],
@@ -275,7 +285,7 @@ class Toys:
         ensembles: dict[str, list[ToyEnsemble]] = {m.name: [] for m in sources}
         for truth in truths:
             point = dict(truth) if isinstance(truth, Mapping) else {only(parameters): float(truth)}
-            draws = self._draws(point, start + n_toys)
+            draws = self.draws(point, start + n_toys)
             _require_events_left(draws)
             rows = tables.of(draws.pool.samples)
             values, counts = throw(
@@ -327,11 +337,7 @@ class Toys:
 
         With negative weights it fluctuates more than data do.
         """
-        draws = self._draws(truth, toy + 1)
-        index, counts = draws.stream(toy // STREAM, toy % STREAM + 1)
-        offsets = np.concatenate([[0], np.cumsum(counts)])
-        rows = index[offsets[toy % STREAM] : offsets[toy % STREAM + 1]]
-        return draws.pool.take(rows, draws.point)
+        return self.draws(truth, toy + 1).dataset(toy)
 
     def asimov(self, truth: float | Point, *, luminosity: float = 1.0) -> Sample:
         """What toys are on average: all events of the pool, weighted to expected numbers.
@@ -369,7 +375,7 @@ class Toys:
         require_factor(luminosity)
         names = self._pool.samples.parameters
         point = dict(truth) if isinstance(truth, Mapping) else {only(names): float(truth)}
-        draws = self._draws(point, 1)
+        draws = self.draws(point, 1)
         return draws.pool.expectation(float(draws.expected.sum()) * luminosity, draws.point)
 
     def _require(self, models: Sequence[Model], n_toys: int, start: int) -> None:
@@ -388,7 +394,21 @@ class Toys:
             msg = f"n_toys = {n_toys} must be positive, and start = {start} not negative"
             raise ConfigurationError(msg)
 
-    def _draws(self, truth: Point, stop: int) -> Draws:
+    def draws(self, truth: Point, stop: int) -> Draws:
+        """The events of the toys at a truth, to take many of its datasets one by one.
+
+        Parameters
+        ----------
+        truth
+            Parameter point.
+        stop
+            Number after that of the last toy; it matters for disjoint toys.
+
+        Raises
+        ------
+        SampleError, ParameterError
+            If the pool has no events for the toys, or other parameters.
+        """
         pool = self._pool
         names = pool.samples.parameters
         # Other parameters are refused by the pool.  The draw must not depend on their order.

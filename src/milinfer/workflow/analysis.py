@@ -665,6 +665,10 @@ class AnalysisResult:
     extra: dict[str, Any] = field(default_factory=dict)
     systematics: NuisanceResult | Unavailable | None = None
     fit_tests: GoodnessOfFit | str = "not tested"
+    # Sets by method and level: summary and report ask for each several times.
+    _neyman: dict[tuple[str, float], ConfidenceSet] = field(
+        default_factory=dict, init=False, repr=False
+    )
 
     @property
     def calibrations(self) -> dict[str, Calibration]:
@@ -705,7 +709,9 @@ class AnalysisResult:
         cost = self.costs[name]
         if name not in self.belts or not isinstance(cost, LikelihoodCost):
             return None
-        return self.belts[name].interval(cost, cl)
+        if (name, cl) not in self._neyman:
+            self._neyman[name, cl] = self.belts[name].interval(cost, cl)
+        return self._neyman[name, cl]
 
     def summary(self) -> dict[str, Any]:
         """Content of ``summary.json``."""

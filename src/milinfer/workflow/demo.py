@@ -9,16 +9,17 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from milinfer.exceptions import ConfigurationError
-from milinfer.typing import PathLikeStr
+from milinfer.typing import PathLikeStr, Point
 from milinfer.utils.files import file_hash, parse_json, write_whole
 from milinfer.utils.points import format_point, point_id
 from milinfer.utils.progress import progress
@@ -26,7 +27,16 @@ from milinfer.workflow.configuration import AnalysisConfig
 from milinfer.workflow.provenance import InputFile, Preparation, Provenance, StepRun
 from milinfer.workflow.run import run_analysis
 
-__all__ = ["DemoConfig", "describe_steps", "run_demo"]
+__all__ = [
+    "ROLES",
+    "DemoConfig",
+    "DemoFile",
+    "demo_files",
+    "describe_steps",
+    "paths_by_role",
+    "run_demo",
+    "run_on_files",
+]
 
 
 @dataclass(frozen=True)
@@ -96,48 +106,74 @@ class DemoConfig:
         )
 
 
-_ROLES = {"train": "training", "calib": "calibration", "eval": "evaluation", "data": "data"}
+ROLES = {"train": "training", "calib": "calibration", "eval": "evaluation", "data": "data"}
+"""Roles of files by the beginning of their names."""
 
 
 @dataclass(frozen=True)
-class _File:
-    """One file of events to generate; no two roles share events."""
+class DemoFile:
+    """One file of events to generate; no two roles share events.
+
+    Parameters
+    ----------
+    role
+        One of :data:`ROLES`.
+    point
+        Point of the generation.
+    n_events, seed
+        Number of events and seed of the generation.
+    """
 
     role: str
-    value: float
+    point: Point
     n_events: int
     seed: int
 
     @property
     def name(self) -> str:
-        return f"{self.role}_{point_id({'c_HW': self.value})}"
+        """Name of the file without its suffix."""
+        return f"{self.role}_{point_id(self.point)}"
 
     def path(self, folder: str, suffix: str) -> Path:
         """Path in the folder of the demo."""
         return Path(folder, self.name + suffix)
 
     def describe(self, directory: Path) -> InputFile:
+        """Facts for the provenance."""
         path = self.path("lhe", ".lhe.gz")
         return InputFile(
-            role=_ROLES[self.role],
+            role=ROLES[self.role],
             path=str(path),
             sha256=file_hash(directory / path),
             n_bytes=(directory / path).stat().st_size,
             n_events=self.n_events,
-            content=f"vbf_hww at {format_point({'c_HW': self.value})}, seed {self.seed}",
+            content=f"vbf_hww at {format_point(self.point)}, seed {self.seed}",
         )
 
 
-def _files(config: DemoConfig) -> list[_File]:
+def demo_files(sizes: Sequence[tuple[str, Point, int]], seed: int) -> list[DemoFile]:
+    """Files from role, point and number of events of each, with seeds of their own."""
+    seeds = np.random.SeedSequence(seed).generate_state(len(sizes))
+    return [
+        DemoFile(role=role, point=point, n_events=n_events, seed=int(own))
+        for (role, point, n_events), own in zip(sizes, seeds, strict=True)
+    ]
+
+
+def paths_by_role(files: Sequence[DemoFile]) -> dict[str, list[str]]:
+    """Feature files of each role, relative to the folder of the demo."""
+    return {
+        role: [str(f.path("features", ".parquet").as_posix()) for f in files if f.role == role]
+        for role in ROLES
+    }
+
+
+def _files(config: DemoConfig) -> list[DemoFile]:
     sizes = [("train", v, config.events) for v in config.training_values]
     sizes += [("calib", v, config.calibration_events) for v in config.pool_values]
     sizes += [("eval", v, config.evaluation_events) for v in config.pool_values]
     sizes += [("data", config.truth, config.data_events)]
-    seeds = np.random.SeedSequence(config.seed).generate_state(len(sizes))
-    return [
-        _File(role=role, value=value, n_events=n_events, seed=int(seed))
-        for (role, value, n_events), seed in zip(sizes, seeds, strict=True)
-    ]
+    return demo_files([(role, {"c_HW": v}, n) for role, v, n in sizes], config.seed)
 
 
 # The histograms of features are filled with all events of the training files, and the weights at
@@ -191,12 +227,9 @@ held_out = true
 """
 
 
-def _write_analysis(directory: Path, config: DemoConfig, files: list[_File]) -> Path:
+def _write_analysis(directory: Path, config: DemoConfig, files: list[DemoFile]) -> Path:
     """Write the ``analysis.toml`` of the demo, over the features of all files."""
-    values: dict[str, Any] = {
-        role: [str(f.path("features", ".parquet").as_posix()) for f in files if f.role == role]
-        for role in _ROLES
-    }
+    values: dict[str, Any] = dict(paths_by_role(files))
     values |= asdict(config) | {
         "title": f"c_HW from {config.data_events} events",
         "calibrate_at": config._around(7),
@@ -242,25 +275,64 @@ def run_demo(
     if abs(config.truth) > 0.5:
         msg = f"truth {config.truth:g} is too close to the ends of the training range [-1, 1]"
         raise ConfigurationError(msg)
-    directory, began = Path(out), time.perf_counter()
-    started = datetime.now(UTC).isoformat(timespec="seconds")
-    files = _files(config)
-    steps = _make_files(directory, config, files, echo)
-    provenance = Provenance(
+    directory = Path(out)
+    return run_on_files(
+        directory,
+        _files(config),
+        partial(_write_analysis, directory, config),
         command=config._command,
-        configuration=asdict(config),
+        settings=asdict(config),
+        echo=echo,
+    )
+
+
+def run_on_files(
+    directory: Path,
+    files: list[DemoFile],
+    write_analysis: Callable[[list[DemoFile]], Path],
+    *,
+    command: str,
+    settings: dict[str, Any],
+    echo: Callable[[str], None],
+) -> dict[str, Any]:
+    """Generate files, run the analysis of them, and copy models and calibration of the first.
+
+    Parameters
+    ----------
+    directory
+        Folder of the demo.
+    files
+        Files to generate.
+    write_analysis
+        Writes the ``analysis.toml`` and returns its path.
+    command, settings
+        Command that gives the same result, and its settings with ``seed`` and ``workers``.
+    echo
+        Receives one line for each finished step.
+
+    Returns
+    -------
+    dict
+        Content of ``summary.json``.
+    """
+    began = time.perf_counter()
+    started = datetime.now(UTC).isoformat(timespec="seconds")
+    steps = _make_files(directory, settings["workers"], files, echo)
+    provenance = Provenance(
+        command=command,
+        configuration=settings,
         inputs=tuple(f.describe(directory) for f in files),
         seeds={
-            "generation of events": config.seed,
-            "split of the training events": config.seed,
+            "generation of events": settings["seed"],
+            "split of the training events": settings["seed"],
         },
         steps=tuple(steps),
         started=started,
     )
-    analysis = AnalysisConfig.from_file(_write_analysis(directory, config, files))
+    analysis = AnalysisConfig.from_file(write_analysis(files))
     summary = run_analysis(
         analysis,
-        # Without the 28 lines about features that are copied.
+        # Without the lines about features that are copied.
         echo=lambda line: None if line.startswith("features-") else echo(line),
         preparation=Preparation(provenance, describe_steps),
     )
@@ -269,7 +341,8 @@ def run_demo(
     record = parse_json((directory / "steps" / "inference.json").read_text(encoding="utf-8"))
     summary["seconds"]["report"] = record["seconds"] - summary["seconds"]["infer"]
     total = time.perf_counter() - began
-    echo(f"{'total':<28} {total:6.1f} s   truth {format_point({'c_HW': config.truth})}")
+    data = next(f for f in files if f.role == "data")
+    echo(f"{'total':<28} {total:6.1f} s   truth {format_point(data.point)}")
     return summary
 
 
@@ -283,7 +356,7 @@ def describe_steps(provenance: Provenance) -> dict[str, Any]:
 
 
 def _make_files(
-    directory: Path, config: DemoConfig, files: list[_File], echo: Callable[[str], None]
+    directory: Path, workers: int, files: list[DemoFile], echo: Callable[[str], None]
 ) -> list[StepRun]:
     """Generate events, convert them to ROOT, and compute features from that with coffea."""
     from milinfer.io.convert import convert_many
@@ -295,19 +368,19 @@ def _make_files(
     root_paths = [directory / f.path("root", ".root") for f in files]
 
     def generate() -> str:
-        _generate_all(files, lhe_paths, config.workers)
+        _generate_all(files, lhe_paths, workers)
         total = sum(f.n_events for f in files)
         size = sum(p.stat().st_size for p in lhe_paths) / 1e6
         return f"{total} events in {len(files)} LHE files, {size:.0f} MB"
 
     def convert() -> str:
-        done = convert_many(zip(lhe_paths, root_paths, strict=True), config.workers)
+        done = convert_many(zip(lhe_paths, root_paths, strict=True), workers)
         return f"{sum(d.n_events_out for d in done)} events to ROOT"
 
     def features() -> str:
         samples = run_features(
             {f.name: [str(p)] for f, p in zip(files, root_paths, strict=True)},
-            workers=config.workers,
+            workers=workers,
         )
         for file in files:
             samples[file.name].to_file(directory / file.path("features", ".parquet"))
@@ -337,17 +410,17 @@ def _copy_results(directory: Path, models: list[str]) -> None:
             shutil.copyfile(source, target)
 
 
-def _generate(file: _File, path: Path) -> int:
+def _generate(file: DemoFile, path: Path) -> int:
     """Generate one LHE file (in a process of its own); returns its number of events."""
     from milinfer.datasets import vbf_hww
     from milinfer.io.lhe.writing import write
 
-    generated = vbf_hww.generate(file.n_events, {"c_HW": file.value}, seed=file.seed)
-    write(path, *generated.to_events(vbf_hww.DEFAULT_WEIGHTS))
+    generated = vbf_hww.generate(file.n_events, file.point, seed=file.seed)
+    write(path, *generated.to_events(vbf_hww.default_weights(generated.operators)))
     return file.n_events
 
 
-def _generate_all(files: list[_File], paths: list[Path], workers: int) -> None:
+def _generate_all(files: list[DemoFile], paths: list[Path], workers: int) -> None:
     """Generate all LHE files, in several processes."""
     import multiprocessing
     from concurrent.futures import ProcessPoolExecutor, as_completed

@@ -32,10 +32,12 @@ def write_figures(
     plots.mkdir(parents=True, exist_ok=True)
     drawn: dict[str, tuple[Figure | str, str]] = {}
     for name, (figure, caption) in figures.items():
+        # Once for both files.  With any engine, and "none" is one, each of them is drawn twice.
+        if (engine := figure.get_layout_engine()) is not None:
+            engine.execute(figure)
+        figure.set_layout_engine(None)
         svg = svg_text(figure)
         write_whole(plots / f"{name}.svg", svg)
-        # The layout is done.  With any engine, and "none" is one, matplotlib draws all twice.
-        figure.set_layout_engine(None)
         write_whole(plots / f"{name}.png", png_bytes(figure))
         drawn[name] = svg, caption
     return drawn

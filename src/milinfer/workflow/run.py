@@ -488,6 +488,7 @@ class AnalysisPlan:
             mc_stat=analysis.mc_stat,
             weight_degree=analysis.weight_degree,
             others={} if exact is None else {"exact": exact.make()},
+            blind=config.data.blind and self._unblinding is None,
             n_toys=analysis.n_toys,
             seed=analysis.seed,
             workers=analysis.workers,

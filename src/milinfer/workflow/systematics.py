@@ -18,6 +18,8 @@ import numpy as np
 from milinfer.binned.template_variations import VariedTemplates, varied_templates
 from milinfer.binned.templates import Templates
 from milinfer.binned.workspace_export import Systematic
+from milinfer.diagnostics.fit_tests import GoodnessOfFit
+from milinfer.diagnostics.nuisance_fit_tests import goodness_of_systematic_fit
 from milinfer.diagnostics.response_diagnosis import ResponseDiagnosis, diagnose_response
 from milinfer.exceptions import FitError, MilinferError, MilinferWarning, SampleError
 from milinfer.intervals.calibration import Calibration
@@ -50,7 +52,12 @@ from milinfer.utils.display import rich_table
 from milinfer.utils.points import format_point
 from milinfer.utils.polynomials import PolynomialBasis
 from milinfer.workflow.comparison import fitted_intervals
-from milinfer.workflow.systematics_expected import NuisanceExpectation, expected_of, impacts_of
+from milinfer.workflow.systematics_expected import (
+    NuisanceExpectation,
+    expected_of,
+    impacts_of,
+    impacts_on_asimov,
+)
 
 if TYPE_CHECKING:
     from iminuit.cost import Cost
@@ -117,6 +124,8 @@ class NuisanceInputs:
         Further costs of the same data in the same parameters, by name.
     reference
         θ0 of the model, if it does not say.
+    blind
+        Whether the data are pseudo-data of a blind analysis; impacts are then of Asimov data.
     n_toys, seed, workers
         Number of toys at each point, their seed, and threads.
     """
@@ -139,6 +148,7 @@ class NuisanceInputs:
     weight_degree: int | None = None
     others: Mapping[str, Cost] = field(default_factory=dict)
     reference: float | None = None
+    blind: bool = False
     n_toys: int = 1000
     seed: int = 1
     workers: int = 1
@@ -269,6 +279,8 @@ class NuisanceResult:
         without toys.
     expectation
         Expected intervals, and the parts of the error of the learned fit.
+    fit_tests
+        Goodness of the learned fit; None if it was not tested.
     """
 
     parameter: str
@@ -281,6 +293,7 @@ class NuisanceResult:
     diagnosis: ResponseDiagnosis | None = None
     calibration: Calibration | None = None
     expectation: NuisanceExpectation = field(default_factory=NuisanceExpectation)
+    fit_tests: GoodnessOfFit | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Section ``systematics`` of ``summary.json``."""
@@ -295,6 +308,8 @@ class NuisanceResult:
         }
         if self.diagnosis is not None:
             out["diagnosis"] = self.diagnosis.summary()
+        if self.fit_tests is not None:
+            out["goodness_of_fit"] = self.fit_tests.to_dict()
         if self.calibration is not None:
             bias, bias_error = self.calibration.bias(self.truth)
             c_cicc, c_cicc_error = self.calibration.scale_at(self.truth)
@@ -387,8 +402,18 @@ def fit_with_nuisances(inputs: NuisanceInputs) -> NuisanceResult:
     expectation = NuisanceExpectation()
     if fits.get(LEARNED) is not None and fits[LEARNED].nuisances:
         with guard("parts of the error"):
-            best = fits[LEARNED].inner.minuit.values.to_dict()
-            expectation = impacts_of(cost, parameter, best)
+            expectation = _impacts(inputs, terms, cost, fits[LEARNED].inner.minuit.values.to_dict())
+    fit_tests = None
+    if LEARNED in fits and inputs.evaluation is not None:
+        with guard("goodness of fit"):
+            fit_tests = goodness_of_systematic_fit(
+                cost,
+                inputs.data,
+                {SIGNAL: inputs.evaluation},
+                degree=inputs.weight_degree,
+                n_toys=inputs.n_toys,
+                seed=inputs.seed,
+            )
     rows: list[NuisanceCoverage] = []
     nominal: dict[str, ToyEnsemble] = {}
     if inputs.rate is None:
@@ -403,6 +428,7 @@ def fit_with_nuisances(inputs: NuisanceInputs) -> NuisanceResult:
                 expectation = replace(
                     found,
                     impacts=expectation.impacts,
+                    of_asimov=expectation.of_asimov,
                     remarks=(*expectation.remarks, *found.remarks),
                 )
     fits = _profiles(fits, parameter, guard)
@@ -417,6 +443,19 @@ def fit_with_nuisances(inputs: NuisanceInputs) -> NuisanceResult:
         diagnosis=diagnosis,
         calibration=calibration,
         expectation=expectation,
+        fit_tests=fit_tests,
+    )
+
+
+def _impacts(
+    inputs: NuisanceInputs, terms: SystematicTerms, cost: SystematicCost, best: Point
+) -> NuisanceExpectation:
+    """Impacts on the fit of the data, or of Asimov data where the data are hidden."""
+    (parameter,) = terms.parameters
+    if not inputs.blind or inputs.evaluation is None:
+        return impacts_of(cost, parameter, best)
+    return impacts_on_asimov(
+        terms, inputs.evaluation, {parameter: inputs.truth}, weight_degree=inputs.weight_degree
     )
 
 

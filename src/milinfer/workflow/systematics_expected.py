@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from milinfer.likelihood.fits import Interval
     from milinfer.likelihood.systematics import SystematicTerms
+    from milinfer.samples.sample import Sample
     from milinfer.samples.sample_set import SampleSet
     from milinfer.toys.ensemble import ToyEnsemble
     from milinfer.typing import Point
@@ -38,6 +39,7 @@ __all__ = [
     "expectation_figures",
     "expected_of",
     "impacts_of",
+    "impacts_on_asimov",
 ]
 
 
@@ -49,6 +51,8 @@ class NuisanceExpectation:
     ----------
     impacts
         On the parameter of interest, of the fit of the data; None without nuisance parameters.
+    of_asimov
+        Whether the impacts are those of Asimov data, as in a blind analysis.
     intervals
         Expected 68.27 % and 95.45 % intervals; empty without toys.
     remarks
@@ -56,8 +60,14 @@ class NuisanceExpectation:
     """
 
     impacts: NuisanceImpacts | None = None
+    of_asimov: bool = False
     intervals: tuple[ExpectedInterval, ...] = ()
     remarks: tuple[str, ...] = ()
+
+    @property
+    def subject(self) -> str:
+        """What was fitted for the impacts, in captions."""
+        return "of Asimov data" if self.of_asimov else "of the data"
 
     @property
     def parts(self) -> tuple[ErrorPart, ...]:
@@ -69,6 +79,7 @@ class NuisanceExpectation:
         out: dict[str, Any] = {}
         if self.impacts is not None:
             out["error_parts"] = {p.name: p.error for p in self.parts}
+            out["error_parts_of"] = "Asimov data" if self.of_asimov else "data"
         if self.intervals:
             out["expected"] = {
                 f"{round(100 * i.cl):d}": {
@@ -112,6 +123,44 @@ def impacts_of(cost: Any, parameter: str, start: Point) -> NuisanceExpectation:
     return NuisanceExpectation(impacts=found, remarks=tuple(remarks))
 
 
+def impacts_on_asimov(
+    terms: SystematicTerms,
+    samples: SampleSet,
+    truth: Point,
+    *,
+    weight_degree: int | None = None,
+) -> NuisanceExpectation:
+    """Impacts on Asimov data at nominal nuisance parameters, which no data enter.
+
+    Parameters
+    ----------
+    terms, samples, weight_degree
+        As for :func:`expected_of`.
+    truth
+        Values of the parameters of interest.
+
+    Raises
+    ------
+    MilinferError
+        If there are no events at the reference, or a fit is not valid.
+    """
+    remarks: list[str] = []
+    with _remarks(remarks):
+        cost = asimov_cost(terms, _reference_events(terms, samples, weight_degree), truth)
+        found = nuisance_impacts(cost, terms.parameters[0], start=truth)
+    return NuisanceExpectation(impacts=found, of_asimov=True, remarks=tuple(remarks))
+
+
+def _reference_events(
+    terms: SystematicTerms, samples: SampleSet, weight_degree: int | None
+) -> Sample:
+    """Nominal events of the signal at the reference, or weighted to it."""
+    reference = dict(zip(terms.parameters, terms.mixture.reference.tolist(), strict=True))
+    if weight_degree is None:
+        return samples.at(**reference)
+    return EventPool(samples, weight_degree).reweighted(reference)
+
+
 def expected_of(
     terms: SystematicTerms,
     samples: SampleSet,
@@ -137,12 +186,7 @@ def expected_of(
     MilinferError
         If there are no events at the reference, or no interval.
     """
-    reference = dict(zip(terms.parameters, terms.mixture.reference.tolist(), strict=True))
-    events = (
-        samples.at(**reference)
-        if weight_degree is None
-        else EventPool(samples, weight_degree).reweighted(reference)
-    )
+    events = _reference_events(terms, samples, weight_degree)
     remarks: list[str] = []
     with _remarks(remarks):
         cost = asimov_cost(terms, events, toys.point)
@@ -165,9 +209,9 @@ def add_expectation(report: Report, found: NuisanceExpectation) -> None:
         report.table(
             ["part", f"error of {found.impacts.parameters[0]}"],
             [[p.name, f"{p.error:.4g}"] for p in found.parts],
-            "Parts of the error of the fit with nuisance parameters: shifts of the estimate when "
-            "each auxiliary measurement moves by its error, and what the fluctuation of the data "
-            "gives. They add in quadrature.",
+            f"Parts of the error of the fit {found.subject} with nuisance parameters: shifts of "
+            "the estimate when each auxiliary measurement moves by its error, and what the "
+            "fluctuation of the events gives. They add in quadrature.",
         )
     for interval in found.intervals:
         report.table(
@@ -200,9 +244,9 @@ def expectation_figures(
         out["nuisance_impacts"] = (
             plot_impacts(found.impacts, parameter),
             (
-                f"Shift of {parameter} with each nuisance parameter fixed one error from its "
-                "fitted value, all others fitted again; frames: one error of its auxiliary "
-                "measurement. Right: pulls."
+                f"Fit {found.subject}: shift of {parameter} with each nuisance parameter fixed one "
+                "error from its fitted value, all others fitted again; frames: one error of its "
+                "auxiliary measurement. Right: pulls."
             ),
         )
     if found.intervals:

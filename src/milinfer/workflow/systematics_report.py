@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 from scipy.interpolate import CubicSpline
 
+from milinfer.diagnostics.fit_tests import GoodnessOfFit
 from milinfer.diagnostics.response_diagnosis import ResponseDiagnosis
+from milinfer.plotting.fit_tests import plot_fit_tests
 from milinfer.plotting.likelihood import plot_impacts, plot_pulls
 from milinfer.plotting.response_diagnostics import response_figures
 from milinfer.plotting.results import plot_scans
@@ -92,6 +94,14 @@ def add_nuisances(
     for name in drawn:
         if name.startswith("nuisance_"):
             report.figure(*drawn[name])
+    if result.fit_tests is not None:
+        report.table(
+            list(GoodnessOfFit.header),
+            result.fit_tests.rows(),
+            f"Goodness of the fit with nuisance parameters. {result.fit_tests.sentence}",
+        )
+        if "goodness_of_systematic_fit" in drawn:
+            report.figure(*drawn["goodness_of_systematic_fit"])
     if result.diagnosis is not None:
         report.table(
             list(ResponseDiagnosis.header),
@@ -220,6 +230,14 @@ def nuisance_figures(result: NuisanceResult) -> dict[str, tuple[Figure, str]]:
             (
                 f"Shift of {result.parameter} with each nuisance parameter at the ends of its "
                 "MINOS interval, all others fitted again."
+            ),
+        )
+    if result.fit_tests is not None and result.fit_tests.histograms:
+        out["goodness_of_systematic_fit"] = (
+            plot_fit_tests(result.fit_tests),
+            (
+                "Data over simulated events at the fit with nuisance parameters, the worst first; "
+                "the band is the error of the fit and of the simulation."
             ),
         )
     if result.diagnosis is not None:

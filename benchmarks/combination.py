@@ -1,0 +1,142 @@
+"""Coverage of a combined fit: a learned likelihood and a pyhf channel that share a nuisance.
+
+A network learns Λ(c1) of the quadratic problem from few events, so that it needs a calibration.
+Its events and a counting channel with b + s (1 + c1 + c1²) events have the efficiency in common.
+For each of nine points (three values of c1, three of the efficiency) toys of both, auxiliary
+measurement included, say how often 68 % intervals of c1 contain the truth:
+
+* ``as trained``: the sum of both costs, profiled;
+* ``calibrated``: the same after a calibration with toys of the sum, from other events;
+* ``exact``: the sum with the exact ratio of the events in the place of the network.
+
+Toys that calibrate are at the nominal efficiency.  The last line on standard output is one line of
+JSON.
+
+python benchmarks/combination.py [--events 1500] [--toys 1000] [--quick]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+import pyhf
+from quick_size import parse, small
+
+import milinfer as mil
+from milinfer.datasets import quadratic
+from milinfer.exceptions import MilinferWarning
+from milinfer.likelihood.models import EventModel
+from milinfer.likelihood.surface import Interpolation
+from milinfer.toys.pool import EventPool
+
+QUICK = {"events": 4000, "toys": 6, "pool": 2000}
+GRID = Interpolation(np.linspace(-0.9, 0.9, 13), "spline")
+CALIBRATE_AT = (-0.45, -0.3, -0.15, 0.0, 0.15, 0.3, 0.45)
+TRUTHS, SHIFTS = (-0.2, 0.0, 0.2), (-1.0, 0.0, 1.0)
+N_EVENTS, SIGNAL, BACKGROUND, UNCERTAINTY = 300.0, 300.0, 100.0, 0.05
+CL = 0.6827
+
+
+class Exact(EventModel):
+    """The exact ratio, of observables."""
+
+    name, parameters = "exact", ("c1",)
+    interpolation = Interpolation(np.linspace(-1, 1, 81), "spline")
+
+    def event_llr(self, sample: mil.Sample) -> np.ndarray:
+        return quadratic.log_likelihood_ratio(sample.features, self.interpolation.grid[:, None])
+
+
+def channel() -> mil.PyhfCost:
+    """One bin; the constraint of the efficiency is in the term of the events."""
+    sides = {"lo": 1 - UNCERTAINTY, "hi": 1 + UNCERTAINTY}
+    shared = [{"name": "efficiency", "type": "normsys", "data": sides}]
+    strength = [{"name": "strength", "type": "normfactor", "data": None}]
+    samples = [
+        {"name": "signal", "data": [SIGNAL], "modifiers": [*shared, *strength]},
+        {"name": "background", "data": [BACKGROUND], "modifiers": shared},
+    ]
+    model = pyhf.Model({"channels": [{"name": "SR", "samples": samples}]}, poi_name=None)
+    cost = mil.PyhfCost.tied(
+        model,
+        [SIGNAL + BACKGROUND],
+        parameters=("c1",),
+        weights=lambda c: {"strength": 1 + float(c[0]) + float(c[0]) ** 2},
+        limits={"c1": (-1.0, 1.0)},
+        start={"c1": 0.0},
+    )
+    return cost.without_constraints(["efficiency"])
+
+
+def combination(
+    model: object, pool: mil.SampleSet, seed: int, shift: float = 0.0
+) -> mil.CombinedToys:
+    """Toys of both terms at a value of the efficiency, which moves the number of events."""
+    sides = (1 - UNCERTAINTY, 1 + UNCERTAINTY)
+    terms = mil.systematic_terms(
+        model,
+        rate=N_EVENTS,
+        responses={},
+        reference=0.0,
+        uncertainties=[mil.NormalisationUncertainty("efficiency", {"signal": sides})],
+    )
+    growth = (sides[1] if shift > 0 else 1 / sides[0]) ** shift
+    toys = mil.Toys(EventPool(pool, 2), n_events=N_EVENTS * growth, seed=seed, poisson=True)
+    parts = [mil.EventTerm(terms, toys), channel()]
+    return mil.CombinedToys(parts, "c1", GRID, seed=seed)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Train, calibrate the sum, and count."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--events", type=int, default=1500, help="to train on, at each point")
+    parser.add_argument("--pool", type=int, default=100_000, help="of toys, at each point")
+    parser.add_argument("--toys", type=int, default=1000)
+    options = parse(parser, QUICK, arguments)
+    warnings.simplefilter("ignore", MilinferWarning)
+    points = [{"c1": c} for c in (-1.0, 0.0, 1.0)]
+    train, tune, test = (
+        quadratic.samples(n, points, seed=seed)
+        for n, seed in ((options.events, 1), (options.pool, 2), (options.pool, 3))
+    )
+    network = small(
+        mil.BagLikelihood(head="polynomial", order=1, labels="joint", seed=1), options.quick
+    )
+    network = network.fit(train)
+    start = time.process_time()
+    calibrating = combination(network, tune, 4).scan(CALIBRATE_AT, options.toys)
+    calibration = mil.calibrate(calibrating, cl=CL)
+    seconds = (time.process_time() - start) / (len(CALIBRATE_AT) * options.toys)
+    rows = []
+    for shift in SHIFTS:
+        truths = [{"c1": c, "efficiency": shift} for c in TRUTHS]
+        for name, model in (("network", network), ("exact", Exact())):
+            toys = combination(model, test, 5, shift).scan(truths, options.toys)
+            methods = {"exact": None}
+            if name == "network":
+                methods = {"as trained": None, "calibrated": calibration}
+            for ensemble in toys:
+                for method, applied in methods.items():
+                    found = mil.coverage(ensemble, applied, CL, name=method, warn_of_pool=False)
+                    rows.append(
+                        {
+                            "method": method,
+                            "c1": ensemble.truth,
+                            "efficiency": shift,
+                            "coverage": found.coverage,
+                            "error": found.error,
+                            "pool_error": found.pool_error,
+                        }
+                    )
+                    print(rows[-1], file=sys.stderr, flush=True)
+    print(json.dumps({"rows": rows, "n_toys": options.toys, "seconds_per_toy": seconds}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,486 @@
+"""Pseudo-experiments of a combined fit: unbinned terms, pyhf channels and constraints in one sum.
+
+Calibrating each term does not calibrate the sum, because a shared nuisance parameter, or a term
+whose likelihood is far from a parabola, decides how they add.  Here all terms of a sum are drawn
+anew together, auxiliary measurements included, the sum is fitted at each point of a grid, and the
+result is a :class:`~milinfer.toys.ensemble.ToyEnsemble` as of any other model.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+import numpy as np
+from iminuit import describe
+from iminuit.cost import Cost, CostSum, NormalConstraint
+
+from milinfer.binned.pyhf_cost import PyhfCost, asimov_data
+from milinfer.exceptions import ConfigurationError, FitError, ModelError, ParameterError
+from milinfer.likelihood.auxiliary import auxiliary_measurements, measuring
+from milinfer.likelihood.cost import LikelihoodCost, dataset_cost
+from milinfer.likelihood.models import AnyModel, ModelTag, as_model, model_tag, trained_on
+from milinfer.likelihood.scans import profiled_costs, profiling_minuit
+from milinfer.likelihood.surface import Interpolation
+from milinfer.likelihood.surface_box import ChebyshevBox
+from milinfer.likelihood.systematics import SystematicTerms
+from milinfer.samples.fingerprints import any_shared, sketch_of_union
+from milinfer.samples.sample import Sample
+from milinfer.toys.draws import Draws
+from milinfer.toys.ensemble import ToyEnsemble
+from milinfer.toys.toys import Toys
+from milinfer.typing import FloatArray, Point
+from milinfer.utils.keywords import did_you_mean
+from milinfer.utils.parallel import Workers
+from milinfer.utils.points import format_point, only
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+__all__ = ["CombinedToys", "EventTerm"]
+
+# Tolerance and strategy of Minuit: data are fitted to 2e-7 in −2 ln L, toys to 2e-5.
+_FIT_OF_DATA, _FIT_OF_TOY = (1e-4, 1), (1e-2, 0)
+
+
+class EventTerm(NamedTuple):
+    """Unbinned term of a combination: its likelihood, and where its toys come from.
+
+    Parameters
+    ----------
+    likelihood
+        Processes with nuisance parameters
+        (:func:`~milinfer.likelihood.systematics.systematic_terms`), or any model of events; of a
+        model the rate and the backgrounds are those of the toys.
+    toys
+        Draws the events.  For nuisance parameters away from their nominal values give them a pool
+        of varied events.
+    reference
+        θ0 of a model.
+    """
+
+    likelihood: SystematicTerms | AnyModel
+    toys: Toys
+    reference: float | tuple[float, ...] = 0.0
+
+    def cost(self, data: Sample) -> Cost:
+        """Cost −2 ln L of a dataset of this term."""
+        if isinstance(self.likelihood, SystematicTerms):
+            return self.likelihood.cost(data)
+        rate = self.toys.rate
+        if rate is not None:
+            rate = rate.with_background(sum(b.n_expected for b in self.toys.background))
+        return dataset_cost(self.likelihood, data, reference=self.reference, rate=rate)
+
+    def nominal_events(self, point: Point) -> float:
+        """Events that the likelihood expects; of a model those that its toys have at a point."""
+        if isinstance(self.likelihood, SystematicTerms):
+            mixture = self.likelihood.mixture
+            return float(mixture.signal_at_reference + mixture.expected.sum())
+        return self.toys.mean_events({n: point[n] for n in self.toys.parameters})
+
+    @property
+    def tag(self) -> ModelTag:
+        """Identity of the likelihood."""
+        if isinstance(self.likelihood, SystematicTerms):
+            model = model_tag(self.likelihood.mixture.model)
+            return model._replace(digest=self.likelihood.digest)
+        return model_tag(self.likelihood)
+
+    @property
+    def trained_on(self) -> tuple[str, ...]:
+        """Fingerprints of training events."""
+        return trained_on(self.likelihood)
+
+
+Term: TypeAlias = EventTerm | PyhfCost | NormalConstraint
+
+
+@dataclass(frozen=True, eq=False)
+class CombinedToys:
+    r"""Generates pseudo-experiments of a sum of costs, and profiles each.
+
+    A pseudo-experiment has new events in each unbinned term, Poisson counts in each bin of pyhf
+    channels, and new auxiliary measurements: Gaussian ones scatter about the true values with
+    their errors, those that are counts are Poisson.  An auxiliary measurement that several terms
+    share is in one of them (``without_constraints``), as in the sum that is fitted to data.
+
+    Each toy costs one fit for each point of the grid, about 40 ms for 19 points, one pyhf channel
+    and one nuisance parameter: for unbinned terms alone
+    :class:`~milinfer.likelihood.profiled_systematics.ProfiledSystematics` is a hundred times as
+    fast.
+
+    Parameters
+    ----------
+    terms
+        Terms of the sum; at least one is an :class:`EventTerm` or a
+        :class:`~milinfer.binned.pyhf_cost.PyhfCost`.
+    parameters
+        Parameter of interest, or several; all others are profiled.
+    grid
+        Points and continuation of the profiled surfaces.
+    seed
+        The same seed gives the same toys.
+    name
+        Name in tables and figures.
+
+    Raises
+    ------
+    ConfigurationError
+        If no term draws events or counts.
+    ParameterError
+        If a parameter of interest is none of the sum.
+    ModelError
+        If a term is none of these types.
+
+    Examples
+    --------
+    >>> import pyhf
+    >>> from milinfer.datasets import gaussian
+    >>> sample = {"name": "s", "data": [20.0], "modifiers": [
+    ...     {"name": "mu", "type": "normfactor", "data": None}]}
+    >>> model = pyhf.Model({"channels": [{"name": "A", "samples": [sample]}]}, poi_name="mu")
+    >>> pool = Toys(gaussian.samples(5000, [0.5], seed=1), n_events=50, seed=2)
+    >>> toys = CombinedToys([EventTerm(gaussian.MeanModel(), pool), PyhfCost(model, [20.0])],
+    ...                     "mu", Interpolation(np.linspace(0.1, 1, 10), "spline"), seed=3)
+    >>> toys.scan([0.5], 20)
+    [ToyEnsemble(combination at mu=0.5, 20 toys of 70 events)]
+    """
+
+    terms: Sequence[Term]
+    parameters: str | tuple[str, ...]
+    grid: Interpolation | ChebyshevBox
+    seed: int
+    name: str = "combination"
+    _names: tuple[str, ...] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        put = object.__setattr__
+        put(self, "terms", tuple(self.terms))
+        given = self.parameters
+        put(self, "parameters", (given,) if isinstance(given, str) else tuple(given))
+        for term in self.terms:
+            if not isinstance(term, EventTerm | PyhfCost | NormalConstraint):
+                msg = (
+                    f"a combination has terms of EventTerm, PyhfCost and NormalConstraint, not of "
+                    f"{type(term).__name__}; give the likelihood of events together with their "
+                    "toys: EventTerm(model, toys)"
+                )
+                raise ModelError(msg)
+        if not any(isinstance(term, EventTerm | PyhfCost) for term in self.terms):
+            msg = "a combination of constraints has nothing to draw: give an EventTerm or PyhfCost"
+            raise ConfigurationError(msg)
+        names = [n for term in self.terms for n in _parameters_of(term)]
+        put(self, "_names", tuple(dict.fromkeys(names)))
+        for name in self.parameters:
+            if name not in self._names:
+                msg = f"{name} is no parameter of the terms; they have {', '.join(self._names)}"
+                raise ParameterError(msg + did_you_mean(name, list(self._names)))
+
+    @cached_property
+    def tag(self) -> ModelTag:
+        """Identity of the combination, which calibrations compare."""
+        facts = [_identity(term) for term in self.terms]
+        digest = hashlib.blake2b(repr((facts, self.parameters)).encode(), digest_size=8)
+        features = [f for t in self._of_events for f in t.tag.feature_names]
+        return ModelTag(self.name, 1, tuple(dict.fromkeys(features)), digest.hexdigest())
+
+    @property
+    def _of_events(self) -> list[EventTerm]:
+        return [term for term in self.terms if isinstance(term, EventTerm)]
+
+    @property
+    def _profiled(self) -> list[str]:
+        return [name for name in self._names if name not in self.parameters]
+
+    @cached_property
+    def _points(self) -> FloatArray:
+        return np.asarray(self.grid.grid, dtype=np.float64).reshape(-1, len(self.parameters))
+
+    def dataset(self, truth: float | Point, toy: int = 0) -> Cost:
+        """The cost of one pseudo-experiment, to be fitted as that of data.
+
+        Parameters
+        ----------
+        truth
+            As for :meth:`scan`.
+        toy
+            Number of the toy.
+        """
+        return self._drawn(self._experiment(truth, toy + 1), toy)
+
+    def profiled(self, cost: Cost, *, n_events: float | None = None) -> LikelihoodCost:
+        """The cost of data as one of the parameters of interest alone, all others fitted.
+
+        Calibrations and belts from these toys take it.
+
+        Parameters
+        ----------
+        cost
+            Sum of the costs of the data, with the parameters of these terms.
+        n_events
+            Number of events of the data, in all terms; default: that of the toys.
+
+        Raises
+        ------
+        ParameterError
+            If the cost has other parameters.
+        FitError
+            If a fit is not valid; says where.
+        """
+        names = set(describe(cost))
+        if names != set(self._names):
+            differ = ", ".join(sorted(names ^ set(self._names)))
+            msg = (
+                f"the cost and the terms of the toys have different parameters ({differ}); make "
+                "both of the same terms"
+            )
+            raise ParameterError(msg)
+        return LikelihoodCost(
+            self.grid.surface(self._profile(cost, self._nominal, *_FIT_OF_DATA)),
+            self.parameters,
+            n_events=self._n_events if n_events is None else n_events,
+            rate_in_surface=True,
+            tag=self.tag,
+        )
+
+    def scan(
+        self,
+        truths: Sequence[float | Point],
+        n_toys: int,
+        *,
+        start: int = 0,
+        workers: int = 1,
+        client: Client | None = None,
+        on_toys: Callable[[int], None] | None = None,
+    ) -> list[ToyEnsemble]:
+        """Generate pseudo-experiments at several true points.
+
+        Parameters
+        ----------
+        truths
+            Values of the parameter of interest, or points that may name any parameter; others are
+            at what the terms measure, or at their starting values.
+        n_toys
+            Number of toys at each.
+        start
+            Number of the first toy in the sequence of the seed.
+        workers
+            Threads; the toys do not depend on it.
+        client
+            Client of a dask cluster, instead of threads.
+        on_toys
+            Called with the number of toys done since the last call.
+
+        Returns
+        -------
+        list of ToyEnsemble
+            One for each truth.  ``n_events`` is the number of events in all terms at the
+            reference, and ``n_effective`` is such that the fluctuation of the pool is that of the
+            term whose pool is the smallest.
+
+        Raises
+        ------
+        ConfigurationError
+            If there is nothing to generate.
+        ParameterError
+            If a truth names an unknown parameter, or none of interest.
+        FitError
+            If the fit of a toy is not valid; says which and where.
+        """
+        if n_toys < 1 or start < 0:
+            msg = f"n_toys = {n_toys} must be positive, and start = {start} not negative"
+            raise ConfigurationError(msg)
+        crew = Workers(workers, client)
+        ensembles = []
+        for truth in truths:
+            experiment = self._experiment(truth, start + n_toys)
+            surfaces = []
+            for surface in crew.map(_surface, range(start, start + n_toys), self, experiment):
+                surfaces.append(surface)
+                if on_toys is not None:
+                    on_toys(1)
+            ensembles.append(self._ensemble(experiment, np.array(surfaces), start))
+        return ensembles
+
+    # --- one pseudo-experiment -----------------------------------------------------------------
+
+    def _point(self, truth: float | Point) -> dict[str, float]:
+        """Value of every parameter."""
+        if isinstance(truth, Mapping):
+            given = {name: float(value) for name, value in truth.items()}
+        else:
+            given = {only(self.parameters): float(truth)}
+        for name in given:
+            if name not in self._names:
+                msg = f"truth names {name}; the combination has {', '.join(self._names)}"
+                raise ParameterError(msg + did_you_mean(name, list(self._names)))
+        for name in self.parameters:
+            if name not in given:
+                msg = f"the truth has no value of {name}, the parameter of interest"
+                raise ParameterError(msg)
+        return self._nominal | given
+
+    @cached_property
+    def _nominal(self) -> dict[str, float]:
+        """Starting values, or what is measured elsewhere."""
+        nominal: dict[str, float] = dict.fromkeys(self._names, 0.0)
+        for term in reversed(self.terms):
+            source = term.likelihood if isinstance(term, EventTerm) else term
+            start = getattr(source, "start", {})
+            nominal |= dict(start) if isinstance(start, dict) else {}
+        for term in self.terms:
+            if isinstance(term, EventTerm):
+                if isinstance(term.likelihood, SystematicTerms):
+                    nominal |= {c.name: c.measured for c in term.likelihood.constraints}
+            else:
+                measured = auxiliary_measurements(term, self.parameters)
+                nominal |= {c.name: c.measured for c in measured.constraints}
+        return nominal
+
+    def _experiment(self, truth: float | Point, stop: int) -> _Experiment:
+        point = self._point(truth)
+        draws = [
+            term.toys.draws({n: point[n] for n in term.toys.parameters}, stop)
+            if isinstance(term, EventTerm)
+            else None
+            for term in self.terms
+        ]
+        return _Experiment(point, tuple(draws))
+
+    def _drawn(self, experiment: _Experiment, toy: int) -> Cost:
+        """Sum of the costs of a pseudo-experiment."""
+        # The truth is part of the seed, so that toys at two truths are independent.
+        keys = [int(np.float64(v + 0.0).view(np.uint64)) for v in experiment.point.values()]
+        costs = []
+        for k, (term, draws) in enumerate(zip(self.terms, experiment.draws, strict=True)):
+            sequence = np.random.SeedSequence(self.seed, spawn_key=(*keys, k, toy))
+            rng = np.random.default_rng(sequence)
+            if isinstance(term, EventTerm):
+                assert draws is not None
+                cost = _scattered(term.cost(draws.dataset(toy)), experiment.point, rng)
+            elif isinstance(term, PyhfCost):
+                own = {name: experiment.point[name] for name in describe(term)}
+                cost = term.with_data(_pyhf_toy(term, own, rng))
+            else:
+                cost = _scattered(term, experiment.point, rng, self.parameters)
+            costs.append(cost)
+        return costs[0] if len(costs) == 1 else CostSum(*costs)
+
+    def _profile(self, cost: Cost, start: Point, tolerance: float, strategy: int) -> FloatArray:
+        """Λ at the points of the grid, fitted from a point on."""
+        m = profiling_minuit(cost, self.parameters, tolerance=tolerance)
+        m.strategy = strategy
+        for name in self._profiled:
+            m.values[name] = float(np.clip(start[name], *m.limits[name]))
+        centre = np.array([start[name] for name in self.parameters])
+        first = int(np.argmin(np.sum((self._points - centre) ** 2, axis=1)))
+        return -profiled_costs(m, self.parameters, self._points, first, self.name) / 2
+
+    # --- all of them ---------------------------------------------------------------------------
+
+    @cached_property
+    def _n_events(self) -> float:
+        """Events in all terms at the nominal point, which need not be one of the pool."""
+        total = 0.0
+        for term in self.terms:
+            if isinstance(term, PyhfCost):
+                data = asimov_data(term, {n: self._nominal[n] for n in describe(term)})
+                total += float(data[: term.model.config.nmaindata].sum())
+            elif isinstance(term, EventTerm):
+                total += term.nominal_events(self._nominal)
+        return total
+
+    def _ensemble(self, experiment: _Experiment, values: FloatArray, start: int) -> ToyEnsemble:
+        draws = [d for d in experiment.draws if d is not None]
+        pools = [d.pool for d in draws]
+        share = max([d.mean / d.pool.n_effective for d in draws if not d.disjoint], default=0.0)
+        n_effective = self._n_events / share if share else np.inf
+        seen = [
+            any_shared([pool.pool_id], term.trained_on)
+            for pool, term in zip(pools, self._of_events, strict=True)
+        ]
+        return ToyEnsemble(
+            tag=self.tag,
+            point={name: experiment.point[name] for name in self.parameters},
+            interpolation=self.grid,
+            values=values,
+            n_events=self._n_events,
+            poisson=True,
+            pool_events=sum(len(pool.weights) for pool in pools),
+            pool_id=sketch_of_union(pool.pool_id for pool in pools),
+            seed=self.seed,
+            start=start,
+            n_effective=n_effective,
+            # Of Gaussian estimates: the influence of each event is not known.
+            pool_variance_error=float(np.sqrt(2 / n_effective)),
+            seen=any(seen),
+        )
+
+
+class _Experiment(NamedTuple):
+    """True values of all parameters, and the events of toys there for each term that has events."""
+
+    point: dict[str, float]
+    draws: tuple[Draws | None, ...]
+
+
+def _surface(toy: int, toys: CombinedToys, experiment: _Experiment) -> FloatArray:
+    """Λ of one pseudo-experiment at the points of the grid."""
+    cost = toys._drawn(experiment, toy)
+    try:
+        return toys._profile(cost, experiment.point, *_FIT_OF_TOY)
+    except FitError as error:
+        msg = f"toy {toy} at {format_point(experiment.point)}: {error}"
+        raise FitError(msg) from error
+
+
+def _parameters_of(term: Term) -> list[str]:
+    if not isinstance(term, EventTerm):
+        return list(describe(term))
+    if isinstance(term.likelihood, SystematicTerms):
+        return list(term.likelihood.names)
+    return list(as_model(term.likelihood).parameters)
+
+
+def _identity(term: Term) -> object:
+    """What makes two terms the same, whatever their data are."""
+    if isinstance(term, EventTerm):
+        return term.tag
+    if isinstance(term, PyhfCost):
+        spec = json.dumps(term.model.spec, sort_keys=True, default=str)
+        return hashlib.blake2b(spec.encode()).hexdigest(), term.constrained, describe(term)
+    return describe(term), np.asarray(term.covariance).tolist()
+
+
+def _scattered(
+    cost: Cost, point: Point, rng: np.random.Generator, interest: Sequence[str] = ()
+) -> Cost:
+    """The cost with Gaussian auxiliary measurements that scatter about the true values."""
+    if isinstance(cost, NormalConstraint) and set(describe(cost)) & set(interest):
+        # A measurement of parameters of interest is a result of data: all of it is drawn.
+        interest = ()
+    measured = auxiliary_measurements(cost, interest)
+    if not measured.constraints:
+        return cost
+    errors = np.array([c.error for c in measured.constraints])
+    covariance = measured.correlation * np.outer(errors, errors)
+    names = [c.name for c in measured.constraints]
+    values = rng.multivariate_normal([point[n] for n in names], covariance, method="eigh")
+    return measuring(cost, dict(zip(names, values.tolist(), strict=True)), interest)
+
+
+def _pyhf_toy(cost: PyhfCost, point: Point, rng: np.random.Generator) -> FloatArray:
+    """Counts and auxiliary data of a pseudo-experiment, from pyhf's own distributions."""
+    expected = asimov_data(cost, point)
+    n_bins = cost.model.config.nmaindata
+    data = expected.copy()
+    data[:n_bins] = rng.poisson(expected[:n_bins])
+    for datum, width in enumerate(cost.auxiliary_widths, n_bins):
+        mean = expected[datum]
+        data[datum] = rng.poisson(mean) if width is None else rng.normal(mean, width)
+    return data

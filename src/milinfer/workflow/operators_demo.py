@@ -1,0 +1,205 @@
+"""The demo with two operators: c_HW and the CP-odd c_HWtil, from files to contours that cover.
+
+As :mod:`milinfer.workflow.demo`, in two parameters: LHE files with weights at the 15 points that
+fix the polynomial of an event, and the analysis of ``milinfer run`` of them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from milinfer.exceptions import ConfigurationError
+from milinfer.typing import PathLikeStr, Point
+from milinfer.utils.files import write_whole
+from milinfer.workflow.demo import DemoFile, demo_files, paths_by_role, run_on_files
+
+__all__ = ["OperatorsDemoConfig", "run_operators_demo"]
+
+_NAMES = ("c_HW", "c_HWtil")
+# Half of the side of the square of the training, of the pools, and of the points of calibration.
+_TRAINED, _POOLS, _CALIBRATED, _COVERED = 0.8, 0.3, 0.3, 0.2
+
+
+@dataclass(frozen=True)
+class OperatorsDemoConfig:
+    """Size of the demonstration with two operators.
+
+    Parameters
+    ----------
+    events
+        Simulated training events at each of nine points of a square in c_HW and c_HWtil.
+    calibration_events, evaluation_events
+        Events of the two pools that toys are drawn from, at each of five points around the truth;
+        reweighted, they serve all points between.
+    data_events
+        Events of the dataset.
+    truth
+        c_HW of the dataset; its c_HWtil is zero.
+    seed
+        Seed of the generation, of the splits, of the training and of the toys.
+    workers
+        Number of processes.
+    n_toys
+        Number of toys at each true point.
+
+    Examples
+    --------
+    >>> OperatorsDemoConfig().training_points[0]
+    {'c_HW': 0.0, 'c_HWtil': 0.0}
+    """
+
+    events: int = 10_000
+    calibration_events: int = 30_000
+    evaluation_events: int = 30_000
+    data_events: int = 1_000
+    truth: float = 0.0
+    seed: int = 1
+    workers: int = 2
+    n_toys: int = 1_000
+
+    @property
+    def training_points(self) -> tuple[Point, ...]:
+        """Points of the training samples."""
+        return _square(0.0, _TRAINED)
+
+    @property
+    def pool_points(self) -> tuple[Point, ...]:
+        """Points of the events that toys are drawn from: the truth, and the corners around it."""
+        corners = [
+            p for p in _square(self.truth, _POOLS) if p["c_HWtil"] and p["c_HW"] != self.truth
+        ]
+        return (self.true_point, *corners)
+
+    @property
+    def true_point(self) -> Point:
+        """Point of the dataset."""
+        return {"c_HW": self.truth, "c_HWtil": 0.0}
+
+    @property
+    def _command(self) -> str:
+        return (
+            f"milinfer demo --operators 2 --events {self.events} --truth {self.truth:g} "
+            f"--toys {self.n_toys} --seed {self.seed} --workers {self.workers}"
+        )
+
+
+def _square(centre: float, edge: float) -> tuple[Point, ...]:
+    """Nine points: the middle of a square first, then its edges and corners."""
+    sides = (0.0, -edge, edge)
+    return tuple(
+        {"c_HW": round(centre + a, 6) + 0.0, "c_HWtil": b + 0.0} for a in sides for b in sides
+    )
+
+
+_ANALYSIS = """\
+# The analysis of the demo, for `milinfer run`; see `milinfer init` for every key.
+# Toys lie around the true point, which only a demo knows; take a range that the data cannot leave.
+[analysis]
+title = "c_HW and c_HWtil"
+out = "."
+seed = {seed}
+workers = {workers}
+
+[samples]
+held_out = 0.2
+[[samples.train]]
+path = {train}
+[[samples.tune]]
+path = {calib}
+[[samples.evaluate]]
+path = {eval}
+
+[data]
+path = {data}
+simulated = true
+
+[[model]]
+head = "polynomial"
+labels = "joint"
+
+[toys]
+number = {n_toys}
+truth = {truth}
+weight_degree = 4
+calibrate_at = {calibrate_at}
+cover_at = {cover_at}
+oracle = true
+oracle_at = {truth}
+
+[templates]
+second_observable = "q0_pt"
+held_out = true
+"""
+
+
+def _table(point: Point) -> str:
+    """A point as an inline table."""
+    return "{ " + ", ".join(f"{name} = {value!r}" for name, value in point.items()) + " }"
+
+
+def _tables(points: tuple[Point, ...]) -> str:
+    return "[" + ", ".join(_table(p) for p in points) + "]"
+
+
+def _write_analysis(directory: Path, config: OperatorsDemoConfig, files: list[DemoFile]) -> Path:
+    """Write the ``analysis.toml`` of the demo, over the features of all files."""
+    # Texts, numbers and lists of these are the same in JSON and TOML.
+    values = {k: json.dumps(v) for k, v in (paths_by_role(files) | asdict(config)).items()}
+    values |= {
+        "truth": _table(config.true_point),
+        "calibrate_at": _tables(_square(config.truth, _CALIBRATED)),
+        "cover_at": _tables(_square(config.truth, _COVERED)),
+    }
+    path = directory / "analysis.toml"
+    write_whole(path, _ANALYSIS.format(**values))
+    return path
+
+
+def run_operators_demo(
+    out: PathLikeStr, config: OperatorsDemoConfig, *, echo: Callable[[str], None] = lambda _: None
+) -> dict[str, Any]:
+    """Make simulated files with two operators, and run the analysis of them.
+
+    Parameters
+    ----------
+    out
+        Directory, with the same content as that of :func:`milinfer.workflow.demo.run_demo`.
+    config
+        Sizes and seed.
+    echo
+        Receives one line for each finished step.
+
+    Returns
+    -------
+    dict
+        Content of ``summary.json``.
+
+    Raises
+    ------
+    ConfigurationError
+        If the truth leaves no room for calibration inside the training range.
+    """
+    if abs(config.truth) > _TRAINED - _CALIBRATED - 0.2:
+        msg = (
+            f"truth {config.truth:g} is too close to the ends of the training range "
+            f"[-{_TRAINED:g}, {_TRAINED:g}]; with two operators give one between -0.3 and 0.3"
+        )
+        raise ConfigurationError(msg)
+    sizes = [("train", p, config.events) for p in config.training_points]
+    sizes += [("calib", p, config.calibration_events) for p in config.pool_points]
+    sizes += [("eval", p, config.evaluation_events) for p in config.pool_points]
+    sizes += [("data", config.true_point, config.data_events)]
+    directory = Path(out)
+    return run_on_files(
+        directory,
+        demo_files(sizes, config.seed),
+        partial(_write_analysis, directory, config),
+        command=config._command,
+        settings=asdict(config),
+        echo=echo,
+    )
