@@ -29,7 +29,7 @@ from milinfer.binned.weighted_templates import (
 )
 from milinfer.diagnostics.diagnosis import Diagnosis, diagnose
 from milinfer.diagnostics.fit_tests import GoodnessOfFit, goodness_of_fit
-from milinfer.exceptions import MilinferError, MilinferWarning, SampleError
+from milinfer.exceptions import MilinferError, MilinferWarning, SampleError, TemplateError
 from milinfer.intervals.belt import Belt
 from milinfer.intervals.calibration import Calibration
 from milinfer.intervals.confidence_sets import ConfidenceSet
@@ -449,20 +449,32 @@ def histograms(analysis: Analysis, attempts: Attempts) -> dict[str, Templates]:
             add("pyhf_score", held_out, others, score)
         elif len(at) == 2:
             with attempts("pyhf_scores", "templates"):
-                weighted = carry_weights(held_out, analysis.weight_degree)
-                # Ten events of the data in every bin, of which there are 8 × 8 at most.
-                bins = int(np.clip(np.sqrt(len(analysis.data) / 20), 2, 8))
-                templates["pyhf_scores"] = score_templates(
-                    model,
-                    others,
-                    held_out,
-                    at=at,
-                    n_events=len(analysis.data),
-                    bins=(bins, bins),
-                    degree=analysis.degree,
-                    weight_degree=analysis.weight_degree if weighted else None,
-                )
+                templates["pyhf_scores"] = _of_scores(analysis, others, held_out, at)
     return templates
+
+
+def _of_scores(analysis: Analysis, choosing: SampleSet, filling: SampleSet, at: Point) -> Templates:
+    """Histogram of two scores, with as many bins as the events allow, 8 × 8 at most."""
+    weighted = carry_weights(filling, analysis.weight_degree)
+    # Ten events of the data in every bin.
+    bins = int(np.clip(np.sqrt(len(analysis.data) / 20), 2, 8))
+    while True:
+        try:
+            return score_templates(
+                analysis.model,
+                choosing,
+                filling,
+                at=at,
+                n_events=len(analysis.data),
+                bins=(bins, bins),
+                degree=analysis.degree,
+                weight_degree=analysis.weight_degree if weighted else None,
+            )
+        except TemplateError:
+            # Few simulated events fill few bins.
+            bins -= 1
+            if bins < 2:
+                raise
 
 
 def _edges_and_contents(
