@@ -393,7 +393,7 @@ def fit(
     "--truth",
     default=None,
     metavar="VALUE|POINT",
-    help="Assumed, 0.1 or c1=0.1,c2=0; default: of the one sample to evaluate on.",
+    help="Assumed, 0.1 or c_HW=0.1,c_HB=0; default: of the one sample to evaluate on.",
 )
 @click.option(
     "--weight-degree",
@@ -416,7 +416,7 @@ def fit(
     "--at",
     "points_at",
     "In several parameters, point at which to calibrate and to measure coverage, or a grid of "
-    "them, c1=-0.5:0.5:3,c2=-0.5:0.5:3; repeatable.",
+    "them, c_HW=-0.5:0.5:3,c_HB=-0.5:0.5:3; repeatable.",
 )
 @at_option("--belt-at", "belt_points", "In two parameters, points for a Neyman belt; likewise.")
 @click.option("--observable", default="d_phi_qq", show_default=True)

@@ -203,7 +203,7 @@ def toy_options(function: Callable[..., Any]) -> Callable[..., Any]:
         at_option(
             "--at",
             "at",
-            "True point of the toys, c1=0.5,c2=0, or a grid, c1=-0.5:0.5:3,c2=-0.5:0.5:3; "
+            "True point of the toys, c_HW=0.5,c_HB=0, or a grid, c_HW=-1:1:3,c_HB=-1:1:3; "
             "repeatable. Default in several parameters with --weight-degree: 3 × 3 points, or a "
             "cross for coverage, in the inner half of the range.",
         ),

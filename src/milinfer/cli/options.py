@@ -401,7 +401,7 @@ def points_spec(specs: Sequence[str]) -> list[dict[str, float]]:
             else:
                 axes |= {n: [v] for n, v in parse_point(item).items() if n not in axes}
         if len(axes) != len(spec.split(",")):
-            msg = f"{spec!r} gives a parameter twice; write a point as c1=0.5,c2=0"
+            msg = f"{spec!r} gives a parameter twice; write a point as c_HW=0.5,c_HB=0"
             raise ParameterError(msg)
         points += [dict(zip(axes, values, strict=True)) for values in product(*axes.values())]
     return points

@@ -181,7 +181,7 @@ def comparison_points(
     if truth is None and len(evaluation) != 1:
         msg = (
             f"evaluation samples are at {'; '.join(format_point(s.point) for s in evaluation)}: "
-            "say at which point the methods are to be compared, with --truth c1=0,c2=0"
+            "say at which point the methods are to be compared, with --truth c_HW=0,c_HB=0"
         )
         raise SampleError(msg)
 
