@@ -53,6 +53,10 @@ from .likelihood.systematics import (
 )
 from .likelihood.profiled_systematics import ProfiledSystematics as ProfiledSystematics
 from .likelihood.oracle import Oracle as Oracle
+from .likelihood.constraints import (
+    Constraint as Constraint,
+    constraint as constraint,
+)
 from .likelihood.fits import (
     impacts as impacts,
     minuit as minuit,

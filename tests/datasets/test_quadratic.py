@@ -7,13 +7,15 @@ import pytest
 
 from milinfer.datasets import quadratic
 from milinfer.exceptions import ParameterError
+from milinfer.utils.polynomials import PolynomialBasis
 
 N, SIGMAS = 40_000, 4
-THETAS = [(-1.0,), (0.4,), (0.7, -1.0), (-0.3, 0.2)]
+FIVE = (0.3, -0.6, 0.0, 0.4, -0.2)
+THETAS = [(-1.0,), (0.4,), (0.7, -1.0), (-0.3, 0.2), FIVE, (*FIVE[::-1], 0.1, 0.5, -0.3, 0.2, -0.4)]
 
 
 def point(theta):
-    return dict(zip(("c1", "c2"), theta, strict=False))
+    return {f"c{k + 1}": value for k, value in enumerate(theta)}
 
 
 def zero(theta):
@@ -23,7 +25,12 @@ def zero(theta):
 def functions(x):
     """Bounded functions of the observables, among them those that the amplitudes are made of."""
     return np.column_stack(
-        [np.sin(np.pi * x / 4), np.sin(x[:, 5] * x[:, 6]), np.cos(x[:, :3]), np.ones(len(x))]
+        [
+            np.sin(np.pi * x / 4),
+            *(np.sin(x[:, i] * x[:, j]) for i, j in quadratic._PAIRS),
+            np.cos(x[:, :3]),
+            np.ones(len(x)),
+        ]
     ).astype(float)
 
 
@@ -49,7 +56,7 @@ def test_normalisation_is_the_mean_weight(theta):
     assert quadratic.generate(5, point(theta), seed=1).cross_section == z
 
 
-@pytest.mark.parametrize("n", [1, 2])
+@pytest.mark.parametrize("n", [1, 2, 5, 10])
 def test_fisher_information_is_the_variance_of_the_score(n):
     x = quadratic.generate(N, point([0.0] * n), seed=2).features
     h = 1e-4 * np.eye(n)
@@ -116,8 +123,9 @@ def test_parameters_come_in_any_order():
         ({"c1": float("nan")}, "c1=nan is not a point"),
         ({"c1": 0.0, "c2": float("nan")}, "c2=nan is not a point of c1 and c2"),
         ({"mu": 0.0}, "mu=0 is not a point of c1"),
-        ({}, "one or two parameters, c1 and c2, not 0"),
-        ({"c1": 0.0, "c2": 0.0, "c3": 0.0}, "not 3"),
+        ({}, "one to ten parameters, c1 to c10, not 0"),
+        (point([0.0] * 11), "not 11"),
+        ({"c1": 0.0, "c2": 0.0, "c4": 0.0}, "is not a point of c1 and c2 and c3"),
     ],
 )
 def test_points_elsewhere_are_refused(bad, message):
@@ -128,3 +136,47 @@ def test_points_elsewhere_are_refused(bad, message):
 def test_weights_in_other_parameters_are_refused():
     with pytest.raises(ParameterError, match="c1=1 is not a point of c1 and c2"):
         quadratic.generate(5, {"c1": 0.0, "c2": 0.0}, seed=1, weights=[{"c1": 1.0}])
+
+
+@pytest.mark.parametrize("n", [3, 5, 10])
+def test_the_weights_of_many_parameters_determine_the_quadratic(n):
+    points = quadratic.default_weights(n)
+    basis = PolynomialBasis(tuple(points[0]), 2)
+    theta = np.array([list(p.values()) for p in points])
+    assert len(points) == len(basis)
+    basis.require_determined(theta, "weights")
+    sample = quadratic.generate(200, points[0], seed=1)
+    assert len(sample.reweights) == len(points)
+    # Any other point follows from them.
+    other = point(THETAS[-1][:n])
+    (wanted,) = quadratic.generate(200, points[0], seed=1, weights=[other]).reweights.values()
+    weights = basis.weights([list(other.values())], theta)[0]
+    np.testing.assert_allclose(weights @ list(sample.reweights.values()), wanted, rtol=1e-9)
+
+
+def test_information_of_many_parameters_is_well_conditioned():
+    for n in range(1, 11):
+        assert np.linalg.cond(quadratic.fisher_information(1, n)) < 9
+
+
+def test_the_first_parameters_are_those_of_the_problem_with_fewer():
+    theta = np.array([0.2, -0.1, 0.0, 0.0, 0.0])
+    x = quadratic.generate(50, point(theta), seed=1).features
+    two = quadratic.log_likelihood_ratio(x, theta[None, :2])
+    np.testing.assert_allclose(quadratic.log_likelihood_ratio(x, theta[None]), two, atol=1e-14)
+
+
+def test_numbers_of_one_and_two_parameters_have_not_changed():
+    """Published figures rest on them."""
+    x = quadratic.generate(3, {"c1": 0.7, "c2": -1.0}, seed=3)
+    features = [1.68182552, 0.75277859, 0.75356382, 1.13788128, 0.34922656, -0.63924658]
+    np.testing.assert_allclose(x.features[2, :6], features, rtol=1e-7)
+    weights = [
+        *(0.45236705854377707, 0.3449690756380465, 0.2521033873723751),
+        *(0.7844219588269582, 0.6406950531425157, 0.5115004420981322),
+        *(1.2072946317297193, 1.027238803266565, 0.861715269443469),
+    ]
+    np.testing.assert_allclose([w[2] for w in x.reweights.values()], weights, rtol=1e-13)
+    wanted = [0.2227993310674436, -0.17334586009766803, 0.15584363973043228]
+    found = quadratic.log_likelihood_ratio(x.features, [[0.3, -0.2]])[:, 0]
+    np.testing.assert_allclose(found, wanted, rtol=1e-13)

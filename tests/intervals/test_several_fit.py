@@ -70,7 +70,7 @@ def test_a_degenerate_pair_is_named_and_the_third_parameter_fitted():
     information = np.array([[100.0, 100.0, 0.0], [100.0, 100.0, 0.0], [0.0, 0.0, 25.0]])
     fit = joint_fit(gaussian(information, (0.1, 0.1, -0.1)))
     (flat,) = (d for d in fit.directions if d.flat)
-    assert flat.combination in ("a − b", "−a + b")
+    assert flat.combination == "a − b"
     assert fit.as_trained["a"].inner is None
     assert fit.as_trained["b"].outer is None
     assert fit.as_trained["c"].inner.low == pytest.approx(-0.3, abs=1e-3)

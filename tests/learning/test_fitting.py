@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import warnings
 
 import numpy as np
@@ -564,3 +565,73 @@ def test_the_held_out_scale_knows_which_mixture_its_events_are(monkeypatch):
     assert seen
     for weights in seen:  # unweighted events of one sample
         np.testing.assert_allclose(weights, 1 / len(weights))
+
+
+def test_more_parameters_than_a_table_holds(tmp_path):
+    """A polynomial head needs no table: fits, MINOS and files work, and toys are refused."""
+    zero = {f"c{k + 1}": 0.0 for k in range(5)}
+    samples = quadratic.samples(3000, [zero], seed=1)
+    settings = {
+        "network": NetworkConfig((16,), "gelu", batch_norm=False, dropout=0.0, l2=0.0),
+        "training": TrainingConfig(8, 512, 1e-2, 1e-3, schedule="cosine"),
+    }
+    model = BagLikelihood(head="polynomial", labels="joint", order=1, seed=1, **settings)
+    model = model.fit(samples)
+    data = quadratic.generate(500, zero, seed=2).as_data()
+    cost = model.cost(data)
+    fit = Minuit(cost, **zero).migrad().minos("c1")
+    assert fit.valid
+    assert fit.merrors["c1"].is_valid
+    np.testing.assert_allclose(cost.surface.extremum.theta_hat[0], list(fit.values), atol=1e-3)
+    h = 1e-6
+    for k, name in enumerate(zero):
+        up, down = (cost(**(zero | {name: s * h})) for s in (1, -1))
+        assert cost.grad(*zero.values())[k] == pytest.approx((up - down) / (2 * h), rel=1e-4)
+    model.save(tmp_path / "model")
+    assert BagLikelihood.load(tmp_path / "model").cost(data)(*fit.values) == cost(*fit.values)
+    with pytest.raises(ParameterError, match="in 5 parameters, which toys"):
+        model.event_llr(data)
+    with pytest.raises(ConfigurationError, match="5 parameters; take head='polynomial'"):
+        BagLikelihood(head="multiclass", labels="joint", bag_size=1, degree=2, **settings).fit(
+            samples
+        )
+
+
+def test_fewer_squares(tmp_path):
+    """The quadratic problem has one square beside the first, whatever the number of parameters."""
+    zero = {"c1": 0.0, "c2": 0.0, "c3": 0.0}
+    samples = quadratic.samples(4000, [zero], seed=1)
+    settings = {
+        "head": "polynomial", "labels": "joint", "order": 1, "seed": 1,
+        "network": NetworkConfig((16,), "gelu", batch_norm=False, dropout=0.0, l2=0.0),
+        "training": TrainingConfig(8, 512, 1e-2, 1e-3, schedule="cosine"),
+    }  # fmt: skip
+    model = BagLikelihood(squares=1, **settings).fit(samples)
+    assert model.fitted.polynomial.n_outputs == 2 * 3
+    assert BagLikelihood(**settings).fit(samples).fitted.polynomial.n_outputs == 4 * 3
+    data = quadratic.generate(500, zero, seed=2).as_data()
+    cost = model.cost(data)
+    assert Minuit(cost, **zero).migrad().valid
+    model.save(tmp_path / "model")
+    again = BagLikelihood.load(tmp_path / "model")
+    assert again.squares == 1
+    assert again.cost(data)(0.1, 0.2, 0.3) == cost(0.1, 0.2, 0.3)
+    content = json.loads((tmp_path / "model" / "model.json").read_text("utf-8"))
+    for squares in (10**12, 0, 1.5):
+        content["settings"]["squares"] = squares
+        (tmp_path / "model" / "model.json").write_text(json.dumps(content), "utf-8")
+        with pytest.raises(ModelError, match="squares"):
+            BagLikelihood.load(tmp_path / "model")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"head": "multiclass", "squares": 1}, "squares= needs head='polynomial'"),
+        ({"head": "polynomial", "squares": 0}, "squares=0 must be a whole number"),
+        ({"head": "polynomial", "squares": 1.5}, r"squares=1\.5 must be a whole number"),
+    ],
+)
+def test_squares_that_are_none(options, message):
+    with pytest.raises(ConfigurationError, match=message):
+        BagLikelihood(**options).fit(SAMPLES)

@@ -14,7 +14,10 @@ from scipy.optimize import minimize
 from milinfer.datasets import quadratic
 from milinfer.exceptions import ParameterError
 from milinfer.likelihood.cost import LikelihoodCost
-from milinfer.likelihood.surface_box import BoxSurface, ChebyshevBox
+from milinfer.likelihood.log_polynomials import LogPolynomials
+from milinfer.likelihood.surface_box import BoxSurface, ChebyshevBox, UntabulatedBox, finer
+from milinfer.samples.reweighting import reweight_polynomial
+from milinfer.utils.polynomials import PolynomialBasis
 
 LOW, HIGH = np.array([-1.0, 0.5, 10.0]), np.array([1.0, 0.9, 30.0])
 few_examples = settings(max_examples=15, deadline=None)
@@ -266,3 +269,43 @@ def test_maxima_between_bounds_and_common_points():
     for k, point in enumerate(points):
         each = box.evaluate(values, np.tile(point, (300, 1)))
         np.testing.assert_allclose(together[:, k], each, atol=1e-9)
+
+
+def many_parameters(n=6):
+    """Λ of 200 events, (1 + a·θ)² + (b·θ)² over its mean, in so many parameters."""
+    rng = np.random.default_rng(3)
+    zero = {f"c{k + 1}": 0.0 for k in range(n)}
+    sample = quadratic.generate(200, zero, seed=3)
+    basis = PolynomialBasis(tuple(zero), 2)
+    rows = reweight_polynomial(sample, basis)
+    rows = np.concatenate([rows, rows.mean(axis=0)[None]])
+    ends, weights = np.ones(n), np.append(np.ones(200), -200.0)
+    exact = LogPolynomials(basis, 0 * ends, ends, rows, weights, -ends, ends, 0 * ends)
+    return exact, rng.uniform(-0.3, 0.3, n)
+
+
+def test_a_box_without_nodes_has_surfaces_of_what_is_exact():
+    exact, point = many_parameters()
+    box = UntabulatedBox(-np.ones(6), np.ones(6))
+    surface = box.exact_surface(exact)
+    assert surface.limits == ((-1.0, 1.0),) * 6
+    assert surface.value(point) == exact.value(point)
+    np.testing.assert_array_equal(surface.gradient(point), exact.gradient(point))
+    best = surface.extremum
+    np.testing.assert_allclose(exact.gradient(best.theta_hat[0]), 0, atol=1e-5)
+    assert best.maximum[0] > surface.value(np.zeros(6))
+    assert np.linalg.eigvalsh(best.curvature[0]).min() > 0
+    assert finer(box) is box
+
+
+def test_a_box_without_nodes_says_what_needs_them():
+    box = UntabulatedBox(-np.ones(6), np.ones(6))
+    for use in (
+        lambda: box.grid,
+        lambda: box.evaluate(np.zeros((1, 1)), np.zeros((1, 6))),
+        lambda: box.values_at(np.zeros((1, 1)), np.zeros((1, 6))),
+        lambda: box.extrema(np.zeros((1, 1))),
+        lambda: box.surface(np.zeros(3)).value(np.zeros(6)),
+    ):
+        with pytest.raises(ParameterError, match=r"in 6 parameters, which toys.*fix some"):
+            use()

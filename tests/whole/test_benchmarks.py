@@ -97,8 +97,20 @@ def test_cost(run):
     assert set(record["rows"]) == {"oracle", "polynomial", "multiclass"}
     for row in record["rows"].values():
         assert set(row) == {"plain", "with_rate", "calibrated", "many"}
+    several = record.pop("several")
+    assert record.pop("several_clock") == "wall"
     assert positive({key: value for key, value in record.items() if key != "error"})
     assert 0 <= record["error"] < 1e-9
+    assert set(several) == {
+        *("2 parameters, degree 2", "2 parameters, degree 4"),
+        *("5 parameters, degree 2", "10 parameters, degree 2"),
+    }
+    for sizes in several.values():
+        for figures in sizes.values():
+            assert figures["call_us"] > 0
+            assert figures["plain_us"] > 0
+            assert 0 <= figures["error"] < 1e-9
+            assert (figures["bound"] > 0) == (figures["box_ms"] > 0)
 
 
 def test_demo_seeds(run, tmp_path):
@@ -243,6 +255,22 @@ def test_interval_coverage(run, tmp_path):
     assert all(abs(row["pull"]) < 4 for row in exact)
     assert positive(record["toys_100k_s"])
     assert (tmp_path / "figures" / "coverage_gaussian_exact.svg").is_file()
+
+
+def test_many_operators(run, tmp_path):
+    """No head has more information than there is, and the response is near the unit matrix."""
+    record = run("many_operators", "--json", tmp_path / "rows.json")
+    assert set(record["rows"]) == {"2", "5"}
+    for n, row in record["rows"].items():
+        assert 0 < row["info_ratio"] < 1 + 4 * row["info_ratio_error"]
+        assert np.shape(row["response"]) == (int(n), int(n))
+        assert row["response_off"] < 1
+        assert row["one_square"]["outputs"] == 2 * int(n) <= row["outputs"]
+        assert row["failed"] < row["toys"]
+        assert 0 <= row["coverage_joint"] <= 1
+        assert 0 <= row["coverage_c1"] <= 1
+        assert positive([row[key] for key in ("call_us", "grad_us", "contour_s", "peak_mb")])
+    assert json.loads((tmp_path / "rows.json").read_text("utf-8")) == record
 
 
 def test_operators(run):

@@ -384,6 +384,7 @@ PREPARE: dict[str, Callable[[Path], dict[str, object] | None]] = {
     "docs/howto/two_scores.md": two_scores,
     "docs/howto/expected_and_impacts.md": lambda _folder: None,
     "docs/howto/goodness_of_fit.md": lambda _folder: None,
+    "docs/howto/publish_constraint.md": lambda _folder: None,
     "docs/howto/responses.md": lambda _folder: None,
     "docs/howto/variations.md": variations,
     "docs/howto/weights.md": one_file,

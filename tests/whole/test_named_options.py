@@ -22,8 +22,8 @@ OF_OTHERS = {
     "--scheduler-file": "dask",
     "--rwgt_name": "the reweight card of MadGraph",
 }
-# HTML and SVG have attributes; pandas has format=, and coffea savemetrics=.
-NO_MESSAGES = {"workflow/html_report.py", "utils/display.py"}
+# HTML and SVG have attributes, and programs keywords; pandas has format=, and coffea savemetrics=.
+NO_MESSAGES = {"workflow/html_report.py", "utils/display.py", "likelihood/smefit_template.py"}
 KEYWORDS_OF_OTHERS = {"format", "savemetrics"}
 
 

@@ -21,7 +21,7 @@
 `gaussian_systematics`
     A Gaussian signal and background with nuisance parameters.
 `quadratic`
-    A quadratic EFT problem in one or two parameters, with a hidden variable.
+    A quadratic EFT problem in one to ten parameters, with a hidden variable.
 `public`
     Readers of the public samples of [NT], which are not part of the package.
 """

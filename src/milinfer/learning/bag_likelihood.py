@@ -95,6 +95,11 @@ class BagLikelihood(LikelihoodSettings, BagModel):
     order
         Order of the amplitude in the parameters (polynomial head), and half the degree of the
         weights (joint labels): 2 if production and decay contain an operator each, else 1.
+    squares
+        Squares of amplitudes in a polynomial head beside the first, which interferes with the
+        reference: one for each amplitude that the data do not tell apart (helicities, hidden
+        momenta).  Default: as many as any positive polynomial needs, 1 in one parameter, and in
+        several as many as the amplitude has monomials.  Fewer are learned from fewer events.
     degree
         The logits of a multi-class head are polynomials of this degree in θ (``"auto"``: 4, or
         less for few points, but at least 2), so that Λ(θ) is smooth by construction and needs

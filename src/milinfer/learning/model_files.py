@@ -338,6 +338,10 @@ def _require_size(
     degrees = {"degree": settings.degree if isinstance(settings.degree, int) else 0}
     if settings.head == "polynomial":
         degrees["order"] = 2 * whole_field("order", settings.order)
+        squares = settings.squares
+        if squares is not None and whole_field("squares", squares, least=1) > n_bytes:
+            msg = f"squares is {squares}, and the files of weights have {n_bytes} bytes"
+            raise ValueError(msg)
     for name, degree in degrees.items():
         require_number_of_terms(
             f"bytes of weights for {name}", n_parameters, degree, n_bytes, at_most=True

@@ -52,6 +52,7 @@ class LikelihoodSettings:
     ensemble: int = 1
     average: Literal["log-ratio", "ratio", "probability"] = "log-ratio"
     order: int = 2
+    squares: int | None = None
     degree: int | Literal["auto"] | None = "auto"
     interpolation_kind: Kind = "polynomial"
     window: float = 0.4
@@ -172,6 +173,15 @@ def require_consistent(settings: LikelihoodSettings) -> None:
             "ensemble= and bag_size= must be at least 1",
         ),
         (settings.order < 1, f"order={settings.order} must be at least 1"),
+        (
+            settings.squares is not None and not polynomial,
+            "squares= needs head='polynomial'",
+        ),
+        (
+            settings.squares is not None
+            and (type(settings.squares) is not int or settings.squares < 1),
+            f"squares={settings.squares!r} must be a whole number of at least 1",
+        ),
         (
             not settings.score_weight >= 0,
             f"score_weight={settings.score_weight:g} must not be negative",

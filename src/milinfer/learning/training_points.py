@@ -13,7 +13,7 @@ from milinfer.exceptions import ConfigurationError, MilinferWarning, ModelError
 from milinfer.learning.networks.heads import LinearHead, PolynomialHead
 from milinfer.learning.settings import LikelihoodSettings
 from milinfer.likelihood.surface import Interpolation, Kind
-from milinfer.likelihood.surface_box import ChebyshevBox
+from milinfer.likelihood.surface_box import ChebyshevBox, UntabulatedBox
 from milinfer.samples.reweighting import carried_points, class_points
 from milinfer.samples.sample import Sample
 from milinfer.samples.sample_set import SampleSet
@@ -157,7 +157,7 @@ class ModelPoints:
         Training points, shape (K, n_parameters).
     reference
         θ0, shape (n_parameters,).
-    head, order, degree, kind, window
+    head, order, squares, degree, kind, window
         As in :class:`~milinfer.learning.bag_likelihood.BagLikelihood`.
     """
 
@@ -166,6 +166,7 @@ class ModelPoints:
     reference: FloatArray
     head: str
     order: int
+    squares: int | None
     degree: int | None
     kind: Kind
     window: float
@@ -212,6 +213,7 @@ class ModelPoints:
             reference=np.broadcast_to(reference, len(parameters)).copy(),
             head=settings.head,
             order=settings.order,
+            squares=settings.squares,
             degree=settings.degree if isinstance(settings.degree, int) else None,
             kind=settings.interpolation_kind,
             window=settings.window,
@@ -243,6 +245,8 @@ class ModelPoints:
         n = len(self.parameters)
         if n > 1:
             self._require_box()
+            if n not in _BOX_DEGREE:
+                return UntabulatedBox(low, high)
             degree = {"multiclass": max(self.degree or 2, 2), "parametrised": 4}.get(
                 self.head, _BOX_DEGREE[n]
             )
@@ -261,8 +265,11 @@ class ModelPoints:
 
     def _require_box(self) -> None:
         """Refuse what has no surface in several parameters."""
-        if len(self.parameters) not in _BOX_DEGREE:
-            msg = f"a table of Λ cannot hold {len(self.parameters)} parameters; fix some of them"
+        if len(self.parameters) not in _BOX_DEGREE and self.head != "polynomial":
+            msg = (
+                f"a table of Λ cannot hold {len(self.parameters)} parameters; take "
+                "head='polynomial', which needs none, or fix some of them"
+            )
             raise ConfigurationError(msg)
         if self.head == "multiclass" and self.degree is None:
             msg = (
@@ -309,7 +316,7 @@ class ModelPoints:
         low, high = self._range
         names = self.parameters
         n_monomials = len(PolynomialBasis(names, self.order)) - 1
-        n_squares = 1 if len(names) == 1 else n_monomials
+        n_squares = self.squares or (1 if len(names) == 1 else n_monomials)
         return PolynomialHead(
             parameters=names,
             order=self.order,

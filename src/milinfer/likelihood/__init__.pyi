@@ -6,6 +6,10 @@ from .auxiliary import (
     AuxiliaryMeasurements as AuxiliaryMeasurements,
     auxiliary_measurements as auxiliary_measurements,
 )
+from .constraints import (
+    Constraint as Constraint,
+    constraint as constraint,
+)
 from .cost import LikelihoodCost as LikelihoodCost
 from .fits import (
     FitResults as FitResults,

@@ -51,8 +51,8 @@ class Direction(NamedTuple):
         Change of the parameters along the direction: one half range where it is that of a single
         parameter; shape (n_parameters,).
     coefficients
-        Of the combination of parameters that changes along it, the largest 1; shape
-        (n_parameters,).
+        Of the combination of parameters that changes along it, of which the first is positive and
+        the largest ±1; shape (n_parameters,).
     value
         The combination at the minimum.
     curvature
@@ -229,7 +229,8 @@ def directions(
     made = []
     for curvature, raw in zip(curvatures.tolist(), vectors.T, strict=True):
         coefficients = raw / half
-        k = int(np.argmax(np.abs(coefficients) > 0.999 * np.abs(coefficients).max()))
+        # The first that is more than rounding is positive.
+        k = int(np.argmax(np.abs(coefficients) > _SMALL * np.abs(coefficients).max()))
         vector = raw * np.sign(coefficients[k])
         coefficients = vector / half / np.abs(coefficients).max()
         walks = [_walk(at, side * vector, minimum, needed, (centre, low, high, half))

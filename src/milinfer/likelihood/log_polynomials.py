@@ -7,7 +7,8 @@ it stands.  An interpolation through points cannot: an event whose amplitude nea
 
 Few events are summed at each call.  Many are compressed, on a short interval of θ at a time: the
 logarithms of those polynomials that have no zero near the interval are one Chebyshev series, with
-a bound for its error, and the few others are summed as before.
+a bound for its error, and the few others are summed as before.  Several parameters have boxes
+instead of intervals: :mod:`milinfer.likelihood.log_polynomial_boxes`.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.polynomial import chebyshev
 
+from milinfer.likelihood.log_polynomial_boxes import LogSums
 from milinfer.typing import BoolArray, FloatArray
 from milinfer.utils.minimize import lowest_in_box
 from milinfer.utils.polynomials import PolynomialBasis, Series
@@ -95,6 +97,10 @@ class LogPolynomials:
     high: FloatArray
     reference: FloatArray
 
+    def __post_init__(self) -> None:
+        if self.n_parameters > 1:  # as compiled loops read them, so that they are held once
+            object.__setattr__(self, "coefficients", np.asfortranarray(self.coefficients))
+
     @property
     def n_parameters(self) -> int:
         """Number of parameters."""
@@ -103,10 +109,19 @@ class LogPolynomials:
     @cached_property
     def bound(self) -> float:
         """Upper bound of the error of :meth:`value`, beside rounding; 0 for few events."""
+        if self.n_parameters > 1:
+            return self._sums.bound
         return _BOUND * float(np.abs(self.weights).sum()) if self._halvings else 0.0
+
+    @property
+    def n_boxes(self) -> int:
+        """Boxes, or intervals, that are compressed so far."""
+        return self._sums.n_boxes if self.n_parameters > 1 else len(self._cells)
 
     def value(self, point: FloatArray) -> float:
         """The function at a point (n_parameters,), in microseconds."""
+        if self.n_parameters > 1:
+            return self._sums.value(self._unit(point)) - self._offset
         monomials = self._monomials(point)
         if not self._halvings:
             return float(self.weights @ np.log(self.coefficients @ monomials)) - self._offset
@@ -116,6 +131,8 @@ class LogPolynomials:
 
     def gradient(self, point: FloatArray) -> FloatArray:
         """Derivatives at a point (n_parameters,), shape (n_parameters,)."""
+        if self.n_parameters > 1:
+            return self._sums.gradient(self._unit(point)) / self.half
         monomials, slopes = self._monomials(point), self._slopes(point)
         if not self._halvings:
             return _slope(self.coefficients, self.weights, monomials, slopes)
@@ -133,6 +150,8 @@ class LogPolynomials:
 
     def values_at(self, points: FloatArray) -> FloatArray:
         """The function at many points (m, n_parameters), shape (m,), each from all rows."""
+        if self.n_parameters > 1:
+            return self._sums.values_at(self._unit(points)) - self._offset
         total = np.zeros(len(points))
         step = max(1, _CHUNK // max(len(points), 1))
         for start in range(0, len(self.coefficients), step):
@@ -151,12 +170,15 @@ class LogPolynomials:
         ]
         bends = np.array(second).T / np.outer(self.half, self.half).ravel()
         columns = np.column_stack([self._monomials(point), self._slopes(point), bends])
-        derivatives = self.coefficients @ columns
-        relative = derivatives[:, 1:] / derivatives[:, :1]
-        slope, bend = relative[:, :p], relative[:, p:].reshape(-1, p, p)
-        out: FloatArray = (
-            np.tensordot(self.weights, bend, axes=1) - (slope.T * self.weights) @ slope
-        )
+        out = np.zeros((p, p))
+        # In one parameter all rows at once, in several not: p² columns would fill the memory.
+        step = len(self.weights) if p == 1 else max(1, _CHUNK // columns.shape[1])
+        for start in range(0, len(self.weights), step):
+            weights = self.weights[start : start + step]
+            derivatives = self.coefficients[start : start + step] @ columns
+            relative = derivatives[:, 1:] / derivatives[:, :1]
+            slope, bend = relative[:, :p], relative[:, p:].reshape(-1, p, p)
+            out += np.tensordot(weights, bend, axes=1) - (slope.T * weights) @ slope
         return out
 
     def maximum_near(self, start: FloatArray) -> FloatArray:
@@ -190,6 +212,15 @@ class LogPolynomials:
         design = self.basis.design((points - self.centre) / self.half)
         return np.asarray(self.coefficients[rows] @ design.T, dtype=np.float64)
 
+    def _unit(self, points: FloatArray) -> FloatArray:
+        """(θ − centre)/half of points (…, n_parameters)."""
+        return np.asarray((points - self.centre) / self.half, dtype=np.float64)
+
+    @cached_property
+    def _sums(self) -> LogSums:
+        """The sum in several parameters."""
+        return LogSums(self.basis, self.coefficients, self.weights, self._unit(self.reference))
+
     def _unit_point(self, point: FloatArray) -> list[float]:
         """(θ − centre)/half."""
         return [(x - c) / h for x, c, h in zip(point.tolist(), *self._scaling, strict=True)]
@@ -213,6 +244,8 @@ class LogPolynomials:
 
     @cached_property
     def _offset(self) -> float:
+        if self.n_parameters > 1:
+            return float(self._sums.values_at(self._unit(self.reference)[None])[0])
         return float(self.weights @ np.log(self._raw(self.reference[None])[:, 0]))
 
     # Intervals of one parameter.
@@ -220,7 +253,7 @@ class LogPolynomials:
     @cached_property
     def _halvings(self) -> int:
         """How often the range is halved; 0 where all rows are summed at each call."""
-        if self.n_parameters > 1 or len(self.weights) <= _FEW:
+        if len(self.weights) <= _FEW:
             return 0
         for halvings in range(1, _HALVINGS):
             if np.sum(~self._split(self._interval(float(self.reference[0]), halvings))[0]) <= _NEAR:

@@ -714,8 +714,7 @@ def dataset_surface(model: AnyModel, data: Sample) -> Surface | BoxSurface:
     source = as_model(model)
     exact = source.log_polynomials(data)
     if exact is not None:
-        points = source.interpolation.grid.reshape(-1, len(source.parameters))
-        return source.interpolation.surface(exact.values_at(points), exact)
+        return source.interpolation.exact_surface(exact)
     if source.additive:
         values = np.zeros((1, len(source.interpolation.grid)))
         # Blocks of events: a table of all of them has a column for each point.

@@ -105,6 +105,10 @@ class Interpolation:
         """Make one surface from Λ at the K points, shape (K,), or from Λ itself where known."""
         return Surface(self, np.asarray(values, dtype=np.float64), exact)
 
+    def exact_surface(self, exact: LogPolynomials) -> Surface:
+        """Make one surface from Λ itself."""
+        return self.surface(exact.values_at(self.grid.reshape(-1, 1)), exact)
+
     def extrema(self, values: FloatArray, bounds: Bounds | None = None) -> Extremum:
         """Maxima of many surfaces at once.
 

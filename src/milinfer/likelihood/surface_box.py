@@ -25,7 +25,14 @@ from milinfer.typing import FloatArray
 from milinfer.utils.display import brief
 from milinfer.utils.polynomials import Series
 
-__all__ = ["BoxSurface", "ChebyshevBox", "fine_degree", "finer", "resampled"]
+__all__ = [
+    "BoxSurface",
+    "ChebyshevBox",
+    "UntabulatedBox",
+    "fine_degree",
+    "finer",
+    "resampled",
+]
 
 
 _NEWTON_STEPS = 20
@@ -115,6 +122,10 @@ class ChebyshevBox:
     def surface(self, values: ArrayLike, exact: LogPolynomials | None = None) -> BoxSurface:
         """Make one surface from Λ at the nodes, shape (K,), or from Λ itself where known."""
         return BoxSurface(self, np.asarray(values, dtype=np.float64), exact)
+
+    def exact_surface(self, exact: LogPolynomials) -> BoxSurface:
+        """Make one surface from Λ itself."""
+        return self.surface(exact.values_at(self.grid), exact)
 
     def evaluate(self, values: FloatArray, theta: FloatArray) -> FloatArray:
         """Λ of each surface (n_surfaces, K) at its own point (n_surfaces, n_parameters)."""
@@ -242,6 +253,61 @@ class ChebyshevBox:
         return np.asarray(value, dtype=np.float64)
 
 
+class UntabulatedBox(ChebyshevBox):
+    """Box of so many parameters that no table holds Λ at its nodes.
+
+    Surfaces are made of Λ itself, which a polynomial head knows between points; what needs a table
+    (toys, calibrations, belts) raises an error.
+
+    Parameters
+    ----------
+    low, high
+        Corners of the box, shape (n_parameters,).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> UntabulatedBox(-np.ones(10), np.ones(10)).limits[9]
+    (-1.0, 1.0)
+    """
+
+    def __init__(self, low: FloatArray, high: FloatArray) -> None:
+        super().__init__(low, high, 2)
+
+    @property
+    def grid(self) -> FloatArray:
+        """Raise, as there are no nodes.
+
+        Raises
+        ------
+        ParameterError
+            Always.
+        """
+        raise ParameterError(self._message())
+
+    def coefficients(self, values: FloatArray) -> FloatArray:  # noqa: ARG002
+        """Raise, as there are no nodes.
+
+        Raises
+        ------
+        ParameterError
+            Always.
+        """
+        raise ParameterError(self._message())
+
+    def exact_surface(self, exact: LogPolynomials) -> BoxSurface:
+        """Make one surface from Λ itself."""
+        return BoxSurface(self, np.empty(0), exact)
+
+    def _message(self) -> str:
+        return (
+            f"no table holds Λ at points in {self.n_parameters} parameters, which toys, "
+            "calibrations, belts, ONNX and ratios of single events need; fix some parameters for "
+            "these (train on samples that vary the others). cost(), fits, MINOS, profiles and "
+            "contours need none"
+        )
+
+
 @dataclass(frozen=True, eq=False)
 class BoxSurface:
     """Λ(θ) of one dataset in several parameters, with its gradient.
@@ -306,10 +372,13 @@ class BoxSurface:
     @cached_property
     def extremum(self) -> Extremum:
         """The maximum (arrays of length one)."""
-        extremum = self.interpolation.extrema(self.values[None])
-        if self.exact is None:
-            return extremum
-        theta = self.exact.maximum_near(extremum.theta_hat[0])
+        if isinstance(self.interpolation, UntabulatedBox) and self.exact is not None:
+            theta = self.exact.maximum_near(self.exact.reference)
+        else:
+            extremum = self.interpolation.extrema(self.values[None])
+            if self.exact is None:
+                return extremum
+            theta = self.exact.maximum_near(extremum.theta_hat[0])
         curvature = -self.exact.hessian(theta)[None]
         edge = np.any((theta == self.interpolation.low) | (theta == self.interpolation.high))
         return Extremum(
@@ -342,6 +411,8 @@ def finer(interpolation: Interpolation | ChebyshevBox) -> Interpolation | Chebys
     >>> finer(Interpolation(np.linspace(-1, 1, 9), "polynomial", 2)).grid.shape
     (81,)
     """
+    if isinstance(interpolation, UntabulatedBox):
+        return interpolation
     if isinstance(interpolation, ChebyshevBox):
         degree = max(interpolation.degree, fine_degree(interpolation.n_parameters))
         return ChebyshevBox(interpolation.low, interpolation.high, degree)

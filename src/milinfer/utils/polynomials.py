@@ -136,6 +136,31 @@ class PolynomialBasis:
             out[k] = self.exponents[:, k] * np.prod(point[None] ** lowered, axis=1)
         return out
 
+    def shift(self, centre: ArrayLike, half: ArrayLike) -> FloatArray:
+        """Matrix that takes coefficients in x to those in (x − centre)/half.
+
+        Parameters
+        ----------
+        centre, half
+            Shape (n_parameters,).
+
+        Examples
+        --------
+        >>> PolynomialBasis(("c",), 2).shift([1.0], [2.0]) @ [0.0, 0.0, 1.0]  # x² = (1 + 2 v)²
+        array([1., 4., 4.])
+        """
+        centres, halves = (np.asarray(x, dtype=np.float64).tolist() for x in (centre, half))
+        exponents = self.exponents.tolist()
+        matrix = np.zeros((len(exponents), len(exponents)))
+        for j, old in enumerate(exponents):
+            for k, new in enumerate(exponents):
+                if all(b <= a for a, b in zip(old, new, strict=True)):
+                    matrix[k, j] = math.prod(
+                        math.comb(a, b) * x ** (a - b) * h**b
+                        for a, b, x, h in zip(old, new, centres, halves, strict=True)
+                    )
+        return matrix
+
     def require_determined(self, theta: FloatArray, what: str) -> None:
         """Raise if points do not determine all coefficients.
 

@@ -90,8 +90,8 @@ class PolynomialHead:
     scale
         Distances over which the outputs are of order one, shape (n_parameters,).
     n_squares
-        Number of further squares m.  One is enough for any positive polynomial in one parameter;
-        in several, as many as there are monomials.
+        Number of further squares m (``squares=``).  One is enough for any positive polynomial in
+        one parameter; in several, as many as there are monomials.
 
     Examples
     --------
