@@ -223,10 +223,10 @@ def test_what_several_parameters_cannot_have(folder, tmp_path, change, complaint
         mil.run_analysis(tmp_path / "analysis.toml")
 
 
-def test_nuisances_and_belts_of_three_parameters_are_refused_before_files_are_read(tmp_path):
+def test_nuisances_and_belts_of_five_parameters_are_refused_before_files_are_read(tmp_path):
     for name in ("sm.parquet", "data.parquet"):
         (tmp_path / name).write_text("no events")
-    point = '"sm.parquet"\npoint = { a = 0.0, b = 0.0, c = 0.0 }'
+    point = '"sm.parquet"\npoint = { a = 0.0, b = 0.0, c = 0.0, d = 0.0, e = 0.0 }'
     text = CONFIGURATION.replace('"sm.parquet"', point).replace("{ c2 = -0.1, c1 = 0.1 }", "0.0")
     text = text.replace("reference = { c1 = 0.0, c2 = 0.0 }", "")
     text = (
@@ -238,6 +238,7 @@ def test_nuisances_and_belts_of_three_parameters_are_refused_before_files_are_re
         mil.plan_analysis(tmp_path / "analysis.toml")
     assert "one parameter of interest" in str(error.value)
     assert "a region by a belt has two parameters" in str(error.value)
+    assert "need a table of Λ in 4 at most" in str(error.value)
 
 
 def test_pseudo_data_of_a_blind_analysis():

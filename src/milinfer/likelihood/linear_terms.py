@@ -30,7 +30,7 @@ from milinfer.likelihood.models import AnyModel, Model, as_model, model_tag
 from milinfer.likelihood.observables import score_observable
 from milinfer.likelihood.rate import Rate, warn_of_rate_error
 from milinfer.likelihood.surface import Interpolation
-from milinfer.likelihood.surface_box import ChebyshevBox, fine_degree
+from milinfer.likelihood.surface_box import ChebyshevBox, UntabulatedBox, fine_degree
 from milinfer.samples.argument_checks import require_sample
 from milinfer.samples.sample import Sample
 from milinfer.typing import FloatArray
@@ -154,9 +154,11 @@ def linear_cost(model: AnyModel, data: Sample, *, rate: Rate | None = None) -> L
     grid: Interpolation | ChebyshevBox
     if len(names) == 1:
         grid = Interpolation(np.linspace(low[0], high[0], _NODES), "spline")
+    elif isinstance(source.interpolation, UntabulatedBox):
+        grid = UntabulatedBox(low, high)
     else:
         grid = ChebyshevBox(low, high, fine_degree(len(names)))
-    surface = grid.surface(exact.values_at(grid.grid.reshape(-1, len(names))), exact)
+    surface = grid.exact_surface(exact)
     tag = model_tag(source)
     return LikelihoodCost(
         surface,

@@ -32,6 +32,8 @@ __all__ = [
 _REACH = 0.5
 # With more parameters a lattice has too many points for toys at each.
 _MOST_CORNERS = 4
+# With more, no table holds Λ (`UntabulatedBox`).
+_MOST_PARAMETERS = 4
 
 
 def number_of(value: TruePoint) -> float:
@@ -135,6 +137,12 @@ def require_several_parameters(config: AnalysisConfig, names: Sequence[str]) -> 
     """
     require_names(config, names)
     problems = []
+    if len(names) > _MOST_PARAMETERS:
+        problems.append(
+            f"samples.train: the parameters are {', '.join(names)}, and toys, which calibrate and "
+            f"measure everything, need a table of Λ in {_MOST_PARAMETERS} at most; vary fewer, or "
+            "use `milinfer train` and `milinfer fit`, which need none"
+        )
     if config.has_nuisances:
         problems.append(
             f"systematics: fits with nuisance parameters have one parameter of interest, and the "
