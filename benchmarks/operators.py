@@ -283,7 +283,12 @@ def networks(options: argparse.Namespace) -> dict[str, Any]:
     seconds = time.perf_counter() - start
     print(f"trained: {seconds:.0f} s", file=sys.stderr, flush=True)
     settings = {"at": ZERO, "n_events": N_EXPECTED, "weight_degree": 4}
-    both = score_templates(network, train, other, bins=(options.bins_2,) * 2, **settings)
+    both = {
+        f"two scores, {n} × {n} bins": score_templates(
+            network, train, other, bins=(n, n), **settings
+        )
+        for n in options.bins_2
+    }
     one = chosen_templates(
         event_yields(train, 4),
         event_yields(other, 4),
@@ -297,7 +302,7 @@ def networks(options: argparse.Namespace) -> dict[str, Any]:
     models = [
         oracle,
         network,
-        BinnedLLR("two scores", both, TWO, BOX),
+        *(BinnedLLR(name, templates, TWO, BOX) for name, templates in both.items()),
         BinnedLLR("one score", one, TWO, BOX),
     ]
     toys = mil.Toys(EventPool(evaluation, 4), N_EXPECTED, seed=804).scan(
@@ -370,7 +375,7 @@ QUICK = {
     "pool": 1000,
     "toys": 50,
     "bins": 6,
-    "bins_2": 4,
+    "bins_2": [4],
     "calibrate_at": 0.25,
 }
 
@@ -385,7 +390,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--calibrate-at", type=float, default=0.35, help="largest value")
     parser.add_argument("--members", type=int, default=3, help="networks of the ensemble")
     parser.add_argument("--bins", type=int, default=20)
-    parser.add_argument("--bins-2", type=int, default=8, help="of each of two scores")
+    parser.add_argument(
+        "--bins-2", type=int, nargs="+", default=[8, 12, 16], help="of each of two scores"
+    )
     options = parse(parser, QUICK, arguments)
     warnings.simplefilter("ignore", MilinferWarning)
     result: dict[str, Any] = {}
