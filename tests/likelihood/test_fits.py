@@ -431,3 +431,14 @@ def test_a_constraint_by_hand_is_one_more():
     assert minuit(by_hand + NormalConstraint("jes", 1.0, 1.0)).migrad().values["jes"] == (
         pytest.approx(0.5)
     )
+
+
+def test_a_contour_without_points_is_an_error_of_the_fit():
+    """Regression: MINUIT gave no points and no error, and numpy complained about shapes."""
+
+    class Empty:
+        def mncontour(self, *_, **__):
+            return []
+
+    with pytest.raises(FitError, match=r"there is no contour of a and b at 68.27%: MINUIT finds 0"):
+        contour(Empty(), "a", "b")

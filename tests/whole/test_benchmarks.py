@@ -289,7 +289,7 @@ def test_operators(run):
     assert (left > 0.5).all()
     assert record["observables"]["events_per_s"] > 0
     methods = record["networks"]["methods"]
-    assert set(methods) == {"oracle", "polynomial-joint", "two scores", "one score"}
+    assert set(methods) == {"oracle", "polynomial-joint", "two scores, 4 × 4 bins", "one score"}
     assert methods["oracle"]["info_over_exact"] == pytest.approx(1.0)
     for of_method in methods.values():
         assert len(of_method["coverage"]) == 18

@@ -252,7 +252,7 @@ def test_weights_of_events_are_added_up_once_for_all_histograms(monkeypatch):
         bins_2d=(3, 3),
         weight_degree=2,
     )
-    histograms = analysis_module._histograms(settings, Attempts([]))
+    histograms = analysis_module.histograms(settings, Attempts([]))
     assert set(histograms) == {"pyhf", "pyhf_2d", "pyhf_classifier", "pyhf_score"}
     assert all(t.weight_degree == 2 for t in histograms.values())
     assert computed == [held_out, training]

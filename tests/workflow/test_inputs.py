@@ -25,8 +25,8 @@ from milinfer.workflow.configuration import (
 from milinfer.workflow.inputs import (
     AnalysisInputs,
     require_files,
-    require_one_parameter,
     require_other_files,
+    require_parameters,
     require_points,
     require_pools,
     warn_of_bins,
@@ -90,11 +90,11 @@ def test_a_file_has_one_role(tmp_path):
         require_other_files(config(tmp_path), {"train": [one], "tune": [same], "evaluate": [other]})
 
 
-def test_several_parameters_are_for_python():
-    two = SampleSet(tuple(replace(s, point={"a": s.point["mu"], "b": 0.0}) for s in SAMPLES))
-    require_one_parameter(SAMPLES)
-    with pytest.raises(ConfigurationError, match=r"the parameters are a, b, and an analysis from"):
-        require_one_parameter(two)
+def test_events_without_parameters_are_refused():
+    none = SampleSet(tuple(replace(s, point={}) for s in SAMPLES[:1]))
+    require_parameters(SAMPLES)
+    with pytest.raises(ConfigurationError, match=r"the events have no parameters, .* a point"):
+        require_parameters(none)
 
 
 def test_too_many_bins_are_warned_of(tmp_path):

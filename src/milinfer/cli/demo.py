@@ -27,7 +27,7 @@ __all__ = ["demo"]
     default=10_000,
     show_default=True,
     help="Training events at each of 21 parameter values (with --systematics: of 5, with "
-    "--operators 2: of 9 points); with few, a network may be too rough to be calibrated.",
+    "--operators 2: of 17 points); with few, a network may be too rough to be calibrated.",
 )
 @click.option("--truth", type=float, default=0.0, show_default=True, help="c_HW of the data.")
 @click.option("--toys", "n_toys", type=click.IntRange(100), default=2000, show_default=True)

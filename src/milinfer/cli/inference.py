@@ -6,12 +6,13 @@ import time
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from milinfer.cli.options import (
     FILES_HELP,
+    at_option,
     calibration_option,
     combine_option,
     events_option,
@@ -22,12 +23,15 @@ from milinfer.cli.options import (
     n_toys_option,
     output_option,
     points_options,
+    points_spec,
     read_samples,
+    require_point,
     scheduler_option,
     seed_option,
     split_spec,
     streamed_samples,
     tree_option,
+    truth_spec,
     values_spec,
     weights_notice,
     write_json,
@@ -43,6 +47,8 @@ if TYPE_CHECKING:
     from milinfer.samples.sample import Sample
     from milinfer.samples.sample_set import SampleSet
     from milinfer.samples.streaming import StreamedSamples
+    from milinfer.workflow.analysis import AnalysisResult
+    from milinfer.workflow.several_parameters import SeveralResult
 
 __all__ = ["compare", "fit", "report", "train"]
 
@@ -235,6 +241,13 @@ def train(
     help="Sample whose cross-section enters ν(θ); repeat for each point. Adds the rate term.",
 )
 @click.option("--luminosity", type=float, default=None, help="In 1/fb; goes with --rate.")
+@click.option(
+    "--terms",
+    type=click.Choice(["all", "linear"]),
+    default="all",
+    show_default=True,
+    help="linear: the interference alone, without squared coefficients.",
+)
 @feature_set_option
 @tree_option
 @events_option
@@ -249,6 +262,7 @@ def fit(
     belt_path: Path | None,
     rate_files: tuple[str, ...],
     luminosity: float | None,
+    terms: Literal["all", "linear"],
     feature_set: str | None,
     events: EventRange | None,
     combine: Combine | None,
@@ -263,7 +277,7 @@ def fit(
     milinfer fit data.lhe.gz --model model --calibration calibration.json
 
     For a model of several parameters: estimates and profile intervals of each, their correlations,
-    and in the figure their contours of 68.27 % and 95.45 %.
+    combinations that the data do not constrain, and in the figure contours of 68.27 % and 95.45 %.
     """
     from milinfer.exceptions import ConfigurationError
     from milinfer.intervals.belt import Belt
@@ -275,13 +289,6 @@ def fit(
 
     model = BagLikelihood.load(model_path)
     several = len(model.parameters) > 1
-    if several and (calibration_path or belt_path):
-        msg = (
-            "--calibration and --belt of this command are for one parameter, and the model has "
-            f"{', '.join(model.parameters)}; leave them out, or apply them in Python: "
-            "calibration(cost), belt.region(cost)"
-        )
-        raise ConfigurationError(msg)
     sample = _read_data(data, feature_set, tree, events)
     if bool(rate_files) != (luminosity is not None):
         msg = "--rate and --luminosity go together: samples for ν(θ), and the luminosity in 1/fb"
@@ -297,13 +304,17 @@ def fit(
             ),
             luminosity=luminosity,
         )
-    cost = model.cost(sample, rate=rate)
+    cost = model.cost(sample, rate=rate, terms=terms)
     if several:
-        from milinfer.cli.several_parameters import fit_several
+        from milinfer.cli.several_parameters import fit_several, regions_several
 
+        applied = None if calibration_path is None else Calibration.load(calibration_path)
         words = f"{len(sample)} events, {'shape and rate' if rate else 'shape'}"
-        figures = fit_several(model.name, cost, words, out)
-        write_json(json_path, {**figures, "n_events": len(sample)})
+        words += ", linear terms only" if terms == "linear" else ""
+        figures = fit_several(model.name, cost, words, out, applied)
+        if belt_path is not None:
+            figures[model.name]["region"] = regions_several(Belt.load(belt_path), cost)
+        write_json(json_path, {**figures, "n_events": len(sample), "terms": terms})
         return
     calibration = None if calibration_path is None else Calibration.load(calibration_path)
     costs = [cost if calibration is None else calibration(cost, cl) for cl in (CL68, CL95)]
@@ -314,6 +325,7 @@ def fit(
         f"{model.parameter} = {inner.estimate:+.4f}, 68.27 % [{inner.low:+.4f}, {inner.high:+.4f}],"
         f" 95.45 % [{outer.low:+.4f}, {outer.high:+.4f}]  ({len(sample)} events, "
         f"{'shape and rate' if rate else 'shape'}, "
+        f"{'linear terms only, ' if terms == 'linear' else ''}"
         f"{'calibrated' if calibration else 'NOT calibrated: do not trust the width'})"
     )
     belt_figures: dict[str, Any] = {}
@@ -349,6 +361,7 @@ def fit(
                 **belt_figures,
             },
             "n_events": len(sample),
+            "terms": terms,
         },
     )
 
@@ -377,7 +390,10 @@ def fit(
     "--evaluate-on", "evaluation_files", multiple=True, required=True, help="Other events."
 )
 @click.option(
-    "--truth", type=float, default=None, help="Assumed; default: of the one sample to evaluate on."
+    "--truth",
+    default=None,
+    metavar="VALUE|POINT",
+    help="Assumed, 0.1 or c_HW=0.1,c_HB=0; default: of the one sample to evaluate on.",
 )
 @click.option(
     "--weight-degree",
@@ -396,6 +412,13 @@ def fit(
 @click.option(
     "--belt-truths", type=str, default=None, help="Where to throw toys for a Neyman belt; likewise."
 )
+@at_option(
+    "--at",
+    "points_at",
+    "In several parameters, point at which to calibrate and to measure coverage, or a grid of "
+    "them, c_HW=-0.5:0.5:3,c_HB=-0.5:0.5:3; repeatable.",
+)
+@at_option("--belt-at", "belt_points", "In two parameters, points for a Neyman belt; likewise.")
 @click.option("--observable", default="d_phi_qq", show_default=True)
 @click.option("--bins", type=click.IntRange(2), default=20, show_default=True)
 @click.option(
@@ -417,10 +440,12 @@ def compare(
     template_files: tuple[str, ...],
     calibration_files: tuple[str, ...],
     evaluation_files: tuple[str, ...],
-    truth: float | None,
+    truth: str | None,
     weight_degree: int | None,
     truths: str | None,
     belt_truths: str | None,
+    points_at: tuple[str, ...],
+    belt_points: tuple[str, ...],
     observable: str,
     bins: int,
     degree: int | None,
@@ -445,16 +470,18 @@ def compare(
     from milinfer.workflow.analysis import Analysis, analyse, summary_table
     from milinfer.workflow.provenance import InputFile, Provenance, input_file
     from milinfer.workflow.report import write_report
+    from milinfer.workflow.several_inputs import comparison_points
+    from milinfer.workflow.several_parameters import analyse_several
 
     models = tuple(BagLikelihood.load(path) for path in model_paths)
-    parameter = models[0].parameter
+    names = models[0].parameters
     inputs: list[InputFile] = []
 
     def note(role: str) -> Callable[[Path | str, Sample], None]:
         return lambda path, sample: inputs.append(input_file(role, path, sample))
 
     read = partial(read_samples, features=feature_set, points=points, tree=tree, combine=combine)
-    evaluation = read(evaluation_files, parameter=parameter, on_file=note("evaluation"))
+    evaluation = read(evaluation_files, parameter=names[0], on_file=note("evaluation"))
     fitted = _read_data(data, feature_set, tree)
     note("data")(split_spec(data)[1], fitted)
     at = tuple(values_spec(truths)) if truths else ()
@@ -465,26 +492,48 @@ def compare(
             f"{models[0].name} was trained on events of --templates: no histogram of its output; "
             "give events that it has not seen for one"
         )
-    result = analyse(
-        Analysis(
-            models=models,
-            data=fitted,
-            templates=templates,
-            classifier_templates=templates if unseen else None,
-            calibration=read(calibration_files, on_file=note("calibration")),
-            evaluation=evaluation,
-            truth=truth,
-            weight_degree=weight_degree,
-            calibrate_at=at,
-            cover_at=at,
-            belt_at=tuple(values_spec(belt_truths)) if belt_truths else (),
-            observable=observable,
-            bins=bins,
-            degree=degree,
-            n_toys=n_toys,
-            seed=seed,
-        )
+    calibration = read(calibration_files, on_file=note("calibration"))
+    assumed = truth_spec(truth, names)
+    analysis = Analysis(
+        models=models,
+        data=fitted,
+        templates=templates,
+        classifier_templates=templates if unseen else None,
+        calibration=calibration,
+        evaluation=evaluation,
+        weight_degree=weight_degree,
+        observable=observable,
+        bins=bins,
+        degree=degree,
+        n_toys=n_toys,
+        seed=seed,
     )
+    result: AnalysisResult | SeveralResult
+    if len(names) > 1:
+        if truths or belt_truths:
+            msg = (
+                f"--truths and --belt-truths are for one parameter, and the model has "
+                f"{', '.join(names)}; give points: --at, --belt-at"
+            )
+            raise click.UsageError(msg)
+        given = [require_point(p, names) for p in points_spec(points_at)]
+        toys_at = comparison_points(
+            analysis, assumed, given, [require_point(p, names) for p in points_spec(belt_points)]
+        )
+        result = analyse_several(analysis, toys_at)
+    else:
+        if points_at or belt_points:
+            msg = "--at and --belt-at are for several parameters; give --truths and --belt-truths"
+            raise click.UsageError(msg)
+        result = analyse(
+            replace(
+                analysis,
+                truth=None if assumed is None else assumed[names[0]],
+                calibrate_at=at,
+                cover_at=at,
+                belt_at=tuple(values_spec(belt_truths)) if belt_truths else (),
+            )
+        )
     settings = dict(click.get_current_context().params)
     result = replace(
         result,

@@ -14,6 +14,7 @@ from click.core import ParameterSource
 
 from milinfer.cli.options import (
     FILES_HELP,
+    at_option,
     calibration_option,
     combine_option,
     feature_set_option,
@@ -24,7 +25,9 @@ from milinfer.cli.options import (
     n_toys_option,
     output_option,
     points_options,
+    points_spec,
     read_samples,
+    require_point,
     scheduler_option,
     seed_option,
     tree_option,
@@ -40,6 +43,7 @@ if TYPE_CHECKING:
     from milinfer.intervals.belt import Belt
     from milinfer.intervals.coverage import Coverage
     from milinfer.learning.bag_likelihood import BagLikelihood
+    from milinfer.samples.sample_set import SampleSet
     from milinfer.toys.ensemble import ToyEnsemble
 
 __all__ = ["calibrate", "coverage", "neyman"]
@@ -54,6 +58,7 @@ class ToyOptions:
     events_per_toy: int
     n_toys: int
     truths: str | None
+    at: tuple[str, ...]
     degree: int | None
     feature_set: str | None
     tree: str | None
@@ -63,8 +68,14 @@ class ToyOptions:
     workers: int
     scheduler: str | None
 
-    def throw(self, one_each: int | None = None) -> tuple[BagLikelihood, list[ToyEnsemble]]:
-        """Model and its toys at all true values, or one toy at each of `one_each` others."""
+    def throw(
+        self, one_each: int | None = None, *, default: Literal["lattice", "cross"] = "lattice"
+    ) -> tuple[BagLikelihood, list[ToyEnsemble]]:
+        """Model and its toys at all true points, or one toy at each of `one_each` others.
+
+        In several parameters the points are by default a lattice or a cross, if the weights of the
+        events bring them there.
+        """
         from milinfer.learning.bag_likelihood import BagLikelihood
         from milinfer.toys.pool import EventPool
         from milinfer.toys.toys import Toys
@@ -72,42 +83,90 @@ class ToyOptions:
         from milinfer.utils.progress import progress
 
         model = BagLikelihood.load(self.model_path)
-        if len(model.parameters) > 1:
-            msg = (
-                f"{self.model_path} has the parameters {', '.join(model.parameters)}, and this "
-                "command is for one; calibrate and build belts of several in Python: "
-                "mil.calibrate, mil.neyman, mil.regression_belt"
-            )
-            raise ParameterError(msg)
+        names = model.parameters
         samples = read_samples(
             self.files,
             features=self.feature_set,
-            parameter=model.parameter,
+            parameter=names[0],
             points=self.points,
             tree=self.tree,
             combine=self.combine,
         )
-        values = sorted(samples.values(model.parameter).tolist())
-        if self.truths:
-            values = values_spec(self.truths)
+        points = self._points(model, samples, default)
         n_toys = self.n_toys
         if one_each is not None:
-            if min(values) == max(values):
+            box = np.array([list(p.values()) for p in points])
+            low, high = box.min(axis=0), box.max(axis=0)
+            if np.any(low == high):
                 msg = "--regression draws true values between two --truths, or points of samples"
                 raise click.UsageError(msg)
             # The toys use a stream of random numbers with the same seed, so this needs another.
             rng = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(1,)))
-            values, n_toys = rng.uniform(min(values), max(values), one_each).tolist(), 1
+            drawn = rng.uniform(low, high, (one_each, len(names)))
+            points = [dict(zip(names, row, strict=True)) for row in drawn.tolist()]
+            n_toys = 1
         toys = Toys(EventPool(samples, self.degree), self.events_per_toy, self.seed)
         workers = self.workers if self.scheduler is None else 1
         with (
             connected(self.scheduler) as client,
-            progress("toys", n_toys * len(values)) as advance,
+            progress("toys", n_toys * len(points)) as advance,
         ):
             thrown = toys.scan(
-                [model], values, n_toys, workers=workers, client=client, on_toys=advance
+                [model], points, n_toys, workers=workers, client=client, on_toys=advance
             )
         return model, thrown[model.name]
+
+    def require_one_parameter(self, option: str, python: str) -> None:
+        """Refuse an option that has no meaning for a model of several parameters.
+
+        Raises
+        ------
+        ParameterError
+            Names the option, and what does the same in Python.
+        """
+        from milinfer.learning.bag_likelihood import BagLikelihood
+
+        names = BagLikelihood.load(self.model_path).parameters
+        if len(names) > 1:
+            msg = (
+                f"{option} are those of one parameter, and {self.model_path} has "
+                f"{', '.join(names)}; leave them out, or give them in Python: {python}"
+            )
+            raise ParameterError(msg)
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Settings of the toys, for JSON."""
+        return {"n_events": self.events_per_toy, "seed": self.seed}
+
+    def _points(
+        self, model: BagLikelihood, samples: SampleSet, default: Literal["lattice", "cross"]
+    ) -> list[dict[str, float]]:
+        """True points of the toys, as given or the default ones."""
+        names = model.parameters
+        if self.at and self.truths:
+            msg = "--at and --truths say the same in two ways; give one of them"
+            raise click.UsageError(msg)
+        if self.at:
+            return [require_point(p, names) for p in points_spec(self.at)]
+        if len(names) == 1:
+            values = sorted(samples.values(names[0]).tolist())
+            if self.truths:
+                values = values_spec(self.truths)
+            return [{names[0]: v} for v in values]
+        if self.truths:
+            msg = (
+                f"--truths are values of one parameter, and {self.model_path} has "
+                f"{', '.join(names)}; give points: --at {names[0]}=0.5,{names[1]}=0, or a grid of "
+                f"them: --at {names[0]}=-0.5:0.5:3,{names[1]}=-0.5:0.5:3"
+            )
+            raise ParameterError(msg)
+        if self.degree is None:
+            return [require_point(s.point, names) for s in samples]
+        from milinfer.workflow.true_points import cross, lattice
+
+        chosen = {"lattice": lattice, "cross": cross}[default](model.interpolation.limits)
+        return [dict(zip(names, values, strict=True)) for values in chosen]
 
 
 def toy_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -140,6 +199,13 @@ def toy_options(function: Callable[..., Any]) -> Callable[..., Any]:
             default=None,
             help="True values of the toys: -0.3,0,0.3 or first:last:number; default: those "
             "of the samples. Other values need --weight-degree.",
+        ),
+        at_option(
+            "--at",
+            "at",
+            "True point of the toys, c_HW=0.5,c_HB=0, or a grid, c_HW=-1:1:3,c_HB=-1:1:3; "
+            "repeatable. Default in several parameters with --weight-degree: 3 × 3 points, or a "
+            "cross for coverage, in the inner half of the range.",
         ),
         n_toys_option,
         n_events_option,
@@ -179,6 +245,13 @@ def calibrate(
     model, ensembles = options.throw()
     calibration = make_calibration(ensembles, kind=kind, seed=options.seed)  # type: ignore[arg-type]
     calibration.save(out)
+    if len(model.parameters) > 1:
+        from milinfer.cli.several_parameters import calibration_figures
+
+        echo(f"{out}: {calibration!r}")
+        figures = calibration_figures(calibration, kind)
+        write_json(json_path, {**figures, "reuse": [e.reuse for e in ensembles], **options.facts})
+        return
     echo(
         f"{out}: c_cicc = {calibration.scale:.3f} ± {calibration.scale_error:.3f} (by {kind}), "
         "bias " + ", ".join(f"{calibration.bias(t)[0]:+.4f} at {t:g}" for t in calibration.thetas)
@@ -256,11 +329,20 @@ def neyman(
     if regression is not None and source is not ParameterSource.DEFAULT:
         msg = "give --toys at each of the truths, or --regression for one at each of its own"
         raise click.UsageError(msg)
+    if bounds is not None:
+        options.require_one_parameter("--bounds", "mil.neyman(toys, bounds=[…])")
     model, ensembles = options.throw(regression)
     calibration = None if calibration_path is None else Calibration.load(calibration_path)
     make: Callable[..., Belt] = make_belt if regression is None else regression_belt
     belt = make(ensembles, ordering=ordering, bounds=bounds, calibration=calibration)
     belt.save(out)
+    if len(model.parameters) > 1:
+        from milinfer.cli.several_parameters import belt_figures
+
+        echo(f"{out}: {belt!r}, {sum(belt.n_toys)} toys")
+        figures = belt_figures(belt)
+        write_json(json_path, {**figures, "regression": regression, **options.facts})
+        return
     thrown = (
         f"{len(belt.points)} values of {model.parameter}, {options.n_toys} toys at each,"
         if regression is None
@@ -323,7 +405,17 @@ def coverage(
         methods["calibrated"] = Calibration.load(calibration_path)
     if belt_path is not None:
         methods["Neyman belt"] = Belt.load(belt_path)
-    model, ensembles = options.throw()
+    model, ensembles = options.throw(default="cross")
+    if len(model.parameters) > 1:
+        from milinfer.cli.several_parameters import coverage_several
+
+        figures = coverage_several(ensembles, methods, out)
+        reuse = [e.reuse for e in ensembles]
+        calibrated = calibration_path is not None
+        write_json(
+            json_path, {**figures, "calibrated": calibrated, "reuse": reuse, **options.facts}
+        )
+        return
     scan = coverage_scan(ensembles, methods)
     # The first method with a calibration or belt gives coverage68 in the JSON.
     chosen = list(methods)[1] if len(methods) > 1 else "as trained"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Callable, Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -17,7 +18,7 @@ from milinfer.samples.sample import Sample
 from milinfer.samples.sample_set import SampleSet
 from milinfer.utils.display import shortened
 from milinfer.utils.files import is_address, local_path, write_whole
-from milinfer.utils.points import parse_point
+from milinfer.utils.points import format_point, parse_point
 
 if TYPE_CHECKING:
     from milinfer.samples.cross_sections import Combine
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = [
     "FILES_HELP",
     "FileOrAddress",
+    "at_option",
     "calibration_option",
     "combine_option",
     "events_option",
@@ -37,12 +39,15 @@ __all__ = [
     "n_toys_option",
     "output_option",
     "points_options",
+    "points_spec",
     "read_samples",
+    "require_point",
     "scheduler_option",
     "seed_option",
     "split_spec",
     "streamed_samples",
     "tree_option",
+    "truth_spec",
     "values_spec",
     "weights_notice",
     "workers_option",
@@ -371,6 +376,79 @@ def values_spec(spec: str) -> list[float]:
     except ValueError as error:
         msg = f"{spec!r} is not a list of values: write -0.3,0,0.3 or first:last:number"
         raise ParameterError(msg) from error
+
+
+def points_spec(specs: Sequence[str]) -> list[dict[str, float]]:
+    """Parameter points: ``c1=0.5,c2=0`` each, or a grid of them with ``c1=first:last:number``.
+
+    Raises
+    ------
+    ParameterError
+        If one is neither.
+
+    Examples
+    --------
+    >>> points_spec(["c1=0.5,c2=0", "c1=0:1:2,c2=0:1:2"])[:3]
+    [{'c1': 0.5, 'c2': 0.0}, {'c1': 0.0, 'c2': 0.0}, {'c1': 0.0, 'c2': 1.0}]
+    """
+    points: list[dict[str, float]] = []
+    for spec in specs:
+        axes: dict[str, list[float]] = {}
+        for item in spec.split(","):
+            name, _, values = item.partition("=")
+            if ":" in values:
+                axes[name.strip()] = values_spec(values)
+            else:
+                axes |= {n: [v] for n, v in parse_point(item).items() if n not in axes}
+        if len(axes) != len(spec.split(",")):
+            msg = f"{spec!r} gives a parameter twice; write a point as c_HW=0.5,c_HB=0"
+            raise ParameterError(msg)
+        points += [dict(zip(axes, values, strict=True)) for values in product(*axes.values())]
+    return points
+
+
+def truth_spec(spec: str | None, names: Sequence[str]) -> dict[str, float] | None:
+    """A point such as ``c1=0.5,c2=0``, or the value of the one parameter.
+
+    Raises
+    ------
+    ParameterError
+        If it is neither, or not a point of these parameters.
+
+    Examples
+    --------
+    >>> truth_spec("0.5", ["c1"]), truth_spec("c1=0.5,c2=0", ["c1", "c2"])
+    ({'c1': 0.5}, {'c1': 0.5, 'c2': 0.0})
+    """
+    if spec is None:
+        return None
+    if "=" not in spec and len(names) == 1:
+        return {names[0]: values_spec(spec)[0]}
+    return require_point(parse_point(spec), names)
+
+
+def require_point(point: Mapping[str, float], names: Sequence[str]) -> dict[str, float]:
+    """A point with the parameters in order.
+
+    Raises
+    ------
+    ParameterError
+        If it has other parameters.
+
+    Examples
+    --------
+    >>> require_point({"b": 1.0, "a": 0.0}, ["a", "b"])
+    {'a': 0.0, 'b': 1.0}
+    """
+    if set(point) != set(names):
+        msg = f"{format_point(point)} is not a point of {', '.join(names)}; give a value of each"
+        raise ParameterError(msg)
+    return {name: float(point[name]) for name in names}
+
+
+def at_option(name: str, argument: str, help_text: str) -> Callable[[F], F]:
+    """``--at POINT``, repeatable."""
+    return click.option(name, argument, multiple=True, metavar="POINT", help=help_text)
 
 
 def streamed_samples(specs: Sequence[str], events_in_memory: int) -> StreamedSamples:

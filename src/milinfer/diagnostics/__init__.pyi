@@ -32,4 +32,8 @@ from .separation import (
     divergence as divergence,
     squared_distance as squared_distance,
 )
+from .several_diagnosis import (
+    SeveralDiagnosis as SeveralDiagnosis,
+    diagnose_lines as diagnose_lines,
+)
 from .two_sample import feature_closure as feature_closure

@@ -45,6 +45,10 @@ from .response import (
     Response as Response,
     mean_response as mean_response,
 )
+from .several_fit import (
+    JointFit as JointFit,
+    joint_fit as joint_fit,
+)
 from .simulation_widening import add_simulation_error as add_simulation_error
 from .toy_intervals import ToyIntervals as ToyIntervals
 from .upper_limits import (

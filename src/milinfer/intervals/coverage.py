@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike
 from scipy.stats import binomtest, chi2
 
 from milinfer.exceptions import CalibrationError, MilinferWarning, ParameterError
+from milinfer.intervals.profile_constants import profile_statistic
 from milinfer.samples.fingerprints import share_events
 from milinfer.toys.ensemble import ToyEnsemble, require_one_kind, require_unseen_toys
 from milinfer.typing import BoolArray, FloatArray, Point
@@ -59,11 +60,20 @@ class IntervalMethod(Protocol):
 class Asymptotic:
     """Asymptotic intervals, {θ: 2 [Λ(θ̂) − Λ(θ)] ≤ quantile of χ²} (Wilks).
 
+    Parameters
+    ----------
+    parameter
+        Of several parameters, the one whose profile intervals are meant, the others at their
+        maximum for each of its values; None: joint regions of all.
+
     Examples
     --------
     >>> Asymptotic().pool_ids
     ()
     """
+
+    def __init__(self, parameter: str | None = None) -> None:
+        self.parameter = parameter
 
     @property
     def pool_ids(self) -> tuple[str, ...]:
@@ -72,7 +82,15 @@ class Asymptotic:
 
     def contains_truth(self, ensemble: ToyEnsemble, cl: float) -> BoolArray:
         """Whether the interval of each toy contains its truth, shape (n_toys,)."""
-        values = list(ensemble.point.values())
+        names, values = list(ensemble.point), list(ensemble.point.values())
+        if self.parameter is not None and len(names) > 1:
+            if self.parameter not in names:
+                msg = f"{self.parameter!r} is not one of the parameters {', '.join(names)}"
+                raise ParameterError(msg)
+            k = names.index(self.parameter)
+            limits = ensemble.interpolation.limits
+            profile = profile_statistic(ensemble, k, values[k], limits)
+            return np.asarray(profile <= chi2.ppf(cl, 1))
         theta = values[0] if len(values) == 1 else values
         return np.asarray(ensemble.test_statistic(theta) <= chi2.ppf(cl, len(values)))
 

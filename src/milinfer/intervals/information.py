@@ -305,6 +305,26 @@ class InformationMatrix(NamedTuple):
     def __repr__(self) -> str:
         return f"InformationMatrix({', '.join(self.parameters)})"
 
+    @property
+    def unresponsive(self) -> tuple[str, ...]:
+        """Sentences about parameters whose estimates do not follow their true values.
+
+        A parameter is named if the diagonal element of the response is less than three standard
+        errors from zero, and less than a half.  The features then have no information on its sign
+        (those that are even under CP have none on a CP-odd operator), the events are too few, or
+        the estimator learned nothing.
+        """
+        found = []
+        for k, name in enumerate(self.parameters):
+            value, error = float(self.response[k, k]), float(self.response_error[k, k])
+            if abs(value) < _NO_RESPONSE * error and abs(value) < _SMALL_RESPONSE:
+                found.append(
+                    f"the estimates of {name} do not follow its true value (response {value:.2f} ± "
+                    f"{error:.2f}): the features may have no information on its sign, as those "
+                    "that are even under CP have none on a CP-odd operator"
+                )
+        return tuple(found)
+
     def _repr_html_(self) -> str:
         header = ("row", "column", "response", "I_eff", "I_curv")
         rows = [
@@ -329,6 +349,8 @@ class InformationMatrix(NamedTuple):
 
 
 _MATRICES = ("info_eff", "info_curv")
+# Standard errors from zero, and size, below which estimates do not follow a parameter.
+_NO_RESPONSE, _SMALL_RESPONSE = 3.0, 0.5
 
 
 class RelativeInformation(NamedTuple):

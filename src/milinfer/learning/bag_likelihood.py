@@ -33,6 +33,7 @@ from milinfer.learning.onnx import export_onnx
 from milinfer.learning.settings import LikelihoodSettings, settings_by_name
 from milinfer.learning.tracking import log_history
 from milinfer.likelihood.cost import LikelihoodCost, dataset_cost
+from milinfer.likelihood.linear_terms import Terms, linear_cost, require_terms
 from milinfer.likelihood.log_polynomials import LogPolynomials
 from milinfer.likelihood.models import BagModel, dataset_surface
 from milinfer.likelihood.observables import log_ratio_observable
@@ -317,7 +318,9 @@ class BagLikelihood(LikelihoodSettings, BagModel):
         """Surface Λ(θ) of a dataset (shape term)."""
         return dataset_surface(self, data)
 
-    def cost(self, data: Sample, *, rate: Rate | None = None) -> LikelihoodCost:
+    def cost(
+        self, data: Sample, *, rate: Rate | None = None, terms: Terms = "all"
+    ) -> LikelihoodCost:
         """Cost −2 ln L of a dataset for iminuit.
 
         Parameters
@@ -327,7 +330,13 @@ class BagLikelihood(LikelihoodSettings, BagModel):
         rate
             Expected yield ν(θ) of all events, backgrounds included; adds the rate term.  Without
             it, only the shape counts.
+        terms
+            ``"linear"``: the interference alone, without squared coefficients
+            (:func:`milinfer.likelihood.linear_terms.linear_cost`).
         """
+        require_terms(terms)
+        if terms == "linear":
+            return linear_cost(self, data, rate=rate)
         return dataset_cost(self, data, reference=self.reference, rate=rate)
 
     def save(self, path: PathLikeStr) -> None:

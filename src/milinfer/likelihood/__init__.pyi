@@ -21,6 +21,11 @@ from .fits import (
     profile_interval as profile_interval,
     shared_parameters as shared_parameters,
 )
+from .flat_directions import (
+    Direction as Direction,
+    directions as directions,
+)
+from .linear_terms import linear_cost as linear_cost
 from .log_polynomials import LogPolynomials as LogPolynomials
 from .mixture import (
     MixtureCost as MixtureCost,

@@ -812,6 +812,9 @@ def contour(m: Minuit, x: str, y: str, cl: float = CL68, *, interpolated: int = 
     except (RuntimeError, ParameterError) as error:  # the latter: at its limits MINUIT asks for nan
         msg = f"there is no {what} ({error}); look at the fit and its limits"
         raise FitError(msg) from error
+    if line.ndim != 2 or len(line) < 4:  # MINUIT has found no points, and does not say why
+        msg = f"there is no {what}: MINUIT finds {len(line)} points; look at the fit and its limits"
+        raise FitError(msg)
     low, high = np.array([m.limits[x], m.limits[y]], dtype=np.float64).T
     reach = np.where(np.isfinite(high - low), high - low, 0.0) * _MARGIN
     if not np.all((line > low + reach) & (line < high - reach)):

@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike
 
 from milinfer.exceptions import ParameterError, SampleError
 from milinfer.likelihood.cost import LikelihoodCost, dataset_cost
+from milinfer.likelihood.linear_terms import Terms, linear_cost, require_terms
 from milinfer.likelihood.log_polynomials import LogPolynomials
 from milinfer.likelihood.models import EventModel
 from milinfer.likelihood.surface import Interpolation
@@ -184,8 +185,20 @@ class Oracle(EventModel):
         reference = np.broadcast_to(np.asarray(self.reference, dtype=np.float64), n)
         return np.concatenate([self.interpolation.grid.reshape(-1, n), reference[None]])
 
-    def cost(self, data: Sample) -> LikelihoodCost:
-        """Cost −2 ln L of a dataset (shape term)."""
+    def cost(self, data: Sample, *, terms: Terms = "all") -> LikelihoodCost:
+        """Cost −2 ln L of a dataset (shape term).
+
+        Parameters
+        ----------
+        data
+            The dataset.
+        terms
+            ``"linear"``: the interference alone, without squared coefficients
+            (:func:`milinfer.likelihood.linear_terms.linear_cost`).
+        """
+        require_terms(terms)
+        if terms == "linear":
+            return linear_cost(self, data)
         return dataset_cost(self, data, reference=self.reference)
 
     def event_llr(self, sample: Sample) -> FloatArray:

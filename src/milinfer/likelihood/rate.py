@@ -198,6 +198,24 @@ class Rate:
         )
         return replace(self, fit=fit, luminosity=self.luminosity * luminosity)
 
+    def linear(self) -> Rate:
+        """The yield with the terms up to the first order in the parameters, about zero.
+
+        Examples
+        --------
+        >>> from milinfer.datasets import quadratic
+        >>> samples = quadratic.samples(1, [{"c1": -1.0}, {"c1": 0.0}, {"c1": 1.0}], seed=1)
+        >>> rate = Rate.from_samples(samples, luminosity=0.1, degree=2).linear()
+        >>> round(rate(c1=0.5))
+        100
+        """
+        kept = np.asarray(self.basis.exponents).sum(axis=1) <= 1
+        fit = self.fit._replace(
+            coefficients=self.fit.coefficients * kept[:, None],
+            covariance=self.fit.covariance * np.outer(kept, kept),
+        )
+        return replace(self, fit=fit)
+
     def _warn_of_bad_fit(self) -> None:
         from scipy.stats import chi2
 

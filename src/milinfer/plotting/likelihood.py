@@ -10,6 +10,7 @@ import numpy as np
 from milinfer.exceptions import FitError, ParameterError
 from milinfer.intervals.ranking import NuisanceImpacts
 from milinfer.likelihood.fits import contour
+from milinfer.plotting.several_parameters import draw_contours
 from milinfer.plotting.style import (
     LINES,
     PALETTE,
@@ -78,16 +79,8 @@ def plot_contour(
                 msg = f"the fit {name!r} is not valid; call migrad() and look at its limits"
                 raise FitError(msg)
             style = styles[name]
-            for k, level in enumerate(sorted(cl)):
-                outline = contour(m, x, y, level, interpolated=120)
-                axis.plot(
-                    *np.vstack([outline, outline[:1]]).T,
-                    color=style.color,
-                    # Width tells the levels of one method apart, the line style the methods.
-                    ls=style.ls if len(fits) > 1 else LINES[k % len(LINES)],
-                    lw=2.0 - 0.7 * k,
-                    label=f"{plain(name)}, {level:.2%}",
-                )
+            lines = {level: contour(m, x, y, level, interpolated=120) for level in cl}
+            draw_contours(axis, name, lines, style, alone=len(fits) == 1)
             axis.plot(m.values[x], m.values[y], style.marker, color=style.color, mec="white", ms=8)
         if truth is not None:
             axis.plot(*truth, "+", color="black", ms=10, mew=1.5, ls="none", label="truth")

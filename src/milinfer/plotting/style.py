@@ -64,6 +64,9 @@ _TITLES = {
     "oracle": "oracle",
 }
 _METHODS = tuple(_TITLES.values())
+# In two parameters this histogram takes the place of that of one score.
+_TITLES["pyhf_scores"] = "pyhf, two scores"
+_DRAWN_AS = {"pyhf, two scores": "pyhf, score"}
 _VARIANTS = (", as trained", ", Neyman")
 _KINDS = {
     "pt": ("p_\\mathrm{{T}}({0})", "GeV"),
@@ -218,7 +221,8 @@ def _base_title(name: str) -> str:
     """Title of the method without the suffix of a variant."""
     for variant in _VARIANTS:
         name = name.removesuffix(variant)
-    return method_title(name)
+    title = method_title(name)
+    return _DRAWN_AS.get(title, title)
 
 
 def _style(name: str, i: int) -> MethodStyle:

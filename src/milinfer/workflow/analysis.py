@@ -16,7 +16,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from milinfer.binned.binned_model import BinnedLLR
-from milinfer.binned.chosen_templates import chosen_templates, filled_templates
+from milinfer.binned.chosen_templates import (
+    chosen_templates,
+    filled_templates,
+    score_templates,
+)
 from milinfer.binned.templates import Templates
 from milinfer.binned.weighted_templates import (
     EventYields,
@@ -25,7 +29,7 @@ from milinfer.binned.weighted_templates import (
 )
 from milinfer.diagnostics.diagnosis import Diagnosis, diagnose
 from milinfer.diagnostics.fit_tests import GoodnessOfFit, goodness_of_fit
-from milinfer.exceptions import MilinferError, MilinferWarning, SampleError
+from milinfer.exceptions import MilinferError, MilinferWarning, SampleError, TemplateError
 from milinfer.intervals.belt import Belt
 from milinfer.intervals.calibration import Calibration
 from milinfer.intervals.confidence_sets import ConfidenceSet
@@ -49,8 +53,10 @@ from milinfer.samples.sample_set import SampleSet
 from milinfer.toys.ensemble import ToyEnsemble
 from milinfer.toys.pool import EventPool
 from milinfer.toys.toys import Toys
+from milinfer.typing import Point
 from milinfer.utils.confidence_levels import CL68, CL95
 from milinfer.utils.display import html_table, measured, rich_table
+from milinfer.utils.points import only
 from milinfer.utils.progress import progress
 from milinfer.workflow.blinding import Blinding
 from milinfer.workflow.comparison import (
@@ -63,6 +69,7 @@ from milinfer.workflow.comparison import (
 )
 from milinfer.workflow.inputs import inner_values
 from milinfer.workflow.provenance import Provenance, sample_facts
+from milinfer.workflow.several_summary import is_several, several_table
 from milinfer.workflow.systematics import NuisanceResult
 
 if TYPE_CHECKING:
@@ -70,7 +77,19 @@ if TYPE_CHECKING:
     from iminuit.cost import Cost
     from rich.table import Table
 
-__all__ = ["Analysis", "AnalysisResult", "analyse", "summary_table"]
+__all__ = [
+    "Analysis",
+    "AnalysisResult",
+    "analyse",
+    "histograms",
+    "provenance_facts",
+    "reference_point",
+    "require_events",
+    "summary_table",
+    "tested_fit",
+    "throw_toys",
+    "warn_of_problems",
+]
 
 
 def analyse(analysis: Analysis) -> AnalysisResult:
@@ -93,14 +112,21 @@ def analyse(analysis: Analysis) -> AnalysisResult:
         gives the reason, and the rest of its result is that of the uncalibrated method.
     """
     model, seed = analysis.model, analysis.seed
-    if not len(analysis.data):
-        msg = f"{analysis.data.label}: a dataset without events cannot be fitted"
-        raise SampleError(msg)
+    require_events(analysis)
+    only(model.parameters)
     truth = _truth(analysis)
     attempts = Attempts(required=[model.name])
-    binned = _histograms(analysis, attempts)
+    binned = histograms(analysis, attempts)
     models, costs = _methods(analysis, binned, attempts)
-    toys, evaluated, belt_toys = _throw(analysis, models, len(analysis.data), truth)
+    toys, evaluated, belt_toys = throw_toys(
+        analysis,
+        models,
+        calibrate_at=analysis.calibration_values,
+        cover_at=tuple(
+            sorted({truth, *(analysis.cover_at or _truths(analysis, analysis.evaluation, 5))})
+        ),
+        belt_at=analysis.belt_at,
+    )
     at_truth = {
         name: next(e for e in ensembles if e.truth == truth)
         for name, ensembles in evaluated.items()
@@ -140,7 +166,8 @@ def analyse(analysis: Analysis) -> AnalysisResult:
             scan += coverage_scan(inside, {label: applied}, warn_of_pool=False)
             if problem:
                 methods[name] = _with_problem(methods[name], problem)
-    _warn_of_problems(methods.values())
+    for name, method in methods.items():
+        warn_of_problems(name, method.problems)
     # No warning: nothing has failed, and the sentence stands beside the result wherever it is.
     for name, belt in belts.items():
         if problem := _truncation(belt, costs[name]):
@@ -165,12 +192,25 @@ def analyse(analysis: Analysis) -> AnalysisResult:
         truth=truth,
         information=ratios,
         diagnoses={m.name: _diagnosis(m, analysis, len(analysis.data)) for m in analysis.models},
-        fit_tests=_fit_tests(analysis),
+        fit_tests=tested_fit(analysis),
         unavailable=attempts.failed,
     )
 
 
-def _fit_tests(analysis: Analysis) -> GoodnessOfFit | str:
+def require_events(analysis: Analysis) -> None:
+    """Refuse data without events.
+
+    Raises
+    ------
+    SampleError
+        Names the data.
+    """
+    if not len(analysis.data):
+        msg = f"{analysis.data.label}: a dataset without events cannot be fitted"
+        raise SampleError(msg)
+
+
+def tested_fit(analysis: Analysis) -> GoodnessOfFit | str:
     """Test the data against the fit of the first model, or say why that is impossible."""
     try:
         return goodness_of_fit(
@@ -261,11 +301,21 @@ def _inside(
     return inside, problem if beyond else ""
 
 
-def _warn_of_problems(methods: Iterable[MethodResult]) -> None:
-    for method in methods:
-        for problem in method.problems:
-            msg = f"{method.name}: {problem} ({advice('calibration')})"
-            warnings.warn(msg, MilinferWarning, stacklevel=3)
+def warn_of_problems(name: str, problems: Iterable[str]) -> None:
+    """Warn of what is missing of a method.
+
+    Warns
+    -----
+    MilinferWarning
+        Once for each problem.
+
+    Examples
+    --------
+    >>> warn_of_problems("polynomial", [])
+    """
+    for problem in problems:
+        msg = f"{name}: {problem} ({advice('calibration')})"
+        warnings.warn(msg, MilinferWarning, stacklevel=3)
 
 
 def _relative(
@@ -324,8 +374,18 @@ def _diagnosis(model: BagLikelihood, analysis: Analysis, n_events: int) -> Diagn
     )
 
 
-def _histograms(analysis: Analysis, attempts: Attempts) -> dict[str, Templates]:
+def reference_point(model: BagLikelihood) -> dict[str, float]:
+    """θ0 of a trained model, by the names of its parameters."""
+    names = model.parameters
+    values = np.broadcast_to(np.asarray(model.reference, dtype=np.float64), len(names))
+    return dict(zip(names, values.tolist(), strict=True))
+
+
+def histograms(analysis: Analysis, attempts: Attempts) -> dict[str, Templates]:
     """Fill templates of one feature, of two features, and of the output of the network.
+
+    Of the output of a network in one parameter there are two, of its log-ratio and of its score; in
+    two parameters there is the histogram of its two scores, and in more none.
 
     Bins of one observable keep the most information at the reference, with ten events of the data
     in each (or half of an even share, if that is less); those of two are quantiles.  They are
@@ -334,7 +394,7 @@ def _histograms(analysis: Analysis, attempts: Attempts) -> dict[str, Templates]:
     Events that carry weights fill all values; else a polynomial is fitted through the samples.
     """
     model = analysis.model
-    at = {model.parameter: float(np.ravel(model.reference)[0])}
+    at = reference_point(model)
     templates: dict[str, Templates] = {}
     # What the weights of events add is the same for all observables.
     known: dict[SampleSet, SampleSet | EventYields] = {}
@@ -383,10 +443,38 @@ def _histograms(analysis: Analysis, attempts: Attempts) -> dict[str, Templates]:
     if held_out is not None:
         require_unseen(model, held_out, "a histogram of its output")
         others = analysis.templates if analysis.training is None else analysis.training
-        add("pyhf_classifier", held_out, others, lambda: classifier_output(model))
-        score = partial(score_observable, model, at[model.parameter])
-        add("pyhf_score", held_out, others, score)
+        if len(at) == 1:
+            add("pyhf_classifier", held_out, others, lambda: classifier_output(model))
+            score = partial(score_observable, model, at[model.parameter])
+            add("pyhf_score", held_out, others, score)
+        elif len(at) == 2:
+            with attempts("pyhf_scores", "templates"):
+                templates["pyhf_scores"] = _of_scores(analysis, others, held_out, at)
     return templates
+
+
+def _of_scores(analysis: Analysis, choosing: SampleSet, filling: SampleSet, at: Point) -> Templates:
+    """Histogram of two scores, with as many bins as the events allow, 8 × 8 at most."""
+    weighted = carry_weights(filling, analysis.weight_degree)
+    # Ten events of the data in every bin.
+    bins = int(np.clip(np.sqrt(len(analysis.data) / 20), 2, 8))
+    while True:
+        try:
+            return score_templates(
+                analysis.model,
+                choosing,
+                filling,
+                at=at,
+                n_events=len(analysis.data),
+                bins=(bins, bins),
+                degree=analysis.degree,
+                weight_degree=analysis.weight_degree if weighted else None,
+            )
+        except TemplateError:
+            # Few simulated events fill few bins.
+            bins -= 1
+            if bins < 2:
+                raise
 
 
 def _edges_and_contents(
@@ -403,8 +491,13 @@ def _edges_and_contents(
 _CHOOSE_EDGES = 0.2
 
 
-def _throw(
-    analysis: Analysis, models: Sequence[Model], n_events: int, truth: float
+def throw_toys(
+    analysis: Analysis,
+    models: Sequence[Model],
+    *,
+    calibrate_at: Sequence[float | Point],
+    cover_at: Sequence[float | Point],
+    belt_at: Sequence[float | Point],
 ) -> tuple[
     dict[str, list[ToyEnsemble]], dict[str, list[ToyEnsemble]], dict[str, list[ToyEnsemble]]
 ]:
@@ -413,17 +506,16 @@ def _throw(
     tuning, other = (
         EventPool(s, analysis.weight_degree) for s in (analysis.calibration, analysis.evaluation)
     )
-    cover_at = tuple(sorted({truth, *(analysis.cover_at or _truths(analysis, other.samples, 5))}))
     learned = [m for m in models if m in analysis.models]
     jobs = (
-        (tuning, seed, models, analysis.calibration_values),
+        (tuning, seed, models, calibrate_at),
         (other, seed + 1, models, cover_at),
-        (tuning, seed + 2, learned, analysis.belt_at),
+        (tuning, seed + 2, learned, belt_at),
     )
     thrown = []
     with progress("toys", n * sum(len(truths) for *_, truths in jobs)) as advance:
         for pool, seed_of_toys, methods, truths in jobs:
-            toys = Toys(pool, n_events, seed_of_toys)
+            toys = Toys(pool, len(analysis.data), seed_of_toys)
             thrown.append(
                 toys.scan(methods, truths, n, workers=analysis.workers, on_toys=advance)
                 if truths
@@ -590,6 +682,13 @@ class AnalysisResult:
         default_factory=dict, init=False, repr=False
     )
 
+    @property
+    def calibrations(self) -> dict[str, Calibration]:
+        """Calibrations of the learned models, applied or not, by name."""
+        learned = {m.name for m in self.analysis.models}
+        made = {m.name: m.calibration for m in self.comparison if m.name in learned}
+        return {name: c for name, c in made.items() if c is not None}
+
     def __repr__(self) -> str:
         return f"AnalysisResult({', '.join(m.name for m in self.comparison)})"
 
@@ -676,7 +775,7 @@ class AnalysisResult:
             else self.fit_tests.to_dict(),
             **self._blinding(),
             **self.extra,
-            "provenance": self._provenance(),
+            "provenance": provenance_facts(self.analysis, self.provenance),
         }
 
     def _blinding(self) -> dict[str, Any]:
@@ -690,32 +789,32 @@ class AnalysisResult:
             return {"systematics": {"problems": [self.systematics.reason]}}
         return {"systematics": self.systematics.to_dict()}
 
-    def _provenance(self) -> dict[str, Any]:
-        """Versions, seeds, inputs and steps, with the seeds and samples of the analysis itself."""
-        a = self.analysis
-        facts = self.provenance.to_dict()
-        seeds = {
-            "toys for calibration, bootstraps, diagnostics": a.seed,
-            "toys for coverage": a.seed + 1,
-            "toys for belts": a.seed + 2,
-        } | {f"training of {m.name}": m.seed for m in a.models}
-        roles: dict[str, Sequence[Sample]] = {
-            "data": [a.data],
-            "templates": a.templates.samples,
-            "toys for calibration": a.calibration.samples,
-            "toys for coverage": a.evaluation.samples,
-        }
-        if a.classifier_templates is not None:
-            roles["templates of the classifier"] = a.classifier_templates.samples
-        if a.oracle_pool is not None:
-            pool = a.oracle_pool
-            roles["normalisation of the oracle"] = [pool] if isinstance(pool, Sample) else [*pool]
-        return {
-            "seed": a.seed,
-            **facts,
-            "seeds": seeds | facts["seeds"],
-            "samples": [sample_facts(role, samples) for role, samples in roles.items()],
-        }
+
+def provenance_facts(a: Analysis, provenance: Provenance) -> dict[str, Any]:
+    """Versions, seeds, inputs and steps, with the seeds and samples of the analysis itself."""
+    facts = provenance.to_dict()
+    seeds = {
+        "toys for calibration, bootstraps, diagnostics": a.seed,
+        "toys for coverage": a.seed + 1,
+        "toys for belts": a.seed + 2,
+    } | {f"training of {m.name}": m.seed for m in a.models}
+    roles: dict[str, Sequence[Sample]] = {
+        "data": [a.data],
+        "templates": a.templates.samples,
+        "toys for calibration": a.calibration.samples,
+        "toys for coverage": a.evaluation.samples,
+    }
+    if a.classifier_templates is not None:
+        roles["templates of the classifier"] = a.classifier_templates.samples
+    if a.oracle_pool is not None:
+        pool = a.oracle_pool
+        roles["normalisation of the oracle"] = [pool] if isinstance(pool, Sample) else [*pool]
+    return {
+        "seed": a.seed,
+        **facts,
+        "seeds": seeds | facts["seeds"],
+        "samples": [sample_facts(role, samples) for role, samples in roles.items()],
+    }
 
 
 def _coverage_errors(summary: dict[str, Any]) -> str:
@@ -739,6 +838,9 @@ def summary_table(summary: dict[str, Any]) -> Table:
     1
     """
     from rich.box import SIMPLE_HEAD
+
+    if is_several(summary):
+        return several_table(summary)
 
     def signed(values: Any) -> str:
         return "—" if values is None else "[" + ", ".join(f"{v:+.2f}" for v in values) + "]"

@@ -22,8 +22,10 @@ from milinfer.samples.sample import Sample
 from milinfer.samples.sample_set import SampleSet
 from milinfer.toys.pool import EventPool
 from milinfer.toys.toys import Toys
+from milinfer.typing import Point
 from milinfer.utils.files import file_hash, parse_json, write_whole
 from milinfer.utils.json_fields import text_field
+from milinfer.utils.points import only
 from milinfer.workflow.steps import Step, Steps, content_hash
 
 __all__ = ["BLIND", "Blinding", "Unblinding", "frozen_hashes", "pseudo_data", "write_unblinding"]
@@ -160,7 +162,7 @@ class Blinding:
 
 def pseudo_data(
     evaluate: SampleSet,
-    truth: float,
+    truth: float | Point,
     n_events: int,
     *,
     weight_degree: int | None,
@@ -171,9 +173,9 @@ def pseudo_data(
     Parameters
     ----------
     evaluate
-        Simulated events that neither trained nor calibrated anything, in one parameter.
+        Simulated events that neither trained nor calibrated anything.
     truth
-        Value of the parameter at which they are drawn.
+        Parameter point at which they are drawn, or the value of the one parameter.
     n_events
         Number of events.
     weight_degree
@@ -191,7 +193,8 @@ def pseudo_data(
     """
     pool = EventPool(evaluate, weight_degree)
     toys = Toys(pool, n_events, seed=seed + _SEED)
-    return toys.dataset({evaluate.parameters[0]: truth}).as_data()
+    point = truth if isinstance(truth, Mapping) else {only(evaluate.parameters): truth}
+    return toys.dataset(point).as_data()
 
 
 def frozen_hashes(steps: Steps, planned: Sequence[Step], inference: Step) -> dict[str, str]:

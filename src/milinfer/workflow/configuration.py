@@ -15,7 +15,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args, get_origin
 
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import BaseModel, Discriminator, Field, Tag, ValidationError, model_validator
 
 from milinfer.exceptions import ConfigurationError
 from milinfer.io.event_range import EventRange
@@ -49,6 +49,13 @@ Fraction = Annotated[float, Field(gt=0, lt=1)]
 # Names are parts of names of files, which have at most 255 bytes.
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$", max_length=200)]
 WeightPoint = dict[str, float] | str
+# Pydantic adds the tag of the member of a union to the place of an error; no key is like these.
+_NUMBER, _TABLE = "<number>", "<table>"
+# A value of the one parameter, or a table with a value of each of several.
+TruePoint = Annotated[
+    Annotated[float, Tag(_NUMBER)] | Annotated[dict[str, float], Tag(_TABLE)],
+    Discriminator(lambda value: _TABLE if isinstance(value, Mapping) else _NUMBER),
+]
 Paths = str | Annotated[list[str], Field(min_length=1)]
 
 
@@ -288,7 +295,7 @@ class ModelSection(_Section):
     ] = "mean"
     bag_size: Positive | None = None
     ensemble: Positive = 1
-    reference: float = 0.0
+    reference: TruePoint = 0.0
     epochs: Positive | None = None
     batch_events: Positive | None = None
 
@@ -303,6 +310,9 @@ class ModelSection(_Section):
 class ToysSection(_Section):
     """``[toys]``: pseudo-experiments.
 
+    A true value is a number or, in several parameters, a table with a value of each, such as
+    ``{ c_HW = 0.1, c_HB = 0.0 }``; ``0.0`` stands for zero in all of them.
+
     Attributes
     ----------
     number
@@ -315,7 +325,9 @@ class ToysSection(_Section):
         so that samples at one point are enough.
     calibrate_at, cover_at
         True values for calibration and coverage; default: the points of samples in the inner half
-        of the range, or 7 and 5 values with `weight_degree`.
+        of the range, or 7 and 5 values with `weight_degree`; in several parameters with
+        `weight_degree` a lattice of 3 × 3 and a cross
+        (:func:`milinfer.workflow.several_inputs.default_points`).
     belt_at
         True values for a Neyman belt; default: no belt.
     oracle
@@ -326,13 +338,13 @@ class ToysSection(_Section):
     """
 
     number: Annotated[int, Field(ge=100)] = 2000
-    truth: float = 0.0
+    truth: TruePoint = 0.0
     weight_degree: Positive | None = None
-    calibrate_at: list[float] = []
-    cover_at: list[float] = []
-    belt_at: list[float] = []
+    calibrate_at: list[TruePoint] = []
+    cover_at: list[TruePoint] = []
+    belt_at: list[TruePoint] = []
     oracle: bool = False
-    oracle_at: float | None = None
+    oracle_at: TruePoint | None = None
 
     @model_validator(mode="after")
     def _oracle_needs_weights(self) -> ToysSection:
@@ -642,6 +654,8 @@ def _place(location: Sequence[int | str]) -> list[int | str]:
     for part in location:
         if isinstance(part, int):
             place.append(part)
+        elif part in (_NUMBER, _TABLE):
+            continue
         elif section is not None:
             place.append(part)
             fields = section.model_fields if issubclass(section, BaseModel) else {}

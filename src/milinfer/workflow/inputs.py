@@ -35,6 +35,13 @@ from milinfer.utils.files import file_hash
 from milinfer.workflow.configuration import AnalysisConfig, FilesSection, ToysSection
 from milinfer.workflow.provenance import InputFile, input_file
 from milinfer.workflow.steps import content_hash
+from milinfer.workflow.true_points import (
+    configuration_error,
+    model_fields,
+    number_of,
+    require_names,
+    require_several_parameters,
+)
 
 __all__ = [
     "AnalysisInputs",
@@ -42,9 +49,10 @@ __all__ = [
     "Parts",
     "ROLES",
     "SourceFile",
+    "numbers_of",
     "require_features",
     "require_files",
-    "require_one_parameter",
+    "require_parameters",
     "require_other_files",
     "require_points",
     "require_pools",
@@ -411,7 +419,7 @@ def require_features(config: AnalysisConfig) -> None:
         try:
             names = list(feature_set(names).names)
         except FeatureError as error:
-            raise _configuration_error(config, [f"samples.features: {error}"]) from error
+            raise configuration_error(config, [f"samples.features: {error}"]) from error
     for key in ("observable", "second_observable"):
         name = getattr(config.templates, key)
         if name is not None and name not in names:
@@ -419,7 +427,7 @@ def require_features(config: AnalysisConfig) -> None:
                 f"templates.{key}: {name!r} is not one of the features; choose from "
                 f"{', '.join(names)}"
             )
-            raise _configuration_error(config, [msg])
+            raise configuration_error(config, [msg])
 
 
 def require_files(config: AnalysisConfig) -> None:
@@ -442,19 +450,18 @@ def require_files(config: AnalysisConfig) -> None:
         raise ConfigurationError("\n".join(dict.fromkeys(missing)))
 
 
-def require_one_parameter(samples: SampleSet) -> None:
-    """Refuse samples with several parameters or with none.
+def require_parameters(samples: SampleSet) -> None:
+    """Refuse samples without parameters.
 
     Raises
     ------
     ConfigurationError
-        Names them.
+        Says what to give.
     """
-    if len(samples.parameters) != 1:
-        names = ", ".join(samples.parameters) or "none"
+    if not samples.parameters:
         msg = (
-            f"samples.train: the parameters are {names}, and an analysis from a file has one; give "
-            "every sample a point of one parameter, or fit several from Python"
+            "samples.train: the events have no parameters, so that there is nothing to fit; give "
+            "every file a point, such as point = { c_HW = 0.5 }"
         )
         raise ConfigurationError(msg)
 
@@ -468,7 +475,11 @@ def require_points(config: AnalysisConfig) -> None:
         See :func:`require_several` and :func:`require_truths`.
     """
     points = [section.point for section in config.samples.train]
-    if all(p is not None and len(p) == 1 for p in points):
+    names = tuple(points[0] or ())
+    if len(names) > 1 and None not in points:
+        require_several_parameters(config, names)
+    elif all(p is not None and len(p) == 1 for p in points):
+        require_names(config, names)
         values = np.unique([next(iter(p.values())) for p in points if p])
         require_several(config, values)
         if len(values) > 1:  # else the weights of the events say how far it reaches
@@ -506,7 +517,7 @@ def require_several(config: AnalysisConfig, values: FloatArray) -> None:
         if model.labels == "hard"
     ]
     if problems:
-        raise _configuration_error(config, problems)
+        raise configuration_error(config, problems)
 
 
 def training_values(config: AnalysisConfig, train: SampleSet) -> FloatArray:
@@ -525,11 +536,11 @@ def training_values(config: AnalysisConfig, train: SampleSet) -> FloatArray:
     require_several(config, train.values(train.parameters[0]))
     values: list[FloatArray] = []
     for k, model in enumerate(config.model):
-        fields = model.model_dump(exclude={"name", "epochs", "batch_events"})
         try:
+            fields = model_fields(model, train.parameters)
             points = training_points(LikelihoodSettings(**fields), train)
         except (ConfigurationError, ModelError) as error:
-            raise _configuration_error(config, [f"model[{k + 1}]: {error}"]) from error
+            raise configuration_error(config, [f"model[{k + 1}]: {error}"]) from error
         values.append(np.unique(points))
     low, high = max(v[0] for v in values), min(v[-1] for v in values)
     return np.array([v for v in values[0] if low <= v <= high])
@@ -555,8 +566,8 @@ def require_truths(config: AnalysisConfig, values: FloatArray, *, weighted: bool
     """
     low, high = float(values.min()), float(values.max())
     toys = config.toys
-    truths_by_key = {"truth": [toys.truth]} | {
-        key: getattr(toys, key) for key in ("calibrate_at", "cover_at", "belt_at")
+    truths_by_key = {"truth": [number_of(toys.truth)]} | {
+        key: numbers_of(toys, key) for key in ("calibrate_at", "cover_at", "belt_at")
     }
     problems = [
         f"toys.{key}: {value:g} is outside of the training points, from {low:g} to {high:g}"
@@ -577,7 +588,7 @@ def require_truths(config: AnalysisConfig, values: FloatArray, *, weighted: bool
             f"there are {distinct}"
         )
     if problems:
-        raise _configuration_error(config, problems)
+        raise configuration_error(config, problems)
 
 
 def require_other_files(
@@ -652,8 +663,8 @@ def require_pools(
     toys, parameter = config.toys, tune.parameters[0]
     problems = []
     for role, samples, key, listed in (
-        ("tune", tune, "calibrate_at", {"belt_at": toys.belt_at}),
-        ("evaluate", evaluate, "cover_at", {"truth": [toys.truth]}),
+        ("tune", tune, "calibrate_at", {"belt_at": numbers_of(toys, "belt_at")}),
+        ("evaluate", evaluate, "cover_at", {"truth": [number_of(toys.truth)]}),
     ):
         try:
             pool = EventPool(samples, toys.weight_degree)
@@ -677,26 +688,25 @@ def require_pools(
                     problems.append(f"toys.{name}, toys at {value:g}: {error}")
     if toys.oracle_at is not None:
         try:
-            tune.at(**{parameter: toys.oracle_at})
+            tune.at(**{parameter: number_of(toys.oracle_at)})
         except ParameterError as error:
             problems.append(f"toys.oracle_at, events to tune with: {error}")
     if problems:
-        raise _configuration_error(config, problems)
+        raise configuration_error(config, problems)
 
 
-def _configuration_error(config: AnalysisConfig, problems: Sequence[str]) -> ConfigurationError:
-    """Error with a line for each problem, below the name of the file."""
-    of = "" if config.source is None else f"{config.source}:\n  "
-    return ConfigurationError(of + "\n  ".join(problems))
+def numbers_of(toys: ToysSection, key: str) -> tuple[float, ...]:
+    """Configured true values of the one parameter; empty if there are none."""
+    return tuple(number_of(value) for value in getattr(toys, key))
 
 
 def truths(
     toys: ToysSection, key: str, values: FloatArray, limits: tuple[float, float]
 ) -> tuple[float, ...]:
     """Configured true values, or some in the inner half of the range, away from its ends."""
-    configured: list[float] = getattr(toys, key)
+    configured = numbers_of(toys, key)
     if configured:
-        return tuple(configured)
+        return configured
     centre, reach = (limits[0] + limits[1]) / 2, (limits[1] - limits[0]) / 4
     if toys.weight_degree is not None:
         return inner_values(limits, _TRUTHS[key])

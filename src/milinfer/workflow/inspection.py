@@ -300,6 +300,12 @@ def _calibration(path: Path) -> Facts:
         "model": calibration.model,
         "parameters": ", ".join(calibration.parameters),
         "c_cicc": f"{calibration.scale:.3f} ± {calibration.scale_error:.3f}",
+        **{
+            f"c_cicc of {p.parameter}": "{:.3f} ± {:.3f}".format(
+                *calibration.profiled(p.parameter).scale_at(calibration.points.mean(axis=0))
+            )
+            for p in calibration.profiles
+        },
         "determined_by": calibration.kind,
         "levels": ", ".join(f"{cl:.2%}" for cl in calibration.cls),
         "at": calibration.points.tolist(),
@@ -310,8 +316,12 @@ def _calibration(path: Path) -> Facts:
 
 
 def _summary(path: Path) -> Facts:
+    from milinfer.workflow.several_summary import is_several, several_facts
+
     try:
         content = parse_json(path.read_text(encoding="utf-8"))
+        if is_several(content):
+            return several_facts(content)
         poi = content["poi"]
         facts: Facts = {"kind": "results", "parameter": poi, "events": content["n_events"]}
         for name, method in content.items():

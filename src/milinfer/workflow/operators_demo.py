@@ -21,8 +21,9 @@ from milinfer.workflow.demo import DemoFile, demo_files, paths_by_role, run_on_f
 __all__ = ["OperatorsDemoConfig", "run_operators_demo"]
 
 _NAMES = ("c_HW", "c_HWtil")
-# Half of the side of the square of the training, of the pools, and of the points of calibration.
-_TRAINED, _POOLS, _CALIBRATED, _COVERED = 0.8, 0.3, 0.3, 0.2
+# Half of the sides of squares: of the training samples (one near the standard model, where the
+# likelihood is wanted), of the pools, and of the points of calibration and of coverage.
+_TRAINED, _INNER, _POOLS, _CALIBRATED, _COVERED = 0.8, 0.3, 0.3, 0.3, 0.2
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class OperatorsDemoConfig:
     Parameters
     ----------
     events
-        Simulated training events at each of nine points of a square in c_HW and c_HWtil.
+        Simulated training events at each of 17 points of two squares in c_HW and c_HWtil.
     calibration_events, evaluation_events
         Events of the two pools that toys are drawn from, at each of five points around the truth;
         reweighted, they serve all points between.
@@ -54,8 +55,8 @@ class OperatorsDemoConfig:
     """
 
     events: int = 10_000
-    calibration_events: int = 30_000
-    evaluation_events: int = 30_000
+    calibration_events: int = 20_000
+    evaluation_events: int = 20_000
     data_events: int = 1_000
     truth: float = 0.0
     seed: int = 1
@@ -65,7 +66,7 @@ class OperatorsDemoConfig:
     @property
     def training_points(self) -> tuple[Point, ...]:
         """Points of the training samples."""
-        return _square(0.0, _TRAINED)
+        return _square(0.0, _TRAINED) + _square(0.0, _INNER)[1:]
 
     @property
     def pool_points(self) -> tuple[Point, ...]:

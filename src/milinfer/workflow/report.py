@@ -5,15 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from milinfer.diagnostics.diagnosis import Diagnosis
 from milinfer.diagnostics.fit_tests import GoodnessOfFit
-from milinfer.intervals.coverage import Coverage, CoverageScan
+from milinfer.intervals.coverage import CoverageScan
 from milinfer.intervals.toy_intervals import toy_intervals
-from milinfer.learning.tracking import flat_settings, png_bytes
 from milinfer.likelihood.cost import LikelihoodCost
 from milinfer.plotting import coverage as coverage_figures
 from milinfer.plotting import results as plotting
@@ -29,7 +28,15 @@ from milinfer.utils.confidence_levels import CL68, CL95
 from milinfer.utils.files import write_whole
 from milinfer.utils.points import format_point
 from milinfer.workflow.comparison import advice
-from milinfer.workflow.html_report import Report, svg_text
+from milinfer.workflow.html_report import Report
+from milinfer.workflow.report_parts import (
+    add_fit_tests,
+    add_provenance,
+    with_errors,
+    write_figures,
+)
+from milinfer.workflow.several_parameters import SeveralResult
+from milinfer.workflow.several_report import build_several_report, draw_several
 from milinfer.workflow.systematics import NuisanceResult
 from milinfer.workflow.systematics_report import add_nuisances, nuisance_figures
 
@@ -45,30 +52,26 @@ if TYPE_CHECKING:
 __all__ = ["build_report", "draw_figures", "write_report"]
 
 
-def write_report(result: AnalysisResult, directory: PathLikeStr) -> None:
+def write_report(result: AnalysisResult | SeveralResult, directory: PathLikeStr) -> None:
     """Write ``summary.json``, ``report.html`` and the figures (PNG and SVG) of an analysis.
 
     Parameters
     ----------
     result
-        Result of :func:`milinfer.workflow.analysis.analyse`.
+        Result of :func:`milinfer.workflow.analysis.analyse`, or in several parameters of
+        :func:`milinfer.workflow.several_parameters.analyse_several`.
     directory
         Folder to write to; it is created if it does not exist.
     """
-    out = Path(directory)
-    (out / "plots").mkdir(parents=True, exist_ok=True)
-    drawn: dict[str, tuple[Figure | str, str]] = {}
-    for name, (figure, caption) in draw_figures(result).items():
-        # Once for both files.  With any engine, and "none" is one, each of them is drawn twice.
-        if (engine := figure.get_layout_engine()) is not None:
-            engine.execute(figure)
-        figure.set_layout_engine(None)
-        svg = svg_text(figure)
-        write_whole(out / "plots" / f"{name}.svg", svg)
-        write_whole(out / "plots" / f"{name}.png", png_bytes(figure))
-        drawn[name] = svg, caption
-    write_whole(out / "summary.json", json.dumps(result.summary(), indent=2) + "\n")
-    build_report(result, drawn).write(out / "report.html")
+    if isinstance(result, SeveralResult):
+        drawn = write_figures(draw_several(result), directory)
+        report = build_several_report(result, drawn)
+    else:
+        drawn = write_figures(draw_figures(result), directory)
+        report = build_report(result, drawn)
+    summary = json.dumps(result.summary(), indent=2) + "\n"
+    write_whole(Path(directory) / "summary.json", summary)
+    report.write(Path(directory) / "report.html")
 
 
 def build_report(result: AnalysisResult, drawn: Mapping[str, tuple[Figure | str, str]]) -> Report:
@@ -109,7 +112,7 @@ def build_report(result: AnalysisResult, drawn: Mapping[str, tuple[Figure | str,
         report.text(_belt_text(result))
         show("belt")
     report.section("Goodness of fit")
-    _add_fit_tests(report, result)
+    add_fit_tests(report, result.analysis.model.name, result.fit_tests)
     show("fit_tests")
     report.section("Calibration")
     report.text(_calibration_text(learned))
@@ -149,7 +152,7 @@ def build_report(result: AnalysisResult, drawn: Mapping[str, tuple[Figure | str,
         )
     show("training", "features")
     report.section("Provenance")
-    _provenance(report, result.summary())
+    add_provenance(report, result.summary())
     return report
 
 
@@ -187,8 +190,8 @@ def _executive_table(report: Report, result: AnalysisResult) -> None:
                 method_title(m.name),
                 "—" if m.intervals is None else f"{m.intervals[0].estimate:+.3f}",
                 *ends,
-                _with_errors(m.coverages[0]),
-                _with_errors(m.coverages[1]),
+                with_errors(m.coverages[0]),
+                with_errors(m.coverages[1]),
                 f"{m.information.info_eff:.0f} ± {m.information.info_eff_error:.0f}",
                 "—" if ratio is None else f"{ratio.ratio:.2f} ± {ratio.error:.2f}",
                 _verdict(result, m.name),
@@ -226,13 +229,6 @@ def _executive_table(report: Report, result: AnalysisResult) -> None:
 
 
 _POOL_BARS = "Thick bars: Clopper–Pearson errors; thin: with those from events that toys share."
-
-
-def _with_errors(coverage: Coverage) -> str:
-    """A coverage with its binomial error and, if that is larger, the error from the pool."""
-    text = f"{coverage.coverage:.1%} ± {coverage.error:.1%}"
-    larger = coverage.pool_error > coverage.error  # no if it is unknown
-    return f"{text} ± {coverage.pool_error:.1%} (events)" if larger else text
 
 
 def _pool_phrase(result: AnalysisResult) -> str:
@@ -285,24 +281,6 @@ def _filling_text(result: AnalysisResult) -> str:
     return filled if of_weights else fitted
 
 
-def _add_fit_tests(report: Report, result: AnalysisResult) -> None:
-    """Add the tests of the data against the fit of the first model."""
-    title, tests = method_title(result.analysis.model.name), result.fit_tests
-    if isinstance(tests, str):
-        report.text(f"{title}: {tests}.")
-        return
-    report.text(
-        f"The data are compared with simulated events weighted to the fit of {title}, "
-        f"{format_point({k: round(v, 3) for k, v in tests.point.items()})}. {tests.sentence}"
-    )
-    report.table(
-        list(tests.header),
-        tests.rows(),
-        f"χ² and distances of the data, their means over {tests.n_toys} toys at the fit, each "
-        "fitted again, and the share of toys that deviate as much or more.",
-    )
-
-
 def _diagnostics(report: Report, result: AnalysisResult) -> None:
     """Add verdict and checks of every learned model."""
     report.text(
@@ -320,73 +298,6 @@ def _diagnostics(report: Report, result: AnalysisResult) -> None:
             f"{method_title(name)}, datasets of {diagnosis.n_events} events: {diagnosis.verdict}.",
             {"measured": "text", "outcome": "text", "meaning": "text"},
         )
-
-
-def _provenance(report: Report, summary: dict[str, Any]) -> None:
-    """Add the provenance of the summary: steps, files, samples, seeds, settings, versions."""
-    facts = summary["provenance"]
-    run = facts["run"]
-    report.text(
-        (f"Command: {facts['command']}. " if facts["command"] else "")
-        + f"Written by a run that began at {run['started']}"
-        + (f" and took {run['seconds']:.1f} s until the report." if run["steps"] else ".")
-    )
-    if run["steps"]:
-        words = {"run": "run", "cached": "from the cache"}
-        report.table(
-            ["step", "state", "seconds", "done"],
-            [
-                [s["name"], words[s["state"]], f"{s['seconds']:.1f}", s["done"]]
-                for s in run["steps"]
-            ],
-            "Steps before the report; those from the cache are of an earlier run.",
-            {"done": "text", "state": "text"},
-        )
-    if facts["inputs"]:
-        report.table(
-            ["input file", "role", "events", "bytes", "content", "SHA-256"],
-            [
-                [i["path"], i["role"], i["n_events"], i["n_bytes"], i["content"], i["sha256"]]
-                for i in facts["inputs"]
-            ],
-            "Files that were read.",
-            {"content": "text", "role": "text", "SHA-256": "hash"},
-        )
-    report.table(
-        ["events for", "process", "points", "events", "source"],
-        [
-            [
-                s["role"],
-                ", ".join(s["processes"]),
-                _shortened(s["points"]),
-                str(s["n_events"]),
-                s["source"] or "—",
-            ]
-            for s in facts["samples"]
-        ],
-        "Samples of the analysis.",
-        {"process": "text", "points": "text", "source": "text"},
-    )
-    report.table(["seed of", "value"], [[k, str(v)] for k, v in facts["seeds"].items()], "Seeds.")
-    if facts["configuration"]:
-        report.table(
-            ["setting", "value"],
-            [
-                [key, "—" if value is None else str(value)]
-                for key, value in flat_settings(facts["configuration"], index="[{}]").items()
-            ],
-            "Configuration, defaults included.",
-            {"value": "text"},
-        )
-    rows = [[name, str(v)] for name, v in facts["versions"].items()]
-    rows += [["python", facts["python"]], ["machine", facts["machine"]]]
-    report.table(["package", "version"], rows, "Versions.")
-
-
-def _shortened(points: list[str]) -> str:
-    if len(points) <= 4:
-        return ", ".join(points) or "—"
-    return f"{points[0]}, {points[1]}, … {points[-1]} ({len(points)})"
 
 
 def _coverage_text(result: AnalysisResult) -> str:

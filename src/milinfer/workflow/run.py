@@ -41,7 +41,8 @@ from milinfer.workflow.inputs import (
     ROLES,
     AnalysisInputs,
     Parts,
-    require_one_parameter,
+    numbers_of,
+    require_parameters,
     require_pools,
     require_truths,
     training_values,
@@ -49,7 +50,9 @@ from milinfer.workflow.inputs import (
     warn_of_bins,
 )
 from milinfer.workflow.provenance import Preparation, Provenance, StepRun
+from milinfer.workflow.several_inputs import PointsOfToys, points_of_toys, training_box
 from milinfer.workflow.steps import Step, Steps, StepState, content_hash
+from milinfer.workflow.true_points import model_fields, number_of, point_of, require_names
 from milinfer.workflow.variation_inputs import VariationInputs
 
 if TYPE_CHECKING:
@@ -58,6 +61,7 @@ if TYPE_CHECKING:
     from milinfer.workflow.analysis import AnalysisResult
     from milinfer.workflow.comparison import Unavailable
     from milinfer.workflow.configuration import TrackingSection
+    from milinfer.workflow.several_parameters import SeveralResult
     from milinfer.workflow.systematics import NuisanceInputs, NuisanceResult
 
 __all__ = [
@@ -275,7 +279,7 @@ class AnalysisPlan:
             return data
         return pseudo_data(
             parts.evaluate,
-            config.toys.truth,
+            point_of(config.toys.truth, parts.evaluate.parameters),
             config.data.expected_events or len(data),
             weight_degree=config.toys.weight_degree,
             seed=config.analysis.seed,
@@ -288,7 +292,7 @@ class AnalysisPlan:
         from milinfer.utils.progress import progress
 
         train = self._training_samples(first=section == self.config.model[0])
-        fields = section.model_dump(exclude={"name", "epochs", "batch_events"})
+        fields = model_fields(section, train.parameters)
         model = BagLikelihood(**fields, label=section.title, seed=self.config.analysis.seed)
         options = {"epochs": section.epochs, "batch_events": section.batch_events}
         chosen: dict[str, Any] = {k: v for k, v in options.items() if v is not None}
@@ -329,7 +333,14 @@ class AnalysisPlan:
 
         parts = self._inputs.split() if first else None
         train = self._inputs.training()[0] if parts is None else parts.train
-        require_one_parameter(train)
+        require_parameters(train)
+        require_names(self.config, train.parameters)
+        if len(train.parameters) > 1:
+            box = training_box(self.config, train)
+            if parts is not None:
+                warn_of_bins(self.config, parts.templates, parts.held_out)
+                points_of_toys(self.config, box, parts.tune, parts.evaluate)
+            return train
         values = training_values(self.config, train)
         weighted = carry_weights(train, self.config.toys.weight_degree)
         require_truths(self.config, values, weighted=weighted)
@@ -351,6 +362,7 @@ class AnalysisPlan:
     def _infer(self) -> str:
         from milinfer.learning.bag_likelihood import BagLikelihood
         from milinfer.workflow.analysis import Analysis, analyse
+        from milinfer.workflow.several_parameters import analyse_several
 
         config, toys, templates = self.config, self.config.toys, self.config.templates
         out, start = config.out, time.perf_counter()
@@ -359,39 +371,48 @@ class AnalysisPlan:
         data = self._data(parts)
         blinding = self._blinding(data)
         blind = blinding is not None and blinding.unblinding is None
-        parameter, limits = models[0].parameter, models[0].interpolation.limits[0]
-        result = analyse(
-            Analysis(
-                models=models,
-                data=data,
-                templates=parts.templates,
-                classifier_templates=parts.held_out,
-                training=parts.train,
-                calibration=parts.tune,
-                evaluation=parts.evaluate,
-                truth=toys.truth,
-                simulated=config.data.simulated or blind,
-                blinding=blinding,
-                title=config.analysis.title,
-                weight_degree=toys.weight_degree,
-                calibrate_at=truths(toys, "calibrate_at", parts.tune.values(parameter), limits),
-                cover_at=truths(toys, "cover_at", parts.evaluate.values(parameter), limits),
-                belt_at=tuple(toys.belt_at),
-                observable=templates.observable,
-                bins=templates.bins,
-                second_observable=templates.second_observable,
-                bins_2d=templates.bins_2d,
-                degree=templates.degree,
-                mc_stat=templates.mc_stat,
-                oracle_pool=_oracle_pool(toys, parts.tune),
-                n_toys=toys.number,
-                seed=config.analysis.seed,
-                workers=config.analysis.workers,
-            )
+        several = len(models[0].parameters) > 1
+        analysis = Analysis(
+            models=models,
+            data=data,
+            templates=parts.templates,
+            classifier_templates=parts.held_out,
+            training=parts.train,
+            calibration=parts.tune,
+            evaluation=parts.evaluate,
+            simulated=config.data.simulated or blind,
+            blinding=blinding,
+            title=config.analysis.title,
+            weight_degree=toys.weight_degree,
+            observable=templates.observable,
+            bins=templates.bins,
+            second_observable=templates.second_observable,
+            bins_2d=templates.bins_2d,
+            degree=templates.degree,
+            mc_stat=templates.mc_stat,
+            oracle_pool=_oracle_pool(toys, parts.tune),
+            n_toys=toys.number,
+            seed=config.analysis.seed,
+            workers=config.analysis.workers,
         )
+        result: AnalysisResult | SeveralResult
+        if several:
+            result = analyse_several(analysis, self._points_of_toys(models, parts))
+        else:
+            parameter, limits = models[0].parameter, models[0].interpolation.limits[0]
+            tuned, evaluated = (s.values(parameter) for s in (parts.tune, parts.evaluate))
+            result = analyse(
+                replace(
+                    analysis,
+                    truth=number_of(toys.truth),
+                    calibrate_at=truths(toys, "calibrate_at", tuned, limits),
+                    cover_at=truths(toys, "cover_at", evaluated, limits),
+                    belt_at=numbers_of(toys, "belt_at"),
+                )
+            )
+            if config.has_nuisances:
+                result = replace(result, systematics=self._with_nuisances(result, parts))
         result.extra.update({"training_events": parts.train.n_events})
-        if config.has_nuisances:
-            result = replace(result, systematics=self._with_nuisances(result, parts))
         kind = "pseudo-data (blind)" if blind else "data"
         words = f"{len(data)} events of {kind}, {toys.number} toys at each truth"
         inference = StepRun("inference", "run", round(time.perf_counter() - start, 2), words)
@@ -401,6 +422,13 @@ class AnalysisPlan:
             result.extra.update(self.preparation.describe(provenance))
         self._write_results(replace(result, provenance=provenance))
         return words
+
+    def _points_of_toys(self, models: Sequence[BagLikelihood], parts: Parts) -> PointsOfToys:
+        """Points of the toys in several parameters, inside the range of every model."""
+        low = np.max([[a for a, _ in m.interpolation.limits] for m in models], axis=0)
+        high = np.min([[b for _, b in m.interpolation.limits] for m in models], axis=0)
+        limits = tuple(zip(low.tolist(), high.tolist(), strict=True))
+        return points_of_toys(self.config, limits, parts.tune, parts.evaluate)
 
     def _with_nuisances(self, result: AnalysisResult, parts: Parts) -> NuisanceResult | Unavailable:
         """Fits with nuisance parameters, or why there are none."""
@@ -466,7 +494,7 @@ class AnalysisPlan:
             workers=analysis.workers,
         )
 
-    def _write_results(self, result: AnalysisResult) -> None:
+    def _write_results(self, result: AnalysisResult | SeveralResult) -> None:
         """Write the results, calibrations and belts in place of those of an earlier run."""
         from milinfer.workflow.report import write_report
 
@@ -480,14 +508,10 @@ class AnalysisPlan:
             write_report(result, fresh)
             (fresh / "calibrations").mkdir()
             (fresh / "belts").mkdir()
-            for model in result.analysis.models:
-                if model.name in result.unavailable:
-                    continue
-                calibration = result.comparison[model.name].calibration
-                if calibration is not None:
-                    calibration.save(fresh / "calibrations" / f"{model.name}.json")
-                if model.name in result.belts:
-                    result.belts[model.name].save(fresh / "belts" / f"{model.name}.json")
+            for name, calibration in result.calibrations.items():
+                calibration.save(fresh / "calibrations" / f"{name}.json")
+            for name, belt in result.belts.items():
+                belt.save(fresh / "belts" / f"{name}.json")
             for name in self._results:
                 _put(fresh / name, out / name)
 
@@ -539,7 +563,7 @@ def _oracle_pool(toys: ToysSection, tune: SampleSet) -> Sample | SampleSet | Non
         return None
     if toys.oracle_at is None:
         return tune
-    return tune.at(**{tune.parameters[0]: toys.oracle_at})
+    return tune.at(**point_of(toys.oracle_at, tune.parameters))
 
 
 def _put(source: Path, target: Path) -> None:

@@ -1,0 +1,395 @@
+"""Fit of one dataset in several parameters: intervals of each, contours, and what is not known.
+
+:func:`joint_fit` makes, from a cost and optionally a calibration of it, the profile intervals of
+each parameter at two levels, as the model was trained and calibrated; the intervals with the other
+parameters fixed where the fit has them; correlations; contours of each pair; and the directions of
+:mod:`milinfer.likelihood.flat_directions` that the data do not constrain.
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any, NamedTuple
+
+import numpy as np
+from iminuit import Minuit
+from iminuit.cost import Cost
+
+from milinfer.exceptions import (
+    CalibrationError,
+    FitError,
+    MilinferWarning,
+    ParameterError,
+    SecondMinimumWarning,
+)
+from milinfer.intervals.calibration import Calibration
+from milinfer.likelihood.cost import LikelihoodCost
+from milinfer.likelihood.fits import Interval, contour, minuit, profile_interval
+from milinfer.likelihood.flat_directions import Direction, directions
+from milinfer.typing import FloatArray, Point
+from milinfer.utils.confidence_levels import CL68, CL95
+
+__all__ = ["JointFit", "ParameterFit", "joint_fit"]
+
+_LEVELS = (CL68, CL95)
+_KEYS = {CL68: "interval68", CL95: "interval95"}
+
+
+class ParameterFit(NamedTuple):
+    """Estimate and profile intervals of one parameter.
+
+    Parameters
+    ----------
+    estimate, error
+        Estimate, and its error from the second derivatives; None where there is none.
+    inner, outer
+        Intervals of 68.27 % and 95.45 %, or None where there is none inside the range.
+    """
+
+    estimate: float
+    error: float | None
+    inner: Interval | None
+    outer: Interval | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain numbers, for JSON."""
+        return {
+            "estimate": self.estimate,
+            "error": self.error,
+            **{
+                key: None if interval is None else [interval.low, interval.high]
+                for key, interval in zip(_KEYS.values(), (self.inner, self.outer), strict=True)
+            },
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class JointFit:
+    """Fit of one dataset in several parameters.
+
+    Parameters
+    ----------
+    parameters
+        Names.
+    best
+        Minimum of the cost as it is, by name.
+    minimum
+        −2 ln L there.
+    as_trained
+        Profile intervals of each parameter by the cost as it is.
+    others_fixed
+        The same with the other parameters fixed at the minimum.
+    calibrated
+        Profile intervals by the calibrated cost; None without a calibration.
+    correlation
+        Of the estimates, from the second derivatives, shape (n_parameters, n_parameters); None if
+        these have no inverse.
+    contours
+        Points of the contours of each pair of parameters by the cost as it is, by level; a contour
+        is missing where it leaves the range.
+    calibrated_contours
+        The same by the calibrated cost, in two parameters.
+    directions
+        What the data say about each direction, the least constrained first.
+    seconds
+        Time of the fits.
+    problems
+        What is missing, and why, beside what is not constrained.
+    """
+
+    parameters: tuple[str, ...]
+    best: Point
+    minimum: float
+    as_trained: dict[str, ParameterFit]
+    others_fixed: dict[str, ParameterFit]
+    calibrated: dict[str, ParameterFit] | None
+    correlation: FloatArray | None
+    contours: dict[tuple[str, str], dict[float, FloatArray]]
+    calibrated_contours: dict[tuple[str, str], dict[float, FloatArray]] | None
+    directions: tuple[Direction, ...]
+    seconds: float
+    problems: tuple[str, ...] = ()
+
+    @property
+    def applied(self) -> dict[str, ParameterFit]:
+        """Intervals as they are to be quoted: calibrated if there is a calibration."""
+        return self.as_trained if self.calibrated is None else self.calibrated
+
+    @property
+    def estimate(self) -> dict[str, float]:
+        """Estimate of each parameter, calibrated if there is a calibration."""
+        return {name: fit.estimate for name, fit in self.applied.items()}
+
+    @property
+    def applied_contours(self) -> dict[tuple[str, str], dict[float, FloatArray]]:
+        """Contours as they are to be quoted."""
+        return self.contours if self.calibrated_contours is None else self.calibrated_contours
+
+    @property
+    def unconstrained(self) -> tuple[Direction, ...]:
+        """Directions that the range of the training ends before the data do."""
+        return tuple(d for d in self.directions if d.open)
+
+    def correlations(self) -> dict[str, float] | None:
+        """Correlation of each pair, by names joined with a comma."""
+        if self.correlation is None:
+            return None
+        k = {name: i for i, name in enumerate(self.parameters)}
+        return {
+            f"{a},{b}": float(self.correlation[k[a], k[b]])
+            for a, b in combinations(self.parameters, 2)
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain numbers, for JSON."""
+        own = {}
+        for name in self.parameters:
+            own[name] = {
+                **self.applied[name].to_dict(),
+                "as_trained": self.as_trained[name].to_dict(),
+                "others_fixed": self.others_fixed[name].to_dict(),
+            }
+        content: dict[str, Any] = {
+            **own,
+            "estimate": self.estimate,
+            "correlation": self.correlations(),
+            "contours": _lines(self.applied_contours),
+            "directions": [d.to_dict() for d in self.directions],
+            "not_constrained": [d.sentence for d in self.unconstrained],
+            "minus_two_log_likelihood": self.minimum,
+            "fit_seconds": self.seconds,
+            "calibrated": self.calibrated is not None,
+        }
+        if self.calibrated_contours is not None:
+            content["contours_as_trained"] = _lines(self.contours)
+        return content
+
+
+def _lines(contours: dict[tuple[str, str], dict[float, FloatArray]]) -> dict[str, Any]:
+    return {
+        f"{x},{y}": {f"{cl:.4f}": lines[cl].tolist() if cl in lines else None for cl in _LEVELS}
+        for (x, y), lines in contours.items()
+    }
+
+
+def joint_fit(cost: Cost, calibration: Calibration | None = None) -> JointFit:
+    """Fit a dataset in several parameters.
+
+    An interval or a contour that leaves the range is no error: `problems` says so.  Directions
+    that the data do not constrain at all are named instead of fitted
+    (:attr:`JointFit.unconstrained`): the parameters in them have no intervals and no contours.
+
+    Parameters
+    ----------
+    cost
+        −2 ln L of the dataset, not calibrated, with a range of each parameter.
+    calibration
+        Calibration of its model; default: intervals and contours as the model was trained.
+
+    Raises
+    ------
+    FitError
+        If the minimum is not valid.
+    CalibrationError
+        If the calibration is of another model, or the cost none that can be calibrated.
+
+    Examples
+    --------
+    >>> from milinfer.datasets import quadratic
+    >>> from milinfer.likelihood.oracle import Oracle
+    >>> from milinfer.likelihood.surface_box import ChebyshevBox
+    >>> data = quadratic.generate(500, {"c1": 0.0, "c2": 0.0}, seed=1)
+    >>> box = ChebyshevBox(np.full(2, -0.8), np.full(2, 0.8), 16)
+    >>> fit = joint_fit(Oracle.from_sample(data, ("c1", "c2"), box, degree=2).cost(data))
+    >>> fit.parameters, fit.problems, [d.open for d in fit.directions]
+    (('c1', 'c2'), (), [False, False])
+    """
+    began = time.perf_counter()
+    if calibration is not None and not isinstance(cost, LikelihoodCost):
+        msg = f"only a LikelihoodCost can be calibrated, not {type(cost).__name__}"
+        raise CalibrationError(msg)
+    problems: list[str] = []
+    m = _lowest(cost)
+    names = tuple(m.parameters)
+    best = {name: float(m.values[name]) for name in names}
+    made = directions(cost, best)
+    flat = [d for d in made if d.flat]
+    m.hesse()
+    if not flat and not m.valid:
+        msg = f"the fit of {', '.join(names)} has no valid minimum; look at its range: {m.fmin}"
+        raise FitError(msg)
+
+    loose = {name for name in names if any(d.involves(name) for d in flat)}
+
+    held = _held(flat)
+    # Fixing others does not help a parameter that is flat by itself.
+    alone = {name for d in flat for name in names if [n for n in names if d.involves(n)] == [name]}
+
+    def fits(costs: Sequence[Cost], start: Point, words: str, *, fix: bool) -> Any:
+        fitted = {}
+        for name in names:
+            others = tuple(n for n in names if n != name) if fix else held
+            if name in (alone if fix else loose):
+                fitted[name] = ParameterFit(start[name], None, None, None)
+                continue
+            pair = [
+                _interval(c, name, cl, start, others, words, problems)
+                for c, cl in zip(costs, _LEVELS, strict=True)
+            ]
+            inner = pair[0]
+            fitted[name] = ParameterFit(
+                estimate=start[name] if inner is None else inner.estimate,
+                error=None if inner is None else inner.error,
+                inner=inner,
+                outer=pair[1],
+            )
+        return fitted
+
+    as_trained = fits([cost] * 2, best, "", fix=False)
+    others_fixed = fits([cost] * 2, best, " with the others fixed", fix=True)
+    correlation = None
+    if m.covariance is not None and not flat:
+        covariance = np.asarray(m.covariance)
+        sigma = np.sqrt(np.diag(covariance))
+        correlation = covariance / np.outer(sigma, sigma)
+    contours = {(x, y): _contours([m] * 2, x, y, "", problems) for x, y in combinations(names, 2)}
+    calibrated = calibrated_contours = None
+    if calibration is not None:
+        assert isinstance(cost, LikelihoodCost)
+        calibrated, calibrated_contours = _calibrated(cost, calibration, best, as_trained, problems)
+    return JointFit(
+        parameters=names,
+        best=best,
+        minimum=float(m.fval),
+        as_trained=as_trained,
+        others_fixed=others_fixed,
+        calibrated=calibrated,
+        correlation=correlation,
+        contours=contours,
+        calibrated_contours=calibrated_contours,
+        directions=made,
+        seconds=time.perf_counter() - began,
+        problems=tuple(dict.fromkeys(problems)),
+    )
+
+
+def _held(flat: Sequence[Direction]) -> tuple[str, ...]:
+    """A parameter of each flat direction: with it fixed, nothing is flat, and nothing is lost."""
+    held: list[str] = []
+    for direction in flat:
+        share = np.abs(direction.coefficients * direction.step)
+        for k in np.argsort(share)[::-1]:
+            if direction.parameters[k] not in held:
+                held.append(direction.parameters[k])
+                break
+    return tuple(held)
+
+
+def _lowest(cost: Cost) -> Minuit:
+    """Fit from where the surface is highest on a grid, if the cost has one."""
+    start: dict[str, float] = {}
+    if isinstance(cost, LikelihoodCost) and cost.rate is None and cost.correction is None:
+        highest = np.ravel(cost.surface.extremum.theta_hat)
+        # At a limit, MIGRAD sees no slope.
+        low, high = np.array(cost.box).T
+        inside = np.clip(highest, low + 1e-3 * (high - low), high - 1e-3 * (high - low))
+        start = dict(zip(cost.parameters, inside.tolist(), strict=True))
+    m = minuit(cost, start=start)
+    m.tol = 1e-4  # the default leaves estimates off by up to a percent of their error
+    m.migrad()
+    return m
+
+
+def _interval(
+    cost: Cost,
+    name: str,
+    cl: float,
+    start: Point,
+    fixed: Sequence[str],
+    words: str,
+    problems: list[str],
+) -> Interval | None:
+    """The interval of one parameter, or None and a sentence why there is none."""
+    found = None
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            found = profile_interval(cost, name, cl, start=start, fixed=fixed)
+        except (FitError, ParameterError) as error:  # at its limits MINUIT asks for nan
+            problems.append(f"no {cl:.2%} interval of {name}{words}: {error}")
+    for warning in caught:
+        if issubclass(warning.category, SecondMinimumWarning):
+            problems.append(str(warning.message))
+        elif issubclass(warning.category, MilinferWarning):
+            # A fit of several parameters starts at its minimum, and one that is lower is taken.
+            continue
+        else:
+            warnings.warn(warning.message, warning.category, stacklevel=2)
+    return found
+
+
+def _contours(
+    fits: Sequence[Minuit], x: str, y: str, words: str, problems: list[str]
+) -> dict[float, FloatArray]:
+    """Contours of a pair at each level; sentences about those that are missing."""
+    lines = {}
+    for m, cl in zip(fits, _LEVELS, strict=True):
+        try:
+            lines[cl] = contour(m, x, y, cl)
+        except FitError as error:
+            problems.append(f"{error}{words}")
+    return lines
+
+
+def _calibrated(
+    cost: LikelihoodCost,
+    calibration: Calibration,
+    best: Point,
+    as_trained: dict[str, ParameterFit],
+    problems: list[str],
+) -> tuple[dict[str, ParameterFit], dict[tuple[str, str], dict[float, FloatArray]] | None]:
+    """Calibrated intervals of each parameter and, of two parameters, contours."""
+    names = cost.parameters
+    corrected = np.ravel(calibration.correct_estimate(np.array([[best[n] for n in names]])))
+    low, high = np.array(calibration.limits).T
+    start = dict(zip(names, np.clip(corrected, low, high).tolist(), strict=True))
+    fitted = {}
+    for name in names:
+        if as_trained[name].error is None:
+            fitted[name] = ParameterFit(start[name], None, None, None)
+            continue
+        pair = [
+            _interval(
+                calibration(cost, cl, parameter=name),
+                name,
+                cl,
+                start,
+                (),
+                ", calibrated",
+                problems,
+            )
+            for cl in _LEVELS
+        ]
+        inner = pair[0]
+        fitted[name] = ParameterFit(
+            estimate=start[name] if inner is None else inner.estimate,
+            error=None if inner is None else inner.error,
+            inner=inner,
+            outer=pair[1],
+        )
+    if len(names) != 2:
+        # The constants are those of the joint region of all parameters, not of a pair.
+        return fitted, None
+    fits = []
+    for cl in _LEVELS:
+        m = minuit(calibration(cost, cl), start=start)
+        m.tol = 1e-4
+        fits.append(m.migrad())
+    x, y = names
+    inside = all(as_trained[name].error is not None for name in names)
+    lines = _contours(fits, x, y, ", calibrated", problems) if inside else {}
+    return fitted, {(x, y): lines}

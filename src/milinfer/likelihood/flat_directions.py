@@ -1,0 +1,307 @@
+r"""Directions in several parameters that data constrain, and those that they do not.
+
+Near its minimum −2 ln L is a bowl.  In parameters divided by half of their range, the eigenvectors
+of its second derivatives are the directions in which it is narrow or wide.  A direction in which
+−2 ln L has not risen by a confidence level's worth where the range of training ends is not
+constrained there: two operators that change the same distribution in the same way make one, and
+so do too few events.  Intervals of the parameters that such a direction mixes mean nothing, and
+have to be named instead of fitted.
+
+Moving along a flat direction changes the combination
+:math:`\sum_k v_k \theta_k / h_k` (eigenvector v, half ranges h), and no other combination of the
+same kind: it is this one that the data do not constrain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from iminuit import describe
+from iminuit.cost import Cost
+from scipy.optimize import brentq
+from scipy.stats import chi2
+
+from milinfer.exceptions import MilinferError, ParameterError
+from milinfer.typing import FloatArray, Point
+from milinfer.utils.confidence_levels import CL68, require_level
+from milinfer.utils.points import format_point
+
+__all__ = ["Direction", "combination_text", "directions"]
+
+# Step of second derivatives, in half ranges: rounding of −2 ln L of 10⁶ then changes them by 10⁻³.
+_STEP = 1e-3
+# Steps along a direction at which −2 ln L is looked at.
+_N_STEPS = 50
+# Parts of a combination below this share of the largest are rounding.
+_SMALL = 0.05
+# A parameter with more than this part of a flat direction of length one is not constrained.
+_INVOLVED = 0.1
+
+
+class Direction(NamedTuple):
+    """One direction of −2 ln L at its minimum.
+
+    Parameters
+    ----------
+    parameters
+        Names.
+    step
+        Change of the parameters along the direction: one half range where it is that of a single
+        parameter; shape (n_parameters,).
+    coefficients
+        Of the combination of parameters that changes along it, of which the first is positive and
+        the largest ±1; shape (n_parameters,).
+    value
+        The combination at the minimum.
+    curvature
+        Second derivative of −2 ln L along `step`.
+    down, up
+        Combination where −2 ln L has risen by the quantile of χ² with one degree of freedom, or
+        None where the range of the parameters ends before.
+    ends
+        Points at which the direction leaves the range, downwards and upwards.
+    rises
+        Rise of −2 ln L at these, or at the highest place before; infinite if the cost is not
+        defined there.
+    cl
+        Confidence level.
+    """
+
+    parameters: tuple[str, ...]
+    step: FloatArray
+    coefficients: FloatArray
+    value: float
+    curvature: float
+    down: float | None
+    up: float | None
+    ends: tuple[Point, Point]
+    rises: tuple[float, float]
+    cl: float
+
+    @property
+    def combination(self) -> str:
+        """The combination of parameters that changes along the direction, as text."""
+        return combination_text(self.parameters, self.coefficients)
+
+    @property
+    def flat(self) -> bool:
+        """Whether the range ends before −2 ln L has risen, on both sides."""
+        return self.down is None and self.up is None
+
+    @property
+    def open(self) -> bool:
+        """Whether that is so on one side or both."""
+        return self.down is None or self.up is None
+
+    def involves(self, parameter: str) -> bool:
+        """Whether a parameter changes along the direction by a tenth of it or more."""
+        k = self.parameters.index(parameter)
+        return bool(abs(self._unit[k]) > _INVOLVED)
+
+    @property
+    def _unit(self) -> FloatArray:
+        # Coefficients are v/h and steps v·h: their product has the squares of the eigenvector.
+        products = np.abs(self.coefficients * self.step)
+        unit: FloatArray = np.sqrt(products / products.sum())
+        return unit
+
+    @property
+    def sentence(self) -> str:
+        """What the data say about the combination."""
+        if not self.open:
+            return (
+                f"{self.combination} = {self.value:.4g}, from {self.down:.4g} to {self.up:.4g} at "
+                f"{self.cl:.2%} along this direction"
+            )
+        sides = [
+            f"{format_point({k: round(v, 4) for k, v in end.items()})} (+{rise:.2f})"
+            for end, rise, found in zip(self.ends, self.rises, (self.down, self.up), strict=True)
+            if found is None
+        ]
+        side = "" if self.flat else f" {'from below' if self.down is None else 'from above'}"
+        needed = float(chi2.ppf(self.cl, 1))
+        return (
+            f"the data do not constrain {self.combination}{side} within the trained range: "
+            f"−2 ln L has not risen by {needed:.3g} where it ends, at {' and '.join(sides)}"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain numbers, for JSON."""
+        return {
+            "combination": self.combination,
+            "coefficients": dict(zip(self.parameters, self.coefficients.tolist(), strict=True)),
+            "value": self.value,
+            "low": self.down,
+            "high": self.up,
+            "cl": self.cl,
+            "constrained": not self.open,
+            "curvature": self.curvature,
+            "sentence": self.sentence,
+        }
+
+
+def combination_text(parameters: Sequence[str], coefficients: FloatArray) -> str:
+    """A sum of parameters as text; those of less than a twentieth of the largest drop out.
+
+    Examples
+    --------
+    >>> combination_text(["c_HW", "c_HB", "c_W"], np.array([1.0, -0.8, 0.001]))
+    'c_HW − 0.8 c_HB'
+    """
+    largest = np.abs(coefficients).max()
+    text = ""
+    for name, c in zip(parameters, coefficients.tolist(), strict=True):
+        if abs(c) < _SMALL * largest:
+            continue
+        size = f"{abs(c):.2g}"
+        term = name if size == "1" else f"{size} {name}"
+        sign = "−" if c < 0 else "+"
+        text += f" {sign} {term}" if text else f"−{term}" if c < 0 else term
+    return text
+
+
+def directions(
+    cost: Cost,
+    point: Point,
+    *,
+    cl: float = CL68,
+    ranges: Mapping[str, tuple[float, float]] | None = None,
+) -> tuple[Direction, ...]:
+    """Directions of −2 ln L at a minimum, the least constrained first.
+
+    Parameters
+    ----------
+    cost
+        −2 ln L of a dataset.
+    point
+        Its minimum, with a value of each parameter.
+    cl
+        Confidence level, of one degree of freedom.
+    ranges
+        Range of each parameter; default: the limits of the cost, which are the range of the
+        training.
+
+    Raises
+    ------
+    ParameterError
+        If the point has other parameters, or a parameter has no range.
+
+    Examples
+    --------
+    Data that know the sum of two parameters and not their difference:
+
+    >>> from iminuit.cost import NormalConstraint
+    >>> class Sum(NormalConstraint):
+    ...     def _value(self, args):
+    ...         return 100 * (args[0] + args[1] - 0.1) ** 2
+    >>> box = {"a": (-1.0, 1.0), "b": (-1.0, 1.0)}
+    >>> flat, steep = directions(Sum(["a", "b"], [0, 0], [1, 1]), {"a": 0.1, "b": 0.0}, ranges=box)
+    >>> flat.combination, flat.flat, steep.combination, steep.flat
+    ('a − b', True, 'a + b', False)
+    """
+    require_level(cl, ParameterError)
+    names = tuple(describe(cost))
+    if set(point) != set(names):
+        msg = f"{format_point(point)} is not a point of {', '.join(names)}, those of the cost"
+        raise ParameterError(msg)
+    given = describe(cost, annotations=True) if ranges is None else ranges
+    limits = np.array([given.get(n) or (np.nan, np.nan) for n in names], dtype=np.float64)
+    unlimited = ~np.isfinite(limits).all(axis=1)
+    if unlimited.any():
+        msg = f"{names[int(np.argmax(unlimited))]} has no range; give ranges={{name: (low, high)}}"
+        raise ParameterError(msg)
+    low, high = limits.T
+    half = (high - low) / 2
+    centre = np.array([point[n] for n in names], dtype=np.float64)
+
+    def at(unit: FloatArray) -> float:
+        try:
+            value = float(cost(*np.clip(centre + unit * half, low, high)))
+        except MilinferError:  # a yield below zero: the likelihood ends there
+            return np.inf
+        return np.inf if np.isnan(value) else value
+
+    minimum = at(np.zeros(len(names)))
+    curvatures, vectors = np.linalg.eigh(_second_derivatives(at, centre, low, high, half))
+    needed = float(chi2.ppf(cl, 1))
+    made = []
+    for curvature, raw in zip(curvatures.tolist(), vectors.T, strict=True):
+        coefficients = raw / half
+        # The first that is more than rounding is positive.
+        k = int(np.argmax(np.abs(coefficients) > _SMALL * np.abs(coefficients).max()))
+        vector = raw * np.sign(coefficients[k])
+        coefficients = vector / half / np.abs(coefficients).max()
+        walks = [_walk(at, side * vector, minimum, needed, (centre, low, high, half))
+                 for side in (-1.0, 1.0)]  # fmt: skip
+        value = float(coefficients @ centre)
+        # Along the direction the combination changes by this for each unit of the walk.
+        slope = float(coefficients @ (vector * half))
+        ends = [
+            dict(zip(names, (centre + side * walk.reach * vector * half).tolist(), strict=True))
+            for side, walk in zip((-1.0, 1.0), walks, strict=True)
+        ]
+        made.append(
+            Direction(
+                parameters=names,
+                step=vector * half,
+                coefficients=coefficients,
+                value=value,
+                curvature=float(curvature),
+                down=None if walks[0].crossing is None else value - slope * walks[0].crossing,
+                up=None if walks[1].crossing is None else value + slope * walks[1].crossing,
+                ends=(ends[0], ends[1]),
+                rises=(walks[0].rise, walks[1].rise),
+                cl=cl,
+            )
+        )
+    return tuple(made)
+
+
+class _Walk(NamedTuple):
+    """Where −2 ln L has risen enough (None: nowhere), the end of the range, and the rise there."""
+
+    crossing: float | None
+    reach: float
+    rise: float
+
+
+def _walk(at: Any, vector: FloatArray, minimum: float, needed: float, box: Any) -> _Walk:
+    """Walk along a vector until −2 ln L has risen, or the range ends."""
+    centre, low, high, half = box
+    with np.errstate(divide="ignore", invalid="ignore"):
+        room = np.where(vector > 0, high - centre, centre - low) / (np.abs(vector) * half)
+    reach = float(np.nanmin(np.where(np.abs(vector) > 1e-12, room, np.inf)))
+    before, highest = 0.0, 0.0
+    for t in np.linspace(0, reach, _N_STEPS + 1)[1:]:
+        rise = at(t * vector) - minimum
+        if rise >= needed:
+            crossing = float(t)
+            if np.isfinite(rise):
+                found = brentq(lambda s: at(s * vector) - minimum - needed, before, t, xtol=1e-9)
+                crossing = float(found)
+            return _Walk(crossing, reach, float(rise))
+        before, highest = float(t), max(highest, float(rise))
+    return _Walk(None, reach, highest)
+
+
+def _second_derivatives(
+    at: Any, centre: FloatArray, low: FloatArray, high: FloatArray, half: FloatArray
+) -> FloatArray:
+    """Second derivatives in half ranges, about the point moved inside the range by one step."""
+    n = len(centre)
+    inside = np.clip(centre, low + 2 * _STEP * half, high - 2 * _STEP * half)
+    middle = (inside - centre) / half
+    unit = np.eye(n) * _STEP
+    here = at(middle)
+    matrix = np.empty((n, n))
+    for j in range(n):
+        matrix[j, j] = (at(middle + unit[j]) - 2 * here + at(middle - unit[j])) / _STEP**2
+        for k in range(j):
+            corners = [
+                s * t * at(middle + s * unit[j] + t * unit[k]) for s in (1, -1) for t in (1, -1)
+            ]
+            matrix[j, k] = matrix[k, j] = sum(corners) / (4 * _STEP**2)
+    # Where the likelihood ends within a step, it is as steep as can be.
+    return np.nan_to_num(matrix, nan=0.0, posinf=1e12, neginf=-1e12)

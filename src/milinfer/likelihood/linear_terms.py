@@ -1,0 +1,203 @@
+r"""The likelihood with the interference alone, as EFT groups publish it beside the full one.
+
+A cross-section is a polynomial in the coefficients: the standard model, its interference with each
+operator (linear), and the squared operators (quadratic, of the order of neglected operators of
+dimension eight).  :func:`linear_cost` keeps the first two.  Of an event it keeps
+
+.. math:: d\sigma(x|\theta) \propto 1 + \sum_k \theta_k\, \partial_k \ln d\sigma(x|\theta = 0),
+
+of the total cross-section and of a rate the same, and the density is their ratio.  Where the model
+gives every event's cross-section as a polynomial (polynomial heads, the exact ratio), derivatives
+are those of the polynomials; other models give the score, the derivative of the normalised density,
+and the normalisation is then one.
+
+Without the squares, nothing keeps a density positive.  Beyond the first θ at which that of an event
+of the data vanishes there is no likelihood: the range of the cost ends before, and a warning says
+where and by which event.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import Literal
+
+import numpy as np
+
+from milinfer.exceptions import FitError, MilinferWarning, ModelError, ParameterError
+from milinfer.likelihood.cost import LikelihoodCost
+from milinfer.likelihood.log_polynomials import LogPolynomials
+from milinfer.likelihood.models import AnyModel, Model, as_model, model_tag
+from milinfer.likelihood.observables import score_observable
+from milinfer.likelihood.rate import Rate, warn_of_rate_error
+from milinfer.likelihood.surface import Interpolation
+from milinfer.likelihood.surface_box import ChebyshevBox, UntabulatedBox, fine_degree
+from milinfer.samples.argument_checks import require_sample
+from milinfer.samples.sample import Sample
+from milinfer.typing import FloatArray
+from milinfer.utils.polynomials import PolynomialBasis
+
+__all__ = ["Terms", "linear_cost", "require_terms"]
+
+Terms = Literal["all", "linear"]
+"""Which terms in the parameters count."""
+
+# Share of the range to the first zero of a density that is used.
+_INSIDE = 0.999
+# A smaller share of the range of the training is none.
+_LEAST = 0.01
+_NODES = 161
+
+
+def require_terms(terms: str) -> None:
+    """Refuse terms that there are not.
+
+    Raises
+    ------
+    ParameterError
+        Names the choices.
+
+    Examples
+    --------
+    >>> require_terms("linear")
+    """
+    if terms not in ("all", "linear"):
+        msg = f"terms={terms!r} is not 'all' or 'linear'"
+        raise ParameterError(msg)
+
+
+def linear_cost(model: AnyModel, data: Sample, *, rate: Rate | None = None) -> LikelihoodCost:
+    """Cost −2 ln L of a dataset with the linear terms in the parameters alone.
+
+    Parameters
+    ----------
+    model
+        Model of single events whose range contains zero.
+    data
+        The dataset.
+    rate
+        Expected yield; its linear terms count.
+
+    Raises
+    ------
+    ParameterError
+        If zero is outside the range of the model, or the rate has other parameters.
+    ModelError
+        If the model scores bags as a whole.
+    FitError
+        If the density of an event vanishes within a hundredth of the range.
+
+    Warns
+    -----
+    MilinferWarning
+        If the density of an event vanishes inside the range of the model, so that the range of the
+        cost is smaller.
+
+    Examples
+    --------
+    >>> from milinfer.datasets import quadratic
+    >>> from milinfer.likelihood.oracle import Oracle
+    >>> data = quadratic.generate(500, {"c1": 0.0}, seed=1)
+    >>> oracle = Oracle.from_sample(data, "c1", np.linspace(-0.4, 0.4, 21), degree=2)
+    >>> cost = linear_cost(oracle, data)
+    >>> bool(np.isclose(cost.grad(0.0)[0], oracle.cost(data).grad(0.0)[0], atol=1e-3))
+    True
+    """
+    require_sample(data, "linear_cost()")
+    data.require_data()
+    source = as_model(model)
+    names, limits = source.parameters, np.array(source.interpolation.limits)
+    low, high = limits.T
+    zero = np.zeros(len(names))
+    if not np.all((low < 0) & (high > 0)):
+        msg = (
+            f"{source.name} was learned in {limits.tolist()}, and linear terms are those at zero, "
+            "which has to be inside"
+        )
+        raise ParameterError(msg)
+    slopes, weights, events = _slopes(source, data)
+    if rate is not None:
+        if rate.basis.parameters != names:
+            msg = f"a rate in {rate.basis.parameters} cannot be one of {', '.join(names)}"
+            raise ParameterError(msg)
+        rate = rate.linear()
+        warn_of_rate_error(rate, zero)
+        relative = rate.basis.design_gradient(zero) @ rate.coefficients / rate.value([zero])[0]
+        slopes, weights = np.vstack([slopes, relative]), np.append(weights, 0.0)
+        events = [*events, "the rate"]
+    share, k = _positive_share(slopes, low, high)
+    if share < 1:
+        where = ", ".join(
+            f"{n} from {a:.4g} to {b:.4g}"
+            for n, a, b in zip(names, share * low, share * high, strict=True)
+        )
+        what = f"with linear terms alone, the density of {events[k]} of {data.label}"
+        if share < _LEAST:
+            msg = (
+                f"{what} vanishes close to zero, at {where}; look at that event, or keep all terms"
+            )
+            raise FitError(msg)
+        msg = f"{what} is not positive everywhere in the range: the fit is limited to {where}"
+        warnings.warn(msg, MilinferWarning, stacklevel=3)
+        low, high = share * low, share * high
+    basis = PolynomialBasis(names, 1)
+    order = [int(np.flatnonzero(row)[0]) for row in basis.exponents[1:]]
+    exact = LogPolynomials(
+        basis=basis,
+        centre=zero,
+        half=np.ones(len(names)),
+        coefficients=np.column_stack([np.ones(len(slopes)), slopes[:, order]]),
+        weights=weights,
+        low=low,
+        high=high,
+        reference=zero,
+    )
+    grid: Interpolation | ChebyshevBox
+    if len(names) == 1:
+        grid = Interpolation(np.linspace(low[0], high[0], _NODES), "spline")
+    elif isinstance(source.interpolation, UntabulatedBox):
+        grid = UntabulatedBox(low, high)
+    else:
+        grid = ChebyshevBox(low, high, fine_degree(len(names)))
+    surface = grid.exact_surface(exact)
+    tag = model_tag(source)
+    return LikelihoodCost(
+        surface,
+        names,
+        n_events=float(data.weights.sum()),
+        rate=rate,
+        reference=0.0,
+        # Toys and calibrations of the full likelihood are of another one.
+        tag=tag._replace(name=f"{tag.name}, linear terms", digest=f"{tag.digest}, linear terms"),
+    )
+
+
+def _slopes(source: Model, data: Sample) -> tuple[FloatArray, FloatArray, list[str]]:
+    """Relative slope of each row at zero (n_rows, P), its weight, and what it is of."""
+    zero = np.zeros(len(source.parameters))
+    polynomials = source.log_polynomials(data)
+    if polynomials is not None:
+        slopes = polynomials.slopes_at(zero) / polynomials.at(zero)[:, None]
+        # Each member of an ensemble has a row for each event, and one for the total.
+        block = len(data) + 1
+        rows = [
+            f"event {k % block}" if k % block < len(data) else "the sum of all events"
+            for k in range(len(slopes))
+        ]
+        return slopes, polynomials.weights, rows
+    if not source.additive:
+        msg = (
+            f"{source.name} gives no ratios of single events, whose linear terms could be taken; "
+            "use a model of single events, such as head='polynomial'"
+        )
+        raise ModelError(msg)
+    each = [score_observable(source, zero, parameter=n)(data) for n in source.parameters]
+    return np.stack(each, axis=1), data.weights, [f"event {k}" for k in range(len(data))]
+
+
+def _positive_share(slopes: FloatArray, low: FloatArray, high: FloatArray) -> tuple[float, int]:
+    """Share of the range in which 1 + θ·slope of all rows is positive, and the row that ends it."""
+    lowest = np.minimum(slopes * low, slopes * high).sum(axis=1)
+    k = int(np.argmin(lowest))
+    if lowest[k] > -_INSIDE:
+        return 1.0, k
+    return float(_INSIDE / -lowest[k]), k

@@ -1,0 +1,135 @@
+"""Parts that reports of one parameter and of several have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from milinfer.diagnostics.fit_tests import GoodnessOfFit
+from milinfer.intervals.coverage import Coverage
+from milinfer.learning.tracking import flat_settings, png_bytes
+from milinfer.plotting.style import method_title
+from milinfer.typing import PathLikeStr
+from milinfer.utils.files import write_whole
+from milinfer.utils.points import format_point
+from milinfer.workflow.html_report import Report, svg_text
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["Drawn", "add_fit_tests", "add_provenance", "with_errors", "write_figures"]
+
+Drawn = Mapping[str, "tuple[Figure | str, str]"]
+"""Figures, or their SVG, with captions, by name."""
+
+
+def write_figures(
+    figures: Mapping[str, tuple[Figure, str]], directory: PathLikeStr
+) -> dict[str, tuple[Figure | str, str]]:
+    """Write figures as PNG and SVG to ``plots/`` in a folder; returns their SVG and captions."""
+    plots = Path(directory) / "plots"
+    plots.mkdir(parents=True, exist_ok=True)
+    drawn: dict[str, tuple[Figure | str, str]] = {}
+    for name, (figure, caption) in figures.items():
+        # Once for both files.  With any engine, and "none" is one, each of them is drawn twice.
+        if (engine := figure.get_layout_engine()) is not None:
+            engine.execute(figure)
+        figure.set_layout_engine(None)
+        svg = svg_text(figure)
+        write_whole(plots / f"{name}.svg", svg)
+        write_whole(plots / f"{name}.png", png_bytes(figure))
+        drawn[name] = svg, caption
+    return drawn
+
+
+def with_errors(coverage: Coverage) -> str:
+    """A coverage with its binomial error and, if that is larger, the error from the pool."""
+    text = f"{coverage.coverage:.1%} ± {coverage.error:.1%}"
+    larger = coverage.pool_error > coverage.error  # no if it is unknown
+    return f"{text} ± {coverage.pool_error:.1%} (events)" if larger else text
+
+
+def add_fit_tests(report: Report, model: str, tests: GoodnessOfFit | str) -> None:
+    """Add the tests of the data against the fit of a model, or why there are none."""
+    title = method_title(model)
+    if isinstance(tests, str):
+        report.text(f"{title}: {tests}.")
+        return
+    report.text(
+        f"The data are compared with simulated events weighted to the fit of {title}, "
+        f"{format_point({k: round(v, 3) for k, v in tests.point.items()})}. {tests.sentence}"
+    )
+    report.table(
+        list(tests.header),
+        tests.rows(),
+        f"χ² and distances of the data, their means over {tests.n_toys} toys at the fit, each "
+        "fitted again, and the share of toys that deviate as much or more.",
+    )
+
+
+def add_provenance(report: Report, summary: dict[str, Any]) -> None:
+    """Add the provenance of the summary: steps, files, samples, seeds, settings, versions."""
+    facts = summary["provenance"]
+    run = facts["run"]
+    report.text(
+        (f"Command: {facts['command']}. " if facts["command"] else "")
+        + f"Written by a run that began at {run['started']}"
+        + (f" and took {run['seconds']:.1f} s until the report." if run["steps"] else ".")
+    )
+    if run["steps"]:
+        words = {"run": "run", "cached": "from the cache"}
+        report.table(
+            ["step", "state", "seconds", "done"],
+            [
+                [s["name"], words[s["state"]], f"{s['seconds']:.1f}", s["done"]]
+                for s in run["steps"]
+            ],
+            "Steps before the report; those from the cache are of an earlier run.",
+            {"done": "text", "state": "text"},
+        )
+    if facts["inputs"]:
+        report.table(
+            ["input file", "role", "events", "bytes", "content", "SHA-256"],
+            [
+                [i["path"], i["role"], i["n_events"], i["n_bytes"], i["content"], i["sha256"]]
+                for i in facts["inputs"]
+            ],
+            "Files that were read.",
+            {"content": "text", "role": "text", "SHA-256": "hash"},
+        )
+    report.table(
+        ["events for", "process", "points", "events", "source"],
+        [
+            [
+                s["role"],
+                ", ".join(s["processes"]),
+                _shortened(s["points"]),
+                str(s["n_events"]),
+                s["source"] or "—",
+            ]
+            for s in facts["samples"]
+        ],
+        "Samples of the analysis.",
+        {"process": "text", "points": "text", "source": "text"},
+    )
+    report.table(["seed of", "value"], [[k, str(v)] for k, v in facts["seeds"].items()], "Seeds.")
+    if facts["configuration"]:
+        report.table(
+            ["setting", "value"],
+            [
+                [key, "—" if value is None else str(value)]
+                for key, value in flat_settings(facts["configuration"], index="[{}]").items()
+            ],
+            "Configuration, defaults included.",
+            {"value": "text"},
+        )
+    rows = [[name, str(v)] for name, v in facts["versions"].items()]
+    rows += [["python", facts["python"]], ["machine", facts["machine"]]]
+    report.table(["package", "version"], rows, "Versions.")
+
+
+def _shortened(points: list[str]) -> str:
+    if len(points) <= 4:
+        return ", ".join(points) or "—"
+    return f"{points[0]}, {points[1]}, … {points[-1]} ({len(points)})"

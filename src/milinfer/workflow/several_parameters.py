@@ -1,0 +1,578 @@
+"""Inference in several parameters: fit one dataset by several methods, measure all on toys.
+
+The steps are those of :func:`milinfer.workflow.analysis.analyse` in one parameter, with the same
+samples, trained models and settings (:class:`~milinfer.workflow.analysis.Analysis`).  Each method
+has intervals of every parameter with the others profiled, contours, correlations, a matrix of
+information, and the coverage of its regions and of its intervals at several points.
+"""
+
+from __future__ import annotations
+
+import html
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from milinfer.binned.binned_model import BinnedLLR
+from milinfer.binned.templates import Templates
+from milinfer.diagnostics.fit_tests import GoodnessOfFit
+from milinfer.diagnostics.several_diagnosis import SeveralDiagnosis, diagnose_lines
+from milinfer.exceptions import MilinferError, MilinferWarning
+from milinfer.intervals.belt import Belt
+from milinfer.intervals.calibration import Calibration
+from milinfer.intervals.calibration_fit import calibrate
+from milinfer.intervals.confidence_sets import ConfidenceRegion
+from milinfer.intervals.coverage import Asymptotic, Coverage, CoverageScan, coverage_scan
+from milinfer.intervals.information import (
+    InformationMatrix,
+    RelativeInformation,
+    information_matrix,
+    relative_information,
+)
+from milinfer.intervals.neyman import neyman
+from milinfer.intervals.several_fit import JointFit, joint_fit
+from milinfer.learning.bag_likelihood import BagLikelihood
+from milinfer.likelihood.cost import LikelihoodCost
+from milinfer.likelihood.models import Model
+from milinfer.likelihood.oracle import Oracle
+from milinfer.samples.sample import Sample
+from milinfer.toys.ensemble import ToyEnsemble, truths
+from milinfer.utils.confidence_levels import CL68, CL95
+from milinfer.utils.display import html_table
+from milinfer.utils.points import format_point
+from milinfer.workflow.analysis import (
+    Analysis,
+    histograms,
+    provenance_facts,
+    reference_point,
+    require_events,
+    tested_fit,
+    throw_toys,
+    warn_of_problems,
+)
+from milinfer.workflow.comparison import Attempts, Unavailable
+from milinfer.workflow.provenance import Provenance
+from milinfer.workflow.several_inputs import PointsOfToys
+
+if TYPE_CHECKING:
+    from iminuit.cost import Cost
+
+__all__ = ["REGION", "SeveralMethod", "SeveralResult", "analyse_several"]
+
+REGION = "region"
+"""What a coverage is of, if not of the intervals of a parameter: the region of all parameters."""
+
+_LEVELS = {"68": CL68, "95": CL95}
+# Bootstrap samples of matrices of information, and points of a region in each parameter.
+_BOOTSTRAPS, _GRID = 100, 61
+
+
+@dataclass(frozen=True, eq=False)
+class SeveralMethod:
+    """Results of one method in several parameters.
+
+    Parameters
+    ----------
+    name
+        Name of the method.
+    fit
+        Fit of the data; None if there is none.
+    calibration
+        Calibration that is applied; None: the method is used as it is.
+    information
+        Response and information at the truth, from the evaluation toys; None if it is not known.
+    relative
+        Information over that of `reference` on the same toys.
+    reference
+        Name of the method it is compared with.
+    region
+        Neyman regions of the data at 68.27 % and 95.45 % by name ``"68"`` and ``"95"``.
+    problems
+        What is missing, and why.
+    """
+
+    name: str
+    fit: JointFit | None
+    calibration: Calibration | None = None
+    information: InformationMatrix | None = None
+    relative: RelativeInformation | None = None
+    reference: str = ""
+    regions: dict[str, ConfidenceRegion] = field(default_factory=dict)
+    problems: tuple[str, ...] = ()
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether a calibration is applied."""
+        return self.calibration is not None
+
+
+@dataclass(frozen=True, eq=False)
+class SeveralResult:
+    """Comparison of the methods in several parameters, with what is needed to draw it.
+
+    Parameters
+    ----------
+    analysis, points
+        The input.
+    methods
+        Results by name.
+    costs, templates, calibration_toys, evaluation_toys, belts
+        By name, of each method on the data and the toys; the evaluation toys at the truth come
+        first.
+    coverage
+        Coverages of the regions (``"region"``) and of the intervals of each parameter, by its name.
+    fit_tests
+        Tests of the data against the fit of the first model, or the reason why there are none.
+    diagnoses
+        Of each learned model: checks along several lines, or the reason why there are none.
+    linear
+        Fits of the data with the linear terms alone, as trained, by the name of the method, or the
+        reason why there is none.
+    unavailable
+        Methods that failed, by name, with the reason.
+    provenance
+        Files, seeds, settings and steps; the caller fills them in.
+    extra
+        Further entries of ``summary.json``.
+    """
+
+    analysis: Analysis
+    points: PointsOfToys
+    methods: dict[str, SeveralMethod]
+    costs: dict[str, Cost]
+    templates: dict[str, Templates]
+    calibration_toys: dict[str, list[ToyEnsemble]]
+    evaluation_toys: dict[str, list[ToyEnsemble]]
+    belts: dict[str, Belt]
+    coverage: dict[str, CoverageScan]
+    fit_tests: GoodnessOfFit | str = "not tested"
+    diagnoses: dict[str, SeveralDiagnosis | str] = field(default_factory=dict)
+    linear: dict[str, JointFit | str] = field(default_factory=dict)
+    unavailable: dict[str, Unavailable] = field(default_factory=dict)
+    provenance: Provenance = field(default_factory=Provenance)
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """Names of the parameters."""
+        return self.analysis.model.parameters
+
+    @property
+    def calibrations(self) -> dict[str, Calibration]:
+        """Calibrations that are applied, by the name of the model."""
+        made = {name: m.calibration for name, m in self.methods.items()}
+        return {name: c for name, c in made.items() if c is not None}
+
+    def coverage_at_truth(self, target: str, method: str) -> dict[str, Coverage]:
+        """Coverages ``"68"`` and ``"95"`` of a method at the truth; empty if not measured."""
+        rows = {}
+        for key, cl in _LEVELS.items():
+            for row in self.coverage[target]:
+                if row.method == method and row.cl == cl and row.point == self.points.truth:
+                    rows[key] = row
+        return rows
+
+    def __repr__(self) -> str:
+        return f"SeveralResult({', '.join(self.parameters)}: {', '.join(self.methods)})"
+
+    def _repr_html_(self) -> str:
+        rows = [
+            [name, *(f"{v:+.3f}" for v in m.fit.estimate.values())]
+            for name, m in self.methods.items()
+            if m.fit is not None
+        ]
+        title = f"{', '.join(self.parameters)}, compared at {format_point(self.points.truth)}"
+        problems = [
+            f"<p>{html.escape(f'{name}: {problem}')}</p>"
+            for name, m in self.methods.items()
+            for problem in m.problems
+        ]
+        table = html_table(("method", *self.parameters), rows, title=title)
+        return f"<div>{table}{''.join(problems)}</div>"
+
+    def summary(self) -> dict[str, Any]:
+        """Content of ``summary.json``."""
+        a = self.analysis
+        blinding = {} if a.blinding is None else {"blinding": a.blinding.to_dict()}
+        return {
+            "poi": list(self.parameters),
+            "truth": dict(self.points.truth),
+            "simulated": a.simulated,
+            "n_events": len(a.data),
+            **{name: self._method(name) for name in self.methods},
+            "not_available": {
+                name: {"stage": failure.stage, "reason": failure.reason}
+                for name, failure in self.unavailable.items()
+            },
+            "coverage_scan": [
+                {"of": target, **row}
+                for target, scan in self.coverage.items()
+                for row in scan.to_dict()
+            ],
+            "histograms": {
+                name: {
+                    "bins": t.n_bins,
+                    "degree": t.basis.degree,
+                    "filled_by": "samples" if t.weight_degree is None else "weights",
+                }
+                for name, t in self.templates.items()
+            },
+            "goodness_of_fit": {"problem": self.fit_tests}
+            if isinstance(self.fit_tests, str)
+            else self.fit_tests.to_dict(),
+            "diagnostics": {
+                name: {"verdict": d} if isinstance(d, str) else d.summary()
+                for name, d in self.diagnoses.items()
+            },
+            "calibrated_at": [dict(p) for p in self.points.calibrate_at],
+            **blinding,
+            **self.extra,
+            "provenance": provenance_facts(a, self.provenance),
+        }
+
+    def _method(self, name: str) -> dict[str, Any]:
+        """Figures of one method: those of each parameter below its name."""
+        method = self.methods[name]
+        content: dict[str, Any] = {"calibrated": method.calibrated}
+        content |= {} if method.fit is None else method.fit.to_dict()
+        for target in (REGION, *self.parameters):
+            own = content.setdefault(target, {})
+            calibration = method.calibration
+            if calibration is not None and target != REGION:
+                k = self.parameters.index(target)
+                at = list(self.points.truth.values())
+                own["bias"] = float(np.ravel(calibration.response.bias([at]))[k])
+                own["bias_error"] = float(np.ravel(calibration.response.bias_error([at]))[k])
+                calibration = calibration.profiled(target)
+            if calibration is not None:
+                at = list(self.points.truth.values())
+                own["c_cicc"], own["c_cicc_error"] = calibration.scale_at(at)
+            for label, suffix in ((name, ""), (f"{name}, as trained", "_uncalibrated")):
+                for key, row in self.coverage_at_truth(target, label).items():
+                    own[f"coverage{key}{suffix}"] = row.coverage
+                    own[f"coverage{key}{suffix}_error"] = row.error
+                    pool = None if np.isnan(row.pool_error) else row.pool_error
+                    own[f"coverage{key}{suffix}_pool_error"] = pool
+        content["information"] = self._information(method)
+        for key, region in method.regions.items():
+            content[REGION][f"neyman{key}"] = {
+                "area": region.area,
+                "at_bound": region.at_bound,
+                **{p: [list(i) for i in region.projection(p)] for p in self.parameters},
+            }
+        linear = self.linear.get(name)
+        if linear is not None:
+            content["linear_terms"] = (
+                {"problems": [linear]}
+                if isinstance(linear, str)
+                else {**linear.to_dict(), "problems": [*linear.problems]}
+            )
+        rows = [r for r in self.coverage[REGION] if r.method == name]
+        content["n_toys"] = rows[0].n_toys if rows else None
+        if method.problems:
+            content["problems"] = list(method.problems)
+        return content
+
+    def _information(self, method: SeveralMethod) -> dict[str, Any] | None:
+        matrix = method.information
+        if matrix is None:
+            return None
+        content: dict[str, Any] = {
+            f"{n}{error}": getattr(matrix, f"{n}{error}").tolist()
+            for n in ("response", "info_eff", "info_curv")
+            for error in ("", "_error")
+        }
+        if method.relative is not None:
+            content["relative"] = method.relative.ratio
+            content["relative_error"] = method.relative.ratio_error
+            content["relative_to"] = method.reference
+        return content
+
+
+def analyse_several(analysis: Analysis, points: PointsOfToys) -> SeveralResult:
+    """Fit the data by every method in several parameters, and measure all on the same toys.
+
+    Learned models are calibrated; histograms and the exact ratio are used as their users run them.
+
+    Parameters
+    ----------
+    analysis
+        Samples, models and settings; its own true values are not used.
+    points
+        Points of the toys.
+
+    Raises
+    ------
+    SampleError
+        If the data are empty, or the first model was trained on the events of
+        `classifier_templates`.
+    MilinferError
+        If the first model cannot be evaluated at all.
+
+    Warns
+    -----
+    MilinferWarning
+        If another method fails, or something is missing of one; `unavailable` and `problems` say
+        why.
+    """
+    require_events(analysis)
+    model, seed = analysis.model, analysis.seed
+    attempts = Attempts(required=[model.name])
+    binned = histograms(analysis, attempts)
+    models, costs = _methods(analysis, binned, attempts)
+    cover_at = [points.truth, *(p for p in points.cover_at if p != points.truth)]
+    toys, evaluated, belt_toys = throw_toys(
+        analysis,
+        models,
+        calibrate_at=points.calibrate_at,
+        cover_at=cover_at,
+        belt_at=points.belt_at,
+    )
+    learned = {m.name for m in analysis.models}
+    methods: dict[str, SeveralMethod] = {}
+    coverages = {target: CoverageScan(()) for target in (REGION, *model.parameters)}
+    for name, ensembles in toys.items():
+        with attempts(name, "toys"):
+            method, of_method = _assess(
+                name,
+                costs[name],
+                ensembles,
+                evaluated[name],
+                calibrated=name in learned,
+                seed=seed,
+            )
+            methods[name] = method
+            coverages = {t: scan + of_method[t] for t, scan in coverages.items()}
+    belts: dict[str, Belt] = {}
+    for name, ensembles in belt_toys.items():
+        if name in methods:
+            belt, methods[name] = _with_belt(methods[name], costs[name], ensembles)
+            if belt is None:
+                continue
+            belts[name] = belt
+            inside, problem = _inside(evaluated[name], belt, f"{name}, Neyman")
+            methods[name] = _with_problem(methods[name], problem)
+            label = f"{name}, Neyman"
+            coverages[REGION] += coverage_scan(inside, {label: belt}, warn_of_pool=False)
+    methods = _relative(methods, evaluated, toys, seed)
+    for name, method in methods.items():
+        # That a histogram of one feature does not constrain all parameters is no surprise.
+        named = method.fit.unconstrained if method.fit is not None and name in learned else ()
+        warn_of_problems(name, [*(d.sentence for d in named), *method.problems])
+    return SeveralResult(
+        analysis=analysis,
+        points=points,
+        methods=methods,
+        costs={name: costs[name] for name in methods},
+        templates={name: t for name, t in binned.items() if name in methods},
+        calibration_toys={name: toys[name] for name in methods},
+        evaluation_toys={name: evaluated[name] for name in methods},
+        belts=belts,
+        coverage=coverages,
+        fit_tests=tested_fit(analysis),
+        linear={
+            m.name: _linear_fit(m, analysis.data)
+            for m in models
+            if isinstance(m, BagLikelihood | Oracle) and m.name in methods
+        },
+        diagnoses={m.name: _diagnosis(m, analysis) for m in analysis.models},
+        unavailable=attempts.failed,
+    )
+
+
+def _linear_fit(model: BagLikelihood | Oracle, data: Sample) -> JointFit | str:
+    """Fit the data with the linear terms alone, or say why that is impossible."""
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            fit = joint_fit(model.cost(data, terms="linear"))
+    except MilinferError as error:
+        return str(error)
+    said = [str(w.message) for w in caught if issubclass(w.category, MilinferWarning)]
+    return replace(fit, problems=(*said, *fit.problems))
+
+
+def _diagnosis(model: BagLikelihood, analysis: Analysis) -> SeveralDiagnosis | str:
+    """Diagnose a model on events that did not train it, or say why that is impossible."""
+    if not model.additive:
+        return "not diagnosed: its bags are more than the sum of their events"
+    try:
+        return diagnose_lines(
+            model,
+            analysis.evaluation,
+            weight_degree=analysis.weight_degree,
+            n_events=len(analysis.data),
+            n_toys=analysis.n_toys,
+            seed=analysis.seed,
+        )
+    except MilinferError as error:
+        return f"not diagnosed: {error}"
+
+
+def _methods(
+    analysis: Analysis, binned: dict[str, Templates], attempts: Attempts
+) -> tuple[list[Model], dict[str, Cost]]:
+    """Make every method twice: as a model for toys and as a cost of the data."""
+    names, box = analysis.model.parameters, analysis.model.interpolation
+    reference = tuple(reference_point(analysis.model).values())
+    models: list[Model] = []
+    costs: dict[str, Cost] = {}
+    for model in analysis.models:
+        with attempts(model.name, "fit"):
+            costs[model.name] = model.cost(analysis.data)
+            models.append(model)
+    for name, templates in binned.items():
+        with attempts(name, "fit"):
+            costs[name] = templates.cost(analysis.data, mc_stat=analysis.mc_stat)
+            models.append(
+                BinnedLLR(name, templates, names, box, reference, mc_stat=analysis.mc_stat)
+            )
+    if analysis.oracle_pool is not None and analysis.weight_degree is not None:
+        with attempts("oracle", "oracle"):
+            oracle = Oracle.from_sample(
+                analysis.oracle_pool,
+                names,
+                box,  # type: ignore[arg-type]  # a box, as there are several parameters
+                degree=analysis.weight_degree,
+                reference=reference,
+            )
+            costs[oracle.name] = oracle.cost(analysis.data)
+            models.append(oracle)
+    return models, costs
+
+
+def _assess(
+    name: str,
+    cost: Cost,
+    toys: Sequence[ToyEnsemble],
+    evaluated: Sequence[ToyEnsemble],
+    *,
+    calibrated: bool,
+    seed: int,
+) -> tuple[SeveralMethod, dict[str, CoverageScan]]:
+    """Calibrate a method on one set of toys, measure it on another, and fit the data."""
+    problems: list[str] = []
+    calibration = None
+    if calibrated:
+        try:
+            calibration = calibrate(toys, seed=seed)
+        except MilinferError as error:
+            problems.append(f"not calibrated: {str(error).removeprefix(f'{name}: ')}")
+    fit = None
+    try:
+        fit = joint_fit(cost, calibration)
+        problems += fit.problems
+    except MilinferError as error:  # also of a histogram that has no yield somewhere
+        problems.append(f"no fit of the data: {error}")
+    information = None
+    try:
+        information = information_matrix(
+            _near_truth(evaluated, toys), n_bootstrap=_BOOTSTRAPS, seed=seed
+        )
+    except (MilinferError, np.linalg.LinAlgError) as error:
+        problems.append(f"no information: {error}")
+    coverages, more = _coverages(name, evaluated, calibration)
+    problems += more
+    return (
+        SeveralMethod(name, fit, calibration, information, problems=tuple(problems)),
+        coverages,
+    )
+
+
+def _coverages(
+    name: str, evaluated: Sequence[ToyEnsemble], calibration: Calibration | None
+) -> tuple[dict[str, CoverageScan], list[str]]:
+    """Coverage of regions and of intervals of each parameter, as trained and calibrated."""
+    parameters = tuple(evaluated[0].point)
+    scans, problems = {}, []
+    for target in (REGION, *parameters):
+        own = None if target == REGION else target
+        label = name if calibration is None else f"{name}, as trained"
+        scan = coverage_scan(evaluated, {label: Asymptotic(own)}, warn_of_pool=False)
+        if calibration is not None:
+            inside, problem = _inside(evaluated, calibration, name)
+            problems += [problem] if problem and own is None else []
+            applied = calibration if own is None else calibration.profiled(own)
+            if inside:
+                scan += coverage_scan(inside, {name: applied}, warn_of_pool=False)
+        scans[target] = scan
+    return scans, problems
+
+
+def _inside(
+    ensembles: Sequence[ToyEnsemble], applied: Calibration | Belt, label: str
+) -> tuple[list[ToyEnsemble], str]:
+    """Toys at points inside a calibration or belt, and a sentence about the others."""
+    low, high = np.array(applied.limits).T
+    points = truths(ensembles)
+    kept = np.all((points >= low) & (points <= high), axis=1)
+    inside = [e for e, good in zip(ensembles, kept, strict=True) if good]
+    beyond = "; ".join(format_point(e.point) for e in ensembles if e not in inside)
+    box = ", ".join(
+        f"{name} from {a:.4g} to {b:.4g}"
+        for name, (a, b) in zip(ensembles[0].point, applied.limits, strict=True)
+    )
+    return inside, f"no coverage of {label} at {beyond}: it is known in {box}" if beyond else ""
+
+
+def _near_truth(evaluated: Sequence[ToyEnsemble], toys: Sequence[ToyEnsemble]) -> list[ToyEnsemble]:
+    """Toys at the truth, and others that give the response: those of coverages if they span."""
+    points = truths(evaluated)
+    if np.linalg.matrix_rank(points - points[0]) == points.shape[1]:
+        return list(evaluated)
+    return [evaluated[0], *toys]
+
+
+def _with_problem(method: SeveralMethod, problem: str) -> SeveralMethod:
+    return replace(method, problems=(*method.problems, problem)) if problem else method
+
+
+def _with_belt(
+    method: SeveralMethod, cost: Cost, ensembles: Sequence[ToyEnsemble]
+) -> tuple[Belt | None, SeveralMethod]:
+    """Belt of a learned model, and its regions of the data."""
+    assert isinstance(cost, LikelihoodCost)
+    try:
+        belt = neyman(ensembles, calibration=method.calibration)
+        regions = {key: belt.region(cost, cl, _GRID) for key, cl in _LEVELS.items()}
+    except MilinferError as error:
+        return None, _with_problem(method, f"no belt: {error}")
+    method = replace(method, regions=regions)
+    for key, region in regions.items():
+        if region.at_bound:
+            method = _with_problem(
+                method,
+                f"the Neyman region of the data at {_LEVELS[key]:.2%} is cut off where the belt "
+                "ends: more points may belong to it; take belt_at further out",
+            )
+    return belt, method
+
+
+def _relative(
+    methods: dict[str, SeveralMethod],
+    evaluated: dict[str, list[ToyEnsemble]],
+    toys: dict[str, list[ToyEnsemble]],
+    seed: int,
+) -> dict[str, SeveralMethod]:
+    """Information of all methods over that of the exact ratio or, without it, of two scores."""
+    reference = next((n for n in ("oracle", "pyhf_scores") if n in methods), None)
+    if reference is None:
+        return methods
+    compared = {}
+    for name, method in methods.items():
+        compared[name] = method
+        if method.information is None or methods[reference].information is None:
+            continue
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", MilinferWarning)
+            relative = relative_information(
+                _near_truth(evaluated[name], toys[name]),
+                _near_truth(evaluated[reference], toys[reference]),
+                n_bootstrap=_BOOTSTRAPS,
+                seed=seed,
+            )
+        compared[name] = replace(method, relative=relative, reference=reference)
+    return compared

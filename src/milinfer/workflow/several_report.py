@@ -1,0 +1,566 @@
+"""Figures and report of an analysis in several parameters."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from milinfer.diagnostics.diagnosis import Diagnosis
+from milinfer.diagnostics.fit_tests import GoodnessOfFit
+from milinfer.plotting import results as plotting
+from milinfer.plotting import samples as histogram_figures
+from milinfer.plotting.coverage import plot_region
+from milinfer.plotting.fit_tests import plot_fit_tests
+from milinfer.plotting.several_parameters import plot_contour_lines, plot_point_coverage
+from milinfer.plotting.style import method_title
+from milinfer.samples.sample_set import SampleSet
+from milinfer.utils.confidence_levels import CL68, CL95
+from milinfer.utils.display import measured
+from milinfer.utils.points import format_point
+from milinfer.workflow.html_report import Report
+from milinfer.workflow.report_parts import Drawn, add_fit_tests, add_provenance, with_errors
+from milinfer.workflow.several_parameters import REGION, SeveralMethod, SeveralResult
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from milinfer.intervals.coverage import CoverageScan
+    from milinfer.likelihood.fits import Interval
+
+__all__ = ["build_several_report", "draw_several"]
+
+_NONE = "—"
+
+
+def draw_several(result: SeveralResult) -> dict[str, tuple[Figure, str]]:
+    """Draw all figures of an analysis in several parameters; figures and captions by name.
+
+    Parameters
+    ----------
+    result
+        Result of :func:`milinfer.workflow.several_parameters.analyse_several`.
+    """
+    analysis, model = result.analysis, result.analysis.model
+    figures: dict[str, tuple[Figure, str]] = {}
+    fitted = {name: m for name, m in result.methods.items() if m.fit is not None}
+    for x, y in combinations(result.parameters, 2):
+        figures |= _contour_figures(result, fitted, x, y)
+    for name in result.parameters:
+        figures |= _interval_figure(result, fitted, name)
+    for name, method in result.methods.items():
+        if method.regions:
+            figures[f"regions_{name}"] = (
+                plot_region(*method.regions.values()),
+                (
+                    f"Neyman regions of the data by {method_title(name)}, from toys at "
+                    f"{len(result.points.belt_at)} points; no formula for the surface enters."
+                ),
+            )
+    scans = {target: _titled(scan) for target, scan in result.coverage.items() if scan.rows}
+    for key, cl in (("68", CL68), ("95", CL95)):
+        caption = (
+            f"Coverage at {cl:.2%} of the regions and of the intervals of each parameter, at all "
+            "points of the toys. Bands: one and two binomial errors around the claim. Thick bars: "
+            "Clopper–Pearson errors; thin: with those from events that toys share."
+        )
+        figures[f"coverage_{key}"] = plot_point_coverage(scans, cl), caption
+    if isinstance(result.fit_tests, GoodnessOfFit) and result.fit_tests.histograms:
+        figures["fit_tests"] = (
+            plot_fit_tests(result.fit_tests),
+            "Data over simulated events at the fit, in bins of about equal content.",
+        )
+    figures["training"] = (
+        plotting.plot_training(model.fitted.history),
+        "Loss of each network of the ensemble; the weights of the best validation loss are kept.",
+    )
+    feature_names = analysis.templates.feature_names
+    names = [n for n in analysis.drawn_features if n in feature_names] or list(feature_names[:3])
+    if names:
+        first_samples = SampleSet(analysis.templates.samples[:4])
+        figures["features"] = (
+            histogram_figures.plot_features(first_samples, names),
+            "Simulated features at the points of the samples"
+            + (", the first four." if len(analysis.templates) > 4 else "."),
+        )
+    return figures
+
+
+def _contour_figures(
+    result: SeveralResult, fitted: dict[str, SeveralMethod], x: str, y: str
+) -> dict[str, tuple[Figure, str]]:
+    """Contours of a pair by all methods at 68.27 %, and by the first model at both levels."""
+    first, simulated = result.analysis.model.name, result.analysis.simulated
+    lines, estimates = {}, {}
+    for name, method in fitted.items():
+        assert method.fit is not None
+        own = method.fit.applied_contours[x, y]
+        if CL68 in own:
+            lines[method_title(name)] = {CL68: own[CL68]}
+            estimates[method_title(name)] = method.fit.estimate[x], method.fit.estimate[y]
+    truth = result.points.truth[x], result.points.truth[y]
+    point = format_point(result.points.truth)
+    words = {
+        "truth": truth,
+        "truth_label": f"{'truth' if simulated else 'compared at'}: {point}",
+    }
+    figures = {}
+    if lines:
+        figures[f"contours_{x}_{y}"] = (
+            plot_contour_lines(lines, estimates, x, y, **words),  # type: ignore[arg-type]
+            f"{CL68:.2%} contours of the same data by every method that has one inside the range "
+            "(joint probability of both parameters"
+            + (", all others at their best for each pair" if len(result.parameters) > 2 else "")
+            + "). The cross is the "
+            + ("truth." if simulated else "point at which the methods are compared."),
+        )
+    if first not in fitted:
+        return figures
+    title, both, fit = method_title(first), {}, fitted[first].fit
+    assert fit is not None
+    if fit.contours[x, y]:
+        label = f"{title}, as trained" if fit.calibrated_contours else title
+        both[label] = fit.contours[x, y]
+        estimates[label] = fit.best[x], fit.best[y]
+    if fit.calibrated_contours and fit.calibrated_contours[x, y]:
+        both[title] = fit.calibrated_contours[x, y]
+        estimates[title] = fit.estimate[x], fit.estimate[y]
+    if both:
+        figures[f"levels_{x}_{y}"] = (
+            plot_contour_lines(both, estimates, x, y, **words),  # type: ignore[arg-type]
+            f"{CL68:.2%} and {CL95:.2%} contours by {title}"
+            + (", as trained and calibrated." if len(both) > 1 else "."),
+        )
+    return figures
+
+
+def _interval_figure(
+    result: SeveralResult, fitted: dict[str, SeveralMethod], parameter: str
+) -> dict[str, tuple[Figure, str]]:
+    """Intervals of one parameter by every method."""
+    pairs: dict[str, tuple[Interval, Interval]] = {}
+    for name, method in fitted.items():
+        assert method.fit is not None
+        own = method.fit.applied[parameter]
+        if own.inner is not None and own.outer is not None:
+            pairs[method_title(name)] = own.inner, own.outer
+    if not pairs:
+        return {}
+    simulated = result.analysis.simulated
+    truth = result.points.truth[parameter] if simulated else None
+    return {
+        f"intervals_{parameter}": (
+            plotting.plot_intervals(pairs, truth),
+            f"{parameter}: estimates with 68.27 % (thick) and 95.45 % (thin) intervals, the other "
+            "parameters profiled" + ("; dashed: the truth." if simulated else "."),
+        )
+    }
+
+
+def _titled(scan: CoverageScan) -> CoverageScan:
+    """Replace names of methods by their titles."""
+    rows = []
+    for row in scan:
+        name, separator, rest = row.method.partition(", ")
+        rows.append(row._replace(method=method_title(name) + separator + rest))
+    return type(scan)(tuple(rows))
+
+
+def build_several_report(result: SeveralResult, drawn: Drawn) -> Report:
+    """Build the report of an analysis in several parameters.
+
+    Parameters
+    ----------
+    result
+        Result of :func:`milinfer.workflow.several_parameters.analyse_several`.
+    drawn
+        Its figures, or their SVG, with captions, by name.
+    """
+    analysis = result.analysis
+    n, names = len(analysis.data), result.parameters
+    title = analysis.title or f"{', '.join(names)} from {n} events"
+    report = Report(title, _headline(result))
+
+    def show(prefix: str) -> None:
+        for name in drawn:
+            if name == prefix or name.startswith(f"{prefix}_"):
+                report.figure(*drawn[name])
+
+    report.section("Result")
+    for name in names:
+        _parameter_table(report, result, name)
+    _messages(report, result)
+    report.section("Contours")
+    show("contours")
+    show("levels")
+    _correlation_table(report, result)
+    report.section("What the data constrain")
+    _directions(report, result)
+    report.section("Intervals")
+    report.text(
+        "Intervals of one parameter have the others at their best for each of its values. With "
+        "the others fixed where the fit has them, intervals are shorter, and cover only if the "
+        "others are known."
+    )
+    _fixed_table(report, result)
+    show("intervals")
+    _linear_table(report, result)
+    if result.belts:
+        show("regions")
+    report.section("Goodness of fit")
+    add_fit_tests(report, analysis.model.name, result.fit_tests)
+    show("fit_tests")
+    report.section("Calibration")
+    _calibration(report, result)
+    report.section("Coverage")
+    report.text(
+        f"Coverage is measured on {analysis.n_toys} toys at each of "
+        f"{len({format_point(r.point) for r in result.coverage[REGION]})} points, from events that "
+        "neither trained nor calibrated anything. A region contains the truth of all parameters "
+        "together; an interval contains that of its parameter."
+    )
+    _coverage_table(report, result)
+    show("coverage")
+    report.section("Diagnostics")
+    _diagnostics(report, result)
+    report.section("Information")
+    _information(report, result)
+    report.section("Training")
+    for trained in analysis.models:
+        fitted = trained.fitted
+        ranges = ", ".join(
+            f"{name} from {low:g} to {high:g}"
+            for name, (low, high) in zip(names, trained.interpolation.limits, strict=True)
+        )
+        report.text(
+            f"{method_title(trained.name)}: {trained.ensemble} network(s), "
+            f"{sum(fitted.n_events.values())} events, learned between {len(fitted.points)} points "
+            f"in {ranges}. Those of the last training set count as {fitted.effective_events:.0f} "
+            "without weights."
+        )
+    show("training")
+    show("features")
+    report.section("Provenance")
+    add_provenance(report, result.summary())
+    return report
+
+
+def _headline(result: SeveralResult) -> str:
+    """State the result in one or two sentences."""
+    analysis = result.analysis
+    first = result.methods.get(analysis.model.name)
+    point = format_point(result.points.truth)
+    compared = f"Truth: {point}." if analysis.simulated else f"Methods are compared at {point}."
+    if analysis.blinding is not None:
+        compared += f" {analysis.blinding.sentence}"
+    names = ", ".join(result.parameters)
+    if first is None or first.fit is None:
+        return f"No fit of {names} by the learned likelihood, see below. {compared}"
+    parts = []
+    for name, own in first.fit.applied.items():
+        if own.inner is None:
+            parts.append(f"no {CL68:.2%} interval of {name}")
+        else:
+            parts.append(
+                f"{name} = {own.estimate:+.3f} [{own.inner.low:+.3f}, {own.inner.high:+.3f}]"
+            )
+    kind = "calibrated on toys" if first.calibrated else "as trained"
+    text = f"{'; '.join(parts)}: {CL68:.2%} intervals from a learned likelihood, {kind}."
+    flat = first.fit.unconstrained
+    if flat:
+        text += f" Not constrained: {', '.join(d.combination for d in flat)}."
+    return f"{text} {compared}"
+
+
+def _ends(interval: Interval | None) -> str:
+    return _NONE if interval is None else f"[{interval.low:+.3f}, {interval.high:+.3f}]"
+
+
+def _parameter_table(report: Report, result: SeveralResult, parameter: str) -> None:
+    """One line for each method: estimate, intervals, coverage, calibration of a parameter."""
+    rows = []
+    for name, method in result.methods.items():
+        own = None if method.fit is None else method.fit.applied[parameter]
+        covered = result.coverage_at_truth(parameter, name)
+        constant = _NONE
+        if method.calibration is not None:
+            profiled = method.calibration.profiled(parameter)
+            constant = "{:.2f} ± {:.2f}".format(
+                *profiled.scale_at(list(result.points.truth.values()))
+            )
+        rows.append(
+            [
+                method_title(name),
+                _NONE if own is None or own.error is None else f"{own.estimate:+.3f}",
+                _ends(None if own is None else own.inner),
+                _ends(None if own is None else own.outer),
+                *(with_errors(covered[k]) if k in covered else _NONE for k in ("68", "95")),
+                constant,
+            ]
+        )
+    rows += [[method_title(name), *[_NONE] * 6] for name in result.unavailable]
+    header = [
+        "method",
+        parameter,
+        f"{CL68:.2%} interval",
+        f"{CL95:.2%} interval",
+        f"coverage {CL68:.2%}",
+        f"coverage {CL95:.2%}",
+        "c_cicc",
+    ]
+    report.table(
+        header,
+        rows,
+        f"{parameter}, with the other parameters at their best for each of its values: the same "
+        f"{len(result.analysis.data)} events by each method. Coverages at "
+        f"{format_point(result.points.truth)} from {result.analysis.n_toys} toys, with binomial "
+        "errors and, where it is larger, the error from events that toys share.",
+    )
+
+
+def _messages(report: Report, result: SeveralResult) -> None:
+    """What is missing, and why."""
+    for name, failure in result.unavailable.items():
+        report.text(f"{method_title(name)} is not available: {failure.reason} ({failure.advice}).")
+    for name, method in result.methods.items():
+        for problem in method.problems:
+            report.text(f"{method_title(name)}: {problem}.")
+
+
+def _correlation_table(report: Report, result: SeveralResult) -> None:
+    pairs = list(combinations(result.parameters, 2))
+    rows = []
+    for name, method in result.methods.items():
+        own = None if method.fit is None else method.fit.correlations()
+        cells = [_NONE] * len(pairs)
+        if own is not None:
+            cells = [f"{own[f'{x},{y}']:+.3f}" for x, y in pairs]
+        rows.append([method_title(name), *cells])
+    header = ["method", *(f"{x}, {y}" for x, y in pairs)]
+    report.table(header, rows, "Correlations of the estimates, from the second derivatives.")
+
+
+def _directions(report: Report, result: SeveralResult) -> None:
+    """What each method says about each direction."""
+    report.text(
+        "In parameters divided by half of their trained range, −2 ln L has a narrow direction and "
+        "wider ones, each of which changes one combination of the parameters. A combination is not "
+        "constrained where the trained range ends before −2 ln L has risen by one."
+    )
+    rows = []
+    for name, method in result.methods.items():
+        for d in method.fit.directions if method.fit is not None else ():
+            low = "not inside the range" if d.down is None else f"{d.down:+.3f}"
+            high = "not inside the range" if d.up is None else f"{d.up:+.3f}"
+            rows.append([method_title(name), d.combination, f"{d.value:+.3f}", low, high])
+    report.table(
+        ["method", "combination", "at the fit", "from", "to"],
+        rows,
+        f"Ends at {CL68:.2%} along each direction, as trained, the widest first.",
+        {"combination": "text"},
+    )
+    for name, method in result.methods.items():
+        for d in method.fit.unconstrained if method.fit is not None else ():
+            report.text(f"{method_title(name)}: {d.sentence}.")
+
+
+def _fixed_table(report: Report, result: SeveralResult) -> None:
+    rows = []
+    for name, method in result.methods.items():
+        if method.fit is None:
+            continue
+        for parameter in result.parameters:
+            trained = method.fit.as_trained[parameter]
+            fixed = method.fit.others_fixed[parameter]
+            rows.append(
+                [
+                    method_title(name),
+                    parameter,
+                    *(_ends(i) for i in (trained.inner, trained.outer, fixed.inner, fixed.outer)),
+                ]
+            )
+    header = ["method", "parameter"]
+    header += [f"{kind}, {cl:.2%}" for kind in ("profiled", "others fixed") for cl in (CL68, CL95)]
+    report.table(header, rows, "Intervals by every method as it was trained, not calibrated.")
+
+
+def _linear_table(report: Report, result: SeveralResult) -> None:
+    """Fits without squared coefficients, beside those with all terms."""
+    rows, lines = [], []
+    for name, linear in result.linear.items():
+        full = result.methods[name].fit
+        if isinstance(linear, str):
+            lines.append(f"{method_title(name)}, linear terms only: {linear}.")
+            continue
+        lines += [f"{method_title(name)}, linear terms only: {line}." for line in linear.problems]
+        for kind, fit in (("all", full), ("linear only", linear)):
+            for parameter in result.parameters if fit is not None else ():
+                assert fit is not None
+                own = fit.as_trained[parameter]
+                rows.append(
+                    [
+                        method_title(name),
+                        kind,
+                        parameter,
+                        _NONE if own.error is None else f"{own.estimate:+.3f}",
+                        _ends(own.inner),
+                        _ends(own.outer),
+                    ]
+                )
+    if rows:
+        report.table(
+            ["method", "terms", "parameter", "estimate", f"{CL68:.2%}", f"{CL95:.2%}"],
+            rows,
+            "With all terms, and with the interference alone (linear in the parameters), as "
+            "trained. The difference says how much the squared operators matter.",
+            {"terms": "text"},
+        )
+    for line in lines:
+        report.text(line)
+
+
+def _calibration(report: Report, result: SeveralResult) -> None:
+    """Constants and biases of the calibrations, at every point."""
+    made = result.calibrations
+    if not made:
+        report.text(
+            "There is none, for the reason below the first tables: intervals, contours and "
+            "coverages are those of the networks as they were trained."
+        )
+    for name, calibration in made.items():
+        biases = calibration.response.bias(calibration.points)
+        errors = calibration.response.bias_error(calibration.points)
+        profiled = [calibration.profiled(p) for p in result.parameters]
+        rows = []
+        for i, point in enumerate(calibration.points):
+            named = dict(zip(result.parameters, point.tolist(), strict=True))
+            cells = [
+                f"{biases[i, k]:+.4f} ± {errors[i, k]:.4f}" for k in range(len(result.parameters))
+            ]
+            cells += [
+                "{:.2f} ± {:.2f}".format(*c.scale_at(point, CL68)) for c in (calibration, *profiled)
+            ]
+            rows.append([format_point(named), *cells])
+        header = ["true point", *(f"bias of {p}" for p in result.parameters)]
+        header += ["c, region", *(f"c, {p}" for p in result.parameters)]
+        report.table(
+            header,
+            rows,
+            f"{method_title(name)}: bias of the estimates, which is corrected, and the constants "
+            f"by which Λ is multiplied so that {CL68:.2%} regions and intervals of each parameter "
+            f"cover; {calibration.n_toys} toys at each point.",
+        )
+
+
+def _coverage_table(report: Report, result: SeveralResult) -> None:
+    """Coverage of regions at all points together."""
+    rows = []
+    for target, scan in result.coverage.items():
+        for method in scan.methods:
+            for cl in scan.cls:
+                own = scan.of(method, cl)
+                value, n, p = scan.chi2(method, cl)
+                rows.append(
+                    [
+                        "regions" if target == REGION else target,
+                        _title_of(method),
+                        f"{cl:.2%}",
+                        f"{min(r.coverage for r in own):.1%}",
+                        f"{max(r.coverage for r in own):.1%}",
+                        f"{value / n:.2f}",
+                        f"{p:.2g}",
+                    ]
+                )
+    report.table(
+        ["of", "method", "claimed", "lowest", "highest", "χ²/n", "p-value"],
+        rows,
+        "All points together; χ² with the errors of toys and of the events that they share.",
+        {"method": "text"},
+    )
+
+
+def _title_of(method: str) -> str:
+    name, separator, rest = method.partition(", ")
+    return method_title(name) + separator + rest
+
+
+def _diagnostics(report: Report, result: SeveralResult) -> None:
+    """Add verdict and checks of every learned model, along every line."""
+    report.text(
+        "Identities that an exact likelihood ratio fulfils, checked on events that trained "
+        "nothing: along each parameter with the others at θ0, and along the diagonal of each pair. "
+        "A check is undecided where the events could not have shown a deviation that does harm."
+    )
+    for name, diagnosis in result.diagnoses.items():
+        if isinstance(diagnosis, str):
+            report.text(f"{method_title(name)}: {diagnosis}.")
+            continue
+        report.text(f"{method_title(name)}: {diagnosis.verdict}.")
+        for line, of_line in diagnosis.lines.items():
+            report.table(
+                list(Diagnosis.header),
+                of_line.rows(),
+                f"{method_title(name)} along {line}, datasets of {of_line.n_events} events: "
+                f"{of_line.verdict}.",
+                {"measured": "text", "outcome": "text", "meaning": "text"},
+            )
+        for line, reason in diagnosis.skipped.items():
+            report.text(f"{method_title(name)} along {line}: {reason}.")
+
+
+def _information(report: Report, result: SeveralResult) -> None:
+    """Matrices of information and response at the truth."""
+    names = result.parameters
+    pairs = [(j, k) for j in range(len(names)) for k in range(j, len(names))]
+    reference = next((m.reference for m in result.methods.values() if m.reference), "")
+    rows, responses = [], []
+    for name, method in result.methods.items():
+        matrix = method.information
+        if matrix is None:
+            continue
+        relative = _NONE
+        if method.relative is not None:
+            relative = measured(method.relative.ratio, method.relative.ratio_error)
+        rows.append(
+            [
+                method_title(name),
+                *(measured(matrix.info_eff[j, k], matrix.info_eff_error[j, k]) for j, k in pairs),
+                relative,
+            ]
+        )
+        responses.append(
+            [
+                method_title(name),
+                *(
+                    measured(matrix.response[j, k], matrix.response_error[j, k])
+                    for j in range(len(names))
+                    for k in range(len(names))
+                ),
+            ]
+        )
+    header = ["method", *(f"{names[j]}, {names[k]}" for j, k in pairs)]
+    of = f"det, over {method_title(reference)}" if reference else "det, relative"
+    report.table(
+        [*header, of],
+        rows,
+        f"I_eff = Rᵀ Var⁻¹ R of the estimates, for datasets of {len(result.analysis.data)} events "
+        f"at {format_point(result.points.truth)}; the last column is the "
+        f"{_root(len(names))} root of the ratio of determinants, which goes with the area of a "
+        "region.",
+    )
+    report.table(
+        ["method", *(f"d{a}/d{b}" for a in names for b in names)],
+        responses,
+        "Response: how far the mean estimate of a parameter moves when the truth of one moves by "
+        "1; a matrix of ones and zeros for an estimator without bias.",
+    )
+    if not np.isfinite([m.relative.ratio for m in result.methods.values() if m.relative]).all():
+        report.text(
+            "Where a determinant is not positive, the toys do not determine the information in "
+            "all directions."
+        )
+
+
+def _root(n: int) -> str:
+    return {2: "square", 3: "third"}.get(n, f"{n}th")
