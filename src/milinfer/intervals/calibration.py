@@ -425,8 +425,8 @@ class Calibration:
         >>> cost = dataset_cost(model, gaussian.generate(100, 0.1, seed=3), reference=0.0)
         >>> narrow = profile_interval(calibration(cost), "mu")
         >>> wide = profile_interval(calibration.widened()(cost), "mu")
-        >>> round(wide.estimate - narrow.estimate, 4), bool(wide.width > narrow.width)
-        (0.0, True)
+        >>> abs(wide.estimate - narrow.estimate) < 1e-3, bool(wide.width > narrow.width)
+        (True, True)
         """
         return replace(self, widen=True)
 
