@@ -51,7 +51,11 @@ LINES: tuple[Any, ...] = (
 )
 """One for each colour; plain short dashes are kept for results that are not calibrated."""
 
-_LABELS = {"c_HW": r"$c_{HW}$"}
+_LABELS = {
+    "c_HW": r"$c_{HW}$",
+    "c_HWtil": r"$c_{H\tilde{W}}$",
+    "c_Hbox": r"$c_{H\mathrm{box}}$",
+}
 # Methods that every report shows, and the titles under which it shows them.
 _TITLES = {
     "polynomial-joint": "polynomial, joint",
