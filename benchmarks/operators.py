@@ -373,7 +373,7 @@ def short(found: dict[str, Any]) -> list[dict[str, Any]]:
 
 PARTS = ("parton_level", "observables", "networks")
 QUICK = {
-    "events": 1500,
+    "events": 800,
     "pool": 1000,
     "toys": 50,
     "bins": 6,
