@@ -474,6 +474,9 @@ def _assess(
         )
     except (MilinferError, np.linalg.LinAlgError) as error:
         problems.append(f"no information: {error}")
+    if information is not None and calibrated:
+        # Of a histogram of one feature it is no surprise.
+        problems += information.unresponsive
     coverages, more = _coverages(name, evaluated, calibration)
     problems += more
     return (
