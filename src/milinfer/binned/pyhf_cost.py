@@ -14,7 +14,7 @@ from scipy.stats import norm
 
 from milinfer.binned.workspaces import model_and_data, unfillable_bins
 from milinfer.exceptions import ParameterError, TemplateError
-from milinfer.likelihood.auxiliary import Constraint
+from milinfer.likelihood.auxiliary import AuxiliaryMeasurement
 from milinfer.likelihood.named_cost import NamedCost
 from milinfer.typing import FloatArray, Point
 from milinfer.utils.display import ranges, shortened
@@ -308,14 +308,14 @@ class PyhfCost(NamedCost):
         return tuple(name for name in self._constraints if name not in self._dropped)
 
     @property
-    def constraints(self) -> tuple[Constraint, ...]:
+    def constraints(self) -> tuple[AuxiliaryMeasurement, ...]:
         """Auxiliary measurements that are part of this cost, of parameters that are not fixed.
 
         That of a count, which measures ``scale`` times the parameter, has the error that pyhf
         calls the width of the parameter, 1/√scale.
         """
         return tuple(
-            Constraint(name, *self._constraints[name].measurement(self._auxiliary))
+            AuxiliaryMeasurement(name, *self._constraints[name].measurement(self._auxiliary))
             for name in self.constrained
             if name not in self._fixed
         )

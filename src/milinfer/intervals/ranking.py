@@ -34,7 +34,7 @@ from iminuit.cost import Cost
 
 from milinfer.exceptions import FitError, MilinferWarning, ParameterError
 from milinfer.likelihood.auxiliary import (
-    Constraint,
+    AuxiliaryMeasurement,
     auxiliary_measurements,
     measuring,
     without_constraints,
@@ -584,7 +584,7 @@ def _shifted(
     return m
 
 
-def _pull(best: Minuit, name: str, constraint: Constraint | None) -> NuisancePull:
+def _pull(best: Minuit, name: str, constraint: AuxiliaryMeasurement | None) -> NuisancePull:
     value, error = float(best.values[name]), float(best.errors[name])
     low, high = best.limits[name]
     reach = [error] if constraint is None else [error, constraint.error]

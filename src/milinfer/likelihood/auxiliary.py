@@ -21,7 +21,7 @@ from milinfer.utils.keywords import did_you_mean
 
 __all__ = [
     "AuxiliaryMeasurements",
-    "Constraint",
+    "AuxiliaryMeasurement",
     "auxiliary_measurements",
     "measuring",
     "terms_of",
@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 
-class Constraint(NamedTuple):
+class AuxiliaryMeasurement(NamedTuple):
     """Auxiliary measurement of a parameter, with a Gaussian error."""
 
     name: str
@@ -49,7 +49,7 @@ class AuxiliaryMeasurements:
         Of the measurements, shape (n, n).
     """
 
-    constraints: tuple[Constraint, ...]
+    constraints: tuple[AuxiliaryMeasurement, ...]
     correlation: FloatArray
 
     def __post_init__(self) -> None:
@@ -63,7 +63,7 @@ class AuxiliaryMeasurements:
                 raise ParameterError(msg)
 
     @property
-    def by_name(self) -> dict[str, Constraint]:
+    def by_name(self) -> dict[str, AuxiliaryMeasurement]:
         """The measurement of each parameter that has one."""
         return {c.name: c for c in self.constraints}
 
@@ -106,7 +106,7 @@ def auxiliary_measurements(cost: Cost, interest: Sequence[str] = ()) -> Auxiliar
     >>> measured.correlation[0].tolist()
     [1.0, 0.15, 0.0]
     """
-    constraints: list[Constraint] = []
+    constraints: list[AuxiliaryMeasurement] = []
     blocks: list[FloatArray] = []
     for term in terms_of(cost):
         if _is_data(term, interest):
@@ -132,23 +132,23 @@ def _is_data(term: Cost, interest: Sequence[str]) -> bool:
     return isinstance(term, NormalConstraint) and bool(set(describe(term)) & set(interest))
 
 
-def _of_likelihood(term: Cost) -> list[Constraint]:
+def _of_likelihood(term: Cost) -> list[AuxiliaryMeasurement]:
     """Constraints that a likelihood says it contains."""
     found = getattr(term, "constraints", ())
     # Other classes of costs may use the name for something else.
-    if isinstance(found, tuple) and all(isinstance(c, Constraint) for c in found):
+    if isinstance(found, tuple) and all(isinstance(c, AuxiliaryMeasurement) for c in found):
         return list(found)
     return []
 
 
-def _of_normal(term: NormalConstraint) -> tuple[list[Constraint], FloatArray]:
+def _of_normal(term: NormalConstraint) -> tuple[list[AuxiliaryMeasurement], FloatArray]:
     """Measurements of a constraint of iminuit, and their correlation."""
     names = _scalars(term)
     covariance = np.asarray(term.covariance, dtype=np.float64)
     covariance = np.diag(covariance) if covariance.ndim < 2 else covariance
     errors = np.sqrt(np.diag(covariance))
     each = zip(names, np.asarray(term.value).tolist(), errors.tolist(), strict=True)
-    return [Constraint(*c) for c in each], covariance / np.outer(errors, errors)
+    return [AuxiliaryMeasurement(*c) for c in each], covariance / np.outer(errors, errors)
 
 
 def _scalars(term: NormalConstraint) -> list[str]:

@@ -31,7 +31,7 @@ from milinfer.exceptions import (
     ParameterError,
     SampleError,
 )
-from milinfer.likelihood.auxiliary import Constraint
+from milinfer.likelihood.auxiliary import AuxiliaryMeasurement
 from milinfer.likelihood.code4 import log_interpolation
 from milinfer.likelihood.cost import within_limits
 from milinfer.likelihood.mixture import (
@@ -63,7 +63,7 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
-    "Constraint",
+    "AuxiliaryMeasurement",
     "MixtureEvents",
     "NormalisationUncertainty",
     "SystematicCost",
@@ -124,7 +124,7 @@ class SystematicTerms:
     mixture: MixtureTerms
     responses: Mapping[str, Response]
     uncertainties: tuple[NormalisationUncertainty, ...]
-    constraints: tuple[Constraint, ...]
+    constraints: tuple[AuxiliaryMeasurement, ...]
     luminosity: bool = False
 
     @cached_property
@@ -472,12 +472,12 @@ def systematic_terms(
             msg = f"norm_constraints= names {name!r}; the backgrounds are {list(processes[1:])}"
             raise ConfigurationError(msg)
         constraints.append(
-            Constraint(parameter, 1.0, positive_number(error, f"constraint of {name}"))
+            AuxiliaryMeasurement(parameter, 1.0, positive_number(error, f"constraint of {name}"))
         )
-    constraints += [Constraint(name, 0.0, 1.0) for name in terms.nuisances]
+    constraints += [AuxiliaryMeasurement(name, 0.0, 1.0) for name in terms.nuisances]
     if luminosity_uncertainty is not None:
         error = positive_number(luminosity_uncertainty, "luminosity_uncertainty")
-        constraints.append(Constraint(LUMINOSITY, 1.0, error))
+        constraints.append(AuxiliaryMeasurement(LUMINOSITY, 1.0, error))
     terms = replace(terms, constraints=tuple(constraints))
     return _without(terms, unconstrained)
 
@@ -732,7 +732,7 @@ class SystematicCost(UnbinnedCost):
         return tuple(c.name for c in self.terms.constraints)
 
     @property
-    def constraints(self) -> tuple[Constraint, ...]:
+    def constraints(self) -> tuple[AuxiliaryMeasurement, ...]:
         """Auxiliary measurements that are part of this cost."""
         return self.terms.constraints
 
