@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from scipy.stats import chi2
@@ -10,6 +12,7 @@ import milinfer as mil
 from milinfer.datasets import gaussian
 from milinfer.exceptions import ModelError, ParameterError, SampleError
 from milinfer.likelihood.profiled_systematics import ProfiledSystematics
+from milinfer.likelihood.rate import Rate
 from milinfer.likelihood.response_terms import ResponseTerms
 from milinfer.likelihood.surface import Interpolation
 from milinfer.likelihood.systematics import (
@@ -23,6 +26,7 @@ from milinfer.samples.sample import Sample
 from milinfer.samples.sample_set import SampleSet
 from milinfer.toys.pool import Background
 from milinfer.toys.toys import Toys
+from milinfer.utils.confidence_levels import CL68
 from shifted_gaussian import SHIFT, Shift, exact_shift, quantiles
 
 
@@ -147,3 +151,32 @@ def test_wrong_use_is_named() -> None:
     data = Sample(np.zeros((2, 1)), ("x0",), weights=[1.0, -1.0])
     with pytest.raises(SampleError, match="weight one"):
         ProfiledSystematics(terms).profile(data)
+
+
+def test_a_luminosity_in_the_fit_keeps_the_coverage_that_ignoring_it_loses() -> None:
+    """The referee's M6: a rate with half of the slope of ν, and a luminosity known to 3 % that is 6 % off."""
+    sides = [
+        dataclasses.replace(s, cross_section=1 + 0.5 * s.point["mu"], cross_section_error=0.0)
+        for s in gaussian.samples(40_000, [-0.5, 0.0, 0.5], seed=1)
+    ]
+    rate = Rate.from_samples(SampleSet(tuple(sides)), luminosity=1.0, degree=1)
+    terms = systematic_terms(
+        gaussian.MeanModel(),
+        rate=rate,
+        responses={},
+        reference=0.0,
+        luminosity_uncertainty=0.03,
+    )
+    assert rate(mu=0.0) == pytest.approx(1000)
+    n_toys, off = 2000, rate.scaled(1.06)
+    toys = Toys(SampleSet((sides[1],)), None, seed=2, rate=off)
+    fitted = ProfiledSystematics(terms, truth={"lumi": 1.06})
+    ensembles = toys.run([fitted], 0.0, n_toys)
+    share = np.mean(ensembles["profiled"].test_statistic(0.0) < 1)
+    binomial = np.sqrt(CL68 * (1 - CL68) / n_toys)
+    pool = ensembles["profiled"].pool_coverage_error(CL68)
+    assert abs(share - CL68) < 3 * np.hypot(binomial, pool if np.isfinite(pool) else 0.012)
+    ignoring = Toys(SampleSet((sides[1],)), None, seed=2, rate=off)
+    bare = systematic_terms(gaussian.MeanModel(), rate=rate, responses={}, reference=0.0)
+    lost = ignoring.run([ProfiledSystematics(bare, "ignoring")], 0.0, n_toys)["ignoring"]
+    assert np.mean(lost.test_statistic(0.0) < 1) < CL68 - 5 * binomial
