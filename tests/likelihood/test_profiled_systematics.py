@@ -154,7 +154,7 @@ def test_wrong_use_is_named() -> None:
 
 
 def test_a_luminosity_in_the_fit_keeps_the_coverage_that_ignoring_it_loses() -> None:
-    """The referee's M6: a rate with half of the slope of ν, and a luminosity known to 3 % that is 6 % off."""
+    """Regression: the number of events could not have an uncertain luminosity; it is 2σ off."""
     sides = [
         dataclasses.replace(s, cross_section=1 + 0.5 * s.point["mu"], cross_section_error=0.0)
         for s in gaussian.samples(40_000, [-0.5, 0.0, 0.5], seed=1)
