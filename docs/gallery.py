@@ -23,11 +23,13 @@ from milinfer.datasets import gaussian, gaussian_systematics, quadratic, vbf_hww
 from milinfer.diagnostics.bag_size_scan import BagSizeScan
 from milinfer.exceptions import MilinferWarning
 from milinfer.intervals.conditional_coverage import conditional_coverage
+from milinfer.intervals.coverage import CoverageScan
 from milinfer.intervals.ranking import nuisance_impacts
 from milinfer.intervals.toy_intervals import toy_intervals
 from milinfer.learning.bag_likelihood import classifier_output
 from milinfer.learning.networks.configs import TrainingConfig
 from milinfer.likelihood.expected_response import expected_response
+from milinfer.likelihood.fits import contour
 from milinfer.likelihood.models import dataset_surface, model_tag
 from milinfer.likelihood.posterior import Posterior
 from milinfer.likelihood.response_terms import ResponseTerms
@@ -165,6 +167,12 @@ SECTIONS = (
                 'plot_contour({"exact ratio": plane_fit}, "c1", "c2", truth=(0.0, 0.0))',
             ),
             Picture(
+                "contour_lines",
+                "Contours of two parameters that were computed before, such as those of "
+                "`summary.json`, with the estimates.",
+                'plot_contour_lines({"exact ratio": outlines}, estimates, "c1", "c2")',
+            ),
+            Picture(
                 "impacts",
                 "Which nuisance parameter moves the result, by how much, before the fit (frames) "
                 "and after it (bars), and its pull.",
@@ -233,6 +241,11 @@ SECTIONS = (
                 "coverage_scan",
                 "The same against the truth; the bands are one and two binomial errors.",
                 "plot_coverage_scan(result.coverage)",
+            ),
+            Picture(
+                "point_coverage",
+                "Coverage at points of several parameters, of regions or of intervals.",
+                'plot_point_coverage({"region": corner_coverage}, 0.6827)',
             ),
             Picture(
                 "conditional",
@@ -448,14 +461,22 @@ def _two_parameters(seed: int) -> dict[str, Any]:
     """Fit and Neyman regions of the quadratic problem with its exact ratio."""
     model, n = ExactPlane(), 2000
     points = [{"c1": a, "c2": b} for a in (-0.4, 0.4) for b in (-0.4, 0.4)]
-    pool = quadratic.samples(10_000, points, seed=seed)
+    pool = quadratic.samples(100_000, points, seed=seed)
     toys = mil.Toys(pool, n, seed=seed)
-    belt = mil.neyman([toys.run([model], p, 200)["exact"] for p in points], smooth=0)
+    ensembles = [toys.run([model], p, 200)["exact"] for p in points]
+    belt = mil.neyman(ensembles, smooth=0)
     data = quadratic.generate(n, {"c1": 0.0, "c2": 0.0}, seed=seed + 1)
     surface = dataset_surface(model, data)
     cost = mil.LikelihoodCost(surface, model.parameters, n_events=n, tag=model_tag(model))
+    fit = mil.minuit(cost).migrad()
+    levels = (0.6827, 0.9545)
     return {
-        "plane_fit": mil.minuit(cost).migrad(),
+        "plane_fit": fit,
+        "outlines": {cl: contour(fit, "c1", "c2", cl) for cl in levels},
+        "estimates": {"exact ratio": (fit.values["c1"], fit.values["c2"])},
+        "corner_coverage": CoverageScan(
+            tuple(mil.coverage(e, None, levels[0], name="exact ratio") for e in ensembles)
+        ),
         "region": belt.region(cost, 0.6827, n_grid=61),
         "wide_region": belt.region(cost, 0.9545, n_grid=61),
     }

@@ -47,6 +47,10 @@ from .samples import (
     plot_features as plot_features,
     plot_templates as plot_templates,
 )
+from .several_parameters import (
+    plot_contour_lines as plot_contour_lines,
+    plot_point_coverage as plot_point_coverage,
+)
 from .style import (
     PALETTE as PALETTE,
     figure_of as figure_of,

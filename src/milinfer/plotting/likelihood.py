@@ -10,10 +10,10 @@ import numpy as np
 from milinfer.exceptions import FitError, ParameterError
 from milinfer.intervals.ranking import NuisanceImpacts
 from milinfer.likelihood.fits import contour
-from milinfer.plotting.several_parameters import draw_contours
 from milinfer.plotting.style import (
     LINES,
     PALETTE,
+    draw_contours,
     figure_of,
     method_styles,
     parameter_label,

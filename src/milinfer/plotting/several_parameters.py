@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from milinfer.intervals.coverage import binomial_errors
 from milinfer.plotting.style import (
-    LINES,
-    MethodStyle,
+    draw_contours,
     figure_of,
     method_styles,
     parameter_label,
@@ -25,37 +24,7 @@ if TYPE_CHECKING:
 
     from milinfer.intervals.coverage import CoverageScan
 
-__all__ = ["draw_contours", "plot_contour_lines", "plot_point_coverage"]
-
-
-def draw_contours(
-    axis: Any, name: str, lines: Mapping[float, FloatArray], style: MethodStyle, *, alone: bool
-) -> None:
-    """Draw the contours of one method.
-
-    Parameters
-    ----------
-    axis
-        Matplotlib axes.
-    name
-        Name of the method, for the legend.
-    lines
-        Points of each contour, shape (n, 2), by level.
-    style
-        Colour and line of the method.
-    alone
-        Whether no other method is drawn: the line styles then tell levels apart.
-    """
-    for k, level in enumerate(sorted(lines)):
-        outline = lines[level]
-        axis.plot(
-            *np.vstack([outline, outline[:1]]).T,
-            color=style.color,
-            # Width tells the levels of one method apart, the line style the methods.
-            ls=LINES[k % len(LINES)] if alone else style.ls,
-            lw=2.0 - 0.7 * k,
-            label=f"{plain(name)}, {level:.2%}",
-        )
+__all__ = ["plot_contour_lines", "plot_point_coverage"]
 
 
 def plot_contour_lines(
@@ -141,7 +110,7 @@ def plot_point_coverage(scans: Mapping[str, CoverageScan], cl: float) -> Figure:
     >>> row = Coverage("m", "belt", {"a": 0.0, "b": 1.0}, 0.6827, 0.7, 0.01, 0.69, 0.71, 2000, 0.0)
     >>> figure = plot_point_coverage({"region": CoverageScan((row,))}, 0.6827)
     >>> [t.get_text() for t in figure.axes[0].get_xticklabels()]
-    ['a=0\\nb=1']
+    ['a=0\nb=1']
     """
     with styled():
         n = len(scans)

@@ -8,7 +8,7 @@ lines.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from io import BytesIO
 from typing import Any, NamedTuple
@@ -25,6 +25,7 @@ __all__ = [
     "MARKERS",
     "PALETTE",
     "MethodStyle",
+    "draw_contours",
     "edge_labels",
     "figure_of",
     "method_styles",
@@ -235,6 +236,36 @@ def _style(name: str, i: int) -> MethodStyle:
     if name.endswith(_VARIANTS[1]):
         return MethodStyle(PALETTE[i], "*", ":")
     return MethodStyle(PALETTE[i], MARKERS[i], LINES[i])
+
+
+def draw_contours(
+    axis: Any, name: str, lines: Mapping[float, FloatArray], style: MethodStyle, *, alone: bool
+) -> None:
+    """Draw the contours of one method.
+
+    Parameters
+    ----------
+    axis
+        Matplotlib axes.
+    name
+        Name of the method, for the legend.
+    lines
+        Points of each contour, shape (n, 2), by level.
+    style
+        Colour and line of the method.
+    alone
+        Whether no other method is drawn: the line styles then tell levels apart.
+    """
+    for k, level in enumerate(sorted(lines)):
+        outline = lines[level]
+        axis.plot(
+            *np.vstack([outline, outline[:1]]).T,
+            color=style.color,
+            # Width tells the levels of one method apart, the line style the methods.
+            ls=LINES[k % len(LINES)] if alone else style.ls,
+            lw=2.0 - 0.7 * k,
+            label=f"{plain(name)}, {level:.2%}",
+        )
 
 
 def plain(text: str) -> str:
