@@ -49,7 +49,7 @@ from milinfer.binned.weighted_templates import event_yields
 from milinfer.datasets import vbf_hww
 from milinfer.datasets.generated import GeneratedEvents
 from milinfer.datasets.observable import observable_coefficients
-from milinfer.exceptions import MilinferWarning
+from milinfer.exceptions import MilinferWarning, TemplateError
 from milinfer.intervals.coverage import coverage
 from milinfer.intervals.information import information_matrix, relative_information
 from milinfer.likelihood.observables import score_observable
@@ -285,12 +285,14 @@ def networks(options: argparse.Namespace) -> dict[str, Any]:
     seconds = time.perf_counter() - start
     print(f"trained: {seconds:.0f} s", file=sys.stderr, flush=True)
     settings = {"at": ZERO, "n_events": N_EXPECTED, "weight_degree": 4}
-    both = {
-        f"two scores, {n} × {n} bins": score_templates(
-            network, train, other, bins=(n, n), **settings
-        )
-        for n in options.bins_2
-    }
+    both: dict[str, mil.Templates] = {}
+    failures: dict[str, str] = {}
+    for n in options.bins_2:
+        name = f"two scores, {n} × {n} bins"
+        try:
+            both[name] = score_templates(network, train, other, bins=(n, n), **settings)
+        except TemplateError as error:  # too few events for so many bins
+            failures[name] = str(error)
     one = chosen_templates(
         event_yields(train, 4),
         event_yields(other, 4),
@@ -330,6 +332,7 @@ def networks(options: argparse.Namespace) -> dict[str, Any]:
         "n_toys": options.toys,
         "network": network.name,
         "methods": figures,
+        "not_available": failures,
     }
 
 
