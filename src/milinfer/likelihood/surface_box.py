@@ -109,15 +109,19 @@ class ChebyshevBox:
     def coefficients(self, values: FloatArray) -> FloatArray:
         """Chebyshev coefficients (n_surfaces, degree + 1, …) of Λ at the nodes (n_surfaces, K)."""
         n, p = self.degree + 1, self.n_parameters
-        if np.shape(values)[-1] != n**p:
-            msg = f"Λ at {np.shape(values)[-1]} points, but the box has {n**p} nodes"
-            raise ParameterError(msg)
+        self._require_nodes(values)
         tensor = np.asarray(values, dtype=np.float64).reshape(-1, *(n,) * p)
         for axis in range(1, p + 1):
             tensor = np.moveaxis(
                 np.tensordot(self._to_coefficients, tensor, axes=(1, axis)), 0, axis
             )
         return tensor
+
+    def _require_nodes(self, values: FloatArray) -> None:
+        n_nodes = (self.degree + 1) ** self.n_parameters
+        if np.shape(values)[-1] != n_nodes:
+            msg = f"Λ at {np.shape(values)[-1]} points, but the box has {n_nodes} nodes"
+            raise ParameterError(msg)
 
     def surface(self, values: ArrayLike, exact: LogPolynomials | None = None) -> BoxSurface:
         """Make one surface from Λ at the nodes, shape (K,), or from Λ itself where known."""
@@ -135,12 +139,14 @@ class ChebyshevBox:
         """Λ of all surfaces (n_surfaces, K) at common points (m, n_parameters): (n_surfaces, m)."""
         points = np.atleast_2d(np.asarray(theta, dtype=np.float64))
         scaled = (2 * points - self.low - self.high) / (self.high - self.low)
-        basis = np.ones((len(points), 1))
+        table = np.asarray(values, dtype=np.float64)
+        self._require_nodes(table)
+        # What each node counts at each point: cheaper than coefficients of many surfaces.
+        counts = np.ones((len(points), 1))
         for column in scaled.T:
-            vander = chebyshev.chebvander(column, self.degree)
-            basis = (basis[:, :, None] * vander[:, None, :]).reshape(len(points), -1)
-        coefficients = self.coefficients(values)
-        return np.asarray(coefficients.reshape(len(coefficients), -1) @ basis.T, dtype=np.float64)
+            along = chebyshev.chebvander(column, self.degree) @ self._to_coefficients
+            counts = (counts[:, :, None] * along[:, None, :]).reshape(len(points), -1)
+        return np.asarray(table.reshape(-1, table.shape[-1]) @ counts.T, dtype=np.float64)
 
     def extrema(self, values: FloatArray, bounds: Bounds | None = None) -> Extremum:
         """Maxima of many surfaces at once.
