@@ -291,6 +291,9 @@ class UntabulatedBox(ChebyshevBox):
         """
         raise ParameterError(self._message())
 
+    def _require_nodes(self, values: FloatArray) -> None:  # noqa: ARG002
+        raise ParameterError(self._message())
+
     def coefficients(self, values: FloatArray) -> FloatArray:  # noqa: ARG002
         """Raise, as there are no nodes.
 
