@@ -97,6 +97,11 @@ def _square(centre: float, edge: float) -> tuple[Point, ...]:
     )
 
 
+def _cross(centre: float, reach: float) -> tuple[Point, ...]:
+    """The middle of a square, and the middle of each edge: every point costs toys."""
+    return tuple(p for p in _square(centre, reach) if p["c_HW"] == centre or p["c_HWtil"] == 0)
+
+
 _ANALYSIS = """\
 # The analysis of the demo, for `milinfer run`; see `milinfer init` for every key.
 # Toys lie around the true point, which only a demo knows; take a range that the data cannot leave.
@@ -154,7 +159,7 @@ def _write_analysis(directory: Path, config: OperatorsDemoConfig, files: list[De
     values |= {
         "truth": _table(config.true_point),
         "calibrate_at": _tables(_square(config.truth, _CALIBRATED)),
-        "cover_at": _tables(_square(config.truth, _COVERED)),
+        "cover_at": _tables(_cross(config.truth, _COVERED)),
     }
     path = directory / "analysis.toml"
     write_whole(path, _ANALYSIS.format(**values))
