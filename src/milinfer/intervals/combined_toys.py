@@ -30,7 +30,7 @@ from milinfer.likelihood.surface_box import ChebyshevBox
 from milinfer.likelihood.systematics import SystematicTerms
 from milinfer.samples.fingerprints import any_shared, sketch_of_union
 from milinfer.samples.sample import Sample
-from milinfer.toys.draws import Draws
+from milinfer.toys.draws import Draws, seed_keys
 from milinfer.toys.ensemble import ToyEnsemble
 from milinfer.toys.toys import Toys
 from milinfer.typing import FloatArray, Point
@@ -354,8 +354,7 @@ class CombinedToys:
 
     def _drawn(self, experiment: _Experiment, toy: int) -> Cost:
         """Sum of the costs of a pseudo-experiment."""
-        # The truth is part of the seed, so that toys at two truths are independent.
-        keys = [int(np.float64(v + 0.0).view(np.uint64)) for v in experiment.point.values()]
+        keys = seed_keys(experiment.point)
         costs = []
         for k, (term, draws) in enumerate(zip(self.terms, experiment.draws, strict=True)):
             sequence = np.random.SeedSequence(self.seed, spawn_key=(*keys, k, toy))

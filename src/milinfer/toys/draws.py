@@ -14,7 +14,7 @@ from milinfer.toys.pool import PointPool
 from milinfer.typing import FloatArray, IntArray, Point
 from milinfer.utils.points import format_point
 
-__all__ = ["STREAM", "Draws"]
+__all__ = ["STREAM", "Draws", "seed_keys"]
 
 # Toys that share one random stream. Part of the definition of "the same toys": do not change.
 STREAM = 100
@@ -24,6 +24,18 @@ _ORDER, _MIX = 1, 2
 _STEPS = 8
 # With more rows than this for each draw, plain bisection is faster than making a table.
 _FEW = 32
+
+
+def seed_keys(point: Point) -> tuple[int, ...]:
+    """Keys of random streams that make toys at two truths independent.
+
+    Examples
+    --------
+    >>> seed_keys({"mu": 0.0}) == seed_keys({"mu": -0.0}), seed_keys({"mu": 0.0})
+    (True, (0,))
+    """
+    # + 0.0: −0 is 0
+    return tuple(int(np.float64(value + 0.0).view(np.uint64)) for value in point.values())
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,9 +144,8 @@ class Draws:
         return self.pool.take(index[stop - int(counts[last - 1]) : stop], self.point)
 
     def _rng(self, *numbers: int) -> np.random.Generator:
-        # + 0.0: −0 is 0
-        keys = [int(np.float64(t + 0.0).view(np.uint64)) for t in self.point.values()]
-        return np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(*keys, *numbers)))
+        keys = (*seed_keys(self.point), *numbers)
+        return np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=keys))
 
     def _numbers(self, number: int) -> IntArray:
         """Events of each process in each toy of a stream, (STREAM, n_processes)."""

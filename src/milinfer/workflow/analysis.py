@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import html
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -81,6 +81,7 @@ __all__ = [
     "Analysis",
     "AnalysisResult",
     "analyse",
+    "fitted_methods",
     "histograms",
     "provenance_facts",
     "reference_point",
@@ -246,6 +247,35 @@ def _methods(
     parameter = analysis.model.parameter
     low, high = analysis.model.interpolation.limits[0]
     fine = Interpolation(np.linspace(low, high, 81), "spline")
+    return fitted_methods(
+        analysis,
+        binned,
+        attempts,
+        lambda name, t: BinnedLLR(name, t, parameter, fine, mc_stat=analysis.mc_stat),
+        lambda pool: Oracle.from_sample(pool, parameter, fine.grid),
+    )
+
+
+def fitted_methods(
+    analysis: Analysis,
+    binned: Mapping[str, Templates],
+    attempts: Attempts,
+    binned_model: Callable[[str, Templates], Model],
+    oracle_of: Callable[[Sample | SampleSet], Oracle],
+) -> tuple[list[Model], dict[str, Cost]]:
+    """Make networks, histograms and the oracle twice: as models for toys and as costs of the data.
+
+    Parameters
+    ----------
+    analysis
+        The analysis.
+    binned
+        Histograms by name.
+    attempts
+        Keeps what fails.
+    binned_model, oracle_of
+        Make the model of a histogram, and the oracle from its pool.
+    """
     models: list[Model] = []
     costs: dict[str, Cost] = {}
     for model in analysis.models:
@@ -255,10 +285,10 @@ def _methods(
     for name, templates in binned.items():
         with attempts(name, "fit"):
             costs[name] = templates.cost(analysis.data, mc_stat=analysis.mc_stat)
-            models.append(BinnedLLR(name, templates, parameter, fine, mc_stat=analysis.mc_stat))
+            models.append(binned_model(name, templates))
     if analysis.oracle_pool is not None:
         with attempts("oracle", "oracle"):
-            oracle = Oracle.from_sample(analysis.oracle_pool, parameter, fine.grid)
+            oracle = oracle_of(analysis.oracle_pool)
             costs[oracle.name] = oracle.cost(analysis.data)
             models.append(oracle)
     return models, costs

@@ -45,6 +45,7 @@ from milinfer.utils.display import html_table
 from milinfer.utils.points import format_point
 from milinfer.workflow.analysis import (
     Analysis,
+    fitted_methods,
     histograms,
     provenance_facts,
     reference_point,
@@ -418,30 +419,22 @@ def _methods(
     """Make every method twice: as a model for toys and as a cost of the data."""
     names, box = analysis.model.parameters, analysis.model.interpolation
     reference = tuple(reference_point(analysis.model).values())
-    models: list[Model] = []
-    costs: dict[str, Cost] = {}
-    for model in analysis.models:
-        with attempts(model.name, "fit"):
-            costs[model.name] = model.cost(analysis.data)
-            models.append(model)
-    for name, templates in binned.items():
-        with attempts(name, "fit"):
-            costs[name] = templates.cost(analysis.data, mc_stat=analysis.mc_stat)
-            models.append(
-                BinnedLLR(name, templates, names, box, reference, mc_stat=analysis.mc_stat)
-            )
-    if analysis.oracle_pool is not None and analysis.weight_degree is not None:
-        with attempts("oracle", "oracle"):
-            oracle = Oracle.from_sample(
-                analysis.oracle_pool,
-                names,
-                box,  # type: ignore[arg-type]  # a box, as there are several parameters
-                degree=analysis.weight_degree,
-                reference=reference,
-            )
-            costs[oracle.name] = oracle.cost(analysis.data)
-            models.append(oracle)
-    return models, costs
+    degree = analysis.weight_degree
+    if degree is None:  # without weights there is no oracle
+        analysis = replace(analysis, oracle_pool=None)
+    return fitted_methods(
+        analysis,
+        binned,
+        attempts,
+        lambda name, t: BinnedLLR(name, t, names, box, reference, mc_stat=analysis.mc_stat),
+        lambda pool: Oracle.from_sample(
+            pool,
+            names,
+            box,  # type: ignore[arg-type]  # a box, as there are several parameters
+            degree=degree,  # type: ignore[arg-type]  # there is one where there is a pool
+            reference=reference,
+        ),
+    )
 
 
 def _assess(
