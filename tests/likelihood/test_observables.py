@@ -7,8 +7,12 @@ import pickle
 import numpy as np
 import pytest
 
+from milinfer.datasets import quadratic
 from milinfer.exceptions import ParameterError
+from milinfer.learning.bag_likelihood import BagLikelihood, single_models
+from milinfer.learning.networks.configs import TrainingConfig
 from milinfer.likelihood.observables import independent_scores, score_observable
+from milinfer.likelihood.oracle import Oracle
 from milinfer.likelihood.surface_box import ChebyshevBox
 from milinfer.samples.sample import Sample
 
@@ -70,3 +74,46 @@ def test_parameters_with_the_same_score():
 def test_points_outside():
     with pytest.raises(ParameterError, match="is not a point inside"):
         independent_scores(Plane(), np.full(3, 2.0), np.eye(3))
+
+
+class Tabulated:
+    """A model that gives its table alone, not its polynomials."""
+
+    def __init__(self, model):
+        self.model, self.name = model, "tabulated"
+        self.parameters, self.interpolation = model.parameters, model.interpolation
+
+    def event_llr(self, sample):
+        return self.model.event_llr(sample)
+
+
+def test_scores_of_polynomials_are_exact():
+    names = ("c1", "c2")
+    sample = quadratic.generate(500, dict.fromkeys(names, 0.0), seed=3)
+    box = ChebyshevBox(np.full(2, -0.3), np.full(2, 0.3), 12)
+    oracle = Oracle.from_sample(sample, names, box, degree=2)
+    point = np.array([0.1, -0.05])
+    for name in names:
+        exact = score_observable(oracle, point, parameter=name)(sample)
+        tabulated = score_observable(Tabulated(oracle), point, parameter=name)(sample)
+        np.testing.assert_allclose(exact, tabulated, rtol=0, atol=1e-4)
+        # Without ratios of single events: the slope of Λ of a dataset of one event.
+        alone = oracle.log_polynomials(sample.take([7])).gradient(point)[names.index(name)]
+        assert np.isclose(exact[7], alone, rtol=1e-12)
+
+
+def test_the_score_of_an_ensemble_is_the_mean_of_its_members():
+    samples = quadratic.samples(
+        400, [{"c1": a, "c2": b} for a, b in ((0.0, 0.0), (0.3, 0.0), (0.0, 0.3))], seed=4
+    )
+    model = BagLikelihood(
+        head="polynomial", labels="joint", order=1, ensemble=2, seed=1,
+        training=TrainingConfig(epochs=2),
+    ).fit(samples)  # fmt: skip
+    sample, point = samples[0], [0.05, 0.02]
+    both = score_observable(model, point, parameter="c2")(sample)
+    each = [score_observable(m, point, parameter="c2")(sample) for m in single_models(model)]
+    np.testing.assert_allclose(both, np.mean(each, axis=0), rtol=1e-12)
+    np.testing.assert_allclose(
+        both, score_observable(Tabulated(model), point, parameter="c2")(sample), atol=1e-4
+    )

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from milinfer.exceptions import ParameterError, TemplateError
-from milinfer.likelihood.models import LLRModel
+from milinfer.likelihood.models import LLRModel, as_model
 from milinfer.likelihood.surface import Interpolation
 from milinfer.samples.sample import Sample
 from milinfer.typing import FloatArray
@@ -42,7 +42,6 @@ class _LogRatio:
     model: LLRModel
     low: FloatArray
     high: FloatArray
-    scale: float
     __name__: str
 
     def __call__(self, sample: Sample) -> FloatArray:
@@ -50,7 +49,8 @@ class _LogRatio:
             np.asarray(self.model.event_llr(sample), dtype=np.float64),
             np.stack([self.low, self.high]) if len(self.low) > 1 else [self.low[0], self.high[0]],
         )
-        return self.scale * (both[:, 1] - both[:, 0])
+        ratio: FloatArray = both[:, 1] - both[:, 0]
+        return ratio
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +66,38 @@ class _Score:
         interpolation = self.model.interpolation
         assert isinstance(interpolation, Interpolation)
         return interpolation.values_at(llr, self.theta0, 1)[:, 0]
+
+
+@dataclass(frozen=True, eq=False)
+class _PartialScore:
+    """Derivative of the log-ratio in one of several parameters."""
+
+    model: LLRModel
+    point: FloatArray
+    number: int
+    __name__: str
+
+    def __call__(self, sample: Sample) -> FloatArray:
+        polynomials = as_model(self.model).log_polynomials(sample)
+        if polynomials is None:
+            return self._difference(sample)
+        slopes = polynomials.slopes_at(self.point)[:, self.number] / polynomials.at(self.point)
+        # Each member of an ensemble has a row for each event, and one for their common total.
+        members = slopes.reshape(-1, len(sample) + 1)
+        score: FloatArray = np.mean(members[:, :-1] - members[:, -1:], axis=0)
+        return score
+
+    def _difference(self, sample: Sample) -> FloatArray:
+        """A central difference: the box is smooth, so that it is exact to 1e-8 of its range."""
+        low, high = self.model.interpolation.limits[self.number]
+        step = np.zeros(len(self.point))
+        step[self.number] = 1e-4 * (high - low)
+        both = self.model.interpolation.values_at(
+            np.asarray(self.model.event_llr(sample), dtype=np.float64),
+            np.stack([self.point - step, self.point + step]),
+        )
+        score: FloatArray = (both[:, 1] - both[:, 0]) / (2 * step[self.number])
+        return score
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,9 +148,7 @@ def log_ratio_observable(
     >>> bool(np.allclose(observable(sample), sample.column("x0"), atol=1e-5))
     True
     """
-    return _LogRatio(
-        model=model, low=_inside(model, low), high=_inside(model, high), scale=1.0, __name__=name
-    )
+    return _LogRatio(model=model, low=_inside(model, low), high=_inside(model, high), __name__=name)
 
 
 def score_observable(
@@ -162,14 +192,7 @@ def score_observable(
     point = _inside(model, theta0)
     if len(names) == 1:
         return _Score(model, float(point[0]), title)
-    # The polynomial of a box is smooth: a central difference is exact to 1e-8 of its range.
-    k = names.index(chosen)
-    low, high = model.interpolation.limits[k]
-    step = np.zeros(len(names))
-    step[k] = 1e-4 * (high - low)
-    return _LogRatio(
-        model=model, low=point - step, high=point + step, scale=0.5 / float(step[k]), __name__=title
-    )
+    return _PartialScore(model=model, point=point, number=names.index(chosen), __name__=title)
 
 
 def independent_scores(
