@@ -37,6 +37,7 @@ from .features.variation_accumulators import accumulate_variations as accumulate
 from .samples.sample import Sample as Sample
 from .samples.sample_set import SampleSet as SampleSet
 from .samples.streaming import StreamedSamples as StreamedSamples
+from .samples.streamed_variations import StreamedVariations as StreamedVariations
 from .samples.run_features import run_features as run_features
 from .samples.variation import Variation as Variation
 from .samples.variations import ProcessVariations as ProcessVariations

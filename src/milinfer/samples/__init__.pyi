@@ -6,6 +6,7 @@ from .reweighting import (
 )
 from .sample import Sample as Sample
 from .sample_set import SampleSet as SampleSet
+from .streamed_variations import StreamedVariations as StreamedVariations
 from .streaming import StreamedSamples as StreamedSamples
 from .variation import Variation as Variation
 from .variations import ProcessVariations as ProcessVariations

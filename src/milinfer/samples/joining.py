@@ -12,7 +12,7 @@ from milinfer.samples.cross_sections import Combine, JoinedCrossSection, Part, j
 from milinfer.samples.weights import WeightSums
 from milinfer.typing import Float32Array, FloatArray
 
-__all__ = ["Joinable", "join_factors", "joined_events", "joined_fields"]
+__all__ = ["Joinable", "join_factors", "joined_events", "joined_fields", "part_of"]
 
 
 class Joinable(Protocol):
@@ -102,13 +102,13 @@ def joined_events(samples: Sequence[Joinable], factors: Sequence[float]) -> dict
 
 def _joined(samples: Sequence[Joinable], combine: Combine | None) -> JoinedCrossSection:
     try:
-        return join_cross_sections([_part(s) for s in samples], combine)
+        return join_cross_sections([part_of(s) for s in samples], combine)
     except SampleError as error:
         msg = f"cannot concatenate the samples of {samples[0].label}: {error}"
         raise SampleError(msg) from error
 
 
-def _part(sample: Joinable) -> Part:
+def part_of(sample: Joinable) -> Part:
     """What joining needs to know of a sample."""
     files = sample.provenance.get("files", ())
     return Part(

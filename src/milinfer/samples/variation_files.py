@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from milinfer.exceptions import MissingFileError, SampleError
+from milinfer.exceptions import MilinferError, MissingFileError, SampleError
 from milinfer.features.variations import EventVariation, WeightVariation, require_one_meaning
+from milinfer.io.flat_files import ParquetTable
 from milinfer.samples.cross_sections import varied_cross_section
 from milinfer.samples.event_samples import VariedFields
 from milinfer.samples.sample_fields import SampleFields
@@ -18,10 +20,17 @@ from milinfer.samples.sample_files import flat_table, read_events, read_sample, 
 from milinfer.typing import IntArray, PathLikeStr, Point
 from milinfer.utils.array_files import read_array
 from milinfer.utils.files import atomic_folder, file_hash, local_path, parse_json
-from milinfer.utils.json_fields import flag_field, number_field, text_field
+from milinfer.utils.json_fields import flag_field, number_field, text_field, whole_field
 from milinfer.utils.points import format_point
 
-__all__ = ["StoredVariation", "read_folder", "read_variations", "write_folder"]
+__all__ = [
+    "FolderOutline",
+    "StoredVariation",
+    "outline_folder",
+    "read_folder",
+    "read_variations",
+    "write_folder",
+]
 
 MANIFEST: Final = "variations.json"
 _KIND: Final = "milinfer variations"
@@ -173,10 +182,88 @@ def write_folder(
         (folder / MANIFEST).write_text(text, encoding="utf-8")
 
 
-def read_folder(path: PathLikeStr) -> tuple[list[SampleFields], list[StoredVariation]]:
+class FolderOutline(NamedTuple):
+    """What a folder of variations contains, without its events.
+
+    Parameters
+    ----------
+    nominal, variations
+        As :func:`read_folder` gives them, but with one event of weight 1 in each sample.
+    n_events
+        Nominal events, and varied ones with features of their own.
+    fingerprint
+        SHA-256 of ``variations.json``, which has those of the files.
+    """
+
+    nominal: list[SampleFields]
+    variations: list[StoredVariation]
+    n_events: int
+    fingerprint: str
+
+
+def outline_folder(path: PathLikeStr) -> FolderOutline:
+    """Find out what a folder of variations contains, from its list and the metadata of its files.
+
+    Raises
+    ------
+    SampleError
+        If the folder is none of variations, or a file is missing or damaged.
+    """
+    folder = Path(path)
+    manifest = _manifest(folder)
+
+    def fields(entry: Mapping[str, Any]) -> SampleFields:
+        metadata = ParquetTable(_file_beside(folder, entry)).metadata
+        if metadata is None:
+            msg = f"{folder / str(entry['file'])} was not written by milinfer"
+            raise ValueError(msg)
+        names = tuple(metadata["features"])
+        return SampleFields(
+            features=np.zeros((1, len(names)), dtype=np.float32),
+            feature_names=names,
+            weights=np.ones(1),
+            point=metadata["point"] or {},
+            process=metadata["process"],
+            cross_section=np.nan,
+            cross_section_error=np.nan,
+            reweights={name: np.ones(1) for name in metadata["reweights"]},
+            reweight_points=metadata["reweight_points"],
+            provenance={},
+        )
+
+    with _named_damage(folder):
+        nominal = [fields(entry) for entry in manifest["nominal"]]
+        variations, n_events = [], 0
+        for entry in manifest["variations"]:
+            weights_only = flag_field("weights_only", entry["weights_only"])
+            paired = weights_only or "partners" in entry
+            variations.append(
+                StoredVariation(
+                    nuisances={n: number_field(n, x) for n, x in entry["nuisances"].items()},
+                    fields=fields(entry),
+                    partners=np.zeros(1, dtype=np.int64) if paired else None,
+                    weights_only=weights_only,
+                )
+            )
+        for entry in manifest["nominal"] + manifest["variations"]:
+            if not entry.get("weights_only", False):
+                n_events += whole_field("n_events", entry["n_events"], least=0)
+    return FolderOutline(nominal, variations, n_events, file_hash(folder / MANIFEST))
+
+
+def read_folder(
+    path: PathLikeStr, fingerprint: str | None = None
+) -> tuple[list[SampleFields], list[StoredVariation]]:
     """Read what :func:`write_folder` has written.
 
     The features of samples whose weights alone are varied have no columns here.
+
+    Parameters
+    ----------
+    path
+        The folder.
+    fingerprint
+        That of the list, if the folder has to be the one that was opened before.
 
     Raises
     ------
@@ -186,19 +273,12 @@ def read_folder(path: PathLikeStr) -> tuple[list[SampleFields], list[StoredVaria
     """
     folder = Path(path)
     manifest = _manifest(folder)
+    if fingerprint is not None and file_hash(folder / MANIFEST) != fingerprint:
+        msg = f"{folder} has changed since it was opened; start again"
+        raise SampleError(msg)
 
     def checked(entry: Mapping[str, Any]) -> Path:
-        name = text_field("file", entry["file"])
-        if Path(name).name != name or len(name) > _LONGEST:
-            msg = (
-                f"{folder / MANIFEST} names {name[:_LONGEST]!r}, which is no file beside it; write "
-                "the folder again"
-            )
-            raise SampleError(msg)
-        file = folder / name
-        if not file.is_file():
-            msg = f"{folder}: {file.name} is missing; copy the whole folder, or write it again"
-            raise SampleError(msg)
+        file = _file_beside(folder, entry)
         if file_hash(file) != entry["sha256"]:
             msg = (
                 f"{file} is not the file that was written here: its fingerprint has changed; copy "
@@ -217,7 +297,7 @@ def read_folder(path: PathLikeStr) -> tuple[list[SampleFields], list[StoredVaria
             raise SampleError(msg)
         return fields
 
-    try:
+    with _named_damage(folder):
         nominal = [sample(entry) for entry in manifest["nominal"]]
         variations = []
         for entry in manifest["variations"]:
@@ -230,10 +310,35 @@ def read_folder(path: PathLikeStr) -> tuple[list[SampleFields], list[StoredVaria
             elif "partners" in entry:
                 partners = _partners(checked(entry["partners"]))
             variations.append(StoredVariation(nuisances, fields, partners, weights_only))
+    return nominal, variations
+
+
+def _file_beside(folder: Path, entry: Mapping[str, Any]) -> Path:
+    """A file that the list of a folder names."""
+    name = text_field("file", entry["file"])
+    if Path(name).name != name or len(name) > _LONGEST:
+        msg = (
+            f"{folder / MANIFEST} names {name[:_LONGEST]!r}, which is no file beside it; write "
+            "the folder again"
+        )
+        raise SampleError(msg)
+    file = folder / name
+    if not file.is_file():
+        msg = f"{folder}: {file.name} is missing; copy the whole folder, or write it again"
+        raise SampleError(msg)
+    return file
+
+
+@contextmanager
+def _named_damage(folder: Path) -> Iterator[None]:
+    """Let errors of entries that are not as they are written name the list."""
+    try:
+        yield
     except (LookupError, TypeError, AttributeError, ValueError) as error:
+        if isinstance(error, MilinferError):
+            raise
         msg = f"{folder / MANIFEST} is damaged ({error!r}); write the folder again"
         raise SampleError(msg) from error
-    return nominal, variations
 
 
 def _partners(file: Path) -> IntArray:

@@ -20,11 +20,24 @@ __all__ = ["joined_variations"]
 
 
 def joined_variations(
-    parts: Sequence[tuple[SampleSet, Sequence[Variation]]], combine: Combine | None
+    parts: Sequence[tuple[SampleSet, Sequence[Variation]]],
+    combine: Combine | None = None,
+    *,
+    scaled: bool = False,
 ) -> tuple[SampleSet, tuple[Variation, ...]]:
     """Join nominal samples at each point, and the variations of each.
 
     See :meth:`milinfer.ProcessVariations.concatenate`.
+
+    Parameters
+    ----------
+    parts
+        Nominal samples and variations of each part.
+    combine
+        As in :meth:`milinfer.Sample.concatenate`.
+    scaled
+        The weights of all parts have one normalisation, and their cross-sections are those of the
+        whole: both stay as they are.
 
     Raises
     ------
@@ -43,8 +56,10 @@ def joined_variations(
                 samples += here
                 own = [v for v in varied if v.sample.point == point]
                 by_shifts.append({frozenset(v.nuisances.items()): v for v in own})
-        joined.append(Sample.concatenate(samples, combine))
-        factors = [1.0] if len(samples) == 1 else join_factors(samples, combine)
+        factors = [1.0] * len(samples)
+        if not scaled and len(samples) > 1:
+            factors = list(join_factors(samples, combine))
+        joined.append(_as_they_are(samples) if scaled else Sample.concatenate(samples, combine))
         for key in dict.fromkeys(key for of_part in by_shifts for key in of_part):
             pairs = zip(samples, by_shifts, strict=True)
             lacking = [sample for sample, of_part in pairs if key not in of_part]
@@ -57,7 +72,7 @@ def joined_variations(
                 )
                 raise SampleError(msg)
             same = [of_part[key] for of_part in by_shifts]
-            variations.append(_joined(same, samples, joined[-1], factors, combine))
+            variations.append(_joined(same, samples, joined[-1], factors, combine, scaled=scaled))
     return SampleSet(tuple(joined)), tuple(variations)
 
 
@@ -67,6 +82,8 @@ def _joined(
     nominal: Sample,
     factors: Sequence[float],
     combine: Combine | None,
+    *,
+    scaled: bool,
 ) -> Variation:
     """Join one variation of several files; `samples` are the nominal ones, `nominal` is joined."""
     first = same[0]
@@ -79,7 +96,8 @@ def _joined(
         )
         raise SampleError(msg)
     if first.partners is None:
-        sample = Sample.concatenate([v.sample for v in same], combine)
+        others = [v.sample for v in same]
+        sample = _as_they_are(others) if scaled else Sample.concatenate(others, combine)
         return dataclasses.replace(first, sample=sample)
     if len(same) == 1:
         return first
@@ -98,3 +116,9 @@ def _joined(
         first.sample, **events, cross_section=cross_section, cross_section_error=error
     )
     return dataclasses.replace(first, sample=sample, partners=partners)
+
+
+def _as_they_are(samples: Sequence[Sample]) -> Sample:
+    """All events with their weights, and the cross-section of the first sample."""
+    events = joined_events(samples, [1.0] * len(samples))
+    return dataclasses.replace(samples[0], **events)

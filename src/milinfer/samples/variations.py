@@ -34,8 +34,16 @@ from milinfer.utils.points import format_point
 if TYPE_CHECKING:
     from milinfer.features.variations import EventVariation
     from milinfer.samples.event_samples import VariedFields
+    from milinfer.samples.sample_fields import SampleFields
+    from milinfer.samples.variation_files import StoredVariation
 
-__all__ = ["ProcessVariations", "Variation", "YieldRatio", "select_together"]
+__all__ = [
+    "ProcessVariations",
+    "Variation",
+    "YieldRatio",
+    "select_together",
+    "variations_of_folder",
+]
 
 
 class YieldRatio(NamedTuple):
@@ -456,17 +464,7 @@ class ProcessVariations:
 
         nominal, stored = read_folder(folder)
         with named_errors_of(folder):
-            samples = SampleSet(tuple(Sample(**fields._asdict()) for fields in nominal))
-            variations = []
-            for nuisances, fields, partners, weights_only in stored:
-                entries = fields._asdict()
-                if weights_only:
-                    same = [s for s in samples if s.point == fields.point]
-                    if same:  # otherwise the error says which point has no nominal sample
-                        entries["features"] = same[0].features
-                    entries["feature_names"] = samples.feature_names
-                variations.append(Variation(nuisances, Sample(**entries), partners, weights_only))
-            return cls(samples, tuple(variations))
+            return variations_of_folder(nominal, stored)
 
     @property
     def process(self) -> str:
@@ -692,3 +690,20 @@ def _variation(nominal: Sample, varied: VariedFields) -> Variation:
         fields = varied.fields
         return Variation(varied.nuisances, Sample(**fields._asdict()), varied.partners)  # type: ignore[union-attr]
     return Variation.of_weights(with_points_only(nominal), varied.nuisances, varied.weights)
+
+
+def variations_of_folder(
+    nominal: Sequence[SampleFields], stored: Sequence[StoredVariation]
+) -> ProcessVariations:
+    """Variations as a folder has them, with nominal features where weights alone are varied."""
+    samples = SampleSet(tuple(Sample(**fields._asdict()) for fields in nominal))
+    variations = []
+    for nuisances, fields, partners, weights_only in stored:
+        entries = fields._asdict()
+        if weights_only:
+            same = [s for s in samples if s.point == fields.point]
+            if same:  # otherwise the error says which point has no nominal sample
+                entries["features"] = same[0].features
+            entries["feature_names"] = samples.feature_names
+        variations.append(Variation(nuisances, Sample(**entries), partners, weights_only))
+    return ProcessVariations(samples, tuple(variations))
