@@ -100,6 +100,6 @@ def test_a_wrong_response_has_large_pulls():
 
 def test_sizes_are_those_of_the_columns():
     events = stacked(shifted(20_000, 4))
-    size = linear_size(events, np.zeros(1), np.ones(1))
+    size = linear_size([events], events.base, np.zeros(1), np.ones(1))
     assert size[[0, 2]] == pytest.approx([0.3, 0.2], rel=0.1)
     assert (size > 0).all()

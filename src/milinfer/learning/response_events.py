@@ -10,7 +10,7 @@ together.  Importing this module does not import Keras.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -21,12 +21,19 @@ from milinfer.likelihood.expected_response import weights_at, weights_at_points
 from milinfer.likelihood.response_terms import ResponseTerms
 from milinfer.samples.sample import Sample
 from milinfer.samples.variation import Variation
-from milinfer.samples.variations import ProcessVariations
-from milinfer.samples.weights import effective_number
+from milinfer.samples.variations import ProcessVariations, YieldRatio
+from milinfer.samples.weights import WeightSums
 from milinfer.typing import Float32Array, FloatArray, IntArray, Point
 from milinfer.utils.points import format_point
 
-__all__ = ["BasePoints", "ResponseEvents", "base_points", "term_values"]
+__all__ = [
+    "BasePoints",
+    "EventTotals",
+    "ResponseEvents",
+    "base_points",
+    "normalising_factor",
+    "term_values",
+]
 
 # Rows that are worked on at once.
 _ROWS = 1 << 16
@@ -261,7 +268,33 @@ class ResponseEvents:
         >>> events.dense(slice(None))
         (array([[0.3333...], [0.3333...]]), array([[0.3333...], [1.        ]]))
         """
-        return _stacked(variations, base, names)
+        totals = EventTotals.of(variations, base.points)
+        totals.require_positive(variations, base.points)
+        events = cls.part(variations, base, names, totals)
+        return events.scaled(normalising_factor([events]))
+
+    @classmethod
+    def part(
+        cls,
+        variations: ProcessVariations,
+        base: BasePoints,
+        names: Sequence[str],
+        totals: EventTotals,
+    ) -> ResponseEvents:
+        """Stack a part of the events, whose weights are shares of those of all parts.
+
+        Parameters
+        ----------
+        variations, base, names
+            As for :meth:`of`.
+        totals
+            Sums over all parts.
+        """
+        return _stacked(variations, base, names, totals)
+
+    def scaled(self, factor: float) -> ResponseEvents:
+        """The same events with all weights times a factor."""
+        return dataclasses.replace(self, weights=self.weights * factor, soft=self.soft * factor)
 
     def __len__(self) -> int:
         return len(self.features)
@@ -298,26 +331,176 @@ class ResponseEvents:
             start = stop
 
 
+class _Weights(NamedTuple):
+    """Weights of events at each of several points; None where there are none.
+
+    `nominal` has a list for each sample, `varied` one for each variation.
+    """
+
+    nominal: list[list[FloatArray | None]]
+    varied: list[list[FloatArray | None]]
+
+    @classmethod
+    def of(cls, variations: ProcessVariations, points: Sequence[Point]) -> _Weights:
+        samples = variations.nominal
+        if not points[0]:
+            nominal: list[list[FloatArray | None]] = [[s.weights] for s in samples]
+        else:
+            by_point = {tuple(p.values()): weights for p, weights in weights_at_points(samples)}
+            none: list[FloatArray | None] = [None] * len(samples)
+            nominal = [
+                [by_point.get(tuple(p.values()), none)[s] for p in points]
+                for s in range(len(samples))
+            ]
+        varied = []
+        for variation in variations.variations:
+            s = _sample_number(variation, variations)
+            varied.append(
+                [
+                    None if w is None else _varied_weights(variation, samples[s], point)
+                    for w, point in zip(nominal[s], points, strict=True)
+                ]
+            )
+        return cls(nominal, varied)
+
+
+@dataclass(frozen=True, eq=False)
+class EventTotals:
+    """Sums of weights over nominal and varied events, which may come in several parts.
+
+    Parameters
+    ----------
+    nominal
+        Sums of each nominal sample at each point; None where it has no weights.
+    varied
+        The same of each variation.
+    own
+        Sums of the weights of each nominal sample, then of each variation, at their own points.
+    n_events
+        Their numbers of events.
+    partners
+        Number of the nominal sample that each variation has its events from; None for other events.
+    ratios
+        Yield of each variation over the nominal one.
+    """
+
+    nominal: list[list[WeightSums | None]]
+    varied: list[list[WeightSums | None]]
+    own: FloatArray
+    n_events: IntArray
+    partners: tuple[int | None, ...]
+    ratios: tuple[YieldRatio, ...]
+
+    @classmethod
+    def of(cls, variations: ProcessVariations, points: Sequence[Point]) -> EventTotals:
+        """Sum the weights of events at parameter points.
+
+        Examples
+        --------
+        >>> nominal = Sample(np.ones((2, 1)), ("x",))
+        >>> process = ProcessVariations(
+        ...     nominal, (Variation.of_weights(nominal, {"muR": 1.0}, [1.0, 3.0]),))
+        >>> totals = EventTotals.of(process, ({},))
+        >>> EventTotals.joined([totals, totals]).own
+        array([4., 8.])
+        """
+        weights = _Weights.of(variations, points)
+        samples = [*variations.nominal, *(v.sample for v in variations.variations)]
+        return cls(
+            nominal=[[_sums_of(w) for w in row] for row in weights.nominal],
+            varied=[[_sums_of(w) for w in row] for row in weights.varied],
+            own=np.array([float(s.weights.sum()) for s in samples]),
+            n_events=np.array([len(s) for s in samples]),
+            partners=tuple(
+                None if v.partners is None else _sample_number(v, variations)
+                for v in variations.variations
+            ),
+            ratios=tuple(variations.yield_ratio(v) for v in variations.variations),
+        )
+
+    @classmethod
+    def joined(cls, parts: Sequence[EventTotals]) -> EventTotals:
+        """Sums over several parts, whose weights have one normalisation."""
+        own = np.sum([p.own for p in parts], axis=0)
+        ratios = []
+        for m, (s, first) in enumerate(zip(parts[0].partners, parts[0].ratios, strict=True)):
+            if s is None:
+                ratios.append(first)  # of the cross-sections, which are those of the whole
+                continue
+            nominal = np.array([p.own[s] for p in parts])
+            values, errors = np.array([p.ratios[m] for p in parts]).T
+            ratios.append(
+                YieldRatio(
+                    float(values @ nominal / nominal.sum()),
+                    float(np.linalg.norm(errors * nominal) / nominal.sum()),
+                )
+            )
+        return cls(
+            nominal=_added([p.nominal for p in parts]),
+            varied=_added([p.varied for p in parts]),
+            own=own,
+            n_events=np.sum([p.n_events for p in parts], axis=0),
+            partners=parts[0].partners,
+            ratios=tuple(ratios),
+        )
+
+    def require_positive(self, variations: ProcessVariations, points: Sequence[Point]) -> None:
+        """Raise unless the weights of all samples at all points sum to a positive number."""
+        labels = [s.label for s in variations.nominal]
+        labels += [f"variation {v.label}" for v in variations.variations]
+        rows = [*self.nominal, *self.varied]
+        for label, row, n in zip(labels, rows, self.n_events, strict=True):
+            for point, sums in zip(points, row, strict=True):
+                if sums is not None and not sums.total > 0:
+                    where = f" at {format_point(point)}" if point else ""
+                    msg = (
+                        f"{label}: the weights{where} of {n} events sum to "
+                        f"{sums.total:g}; the sum must be positive; use more events, or another "
+                        "seed or validation_fraction"
+                    )
+                    raise SampleError(msg)
+
+
+def _sums_of(weights: FloatArray | None) -> WeightSums | None:
+    return None if weights is None else WeightSums.over(weights)
+
+
+def _added(parts: Sequence[list[list[WeightSums | None]]]) -> list[list[WeightSums | None]]:
+    """Sums of several parts, which all have weights at the same points."""
+    whole: list[list[WeightSums | None]] = []
+    for rows in zip(*parts, strict=True):
+        row: list[WeightSums | None] = []
+        for entries in zip(*rows, strict=True):
+            there = [e for e in entries if e is not None]
+            row.append(WeightSums(*np.sum(there, axis=0)) if there else None)
+        whole.append(row)
+    return whole
+
+
 def _stacked(
-    variations: ProcessVariations, base: BasePoints, names: Sequence[str]
+    variations: ProcessVariations, base: BasePoints, names: Sequence[str], totals: EventTotals
 ) -> ResponseEvents:
     samples = variations.nominal
     n_points, n_shifts, n_samples = len(base.points), len(base.shifts), len(samples)
-    of_points = _weights_at(variations, base.points)
+    all_weights = _Weights.of(variations, base.points)
     offsets = np.concatenate([[0], np.cumsum([len(s) for s in samples])])
     n_nominal = int(offsets[-1])
-    points = [s.point for s in samples]
     members = [
-        (v, points.index(v.sample.point), _shift_number(v, base, names))
+        (v, _sample_number(v, variations), _shift_number(v, base, names))
         for v in variations.variations
     ]
     has = np.zeros((n_samples, n_shifts))
     for _, s, q in members:
         has[s, q] = 1.0
     # Share of each sample at each point, and what these shares sum to at each base point.
-    shares = np.array([[0.0 if w is None else n for w, n in row] for row in of_points])
-    totals = np.einsum("st,sq->tq", shares, has)
-    inverse = np.divide(1.0, totals, out=np.zeros_like(totals), where=totals > 0)
+    shares = np.array(
+        [
+            [_share(sums, p) for sums, p in zip(row, base.points, strict=True)]
+            for row in totals.nominal
+        ]
+    )
+    per_point = np.einsum("st,sq->tq", shares, has)
+    inverse = np.divide(1.0, per_point, out=np.zeros_like(per_point), where=per_point > 0)
     n_labels, n_base = n_samples + n_shifts, n_points * n_shifts
     factors, varied = np.zeros((n_labels, n_base)), np.zeros((n_labels, n_base))
     for s in range(n_samples):
@@ -325,30 +508,36 @@ def _stacked(
     for q in range(n_shifts):
         varied[n_samples + q].reshape(n_points, n_shifts)[:, q] = inverse[:, q]
     features, weights, labels, groups = [], [], [], []
-    for s, (sample, row) in enumerate(zip(samples, of_points, strict=True)):
+    for s, sample in enumerate(samples):
         features.append(sample.features)
-        weights.append(_columns([_share_of(w, n) for w, n in row], len(sample)))
+        own_weights = [
+            None if w is None or sums is None else w * (share / sums.total)
+            for w, sums, share in zip(
+                all_weights.nominal[s], totals.nominal[s], shares[s].tolist(), strict=True
+            )
+        ]
+        weights.append(_columns(own_weights, len(sample)))
         labels.append(np.full(len(sample), s))
         groups.append(np.arange(len(sample)) + offsets[s])
     next_group = n_nominal
     soft: dict[int, FloatArray] = {}
     paired, errors = np.ones(n_base), np.zeros(n_base)
-    for v, s, q in members:
-        ratio = variations.yield_ratio(v)
+    for m, (v, s, q) in enumerate(members):
+        ratio = totals.ratios[m]
         own: list[FloatArray | None] = []
         for t in range(n_points):
-            nominal_weights, share = of_points[s][t]
+            nominal_sums, varied_sums = totals.nominal[s][t], totals.varied[m][t]
+            varied_weights = all_weights.varied[m][t]
             b = t * n_shifts + q
-            if nominal_weights is None:
+            if nominal_sums is None or varied_sums is None or varied_weights is None:
                 own.append(None)
                 continue
-            varied_weights = _varied_weights(v, samples[s], base.points[t])
             at_point = (
                 ratio.value
-                * _relative(varied_weights, v.sample)
-                / _relative(nominal_weights, samples[s])
+                * float(varied_sums.total / totals.own[n_samples + m])
+                / float(nominal_sums.total / totals.own[s])
             )
-            own.append(varied_weights * (share * at_point / varied_weights.sum()))
+            own.append(varied_weights * (shares[s, t] * at_point / varied_sums.total))
             if v.partners is None:
                 paired[b] = 0.0
             errors[b] = max(errors[b], ratio.error)
@@ -371,7 +560,7 @@ def _stacked(
         groups.append(group)
     places = np.zeros((len(soft), n_base))
     places[np.arange(len(soft)), list(soft)] = 1.0
-    events = ResponseEvents(
+    return ResponseEvents(
         base=base,
         features=np.concatenate(features),
         weights=np.concatenate(weights),
@@ -384,16 +573,30 @@ def _stacked(
         paired=paired,
         yield_errors=errors,
     )
-    return _normalised(events)
 
 
-def _normalised(events: ResponseEvents) -> ResponseEvents:
-    """Weights whose sum over both sides of all base points is the number of events."""
-    total = 0.0
-    for start in range(0, len(events), _ROWS):
-        total += sum(float(w.sum()) for w in events.dense(slice(start, start + _ROWS)))
-    scale = len(events) / total
-    return dataclasses.replace(events, weights=events.weights * scale, soft=events.soft * scale)
+def normalising_factor(parts: Iterable[ResponseEvents]) -> float:
+    """Factor after which the weights of both sides of all base points sum to the events."""
+    total, n = 0.0, 0
+    for events in parts:
+        n += len(events)
+        for start in range(0, len(events), _ROWS):
+            total += sum(float(w.sum()) for w in events.dense(slice(start, start + _ROWS)))
+    return n / total
+
+
+def _share(sums: WeightSums | None, point: Point) -> float:
+    """Share of a nominal sample at a point: its effective number of events there.
+
+    Where the response does not depend on the point, all samples count equally.
+    """
+    if not point:
+        return 1.0
+    return 0.0 if sums is None else float(sums.effective_number())
+
+
+def _sample_number(variation: Variation, variations: ProcessVariations) -> int:
+    return [s.point for s in variations.nominal].index(variation.sample.point)
 
 
 def _shift_number(variation: Variation, base: BasePoints, names: Sequence[str]) -> int:
@@ -403,29 +606,6 @@ def _shift_number(variation: Variation, base: BasePoints, names: Sequence[str]) 
         msg = f"variation {variation.label} is at none of the shifts of the training; leave it out"
         raise SampleError(msg)
     return int(np.argmax(same))
-
-
-def _weights_at(
-    variations: ProcessVariations, points: Sequence[Point]
-) -> list[list[tuple[FloatArray | None, float]]]:
-    """Weights of the events of each nominal sample at each point, and the share of the sample.
-
-    Samples with weights at the same point count there as their effective numbers of events; where
-    the response does not depend on the point, all of them equally.
-    """
-    samples = variations.nominal
-    if not points[0]:
-        each: list[list[tuple[FloatArray | None, float]]] = [[(s.weights, 1.0)] for s in samples]
-    else:
-        by_point = {tuple(p.values()): weights for p, weights in weights_at_points(samples)}
-        each = []
-        for s in range(len(samples)):
-            at = [by_point.get(tuple(p.values()), [None] * len(samples))[s] for p in points]
-            each.append([(w, 0.0 if w is None else effective_number(w)) for w in at])
-    for sample, row in zip(samples, each, strict=True):
-        for point, (w, _) in zip(points, row, strict=True):
-            _require_positive(w, f"{sample.label}: the weights {_at(point)}")
-    return each
 
 
 def _varied_weights(variation: Variation, nominal: Sample, point: Point) -> FloatArray:
@@ -439,29 +619,7 @@ def _varied_weights(variation: Variation, nominal: Sample, point: Point) -> Floa
             "nominal events have; give its events the same weights, or leave them out of both"
         )
         raise SampleError(msg)
-    _require_positive(weights, f"variation {variation.label}: the weights {_at(point)}")
     return weights
-
-
-def _require_positive(weights: FloatArray | None, what: str) -> None:
-    if weights is not None and not weights.sum() > 0:
-        msg = (
-            f"{what} of {len(weights)} events sum to {weights.sum():g}; the sum must be positive; "
-            "use more events, or another seed or validation_fraction"
-        )
-        raise SampleError(msg)
-
-
-def _at(point: Point) -> str:
-    return f"at {format_point(point)}" if point else ""
-
-
-def _relative(weights: FloatArray, sample: Sample) -> float:
-    return float(weights.sum() / sample.weights.sum())
-
-
-def _share_of(weights: FloatArray | None, share: float) -> FloatArray | None:
-    return None if weights is None else weights * (share / weights.sum())
 
 
 def _columns(weights: Sequence[FloatArray | None], n: int) -> FloatArray:

@@ -292,7 +292,7 @@ def _trained_network(
 
     weights_seed, bags_seed = seed.spawn(2)
     # Powers of two: networks of like processes then have the same graph, which is compiled once.
-    size = np.exp2(np.rint(np.log2(linear_size(train, job.mean, job.variance))))
+    size = np.exp2(np.rint(np.log2(linear_size([train], train.base, job.mean, job.variance))))
     head = LinearHead(size[:, None] * train.base.design)
     network = build_network(job.network, head, 1, job.mean, job.variance, weights_seed)
     last = network.event_model.get_layer("head")

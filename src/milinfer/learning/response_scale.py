@@ -9,7 +9,7 @@ determine, such as the factor of a column that is a constant, stays as it is.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -328,13 +328,17 @@ def _nominal_blocks(events: ResponseEvents) -> Sequence[IntArray]:
     return np.split(np.arange(events.n_nominal), range(_ROWS, events.n_nominal, _ROWS))
 
 
-def linear_size(events: ResponseEvents, mean: FloatArray, variance: FloatArray) -> FloatArray:
+def linear_size(
+    parts: Iterable[ResponseEvents], base: BasePoints, mean: FloatArray, variance: FloatArray
+) -> FloatArray:
     """Typical size of each column, from a linear fit in the features and their squares.
 
     Parameters
     ----------
-    events
-        Training events.
+    parts
+        Training events, in one part or several.
+    base
+        Their base points.
     mean, variance
         Moments of the features.
 
@@ -343,20 +347,22 @@ def linear_size(events: ResponseEvents, mean: FloatArray, variance: FloatArray) 
     ndarray
         Root mean square over the nominal events, shape (n_columns,).
     """
-    n_terms = 1 + 2 * len(mean)
-    matrix, vectors = np.zeros((n_terms, n_terms)), np.zeros((n_terms, events.factors.shape[1]))
-    for start in range(0, len(events), _ROWS):
-        rows = slice(start, start + _ROWS)
+    n_terms, design = 1 + 2 * len(mean), base.design
+    matrix, vectors = np.zeros((n_terms, n_terms)), np.zeros((n_terms, len(design.T)))
+    blocks = (
+        (events, slice(start, start + _ROWS))
+        for events in parts
+        for start in range(0, len(events), _ROWS)
+    )
+    for events, rows in blocks:
         z = np.clip((events.features[rows] - mean) / np.sqrt(variance), -_LONGEST, _LONGEST)
         terms = np.concatenate([np.ones((len(z), 1)), z, z**2 - 1], axis=1)
         nominal, varied = events.dense(rows)
         vectors += terms.T @ (varied - nominal)
         matrix += (terms * np.abs(nominal).sum(axis=1, keepdims=True)).T @ terms
     # One step of Newton for ln S at each base point; all of them have the same nominal weight.
-    ratios = (
-        np.linalg.pinv(matrix, rcond=1e-6, hermitian=True) @ vectors * len(events.base.design.T)
-    )
-    columns = ratios @ np.linalg.pinv(events.base.design)
+    ratios = np.linalg.pinv(matrix, rcond=1e-6, hermitian=True) @ vectors * len(design.T)
+    columns = ratios @ np.linalg.pinv(design)
     square = np.einsum("pc,pq,qc->c", columns, matrix, columns) / matrix[0, 0]
     size: FloatArray = np.sqrt(np.maximum(square, 0.0))
     return np.maximum(size, max(_SMALLEST, 1e-2 * float(size.max())))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, TypeVar
 
@@ -20,6 +20,7 @@ from milinfer.exceptions import ModelError, SampleError
 from milinfer.learning.networks.heads import PolynomialHead
 from milinfer.samples.fingerprints import sketch, sketch_each, sketch_of_union, with_union
 from milinfer.samples.reweighting import bennett, class_points, joint_density
+from milinfer.samples.sample import Sample
 from milinfer.samples.sample_set import SampleSet
 from milinfer.samples.streaming import StreamedSamples
 from milinfer.samples.weights import WeightSums
@@ -27,10 +28,12 @@ from milinfer.typing import Float32Array, FloatArray
 from milinfer.utils.polynomials import PolynomialBasis
 
 __all__ = [
+    "MomentSums",
     "moments",
     "require_bags",
     "require_matching",
     "require_weights",
+    "resolved_moments",
     "sort_by_point",
     "streamed_joint_total",
     "streamed_moments",
@@ -125,15 +128,30 @@ def moments(samples: SampleSet | StreamedSamples) -> tuple[FloatArray, FloatArra
         features = np.concatenate([s.features for s in samples])
         mean = np.average(features, axis=0, weights=weights)
         variance = np.average((features - mean) ** 2, axis=0, weights=weights)
+    return resolved_moments(mean, variance, samples.feature_names)
+
+
+def resolved_moments(
+    mean: FloatArray, variance: FloatArray, feature_names: Sequence[str]
+) -> tuple[FloatArray, FloatArray]:
+    """Mean, and a variance that features can be divided by.
+
+    Raises
+    ------
+    ModelError
+        If a feature has values too large for float32.
+    SampleError
+        If no feature varies.
+    """
     wide = variance > np.finfo(np.float32).max
     if wide.any():
-        name = samples.feature_names[int(np.argmax(wide))]
+        name = feature_names[int(np.argmax(wide))]
         msg = f"feature {name!r} has values too large for float32; look for outliers in it"
         raise ModelError(msg)
     # A spread that float32 does not resolve is rounding, and must not be scaled up to one.
     resolved = variance > (_RESOLUTION * np.abs(mean)) ** 2
     if not resolved.any():
-        names = ", ".join(samples.feature_names)
+        names = ", ".join(feature_names)
         msg = f"no feature varies from event to event ({names}); use features that do"
         raise SampleError(msg)
     # With a variance of one, a constant feature is zero after centring.
@@ -172,19 +190,50 @@ def streamed_moments(samples: StreamedSamples) -> tuple[FloatArray, FloatArray]:
     tuple of ndarray
         Shape (n_features,) each.
     """
-    n_features = len(samples.feature_names)
-    sums = np.zeros((3, len(samples), n_features))
-    origin: FloatArray | None = None
+    sums = MomentSums(len(samples), len(samples.feature_names))
     for k, part in samples.in_order():
+        sums.add(k, part)
+    return sums.moments
+
+
+class MomentSums:
+    """Sums over events that give the mean and the variance of each feature.
+
+    Parameters
+    ----------
+    n_samples, n_features
+        Numbers of samples, which have equal total weight, and of features.
+
+    Examples
+    --------
+    >>> sums = MomentSums(1, 1)
+    >>> for x in (1.0, 3.0):
+    ...     sums.add(0, Sample(np.full((5, 1), x), ("x",)))
+    >>> sums.moments
+    (array([2.]), array([1.]))
+    """
+
+    def __init__(self, n_samples: int, n_features: int) -> None:
+        self._sums = np.zeros((3, n_samples, n_features))
+        self._origin: FloatArray | None = None
+
+    def add(self, k: int, part: Sample) -> None:
+        """Add some events of the k-th sample; the absolute values of their weights count."""
         x = part.features.astype(np.float64)
-        if origin is None:
-            origin = x.mean(axis=0)  # close to the mean, so that no digits cancel in the variance
-        x -= origin
+        if self._origin is None:
+            # Close to the mean, so that no digits cancel in the variance.
+            self._origin = x.mean(axis=0)
+        x -= self._origin
         w = np.abs(part.weights)
-        sums[:, k] += np.broadcast_to(w.sum(), n_features), w @ x, w @ x**2
-    first, second = sums[1:] / sums[0]
-    mean = first.mean(axis=0)
-    return mean + origin, np.maximum(second.mean(axis=0) - mean**2, 0.0)
+        self._sums[:, k] += np.broadcast_to(w.sum(), x.shape[1]), w @ x, w @ x**2
+
+    @property
+    def moments(self) -> tuple[FloatArray, FloatArray]:
+        """Mean and variance, shape (n_features,) each."""
+        assert self._origin is not None
+        first, second = self._sums[1:] / self._sums[0]
+        mean = first.mean(axis=0)
+        return mean + self._origin, np.maximum(second.mean(axis=0) - mean**2, 0.0)
 
 
 def streamed_sketches(samples: StreamedSamples) -> tuple[str, ...]:

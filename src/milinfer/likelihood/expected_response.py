@@ -14,7 +14,7 @@ polynomials in the parameters of interest.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
@@ -28,12 +28,20 @@ from milinfer.likelihood.code4 import log_interpolation
 from milinfer.likelihood.response_terms import ResponseTable, ResponseTerms
 from milinfer.samples.sample import Sample
 from milinfer.samples.sample_set import SampleSet
-from milinfer.samples.weights import effective_number
+from milinfer.samples.weights import WeightSums
 from milinfer.typing import FloatArray, IntArray, Point
 from milinfer.utils.points import format_point
 from milinfer.utils.polynomials import PolynomialBasis, point_matrix
 
-__all__ = ["ExpectedResponse", "LogYield", "expected_response", "weights_at", "weights_at_points"]
+__all__ = [
+    "ExpectedResponse",
+    "LogYield",
+    "expected_response",
+    "expected_response_of_parts",
+    "weight_sums_at_points",
+    "weights_at",
+    "weights_at_points",
+]
 
 # Values of a nuisance parameter, in units of its limit, at which ln κ is computed; those of pairs
 # are four of them.
@@ -209,18 +217,60 @@ def expected_response(
     >>> bool(abs(value - 0.1**2 / 2) < 4 * error), bool(0.5e-3 < error < 3e-3)
     (True, True)
     """
-    at_points = weights_at_points(nominal)
-    tables = [table(s) for s in nominal]
-    terms = tables[0].terms
-    sums = _sums(tables, at_points, terms, [s.label for s in nominal])
-    for (point, _), total in zip(at_points, sums.totals.sum(axis=1), strict=True):
-        if not total > 0:
-            msg = (
-                f"{nominal[0].process}: the weights at {format_point(point)} sum to {total:g}, so "
-                "there is no mean of the response"
-            )
-            raise SampleError(msg)
-    basis, to_monomials = _theta_basis(nominal.parameters, [p for p, _ in at_points])
+    return expected_response_of_parts(table, [nominal], weight_sums_at_points(nominal))
+
+
+def weight_sums_at_points(nominal: SampleSet) -> list[list[WeightSums | None]]:
+    """Sums of what :func:`weights_at_points` gives, for each point and sample.
+
+    Examples
+    --------
+    >>> weight_sums_at_points(SampleSet((Sample(np.zeros((2, 1)), ("x",)),)))[0][0].total
+    np.float64(2.0)
+    """
+    return [
+        [None if w is None else WeightSums.over(w) for w in weights]
+        for _, weights in weights_at_points(nominal)
+    ]
+
+
+def expected_response_of_parts(
+    table: Callable[[Sample], ResponseTable],
+    parts: Iterable[SampleSet],
+    weight_sums: Sequence[Sequence[WeightSums | None]],
+) -> ExpectedResponse:
+    """Mean of S over nominal events that come in several parts; see :func:`expected_response`.
+
+    Parameters
+    ----------
+    table
+        Gives the coefficients of the events of a sample.
+    parts
+        Each has events of every nominal sample, with weights of one normalisation.
+    weight_sums
+        Sums of the weights of all parts, as :func:`weight_sums_at_points` gives them.
+
+    Raises
+    ------
+    SampleError
+        If the weights at a point do not sum to a positive number.
+    ModelError
+        If a mean of S is not positive, so that its logarithm is not defined.
+    """
+    sums: _Sums | None = None
+    for nominal in parts:
+        at_points = weights_at_points(nominal)
+        if sums is None:
+            points = [point for point, _ in at_points]
+            _require_positive_weights(nominal, points, weight_sums)
+        tables = [table(s) for s in nominal]
+        terms, parameters = tables[0].terms, nominal.parameters
+        if sums is None:
+            sums = _Sums.zero(len(points), len(terms.nuisances))
+        _add(sums, tables, at_points, terms, weight_sums)
+        del nominal, tables, at_points  # frees them before the next part is read
+    assert sums is not None
+    basis, to_monomials = _theta_basis(parameters, points)
     singles, pairs = [], []
     for left_out in (None, *range(_BLOCKS)):
         keep = np.arange(_BLOCKS) != (-1 if left_out is None else left_out)
@@ -311,37 +361,52 @@ class _Sums(NamedTuple):
     singles: FloatArray
     pairs: FloatArray
 
+    @classmethod
+    def zero(cls, n_points: int, n_nuisances: int) -> _Sums:
+        """Sums over no events."""
+        n_pairs = n_nuisances * (n_nuisances - 1) // 2
+        return cls(
+            np.zeros((n_points, _BLOCKS)),
+            np.zeros((n_points, _BLOCKS, n_nuisances, len(_NODES))),
+            np.zeros((n_points, _BLOCKS, n_pairs, len(_PAIR_NODES), len(_PAIR_NODES))),
+        )
 
-def _sums(
+
+def _require_positive_weights(
+    nominal: SampleSet,
+    points: Sequence[Point],
+    weight_sums: Sequence[Sequence[WeightSums | None]],
+) -> None:
+    for point, row in zip(points, weight_sums, strict=True):
+        for sample, own in zip(nominal, row, strict=True):
+            if own is not None and not own.total > 0:
+                msg = (
+                    f"{sample.label}: the weights at {format_point(point)} sum to {own.total:g}; "
+                    "leave out this weight or this sample"
+                )
+                raise SampleError(msg)
+
+
+def _add(
+    sums: _Sums,
     tables: Sequence[ResponseTable],
     at_points: Sequence[tuple[Point, Sequence[FloatArray | None]]],
     terms: ResponseTerms,
-    labels: Sequence[str],
-) -> _Sums:
-    n_points, k = len(at_points), len(terms.nuisances)
+    weight_sums: Sequence[Sequence[WeightSums | None]],
+) -> None:
+    """Add the events of some tables to sums."""
+    k = len(terms.nuisances)
     index = list(combinations(range(k), 2))
-    sums = _Sums(
-        np.zeros((n_points, _BLOCKS)),
-        np.zeros((n_points, _BLOCKS, k, len(_NODES))),
-        np.zeros((n_points, _BLOCKS, len(index), len(_PAIR_NODES), len(_PAIR_NODES))),
-    )
     rows, columns = np.array(index, dtype=np.int64).reshape(-1, 2).T
     for number, table in enumerate(tables):
         n = len(table.columns)
         bounds = np.linspace(0, n, _BLOCKS + 1).astype(np.int64)
         scaled = []
-        for point, weights in at_points:
-            own = weights[number]
-            if own is not None:
-                total = own.sum()
-                if not total > 0:
-                    msg = (
-                        f"{labels[number]}: the weights at {format_point(point)} sum to "
-                        f"{total:g}; leave out this weight or this sample"
-                    )
-                    raise SampleError(msg)
+        for (_, weights), row in zip(at_points, weight_sums, strict=True):
+            own, whole = weights[number], row[number]
+            if own is not None and whole is not None:
                 # Samples count in proportion to their statistical power at this point.
-                own = own / total * effective_number(own)
+                own = own / whole.total * whole.effective_number()
             scaled.append(own)
         for block in range(_BLOCKS):
             part = slice(bounds[block], bounds[block + 1])
@@ -376,7 +441,6 @@ def _sums(
                         optimize=True,
                     )
                     sums.pairs[j, block, q] += corrected
-    return sums
 
 
 class _PartResponses(NamedTuple):
