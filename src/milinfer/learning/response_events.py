@@ -10,7 +10,7 @@ together.  Importing this module does not import Keras.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -31,8 +31,8 @@ __all__ = [
     "EventTotals",
     "ResponseEvents",
     "base_points",
-    "normalising_factor",
     "term_values",
+    "total_weight",
 ]
 
 # Rows that are worked on at once.
@@ -271,7 +271,7 @@ class ResponseEvents:
         totals = EventTotals.of(variations, base.points)
         totals.require_positive(variations, base.points)
         events = cls.part(variations, base, names, totals)
-        return events.scaled(normalising_factor([events]))
+        return events.scaled(len(events) / total_weight(events))
 
     @classmethod
     def part(
@@ -436,8 +436,8 @@ class EventTotals:
                 )
             )
         return cls(
-            nominal=_added([p.nominal for p in parts]),
-            varied=_added([p.varied for p in parts]),
+            nominal=added_sums([p.nominal for p in parts]),
+            varied=added_sums([p.varied for p in parts]),
             own=own,
             n_events=np.sum([p.n_events for p in parts], axis=0),
             partners=parts[0].partners,
@@ -465,7 +465,7 @@ def _sums_of(weights: FloatArray | None) -> WeightSums | None:
     return None if weights is None else WeightSums.over(weights)
 
 
-def _added(parts: Sequence[list[list[WeightSums | None]]]) -> list[list[WeightSums | None]]:
+def added_sums(parts: Sequence[list[list[WeightSums | None]]]) -> list[list[WeightSums | None]]:
     """Sums of several parts, which all have weights at the same points."""
     whole: list[list[WeightSums | None]] = []
     for rows in zip(*parts, strict=True):
@@ -575,14 +575,15 @@ def _stacked(
     )
 
 
-def normalising_factor(parts: Iterable[ResponseEvents]) -> float:
-    """Factor after which the weights of both sides of all base points sum to the events."""
-    total, n = 0.0, 0
-    for events in parts:
-        n += len(events)
-        for start in range(0, len(events), _ROWS):
-            total += sum(float(w.sum()) for w in events.dense(slice(start, start + _ROWS)))
-    return n / total
+def total_weight(events: ResponseEvents) -> float:
+    """Sum of the weights on both sides of all base points.
+
+    They are scaled such that it is the number of events.
+    """
+    total = 0.0
+    for start in range(0, len(events), _ROWS):
+        total += sum(float(w.sum()) for w in events.dense(slice(start, start + _ROWS)))
+    return total
 
 
 def _share(sums: WeightSums | None, point: Point) -> float:

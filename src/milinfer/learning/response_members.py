@@ -29,6 +29,7 @@ from milinfer.learning.networks.configs import NetworkConfig, TrainingConfig
 from milinfer.learning.networks.heads import LinearHead
 from milinfer.learning.response_events import ResponseEvents, base_points
 from milinfer.learning.response_scale import linear_size
+from milinfer.learning.response_stream import StackedFiles, StreamedEvents
 from milinfer.likelihood.response_terms import ResponseTerms
 from milinfer.samples.sample import Sample
 from milinfer.samples.sample_set import SampleSet
@@ -206,7 +207,7 @@ class MemberJob:
     """
 
     terms: ResponseTerms
-    parts: tuple[tuple[ProcessVariations, ProcessVariations, ResponseTerms], ...]
+    parts: tuple[tuple[ProcessVariations | StreamedEvents, ProcessVariations, ResponseTerms], ...]
     mean: FloatArray
     variance: FloatArray
     network: NetworkConfig
@@ -214,17 +215,23 @@ class MemberJob:
     trees: BoostedSettings | None
     seed: int
     ensemble: int
-    events: dict[int, tuple[ResponseEvents, ResponseEvents]] = field(default_factory=dict)
+    events: dict[int, tuple[ResponseEvents | StackedFiles, ResponseEvents]] = field(
+        default_factory=dict
+    )
 
-    def stacked(self, k: int) -> tuple[ResponseEvents, ResponseEvents]:
+    def stacked(self, k: int) -> tuple[ResponseEvents | StackedFiles, ResponseEvents]:
         """Events of a part to train on and to stop with, stacked once for all members."""
         if k not in self.events:
             train, stop, terms = self.parts[k]
-            base = base_points(train, terms)
-            self.events[k] = (
-                ResponseEvents.of(train, base, terms.nuisances),
-                ResponseEvents.of(stop, base, terms.nuisances),
-            )
+            names = terms.nuisances
+            events: ResponseEvents | StackedFiles
+            if isinstance(train, StreamedEvents):
+                base = base_points(train.outline, terms)
+                events = train.stacked(base, names)
+            else:
+                base = base_points(train, terms)
+                events = ResponseEvents.of(train, base, names)
+            self.events[k] = (events, ResponseEvents.of(stop, base, names))
         return self.events[k]
 
     def __getstate__(self) -> dict[str, Any]:
@@ -261,6 +268,7 @@ def train_member(
         terms = job.parts[k][2]
         predictor: Predictor
         if job.trees is not None:
+            assert isinstance(train, ResponseEvents)
             predictor, history = _grown_trees(train, stop, job.trees, seed)
             histories += history
         else:
@@ -280,7 +288,7 @@ def _places(own: ResponseTerms, whole: ResponseTerms) -> IntArray:
 
 def _trained_network(
     part: int,
-    train: ResponseEvents,
+    train: ResponseEvents | StackedFiles,
     stop: ResponseEvents,
     job: MemberJob,
     seed: np.random.SeedSequence,
@@ -292,7 +300,9 @@ def _trained_network(
 
     weights_seed, bags_seed = seed.spawn(2)
     # Powers of two: networks of like processes then have the same graph, which is compiled once.
-    size = np.exp2(np.rint(np.log2(linear_size([train], train.base, job.mean, job.variance))))
+    pieces = train.in_pieces() if isinstance(train, StackedFiles) else [train]
+    size = linear_size(pieces, train.base, job.mean, job.variance)
+    size = np.exp2(np.rint(np.log2(size)))
     head = LinearHead(size[:, None] * train.base.design)
     network = build_network(job.network, head, 1, job.mean, job.variance, weights_seed)
     last = network.event_model.get_layer("head")
@@ -300,7 +310,7 @@ def _trained_network(
     last.set_weights([_START * kernel, bias])
     history = train_network(
         network,
-        PairedEvents(train),
+        train.bags() if isinstance(train, StackedFiles) else PairedEvents(train),
         PairedEvents(stop),
         job.training,
         bags_seed,

@@ -23,6 +23,7 @@ from milinfer.learning.boosted_trees import BoostedSettings
 from milinfer.learning.fitting import epoch_reporter, report_histories, warn_of_short_training
 from milinfer.learning.networks.configs import NetworkConfig, TrainingConfig
 from milinfer.learning.onnx import export_response
+from milinfer.learning.response_data import response_data
 from milinfer.learning.response_events import BasePoints, ResponseEvents, base_points
 from milinfer.learning.response_files import load_response, save_response
 from milinfer.learning.response_fit import ResponseFit, raw_columns
@@ -34,16 +35,14 @@ from milinfer.learning.response_scale import (
     response_scale,
 )
 from milinfer.learning.tracking import EpochReport
-from milinfer.learning.training_data import moments
 from milinfer.likelihood.expected_response import (
     ExpectedResponse,
-    expected_response,
     weights_at_points,
 )
 from milinfer.likelihood.response_terms import ResponseTable, ResponseTerms
 from milinfer.likelihood.responses import NEGLIGIBLE, SIGMAS, MeanAndYield, Response
-from milinfer.samples.fingerprints import sketch_each
 from milinfer.samples.sample import Sample, as_features
+from milinfer.samples.streamed_variations import StreamedVariations
 from milinfer.samples.variations import ProcessVariations
 from milinfer.typing import Float32Array, FloatArray, PathLikeStr
 from milinfer.utils.display import html_facts, shortened
@@ -174,7 +173,7 @@ class SystematicResponse(Response):
 
     def fit(
         self,
-        variations: ProcessVariations,
+        variations: ProcessVariations | StreamedVariations,
         validation: ProcessVariations | None = None,
         *,
         on_epoch: Callable[[EpochReport], None] | None = None,
@@ -185,7 +184,8 @@ class SystematicResponse(Response):
         Parameters
         ----------
         variations
-            Nominal and varied samples of one process.
+            Nominal and varied samples of one process; streamed ones are read from folders in
+            pieces, and only held-out events stay in memory.
         validation
             Other events of the same variations, half of which stop the training and give the scale,
             and half of which check it; default: a split of `variations`.
@@ -202,7 +202,8 @@ class SystematicResponse(Response):
         ModelError
             If the training fails.
         ConfigurationError
-            If `client` is not one, or XGBoost is needed and not installed.
+            If `client` is not one, XGBoost is needed and not installed, or trees are to be grown
+            from streamed variations.
 
         Warns
         -----
@@ -212,31 +213,27 @@ class SystematicResponse(Response):
         ConvergenceWarning
             If a loss was still falling in the last epochs.
         """
-        for name, given in (("variations", variations), ("validation", validation)):
-            if not isinstance(given, ProcessVariations) and (name == "variations" or given):
-                msg = (
-                    f"SystematicResponse.fit() takes ProcessVariations as {name}, not a "
-                    f"{type(given).__name__}; make them with milinfer.ProcessVariations(nominal, "
-                    "variations)"
-                )
-                raise SampleError(msg)
-        terms = self._terms_of(variations.nuisances, variations)
-        base = base_points(variations, terms)
-        train, stop, check = self._split(variations, validation)
+        self._require_variations(variations, validation)
+        outline = variations.outline if isinstance(variations, StreamedVariations) else variations
+        terms = self._terms_of(outline.nuisances, outline)
+        base = base_points(outline, terms)
+        groups = [self._terms_of(names, outline) for names in self._groups(terms)]
+        self._require_one_network_each(outline, groups)
+        data = response_data(variations, validation, groups, self.validation_fraction, self.seed)
         network = self.network or NetworkConfig(
             (64, 64), "silu", batch_norm=False, dropout=0.0, l2=0.0
         )
-        training = self.training or default_training(_number_of_rows(train))
-        mean, variance = moments(variations.nominal)
+        training = self.training or default_training(data.n_train)
+        stop, check = data.stop, data.check
         parts = tuple(
-            (*self._restricted(train, stop, names), self._terms_of(names, variations))
-            for names in self._groups(terms)
+            (train, stop if self.joint else stop.restricted(own.nuisances), own)
+            for train, own in zip(data.train, groups, strict=True)
         )
         job = MemberJob(
             terms=terms,
             parts=parts,
-            mean=mean,
-            variance=variance,
+            mean=data.mean,
+            variance=data.variance,
             network=network,
             training=training,
             trees=(self.trees or BoostedSettings()) if self.classifier == "trees" else None,
@@ -255,25 +252,24 @@ class SystematicResponse(Response):
         others = ResponseEvents.of(check, base, terms.nuisances)
         nominal = raw_columns(members, terms, others.features[: others.n_nominal])
         closure = response_closure(nominal, scale, others)
-        _warn_of_means(closure, base, terms, variations.process)
+        _warn_of_means(closure, base, terms, outline.process)
         fitted = ResponseFit(
-            process=variations.process,
-            feature_names=variations.feature_names,
+            process=outline.process,
+            feature_names=outline.feature_names,
             terms=terms,
             members=members,
             scale=scale,
             base=base,
             closure=closure,
             at_ends=closure_at_ends(nominal, scale, check, base, terms),
-            expected=expected_response(
-                lambda s: ResponseTable(terms, columns(s.features).astype(np.float32)),
-                variations.nominal,
+            expected=data.expected(
+                lambda s: ResponseTable(terms, columns(s.features).astype(np.float32))
             ),
             network=network,
             training=training,
             history=history,
-            n_events=_numbers(variations),
-            trained_on=_sketches(variations) + (_sketches(validation) if validation else ()),
+            n_events=data.n_events,
+            trained_on=data.trained_on,
         )
         return dataclasses.replace(self, _fitted=fitted)
 
@@ -340,49 +336,42 @@ class SystematicResponse(Response):
             group = {n: kept if g in merged else g for n, g in group.items()}
         return [tuple(n for n in names if group[n] == g) for g in dict.fromkeys(group.values())]
 
-    def _restricted(
-        self, train: ProcessVariations, stop: ProcessVariations, names: tuple[str, ...]
-    ) -> tuple[ProcessVariations, ProcessVariations]:
-        """Variations by some of the nuisance parameters."""
-        if self.joint:
-            return train, stop
-        inside = {*names}
-        for variation in train.variations:
-            shifted = {n for n, x in variation.nuisances.items() if x}
-            if shifted & inside and not shifted <= inside:
+    def _require_one_network_each(
+        self, outline: ProcessVariations, groups: Sequence[ResponseTerms]
+    ) -> None:
+        """Refuse variations that move nuisance parameters of two networks."""
+        for terms in [] if self.joint else groups:
+            inside = {*terms.nuisances}
+            for variation in outline.variations:
+                shifted = {n for n, x in variation.nuisances.items() if x}
+                if shifted & inside and not shifted <= inside:
+                    msg = (
+                        f"variation {variation.label} moves nuisance parameters of two networks; "
+                        "add a cross term for them, use joint=True, or leave this variation out"
+                    )
+                    raise SampleError(msg)
+
+    def _require_variations(self, variations: object, validation: object) -> None:
+        """Say what to give in place of what are no variations."""
+        streamed = isinstance(variations, StreamedVariations)
+        if isinstance(validation, StreamedVariations):
+            msg = "validation= must be in memory: give ProcessVariations"
+            raise ConfigurationError(msg)
+        for name, given in (("variations", variations), ("validation", validation)):
+            known = isinstance(given, ProcessVariations) or (streamed and given is variations)
+            if not known and (name == "variations" or given):
                 msg = (
-                    f"variation {variation.label} moves nuisance parameters of two networks; add "
-                    "a cross term for them, use joint=True, or leave this variation out"
+                    f"SystematicResponse.fit() takes ProcessVariations as {name}, not a "
+                    f"{type(given).__name__}; make them with milinfer.ProcessVariations(nominal, "
+                    "variations)"
                 )
                 raise SampleError(msg)
-        return train.restricted(names), stop.restricted(names)
-
-    def _split(
-        self, variations: ProcessVariations, validation: ProcessVariations | None
-    ) -> tuple[ProcessVariations, ...]:
-        """Events to train on, to stop and scale with, and to check with."""
-        if validation is None:
-            half = self.validation_fraction / 2
-            return variations.split([1 - 2 * half, half, half], seed=self.seed)
-        if validation.process != variations.process:
-            msg = f"validation= is of {validation.process}, and not of {variations.process}"
-            raise SampleError(msg)
-        if validation.feature_names != variations.feature_names:
-            differ = {*validation.feature_names} ^ {*variations.feature_names}
+        if streamed and self.classifier == "trees":
             msg = (
-                "validation= has other features than variations: "
-                f"{', '.join(sorted(differ)) or 'another order'}"
+                "classifier='trees' needs its variations in memory, and these are streamed; use "
+                "classifier='network', or fewer events (ProcessVariations.load)"
             )
-            raise SampleError(msg)
-        known, given = (
-            {tuple(sorted({**v.nuisances, **v.sample.point}.items())) for v in p.variations}
-            for p in (variations, validation)
-        )
-        if known != given:
-            differ_text = "; ".join(format_point(dict(x)) for x in sorted(known ^ given))
-            msg = f"validation= and variations are not at the same points: {differ_text}"
-            raise SampleError(msg)
-        return (variations, *validation.split([0.5, 0.5], seed=self.seed))
+            raise ConfigurationError(msg)
 
     @property
     def fitted(self) -> ResponseFit:
@@ -519,11 +508,6 @@ def default_training(n_rows: int) -> TrainingConfig:
     return TrainingConfig(epochs, batch, 3e-3, 3e-5, schedule="cosine")
 
 
-def _number_of_rows(variations: ProcessVariations) -> int:
-    nominal = sum(len(s) for s in variations.nominal)
-    return nominal + sum(len(v.sample) for v in variations.variations if not v.weights_only)
-
-
 def _require_names(names: Sequence[str], variations: ProcessVariations, option: str) -> None:
     known = variations.nuisances
     for name in names:
@@ -591,14 +575,3 @@ def _warn_of_means(
             "or on more events, or add terms (degree=, cross_terms=)"
         )
         warnings.warn(msg, MilinferWarning, stacklevel=3)
-
-
-def _numbers(variations: ProcessVariations) -> dict[str, int]:
-    varied = {v.label: len(v.sample) for v in variations.variations}
-    return {s.label: len(s) for s in variations.nominal} | varied
-
-
-def _sketches(variations: ProcessVariations) -> tuple[str, ...]:
-    """Fingerprints of all nominal and varied events."""
-    varied = [v.sample for v in variations.variations if not v.weights_only]
-    return sketch_each([*variations.nominal, *varied])

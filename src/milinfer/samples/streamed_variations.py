@@ -230,7 +230,7 @@ class StreamedVariations:
                 numbers[k] += len(sample)
                 if k < n_nominal or not process.variations[k - n_nominal].weights_only:
                     sketches[k] = sketch_of_union([sketches[k], sketch(sample)])
-        joined = []
+        joined: list[_Joined] = []
         for k, own in enumerate(parts):
             if k >= n_nominal and self.outline.variations[k - n_nominal].partners is not None:
                 # Weights and yields of the same events follow the nominal ones.
@@ -311,7 +311,8 @@ class StreamedVariations:
         n_nominal = len(process.nominal)
 
         def scaled(sample: Sample, own: _Joined, *, cross_section: bool) -> Sample:
-            factor, fields = own.factors[number], {}
+            factor = own.factors[number]
+            fields: dict[str, Any] = {}
             if factor != 1:
                 fields["weights"] = sample.weights * factor
                 fields["reweights"] = {k: w * factor for k, w in sample.reweights.items()}
@@ -411,33 +412,36 @@ def _require_same(first: VariationFolder, other: VariationFolder) -> None:
         raise SampleError(msg)
     points = [{_key({}, s): s for s in outline.nominal} for outline in (mine, own)]
     varied = [{_key(v.nuisances, v.sample): v for v in o.variations} for o in (mine, own)]
-    for what, (here, there) in (("nominal sample", points), ("variation", varied)):
-        for key in here.keys() ^ there.keys():
+    kinds: list[tuple[str, list[dict[Any, Any]]]] = [
+        ("nominal sample", [*points]),
+        ("variation", [*varied]),
+    ]
+    for what, (here, there) in kinds:
+        for key in sorted(here.keys() ^ there.keys()):
             lacking, having = (other, first) if key in here else (first, other)
-            entry: Any = here.get(key, there.get(key))
+            entry = here[key] if key in here else there[key]
             msg = (
                 f"{lacking.path} has no {what} {entry.label}, which {having.path} has; give every "
                 "folder the same variations at the same points"
             )
             raise SampleError(msg)
     for key, variation in varied[0].items():
-        again = varied[1][key]
-        if _kind(variation) != _kind(again):
+        mine_is, other_is = _kind(variation), _kind(varied[1][key])
+        if mine_is != other_is:
             msg = (
-                f"variation {variation.label} is {_kind(variation)} in {first.path} and "
-                f"{_kind(again)} in {other.path}; make it in the same way for all"
+                f"variation {variation.label} is {mine_is} in {first.path} and "
+                f"{other_is} in {other.path}; make it in the same way for all"
             )
             raise SampleError(msg)
-    for here, there in (
-        *((s, points[1][k]) for k, s in points[0].items()),
-        *((v.sample, varied[1][k].sample) for k, v in varied[0].items()),
-    ):
-        if here.reweight_points != there.reweight_points or {*here.reweights} != {*there.reweights}:
-            differ = sorted({*here.reweights} ^ {*there.reweights})
-            names = ", ".join(differ) or "at other points"
+    pairs = [(s, points[1][k]) for k, s in points[0].items()]
+    pairs += [(v.sample, varied[1][k].sample) for k, v in varied[0].items()]
+    for sample, again in pairs:
+        same = sample.reweight_points == again.reweight_points
+        if not same or {*sample.reweights} != {*again.reweights}:
+            names = ", ".join(sorted({*sample.reweights} ^ {*again.reweights}))
             msg = (
-                f"{here.label} has other weights in {other.path} than in {first.path} ({names}); "
-                "give the events of all folders the same weights"
+                f"{sample.label} has other weights in {other.path} than in {first.path} "
+                f"({names or 'at other points'}); give the events of all folders the same weights"
             )
             raise SampleError(msg)
 

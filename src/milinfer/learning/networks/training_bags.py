@@ -317,11 +317,14 @@ class PairedEvents:
     ----------
     events
         The events and their weights.
+    n_drawn
+        Number of events of an epoch, if not all.
     """
 
     bag_size = 1
 
-    def __init__(self, events: WeightedPairs) -> None:
+    def __init__(self, events: WeightedPairs, n_drawn: int | None = None) -> None:
+        self._n_drawn = n_drawn
         self.n_classes = events.factors.shape[1]
         self._labels, self._groups = events.labels, events.groups
         self._n_shifts = self.n_classes // events.weights.shape[1]
@@ -336,9 +339,9 @@ class PairedEvents:
 
     def draw(self, rng: np.random.Generator) -> EpochBags:
         """All events, those that belong together one after the other."""
-        n = len(self._labels)
         place = rng.permutation(int(self._groups.max()) + 1)
-        order = np.argsort(place[self._groups], kind="stable")
+        order = np.argsort(place[self._groups], kind="stable")[: self._n_drawn]
+        n = len(order)
         return EpochBags(
             order[:, None], self._labels[order], np.ones(n, np.float32), np.zeros(n, np.int64)
         )

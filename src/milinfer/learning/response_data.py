@@ -1,0 +1,193 @@
+"""Events that a response is learned from: those to train on, and those that are held out.
+
+They are in memory, or streamed from folders.  Importing this module does not import Keras.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from milinfer.exceptions import SampleError
+from milinfer.learning.response_events import base_points
+from milinfer.learning.response_stream import StreamedEvents, read_streamed
+from milinfer.learning.training_data import moments
+from milinfer.likelihood.expected_response import (
+    ExpectedResponse,
+    expected_response,
+    expected_response_of_parts,
+)
+from milinfer.likelihood.response_terms import ResponseTable, ResponseTerms
+from milinfer.samples.fingerprints import sketch_each
+from milinfer.samples.sample import Sample
+from milinfer.samples.streamed_variations import StreamedVariations
+from milinfer.samples.variations import ProcessVariations
+from milinfer.typing import FloatArray
+from milinfer.utils.points import format_point
+
+__all__ = ["ResponseData", "response_data"]
+
+
+class ResponseData(NamedTuple):
+    """Events that a response is learned from.
+
+    Parameters
+    ----------
+    train
+        Events to train each network on.
+    stop, check
+        Held-out events that stop the training and give the scale, and those that check it.
+    mean, variance
+        Moments of the features.
+    n_train
+        Nominal events, and those of feature variations, to train on.
+    n_events
+        Number of events of each sample.
+    trained_on
+        Fingerprints of all events.
+    expected
+        Gives the mean of a response over all nominal events, from its table for a sample.
+    """
+
+    train: tuple[ProcessVariations | StreamedEvents, ...]
+    stop: ProcessVariations
+    check: ProcessVariations
+    mean: FloatArray
+    variance: FloatArray
+    n_train: int
+    n_events: dict[str, int]
+    trained_on: tuple[str, ...]
+    expected: Callable[[Callable[[Sample], ResponseTable]], ExpectedResponse]
+
+
+def response_data(
+    variations: ProcessVariations | StreamedVariations,
+    validation: ProcessVariations | None,
+    groups: Sequence[ResponseTerms],
+    validation_fraction: float,
+    seed: int,
+) -> ResponseData:
+    """Split variations, or read those that are streamed once.
+
+    Parameters
+    ----------
+    variations
+        Nominal and varied events.
+    validation
+        Others, half of which stop the training, and half of which check it.
+    groups
+        Terms of each network.
+    validation_fraction
+        Share of the events that is held out, without `validation`; of streamed events no more than
+        a quarter of those that may be in memory.
+    seed
+        Of the split.
+
+    Raises
+    ------
+    SampleError
+        If `validation` is of others, or files have changed.
+    """
+    if isinstance(variations, StreamedVariations):
+        if validation is not None:
+            _require_matching(validation, variations.outline)
+        return _streamed(variations, validation, groups, validation_fraction / 2, seed)
+    half = validation_fraction / 2
+    if validation is None:
+        train, stop, check = variations.split([1 - 2 * half, half, half], seed=seed)
+    else:
+        _require_matching(validation, variations)
+        train, (stop, check) = variations, validation.split([0.5, 0.5], seed=seed)
+    mean, variance = moments(variations.nominal)
+    return ResponseData(
+        train=tuple(
+            train if len(groups) == 1 else train.restricted(terms.nuisances) for terms in groups
+        ),
+        stop=stop,
+        check=check,
+        mean=mean,
+        variance=variance,
+        n_train=_number_of_rows(train),
+        n_events=_numbers(variations),
+        trained_on=_sketches(variations) + (_sketches(validation) if validation else ()),
+        expected=lambda table: expected_response(table, variations.nominal),
+    )
+
+
+def _streamed(
+    variations: StreamedVariations,
+    validation: ProcessVariations | None,
+    groups: Sequence[ResponseTerms],
+    held_out: float,
+    seed: int,
+) -> ResponseData:
+    held_out = min(held_out, variations.piece_events / variations.n_events / 2)
+    events = StreamedEvents(variations, 0.0 if validation else held_out, seed)
+    each = [
+        events if len(groups) == 1 else dataclasses.replace(events, names=terms.nuisances)
+        for terms in groups
+    ]
+    bases = [base_points(e.outline, terms) for e, terms in zip(each, groups, strict=True)]
+    names = [terms.nuisances for terms in groups]
+    found = read_streamed(events, list(zip(names, bases, strict=True)))
+    stop, check = found.stop, found.check
+    if validation is not None:
+        stop, check = validation.split([0.5, 0.5], seed=seed)
+    assert stop is not None
+    assert check is not None
+    survey = variations.survey
+    return ResponseData(
+        train=tuple(
+            dataclasses.replace(e, totals=totals)
+            for e, totals in zip(each, found.totals, strict=True)
+        ),
+        stop=stop,
+        check=check,
+        mean=found.mean,
+        variance=found.variance,
+        n_train=found.n_train,
+        n_events=survey.n_events,
+        trained_on=survey.sketches + (_sketches(validation) if validation else ()),
+        expected=lambda table: expected_response_of_parts(
+            table, (part.nominal for part in variations.parts()), found.weight_sums
+        ),
+    )
+
+
+def _require_matching(validation: ProcessVariations, variations: ProcessVariations) -> None:
+    """Raise unless validation events are of the same process, features and variations."""
+    if validation.process != variations.process:
+        msg = f"validation= is of {validation.process}, and not of {variations.process}"
+        raise SampleError(msg)
+    if validation.feature_names != variations.feature_names:
+        differ = {*validation.feature_names} ^ {*variations.feature_names}
+        msg = (
+            "validation= has other features than variations: "
+            f"{', '.join(sorted(differ)) or 'another order'}"
+        )
+        raise SampleError(msg)
+    known, given = (
+        {tuple(sorted({**v.nuisances, **v.sample.point}.items())) for v in p.variations}
+        for p in (variations, validation)
+    )
+    if known != given:
+        differ_text = "; ".join(format_point(dict(x)) for x in sorted(known ^ given))
+        msg = f"validation= and variations are not at the same points: {differ_text}"
+        raise SampleError(msg)
+
+
+def _number_of_rows(variations: ProcessVariations) -> int:
+    nominal = sum(len(s) for s in variations.nominal)
+    return nominal + sum(len(v.sample) for v in variations.variations if not v.weights_only)
+
+
+def _numbers(variations: ProcessVariations) -> dict[str, int]:
+    varied = {v.label: len(v.sample) for v in variations.variations}
+    return {s.label: len(s) for s in variations.nominal} | varied
+
+
+def _sketches(variations: ProcessVariations) -> tuple[str, ...]:
+    """Fingerprints of all nominal and varied events."""
+    varied = [v.sample for v in variations.variations if not v.weights_only]
+    return sketch_each([*variations.nominal, *varied])
