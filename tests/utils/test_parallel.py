@@ -316,6 +316,19 @@ def test_responses_are_the_same_everywhere(client):
     assert columns[0] == columns[1]
 
 
+@pytest.mark.filterwarnings("ignore::milinfer.exceptions.MilinferWarning")
+def test_responses_of_streamed_variations_are_the_same_everywhere(client, tmp_path):
+    folders = [tmp_path / str(k) for k in range(2)]
+    for k, folder in enumerate(folders):
+        variations(1000, k).save(folder)
+    streamed = mil.StreamedVariations.from_folders(folders, events_in_memory=20_000)
+    settings = mil.SystematicResponse(network=SMALL, training=QUICK, ensemble=2, seed=5)
+    here, there = settings.fit(streamed), settings.fit(streamed, client=client)
+    assert there.digest == here.digest
+    assert there.fitted.history == here.fitted.history
+    assert there.trained_on == here.trained_on
+
+
 def test_errors_of_training_come_home(client):
     samples = SampleSet((TRAIN[1], replace(TRAIN[2], weights=-TRAIN[2].weights)))
     with pytest.raises(mil.exceptions.MilinferError) as here:
