@@ -318,6 +318,16 @@ def test_response_events(run):
         assert all(e > 0.999 for e in figures["error_over_exact"].values())
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the peak of memory from /proc")
+def test_response_streaming(run):
+    """Both ways train, and learn something of the shift."""
+    record = run("response_streaming")
+    assert record["events"] == 30_000
+    for kind in ("memory", "streamed"):
+        assert record[kind]["seconds"] > 0
+        assert record[kind]["error"]["shift"] < 0.5
+
+
 def test_response_theta(run):
     """A straight line in θ is nearer to the exact fit than no dependence at all."""
     fits = run("response_theta", "--iterations", 60)["fits"]["c_HW=0.2,jet_scale=-2"]

@@ -1,0 +1,132 @@
+"""Memory, time and precision of a response learned from folders, and from events in memory.
+
+Events of the Gaussian problem, whose answer is exact, with features of noise beside the one that
+counts, are written to folders: nominal ones, and the same with shift and width at ±1.  Processes of
+their own train the same network on them: in memory, and streamed with a bound on the events in
+memory.
+
+The last line on standard output is one line of JSON.  For each way it has ``peak_MB``, by how much
+the training raises the peak of the memory above that of a tiny one, ``seconds``, and ``error``, the
+RMS error of ln S at +1 in units of its spread, for each nuisance parameter.  ``data_MB`` is the
+size of the features.
+
+python benchmarks/response_streaming.py [--folders 40] [--events 10000] [--features 50] [--quick]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from quick_size import parse
+
+import milinfer as mil
+from milinfer.datasets import gaussian_systematics
+from milinfer.learning.networks.configs import NetworkConfig, TrainingConfig
+
+NAMES = ("shift", "width")
+QUICK = {"folders": 3, "events": 2000, "features": 3, "in_memory": 40_000, "batch": 128}
+
+
+def variations(n_events: int, n_features: int, seed: int) -> mil.ProcessVariations:
+    """Events of one folder."""
+    rng = np.random.default_rng([seed, 1])
+    noise = rng.standard_normal((n_events, n_features - 1), dtype=np.float32)
+    names = ("x0", *(f"noise{i}" for i in range(n_features - 1)))
+
+    def sample(**nuisances: float) -> mil.Sample:
+        events = gaussian_systematics.generate(n_events, nuisances=nuisances, seed=seed)
+        features = np.concatenate([events.features, noise], axis=1)
+        return mil.Sample(features, names, process="signal")
+
+    nominal = sample()
+    shifts = [{name: side} for name in NAMES for side in (-1.0, 1.0)]
+    moved = [mil.Variation.of_features(nominal, s, sample(**s).features) for s in shifts]
+    return mil.ProcessVariations(nominal, moved)
+
+
+def peak() -> float:
+    """Peak of the memory of this process in MB; that of getrusage includes the parent's."""
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
+
+
+def train(
+    folders: Sequence[Path], in_memory: int | None, epochs: int, batch: int
+) -> dict[str, Any]:
+    """Train on folders, streamed if there is a bound, and measure."""
+    network = NetworkConfig((32, 32), "silu", batch_norm=False, dropout=0.0, l2=0.0)
+    training = TrainingConfig(epochs, batch, 3e-3, 3e-5, schedule="cosine")
+    response = mil.SystematicResponse(network=network, training=training, seed=1)
+    few = variations(400, len(mil.ProcessVariations.load(folders[0]).feature_names), 99)
+    # TensorFlow and XLA, which compiles trainings of over 100 steps, are in memory now.
+    replace(response, training=replace(training, epochs=101)).fit(few)
+    before, start = peak(), time.perf_counter()
+    if in_memory is None:
+        parts = [mil.ProcessVariations.load(f) for f in folders]
+        whole = mil.ProcessVariations.concatenate(parts)
+        del parts
+        trained = response.fit(whole)
+    else:
+        trained = response.fit(
+            mil.StreamedVariations.from_folders(folders, events_in_memory=in_memory)
+        )
+    seconds, more = time.perf_counter() - start, peak() - before
+    held_out = variations(5000, len(trained.feature_names), 98).nominal[0]
+    table, error = trained.table(held_out), {}
+    for name in NAMES:
+        exact = gaussian_systematics.log_response(held_out.column("x0"), {name: 1.0})
+        off = table.log_response(trained.terms.array({name: 1.0})) - exact
+        error[name] = float(np.sqrt(np.mean(off**2)) / exact.std())
+    return {"peak_MB": more, "seconds": seconds, "error": error}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--folders", type=int, default=40)
+    parser.add_argument("--events", type=int, default=10_000, help="nominal events of a folder")
+    parser.add_argument("--features", type=int, default=50)
+    parser.add_argument("--in-memory", type=int, default=200_000, help="bound when streamed")
+    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--batch", type=int, default=1024, help="events in a batch")
+    parser.add_argument("--train", choices=("memory", "streamed"), help=argparse.SUPPRESS)
+    parser.add_argument("--data", help=argparse.SUPPRESS)
+    options = parse(parser, QUICK, arguments)
+    if options.train:
+        bound = options.in_memory if options.train == "streamed" else None
+        folders = sorted(Path(options.data).iterdir())
+        print(json.dumps(train(folders, bound, options.epochs, options.batch)))
+        return
+    n_rows = options.folders * options.events * (1 + 2 * len(NAMES))
+    result: dict[str, Any] = {
+        "events": n_rows,
+        "in_memory": options.in_memory,
+        "features": options.features,
+        "epochs": options.epochs,
+        "batch": options.batch,
+        "data_MB": n_rows * options.features * 4 / 1e6,
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        for k in range(options.folders):
+            variations(options.events, options.features, k).save(Path(folder, f"{k:04d}"))
+        for kind in ("memory", "streamed"):
+            command = [sys.executable, __file__, "--train", kind, "--data", folder]
+            for name in ("epochs", "batch", "in_memory"):
+                command += [f"--{name.replace('_', '-')}", str(getattr(options, name))]
+            done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+            result[kind] = json.loads(done.stdout.splitlines()[-1])
+            print(f"{kind}: {json.dumps(result[kind])}", file=sys.stderr, flush=True)
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()
