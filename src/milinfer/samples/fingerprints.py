@@ -20,6 +20,7 @@ from milinfer.typing import Float32Array, FloatArray
 
 __all__ = [
     "any_shared",
+    "mixed_hashes",
     "overlap",
     "share_events",
     "sketch",
@@ -182,9 +183,23 @@ def _hashes(features: Float32Array | FloatArray) -> _Hashes:
     columns = words.view(np.uint32).astype(np.uint64).T
     hashes = np.zeros(len(words), dtype=np.uint64)
     for column in columns:
-        # SplitMix64 (Steele, Lea and Flood, OOPSLA 2014), one round for each feature.
-        hashes = (hashes ^ column) + np.uint64(0x9E3779B97F4A7C15)
-        hashes = (hashes ^ (hashes >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        hashes = (hashes ^ (hashes >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        hashes ^= hashes >> np.uint64(31)
+        hashes = mixed_hashes(hashes, column)
+    return hashes
+
+
+def mixed_hashes(hashes: _Hashes, column: _Hashes) -> _Hashes:
+    """Hashes that depend on those of other columns and on one more column.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> parts = mixed_hashes(np.zeros(4, np.uint64), np.arange(4, dtype=np.uint64)) % np.uint64(7)
+    >>> parts.tolist()
+    [2, 2, 4, 2]
+    """
+    # SplitMix64 (Steele, Lea and Flood, OOPSLA 2014), one round for each column.
+    hashes = (hashes ^ column) + np.uint64(0x9E3779B97F4A7C15)
+    hashes = (hashes ^ (hashes >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    hashes = (hashes ^ (hashes >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    hashes ^= hashes >> np.uint64(31)
     return hashes

@@ -8,7 +8,7 @@ their files give names, points and numbers of events; the events are read when t
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from os import PathLike
@@ -27,6 +27,7 @@ from milinfer.samples.variation_joining import joined_variations
 from milinfer.samples.variations import ProcessVariations, variations_of_folder
 from milinfer.typing import PathLikeStr
 from milinfer.utils.display import html_table
+from milinfer.utils.keywords import require_keywords
 
 __all__ = ["StreamedVariations", "VariationFolder"]
 
@@ -178,6 +179,88 @@ class StreamedVariations:
         paths = [folders] if isinstance(folders, str | PathLike) else list(folders)
         opened = tuple(VariationFolder.open(path) for path in paths)
         return cls(opened, events_in_memory, combine)
+
+    @classmethod
+    def from_files(
+        cls,
+        folder: PathLikeStr,
+        nominal: PathLikeStr,
+        varied: Mapping[Any, PathLikeStr] | None = None,
+        features: Sequence[str] | None = None,
+        *,
+        event: str | Sequence[str] = "event",
+        weights: str | None = None,
+        weight_variations: Mapping[Any, str] | None = None,
+        events_in_memory: int = 2_000_000,
+        **options: Any,
+    ) -> StreamedVariations:
+        """Divide Parquet files of nominal and varied events into folders, and open these.
+
+        An event and its varied copies come into one folder, wherever in their files they are.
+
+        Parameters
+        ----------
+        folder
+            New folder for the parts, which stay there: open them again with :meth:`from_folders`.
+        nominal
+            Parquet file of the nominal events after their selection.
+        varied
+            Files of the varied events after theirs, ``{("jes", 1.0): "jes_up.parquet"}``; a key of
+            several pairs shifts several.
+        features
+            Names of the columns to take; default: all of the nominal file that are not used for
+            anything else.
+        event
+            Column, or columns, of whole numbers that identify an event in all files.
+        weights
+            Column of event weights, in all files.
+        weight_variations
+            Columns of other weights in the nominal file, ``{("muR", 1.0): "weight_muR_up"}``.
+        events_in_memory
+            Bound on the events held at a time.
+        options
+            Passed on to the samples: ``point=``, ``process=``, ``cross_section=`` (of the nominal
+            events, in pb).
+
+        Raises
+        ------
+        SampleError
+            If a file lacks columns, an event comes twice, or a row is not usable.
+        ConfigurationError
+            If the folder is not empty.
+
+        Examples
+        --------
+        >>> import pathlib, tempfile
+        >>> import numpy as np
+        >>> import pyarrow as pa
+        >>> import pyarrow.parquet as pq
+        >>> event, x = np.arange(1000), np.random.default_rng(1).normal(size=1000)
+        >>> with tempfile.TemporaryDirectory() as parent:
+        ...     folder = pathlib.Path(parent)
+        ...     pq.write_table(pa.table({"event": event, "x": x}), folder / "nominal.parquet")
+        ...     pq.write_table(pa.table({"event": event, "x": x + 0.1}), folder / "up.parquet")
+        ...     StreamedVariations.from_files(
+        ...         folder / "parts", folder / "nominal.parquet",
+        ...         {("jes", 1.0): folder / "up.parquet"}, events_in_memory=4000)
+        StreamedVariations(signal: 1 variations by jes, 2000 events in 3 folders, 4000 in memory)
+        """
+        from milinfer.samples.variation_parts import write_parts
+
+        taken = ["features", "feature_names", "weights", "reweights", "reweight_points"]
+        require_keywords(options, Sample, "StreamedVariations.from_files()", leave_out=taken)
+        folders = write_parts(
+            folder,
+            nominal,
+            varied or {},
+            features,
+            event=event,
+            weights=weights,
+            weight_variations=weight_variations or {},
+            largest=events_in_memory // _SHARES,
+            options=options,
+        )
+        return cls.from_folders(folders, events_in_memory=events_in_memory)
 
     @property
     def outline(self) -> ProcessVariations:
