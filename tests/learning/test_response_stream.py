@@ -293,7 +293,7 @@ def test_streamed_training_is_as_good(to_disk):
     assert np.all(errors["streamed"] < 2 * errors["memory"] + 0.02)
 
 
-def test_the_same_seed_gives_the_same_response(to_disk):
+def test_the_same_seed_gives_the_same_response(to_disk, tmp_path):
     streamed = to_disk([gaussians(1000, k) for k in range(4)])
     responses = [SystematicResponse(**{**QUICK, "seed": s}).fit(streamed) for s in (3, 3, 4)]
     digests = [r.digest for r in responses]
@@ -302,6 +302,10 @@ def test_the_same_seed_gives_the_same_response(to_disk):
     at = first.terms.array({"shift": 1.0})
     assert first.expected.log_yield(at).value == again.expected.log_yield(at).value
     np.testing.assert_array_equal(first.fitted.closure.means, again.fitted.closure.means)
+    first.save(tmp_path / "response")
+    loaded = SystematicResponse.load(tmp_path / "response")
+    assert (loaded.digest, loaded.trained_on) == (first.digest, first.trained_on)
+    assert loaded.fitted.n_events == first.fitted.n_events
 
 
 def test_events_of_the_training_are_recognised(to_disk):

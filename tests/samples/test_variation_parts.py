@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from milinfer.exceptions import ConfigurationError, MissingFileError, SampleError
+from milinfer.samples import variation_parts
 from milinfer.samples.streamed_variations import StreamedVariations
 from milinfer.samples.variation_joining import joined_variations
 from milinfer.samples.variations import ProcessVariations
@@ -68,9 +69,10 @@ def rows(process):
     return out, sorted(np.transpose(table).tolist())
 
 
-@pytest.mark.parametrize("features", [None, ["x"]])
-def test_parts_have_all_events(files, tmp_path, features):
+@pytest.mark.parametrize(("features", "n_open"), [(None, 200), (["x"], 4)])
+def test_parts_have_all_events(files, tmp_path, monkeypatch, features, n_open):
     """What they have together is what data frames in memory give."""
+    monkeypatch.setattr(variation_parts, "_OPEN", n_open)
     nominal, up = frames()
     streamed = divided(files(nominal, up), tmp_path / "parts", features=features)
     whole = ProcessVariations.from_arrays(
@@ -137,3 +139,5 @@ def test_parts_need_a_new_folder(files, tmp_path):
         divided(paths, tmp_path)
     with pytest.raises(ConfigurationError, match="is not empty"):
         divided(paths, paths[0])
+    with pytest.raises(ConfigurationError, match="must be 4 at least"):
+        divided(paths, tmp_path / "parts", events_in_memory=3)

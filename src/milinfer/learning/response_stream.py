@@ -43,7 +43,8 @@ __all__ = ["StackedFiles", "StreamedEvents", "StreamedPass", "read_streamed"]
 
 # Files of a piece: each epoch has other pieces, made of other files.
 _FILES = 8
-_FEW_ROWS = 100
+# Fewer nominal events in a file would not be equal numbers of events in all.
+_FEW = 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +103,8 @@ class StreamedEvents:
         rows = [*[True] * len(self.outline.nominal), *varied]
         n_rows = int(self.totals.n_events[rows].sum())
         n_pieces = max(1, -(-n_rows // self.variations.piece_events))
-        n_files = n_pieces * int(np.clip(n_rows // n_pieces // _FEW_ROWS, 1, _FILES))
+        n_nominal = int(self.totals.n_events[: len(self.outline.nominal)].sum())
+        n_files = n_pieces * int(np.clip(n_nominal // n_pieces // _FEW, 1, _FILES))
         files = StackedFiles(base, n_pieces, n_files)
         rng = np.random.default_rng(np.random.SeedSequence([self.seed, n_files]))
         for parts in self.splits():

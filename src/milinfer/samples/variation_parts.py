@@ -29,6 +29,8 @@ __all__ = ["write_parts"]
 _ROWS: Final = 65_536
 # A part is filled to this share on average: parts by chance differ by less.
 _FILLED: Final = 0.8
+# Files that are open at a time: systems allow some hundreds.
+_OPEN: Final = 200
 
 
 def write_parts(
@@ -70,6 +72,9 @@ def write_parts(
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         msg = f"{target} is not empty; name a new folder for the parts"
         raise ConfigurationError(msg)
+    if largest < 1:
+        msg = "events_in_memory must be 4 at least; a part is a quarter of it"
+        raise ConfigurationError(msg)
     ids = [event] if isinstance(event, str) else list(event)
     of_nominal = ParquetTable(nominal)
     tables = [of_nominal, *(ParquetTable(path) for path in varied.values())]
@@ -86,12 +91,10 @@ def write_parts(
     with atomic_folder(target) as made, tempfile.TemporaryDirectory(dir=made) as scratch:
         for number, table in enumerate(tables):
             more = [] if number else weight_variations.values()
-            _divide(
-                table,
-                list(dict.fromkeys([*columns, *more])),
-                ids,
-                [Path(scratch, f"{number}_{p}") for p in range(n_parts)],
-            )
+            chosen = list(dict.fromkeys([*columns, *more]))
+            targets = [Path(scratch, f"{number}_{p}") for p in range(n_parts)]
+            for first in range(0, n_parts, _OPEN):
+                _divide(table, chosen, ids, targets, range(n_parts)[first : first + _OPEN])
         names = [f"part_{p:04d}" for p in range(n_parts)]
         for p, name in enumerate(names):
             frames = [_frame(Path(scratch, f"{n}_{p}")) for n in range(len(tables))]
@@ -112,9 +115,13 @@ def write_parts(
 
 
 def _divide(
-    table: ParquetTable, columns: Sequence[str], ids: Sequence[str], targets: Sequence[Path]
+    table: ParquetTable,
+    columns: Sequence[str],
+    ids: Sequence[str],
+    targets: Sequence[Path],
+    numbers: range,
 ) -> None:
-    """Write the rows of a file to one file for each part."""
+    """Write the rows of some of the parts of a file to one file for each part."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -122,13 +129,13 @@ def _divide(
         file = pq.ParquetFile(arrow_file(table.path))
         schema = file.schema_arrow
         chosen = pa.schema([schema.field(name) for name in columns])
-        writers = [stack.enter_context(pq.ParquetWriter(t, chosen)) for t in targets]
+        writers = {p: stack.enter_context(pq.ParquetWriter(targets[p], chosen)) for p in numbers}
         first = 0
         try:
             for batch in file.iter_batches(_ROWS, columns=list(columns)):
                 rows = pa.Table.from_batches([batch]).select(list(columns))
                 part = _parts_of(rows, ids, len(targets), f"{table.path}", first)
-                for p in np.unique(part).tolist():
+                for p in {*np.unique(part).tolist()}.intersection(writers):
                     writers[p].write_table(rows.take(np.flatnonzero(part == p)))
                 first += len(rows)
         except (pa.ArrowException, OSError) as error:
