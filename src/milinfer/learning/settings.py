@@ -45,7 +45,7 @@ class LikelihoodSettings:
     1
     """
 
-    head: Literal["multiclass", "polynomial", "binary", "parametrised"] = "multiclass"
+    head: Literal["multiclass", "polynomial", "binary", "parametrised"] = "polynomial"
     labels: Literal["hard", "joint"] = "hard"
     score_weight: float = 0.0
     points: Sequence[Point | Sequence[float]] | None = None
@@ -145,7 +145,7 @@ def require_consistent(settings: LikelihoodSettings) -> None:
         ),
         (
             polynomial and settings.pooling != "mean",
-            "a polynomial head is a sum over events and takes no pooling=",
+            "a polynomial head is a sum over events and takes no pooling=; set head='multiclass'",
         ),
         (
             pairs and settings.pooling not in ("mean", "sum"),
