@@ -149,6 +149,44 @@ def of_problem(results: Mapping[str, Any], problem: str) -> dict[str, Mapping[st
     return {r["title"]: r for r in results["rows"] if r["problem"] == problem}
 
 
+def conclusions(results: Mapping[str, Any]) -> None:
+    found, n = of_problem(results, "quadratic"), results["base"]["bag_size"]
+    base, mean = found["base"], found["mean pooling"]
+    divided, paper = f"mean pooling; event logit / {n}", "as in [AS]"
+
+    def gap(row: Mapping[str, Any]) -> Difference:
+        return difference(row["bag"], row["event"])
+
+    require(abs(gap(base).mean) < 0.05, "a bag as such is better, or worse")
+    d = gap(mean)
+    require(d.mean > 0.1 and d.mean > 3 * d.error, "mean pooling does not help at equal settings")
+    d = gap(found[divided])
+    require(abs(d.mean) < 0.02 + 2 * d.error, "divided logits of events are no substitute for bags")
+    gain = difference(found[divided]["event"], base["event"])
+    require(gain.mean > 3 * gain.error, "to divide the logit of events does not help them")
+    d = gap(of_problem(results, "vbf_hww")[divided])
+    require(d.mean < -2 * d.error, "bags are not behind divided events on vbf_hww")
+    for title in ("bags of 10", "bags of 250"):
+        require(gap(found[title]).mean < 0.05, f"{title} are better than events")
+    for row in found.values():
+        if row["group"] == SIGNAL:
+            d = gap(row)
+            require(d.mean < 0.06, f"{row['title']}: bags win at the settings of the base")
+    for problem in ("quadratic", "vbf_hww"):
+        d = gap(of_problem(results, problem)[paper])
+        require(d.mean > 3 * d.error, f"{problem}: with its settings, bags of [AS] are not better")
+    for kind in ("bag", "event"):
+        smaller = difference(base[f"{kind}_scale"], found[divided][f"{kind}_scale"])
+        require(
+            smaller.mean > 3 * smaller.error,
+            f"λ of {kind}s is not smaller after the same training",
+        )
+    best = [
+        max(np.mean(r[kind]) for r in found.values() if comparable(r)) for kind in ("event", "bag")
+    ]
+    require(abs(best[1] - best[0]) < 0.03, "the best of events and of bags differ")
+
+
 def tables(results: Mapping[str, Any]) -> str:
     problems = list(dict.fromkeys(r["problem"] for r in results["rows"]))
     parts = []
@@ -384,7 +422,14 @@ def scales(results: Mapping[str, Any]) -> Figure:
     return figure
 
 
-STUDY = Study("bag_or_event", study, check, tables, figures)
+STUDY = Study(
+    name="bag_or_event",
+    study=study,
+    check=check,
+    conclusions=conclusions,
+    tables=tables,
+    figures=figures,
+)
 
 if __name__ == "__main__":
     run(STUDY)

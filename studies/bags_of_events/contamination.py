@@ -206,6 +206,32 @@ def mean_of(values: list[float], floor: float = 0.0) -> tuple[float, float]:
     return float(np.mean(values)), float(np.hypot(spread, floor))
 
 
+def conclusions(results: Mapping[str, Any]) -> None:
+    for c, levels in results["points"].items():
+        first, last = levels[0], levels[-1]
+        left, error = last["survives"]
+        require(left < 0.8 - 3 * error, f"c_HW = {c}: background costs the exact ratio little")
+        require(
+            last["auc_of_distance"] < first["auc_of_distance"] - 0.01,
+            f"c_HW = {c}: the optimal ROC curve does not depend on the contamination",
+        )
+        for x in levels:
+            labelled = x["labelled_minus_mixture"][0]
+            require(labelled > -1e-9, f"c_HW = {c}: labels of events are of no use")
+            value, error = x["number_minus_mixture"]
+            require(abs(value) < 3 * error + 0.002, "the number of signal events tells something")
+        for m in METHODS:
+            (before, a), (after, b) = (
+                mean_of(x["methods"][m]["kept"], x["methods"][m]["kept_error"])
+                for x in (first, last)
+            )
+            # Of the exact information of the contaminated events: they fall faster than that.
+            require(before - after > 2 * np.hypot(a, b), f"c_HW = {c}: {m} does not fall")
+        ahead = [d / e for d, e in map(kept_difference, levels)]
+        require(max(ahead) > 3, f"c_HW = {c}: MIL is nowhere ahead of MLP")
+        require(min(ahead) > -3, f"c_HW = {c}: MLP is ahead of MIL")
+
+
 def tables(results: Mapping[str, Any]) -> str:
     parts = []
     for c, levels in results["points"].items():
@@ -381,7 +407,14 @@ def information_figure(results: Mapping[str, Any]) -> Figure:
     return figure
 
 
-STUDY = Study("contamination", study, check, tables, figures)
+STUDY = Study(
+    name="contamination",
+    study=study,
+    check=check,
+    conclusions=conclusions,
+    tables=tables,
+    figures=figures,
+)
 
 if __name__ == "__main__":
     run(STUDY)

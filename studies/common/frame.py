@@ -1,12 +1,15 @@
 """What all studies have in common: the command line, the result as JSON, figures and the page.
 
-A study is a module with four functions, which it hands to :func:`run`:
+A study is a module with five functions, which it hands to :func:`run`:
 
 ``study(size, seed)``
     does the work and returns figures as plain numbers and lists;
 ``check(results)``
-    raises :class:`StudyError` where a statement of the page does not hold; tests call it on the
-    quick size, run afresh, and on the committed result of the full one;
+    raises :class:`StudyError` where a statement does not hold that is true of every size; tests
+    call it on the quick size, run afresh, and on the committed result of the full one;
+``conclusions(results)``
+    the same for what the page concludes from the full size, a requirement or more for each bullet;
+    tests reverse the main results of a copy of the JSON, and see it refused;
 ``tables(results)``
     Markdown;
 ``figures(results)``
@@ -54,7 +57,7 @@ def require(statement: bool, message: str) -> None:
 
 
 class Study(NamedTuple):
-    """The four functions; see the module.
+    """The five functions; see the module.
 
     `needs` is an environment variable with the folder of public files that a study reads and the
     package does not have; without it the study does not run.
@@ -63,9 +66,17 @@ class Study(NamedTuple):
     name: str
     study: Callable[[str, int], dict[str, Any]]
     check: Callable[[Mapping[str, Any]], None]
+    conclusions: Callable[[Mapping[str, Any]], None]
     tables: Callable[[Mapping[str, Any]], str]
     figures: Callable[[Mapping[str, Any]], dict[str, Figure]]
     needs: str = ""
+
+
+def hold(study: Study, record: Mapping[str, Any]) -> None:
+    """Raise :class:`StudyError` unless all that the page says holds of a result."""
+    study.check(record["results"])
+    if record["size"] == "full":
+        study.conclusions(record["results"])
 
 
 def markdown(titles: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
@@ -165,7 +176,7 @@ def run(study: Study, arguments: Sequence[str] | None = None) -> None:
     _draw(study, record, options.out)
     print(study.tables(record["results"]), file=sys.stderr)
     print(json.dumps(record, allow_nan=False))
-    study.check(record["results"])
+    hold(study, record)
 
 
 def _processor_seconds() -> float:

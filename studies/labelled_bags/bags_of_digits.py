@@ -258,6 +258,19 @@ def check(results: Mapping[str, Any]) -> None:
             require(contributions > by_weights + 0.1, f"weights alone find the key of {title}")
 
 
+def conclusions(results: Mapping[str, Any]) -> None:
+    three = [r for r in results["models"] if r["task"] == "three"]
+    scores = [mean_and_error(results, r, "score")[0] for r in three]
+    require(max(scores) - min(scores) < 0.01, f"rules differ in accuracy: {np.round(scores, 3)}")
+    for row in three:
+        key, score = (mean_and_error(results, row, name)[0] for name in ("key", "score"))
+        require(key > score, f"{row['pooling']}: the three is first less often than bags are right")
+        require(key > 0.985, f"{row['pooling']}: the three is first in {key:.3f} of the bags alone")
+    for row in results["models"]:
+        chosen = row["settings"]["instancetransformer"]
+        require("PCA" in chosen, f"the search of {row['pooling']} preferred pixels")
+
+
 def tables(results: Mapping[str, Any]) -> str:
     rows = []
     for row in results["models"]:
@@ -359,7 +372,14 @@ def _bags(examples: Mapping[str, Any]) -> Figure:
     return figure
 
 
-STUDY = Study("bags_of_digits", study, check, tables, figures)
+STUDY = Study(
+    name="bags_of_digits",
+    study=study,
+    check=check,
+    conclusions=conclusions,
+    tables=tables,
+    figures=figures,
+)
 
 if __name__ == "__main__":
     run(STUDY)

@@ -107,6 +107,21 @@ def check(results: dict) -> None:
         require(abs(value) < 0.03 + 4 * error, f"{name} differs from BCE in the bulk: {value:.3f}")
 
 
+def conclusions(results: dict) -> None:
+    last = list(REGIONS)[-1]
+    for name in LABELS:
+        value, error = difference(results, name, "bce", last)
+        if name == "mlc-linear":
+            require(value > 3 * error, f"{name} is as good as cross-entropy in the tail")
+        elif name != "bce":
+            require(abs(value) < 3 * error, f"{name} can be told from cross-entropy in the tail")
+    for name, entry in results["losses"].items():
+        (bulk, _), (tail, error) = (
+            mean_and_error(entry["errors"][r]) for r in (next(iter(REGIONS)), last)
+        )
+        require(tail - bulk > 2 * error, f"the tail of {name} is as well known as the bulk")
+
+
 def tables(results: dict) -> str:
     rows = []
     for name, label in LABELS.items():
@@ -139,7 +154,14 @@ def figures(results: dict) -> dict[str, Figure]:
     return {"ratios": figure}
 
 
-STUDY = Study("classifier_losses", study, check, tables, figures)
+STUDY = Study(
+    name="classifier_losses",
+    study=study,
+    check=check,
+    conclusions=conclusions,
+    tables=tables,
+    figures=figures,
+)
 
 if __name__ == "__main__":
     run(STUDY)

@@ -123,6 +123,19 @@ def check(results: dict) -> None:
     require(largest["exact"] < np.log(2), "a label with two values cannot carry more than ln 2")
 
 
+def conclusions(results: dict) -> None:
+    rows = results["rows"]
+    pulls = [(r[n]["value"] - r["exact"]) / r[n]["error"] for r in rows for n in LABELS]
+    require(sum(abs(p) > 2.5 for p in pulls) <= 1, f"estimates are off: {np.round(pulls, 1)}")
+    for row in rows:
+        require(
+            row["label"]["error"] < row["pairs"]["error"],
+            f"exchanged labels have the smaller error at ε = {row['epsilon']:.3g}",
+        )
+    least = min(rows, key=lambda row: row["epsilon"])
+    require(min(least[n]["value"] for n in LABELS) < 0, "the estimate at ε = 0 is positive")
+
+
 def tables(results: dict) -> str:
     rows = [
         (
@@ -166,7 +179,14 @@ def figures(results: dict) -> dict[str, Figure]:
     return {"mutual information": figure}
 
 
-STUDY = Study("mutual_information", study, check, tables, figures)
+STUDY = Study(
+    name="mutual_information",
+    study=study,
+    check=check,
+    conclusions=conclusions,
+    tables=tables,
+    figures=figures,
+)
 
 if __name__ == "__main__":
     run(STUDY)
