@@ -25,6 +25,7 @@ JSON without a new run::
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
 import platform
@@ -70,6 +71,21 @@ class Study(NamedTuple):
     tables: Callable[[Mapping[str, Any]], str]
     figures: Callable[[Mapping[str, Any]], dict[str, Figure]]
     needs: str = ""
+
+
+def modules() -> dict[str, str]:
+    """Modules of all studies by the names of these."""
+    return {
+        path.stem: f"studies.{path.parent.name}.{path.stem}"
+        for path in sorted((ROOT / "studies").glob("*/*.py"))
+        if "STUDY = Study(" in path.read_text(encoding="utf-8") and path != Path(__file__)
+    }
+
+
+def load(name: str) -> Study:
+    """A study by its name."""
+    study: Study = importlib.import_module(modules()[name]).STUDY
+    return study
 
 
 def hold(study: Study, record: Mapping[str, Any]) -> None:

@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
-from pathlib import Path
 
 import pytest
 
 from studies.common import frame
 
-STUDIES = Path(__file__).parents[2] / "studies"
-MODULES = {
-    path.stem: f"studies.{path.parent.name}.{path.stem}"
-    for path in sorted(STUDIES.glob("*/*.py"))
-    if "STUDY = Study(" in path.read_text("utf-8")
-}
-
-
-def load(name):
-    return importlib.import_module(MODULES[name]).STUDY
+MODULES = frame.modules()
 
 
 def test_there_are_studies():
@@ -30,7 +19,7 @@ def test_there_are_studies():
 @pytest.mark.slow
 @pytest.mark.parametrize("name", MODULES)
 def test_the_quick_size_runs_and_its_statements_hold(name, tmp_path):
-    study = load(name)
+    study = frame.load(name)
     if study.needs and not os.environ.get(study.needs):
         with pytest.raises(frame.StudyError, match=study.needs):
             frame.run(study, ["--out", str(tmp_path)])
@@ -44,7 +33,7 @@ def test_the_quick_size_runs_and_its_statements_hold(name, tmp_path):
 @pytest.mark.parametrize("name", MODULES)
 def test_the_page_is_made_from_the_committed_result(name):
     """Nobody edits a number by hand, and what the page says holds."""
-    study = load(name)
+    study = frame.load(name)
     record = frame.committed(name)
     frame.hold(study, record)
     written = (frame.PAGES / f"{name}.md").read_text("utf-8")
