@@ -39,6 +39,7 @@ from studies.bags_of_events.bag_or_event_trainings import (
 from studies.common.frame import Study, markdown, pair, require, run
 
 WORKERS = 2
+PLANS = {"quick": (2, 5_000), "full": (5, 100_000)}  # replicates, test events
 
 
 def one_thread() -> None:
@@ -88,7 +89,7 @@ def study(size: str, seed: int) -> dict[str, Any]:
     quick = size == "quick"
     chosen = rows(size)
     with TemporaryDirectory() as folder:
-        plan = Plan(2, 5_000, seed) if quick else Plan(5, 100_000, seed, folder)
+        plan = Plan(*PLANS[size], seed, "" if quick else folder)
         for r in chosen:
             if r.setting.problem == "vbf_hww" and r.title == "base":
                 make_vbf(r.setting, plan)
@@ -422,11 +423,16 @@ def scales(results: Mapping[str, Any]) -> Figure:
     return figure
 
 
+def made_with(size: str) -> dict[str, Any]:
+    return {"replicates and test events": PLANS[size], "rows": rows(size)}
+
+
 STUDY = Study(
     name="bag_or_event",
     study=study,
     check=check,
     conclusions=conclusions,
+    settings=made_with,
     tables=tables,
     figures=figures,
 )

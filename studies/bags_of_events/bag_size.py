@@ -30,6 +30,7 @@ from milinfer.exceptions import CalibrationError, MilinferWarning
 from milinfer.intervals.calibration import Calibration
 from milinfer.intervals.toy_intervals import toy_intervals
 from milinfer.learning.bag_likelihood import single_models
+from milinfer.learning.settings import settings_by_name
 from milinfer.likelihood.surface import Interpolation, parabola_error
 from milinfer.likelihood.tabulated_model import Tabulated
 from milinfer.toys.ensemble import ToyEnsemble
@@ -551,11 +552,29 @@ def _information(family: str, rows: Mapping[int, Any], results: Mapping[str, Any
     require(spreads[0] > 2 * spreads[1], f"{family}: I_eff scatters as I_MLE does")
 
 
+def made_with(size: str) -> dict[str, Any]:
+    chosen = SIZES[size]
+    return {
+        "size": chosen,
+        "events in a dataset": N_EVENTS,
+        "truths": (AT, *BESIDE),
+        "calibrated at": CALIBRATE_AT,
+        "pools at": POOL_AT,
+        "confidence level": CL,
+        "models": {
+            f"{family}, N_B = {n}": settings_by_name(settings(family, n, chosen, HIDDEN[size], 0))
+            for family, sizes in chosen.bags.items()
+            for n in sizes
+        },
+    }
+
+
 STUDY = Study(
     name="bag_size",
     study=study,
     check=check,
     conclusions=conclusions,
+    settings=made_with,
     tables=bag_size_tables,
     figures=bag_size_figures,
 )

@@ -22,6 +22,8 @@ from matplotlib.figure import Figure
 
 from milinfer.diagnostics.roc import Estimate, auc_difference, roc_curve
 from milinfer.diagnostics.separation import area_of_bags, largest_distance, relative_distance
+from milinfer.learning.boosted_trees import BoostedSettings
+from milinfer.learning.networks.configs import NetworkConfig, TrainingConfig
 from milinfer.plotting.results import PALETTE, figure_of, styled
 from milinfer.typing import FloatArray
 from studies.bags_of_events.contamination_events import (
@@ -407,11 +409,23 @@ def information_figure(results: Mapping[str, Any]) -> Figure:
     return figure
 
 
+def made_with(size: str) -> dict[str, Any]:
+    plan = plan_of(size, 0)
+    return {
+        "signal events in a bag": N_SIGNAL,
+        "plan": plan,
+        "network": NetworkConfig(plan.hidden),
+        "training": TrainingConfig(epochs=plan.epochs),
+        "trees": BoostedSettings(n_estimators=plan.rounds),
+    }
+
+
 STUDY = Study(
     name="contamination",
     study=study,
     check=check,
     conclusions=conclusions,
+    settings=made_with,
     tables=tables,
     figures=figures,
 )

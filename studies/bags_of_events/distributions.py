@@ -36,12 +36,13 @@ SHOWN = {
     "l0_pt": r"$p_{T}$ of $\ell_0$ [GeV]",
     "q0_eta": r"$\eta$ of $q_0$",
 }
+EVENTS = {"quick": 2_000, "full": 100_000}  # a point
 N_BINS = 24
 FINE = 40  # quantiles of a feature, between which its best function is constant
 
 
 def study(size: str, seed: int) -> dict[str, Any]:
-    n, workers = (2_000, 1) if size == "quick" else (100_000, 2)
+    n, workers = EVENTS[size], 1 if size == "quick" else 2
     seeds = np.random.SeedSequence([seed, 24]).generate_state(1 + len(POINTS)).tolist()
     events = {c: generated(n, c, k, workers) for c, k in zip((0.0, *POINTS), seeds, strict=True)}
     samples = {c: sample(e, "vbf_2l2j") for c, e in events.items()}
@@ -275,11 +276,23 @@ def figures(results: Mapping[str, Any]) -> dict[str, Figure]:
     return {"kinematics": figure}
 
 
+def made_with(size: str) -> dict[str, Any]:
+    return {
+        "events": EVENTS[size],
+        "points": POINTS,
+        "in the table": IN_TABLE,
+        "features": list(SHOWN),
+        "bins": N_BINS,
+        "quantiles": FINE,
+    }
+
+
 STUDY = Study(
     name="distributions",
     study=study,
     check=check,
     conclusions=conclusions,
+    settings=made_with,
     tables=tables,
     figures=figures,
 )

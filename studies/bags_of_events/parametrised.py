@@ -24,6 +24,7 @@ import milinfer as mil
 from milinfer.datasets import vbf_hww
 from milinfer.datasets.observable import observable_coefficients
 from milinfer.diagnostics.two_sample import weighted_auc
+from milinfer.learning.networks.configs import NetworkConfig, TrainingConfig
 from milinfer.likelihood.surface import Interpolation
 from milinfer.plotting.results import PALETTE, figure_of, styled
 from studies.common.frame import Study, markdown, pair, require, run
@@ -203,7 +204,6 @@ def compared(size: Size) -> list[float]:
 def study(size: str, seed: int) -> dict[str, Any]:
     """Train, and ask for bags that trained nothing."""
     # Keras not before here: processes that generate events import this module.
-    from milinfer.learning.networks.configs import TrainingConfig
     from studies.bags_of_events.parametrised_pairs import train_pairs
 
     chosen = SIZES[size]
@@ -581,13 +581,30 @@ def _areas(results: Mapping[str, Any]) -> Figure:
     return figure
 
 
+def made_with(size: str) -> dict[str, Any]:
+    chosen = SIZES[size]
+    return {
+        "size": chosen,
+        "shares of neighbours": SHARES,
+        "events in a dataset": DATASET,
+        "training": TrainingConfig(epochs=chosen.epochs, batch_events=chosen.batch_events),
+        "network": NetworkConfig(HIDDEN[size]),
+        "heads": {
+            name: {"network": model.default_network, "training": model.default_training}
+            for name, model in heads(chosen, 0).items()
+        },
+    }
+
+
 STUDY = Study(
     name="parametrised",
     study=study,
     check=check,
     conclusions=conclusions,
+    settings=made_with,
     tables=tables,
     figures=figures,
+    version=2,  # 1: moving averages of batch normalisation over a hundred batches
 )
 
 if __name__ == "__main__":

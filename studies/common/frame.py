@@ -1,6 +1,6 @@
 """What all studies have in common: the command line, the result as JSON, figures and the page.
 
-A study is a module with five functions, which it hands to :func:`run`:
+A study is a module with six functions, which it hands to :func:`run`:
 
 ``study(size, seed)``
     does the work and returns figures as plain numbers and lists;
@@ -10,6 +10,9 @@ A study is a module with five functions, which it hands to :func:`run`:
 ``conclusions(results)``
     the same for what the page concludes from the full size, a requirement or more for each bullet;
     tests reverse the main results of a copy of the JSON, and see it refused;
+``settings(size)``
+    all numbers, names and defaults of milinfer's classes that determine the results of a size.  A
+    record keeps them, and a test finds a page that was made with others;
 ``tables(results)``
     Markdown;
 ``figures(results)``
@@ -25,6 +28,7 @@ JSON without a new run::
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import importlib
 import json
 import os
@@ -37,6 +41,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.figure import Figure
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -58,8 +63,10 @@ def require(statement: bool, message: str) -> None:
 
 
 class Study(NamedTuple):
-    """The five functions; see the module.
+    """The six functions; see the module.
 
+    Raise `version` when the results of the same settings change, because the study or something in
+    milinfer computes them otherwise: the record has that which it was made by.
     `needs` is an environment variable with the folder of public files that a study reads and the
     package does not have; without it the study does not run.
     """
@@ -68,9 +75,11 @@ class Study(NamedTuple):
     study: Callable[[str, int], dict[str, Any]]
     check: Callable[[Mapping[str, Any]], None]
     conclusions: Callable[[Mapping[str, Any]], None]
+    settings: Callable[[str], Mapping[str, Any]]
     tables: Callable[[Mapping[str, Any]], str]
     figures: Callable[[Mapping[str, Any]], dict[str, Figure]]
     needs: str = ""
+    version: int = 1
 
 
 def modules() -> dict[str, str]:
@@ -93,6 +102,52 @@ def hold(study: Study, record: Mapping[str, Any]) -> None:
     study.check(record["results"])
     if record["size"] == "full":
         study.conclusions(record["results"])
+
+
+_SPEED = ("workers", "folder")  # settings on which no result depends
+
+
+def plain(value: Any) -> Any:
+    """Settings as JSON has them."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return plain({f.name: getattr(value, f.name) for f in dataclasses.fields(value)})
+    if isinstance(value, tuple) and hasattr(value, "_asdict"):
+        return plain(value._asdict())
+    if isinstance(value, Mapping):
+        return {str(k): plain(v) for k, v in value.items() if k not in _SPEED}
+    if isinstance(value, (list, tuple, np.ndarray)):
+        return [plain(v) for v in value]
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def older(study: Study, record: Mapping[str, Any]) -> str:
+    """What a record was made with that is otherwise today; empty if it is up to date."""
+    if record["version"] != study.version:
+        return (
+            f"version {record['version']} of the study made it, and the code has version "
+            f"{study.version}"
+        )
+    differ = changed(record["settings"], plain(study.settings(record["size"])))
+    return f"these settings are others today: {'; '.join(differ)}" if differ else ""
+
+
+def changed(then: Any, now: Any, name: str = "") -> list[str]:
+    """What differs in settings of a record from those of today, by name.
+
+    A setting that the record lacks has been added since, with a default that leaves results as
+    they were; if it does not, the version of the study has to be raised.
+    """
+    if isinstance(then, dict) and isinstance(now, dict):
+        return [
+            line
+            for key, value in then.items()
+            for line in (
+                changed(value, now[key], f"{name}, {key}".lstrip(", "))
+                if key in now
+                else [f"{name}, {key}".lstrip(", ")]
+            )
+        ]
+    return [] if then == now else [name]
 
 
 def markdown(titles: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
@@ -127,6 +182,8 @@ def execute(study: Study, size: str, seed: int) -> dict[str, Any]:
         "command": command(study.name, size, seed),
         "size": size,
         "seed": seed,
+        "version": study.version,
+        "settings": plain(study.settings(size)),
         "seconds": round(time.perf_counter() - began, 1),
         "processor_seconds": round(_processor_seconds() - worked, 1),
         "versions": _versions(),
@@ -153,6 +210,8 @@ def block(study: Study, record: Mapping[str, Any]) -> str:
     # As a study is run today, whatever it was called when it made the record.
     how = command(record["study"], record["size"], record["seed"])
     lines = [f"`{how}` (seed {record['seed']}, {taken} of processor time)", ""]
+    if older(study, record):
+        lines += [f"**Older than the code:** {older(study, record)}. Run it again.", ""]
     lines += [study.tables(record["results"]).strip(), ""]
     for title in study.figures(record["results"]):
         lines += [f"![{title}](../figures/studies/{_file(study, title)})", ""]

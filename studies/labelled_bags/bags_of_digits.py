@@ -372,11 +372,21 @@ def _bags(examples: Mapping[str, Any]) -> Figure:
     return figure
 
 
+def made_with(size: str) -> dict[str, Any]:
+    return {
+        "size": SIZES[size],
+        "models": MODELS[size],
+        "classifier": mil.BagClassifier().get_params(),
+        "regressor": mil.BagRegressor().get_params(),
+    }
+
+
 STUDY = Study(
     name="bags_of_digits",
     study=study,
     check=check,
     conclusions=conclusions,
+    settings=made_with,
     tables=tables,
     figures=figures,
 )

@@ -348,11 +348,25 @@ def _heat_map(results: Mapping[str, Any]) -> Figure:
     return figure
 
 
+def made_with(size: str) -> dict[str, Any]:
+    return {
+        "bag": BAG,
+        "shift": SHIFT,
+        "witness": WITNESS,
+        "settings": SETTINGS,
+        "size": SIZES[size],
+        "tasks": list(TASKS),
+        "classifier": mil.BagClassifier().get_params(),
+        "regressor": mil.BagRegressor().get_params(),
+    }
+
+
 STUDY = Study(
     name="pooling",
     study=study,
     check=check,
     conclusions=conclusions,
+    settings=made_with,
     tables=tables,
     figures=figures,
 )

@@ -206,11 +206,22 @@ def figures(_: Mapping[str, Any]) -> dict[str, Figure]:
     return {}
 
 
+def made_with(size: str) -> dict[str, Any]:
+    return {
+        "bags, folds, epochs": (BAGS, FOLDS, EPOCHS),
+        "chances": CHANCES,
+        "grid": GRIDS[size],
+        "size": SIZES[size],
+        "classifier": mil.BagClassifier().get_params(),
+    }
+
+
 STUDY = Study(
     name="searches",
     study=study,
     check=check,
     conclusions=conclusions,
+    settings=made_with,
     tables=tables,
     figures=figures,
 )

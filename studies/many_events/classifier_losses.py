@@ -154,11 +154,24 @@ def figures(results: dict) -> dict[str, Figure]:
     return {"ratios": figure}
 
 
+def made_with(size: str) -> dict:
+    n_events, epochs, n_trainings = SIZES[size]
+    return {
+        "epsilon": EPSILON,
+        "events": n_events,
+        "trainings": n_trainings,
+        "losses": list(LABELS),
+        "network": NetworkConfig(HIDDEN[size], "relu", batch_norm=False, dropout=0.0, l2=0.0),
+        "training": TrainingConfig(epochs, None, 1e-3, 1e-3, patience=5),
+    }
+
+
 STUDY = Study(
     name="classifier_losses",
     study=study,
     check=check,
     conclusions=conclusions,
+    settings=made_with,
     tables=tables,
     figures=figures,
 )

@@ -154,11 +154,16 @@ def figures(results: dict) -> dict[str, Figure]:
     return {"ROC curves": figure}
 
 
+def made_with(size: str) -> dict:
+    return {"bag": N, "sorted by": SORT_BY, "size": SIZES[size], "layers": LAYERS}
+
+
 STUDY = Study(
     name="dijet_sets",
     study=study,
     check=check,
     conclusions=conclusions,
+    settings=made_with,
     tables=tables,
     figures=figures,
     needs=FOLDER,

@@ -299,11 +299,24 @@ def _convergence(results: dict) -> Figure:
     return figure
 
 
+def made_with(size: str) -> dict:
+    return {
+        "values": VALUES,
+        "bag": N,
+        "features": FEATURES,
+        "sorted by": SORT_BY,
+        "size": SIZES[size][:4],
+        "layers": LAYERS,
+        "bag layers": BAG_LAYERS,
+    }
+
+
 STUDY = Study(
     name="event_sets",
     study=study,
     check=check,
     conclusions=conclusions,
+    settings=made_with,
     tables=tables,
     figures=figures,
 )

@@ -225,11 +225,16 @@ def _areas(results: dict) -> Figure:
     return figure
 
 
+def made_with(size: str) -> dict:
+    return {"epsilon": EPSILON, "bag": N, "size": SIZES[size], "hidden": HIDDEN[size]}
+
+
 STUDY = Study(
     name="gaussian_classifiers",
     study=study,
     check=check,
     conclusions=conclusions,
+    settings=made_with,
     tables=tables,
     figures=figures,
 )

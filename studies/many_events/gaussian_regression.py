@@ -295,11 +295,16 @@ def figures(results: dict) -> dict[str, Figure]:
     return {"bias and spread": figure}
 
 
+def made_with(size: str) -> dict:
+    return {"bag": N, "edge": EDGE, "truths": TRUTHS, "size": SIZES[size], "widths": WIDTHS}
+
+
 STUDY = Study(
     name="gaussian_regression",
     study=study,
     check=check,
     conclusions=conclusions,
+    settings=made_with,
     tables=tables,
     figures=figures,
 )

@@ -179,11 +179,16 @@ def figures(results: dict) -> dict[str, Figure]:
     return {"mutual information": figure}
 
 
+def made_with(size: str) -> dict:
+    return {"size": SIZES[size], "network": NETWORK}
+
+
 STUDY = Study(
     name="mutual_information",
     study=study,
     check=check,
     conclusions=conclusions,
+    settings=made_with,
     tables=tables,
     figures=figures,
 )

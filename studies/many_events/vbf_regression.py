@@ -302,11 +302,22 @@ def _correlation(results: dict) -> Figure:
     return figure
 
 
+def made_with(size: str) -> dict:
+    return {
+        "bag": N,
+        "features": FEATURES,
+        "scanned": SCANNED,
+        "size": SIZES[size][:5],
+        "widths": WIDTHS,
+    }
+
+
 STUDY = Study(
     name="vbf_regression",
     study=study,
     check=check,
     conclusions=conclusions,
+    settings=made_with,
     tables=tables,
     figures=figures,
 )
