@@ -427,12 +427,30 @@ def made_with(size: str) -> dict[str, Any]:
     return {"replicates and test events": PLANS[size], "rows": rows(size)}
 
 
+def quotes(results: Mapping[str, Any]) -> list[str]:
+    found, n = of_problem(results, "quadratic"), results["base"]["bag_size"]
+    mean, divided = (found[t] for t in ("mean pooling", f"mean pooling; event logit / {n}"))
+    gain, left = (
+        difference(mean["bag"], mean["event"]),
+        difference(divided["bag"], divided["event"]),
+    )
+    return [
+        f"mean pooling keeps {gain.mean:.2f} ± {gain.error:.2f} more of the information",
+        (
+            f"divided by {n} keeps as much as the bags do (difference {left.mean:.3f} ± "
+            f"{left.error:.3f})"
+        ),
+        f"a correction for {len(found)} rows",
+    ]
+
+
 STUDY = Study(
     name="bag_or_event",
     study=study,
     check=check,
     conclusions=conclusions,
     settings=made_with,
+    quotes=quotes,
     tables=tables,
     figures=figures,
 )

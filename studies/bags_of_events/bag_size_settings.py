@@ -11,6 +11,7 @@ from typing import Any
 
 import milinfer as mil
 
+CL = 0.6827
 N_EVENTS = 1000  # in a dataset
 ALL_SIZES = (1, 10, 20, 25, 50, 100, 125, 200, 250)
 INVARIANT = "vbf_2l2j_invariant"

@@ -596,12 +596,21 @@ def made_with(size: str) -> dict[str, Any]:
     }
 
 
+def quotes(results: Mapping[str, Any]) -> list[str]:
+    n = results["size"]["bags"][-1]
+    rows = of_kind(results, POSITIVE, n)
+    same = {f"{_value(rows, k)[0]:.2f}" for k in ("mean_at_zero", "neighbours_at_zero")}
+    network = f"with bags of {n} the network gives {' or '.join(sorted(same))} to bags of the "
+    return [network + "standard model and to those of its neighbours alike"]
+
+
 STUDY = Study(
     name="parametrised",
     study=study,
     check=check,
     conclusions=conclusions,
     settings=made_with,
+    quotes=quotes,
     tables=tables,
     figures=figures,
     version=2,  # 1: moving averages of batch normalisation over a hundred batches

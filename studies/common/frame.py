@@ -62,9 +62,16 @@ def require(statement: bool, message: str) -> None:
         raise StudyError(message)
 
 
+def no_quotes(results: Mapping[str, Any]) -> Sequence[str]:  # noqa: ARG001
+    """Of a page whose prose has no number that its tables lack."""
+    return ()
+
+
 class Study(NamedTuple):
     """The six functions; see the module.
 
+    `quotes` are pieces of the prose under the tables, made of the results: a test finds each of
+    them there, and no decimal number that is neither in one nor in the tables.
     Raise `version` when the results of the same settings change, because the study or something in
     milinfer computes them otherwise: the record has that which it was made by.
     `needs` is an environment variable with the folder of public files that a study reads and the
@@ -80,6 +87,7 @@ class Study(NamedTuple):
     figures: Callable[[Mapping[str, Any]], dict[str, Figure]]
     needs: str = ""
     version: int = 1
+    quotes: Callable[[Mapping[str, Any]], Sequence[str]] = no_quotes
 
 
 def modules() -> dict[str, str]:
@@ -200,6 +208,12 @@ def committed(name: str) -> dict[str, Any]:
         raise StudyError(msg)
     record: dict[str, Any] = json.loads(found.read_text(encoding="utf-8"))
     return record
+
+
+def closing(name: str) -> str:
+    """Prose under the block of a page, its lines joined."""
+    text = (PAGES / f"{name}.md").read_text(encoding="utf-8")
+    return " ".join(text.partition(_END)[2].split())
 
 
 def block(study: Study, record: Mapping[str, Any]) -> str:

@@ -361,12 +361,21 @@ def made_with(size: str) -> dict[str, Any]:
     }
 
 
+def quotes(results: Mapping[str, Any]) -> list[str]:  # noqa: ARG001
+    return [
+        f"those of a signal bag are shifted by {SHIFT} σ",
+        "the instances whose other feature exceeds 0.5",
+        "within ±0.5",
+    ]
+
+
 STUDY = Study(
     name="pooling",
     study=study,
     check=check,
     conclusions=conclusions,
     settings=made_with,
+    quotes=quotes,
     tables=tables,
     figures=figures,
 )

@@ -229,12 +229,17 @@ def made_with(size: str) -> dict:
     return {"epsilon": EPSILON, "bag": N, "size": SIZES[size], "hidden": HIDDEN[size]}
 
 
+def quotes(results: dict) -> list[str]:  # noqa: ARG001
+    return ["a difference of 0.01 in area does not contradict"]  # what an eye sees of a figure
+
+
 STUDY = Study(
     name="gaussian_classifiers",
     study=study,
     check=check,
     conclusions=conclusions,
     settings=made_with,
+    quotes=quotes,
     tables=tables,
     figures=figures,
 )

@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 
 import pytest
 
 from studies.common import frame
 
 MODULES = frame.modules()
+DECIMAL = re.compile(r"(?<![\w.])\d+\.\d+")
 
 
 def test_there_are_studies():
@@ -63,6 +65,16 @@ def test_a_changed_setting_or_version_makes_a_page_old():
     assert not frame.older(study._replace(settings=added), record)
     fewer = {k: v for k, v in study.settings("full").items() if k != "network"}
     assert "network" in frame.older(study._replace(settings=lambda _: fewer), record)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_numbers_in_prose_are_those_of_the_results(name):
+    study, record = frame.load(name), frame.committed(name)
+    prose, quotes = frame.closing(name), study.quotes(record["results"])
+    for quote in quotes:
+        assert quote in prose
+    known = set(DECIMAL.findall(" ".join([frame.block(study, record), *quotes])))
+    assert set(DECIMAL.findall(prose)) <= known
 
 
 @pytest.mark.parametrize("name", MODULES)
