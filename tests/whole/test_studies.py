@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
 import re
 
@@ -15,8 +16,50 @@ MODULES = frame.modules()
 DECIMAL = re.compile(r"(?<![\w.])\d+\.\d+")
 
 
+def differences(then, now, name="", relative=0.02, absolute=5e-4):
+    """What is not the same number, within what other processors make of the same training."""
+    if isinstance(then, dict) and isinstance(now, dict):
+        if then.keys() != now.keys():
+            return [f"{name}: other keys"]
+        pairs = [(f"{name}/{k}", then[k], now[k]) for k in then]
+    elif isinstance(then, list) and isinstance(now, list):
+        if len(then) != len(now):
+            return [f"{name}: other length"]
+        pairs = [(f"{name}/{i}", *both) for i, both in enumerate(zip(then, now, strict=True))]
+    elif isinstance(then, float) or isinstance(now, float):
+        same = math.isclose(then, now, rel_tol=relative, abs_tol=absolute)
+        return [] if same else [f"{name}: {then} and {now}"]
+    else:
+        return [] if then == now else [f"{name}: {then!r} and {now!r}"]
+    return [line for title, a, b in pairs for line in differences(a, b, title)]
+
+
+def test_differences_are_found():
+    then = {"a": [1.0, {"b": "x"}], "n": 3}
+    assert differences(then, {"a": [1.01, {"b": "x"}], "n": 3}) == []
+    assert differences(then, {"a": [1.05, {"b": "y"}], "n": 4}) == [
+        "/a/0: 1.0 and 1.05",
+        "/a/1/b: 'x' and 'y'",
+        "/n: 3 and 4",
+    ]
+    assert differences(then, {"a": [1.0], "n": 3}) == ["/a: other length"]
+    assert differences(then, {"a": then["a"]}) == [": other keys"]
+
+
 def test_there_are_studies():
     assert MODULES
+
+
+def test_quick_results_of_cheap_studies_are_committed():
+    """A reader who runs the quick size can compare; the test above does."""
+    found = [p.stem.removesuffix("-quick") for p in frame.RESULTS.glob("*-quick.json")]
+    assert set(found) <= set(MODULES)
+    assert len(found) >= 8
+    for name in found:
+        record = json.loads((frame.RESULTS / f"{name}-quick.json").read_text("utf-8"))
+        assert record["command"] == frame.command(name, "quick", 0)
+        assert not frame.older(frame.load(name), record)
+        frame.hold(frame.load(name), record)
 
 
 @pytest.mark.slow
@@ -30,6 +73,10 @@ def test_the_quick_size_runs_and_its_statements_hold(name, tmp_path):
     frame.run(study, ["--out", str(tmp_path)])
     record = json.loads((tmp_path / f"{name}-quick.json").read_text("utf-8"))
     assert record["results"]
+    before = frame.RESULTS / f"{name}-quick.json"
+    if before.is_file():
+        committed = json.loads(before.read_text("utf-8"))
+        assert differences(committed["results"], record["results"]) == []
     assert len(list(tmp_path.glob("*.svg"))) == len(study.figures(record["results"]))
 
 

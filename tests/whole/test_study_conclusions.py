@@ -287,6 +287,37 @@ def the_exponential_is_behind_in_the_tail(results):
     results["losses"]["mlc-exponential"] = results["losses"]["mlc-linear"]
 
 
+@reverses("classifier_loss")
+def bags_have_the_curvature_of_events(results):
+    for row in results["curvature"]:
+        if row["direction"] == "constant" and row["loss"] == "bce":
+            row["value"] = 0.5
+
+
+@reverses("classifier_loss")
+def bags_are_not_saturated(results):
+    for row in results["curvature"]:
+        if row["direction"] == "slope" and row["loss"] == "bce":
+            row["value"] = 0.5
+
+
+@reverses("classifier_loss")
+def the_paper_is_wrong_about_the_constant(results):
+    for row in results["curvature"]:
+        if row["direction"] == "constant" and row["loss"] == "mlc":
+            row["value"] = 1.0
+
+
+@reverses("classifier_loss")
+def the_loss_gives_another_estimate(results):
+    results["estimates"]["mlc, linear"].reverse()
+
+
+@reverses("classifier_loss")
+def simulated_events_make_no_noise(results):
+    results["estimates"]["bce, linear"] = results["estimates"]["likelihood"]
+
+
 @reverses("dijet_sets")
 def the_function_inside_is_better(results):
     results["f3to1 − f1"]["difference"] *= -1
