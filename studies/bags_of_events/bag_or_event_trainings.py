@@ -241,6 +241,7 @@ def train(s: Setting, replicate: int, plan: Plan, *, bags: bool) -> Trained:
     else:
         model = mil.BagLikelihood(
             head=s.head,
+            normalise=False,
             order=1,
             bag_size=round(s.bag_size * (1 + s.contamination)) if bags else 1,
             pooling="mean" if s.head == "polynomial" else s.pooling,
@@ -289,7 +290,7 @@ def divided(
     from milinfer.learning.networks.training_bags import ClassBags
 
     # Split and initial weights are those of the bags' network that it is compared with.
-    seeds = member_seeds(mil.BagLikelihood(seed=seed))[0]
+    seeds = member_seeds(mil.BagLikelihood(head="multiclass", seed=seed))[0]
     kept, rest = (
         given.train.split([0.8, 0.2], seed=seeds.split) if by is None else (given.train, by)
     )

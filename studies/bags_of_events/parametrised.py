@@ -284,7 +284,7 @@ def asked(logits: Any, sample: mil.Sample, n: int, truth: float, size: Size) -> 
 
 def heads(size: Size, seed: int) -> dict[str, mil.BagLikelihood]:
     """What learns Λ without a θ among its inputs."""
-    base = mil.BagLikelihood(head="polynomial", seed=seed % 1_000_000)
+    base = mil.BagLikelihood(head="polynomial", normalise=False, seed=seed % 1_000_000)
     joint = dataclasses.replace(base, labels="joint")
     if size.batch_events < joint.default_training.batch_events:
         short = dataclasses.replace(

@@ -118,6 +118,7 @@ def of_network(data: np.ndarray, simulated: np.ndarray, loss: str, epochs: int, 
     )
     model = mil.BagLikelihood(
         head="binary",
+        normalise=False,
         loss={"mlc": "mlc-exponential", "bce": "bce"}[loss],
         bag_size=1,
         network=NetworkConfig((32, 32), "relu", batch_norm=False, dropout=0.0, l2=0.0),

@@ -42,6 +42,7 @@ def learned(
     batch = int(0.8 * samples.n_events / 10)
     model = mil.BagLikelihood(
         head="binary",
+        normalise=False,
         loss=loss,
         bag_size=1,
         reference=-EPSILON,

@@ -60,6 +60,7 @@ def train_classifier(n_points: int, n_events: int, epochs: int, seed: int) -> mi
     samples = gaussian.samples(n_events // n_points, values.tolist(), seed=seed)
     return mil.BagLikelihood(
         head="parametrised",
+        normalise=False,
         bag_size=1,
         network=NetworkConfig(WIDTHS, "relu", batch_norm=False, dropout=0.0, l2=0.0),
         training=TrainingConfig(epochs, n_events // 20, 3e-3, 3e-5, schedule="cosine"),

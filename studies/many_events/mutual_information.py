@@ -75,6 +75,7 @@ def estimates(n: tuple[int, int], epsilon: float, epochs: int, seed: int, test_s
         batch = int(0.8 * seen.n_events / 20)
         model = mil.BagLikelihood(
             head="binary",
+            normalise=False,
             loss=loss,
             bag_size=1,
             network=NETWORK,

@@ -100,6 +100,7 @@ def study(size: str, seed: int) -> dict:
     for number in seeds[2 * n_points :]:
         model = mil.BagLikelihood(
             head="parametrised",
+            normalise=False,
             bag_size=1,
             reference=reference,
             network=NetworkConfig(WIDTHS, "relu", batch_norm=False, dropout=0.0, l2=0.0),

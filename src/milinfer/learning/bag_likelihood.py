@@ -69,9 +69,9 @@ class BagLikelihood(LikelihoodSettings, BagModel):
     Parameters
     ----------
     head
-        ``"multiclass"``: a class for each training point ([AS], §B.2.4).  ``"polynomial"``: the
-        ratio of squared amplitudes as a polynomial in θ, see
-        :class:`milinfer.learning.networks.heads.PolynomialHead`.  ``"binary"``: an independent
+        ``"polynomial"``: the ratio of squared amplitudes as a polynomial in θ, see
+        :class:`milinfer.learning.networks.heads.PolynomialHead`.  ``"multiclass"``: a class for
+        each training point ([AS], §B.2.4).  ``"binary"``: an independent
         network for each point against the reference (§C.3).  ``"parametrised"``: θ is an input of
         the network (§B.2.5).
     labels
@@ -112,6 +112,12 @@ class BagLikelihood(LikelihoodSettings, BagModel):
     interpolation_kind, window
         ``"polynomial"`` (of degree 4), ``"spline"`` or ``"parabola"``, for free logits; see
         :class:`~milinfer.likelihood.surface.Interpolation`.
+    normalise
+        Divide the ratios by their means over the training events, so that E_θ0[r] = 1 at every θ,
+        as it is for densities: the constants of logits are learned with errors that grow with the
+        number of events of a dataset.  All events of the training determine the means
+        (:func:`milinfer.samples.reweighting.bennett`).  A polynomial head is always normalised;
+        poolings that score bags as a whole never are.  False: logits as trained, as in [AS].
     pooling
         ``"mean"``, ``"sum"``, or one of the others of :mod:`milinfer.learning.networks.layers`.
     loss
@@ -137,10 +143,10 @@ class BagLikelihood(LikelihoodSettings, BagModel):
     Examples
     --------
     >>> from milinfer.learning.bag_likelihood import BagLikelihood
-    >>> BagLikelihood(bag_size=20, seed=1)
-    BagLikelihood(multiclass, bag_size=20, ensemble=1, not trained)
-    >>> BagLikelihood(head="polynomial", labels="joint").events_in_bag
-    1
+    >>> BagLikelihood(seed=1)
+    BagLikelihood(polynomial, bag_size=1, ensemble=1, not trained)
+    >>> BagLikelihood(head="multiclass").events_in_bag
+    10
     """
 
     _fitted: Fitted | None = field(default=None, repr=False)
@@ -424,9 +430,9 @@ def single_models(model: BagLikelihood) -> tuple[BagLikelihood, ...]:
     >>> from milinfer.learning.bag_likelihood import BagLikelihood
     >>> from milinfer.learning.networks.configs import TrainingConfig
     >>> samples = gaussian.samples(100, [-0.5, 0.0, 0.5], seed=1)
-    >>> model = BagLikelihood(ensemble=2, bag_size=5, training=TrainingConfig(epochs=1))
+    >>> model = BagLikelihood(order=1, ensemble=2, training=TrainingConfig(epochs=1))
     >>> single_models(model.fit(samples))[1]
-    BagLikelihood(multiclass, bag_size=5, ensemble=1, 3 points in mu)
+    BagLikelihood(polynomial, bag_size=1, ensemble=1, 3 points in mu)
     """
     fitted = model.fitted
     networks = len(fitted.history) // len(fitted.members)
@@ -438,12 +444,13 @@ def single_models(model: BagLikelihood) -> tuple[BagLikelihood, ...]:
                 fitted,
                 members=(member,),
                 z=(z,),
+                log_z=(log_z,),
                 scale=(scale,),
                 history=fitted.history[k * networks : (k + 1) * networks],
             ),
         )
-        for k, (member, z, scale) in enumerate(
-            zip(fitted.members, fitted.z, fitted.scale, strict=True)
+        for k, (member, z, log_z, scale) in enumerate(
+            zip(fitted.members, fitted.z, fitted.log_z, fitted.scale, strict=True)
         )
     )
 
