@@ -36,7 +36,7 @@ def read(tmp_path, text):
         ("[toy]\n", "toy: unknown key; did you mean 'toys'?"),
         ("[[model]]\nhead = 'polynom'\n", "model[1].head: 'polynom' is not 'multiclass', 'poly"),
         ("[[model]]\n[[model]]\nhead = 'parametrised'\nbag = 1\n", "model[2].bag: unknown key"),
-        ("[[model]]\n[[model]]\n", "two models are called polynomial"),
+        ("[[model]]\n[[model]]\n", "two models are called multiclass"),
         ("[[model]]\nname = '../x'\n", "model[1].name: "),
         ("model = []\n", "model: List should have at least 1 item"),
         ("[toys]\nnumber = 10\n", "toys.number: Input should be greater than or equal to 100"),

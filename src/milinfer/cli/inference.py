@@ -59,7 +59,7 @@ __all__ = ["compare", "fit", "report", "train"]
 @click.option(
     "--head",
     type=click.Choice(["multiclass", "polynomial", "parametrised"]),
-    default="polynomial",
+    default="multiclass",
     show_default=True,
     help="What the network's outputs mean as a function of the parameter.",
 )

@@ -69,9 +69,9 @@ class BagLikelihood(LikelihoodSettings, BagModel):
     Parameters
     ----------
     head
-        ``"polynomial"``: the ratio of squared amplitudes as a polynomial in θ, see
-        :class:`milinfer.learning.networks.heads.PolynomialHead`.  ``"multiclass"``: a class for
-        each training point ([AS], §B.2.4).  ``"binary"``: an independent
+        ``"multiclass"``: a class for each training point ([AS], §B.2.4).  ``"polynomial"``: the
+        ratio of squared amplitudes as a polynomial in θ, see
+        :class:`milinfer.learning.networks.heads.PolynomialHead`.  ``"binary"``: an independent
         network for each point against the reference (§C.3).  ``"parametrised"``: θ is an input of
         the network (§B.2.5).
     labels
@@ -143,10 +143,10 @@ class BagLikelihood(LikelihoodSettings, BagModel):
     Examples
     --------
     >>> from milinfer.learning.bag_likelihood import BagLikelihood
-    >>> BagLikelihood(seed=1)
-    BagLikelihood(polynomial, bag_size=1, ensemble=1, not trained)
-    >>> BagLikelihood(head="multiclass").events_in_bag
-    10
+    >>> BagLikelihood(bag_size=20, seed=1)
+    BagLikelihood(multiclass, bag_size=20, ensemble=1, not trained)
+    >>> BagLikelihood(head="polynomial", labels="joint").events_in_bag
+    1
     """
 
     _fitted: Fitted | None = field(default=None, repr=False)
@@ -430,9 +430,9 @@ def single_models(model: BagLikelihood) -> tuple[BagLikelihood, ...]:
     >>> from milinfer.learning.bag_likelihood import BagLikelihood
     >>> from milinfer.learning.networks.configs import TrainingConfig
     >>> samples = gaussian.samples(100, [-0.5, 0.0, 0.5], seed=1)
-    >>> model = BagLikelihood(order=1, ensemble=2, training=TrainingConfig(epochs=1))
+    >>> model = BagLikelihood(ensemble=2, bag_size=5, training=TrainingConfig(epochs=1))
     >>> single_models(model.fit(samples))[1]
-    BagLikelihood(polynomial, bag_size=1, ensemble=1, 3 points in mu)
+    BagLikelihood(multiclass, bag_size=5, ensemble=1, 3 points in mu)
     """
     fitted = model.fitted
     networks = len(fitted.history) // len(fitted.members)

@@ -45,7 +45,7 @@ class LikelihoodSettings:
     1
     """
 
-    head: Literal["multiclass", "polynomial", "binary", "parametrised"] = "polynomial"
+    head: Literal["multiclass", "polynomial", "binary", "parametrised"] = "multiclass"
     labels: Literal["hard", "joint"] = "hard"
     score_weight: float = 0.0
     points: Sequence[Point | Sequence[float]] | None = None

@@ -287,7 +287,7 @@ class ModelSection(_Section):
     """
 
     name: Name | None = None
-    head: Literal["multiclass", "polynomial", "parametrised"] = "polynomial"
+    head: Literal["multiclass", "polynomial", "parametrised"] = "multiclass"
     labels: Literal["hard", "joint"] = "hard"
     order: Annotated[int, Field(ge=1, le=2)] = 2
     pooling: Literal[

@@ -197,7 +197,7 @@ def model_fields(section: ModelSection, names: Sequence[str]) -> dict[str, Any]:
     --------
     >>> section = ModelSection(reference={"b": 0.5, "a": 0.0})
     >>> model_fields(section, ("a", "b"))["reference"], model_fields(section, ("a", "b"))["head"]
-    ((0.0, 0.5), 'polynomial')
+    ((0.0, 0.5), 'multiclass')
     """
     fields = section.model_dump(exclude={"name", "epochs", "batch_events"})
     if isinstance(section.reference, Mapping):
