@@ -376,8 +376,8 @@ def made_with(size: str) -> dict[str, Any]:
     return {
         "size": SIZES[size],
         "models": MODELS[size],
-        "classifier": mil.BagClassifier().get_params(),
-        "regressor": mil.BagRegressor().get_params(),
+        "classifier": mil.BagClassifier(**_CLASSIFIER).get_params(),
+        "regressor": mil.BagRegressor(**_REGRESSOR).get_params(),
     }
 
 

@@ -356,8 +356,8 @@ def made_with(size: str) -> dict[str, Any]:
         "settings": SETTINGS,
         "size": SIZES[size],
         "tasks": list(TASKS),
-        "classifier": mil.BagClassifier().get_params(),
-        "regressor": mil.BagRegressor().get_params(),
+        "classifier": mil.BagClassifier(**SETTINGS).get_params(),
+        "regressor": mil.BagRegressor(**SETTINGS).get_params(),
     }
 
 

@@ -212,7 +212,6 @@ def made_with(size: str) -> dict[str, Any]:
         "chances": CHANCES,
         "grid": GRIDS[size],
         "size": SIZES[size],
-        "classifier": mil.BagClassifier().get_params(),
     }
 
 
