@@ -15,13 +15,17 @@ from .finite_simulation import (
 from .labelled_bags.estimators import (
     BagClassifier as BagClassifier,
     BagRegressor as BagRegressor,
-    InstanceTransformer as InstanceTransformer,
 )
 from .labelled_bags.search import (
     SearchResult as SearchResult,
     optuna_search as optuna_search,
     stepwise_search as stepwise_search,
 )
+from .labelled_bags.tables import (
+    GroupedBags as GroupedBags,
+    group_bags as group_bags,
+)
+from .labelled_bags.transformer import InstanceTransformer as InstanceTransformer
 from .model_columns import ModelColumns as ModelColumns
 from .networks.configs import (
     NetworkConfig as NetworkConfig,

@@ -14,36 +14,24 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from milinfer.exceptions import ConfigurationError, ModelError, SampleError
-from milinfer.learning.labelled_bags.ragged import RaggedBags, is_bags, ragged_bags
+from milinfer.learning.labelled_bags.checks import checked_bags
+from milinfer.learning.labelled_bags.ragged import RaggedBags
+from milinfer.learning.labelled_bags.scikit import (
+    BaseEstimator,
+    ClassifierMixin,
+    RegressorMixin,
+    check_classification_targets,
+    check_consistent_length,
+    check_is_fitted,
+    check_random_state,
+    column_or_1d,
+)
 from milinfer.typing import FloatArray, IntArray
 
 if TYPE_CHECKING:
     from milinfer.learning.labelled_bags.network import LabelledNetwork
 
-__all__ = ["BagClassifier", "BagEstimator", "BagRegressor", "InstanceTransformer"]
-
-
-try:
-    from sklearn.base import (
-        BaseEstimator,
-        ClassifierMixin,
-        RegressorMixin,
-        TransformerMixin,
-        clone,
-    )
-    from sklearn.utils import check_random_state, column_or_1d
-    from sklearn.utils.multiclass import check_classification_targets
-    from sklearn.utils.validation import (
-        check_consistent_length,
-        check_is_fitted,
-        validate_data,
-    )
-except ImportError as error:
-    msg = (
-        "estimators of labelled bags need scikit-learn 1.6 or later; install it with: "
-        'pip install "milinfer[sklearn]"'
-    )
-    raise ConfigurationError(msg) from error
+__all__ = ["BagClassifier", "BagEstimator", "BagRegressor"]
 
 
 _WEIGHTED = ("attention", "gated-attention", "noisy-or")
@@ -92,29 +80,11 @@ class BagEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is unty
 
     def _bags(self, X: Any, y: Any = None, *, reset: bool = False) -> RaggedBags:
         """Check bags, or a table as bags of one; the same checks in training and prediction."""
-        if is_bags(X):
-            bags = ragged_bags(X)
-            width = bags.instances.shape[1]
-            if reset:
-                if len(bags.sizes) < 2:
-                    msg = "X has one bag; training needs two bags or more, one of them to stop by"
-                    raise SampleError(msg)
-                self.n_features_in_ = width
-                if hasattr(self, "feature_names_in_"):  # of a table in an earlier fit
-                    del self.feature_names_in_
-            elif width != self.n_features_in_:
-                msg = (
-                    f"X has {width} features, but {type(self).__name__} is expecting "
-                    f"{self.n_features_in_} features as input"
-                )
-                raise SampleError(msg)
-            return bags
-        options = {"dtype": np.float64, "reset": reset}
-        if reset:  # y is given as well, which scikit-learn then checks; one bag cannot be split
-            table = validate_data(self, X, y, ensure_min_samples=2, **options)[0]
-        else:
-            table = validate_data(self, X, **options)
-        return RaggedBags(table, np.arange(len(table) + 1))
+        bags = checked_bags(self, X, y, reset=reset)
+        if reset and len(bags.sizes) < 2:
+            msg = "X has one bag; training needs two bags or more, one of them to stop by"
+            raise SampleError(msg)
+        return bags
 
     def _train(
         self, bags: RaggedBags, targets: FloatArray, strata: FloatArray, n_outputs: int, loss: str
@@ -537,48 +507,3 @@ class BagRegressor(RegressorMixin, BagEstimator):  # type: ignore[misc]  # as ab
     def predict(self, X: Any) -> FloatArray:
         """Predicted number of each bag, shape (n_bags,)."""
         return self._outputs(X)[:, 0] * self.y_scale_ + self.y_mean_
-
-
-class InstanceTransformer(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # as above
-    """Transformer of scikit-learn applied to the instances of bags, for pipelines.
-
-    Parameters
-    ----------
-    transformer
-        Such as ``StandardScaler()`` or ``PCA(8)``; it is cloned, and fitted to all instances of the
-        bags as one table.
-
-    Attributes
-    ----------
-    transformer_
-        The fitted one.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from sklearn.preprocessing import MinMaxScaler
-    >>> bags = [np.array([[1.0], [3.0]]), np.array([[2.0]])]
-    >>> InstanceTransformer(MinMaxScaler()).fit_transform(bags)
-    [array([[0.], [1.]]), array([[0.5]])]
-    """
-
-    def __init__(self, transformer: Any) -> None:
-        self.transformer = transformer
-
-    def fit(self, X: Any, y: Any = None) -> InstanceTransformer:  # noqa: ARG002
-        """Fit to the instances of bags; labels belong to bags and are not used."""
-        self.transformer_ = clone(self.transformer).fit(_require_bags(X).instances)
-        return self
-
-    def transform(self, X: Any) -> list[FloatArray]:
-        """Bags with their instances transformed, as a list of tables."""
-        check_is_fitted(self)
-        bags = _require_bags(X)
-        return bags.split(np.asarray(self.transformer_.transform(bags.instances)))
-
-
-def _require_bags(data: Any) -> RaggedBags:
-    if not is_bags(data):
-        msg = "X is a plain table; use the transformer without InstanceTransformer, or pass bags"
-        raise SampleError(msg)
-    return ragged_bags(data)
