@@ -194,7 +194,14 @@ QUICK = {"hidden": (8,), "epochs": 15, "learning_rate": 0.05}
 
 
 @pytest.mark.slow
-@parametrize_with_checks([mil.BagClassifier(**QUICK), mil.BagRegressor("mean", **QUICK)])
+@parametrize_with_checks(
+    [
+        mil.BagClassifier(**QUICK),
+        mil.BagClassifier("noisy-or", **QUICK),
+        mil.BagClassifier(**QUICK, ensemble=2),
+        mil.BagRegressor("mean", **QUICK),
+    ]
+)
 def test_scikit_learn_finds_nothing_wrong(estimator, check):
     """All checks of scikit-learn, on tables, whose rows are bags of one instance."""
     check(estimator)
@@ -218,7 +225,7 @@ def test_settings_survive_cloning_and_models_survive_pickling():
     model = mil.BagRegressor("gated-attention", **{**SMALL, "epochs": 2}).fit(TRAIN, MEANS)
     copy = clone(model)
     assert copy.get_params() == model.get_params()
-    assert not hasattr(copy, "network_")
+    assert not hasattr(copy, "networks_")
     restored = pickle.loads(pickle.dumps(model))
     np.testing.assert_array_equal(restored.predict(TEST), model.predict(TEST))
 
@@ -256,6 +263,7 @@ def test_labels_of_any_kind_and_more_classes_than_two():
         ({"epochs": 0}, "epochs=0"),
         ({"batch_size": 0}, "batch_size=0"),
         ({"patience": 0}, "patience=0"),
+        ({"ensemble": 0}, "ensemble=0"),
         ({"activation": "step"}, "activation"),
     ],
 )

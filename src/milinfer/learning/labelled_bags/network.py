@@ -255,6 +255,7 @@ def train_on_labels(
     validation: IntArray,
     fit: BagFit,
     rng: np.random.Generator,
+    weights: FloatArray | None = None,
 ) -> tuple[LabelledNetwork, dict[str, list[float]]]:
     """Train a network, and keep the weights of the epoch with the best validation loss.
 
@@ -268,6 +269,8 @@ def train_on_labels(
         Numbers of the bags for training, and of those for early stopping.
     rng
         Source of the order of the bags.
+    weights
+        Positive weight of each bag in the loss; None weights all alike.  Only ratios matter.
 
     Returns
     -------
@@ -282,11 +285,13 @@ def train_on_labels(
     require_threads(compiled=True)
     network = LabelledNetwork(spec, "float64")
     rows, present = bag_rows(bags.offsets)
+    weights = np.ones(len(targets)) if weights is None else weights / weights[train].mean()
     data = _Data(
         tf.constant(bags.instances, tf.float32),
         tf.constant(rows, tf.int32),
         tf.constant(present),
         tf.constant(targets, tf.float32),
+        tf.constant(weights, tf.float32),
     )
     # Compiling takes two seconds or more, which a small table never saves.
     graphs = _graphs(replace(spec, seed=0), fit.loss, rows.size > _COMPILED_FROM)
@@ -299,6 +304,7 @@ def train_on_labels(
     rate, l2 = fit.learning_rate, tf.constant(fit.l2, tf.float32)
     parts = np.array_split(validation, -(-len(validation) // max(fit.batch_size, 1024)))
     held_out = [tf.constant(part, tf.int32) for part in parts]
+    shares = [weights[part].sum() for part in parts]
     for number in range(fit.epochs):
         # The few bags that do not fill a batch are different ones in every epoch.
         order = rng.permutation(train)[: n_batches * batch].reshape(n_batches, batch)
@@ -306,7 +312,7 @@ def train_on_labels(
         state, mean = graphs.epoch(state, data, drawn, seeds, step, l2)
         value = float(mean)
         scores = [float(graphs.score(state.weights, data, part)) for part in held_out]
-        val_loss = float(np.average(scores, weights=[len(part) for part in parts]))
+        val_loss = float(np.average(scores, weights=shares))
         if not np.isfinite(value) or not np.isfinite(val_loss):
             msg = (
                 f"the training loss became {value} (validation: {val_loss}) in epoch {number + 1}; "
@@ -328,12 +334,13 @@ def train_on_labels(
 
 
 class _Data(NamedTuple):
-    """Instances (n, n_inputs), their rows in each bag and which are not padding, and targets."""
+    """Instances (n, n_inputs); of bags the rows, which are not padding, targets and weights."""
 
     instances: Any
     rows: Any
     present: Any
     targets: Any
+    weights: Any
 
 
 class _State(NamedTuple):
@@ -391,6 +398,7 @@ class _Graphs:
             tf.TensorSpec((None, None), tf.int32),
             tf.TensorSpec((None, None), tf.bool),
             real,
+            real,
         )
         vector = tf.TensorSpec((sum(self._layout.sizes),), tf.float32)
         state = _State(vector, vector, vector, tf.TensorSpec((), tf.int32))
@@ -407,7 +415,7 @@ class _Graphs:
         n_batches = tf.shape(batches)[0]
 
         def step(b: Any, state: _State, total: Any) -> tuple[Any, _State, Any]:
-            state, value = self._step(state, *_gather_bags(data, batches[b]), seeds, rate, l2)
+            state, value = self._step(state, _gather_bags(data, batches[b]), seeds, rate, l2)
             return b + 1, state, total + value
 
         start = (tf.constant(0), state, tf.constant(0.0))
@@ -415,13 +423,15 @@ class _Graphs:
         return state, total / tf.cast(n_batches, tf.float32)
 
     def _step(
-        self, state: _State, x: Any, mask: Any, targets: Any, seeds: Any, rate: Any, l2: Any
+        self, state: _State, batch: _Batch, seeds: Any, rate: Any, l2: Any
     ) -> tuple[_State, Any]:
         steps = state.steps + 1
         with tf.GradientTape() as tape:
             tape.watch(state.weights)
             value = l2 * tf.reduce_sum(tf.square(self._decayed * state.weights))
-            value += self._mean_loss(state.weights, x, mask, targets, (seeds, steps))
+            losses = self._losses(state.weights, batch, (seeds, steps))
+            # Not over the sum of the weights of the batch, which would make its mean a biased one.
+            value += tf.reduce_mean(batch.weights * losses)
         gradient = tape.gradient(value, state.weights)
         mean = state.mean + (gradient - state.mean) * (1 - _MEAN_DECAY)
         square = state.square + (tf.square(gradient) - state.square) * (1 - _SQUARE_DECAY)
@@ -431,12 +441,12 @@ class _Graphs:
         return _State(weights, mean, square, steps), value
 
     def _one_score(self, weights: Any, data: _Data, chosen: Any) -> Any:
-        return self._mean_loss(weights, *_gather_bags(data, chosen))
+        batch = _gather_bags(data, chosen)
+        total = tf.reduce_sum(batch.weights * self._losses(weights, batch))
+        return total / tf.reduce_sum(batch.weights)
 
-    def _mean_loss(
-        self, weights: Any, x: Any, mask: Any, targets: Any, dropout: tuple[Any, Any] | None = None
-    ) -> Any:
-        """Loss of bags; as in training if `dropout` has seeds and the number of the step."""
+    def _losses(self, weights: Any, batch: _Batch, dropout: tuple[Any, Any] | None = None) -> Any:
+        """Loss of each bag; as in training if `dropout` has seeds and the number of the step."""
         values = list(zip(self._network.variables, self._layout.tensors(weights), strict=True))
         if dropout is not None:
             seeds, step = dropout
@@ -446,18 +456,29 @@ class _Graphs:
                 for i, state in enumerate(states)
             ]
         with keras.StatelessScope(state_mapping=values):
-            outputs = self._network.padded(x, mask, training=dropout is not None)
+            outputs = self._network.padded(
+                batch.instances, batch.present, training=dropout is not None
+            )
         if self._loss == "binary":
-            losses = tf.nn.sigmoid_cross_entropy_with_logits(targets, outputs[:, 0])
-        elif self._loss == "classes":
-            classes = tf.cast(targets, tf.int32)
-            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(classes, outputs)
-        else:
-            losses = tf.square(outputs[:, 0] - targets)
-        return tf.reduce_mean(losses)
+            logits = outputs[:, 0]
+            return tf.nn.sigmoid_cross_entropy_with_logits(batch.targets, logits)
+        if self._loss == "classes":
+            classes = tf.cast(batch.targets, tf.int32)
+            return tf.nn.sparse_softmax_cross_entropy_with_logits(classes, outputs)
+        return tf.square(outputs[:, 0] - batch.targets)
 
 
-def _gather_bags(data: _Data, chosen: Any) -> tuple[Any, Any, Any]:
-    """Instances (n_bags, n_rows, n_inputs), mask and targets of some bags."""
+class _Batch(NamedTuple):
+    """Instances (n_bags, n_rows, n_inputs), which are not padding, targets and weights of bags."""
+
+    instances: Any
+    present: Any
+    targets: Any
+    weights: Any
+
+
+def _gather_bags(data: _Data, chosen: Any) -> _Batch:
+    """Take some bags."""
     instances = tf.gather(data.instances, tf.gather(data.rows, chosen))
-    return instances, tf.gather(data.present, chosen), tf.gather(data.targets, chosen)
+    parts = (data.present, data.targets, data.weights)
+    return _Batch(instances, *(tf.gather(part, chosen) for part in parts))

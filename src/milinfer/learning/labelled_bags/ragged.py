@@ -32,6 +32,22 @@ class RaggedBags(NamedTuple):
         """Instances in each bag, shape (n_bags,)."""
         return np.diff(self.offsets)
 
+    def take(self, chosen: IntArray) -> RaggedBags:
+        """Some of the bags, in this order.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> ragged_bags([[[1.0], [2.0]], [[3.0]]]).take(np.array([1, 0])).instances
+        array([[3.],
+               [1.],
+               [2.]])
+        """
+        sizes = self.sizes[chosen]
+        offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+        rows = np.arange(offsets[-1]) + np.repeat(self.offsets[:-1][chosen] - offsets[:-1], sizes)
+        return RaggedBags(self.instances[rows], offsets)
+
     def split(self, values: FloatArray) -> list[FloatArray]:
         """One array for each bag from one row for each instance.
 

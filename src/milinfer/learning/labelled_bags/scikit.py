@@ -10,7 +10,7 @@ try:
         TransformerMixin,
         clone,
     )
-    from sklearn.utils import check_random_state, column_or_1d
+    from sklearn.utils import check_random_state, column_or_1d, compute_class_weight
     from sklearn.utils.multiclass import check_classification_targets
     from sklearn.utils.validation import (
         check_consistent_length,
@@ -35,5 +35,6 @@ __all__ = [
     "check_random_state",
     "clone",
     "column_or_1d",
+    "compute_class_weight",
     "validate_data",
 ]
