@@ -388,7 +388,7 @@ class BagClassifier(ClassifierMixin, BagEstimator):  # type: ignore[misc]  # as 
         patience: int = 5,
         validation_fraction: float = 0.2,
         ensemble: int = 1,
-        class_weight: Mapping[Any, float] | Literal["balanced"] | None = None,
+        class_weight: Mapping[Any, float] | str | None = None,
         random_state: Any = 0,
     ) -> None:
         super().__init__(
@@ -607,4 +607,4 @@ class BagRegressor(RegressorMixin, BagEstimator):  # type: ignore[misc]  # as ab
 
     def predict(self, X: Any) -> FloatArray:
         """Predicted number of each bag, shape (n_bags,)."""
-        return self._outputs(X).mean(axis=0)[:, 0] * self.y_scale_ + self.y_mean_
+        return np.asarray(self._outputs(X).mean(axis=0)[:, 0] * self.y_scale_ + self.y_mean_)

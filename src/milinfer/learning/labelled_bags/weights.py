@@ -102,7 +102,7 @@ def distinct_bags(bags: RaggedBags, targets: FloatArray, weights: FloatArray) ->
     if len(first) < 2:
         msg = "X has one bag, apart from copies and weights of zero; training needs two or more"
         raise SampleError(msg)
-    totals = np.bincount(number.ravel(), weights)
+    totals = np.bincount(number.ravel(), weights).astype(np.float64)
     return TrainingBags(bags.take(first), targets[first], totals)
 
 
