@@ -16,6 +16,11 @@ from .labelled_bags.estimators import (
     BagClassifier as BagClassifier,
     BagRegressor as BagRegressor,
 )
+from .labelled_bags.key_instances import (
+    KeyAccuracy as KeyAccuracy,
+    first_accuracy as first_accuracy,
+    rank_accuracy as rank_accuracy,
+)
 from .labelled_bags.search import (
     SearchResult as SearchResult,
     optuna_search as optuna_search,
