@@ -12,6 +12,10 @@ from .finite_simulation import (
     SimulationError as SimulationError,
     simulation_error as simulation_error,
 )
+from .labelled_bags.classical import (
+    BagSummary as BagSummary,
+    InstanceWrapper as InstanceWrapper,
+)
 from .labelled_bags.estimators import (
     BagClassifier as BagClassifier,
     BagRegressor as BagRegressor,

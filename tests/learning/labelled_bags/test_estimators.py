@@ -108,6 +108,9 @@ def test_what_a_pooling_does_not_give_is_refused(classifiers, regressors):
     for kind in ("noisy-or", "max", "log-sum-exp"):
         with pytest.raises(ConfigurationError, match=f"with {kind} pooling .* is not a sum over"):
             classifiers[kind].instance_contributions(TEST)
+    layered = mil.BagClassifier(hidden=(4,), bag_hidden=(4,), epochs=1).fit(TRAIN, LABELS)
+    with pytest.raises(ConfigurationError, match="with bag_hidden a prediction is not a sum"):
+        layered.instance_contributions(TEST)
     with pytest.raises(ConfigurationError, match="neither 'weights' nor"):
         regressors["mean"].key_instances(TEST, by="size")
 
@@ -142,14 +145,16 @@ def test_order_and_company_are_irrelevant(classifiers, regressors, data):
             np.testing.assert_allclose(other, one[order], rtol=1e-9, atol=1e-12)
 
 
-@pytest.mark.parametrize("kind", POOLINGS)
-def test_padded_training_batches_give_what_predictions_give(kind):
+@pytest.mark.parametrize(
+    ("kind", "bag_hidden"), [*((kind, ()) for kind in POOLINGS), ("attention", (3, 2))]
+)
+def test_padded_training_batches_give_what_predictions_give(kind, bag_hidden):
     """What the loss sees, padded and in float32, is what is predicted without padding."""
     from milinfer.learning.labelled_bags.network import LabelledNetwork, LabelledNetworkSpec
     from milinfer.learning.labelled_bags.ragged import bag_rows, ragged_bags
 
     bags = ragged_bags(TEST[:20])
-    spec = LabelledNetworkSpec(2, 1, (4,), "tanh", 0.5, kind, 3, 2.0, seed=3)
+    spec = LabelledNetworkSpec(2, 1, (4,), "tanh", 0.5, kind, 3, 2.0, 3, bag_hidden)
     rows, present = bag_rows(bags.offsets)
     extra = np.zeros((len(rows), 2), int)
     rows, present = np.hstack([rows, extra]), np.hstack([present, extra.astype(bool)])
@@ -256,6 +261,8 @@ def test_labels_of_any_kind_and_more_classes_than_two():
     [
         ({"pooling": "median"}, "unknown pooling 'median'"),
         ({"hidden": (8, 0)}, "hidden="),
+        ({"bag_hidden": (0,)}, "bag_hidden="),
+        ({"bag_hidden": (4,), "pooling": "noisy-or"}, "leave bag_hidden empty"),
         ({"dropout": 1.0}, "dropout=1.0"),
         ({"l2": -1.0}, "l2=-1.0"),
         ({"learning_rate": 0.0}, "learning_rate=0.0"),

@@ -63,6 +63,7 @@ class BagEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is unty
         l2: float = 1e-5,
         attention_width: int = 32,
         sharpness: float = 1.0,
+        bag_hidden: tuple[int, ...] = (),
         epochs: int = 200,
         batch_size: int = 32,
         learning_rate: float = 3e-3,
@@ -78,6 +79,7 @@ class BagEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is unty
         self.l2 = l2
         self.attention_width = attention_width
         self.sharpness = sharpness
+        self.bag_hidden = bag_hidden
         self.epochs = epochs
         self.batch_size = batch_size
         self.learning_rate = learning_rate
@@ -128,6 +130,7 @@ class BagEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is unty
                 attention_width=int(self.attention_width),
                 sharpness=float(self.sharpness),
                 seed=int(network_seed.generate_state(1)[0]),
+                bag_hidden=tuple(int(w) for w in self.bag_hidden),
             )
             network, history = train_on_labels(
                 spec, bags, data.targets, train, validation, fit, rng, data.weights
@@ -141,6 +144,14 @@ class BagEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is unty
         fraction = self.validation_fraction
         problems = [
             (any(w < 1 for w in self.hidden), f"hidden={self.hidden!r} must hold positive widths"),
+            (
+                any(w < 1 for w in self.bag_hidden),
+                f"bag_hidden={self.bag_hidden!r} must hold positive widths",
+            ),
+            (
+                bool(self.bag_hidden) and self.pooling == "noisy-or",
+                "noisy-or pooling gives the output itself; leave bag_hidden empty",
+            ),
             (not 0 <= self.dropout < 1, f"dropout={self.dropout} must be in [0, 1)"),
             (not self.l2 >= 0, f"l2={self.l2} must not be negative"),
             (not self.learning_rate > 0, f"learning_rate={self.learning_rate} must be positive"),
@@ -245,10 +256,13 @@ class BagEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is unty
         Raises
         ------
         ConfigurationError
-            If the prediction is not such a sum (noisy-or, max, log-sum-exp).
+            If the prediction is not such a sum (noisy-or, max, log-sum-exp, layers of the bag).
         """
         check_is_fitted(self)
         pooling = self.networks_[0].spec.pooling
+        if self.networks_[0].spec.bag_hidden:
+            msg = "with bag_hidden a prediction is not a sum over instances; leave it empty"
+            raise ConfigurationError(msg)
         if pooling not in _ADDITIVE:
             msg = (
                 f"with {pooling} pooling a prediction is not a sum over instances; "
@@ -315,6 +329,9 @@ class BagClassifier(ClassifierMixin, BagEstimator):  # type: ignore[misc]  # as 
         Factor of the sum of squared weights in the loss.
     attention_width, sharpness
         See :class:`milinfer.learning.networks.pooling.BagPooling`.
+    bag_hidden
+        Widths of layers between the pooling and the last layer, for labels that depend on how
+        instances of a bag go together, such as either of two kinds but not both.
     epochs
         Largest number of epochs.
     batch_size
@@ -382,6 +399,7 @@ class BagClassifier(ClassifierMixin, BagEstimator):  # type: ignore[misc]  # as 
         l2: float = 1e-5,
         attention_width: int = 32,
         sharpness: float = 1.0,
+        bag_hidden: tuple[int, ...] = (),
         epochs: int = 200,
         batch_size: int = 32,
         learning_rate: float = 3e-3,
@@ -399,6 +417,7 @@ class BagClassifier(ClassifierMixin, BagEstimator):  # type: ignore[misc]  # as 
             l2=l2,
             attention_width=attention_width,
             sharpness=sharpness,
+            bag_hidden=bag_hidden,
             epochs=epochs,
             batch_size=batch_size,
             learning_rate=learning_rate,
@@ -516,7 +535,7 @@ class BagRegressor(RegressorMixin, BagEstimator):  # type: ignore[misc]  # as ab
     ----------
     pooling
         One of :data:`milinfer.learning.networks.pooling.POOLINGS` except noisy-or.
-    hidden, activation, dropout, l2, attention_width, sharpness
+    hidden, activation, dropout, l2, attention_width, sharpness, bag_hidden
         Layers and pooling, as for :class:`BagClassifier`.
     epochs, batch_size, learning_rate, patience, validation_fraction
         Training, as for :class:`BagClassifier`.

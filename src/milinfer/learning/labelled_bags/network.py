@@ -48,6 +48,8 @@ class LabelledNetworkSpec:
         See :class:`milinfer.learning.networks.pooling.BagPooling`.
     seed
         Seed of initial weights and dropout.
+    bag_hidden
+        Layers between the pooling and the last layer.
     """
 
     n_inputs: int
@@ -59,10 +61,11 @@ class LabelledNetworkSpec:
     attention_width: int
     sharpness: float
     seed: int
+    bag_hidden: tuple[int, ...] = ()
 
 
 class LabelledNetwork:
-    """Embedding of the instances, pooling, and a linear layer.
+    """Embedding of the instances, pooling, layers of the bag if there are any, and a linear layer.
 
     With noisy-or pooling the embedding ends in the log-odds of each instance, and the pooling gives
     the output.  The network can be pickled.
@@ -86,9 +89,8 @@ class LabelledNetwork:
     def __init__(self, spec: LabelledNetworkSpec, dtype: str) -> None:
         require_threads()
         self.spec = spec
-        seeds = iter(
-            np.random.SeedSequence(spec.seed).generate_state(2 * len(spec.hidden) + 2).tolist()
-        )
+        n_seeds = 2 * len(spec.hidden) + 2 + 2 * len(spec.bag_hidden)
+        seeds = iter(np.random.SeedSequence(spec.seed).generate_state(n_seeds).tolist())
 
         def dense(width: int, bias: float = 0.0) -> Any:
             return keras.layers.Dense(
@@ -99,25 +101,29 @@ class LabelledNetwork:
             )
 
         self._dense: list[Any] = []
-        self._embedding: list[Any] = []
-        for width in spec.hidden:
+
+        def block(width: int) -> list[Any]:
             self._dense.append(dense(width))
-            self._embedding += [self._dense[-1], keras.layers.Activation(spec.activation)]
-            self._embedding[-1].dtype_policy = dtype
-            self._embedding.append(Dropout(spec.dropout, seed=next(seeds), dtype=dtype))
+            activation = keras.layers.Activation(spec.activation, dtype=dtype)
+            dropout = Dropout(spec.dropout, seed=next(seeds), dtype=dtype)
+            return [self._dense[-1], activation, dropout]
+
+        self._embedding: list[Any] = [layer for width in spec.hidden for layer in block(width)]
         noisy_or = spec.pooling == "noisy-or"
         width = spec.hidden[-1] if spec.hidden else spec.n_inputs
         # Instances start with a low probability of being positive: with even odds nearly every bag
         # would be positive with certainty, where the gradient vanishes.
         last = dense(1, -3.0) if noisy_or else dense(spec.n_outputs)
-        self._dense.append(last)
         if noisy_or:
             self._embedding.append(last)
             width = 1
-        self._head = None if noisy_or else last
         self.pool = BagPooling(
             spec.pooling, width, spec.attention_width, spec.sharpness, next(seeds), dtype=dtype
         )
+        self._head: list[Any] = [layer for width in spec.bag_hidden for layer in block(width)]
+        if not noisy_or:
+            self._head.append(last)
+        self._dense.append(last)
         self._dtype = dtype
         self.outputs(RaggedBags(np.zeros((1, spec.n_inputs)), np.array([0, 1])))  # creates weights
 
@@ -135,7 +141,7 @@ class LabelledNetwork:
     @property
     def dropout_states(self) -> list[Any]:
         """Variables (2,) of the layers with dropout: a seed, and how often the layer ran."""
-        layers = [layer for layer in self._embedding if isinstance(layer, Dropout)]
+        layers = [x for x in (*self._embedding, *self._head) if isinstance(x, Dropout)]
         return [layer.seed_generator.state for layer in layers if layer.rate]
 
     @property
@@ -158,13 +164,17 @@ class LabelledNetwork:
     def padded(self, instances: Any, mask: Any, *, training: bool) -> Any:
         """Outputs of padded bags (n_bags, n_rows, n_inputs) with mask (n_bags, n_rows)."""
         flat = tf.reshape(instances, (-1, self.spec.n_inputs))
-        embedded = self._embed(flat, training=training)
+        embedded = self._run(self._embedding, flat, training=training)
         shape = (-1, tf.shape(instances)[1], embedded.shape[-1])
         pooled = self.pool(tf.reshape(embedded, shape), mask=mask)
-        return pooled if self._head is None else self._head(pooled)
+        return self._run(self._head, pooled, training=training)
 
-    def _embed(self, x: Any, *, training: bool = False) -> Any:
-        for layer in self._embedding:
+    def _embed(self, x: Any) -> Any:
+        return self._run(self._embedding, x, training=False)
+
+    @staticmethod
+    def _run(layers: list[Any], x: Any, *, training: bool) -> Any:
+        for layer in layers:
             x = layer(x, training=training) if isinstance(layer, Dropout) else layer(x)
         return x
 
@@ -173,8 +183,7 @@ class LabelledNetwork:
         summaries = self._over_chunks(lambda x: self.pool.summarise(self._embed(x)), bags)
         reduced = segment_reduce(summaries, bags.offsets, self.pool.reduction)
         pooled = self.pool.finish(tf.cast(reduced, self._dtype), bags.sizes)
-        out = pooled if self._head is None else self._head(pooled)
-        return np.asarray(out, dtype=np.float64)
+        return np.asarray(self._run(self._head, pooled, training=False), dtype=np.float64)
 
     def instance_weights(self, bags: RaggedBags) -> FloatArray:
         """Share of each instance of the attention, or its probability; shape (n_instances,)."""
@@ -191,7 +200,7 @@ class LabelledNetwork:
         """Output of the linear layer for each instance, without bias; (n_instances, n_outputs).
 
         Multiplied by the instance weights and summed over a bag, they are the outputs of the bag
-        without the bias.
+        without the bias, if there are no layers of the bag.
         """
         kernel = keras.ops.convert_to_numpy(self._dense[-1].kernel)
         parts: FloatArray = self._over_chunks(self._embed, bags) @ kernel
