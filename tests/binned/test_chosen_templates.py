@@ -132,3 +132,23 @@ def test_few_events_still_give_bins():
     few = [SampleSet((quadratic.generate(1500, AT, seed=s),)) for s in (1, 2)]
     templates = score_templates(Exact(), *few, at=AT, n_events=1000, weight_degree=2, bins=(5, 5))
     assert templates.n_bins == 25
+
+
+def test_bins_may_expect_few_events(parts):
+    """A score with a long tail has information in bins that hardly any event of data reaches."""
+
+    def tail(sample):
+        return np.sinh(4 * sample.column("x0"))
+
+    settings = {"at": AT, "n_events": 1000, "degree": None}
+    yields = [event_yields(part, 2) for part in parts]
+    kept = [
+        np.trace(
+            chosen_templates(*yields, (tail, "x1"), (8, 8), min_expected=least, **settings)
+            .information(AT)
+        )
+        for least in (None, 0.0)
+    ]  # fmt: skip
+    assert kept[1] > kept[0]
+    with pytest.raises(TemplateError, match=r"min_expected=20 events in each of 64 bins"):
+        chosen_templates(*yields, (tail, "x1"), (8, 8), min_expected=20, **settings)

@@ -54,7 +54,11 @@ def with_weights(model, size, **changes):
             values = rng.normal(0, size, weight.shape)
             weight.assign(0.1 + np.abs(values) if "variance" in weight.path else values)
     fitted = dataclasses.replace(
-        fitted, members=members, z=fitted.z * len(members), scale=fitted.scale * len(members)
+        fitted,
+        members=members,
+        z=fitted.z * len(members),
+        log_z=fitted.log_z * len(members),
+        scale=fitted.scale * len(members),
     )
     return dataclasses.replace(changed, _fitted=fitted)
 

@@ -24,6 +24,8 @@
     A quadratic EFT problem in one to ten parameters, with a hidden variable.
 `witness_bags`
     Labelled bags with witnesses of two kinds: OR, AND and XOR.
+`peak`
+    A peak over a background, whose mass and fraction are measured.
 `public`
     Readers of the public samples of [NT], which are not part of the package.
 """
