@@ -52,8 +52,9 @@ class Model(NamedTuple):
     grid: dict[str, list[Any]]
 
 
-_CLASSIFIER: dict[str, Any] = {"hidden": (64,), "dropout": 0.25, "learning_rate": 0.01}
-_REGRESSOR: dict[str, Any] = {"hidden": (64, 64), "dropout": 0.1, "learning_rate": 0.01}
+_TRAINING: dict[str, Any] = {"activation": "relu", "learning_rate": 0.01, "patience": 5}
+_CLASSIFIER: dict[str, Any] = {"hidden": (64,), "dropout": 0.25, **_TRAINING}
+_REGRESSOR: dict[str, Any] = {"hidden": (64, 64), "dropout": 0.1, **_TRAINING}
 _THREE = {"hidden": [(64,), (128,)], "dropout": [0.25, 0.0, 0.5], "learning_rate": [0.01, 3e-3]}
 _MEAN = {"hidden": [(64, 64), (128, 128)], "dropout": [0.1, 0.0]}
 MODELS = {

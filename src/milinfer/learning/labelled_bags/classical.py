@@ -139,10 +139,7 @@ class BagSummary(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scik
         return hasattr(self, "n_features_in_")
 
 
-_POOLS: dict[str, Callable[[FloatArray, RaggedBags], FloatArray]] = {
-    name: lambda values, bags, name=name: _SUMMARIES[name](RaggedBags(values, bags.offsets))
-    for name in ("mean", "max", "min")
-}
+_POOLS = ("mean", "max", "min")
 
 
 class InstanceWrapper(MetaEstimatorMixin, BaseEstimator):  # type: ignore[misc]  # as above
@@ -260,7 +257,8 @@ class InstanceWrapper(MetaEstimatorMixin, BaseEstimator):  # type: ignore[misc] 
     def _pooled(self, X: Any) -> FloatArray:
         check_is_fitted(self)
         bags = checked_bags(self, X)
-        return _POOLS[self.pooling](self._of_instances(bags), bags)
+        values = RaggedBags(self._of_instances(bags), bags.offsets)
+        return _SUMMARIES[self.pooling](values)
 
     def predict(self, X: Any) -> Any:
         """Class or number of each bag, shape (n_bags,)."""
@@ -269,7 +267,7 @@ class InstanceWrapper(MetaEstimatorMixin, BaseEstimator):  # type: ignore[misc] 
             return self.classes_[np.argmax(self.predict_proba(X), axis=1)]
         return self._pooled(X)[:, 0]
 
-    @available_if(lambda self: is_classifier(self.estimator))
+    @available_if(lambda self: is_classifier(self.estimator))  # type: ignore[untyped-decorator]
     def predict_proba(self, X: Any) -> FloatArray:
         """Probability of each class, shape (n_bags, n_classes); regressors have none."""
         pooled = self._pooled(X)

@@ -27,8 +27,10 @@ __all__ = ["InstanceTransformer"]
 
 
 # The inner transformer makes the tables that `set_output` asks for: no wrapping of lists of them.
-class InstanceTransformer(  # type: ignore[misc]  # scikit-learn is untyped
-    TransformerMixin, BaseEstimator, auto_wrap_output_keys=None
+class InstanceTransformer(  # type: ignore[call-arg]  # scikit-learn is untyped
+    TransformerMixin,  # type: ignore[misc]
+    BaseEstimator,  # type: ignore[misc]
+    auto_wrap_output_keys=None,
 ):
     """Transformer of scikit-learn applied to the instances of bags, for pipelines.
 
