@@ -115,6 +115,28 @@ def test_what_a_pooling_does_not_give_is_refused(classifiers, regressors):
         regressors["mean"].key_instances(TEST, by="size")
 
 
+def bags_of_two_moons(n, seed, size=40):
+    """Points of one moon and columns of noise; in positive bags some points are of the other."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(n) % 2
+    witness = (rng.uniform(size=(n, size)) < 0.05) & (labels[:, None] == 1)
+    alone = (labels == 1) & ~witness.any(axis=1)
+    witness[alone, rng.integers(size, size=n)[alone]] = True
+    angle = rng.uniform(0, np.pi, (n, size))
+    x = np.where(witness, 1 - np.cos(angle), np.cos(angle))
+    y = np.where(witness, 0.5 - np.sin(angle), np.sin(angle))
+    points = np.stack([x, y], axis=-1) + rng.normal(0, 0.1, (n, size, 2))
+    return np.concatenate([points, rng.normal(size=(n, size, 6))], axis=-1), labels
+
+
+@pytest.mark.slow
+def test_the_defaults_find_a_curved_border():
+    """With ReLU and a patience of 5, the defaults once were 0.925."""
+    train, test = bags_of_two_moons(1000, [0, 1]), bags_of_two_moons(2000, [0, 2])
+    model = mil.BagClassifier(random_state=0).fit(*train)
+    assert model.score(*test) > 0.95
+
+
 # --- invariances -----------------------------------------------------------------------------
 
 

@@ -58,7 +58,7 @@ class BagEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is unty
         pooling: str = "attention",
         *,
         hidden: tuple[int, ...] = (64, 64),
-        activation: str = "relu",
+        activation: str = "gelu",
         dropout: float = 0.0,
         l2: float = 1e-5,
         attention_width: int = 32,
@@ -67,7 +67,7 @@ class BagEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is unty
         epochs: int = 200,
         batch_size: int = 32,
         learning_rate: float = 3e-3,
-        patience: int = 5,
+        patience: int = 10,
         validation_fraction: float = 0.2,
         ensemble: int = 1,
         random_state: Any = 0,
@@ -169,7 +169,7 @@ class BagEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is unty
         try:
             keras.activations.get(self.activation)
         except ValueError as error:
-            msg = f"Keras does not know activation={self.activation!r}; take 'relu' or 'elu'"
+            msg = f"Keras does not know activation={self.activation!r}; take 'gelu' or 'relu'"
             raise ConfigurationError(msg) from error
 
     def _entropy(self) -> int:
@@ -394,7 +394,7 @@ class BagClassifier(ClassifierMixin, BagEstimator):  # type: ignore[misc]  # as 
         pooling: str = "attention",
         *,
         hidden: tuple[int, ...] = (64, 64),
-        activation: str = "relu",
+        activation: str = "gelu",
         dropout: float = 0.0,
         l2: float = 1e-5,
         attention_width: int = 32,
@@ -403,7 +403,7 @@ class BagClassifier(ClassifierMixin, BagEstimator):  # type: ignore[misc]  # as 
         epochs: int = 200,
         batch_size: int = 32,
         learning_rate: float = 3e-3,
-        patience: int = 5,
+        patience: int = 10,
         validation_fraction: float = 0.2,
         ensemble: int = 1,
         class_weight: Mapping[Any, float] | str | None = None,
