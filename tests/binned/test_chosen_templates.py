@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pickle
 
 import numpy as np
@@ -135,20 +136,29 @@ def test_few_events_still_give_bins():
 
 
 def test_bins_may_expect_few_events(parts):
-    """A score with a long tail has information in bins that hardly any event of data reaches."""
+    """Five events in ten thousand have a strong slope: a bin for them alone keeps it."""
 
-    def tail(sample):
-        return np.sinh(4 * sample.column("x0"))
+    def rare(sample):
+        return np.abs(sample.column("x4"))
 
-    settings = {"at": AT, "n_events": 1000, "degree": None}
-    yields = [event_yields(part, 2) for part in parts]
-    kept = [
-        np.trace(
-            chosen_templates(*yields, (tail, "x1"), (8, 8), min_expected=least, **settings)
-            .information(AT)
-        )
+    yields = []
+    for part in parts:
+        plain = event_yields(part, 2)
+        tail = [rare(s) > 3.5 for s in part]
+        exponents = plain.basis.exponents.tolist()
+        changed = tuple(p.copy() for p in plain.polynomials)
+        for polynomial, chosen in zip(changed, tail, strict=True):
+            # Their rate is another (1 + 10 c1)² of that at zero.
+            for power, factor in ((1, 20), (2, 100)):
+                column = exponents.index([power, 0])
+                polynomial[chosen, column] += factor * polynomial[chosen, 0]
+        yields.append(dataclasses.replace(plain, polynomials=changed))
+    settings = {"at": AT, "n_events": 1000}
+    few, any_number = (
+        chosen_templates(*yields, (rare, "x1"), (8, 2), min_expected=least, **settings)
         for least in (None, 0.0)
-    ]  # fmt: skip
-    assert kept[1] > kept[0]
-    with pytest.raises(TemplateError, match=r"min_expected=20 events in each of 64 bins"):
-        chosen_templates(*yields, (tail, "x1"), (8, 8), min_expected=20, **settings)
+    )
+    kept = [np.linalg.inv(t.information(AT))[0, 0] ** -1 for t in (few, any_number)]
+    assert kept[1] > 1.5 * kept[0]
+    with pytest.raises(TemplateError, match=r"min_expected=70 events in each of 16 bins"):
+        chosen_templates(*yields, (rare, "x1"), (8, 2), min_expected=70, **settings)

@@ -29,7 +29,7 @@ BAG_MODELS = ["attention", "gated-attention", "noisy-or", "max", "log-sum-exp", 
 
 def estimator(**options):
     settings = {"bag_size": 5, "degree": 2, "seed": 1, "network": PLAIN, "training": TRAINING}
-    return BagLikelihood(**settings | options)
+    return BagLikelihood(**{"head": "multiclass"} | settings | options)
 
 
 def of_bags(kind, **options):

@@ -35,7 +35,7 @@ def estimator(**options):
         "bag_size": 5, "seed": 2, "network": NetworkConfig((8,)),
         "training": TrainingConfig(2, 2000),
     }  # fmt: skip
-    return BagLikelihood(**settings | options)
+    return BagLikelihood(**{"head": "multiclass"} | settings | options)
 
 
 @pytest.fixture(scope="module")

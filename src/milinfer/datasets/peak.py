@@ -30,7 +30,7 @@ from milinfer.utils.points import format_point
 
 __all__ = ["PeakModel", "density", "fisher_information", "generate", "samples"]
 
-_DEFAULTS = {"mass": 172.5, "fraction": 0.3}
+_DEFAULTS = {"mass": 172.5, "fraction": 0.5}
 _RESOLUTION = 8.0
 _BACKGROUND = (160.0, 30.0)
 _DISCRIMINANT = 0.5
@@ -47,7 +47,7 @@ def generate(n_events: int, point: Point, *, seed: int) -> Sample:
         Number of events.
     point
         ``mass`` in GeV, ``fraction`` between 0 and 1, or both; what is left out is 172.5 GeV
-        and 0.3, and is not a parameter of the sample.
+        and 0.5, and is not a parameter of the sample.
     seed
         Seed of the events.
 

@@ -145,7 +145,7 @@ def require_consistent(settings: LikelihoodSettings) -> None:
         ),
         (
             polynomial and settings.pooling != "mean",
-            "a polynomial head is a sum over events and takes no pooling=",
+            "a polynomial head is a sum over events and takes no pooling=; set head='multiclass'",
         ),
         (
             pairs and settings.pooling not in ("mean", "sum"),
