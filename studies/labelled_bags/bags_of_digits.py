@@ -52,7 +52,12 @@ class Model(NamedTuple):
     grid: dict[str, list[Any]]
 
 
-_TRAINING: dict[str, Any] = {"activation": "relu", "learning_rate": 0.01, "patience": 5}
+_TRAINING: dict[str, Any] = {
+    "activation": "relu",
+    "l2": 1e-5,
+    "learning_rate": 0.01,
+    "patience": 5,
+}
 _CLASSIFIER: dict[str, Any] = {"hidden": (64,), "dropout": 0.25, **_TRAINING}
 _REGRESSOR: dict[str, Any] = {"hidden": (64, 64), "dropout": 0.1, **_TRAINING}
 _THREE = {"hidden": [(64,), (128,)], "dropout": [0.25, 0.0, 0.5], "learning_rate": [0.01, 3e-3]}

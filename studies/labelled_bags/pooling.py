@@ -29,6 +29,7 @@ DECIBELS = 10 / np.log(10)
 SETTINGS: dict[str, Any] = {
     "hidden": (32, 32),
     "activation": "relu",
+    "l2": 1e-5,
     "learning_rate": 0.01,
     "batch_size": 32,
     "patience": 5,

@@ -78,6 +78,7 @@ def tabulate(grid: Mapping[str, list[Any]], sizes: Sizes, rng: np.random.Generat
     for settings in product(*grid.values()):
         model = mil.BagClassifier(
             activation="relu",
+            l2=1e-5,
             epochs=EPOCHS,
             patience=5,
             **dict(zip(grid, settings, strict=True)),

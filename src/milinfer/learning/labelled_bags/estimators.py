@@ -396,7 +396,7 @@ class BagClassifier(ClassifierMixin, BagEstimator):  # type: ignore[misc]  # as 
         hidden: tuple[int, ...] = (64, 64),
         activation: str = "gelu",
         dropout: float = 0.0,
-        l2: float = 1e-5,
+        l2: float = 1e-3,
         attention_width: int = 32,
         sharpness: float = 1.0,
         bag_hidden: tuple[int, ...] = (),
