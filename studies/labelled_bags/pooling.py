@@ -26,7 +26,14 @@ BAG = 10
 SHIFT = 0.7  # of each event, in standard deviations
 WITNESS = 3.0  # standard deviations between a witness and the others
 DECIBELS = 10 / np.log(10)
-SETTINGS: dict[str, Any] = {"hidden": (32, 32), "learning_rate": 0.01, "batch_size": 32}
+SETTINGS: dict[str, Any] = {
+    "hidden": (32, 32),
+    "activation": "relu",
+    "l2": 1e-5,
+    "learning_rate": 0.01,
+    "batch_size": 32,
+    "patience": 5,
+}
 
 
 class Sizes(NamedTuple):

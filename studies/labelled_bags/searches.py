@@ -76,7 +76,13 @@ def tabulate(grid: Mapping[str, list[Any]], sizes: Sizes, rng: np.random.Generat
     splits = list(StratifiedKFold(FOLDS).split(np.zeros(BAGS), data.labels))
     table = Table({}, {})
     for settings in product(*grid.values()):
-        model = mil.BagClassifier(epochs=EPOCHS, **dict(zip(grid, settings, strict=True)))
+        model = mil.BagClassifier(
+            activation="relu",
+            l2=1e-5,
+            epochs=EPOCHS,
+            patience=5,
+            **dict(zip(grid, settings, strict=True)),
+        )
         scores = cross_val_score(model, data.bags, data.labels, cv=splits, scoring="neg_log_loss")
         table.folds[settings] = scores.tolist()
         predictions = model.fit(data.bags, data.labels).predict_proba(test.bags)[:, 1]

@@ -79,7 +79,14 @@ def train_regressions(n_events: int, seed: int) -> dict[str, mil.BagRegressor]:
     sets = rng.normal(mu[:, None], 1, (len(mu), N))
     return {
         kind: mil.BagRegressor(
-            "mean", hidden=WIDTHS, l2=0.0, batch_size=100, learning_rate=1e-3, random_state=seed
+            "mean",
+            hidden=WIDTHS,
+            activation="relu",
+            l2=0.0,
+            batch_size=100,
+            learning_rate=1e-3,
+            patience=5,
+            random_state=seed,
         ).fit(as_bags(kind, sets), mu)
         for kind in ("list", "set")
     }

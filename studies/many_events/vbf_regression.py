@@ -112,7 +112,14 @@ def study(size: str, seed: int) -> dict:
         found["per instance"].append(posterior_mean(points, sums))
         scans.append([tables[k].mean(axis=0) for k in scanned(points)])
         regression = mil.BagRegressor(
-            "mean", hidden=WIDTHS, l2=0.0, batch_size=50, learning_rate=1e-3, random_state=number
+            "mean",
+            hidden=WIDTHS,
+            activation="relu",
+            l2=0.0,
+            batch_size=50,
+            learning_rate=1e-3,
+            patience=5,
+            random_state=number,
         ).fit(train_sets, targets)
         found["per ensemble"].append(regression.predict(sets))
     squared = {name: [(e - truth) ** 2 for e in found[name]] for name in found}

@@ -273,6 +273,28 @@ def test_many_operators(run, tmp_path):
     assert json.loads((tmp_path / "rows.json").read_text("utf-8")) == record
 
 
+def test_labelled_bags(run, load):
+    """Bags are what they are said to be, and every task and setting has its scores."""
+    module = load("labelled_bags")
+    for name in ("moons", "corner"):
+        bags, labels = module.TASKS[name](40, [1, 2], 0.0)
+        assert labels.mean() == 0.5
+        for bag, label in zip(bags, labels, strict=True):
+            if name == "corner":
+                assert np.any((bag[:, 0] > 1) & (bag[:, 1] > 1)) == label
+            else:
+                assert bag.shape == (40, 8)
+                assert not bag[:, 2:].any()
+    rows = run("labelled_bags")["rows"]
+    assert [(r["task"], r["setting"]) for r in rows] == [
+        (task, setting) for task in module.TASKS for setting in ("default", "old")
+    ]
+    for row in rows:
+        assert row["score"] <= 1
+        assert row["loss"] > 0
+        assert row["epochs"] >= 1
+
+
 def test_heads(run, load, tmp_path, capsys):
     """Normalised and as trained, on the same toys; the table is that of the rows."""
     file = tmp_path / "rows.json"

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
+import pandas as pd
 import pyhf
 import pytest
 from iminuit import Minuit
@@ -195,7 +196,10 @@ def labelled_bags(_folder: Path) -> dict[str, object]:
     labels = np.arange(120) % 2
     for bag, label in zip(bags, labels, strict=True):
         bag[0, 0] += 4 * label
-    return {"bags": bags, "labels": labels, "new_bags": bags[:5]}
+    sizes = [len(bag) for bag in bags]
+    jets = pd.DataFrame(np.concatenate(bags), columns=["pt", "eta", "phi"])
+    jets = jets.assign(event=np.repeat(np.arange(120), sizes), signal=np.repeat(labels, sizes))
+    return {"bags": bags, "labels": labels, "new_bags": bags[:5], "jets": jets}
 
 
 def saved(folder: Path) -> dict[str, object]:

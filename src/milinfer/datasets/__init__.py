@@ -22,6 +22,8 @@
     A Gaussian signal and background with nuisance parameters.
 `quadratic`
     A quadratic EFT problem in one to ten parameters, with a hidden variable.
+`witness_bags`
+    Labelled bags with witnesses of two kinds: OR, AND and XOR.
 `peak`
     A peak over a background, whose mass and fraction are measured.
 `public`

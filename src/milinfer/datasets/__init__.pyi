@@ -12,4 +12,5 @@ from . import (
     vbf_hww as vbf_hww,
     vbf_hww_systematics as vbf_hww_systematics,
     vbf_hzz as vbf_hzz,
+    witness_bags as witness_bags,
 )

@@ -9,41 +9,35 @@ Importing this module imports scikit-learn (extra ``sklearn``).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import numpy as np
+from scipy.special import expit, log_expit, log_softmax, logsumexp, softmax
 
 from milinfer.exceptions import ConfigurationError, ModelError, SampleError
-from milinfer.learning.labelled_bags.ragged import RaggedBags, is_bags, ragged_bags
+from milinfer.learning.labelled_bags.checks import checked_bags
+from milinfer.learning.labelled_bags.ragged import RaggedBags
+from milinfer.learning.labelled_bags.scikit import (
+    BaseEstimator,
+    ClassifierMixin,
+    RegressorMixin,
+    check_classification_targets,
+    check_consistent_length,
+    check_is_fitted,
+    check_random_state,
+    column_or_1d,
+    compute_class_weight,
+)
+from milinfer.learning.labelled_bags.weights import (
+    TrainingBags,
+    bag_weights,
+    distinct_bags,
+    weighted_moments,
+)
 from milinfer.typing import FloatArray, IntArray
 
-if TYPE_CHECKING:
-    from milinfer.learning.labelled_bags.network import LabelledNetwork
-
-__all__ = ["BagClassifier", "BagEstimator", "BagRegressor", "InstanceTransformer"]
-
-
-try:
-    from sklearn.base import (
-        BaseEstimator,
-        ClassifierMixin,
-        RegressorMixin,
-        TransformerMixin,
-        clone,
-    )
-    from sklearn.utils import check_random_state, column_or_1d
-    from sklearn.utils.multiclass import check_classification_targets
-    from sklearn.utils.validation import (
-        check_consistent_length,
-        check_is_fitted,
-        validate_data,
-    )
-except ImportError as error:
-    msg = (
-        "estimators of labelled bags need scikit-learn 1.6 or later; install it with: "
-        'pip install "milinfer[sklearn]"'
-    )
-    raise ConfigurationError(msg) from error
+__all__ = ["BagClassifier", "BagEstimator", "BagRegressor"]
 
 
 _WEIGHTED = ("attention", "gated-attention", "noisy-or")
@@ -64,16 +58,18 @@ class BagEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is unty
         pooling: str = "attention",
         *,
         hidden: tuple[int, ...] = (64, 64),
-        activation: str = "relu",
+        activation: str = "gelu",
         dropout: float = 0.0,
         l2: float = 1e-5,
         attention_width: int = 32,
         sharpness: float = 1.0,
+        bag_hidden: tuple[int, ...] = (),
         epochs: int = 200,
         batch_size: int = 32,
         learning_rate: float = 3e-3,
-        patience: int = 5,
+        patience: int = 10,
         validation_fraction: float = 0.2,
+        ensemble: int = 1,
         random_state: Any = 0,
     ) -> None:
         self.pooling = pooling
@@ -83,42 +79,24 @@ class BagEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is unty
         self.l2 = l2
         self.attention_width = attention_width
         self.sharpness = sharpness
+        self.bag_hidden = bag_hidden
         self.epochs = epochs
         self.batch_size = batch_size
         self.learning_rate = learning_rate
         self.patience = patience
         self.validation_fraction = validation_fraction
+        self.ensemble = ensemble
         self.random_state = random_state
 
     def _bags(self, X: Any, y: Any = None, *, reset: bool = False) -> RaggedBags:
         """Check bags, or a table as bags of one; the same checks in training and prediction."""
-        if is_bags(X):
-            bags = ragged_bags(X)
-            width = bags.instances.shape[1]
-            if reset:
-                if len(bags.sizes) < 2:
-                    msg = "X has one bag; training needs two bags or more, one of them to stop by"
-                    raise SampleError(msg)
-                self.n_features_in_ = width
-                if hasattr(self, "feature_names_in_"):  # of a table in an earlier fit
-                    del self.feature_names_in_
-            elif width != self.n_features_in_:
-                msg = (
-                    f"X has {width} features, but {type(self).__name__} is expecting "
-                    f"{self.n_features_in_} features as input"
-                )
-                raise SampleError(msg)
-            return bags
-        options = {"dtype": np.float64, "reset": reset}
-        if reset:  # y is given as well, which scikit-learn then checks; one bag cannot be split
-            table = validate_data(self, X, y, ensure_min_samples=2, **options)[0]
-        else:
-            table = validate_data(self, X, **options)
-        return RaggedBags(table, np.arange(len(table) + 1))
+        bags = checked_bags(self, X, y, reset=reset)
+        if reset and len(bags.sizes) < 2:
+            msg = "X has one bag; training needs two bags or more, one of them to stop by"
+            raise SampleError(msg)
+        return bags
 
-    def _train(
-        self, bags: RaggedBags, targets: FloatArray, strata: FloatArray, n_outputs: int, loss: str
-    ) -> None:
+    def _train(self, data: TrainingBags, n_outputs: int, loss: str) -> None:
         from milinfer.learning.labelled_bags.network import (
             BagFit,
             LabelledNetworkSpec,
@@ -126,24 +104,8 @@ class BagEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is unty
         )
 
         self._check_settings()
-        seeds = np.random.SeedSequence(self._entropy()).spawn(2)
-        rng = np.random.default_rng(seeds[0])
-        train, validation = self._split(strata, rng)
-        instances = np.concatenate([bags.instances[a:b] for a, b in _spans(bags.offsets, train)])
-        self.mean_ = instances.mean(axis=0)
-        scale = instances.std(axis=0)
-        self.scale_ = np.where(scale > 0, scale, 1.0)
-        spec = LabelledNetworkSpec(
-            n_inputs=bags.instances.shape[1],
-            n_outputs=n_outputs,
-            hidden=tuple(int(w) for w in self.hidden),
-            activation=self.activation,
-            dropout=float(self.dropout),
-            pooling=self.pooling,
-            attention_width=int(self.attention_width),
-            sharpness=float(self.sharpness),
-            seed=int(seeds[1].generate_state(1)[0]),
-        )
+        self.mean_, self.scale_ = data.moments()
+        bags = self._standardise(data.bags)
         fit = BagFit(
             loss=loss,
             epochs=int(self.epochs),
@@ -152,16 +114,44 @@ class BagEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is unty
             learning_rate=float(self.learning_rate),
             l2=float(self.l2),
         )
-        self.network_, self.history_ = train_on_labels(
-            spec, self._standardise(bags), targets, train, validation, fit, rng
-        )
-        self.n_iter_ = len(self.history_["loss"])
+        self.networks_, self.histories_ = [], []
+        # Two seeds a member: those of the first do not depend on how many there are.
+        seeds = np.random.SeedSequence(self._entropy()).spawn(2 * int(self.ensemble))
+        for bags_seed, network_seed in zip(seeds[::2], seeds[1::2], strict=True):
+            rng = np.random.default_rng(bags_seed)
+            train, validation = self._split(data.targets, rng)
+            spec = LabelledNetworkSpec(
+                n_inputs=bags.instances.shape[1],
+                n_outputs=n_outputs,
+                hidden=tuple(int(w) for w in self.hidden),
+                activation=self.activation,
+                dropout=float(self.dropout),
+                pooling=self.pooling,
+                attention_width=int(self.attention_width),
+                sharpness=float(self.sharpness),
+                seed=int(network_seed.generate_state(1)[0]),
+                bag_hidden=tuple(int(w) for w in self.bag_hidden),
+            )
+            network, history = train_on_labels(
+                spec, bags, data.targets, train, validation, fit, rng, data.weights
+            )
+            self.networks_.append(network)
+            self.histories_.append(history)
+        self.n_iter_ = max(len(history["loss"]) for history in self.histories_)
 
     def _check_settings(self) -> None:
         """Refuse settings that cannot work."""
         fraction = self.validation_fraction
         problems = [
             (any(w < 1 for w in self.hidden), f"hidden={self.hidden!r} must hold positive widths"),
+            (
+                any(w < 1 for w in self.bag_hidden),
+                f"bag_hidden={self.bag_hidden!r} must hold positive widths",
+            ),
+            (
+                bool(self.bag_hidden) and self.pooling == "noisy-or",
+                "noisy-or pooling gives the output itself; leave bag_hidden empty",
+            ),
             (not 0 <= self.dropout < 1, f"dropout={self.dropout} must be in [0, 1)"),
             (not self.l2 >= 0, f"l2={self.l2} must not be negative"),
             (not self.learning_rate > 0, f"learning_rate={self.learning_rate} must be positive"),
@@ -169,6 +159,7 @@ class BagEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is unty
             (self.epochs < 1, f"epochs={self.epochs} must be at least 1"),
             (self.batch_size < 1, f"batch_size={self.batch_size} must be at least 1"),
             (self.patience < 1, f"patience={self.patience} must be at least 1"),
+            (self.ensemble < 1, f"ensemble={self.ensemble} must be at least 1"),
         ]
         for wrong, message in problems:
             if wrong:
@@ -178,7 +169,7 @@ class BagEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is unty
         try:
             keras.activations.get(self.activation)
         except ValueError as error:
-            msg = f"Keras does not know activation={self.activation!r}; take 'relu' or 'elu'"
+            msg = f"Keras does not know activation={self.activation!r}; take 'gelu' or 'relu'"
             raise ConfigurationError(msg) from error
 
     def _entropy(self) -> int:
@@ -205,9 +196,10 @@ class BagEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is unty
         return RaggedBags((bags.instances - self.mean_) / self.scale_, bags.offsets)
 
     def _outputs(self, X: Any) -> FloatArray:
+        """Outputs of every member, shape (ensemble, n_bags, n_outputs)."""
         check_is_fitted(self)
-        network: LabelledNetwork = self.network_
-        return network.outputs(self._standardise(self._bags(X)))
+        scaled = self._standardise(self._bags(X))
+        return np.stack([network.outputs(scaled) for network in self.networks_])
 
     def instance_weights(self, X: Any) -> list[FloatArray]:
         """Weight of every instance.
@@ -221,7 +213,8 @@ class BagEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is unty
         -------
         list of ndarray
             One array of shape (n_instances,) for each bag: the attention paid to each instance,
-            which sums to one, or with noisy-or pooling the probability that it is positive.
+            which sums to one, or with noisy-or pooling the probability that it is positive.  Of an
+            ensemble, the mean over its members.
 
         Raises
         ------
@@ -229,20 +222,25 @@ class BagEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is unty
             If the pooling has no weights.
         """
         check_is_fitted(self)
-        if self.network_.spec.pooling not in _WEIGHTED:
+        pooling = self.networks_[0].spec.pooling
+        if pooling not in _WEIGHTED:
             msg = (
-                f"{self.network_.spec.pooling} pooling gives instances no weights; use pooling= "
+                f"{pooling} pooling gives instances no weights; use pooling= "
                 f"one of {', '.join(_WEIGHTED)}"
             )
             raise ConfigurationError(msg)
         bags = self._bags(X)
-        return bags.split(self.network_.instance_weights(self._standardise(bags)))
+        scaled = self._standardise(bags)
+        members = [network.instance_weights(scaled) for network in self.networks_]
+        return bags.split(np.mean(members, axis=0))
 
     def instance_contributions(self, X: Any) -> list[FloatArray]:
         """Contributions to the prediction: instance weight times output of the last layer.
 
         Their sum over a bag is the prediction (of a classifier: its decision function) minus a
-        constant that is the same for all bags.
+        constant that is the same for all bags.  Of an ensemble they are means over the members;
+        those of an ensemble of classifiers, which averages probabilities, sum to the mean of the
+        decision functions of its members.
 
         Parameters
         ----------
@@ -258,20 +256,26 @@ class BagEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is unty
         Raises
         ------
         ConfigurationError
-            If the prediction is not such a sum (noisy-or, max, log-sum-exp).
+            If the prediction is not such a sum (noisy-or, max, log-sum-exp, layers of the bag).
         """
         check_is_fitted(self)
-        network = self.network_
-        if network.spec.pooling not in _ADDITIVE:
+        pooling = self.networks_[0].spec.pooling
+        if self.networks_[0].spec.bag_hidden:
+            msg = "with bag_hidden a prediction is not a sum over instances; leave it empty"
+            raise ConfigurationError(msg)
+        if pooling not in _ADDITIVE:
             msg = (
-                f"with {network.spec.pooling} pooling a prediction is not a sum over instances; "
+                f"with {pooling} pooling a prediction is not a sum over instances; "
                 f"use pooling= one of {', '.join(_ADDITIVE)}"
             )
             raise ConfigurationError(msg)
         bags = self._bags(X)
         scaled = self._standardise(bags)
-        weights = network.instance_weights(scaled)[:, None]
-        parts = weights * network.instance_outputs(scaled) * self._unit()
+        members = [
+            network.instance_weights(scaled)[:, None] * network.instance_outputs(scaled)
+            for network in self.networks_
+        ]
+        parts = np.mean(members, axis=0) * self._unit()
         return bags.split(parts[:, 0] if parts.shape[1] == 1 else parts)
 
     def _unit(self) -> float:
@@ -312,13 +316,6 @@ class BagEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is unty
         return [np.argsort(-v, kind="stable") for v in values]
 
 
-def _spans(offsets: IntArray, chosen: IntArray) -> list[tuple[int, int]]:
-    return [(int(offsets[b]), int(offsets[b + 1])) for b in chosen]
-
-
-# isort: split
-
-
 class BagClassifier(ClassifierMixin, BagEstimator):  # type: ignore[misc]  # as above
     """Classifier of bags, with attention, noisy-or or any other pooling.
 
@@ -332,6 +329,9 @@ class BagClassifier(ClassifierMixin, BagEstimator):  # type: ignore[misc]  # as 
         Factor of the sum of squared weights in the loss.
     attention_width, sharpness
         See :class:`milinfer.learning.networks.pooling.BagPooling`.
+    bag_hidden
+        Widths of layers between the pooling and the last layer, for labels that depend on how
+        instances of a bag go together, such as either of two kinds but not both.
     epochs
         Largest number of epochs.
     batch_size
@@ -343,9 +343,16 @@ class BagClassifier(ClassifierMixin, BagEstimator):  # type: ignore[misc]  # as 
         after twice as many, and the best weights are restored.
     validation_fraction
         Fraction of the bags used for early stopping.
+    ensemble
+        Number of networks, whose probabilities are averaged.  Each has its own initial weights,
+        order of the bags, and bags to stop by.
+    class_weight
+        Weights of the classes in the loss: a dictionary from label to weight, or ``"balanced"`` for
+        weights with which all classes count alike.  They multiply the weights of the bags.
     random_state
         Seed (int), ``numpy.random.RandomState`` or ``Generator``; None uses the global state of
-        numpy, as everywhere in scikit-learn.  The same seed gives the same result.
+        numpy, as everywhere in scikit-learn.  The same seed gives the same result, whatever the
+        order of the bags, and an ensemble begins with the members of a smaller one.
 
     Attributes
     ----------
@@ -354,15 +361,15 @@ class BagClassifier(ClassifierMixin, BagEstimator):  # type: ignore[misc]  # as 
     n_features_in_
         Features of an instance.
     mean_
-        Mean of each feature over the instances trained on.
+        Weighted mean of each feature over the instances of all bags.
     scale_
         Their standard deviations; 1 for a constant feature.
-    history_
-        ``loss`` and ``val_loss`` of every epoch.
+    histories_
+        ``loss`` and ``val_loss`` of every epoch, of each member.
     n_iter_
-        Number of epochs.
-    network_
-        :class:`milinfer.learning.labelled_bags.network.LabelledNetwork`.
+        Number of epochs, the largest of the members.
+    networks_
+        :class:`milinfer.learning.labelled_bags.network.LabelledNetwork` of each member.
 
     Examples
     --------
@@ -382,7 +389,46 @@ class BagClassifier(ClassifierMixin, BagEstimator):  # type: ignore[misc]  # as 
 
     _rank_by = "weights"
 
-    def fit(self, X: Any, y: Any) -> BagClassifier:
+    def __init__(
+        self,
+        pooling: str = "attention",
+        *,
+        hidden: tuple[int, ...] = (64, 64),
+        activation: str = "gelu",
+        dropout: float = 0.0,
+        l2: float = 1e-3,
+        attention_width: int = 32,
+        sharpness: float = 1.0,
+        bag_hidden: tuple[int, ...] = (),
+        epochs: int = 200,
+        batch_size: int = 32,
+        learning_rate: float = 3e-3,
+        patience: int = 10,
+        validation_fraction: float = 0.2,
+        ensemble: int = 1,
+        class_weight: Mapping[Any, float] | str | None = None,
+        random_state: Any = 0,
+    ) -> None:
+        super().__init__(
+            pooling,
+            hidden=hidden,
+            activation=activation,
+            dropout=dropout,
+            l2=l2,
+            attention_width=attention_width,
+            sharpness=sharpness,
+            bag_hidden=bag_hidden,
+            epochs=epochs,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            patience=patience,
+            validation_fraction=validation_fraction,
+            ensemble=ensemble,
+            random_state=random_state,
+        )
+        self.class_weight = class_weight
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> BagClassifier:
         """Train.
 
         Parameters
@@ -392,11 +438,16 @@ class BagClassifier(ClassifierMixin, BagEstimator):  # type: ignore[misc]  # as 
             (n_bags, n_instances, n_features); a table (n_bags, n_features) has bags of one.
         y
             Labels, shape (n_bags,).
+        sample_weight
+            Weight of each bag in the loss, in early stopping and in the standardisation, shape
+            (n_bags,); None weights all alike.  A bag with weight 3 counts as three copies of it,
+            and one with weight 0 as none: equal bags with equal labels are one bag in training,
+            with the sum of their weights.
 
         Raises
         ------
         SampleError
-            If a bag is empty or has wrong numbers; names the bag.
+            If a bag is empty or has wrong numbers, or its weight is negative; names the bag.
         ConfigurationError
             If a setting cannot work.
         ModelError
@@ -406,40 +457,70 @@ class BagClassifier(ClassifierMixin, BagEstimator):  # type: ignore[misc]  # as 
         y = column_or_1d(y, warn=True)
         check_consistent_length(bags.sizes, y)
         check_classification_targets(y)
-        self.classes_, targets = np.unique(y, return_inverse=True)
+        weights = bag_weights(sample_weight, len(y))
+        self.classes_, targets = np.unique(y[weights > 0], return_inverse=True)
         n_classes = len(self.classes_)
         if n_classes < 2:
             msg = f"all bags are of one class ({self.classes_[0]!r}); a classifier needs two"
             raise ModelError(msg)
         if n_classes > 2 and self.pooling == "noisy-or":
-            msg = f"noisy-or pooling tells two classes apart, not {n_classes}; use 'attention'"
+            msg = (
+                "Only binary classification is supported. noisy-or pooling tells two classes "
+                f"apart, not {n_classes}; use 'attention'"
+            )
             raise ConfigurationError(msg)
-        binary = n_classes == 2
-        values = targets.astype(np.float64)
-        n_outputs, loss = (1, "binary") if binary else (n_classes, "classes")
-        self._train(bags, values, values, n_outputs, loss)
+        counted = np.flatnonzero(weights > 0)
+        data = distinct_bags(bags.take(counted), targets.astype(np.float64), weights[counted])
+        data = data.reweighted(self._class_weights(data)[data.targets.astype(np.int64)])
+        self._train(data, *((1, "binary") if n_classes == 2 else (n_classes, "classes")))
         return self
+
+    def _class_weights(self, data: TrainingBags) -> FloatArray:
+        """Weight of each class, shape (n_classes,)."""
+        if self.class_weight is None:
+            return np.ones(len(self.classes_))
+        if isinstance(self.class_weight, str):
+            if self.class_weight != "balanced":
+                msg = f"class_weight={self.class_weight!r} is neither 'balanced' nor a dictionary"
+                raise ConfigurationError(msg)
+            totals = np.bincount(data.targets.astype(np.int64), data.weights)
+            return np.asarray(totals.sum() / (len(totals) * totals))
+        try:
+            weights = compute_class_weight(
+                dict(self.class_weight), classes=self.classes_, y=self.classes_
+            )
+        except (TypeError, ValueError) as error:
+            msg = f"class_weight={self.class_weight!r}: {error}"
+            raise ConfigurationError(msg) from error
+        if not np.all((weights > 0) & np.isfinite(weights)):
+            msg = f"class_weight={self.class_weight!r} must hold positive, finite weights"
+            raise ConfigurationError(msg)
+        return np.asarray(weights, dtype=np.float64)
 
     def decision_function(self, X: Any) -> FloatArray:
         """Log-odds of the positive class (n_bags,), or logits (n_bags, n_classes) of more."""
         outputs = self._outputs(X)
-        return outputs[:, 0] if outputs.shape[1] == 1 else outputs
+        binary = outputs.shape[-1] == 1
+        if len(outputs) == 1:
+            return outputs[0, :, 0] if binary else outputs[0]
+        # Logarithms of mean probabilities, without forming 1 - p.
+        if binary:
+            positive, negative = log_expit(outputs[..., 0]), log_expit(-outputs[..., 0])
+            return np.asarray(logsumexp(positive, axis=0) - logsumexp(negative, axis=0))
+        return np.asarray(logsumexp(log_softmax(outputs, axis=2), axis=0) - np.log(len(outputs)))
 
     def predict_proba(self, X: Any) -> FloatArray:
         """Probability of each class, shape (n_bags, n_classes)."""
-        from scipy.special import expit, softmax
-
-        outputs = self._outputs(X)
-        if outputs.shape[1] > 1:
-            return np.asarray(softmax(outputs, axis=1))
-        return np.concatenate([expit(-outputs), expit(outputs)], axis=1)
+        logits = self.decision_function(X)
+        if logits.ndim > 1:
+            return np.asarray(softmax(logits, axis=1))
+        return np.stack([expit(-logits), expit(logits)], axis=1)
 
     def predict(self, X: Any) -> Any:
         """Most probable class of each bag, shape (n_bags,)."""
-        outputs = self._outputs(X)
-        if outputs.shape[1] == 1:
-            return self.classes_[(outputs[:, 0] > 0).astype(np.int64)]
-        return self.classes_[np.argmax(outputs, axis=1)]
+        logits = self.decision_function(X)
+        chosen = np.argmax(logits, axis=1) if logits.ndim > 1 else (logits > 0).astype(np.int64)
+        return self.classes_[chosen]
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -454,10 +535,12 @@ class BagRegressor(RegressorMixin, BagEstimator):  # type: ignore[misc]  # as ab
     ----------
     pooling
         One of :data:`milinfer.learning.networks.pooling.POOLINGS` except noisy-or.
-    hidden, activation, dropout, l2, attention_width, sharpness
+    hidden, activation, dropout, l2, attention_width, sharpness, bag_hidden
         Layers and pooling, as for :class:`BagClassifier`.
     epochs, batch_size, learning_rate, patience, validation_fraction
         Training, as for :class:`BagClassifier`.
+    ensemble
+        Number of networks, whose predictions are averaged.
     random_state
         Source of randomness, as for :class:`BagClassifier`.
 
@@ -466,19 +549,19 @@ class BagRegressor(RegressorMixin, BagEstimator):  # type: ignore[misc]  # as ab
     n_features_in_
         Features of an instance.
     mean_
-        Mean of each feature over the instances trained on.
+        Weighted mean of each feature over the instances of all bags.
     scale_
         Their standard deviations; 1 for a constant feature.
     y_mean_
-        Mean of the numbers to learn.
+        Weighted mean of the numbers to learn.
     y_scale_
         Their standard deviation; 1 if all are equal.
-    history_
-        ``loss`` and ``val_loss`` of every epoch, in units of the variance.
+    histories_
+        ``loss`` and ``val_loss`` of every epoch, in units of the variance, of each member.
     n_iter_
-        Number of epochs.
-    network_
-        :class:`milinfer.learning.labelled_bags.network.LabelledNetwork`.
+        Number of epochs, the largest of the members.
+    networks_
+        :class:`milinfer.learning.labelled_bags.network.LabelledNetwork` of each member.
 
     Examples
     --------
@@ -495,7 +578,7 @@ class BagRegressor(RegressorMixin, BagEstimator):  # type: ignore[misc]  # as ab
 
     _rank_by = "contributions"
 
-    def fit(self, X: Any, y: Any) -> BagRegressor:
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> BagRegressor:
         """Train.
 
         Parameters
@@ -504,6 +587,8 @@ class BagRegressor(RegressorMixin, BagEstimator):  # type: ignore[misc]  # as ab
             Bags, as for :meth:`BagClassifier.fit`.
         y
             Numbers, shape (n_bags,).
+        sample_weight
+            Weights of the bags, as for :meth:`BagClassifier.fit`.
 
         Raises
         ------
@@ -526,9 +611,14 @@ class BagRegressor(RegressorMixin, BagEstimator):  # type: ignore[misc]  # as ab
                 f"y of bag {wrong[0]} is {y[wrong[0]]}; fix or leave out bags with NaN or infinity"
             )
             raise SampleError(msg)
-        self.y_mean_, spread = float(y.mean()), float(y.std())
-        self.y_scale_ = spread if spread > 0 else 1.0
-        self._train(bags, (y - self.y_mean_) / self.y_scale_, y, 1, "squared")
+        weights = bag_weights(sample_weight, len(y))
+        counted = np.flatnonzero(weights > 0)
+        data = distinct_bags(bags.take(counted), y[counted], weights[counted])
+        self.y_mean_, self.y_scale_ = (
+            float(moment[0]) for moment in weighted_moments(data.targets[:, None], data.weights)
+        )
+        targets = (data.targets - self.y_mean_) / self.y_scale_
+        self._train(data._replace(targets=targets), 1, "squared")
         return self
 
     def _unit(self) -> float:
@@ -536,49 +626,4 @@ class BagRegressor(RegressorMixin, BagEstimator):  # type: ignore[misc]  # as ab
 
     def predict(self, X: Any) -> FloatArray:
         """Predicted number of each bag, shape (n_bags,)."""
-        return self._outputs(X)[:, 0] * self.y_scale_ + self.y_mean_
-
-
-class InstanceTransformer(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # as above
-    """Transformer of scikit-learn applied to the instances of bags, for pipelines.
-
-    Parameters
-    ----------
-    transformer
-        Such as ``StandardScaler()`` or ``PCA(8)``; it is cloned, and fitted to all instances of the
-        bags as one table.
-
-    Attributes
-    ----------
-    transformer_
-        The fitted one.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from sklearn.preprocessing import MinMaxScaler
-    >>> bags = [np.array([[1.0], [3.0]]), np.array([[2.0]])]
-    >>> InstanceTransformer(MinMaxScaler()).fit_transform(bags)
-    [array([[0.], [1.]]), array([[0.5]])]
-    """
-
-    def __init__(self, transformer: Any) -> None:
-        self.transformer = transformer
-
-    def fit(self, X: Any, y: Any = None) -> InstanceTransformer:  # noqa: ARG002
-        """Fit to the instances of bags; labels belong to bags and are not used."""
-        self.transformer_ = clone(self.transformer).fit(_require_bags(X).instances)
-        return self
-
-    def transform(self, X: Any) -> list[FloatArray]:
-        """Bags with their instances transformed, as a list of tables."""
-        check_is_fitted(self)
-        bags = _require_bags(X)
-        return bags.split(np.asarray(self.transformer_.transform(bags.instances)))
-
-
-def _require_bags(data: Any) -> RaggedBags:
-    if not is_bags(data):
-        msg = "X is a plain table; use the transformer without InstanceTransformer, or pass bags"
-        raise SampleError(msg)
-    return ragged_bags(data)
+        return np.asarray(self._outputs(X).mean(axis=0)[:, 0] * self.y_scale_ + self.y_mean_)

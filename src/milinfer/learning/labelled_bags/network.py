@@ -48,6 +48,8 @@ class LabelledNetworkSpec:
         See :class:`milinfer.learning.networks.pooling.BagPooling`.
     seed
         Seed of initial weights and dropout.
+    bag_hidden
+        Layers between the pooling and the last layer.
     """
 
     n_inputs: int
@@ -59,10 +61,11 @@ class LabelledNetworkSpec:
     attention_width: int
     sharpness: float
     seed: int
+    bag_hidden: tuple[int, ...] = ()
 
 
 class LabelledNetwork:
-    """Embedding of the instances, pooling, and a linear layer.
+    """Embedding of the instances, pooling, layers of the bag if there are any, and a linear layer.
 
     With noisy-or pooling the embedding ends in the log-odds of each instance, and the pooling gives
     the output.  The network can be pickled.
@@ -86,9 +89,8 @@ class LabelledNetwork:
     def __init__(self, spec: LabelledNetworkSpec, dtype: str) -> None:
         require_threads()
         self.spec = spec
-        seeds = iter(
-            np.random.SeedSequence(spec.seed).generate_state(2 * len(spec.hidden) + 2).tolist()
-        )
+        n_seeds = 2 * len(spec.hidden) + 2 + 2 * len(spec.bag_hidden)
+        seeds = iter(np.random.SeedSequence(spec.seed).generate_state(n_seeds).tolist())
 
         def dense(width: int, bias: float = 0.0) -> Any:
             return keras.layers.Dense(
@@ -99,25 +101,29 @@ class LabelledNetwork:
             )
 
         self._dense: list[Any] = []
-        self._embedding: list[Any] = []
-        for width in spec.hidden:
+
+        def block(width: int) -> list[Any]:
             self._dense.append(dense(width))
-            self._embedding += [self._dense[-1], keras.layers.Activation(spec.activation)]
-            self._embedding[-1].dtype_policy = dtype
-            self._embedding.append(Dropout(spec.dropout, seed=next(seeds), dtype=dtype))
+            activation = keras.layers.Activation(spec.activation, dtype=dtype)
+            dropout = Dropout(spec.dropout, seed=next(seeds), dtype=dtype)
+            return [self._dense[-1], activation, dropout]
+
+        self._embedding: list[Any] = [layer for width in spec.hidden for layer in block(width)]
         noisy_or = spec.pooling == "noisy-or"
         width = spec.hidden[-1] if spec.hidden else spec.n_inputs
         # Instances start with a low probability of being positive: with even odds nearly every bag
         # would be positive with certainty, where the gradient vanishes.
         last = dense(1, -3.0) if noisy_or else dense(spec.n_outputs)
-        self._dense.append(last)
         if noisy_or:
             self._embedding.append(last)
             width = 1
-        self._head = None if noisy_or else last
         self.pool = BagPooling(
             spec.pooling, width, spec.attention_width, spec.sharpness, next(seeds), dtype=dtype
         )
+        self._head: list[Any] = [layer for width in spec.bag_hidden for layer in block(width)]
+        if not noisy_or:
+            self._head.append(last)
+        self._dense.append(last)
         self._dtype = dtype
         self.outputs(RaggedBags(np.zeros((1, spec.n_inputs)), np.array([0, 1])))  # creates weights
 
@@ -135,7 +141,7 @@ class LabelledNetwork:
     @property
     def dropout_states(self) -> list[Any]:
         """Variables (2,) of the layers with dropout: a seed, and how often the layer ran."""
-        layers = [layer for layer in self._embedding if isinstance(layer, Dropout)]
+        layers = [x for x in (*self._embedding, *self._head) if isinstance(x, Dropout)]
         return [layer.seed_generator.state for layer in layers if layer.rate]
 
     @property
@@ -158,13 +164,17 @@ class LabelledNetwork:
     def padded(self, instances: Any, mask: Any, *, training: bool) -> Any:
         """Outputs of padded bags (n_bags, n_rows, n_inputs) with mask (n_bags, n_rows)."""
         flat = tf.reshape(instances, (-1, self.spec.n_inputs))
-        embedded = self._embed(flat, training=training)
+        embedded = self._run(self._embedding, flat, training=training)
         shape = (-1, tf.shape(instances)[1], embedded.shape[-1])
         pooled = self.pool(tf.reshape(embedded, shape), mask=mask)
-        return pooled if self._head is None else self._head(pooled)
+        return self._run(self._head, pooled, training=training)
 
-    def _embed(self, x: Any, *, training: bool = False) -> Any:
-        for layer in self._embedding:
+    def _embed(self, x: Any) -> Any:
+        return self._run(self._embedding, x, training=False)
+
+    @staticmethod
+    def _run(layers: list[Any], x: Any, *, training: bool) -> Any:
+        for layer in layers:
             x = layer(x, training=training) if isinstance(layer, Dropout) else layer(x)
         return x
 
@@ -173,8 +183,7 @@ class LabelledNetwork:
         summaries = self._over_chunks(lambda x: self.pool.summarise(self._embed(x)), bags)
         reduced = segment_reduce(summaries, bags.offsets, self.pool.reduction)
         pooled = self.pool.finish(tf.cast(reduced, self._dtype), bags.sizes)
-        out = pooled if self._head is None else self._head(pooled)
-        return np.asarray(out, dtype=np.float64)
+        return np.asarray(self._run(self._head, pooled, training=False), dtype=np.float64)
 
     def instance_weights(self, bags: RaggedBags) -> FloatArray:
         """Share of each instance of the attention, or its probability; shape (n_instances,)."""
@@ -191,7 +200,7 @@ class LabelledNetwork:
         """Output of the linear layer for each instance, without bias; (n_instances, n_outputs).
 
         Multiplied by the instance weights and summed over a bag, they are the outputs of the bag
-        without the bias.
+        without the bias, if there are no layers of the bag.
         """
         kernel = keras.ops.convert_to_numpy(self._dense[-1].kernel)
         parts: FloatArray = self._over_chunks(self._embed, bags) @ kernel
@@ -255,6 +264,7 @@ def train_on_labels(
     validation: IntArray,
     fit: BagFit,
     rng: np.random.Generator,
+    weights: FloatArray | None = None,
 ) -> tuple[LabelledNetwork, dict[str, list[float]]]:
     """Train a network, and keep the weights of the epoch with the best validation loss.
 
@@ -268,6 +278,8 @@ def train_on_labels(
         Numbers of the bags for training, and of those for early stopping.
     rng
         Source of the order of the bags.
+    weights
+        Positive weight of each bag in the loss; None weights all alike.  Only ratios matter.
 
     Returns
     -------
@@ -282,11 +294,13 @@ def train_on_labels(
     require_threads(compiled=True)
     network = LabelledNetwork(spec, "float64")
     rows, present = bag_rows(bags.offsets)
+    weights = np.ones(len(targets)) if weights is None else weights / weights[train].mean()
     data = _Data(
         tf.constant(bags.instances, tf.float32),
         tf.constant(rows, tf.int32),
         tf.constant(present),
         tf.constant(targets, tf.float32),
+        tf.constant(weights, tf.float32),
     )
     # Compiling takes two seconds or more, which a small table never saves.
     graphs = _graphs(replace(spec, seed=0), fit.loss, rows.size > _COMPILED_FROM)
@@ -299,6 +313,7 @@ def train_on_labels(
     rate, l2 = fit.learning_rate, tf.constant(fit.l2, tf.float32)
     parts = np.array_split(validation, -(-len(validation) // max(fit.batch_size, 1024)))
     held_out = [tf.constant(part, tf.int32) for part in parts]
+    shares = [weights[part].sum() for part in parts]
     for number in range(fit.epochs):
         # The few bags that do not fill a batch are different ones in every epoch.
         order = rng.permutation(train)[: n_batches * batch].reshape(n_batches, batch)
@@ -306,7 +321,7 @@ def train_on_labels(
         state, mean = graphs.epoch(state, data, drawn, seeds, step, l2)
         value = float(mean)
         scores = [float(graphs.score(state.weights, data, part)) for part in held_out]
-        val_loss = float(np.average(scores, weights=[len(part) for part in parts]))
+        val_loss = float(np.average(scores, weights=shares))
         if not np.isfinite(value) or not np.isfinite(val_loss):
             msg = (
                 f"the training loss became {value} (validation: {val_loss}) in epoch {number + 1}; "
@@ -328,12 +343,13 @@ def train_on_labels(
 
 
 class _Data(NamedTuple):
-    """Instances (n, n_inputs), their rows in each bag and which are not padding, and targets."""
+    """Instances (n, n_inputs); of bags the rows, which are not padding, targets and weights."""
 
     instances: Any
     rows: Any
     present: Any
     targets: Any
+    weights: Any
 
 
 class _State(NamedTuple):
@@ -391,6 +407,7 @@ class _Graphs:
             tf.TensorSpec((None, None), tf.int32),
             tf.TensorSpec((None, None), tf.bool),
             real,
+            real,
         )
         vector = tf.TensorSpec((sum(self._layout.sizes),), tf.float32)
         state = _State(vector, vector, vector, tf.TensorSpec((), tf.int32))
@@ -407,7 +424,7 @@ class _Graphs:
         n_batches = tf.shape(batches)[0]
 
         def step(b: Any, state: _State, total: Any) -> tuple[Any, _State, Any]:
-            state, value = self._step(state, *_gather_bags(data, batches[b]), seeds, rate, l2)
+            state, value = self._step(state, _gather_bags(data, batches[b]), seeds, rate, l2)
             return b + 1, state, total + value
 
         start = (tf.constant(0), state, tf.constant(0.0))
@@ -415,13 +432,15 @@ class _Graphs:
         return state, total / tf.cast(n_batches, tf.float32)
 
     def _step(
-        self, state: _State, x: Any, mask: Any, targets: Any, seeds: Any, rate: Any, l2: Any
+        self, state: _State, batch: _Batch, seeds: Any, rate: Any, l2: Any
     ) -> tuple[_State, Any]:
         steps = state.steps + 1
         with tf.GradientTape() as tape:
             tape.watch(state.weights)
             value = l2 * tf.reduce_sum(tf.square(self._decayed * state.weights))
-            value += self._mean_loss(state.weights, x, mask, targets, (seeds, steps))
+            losses = self._losses(state.weights, batch, (seeds, steps))
+            # Not over the sum of the weights of the batch, which would make its mean a biased one.
+            value += tf.reduce_mean(batch.weights * losses)
         gradient = tape.gradient(value, state.weights)
         mean = state.mean + (gradient - state.mean) * (1 - _MEAN_DECAY)
         square = state.square + (tf.square(gradient) - state.square) * (1 - _SQUARE_DECAY)
@@ -431,12 +450,12 @@ class _Graphs:
         return _State(weights, mean, square, steps), value
 
     def _one_score(self, weights: Any, data: _Data, chosen: Any) -> Any:
-        return self._mean_loss(weights, *_gather_bags(data, chosen))
+        batch = _gather_bags(data, chosen)
+        total = tf.reduce_sum(batch.weights * self._losses(weights, batch))
+        return total / tf.reduce_sum(batch.weights)
 
-    def _mean_loss(
-        self, weights: Any, x: Any, mask: Any, targets: Any, dropout: tuple[Any, Any] | None = None
-    ) -> Any:
-        """Loss of bags; as in training if `dropout` has seeds and the number of the step."""
+    def _losses(self, weights: Any, batch: _Batch, dropout: tuple[Any, Any] | None = None) -> Any:
+        """Loss of each bag; as in training if `dropout` has seeds and the number of the step."""
         values = list(zip(self._network.variables, self._layout.tensors(weights), strict=True))
         if dropout is not None:
             seeds, step = dropout
@@ -446,18 +465,29 @@ class _Graphs:
                 for i, state in enumerate(states)
             ]
         with keras.StatelessScope(state_mapping=values):
-            outputs = self._network.padded(x, mask, training=dropout is not None)
+            outputs = self._network.padded(
+                batch.instances, batch.present, training=dropout is not None
+            )
         if self._loss == "binary":
-            losses = tf.nn.sigmoid_cross_entropy_with_logits(targets, outputs[:, 0])
-        elif self._loss == "classes":
-            classes = tf.cast(targets, tf.int32)
-            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(classes, outputs)
-        else:
-            losses = tf.square(outputs[:, 0] - targets)
-        return tf.reduce_mean(losses)
+            logits = outputs[:, 0]
+            return tf.nn.sigmoid_cross_entropy_with_logits(batch.targets, logits)
+        if self._loss == "classes":
+            classes = tf.cast(batch.targets, tf.int32)
+            return tf.nn.sparse_softmax_cross_entropy_with_logits(classes, outputs)
+        return tf.square(outputs[:, 0] - batch.targets)
 
 
-def _gather_bags(data: _Data, chosen: Any) -> tuple[Any, Any, Any]:
-    """Instances (n_bags, n_rows, n_inputs), mask and targets of some bags."""
+class _Batch(NamedTuple):
+    """Instances (n_bags, n_rows, n_inputs), which are not padding, targets and weights of bags."""
+
+    instances: Any
+    present: Any
+    targets: Any
+    weights: Any
+
+
+def _gather_bags(data: _Data, chosen: Any) -> _Batch:
+    """Take some bags."""
     instances = tf.gather(data.instances, tf.gather(data.rows, chosen))
-    return instances, tf.gather(data.present, chosen), tf.gather(data.targets, chosen)
+    parts = (data.present, data.targets, data.weights)
+    return _Batch(instances, *(tf.gather(part, chosen) for part in parts))

@@ -10,7 +10,7 @@ import numpy as np
 from milinfer.exceptions import SampleError
 from milinfer.typing import BoolArray, FloatArray, IntArray
 
-__all__ = ["RaggedBags", "bag_rows", "is_bags", "ragged_bags"]
+__all__ = ["RaggedBags", "bag_rows", "feature_names", "is_bags", "ragged_bags"]
 
 
 class RaggedBags(NamedTuple):
@@ -32,6 +32,22 @@ class RaggedBags(NamedTuple):
         """Instances in each bag, shape (n_bags,)."""
         return np.diff(self.offsets)
 
+    def take(self, chosen: IntArray) -> RaggedBags:
+        """Some of the bags, in this order.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> ragged_bags([[[1.0], [2.0]], [[3.0]]]).take(np.array([1, 0])).instances
+        array([[3.],
+               [1.],
+               [2.]])
+        """
+        sizes = self.sizes[chosen]
+        offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+        rows = np.arange(offsets[-1]) + np.repeat(self.offsets[:-1][chosen] - offsets[:-1], sizes)
+        return RaggedBags(self.instances[rows], offsets)
+
     def split(self, values: FloatArray) -> list[FloatArray]:
         """One array for each bag from one row for each instance.
 
@@ -52,7 +68,7 @@ def is_bags(data: Any) -> bool:
     """Whether the data are bags, and not a plain table of numbers.
 
     Bags are: an array of three dimensions, an awkward array of three, and a list (or tuple, or
-    array of objects) of tables.
+    array of objects) of tables, which may be those of pandas, polars or pyarrow.
 
     Examples
     --------
@@ -73,9 +89,26 @@ def _depth(item: Any) -> int:
     """Dimensions of one bag; nested lists may be ragged, where numpy has no answer."""
     if hasattr(item, "ndim"):
         return int(item.ndim)
+    if hasattr(item, "shape"):  # tables of polars and pyarrow
+        return len(item.shape)
     if isinstance(item, list | tuple):
         return 1 + (_depth(item[0]) if len(item) else 0)
     return 0
+
+
+def feature_names(bag: Any) -> list[Any] | None:
+    """Names of the columns of a table of pandas, polars or pyarrow; None for other bags.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> feature_names(pd.DataFrame({"pt": [1.0], "eta": [2.0]}))
+    ['pt', 'eta']
+    """
+    for names in ("column_names", "columns"):
+        if hasattr(bag, "shape") and hasattr(bag, names):
+            return list(getattr(bag, names))
+    return None
 
 
 def ragged_bags(data: Any) -> RaggedBags:
@@ -91,7 +124,7 @@ def ragged_bags(data: Any) -> RaggedBags:
     ------
     SampleError
         If there are no bags, or a bag is empty, is not a table of numbers, has other features than
-        the first or a number that is not finite; names the bag.
+        the first, in another order, or a number that is not finite; names the bag.
 
     Examples
     --------
@@ -109,7 +142,9 @@ def ragged_bags(data: Any) -> RaggedBags:
         if table.shape[1] != width:
             msg = f"bag {b} has {table.shape[1]} features, but bag 0 has {width}"
             raise SampleError(msg)
-    instances = np.concatenate(tables)
+    _require_same_names(data)
+    # In one memory order, on which the last bit of a sum depends: tables of pandas have another.
+    instances = np.ascontiguousarray(np.concatenate(tables))
     offsets = np.concatenate([[0], np.cumsum([len(t) for t in tables])]).astype(np.int64)
     wrong = np.argwhere(~np.isfinite(instances))
     if len(wrong):
@@ -121,6 +156,28 @@ def ragged_bags(data: Any) -> RaggedBags:
         )
         raise SampleError(msg)
     return RaggedBags(instances, offsets)
+
+
+def _require_same_names(data: Any) -> None:
+    """Refuse bags whose columns have other names than those of the first bag."""
+    first = feature_names(data[0])
+    for b, bag in enumerate(data):
+        names = feature_names(bag)
+        if names == first:
+            continue
+        if names is None or first is None:
+            with_names, without = (b, 0) if first is None else (0, b)
+            msg = (
+                f"the features of bag {with_names} have names, but those of bag {without} have "
+                "none; give all bags as tables with names, or all as arrays"
+            )
+        else:
+            msg = (
+                f"bag {b} has the features {', '.join(map(str, names))}, but bag 0 has "
+                f"{', '.join(map(str, first))}; all bags need the same, in the same order: "
+                "bag[names] puts the columns of a table in order"
+            )
+        raise SampleError(msg)
 
 
 def _table(bag: Any, b: int) -> FloatArray:

@@ -1,0 +1,133 @@
+"""Bags of instances among which two kinds of witness may be, labelled by OR, AND or XOR.
+
+Instances are points of several numbers.  Ordinary ones are drawn from a unit Gaussian, and a
+witness of the first (second) kind from one that lies `distance` along the first (second) axis.  A
+bag has at most one of each kind.  The label is a rule of whether they are there:
+
+=======  ==========================  ==============================================================
+rule     positive bags               pooling, followed by a linear layer, that can learn it
+=======  ==========================  ==============================================================
+``or``   a witness of either kind    every one; noisy-or exactly
+``and``  witnesses of both kinds     sum, mean, maximum, log-sum-exp
+``xor``  one kind without the other  maximum, log-sum-exp
+=======  ==========================  ==============================================================
+
+For a sum or a mean a witness makes the same difference whether or not the other kind is there,
+which XOR needs to be of opposite sign, and attention puts bags with both between those with one.
+With layers between pooling and output (``bag_hidden``) they can learn it too.
+
+References
+----------
+The tasks are those of milearn, arXiv:2512.01287, there with digits of MNIST.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from milinfer.exceptions import ConfigurationError
+from milinfer.typing import FloatArray, IntArray
+
+__all__ = ["WitnessBags", "witness_bags"]
+
+_RULES = ("or", "and", "xor")
+
+
+class WitnessBags(NamedTuple):
+    """Bags, their labels, and what each instance is.
+
+    Parameters
+    ----------
+    bags
+        One array (n_instances, n_features) for each bag.
+    labels
+        0 or 1, shape (n_bags,).
+    kinds
+        Of each bag an array (n_instances,): 1 or 2 for a witness, 0 for other instances.
+    """
+
+    bags: list[FloatArray]
+    labels: IntArray
+    kinds: list[IntArray]
+
+
+def witness_bags(
+    rule: Literal["or", "and", "xor"],
+    n_bags: int,
+    *,
+    sizes: tuple[int, int] = (5, 15),
+    n_features: int = 4,
+    distance: float = 6.0,
+    seed: int = 0,
+) -> WitnessBags:
+    """Draw bags, half of them positive.
+
+    Positive bags have each combination of witnesses that the rule takes in equal shares, and
+    negative ones each that it does not take.
+
+    Parameters
+    ----------
+    rule
+        ``"or"``, ``"and"`` or ``"xor"``.
+    n_bags
+        Number of bags.
+    sizes
+        Smallest and largest number of instances in a bag.
+    n_features
+        Numbers of an instance.
+    distance
+        Distance of the witnesses from other instances, in standard deviations.
+    seed
+        Seed.
+
+    Raises
+    ------
+    ConfigurationError
+        If the rule is unknown, or a number cannot work.
+
+    Examples
+    --------
+    >>> bags, labels, kinds = witness_bags("xor", 4, seed=1)
+    >>> labels
+    array([0, 1, 0, 1])
+    >>> [sorted(set(k.tolist()) - {0}) for k in kinds]
+    [[], [1], [1, 2], [2]]
+    """
+    if rule not in _RULES:
+        msg = f"rule={rule!r} is none of {', '.join(_RULES)}"
+        raise ConfigurationError(msg)
+    problems = [
+        (n_bags < 1, f"n_bags={n_bags} must be at least 1"),
+        (not 2 <= sizes[0] <= sizes[1], f"sizes={sizes} must be increasing, and at least 2"),
+        (n_features < 2, f"n_features={n_features} must be at least 2, one for each kind"),
+        (not np.isfinite(distance), f"distance={distance} must be finite"),
+    ]
+    for wrong, message in problems:
+        if wrong:
+            raise ConfigurationError(message)
+    rng = np.random.default_rng(seed)
+    table = [(False, False), (True, False), (False, True), (True, True)]
+    taken = [[pair for pair in table if _holds(rule, *pair) is answer] for answer in (False, True)]
+    labels = np.arange(n_bags) % 2
+    bags, kinds = [], []
+    for number, label in enumerate(labels.tolist()):
+        choices = taken[label]
+        present = choices[(number // 2) % len(choices)]
+        n = int(rng.integers(sizes[0], sizes[1] + 1))
+        kind = np.zeros(n, np.int64)
+        places = rng.permutation(n)[:2]
+        for which in (0, 1):
+            if present[which]:
+                kind[places[which]] = which + 1
+        instances = rng.normal(size=(n, n_features))
+        witnesses = np.flatnonzero(kind)
+        instances[witnesses, kind[witnesses] - 1] += distance
+        bags.append(instances)
+        kinds.append(kind)
+    return WitnessBags(bags, labels, kinds)
+
+
+def _holds(rule: str, first: bool, second: bool) -> bool:
+    return {"or": first or second, "and": first and second, "xor": first != second}[rule]

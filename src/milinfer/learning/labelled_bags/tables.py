@@ -1,0 +1,118 @@
+"""Bags from one table with a row for every instance and a column that says which bag it is in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from milinfer.exceptions import SampleError
+from milinfer.typing import IntArray
+
+__all__ = ["GroupedBags", "group_bags"]
+
+
+class GroupedBags(NamedTuple):
+    """Bags from a table.
+
+    Parameters
+    ----------
+    bags
+        One table for each bag, with the columns that are features.
+    keys
+        What the column of bags says, one value for each bag.
+    labels
+        Label of each bag; None if no column of labels was named.
+    """
+
+    bags: list[Any]
+    keys: Any
+    labels: Any
+
+
+def group_bags(
+    table: Any, by: str, *, label: str | None = None, features: Sequence[str] | None = None
+) -> GroupedBags:
+    """Group the rows of a long table to bags.
+
+    Bags come in the order in which the table first mentions them, and their instances in the order
+    of its rows; rows of one bag need not lie side by side.
+
+    Parameters
+    ----------
+    table
+        ``pandas.DataFrame``: one row for each instance.
+    by
+        Column that says which bag a row belongs to.
+    label
+        Column with the label of the bag, equal in all rows of a bag.
+    features
+        Columns that the bags get, in this order; None takes all others.
+
+    Raises
+    ------
+    SampleError
+        If the table is not one of pandas or has no such column, `by` or a label is missing in a
+        row, or a bag has several labels.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> jets = pd.DataFrame(
+    ...     {"event": [7, 7, 3], "pt": [50.0, 30.0, 80.0], "signal": [True, True, False]}
+    ... )
+    >>> bags, keys, labels = group_bags(jets, "event", label="signal")
+    >>> keys, labels
+    (array([7, 3]), array([ True, False]))
+    >>> bags[0]
+         pt
+    0  50.0
+    1  30.0
+    """
+    if not (hasattr(table, "groupby") and hasattr(table, "columns") and hasattr(table, "iloc")):
+        msg = f"{type(table).__name__} is not a pandas.DataFrame; convert it with .to_pandas()"
+        raise SampleError(msg)
+    special = [by] if label is None else [by, label]
+    chosen = [c for c in table.columns if c not in special] if features is None else list(features)
+    for column in [*special, *chosen]:
+        count = list(table.columns).count(column)
+        if count != 1:
+            have = "no column" if count == 0 else f"{count} columns"
+            msg = f"the table has {have} {column!r}; it has {', '.join(map(str, table.columns))}"
+            raise SampleError(msg)
+    if not chosen:
+        msg = f"the table has no feature beside {' and '.join(map(repr, special))}"
+        raise SampleError(msg)
+    if len(table) == 0:
+        msg = "the table has no rows, and so no bags"
+        raise SampleError(msg)
+    for column in special:
+        missing = np.flatnonzero(np.asarray(table[column].isna()))
+        if len(missing):
+            msg = f"row {missing[0]} has no {column!r}; fill it in, or leave such rows out"
+            raise SampleError(msg)
+    # Grouping by position gives the rows of every bag, in order.
+    numbers = table.groupby(by, sort=False, observed=True).ngroup().to_numpy()
+    order = np.argsort(numbers, kind="stable")
+    starts = np.flatnonzero(np.diff(numbers[order], prepend=-1))
+    first = order[starts]
+    labels = None if label is None else _labels(table, by, label, numbers, first)
+    columns = table[chosen]
+    bags = [columns.iloc[rows] for rows in np.split(order, starts[1:])]
+    return GroupedBags(bags, table[by].to_numpy()[first], labels)
+
+
+def _labels(table: Any, by: str, label: str, numbers: IntArray, first: IntArray) -> Any:
+    """Label of each bag, which all of its rows have."""
+    values = table[label].to_numpy()
+    differing = np.flatnonzero(values != values[first][numbers])
+    if len(differing):
+        row = differing[0]
+        msg = (
+            f"the bag {table[by].iloc[row]!r} has several values of {label!r}, as "
+            f"{values[first[numbers[row]]]!r} and {values[row]!r}; the label of a bag is equal in "
+            "all of its rows"
+        )
+        raise SampleError(msg)
+    return values[first]
