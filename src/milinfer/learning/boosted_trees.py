@@ -41,6 +41,7 @@ from milinfer.samples.sample import Sample, as_features
 from milinfer.samples.sample_set import SampleSet
 from milinfer.samples.weights import effective_number
 from milinfer.typing import FloatArray, PathLikeStr
+from milinfer.utils.arguments import as_path
 from milinfer.utils.display import brief, html_facts, shortened
 from milinfer.utils.files import file_hash
 from milinfer.utils.json_fields import (
@@ -363,7 +364,7 @@ class BoostedLikelihood(EventModel):
         ModelError
             If something is missing, was changed or is of another format; the message names it.
         """
-        folder = Path(path)
+        folder = as_path(path)
         content = read_content(folder, _FORMAT, "BoostedLikelihood")
         with complete_content(folder):
             file = folder / _TREES

@@ -26,6 +26,7 @@ from milinfer.learning.networks.configs import NetworkConfig, TrainingConfig
 from milinfer.learning.settings import LikelihoodSettings, settings_by_name
 from milinfer.learning.training_points import ModelPoints
 from milinfer.typing import FloatArray, PathLikeStr
+from milinfer.utils.arguments import as_path
 from milinfer.utils.files import atomic_folder, file_hash, parse_json
 from milinfer.utils.json_fields import (
     array_field,
@@ -136,7 +137,7 @@ def load_model(path: PathLikeStr) -> tuple[LikelihoodSettings, Fitted]:
     ModelError
         If something is missing, was changed or is of another format; the message names it.
     """
-    folder = Path(path)
+    folder = as_path(path)
     file = folder / _CONTENT
     content = read_json(file)
     if content.get("format") != FORMAT:
@@ -439,7 +440,7 @@ def new_model_folder(path: PathLikeStr) -> Iterator[Path]:
     ...     before, (target / _CONTENT).exists()
     (False, True)
     """
-    target = Path(path)
+    target = as_path(path)
     if target.exists() and not (target / _CONTENT).exists():
         msg = f"{target} exists and is not a milinfer model; choose another directory"
         raise ModelError(msg)

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, NoReturn
 
 from milinfer.exceptions import ParameterError
 from milinfer.io.event_record.cards import (
@@ -27,9 +27,10 @@ from milinfer.io.event_record.cards import (
 )
 from milinfer.io.event_record.info import LHEInfo
 from milinfer.typing import Point
+from milinfer.utils.arguments import short_repr
 from milinfer.utils.display import shortened
 from milinfer.utils.keywords import did_you_mean
-from milinfer.utils.points import format_point, parse_point
+from milinfer.utils.points import finite_point, format_point, parse_point
 
 __all__ = [
     "POINT_NOTE",
@@ -148,6 +149,8 @@ def file_points(
     >>> points.without_point
     {'rwgt_2': 'it also changes SMEFT 8 (chb)'}
     """
+    if point is not None:
+        point = finite_point(point, source)
     file_point = _stated_point(info)
     names = _names(parameters, point if point is not None else file_point, source)
     if names is None:  # nobody names a parameter
@@ -241,17 +244,23 @@ def _names(
         return None if point is None else {name: name for name in point}
     if isinstance(parameters, str):
         parameters = [parameters]
+    if not isinstance(parameters, Iterable):
+        _refuse_parameters(parameters, source)
     names: dict[Any, Any] = (
         dict(parameters) if isinstance(parameters, Mapping) else {n: n for n in parameters}
     )
     for name, text in names.items():
         if not (isinstance(name, str) and isinstance(text, str) and name.strip() and text.strip()):
-            msg = (
-                f"{source}: parameters={parameters!r} must be names, or the place of each name in "
-                'the parameter card, as in {"c_HW": "SMEFT 7"}'
-            )
-            raise ParameterError(msg)
+            _refuse_parameters(parameters, source)
     return names
+
+
+def _refuse_parameters(parameters: object, source: str) -> NoReturn:
+    msg = (
+        f"{source}: parameters={short_repr(parameters)} must be names, or the place of each name "
+        'in the parameter card, as in {"c_HW": "SMEFT 7"}'
+    )
+    raise ParameterError(msg)
 
 
 @dataclass(frozen=True)
@@ -539,11 +548,15 @@ def _user_points(
 ) -> dict[str, dict[str, float]]:
     """Points that the user gives, by id."""
     groups = _groups(info, weight_ids)
+    if isinstance(reweight_points, str | bytes) or not isinstance(reweight_points, Iterable):
+        _refuse_points(reweight_points, source)
     if isinstance(reweight_points, Mapping):
         by_id: dict[str, PointLike] = {}
         for key, value in reweight_points.items():
             if isinstance(value, str | Mapping):
                 by_id[key] = value
+            elif not isinstance(value, Iterable):
+                _refuse_points(value, source)
             else:
                 by_id |= _in_order(list(value), groups.get(key, ()), f"group {key!r}", source)
     else:
@@ -553,6 +566,9 @@ def _user_points(
         if len(points) != len(ids) and len(sizes) == 1:
             ids = next(iter(sizes.values()))
         by_id = _in_order(points, ids, "file", source)
+    given: Mapping[Any, Any] = by_id
+    if not all(isinstance(i, str) and isinstance(v, str | Mapping) for i, v in given.items()):
+        _refuse_points(reweight_points, source)
     padded = {i.strip(): i for i in weight_ids}
     by_id = {padded.get(i.strip(), i): value for i, value in by_id.items()}
     unknown = [i for i in by_id if i not in weight_ids]
@@ -564,7 +580,7 @@ def _user_points(
         raise ParameterError(msg)
     placed: dict[str, dict[str, float]] = {}
     for identity, value in by_id.items():
-        point = parse_point(value) if isinstance(value, str) else dict(value)
+        point = parse_point(value) if isinstance(value, str) else finite_point(value, source)
         answer = reader.complete(point)
         strangers = [n for n in point if plain_name(n) not in reader.spellings]
         if strangers or isinstance(answer, str):
@@ -576,6 +592,15 @@ def _user_points(
             raise ParameterError(msg)
         placed[identity] = answer
     return placed
+
+
+def _refuse_points(points: object, source: str) -> NoReturn:
+    msg = (
+        f"{source}: reweight_points={short_repr(points)} are no points of weights; give them by "
+        'id, as in {"rwgt_7": {"c_HW": 0.5}}, a list in the order of the weights, or the '
+        "pathlib.Path of a reweight card"
+    )
+    raise ParameterError(msg)
 
 
 def _groups(info: LHEInfo, weight_ids: Sequence[str]) -> dict[str, list[str]]:

@@ -11,17 +11,25 @@ import numpy as np
 
 from milinfer.exceptions import MissingFileError, SampleError
 from milinfer.features.variations import EventVariation, WeightVariation, require_one_meaning
-from milinfer.samples.cross_sections import varied_cross_section
+from milinfer.samples.cross_sections import cross_section_in_pb, varied_cross_section
 from milinfer.samples.event_samples import VariedFields
 from milinfer.samples.sample_fields import SampleFields
 from milinfer.samples.sample_files import flat_table, read_events, read_sample, write_sample
 from milinfer.typing import IntArray, PathLikeStr, Point
+from milinfer.utils.arguments import as_path
 from milinfer.utils.array_files import read_array
 from milinfer.utils.files import atomic_folder, file_hash, local_path, parse_json
 from milinfer.utils.json_fields import flag_field, number_field, text_field
 from milinfer.utils.points import format_point
 
-__all__ = ["StoredVariation", "read_folder", "read_variations", "write_folder"]
+__all__ = [
+    "MANIFEST",
+    "StoredVariation",
+    "is_variation_folder",
+    "read_folder",
+    "read_variations",
+    "write_folder",
+]
 
 MANIFEST: Final = "variations.json"
 _KIND: Final = "milinfer variations"
@@ -70,7 +78,11 @@ def read_variations(
         cross_section_is_known=options.get("cross_section") is not None,
         **of_events,
     )
-    known = {k: v for k, v in options.items() if k.startswith("cross_section") and v is not None}
+    known: dict[str, Any] = {
+        name: cross_section_in_pb(value, name, str(path))
+        for name, value in options.items()
+        if name.startswith("cross_section") and value is not None
+    }
     nominal = nominal._replace(**known)
     return nominal, [_with_cross_section(nominal, v) for v in varied]
 
@@ -173,6 +185,19 @@ def write_folder(
         (folder / MANIFEST).write_text(text, encoding="utf-8")
 
 
+def is_variation_folder(path: PathLikeStr) -> bool:
+    """Whether a folder says that :func:`write_folder` has written it.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as empty:
+    ...     is_variation_folder(empty)
+    False
+    """
+    return Path(path, MANIFEST).is_file()
+
+
 def read_folder(path: PathLikeStr) -> tuple[list[SampleFields], list[StoredVariation]]:
     """Read what :func:`write_folder` has written.
 
@@ -184,7 +209,7 @@ def read_folder(path: PathLikeStr) -> tuple[list[SampleFields], list[StoredVaria
         If the folder is none of these, a file is missing, has another number of events, or is not
         the one that was written.
     """
-    folder = Path(path)
+    folder = as_path(path)
     manifest = _manifest(folder)
 
     def checked(entry: Mapping[str, Any]) -> Path:

@@ -21,6 +21,7 @@ from urllib.request import url2pathname
 
 from milinfer.exceptions import ConfigurationError, MilinferError, MissingFileError
 from milinfer.typing import PathLikeStr
+from milinfer.utils.arguments import as_path, path_text
 
 __all__ = [
     "atomic_folder",
@@ -142,7 +143,7 @@ def _temporary_beside(target: Path, make: Callable[[Path], None]) -> Iterator[Pa
 
 def _behind_links(path: PathLikeStr) -> Path:
     """The file or folder that a symbolic link points to; other paths as they are."""
-    target = Path(path)
+    target = as_path(path)
     for _ in range(40):  # as many as Linux follows
         # /dev/stdout points to such a name of an open file, which nothing may take the place of.
         if os.path.realpath(target.parent).startswith("/proc/"):
@@ -301,7 +302,7 @@ def is_address(path: PathLikeStr) -> bool:
     >>> is_address("root://host//a.root"), is_address("a.root"), is_address("file:///a.root")
     (True, False, False)
     """
-    text = os.fspath(path)
+    text = path_text(path)
     return "://" in text and not text.startswith("file://")
 
 
@@ -313,7 +314,7 @@ def local_path(path: PathLikeStr) -> PathLikeStr:
     >>> local_path("file:///tmp/my%20file.root"), local_path("root://host//a.root")
     ('/tmp/my file.root', 'root://host//a.root')
     """
-    text = os.fspath(path)
+    text = path_text(path)
     return url2pathname(urlsplit(text).path) if text.startswith("file://") else path
 
 
@@ -325,7 +326,7 @@ def file_name(path: PathLikeStr) -> str:
     >>> file_name("data/a.root"), file_name("https://host/a.root?token=1")
     ('a.root', 'a.root')
     """
-    return Path(urlsplit(os.fspath(path)).path if is_address(path) else path).name
+    return Path(urlsplit(path_text(path)).path if is_address(path) else path).name
 
 
 def require_file(path: PathLikeStr) -> None:

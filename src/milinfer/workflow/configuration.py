@@ -20,6 +20,7 @@ from pydantic import BaseModel, Discriminator, Field, Tag, ValidationError, mode
 from milinfer.exceptions import ConfigurationError
 from milinfer.io.event_range import EventRange
 from milinfer.typing import PathLikeStr
+from milinfer.utils.arguments import as_path
 from milinfer.utils.files import is_address, write_whole
 from milinfer.workflow.systematics_sections import (
     SECTION,
@@ -514,7 +515,7 @@ class AnalysisConfig(_Section):
         milinfer.exceptions.ConfigurationError: .../analysis.toml:
           samples.train: List should have at least 1 item after validation, not 0
         """
-        source = Path(path)
+        source = as_path(path)
         content = _read_toml(source)
         for key in ("folder", "source"):
             if key in content:
@@ -713,7 +714,7 @@ def init_analysis(path: PathLikeStr = "analysis.toml", *, overwrite: bool = Fals
     ...     AnalysisConfig.from_file(file).model[0].head
     'polynomial'
     """
-    target = Path(path)
+    target = as_path(path)
     if target.exists() and not overwrite:
         msg = f"{target} is there already; give another name, or overwrite=True to replace it"
         raise ConfigurationError(msg)
