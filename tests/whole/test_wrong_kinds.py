@@ -159,7 +159,7 @@ def test_paths(value, tmp_path, monkeypatch):
         (
             lambda: PROCESS.split(["a half", 0.5], 1),
             SampleError,
-            r"fractions \['a half', 0\.5\] must be positive numbers",
+            r"fractions \['a half', 0\.5\] must be positive and sum to 1",
         ),
         (
             lambda: mil.Variation({"jes": 1.0}, DATA.features),

@@ -497,29 +497,42 @@ class Sample:
         return Sample(**accumulator_fields(output, features, point=point, **options))
 
 
-def require_fractions(fractions: object) -> list[float]:
+def require_fractions(fractions: object, *, of_all: bool = False) -> list[float]:
     """Fractions of a split, as numbers.
+
+    Parameters
+    ----------
+    fractions
+        What was given.
+    of_all
+        Whether they must sum to 1, and not to less.
 
     Raises
     ------
     SampleError
-        If there are none, or one is not a positive number.
+        If there are none, one is not a positive number, or their sum is another one.
 
     Examples
     --------
     >>> require_fractions(["a half", 0.5])
     Traceback (most recent call last):
-    milinfer.exceptions.SampleError: fractions ['a half', 0.5] must be positive numbers, such as
-    [0.5, 0.5]
+    milinfer.exceptions.SampleError: fractions ['a half', 0.5] must be positive and sum to at most 1
     """
     numbers: list[float] = []
     if isinstance(fractions, Iterable) and not isinstance(fractions, str | bytes | Mapping):
         given = list(fractions)
         with suppress(OverflowError, TypeError, ValueError):
             numbers = [float(x) for x in given if not isinstance(x, str | bytes | bool)]
-        if len(numbers) == len(given) and all(0 < x < np.inf for x in numbers) and numbers:
+        total = sum(numbers)
+        if (
+            numbers
+            and len(numbers) == len(given)
+            and all(x > 0 for x in numbers)
+            and (abs(total - 1) <= 1e-9 if of_all else total <= 1 + 1e-9)
+        ):
             return numbers
-    msg = f"fractions {short_repr(fractions)} must be positive numbers, such as [0.5, 0.5]"
+    most = "" if of_all else "at most "
+    msg = f"fractions {short_repr(fractions)} must be positive and sum to {most}1"
     raise SampleError(msg)
 
 
@@ -539,9 +552,6 @@ def split_rows(n_events: int, fractions: Sequence[float], seed: Seed) -> tuple[I
     fractions = require_fractions(fractions)
     require_seed(seed)
     edges = np.cumsum(fractions, dtype=np.float64)
-    if edges[-1] > 1 + 1e-9:
-        msg = f"fractions {list(fractions)} must be positive and sum to at most 1"
-        raise SampleError(msg)
     order = np.random.default_rng(seed).permutation(n_events)
     stops = np.rint(np.minimum(edges, 1.0) * n_events).astype(int)
     starts = np.concatenate([[0], stops[:-1]])

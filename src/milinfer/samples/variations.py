@@ -569,10 +569,7 @@ class ProcessVariations:
         >>> bool(np.all(first.variations[0].sample.features == first.nominal[0].features + 1))
         True
         """
-        fractions = require_fractions(fractions)
-        if abs(sum(fractions) - 1) > 1e-9:
-            msg = f"fractions {list(fractions)} must be positive and sum to 1"
-            raise SampleError(msg)
+        fractions = require_fractions(fractions, of_all=True)
         require_seed(seed)
         seeds = np.random.SeedSequence(seed).spawn(len(self.nominal) + len(self.variations))
         part_of = [
