@@ -503,16 +503,17 @@ def id_value(token: str) -> float | None:
 
     Examples
     --------
-    >>> [id_value(t) for t in ("m0p5", "-0.5", "1", "p2", "1e-2", "cHW", "p")]
-    [-0.5, -0.5, 1.0, 2.0, 0.01, None, None]
+    >>> [id_value(t) for t in ("m0p5", "-0.5", "1", "p2", "1e-2", "cHW", "p", "1e400")]
+    [-0.5, -0.5, 1.0, 2.0, 0.01, None, None, None]
     """
     match = _VALUE.fullmatch(token.lower())
     if match is None:
         return None
     sign, digits, exponent_sign, exponent = match.groups()
-    number = float(digits.replace("p", "."))
-    if exponent is not None:
-        number *= 10.0 ** (int(exponent[:3]) * (-1 if exponent_sign in ("-", "m") else 1))
+    power = f"e{'-' if exponent_sign in ('-', 'm') else ''}{exponent}" if exponent else ""
+    number = float(digits.replace("p", ".") + power)
+    if math.isinf(number):
+        return None
     return -number if sign in ("-", "m", "min", "minus") else number
 
 
