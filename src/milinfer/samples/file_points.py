@@ -26,6 +26,7 @@ from milinfer.io.event_record.cards import (
     read_reweight_card,
 )
 from milinfer.io.event_record.info import LHEInfo
+from milinfer.io.event_record.nanoaod import may_be_at_points
 from milinfer.typing import Point
 from milinfer.utils.arguments import short_repr
 from milinfer.utils.display import shortened
@@ -48,6 +49,7 @@ __all__ = [
 
 POINT_NOTE: Final = "point"
 """Entry of the provenance of events whose file and user state no parameter point."""
+_LONGEST: Final = 60  # characters of a name that a message shows
 WEIGHTS_NOTE: Final = "weights without a point"
 """Entry of the provenance: ids of the weights without a parameter point, by the reason."""
 
@@ -393,7 +395,7 @@ class _WeightReader:
                     "at the point of the sample"
                 )
             return self._from_settings(settings)
-        if self._is_of_scales(description or identity):
+        if self._are_scales(description or identity):
             return "a weight of scales or parton densities"
         for text in (description, identity):
             try:
@@ -403,7 +405,12 @@ class _WeightReader:
         from_text = self.from_id(description)
         return from_id if isinstance(from_text, str) else from_text
 
-    def _is_of_scales(self, text: str) -> bool:
+    def is_of_scales(self, identity: str, info: LHEInfo) -> bool:
+        """Whether a weight is one of scales or parton densities, by its description or id."""
+        told = {w.id: w.description for w in info.weights}
+        return self._are_scales(told.get(identity, "") or identity)
+
+    def _are_scales(self, text: str) -> bool:
         """Whether a text gives values to scales and parton densities, and to nothing else."""
         names = {name.lower() for name in _NAME_OF_VALUE.findall(text)} - {"tag"}
         return bool(names) and names <= _SCALES and not any(n in self.spellings for n in names)
@@ -522,17 +529,29 @@ def _settings_of_card(
 ) -> dict[str, tuple[CardSetting, ...]]:
     """What each weight sets, from a file with the reweight card of MadGraph."""
     try:
-        launches = read_reweight_card(Path(path).read_text(encoding="utf-8", errors="replace"))
+        # of editors that begin a file with a byte-order mark, too
+        text = Path(path).read_text(encoding="utf-8-sig", errors="replace")
     except OSError as error:
         msg = f"cannot read the reweight card {path}: {error.strerror}; correct the path"
         raise ParameterError(msg) from error
+    launches = read_reweight_card(text)
     by_id = {launch.id: launch.settings for launch in launches}
+    if len(by_id) < len(launches):
+        names = [launch.id for launch in launches]
+        twice = next(name for name in by_id if names.count(name) > 1)
+        msg = (
+            f"{source}: the reweight card {path} has two weights {twice!r}; give each a name of "
+            "its own with --rwgt_name="
+        )
+        raise ParameterError(msg)
     if not set(by_id) & set(weight_ids):  # NanoAOD has no ids, but the order of the card
-        groups = [ids for ids in _groups(info, weight_ids).values() if len(ids) == len(launches)]
+        possible = [i for i in weight_ids if may_be_at_points(i)]
+        groups = [ids for ids in _groups(info, possible).values() if len(ids) == len(launches)]
         if len(groups) != 1:
+            names = [i[:_LONGEST] for i in by_id]
             msg = (
                 f"{source}: the reweight card {path} has {len(launches)} weights "
-                f"({shortened(list(by_id)) or 'none'}), but the file has {len(weight_ids)} "
+                f"({shortened(names) or 'none'}), but the file has {len(weight_ids)} "
                 f"({shortened(list(weight_ids)) or 'none'}); give the card of this sample"
             )
             raise ParameterError(msg)
@@ -562,8 +581,12 @@ def _user_points(
                 by_id |= _in_order(list(value), groups.get(key, ()), f"group {key!r}", source)
     else:
         points = list(reweight_points)
-        sizes = {name: ids for name, ids in groups.items() if len(ids) == len(points)}
-        ids = list(weight_ids)
+        # A list is of points: weights of scales, parton densities and showers have none.
+        ids = [i for i in weight_ids if may_be_at_points(i) and not reader.is_of_scales(i, info)]
+        groups = _groups(info, ids)
+        sizes = {
+            name: of_group for name, of_group in groups.items() if len(of_group) == len(points)
+        }
         if len(points) != len(ids) and len(sizes) == 1:
             ids = next(iter(sizes.values()))
         by_id = _in_order(points, ids, "file", source)

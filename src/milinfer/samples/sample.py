@@ -328,14 +328,12 @@ class Sample:
         first = samples[0]
         for other in samples[1:]:
             require_same_beams(first, other)
-            same = (
-                other.feature_names == first.feature_names
-                and other.point == first.point
-                and other.process == first.process
-                and set(other.reweights) == set(first.reweights)
-            )
-            if not same:
-                msg = f"cannot concatenate {first!r} and {other!r}: they are not of one kind"
+            differ = _differences(first, other)
+            if differ:
+                msg = (
+                    f"cannot concatenate {_named(first)} and {_named(other)}: they are not of one "
+                    f"kind, {'; '.join(differ)}"
+                )
                 raise SampleError(msg)
         return dataclasses.replace(first, **joined_fields(samples, combine))
 
@@ -495,6 +493,31 @@ class Sample:
         taken = ["output", "features", "point"]
         require_keywords(options, accumulator_fields, "Sample.from_accumulator()", leave_out=taken)
         return Sample(**accumulator_fields(output, features, point=point, **options))
+
+
+def _named(sample: Sample) -> str:
+    """A sample with the files that it comes from."""
+    files = sample.provenance.get("files", ())
+    return f"{sample!r}" + (f" of {shortened(list(map(str, files)))}" if files else "")
+
+
+def _differences(first: Sample, other: Sample) -> list[str]:
+    """In what two samples differ that cannot be joined."""
+    differ = []
+    for what, mine, others in (
+        ("features", first.feature_names, other.feature_names),
+        ("weights", tuple(first.reweights), tuple(other.reweights)),
+    ):
+        same = mine == others if what == "features" else set(mine) == set(others)
+        if not same:
+            names = [n for n in (*mine, *others) if (n in mine) != (n in others)]
+            what_differs = f"not both have {shortened(names, 5)}" if names else "in another order"
+            differ.append(f"other {what} ({what_differs})")
+    if first.point != other.point:
+        differ.append("other points")
+    if first.process != other.process:
+        differ.append("other processes")
+    return differ
 
 
 def require_fractions(fractions: object, *, of_all: bool = False) -> list[float]:
