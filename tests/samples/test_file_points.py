@@ -297,7 +297,7 @@ def card_of(tmp_path, text):
 
 def test_weights_of_parton_densities_get_no_points_of_a_card(tmp_path):
     card = card_of(tmp_path, "launch\nset chw 0.5\nlaunch\nset chw 1\n")
-    with pytest.raises(ParameterError, match="has 2 weights .* the file has 2 .*this sample"):
+    with pytest.raises(ParameterError, match=r"has 2 weights .* the file has 2 .*this sample"):
         points_of(nano_info(PDF), parameters={"c_HW": "chw"}, reweight_points=card)
 
 
