@@ -337,7 +337,7 @@ class BoostedLikelihood(EventModel):
         """
         fitted = self.fitted
         with new_model_folder(path) as folder:
-            fitted.booster.save_model(folder / _TREES)
+            (folder / _TREES).write_bytes(fitted.booster.save_raw("ubj"))
             content = {
                 "format": _FORMAT,
                 "head": self.name,

@@ -101,6 +101,7 @@ def save_model(settings: LikelihoodSettings, fitted: Fitted, path: PathLikeStr) 
     with new_model_folder(path) as folder:
         checksums = {}
         for name, part in _parts(fitted.members).items():
+            _require_space(folder / name, part)
             part.save_weights(folder / name)
             checksums[name] = file_hash(folder / name)
         content = {
@@ -386,6 +387,21 @@ def unpack_model(files: Mapping[str, bytes]) -> tuple[LikelihoodSettings, Fitted
                 raise ModelError(msg)
             Path(parent, name).write_bytes(content)
         return load_model(parent)
+
+
+def _require_space(file: Path, part: Any) -> None:
+    """Raise if the disk has no room for a file of weights.
+
+    HDF5 cannot close a file that it could not write: it prints screens of errors that nobody can
+    catch, and may end the process.
+    """
+    arrays = part.get_weights()
+    # with what HDF5 adds for the file, and for each array and its groups
+    n_bytes = sum(array.nbytes for array in arrays) + 16_384 * (len(arrays) + 1)
+    try:
+        file.write_bytes(bytes(n_bytes))
+    finally:
+        file.unlink(missing_ok=True)
 
 
 def _parts(members: Sequence[Sequence[BagNetwork]]) -> dict[str, Any]:
