@@ -42,9 +42,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     toys = mil.Toys(pool, n_events=1000, seed=2)
     train = quadratic.samples(options.train, [{"c1": 0.25 * k} for k in range(-4, 5)], seed=3)
     quick = TrainingConfig(epochs=10)
-    one = mil.BagLikelihood(pooling="attention", seed=1, training=quick)
+    one = mil.BagLikelihood(head="multiclass", pooling="attention", seed=1, training=quick)
     bags = small(one, options.quick).fit(train)
-    two = small(mil.BagLikelihood(ensemble=2, seed=1, training=quick), options.quick)
+    two = small(
+        mil.BagLikelihood(head="multiclass", ensemble=2, seed=1, training=quick), options.quick
+    )
     seconds: dict[str, float] = {}
     with (
         LocalCluster(

@@ -204,7 +204,10 @@ def heads(problem: Problem, n: int, members: int) -> dict[str, mil.BagLikelihood
     smooth = SMOOTH if problem.order == 1 else {}
     hard = replace(joint, labels="hard", validation_fraction=0.1, **smooth)
     out = {"polynomial-joint": joint, "polynomial": hard}
-    out |= {f"multiclass-{k}": mil.BagLikelihood(bag_size=k, seed=1) for k in (1, 10, 50)}
+    out |= {
+        f"multiclass-{k}": mil.BagLikelihood(head="multiclass", bag_size=k, seed=1)
+        for k in (1, 10, 50)
+    }
     return out
 
 

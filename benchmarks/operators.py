@@ -293,6 +293,14 @@ def networks(options: argparse.Namespace) -> dict[str, Any]:
             both[name] = score_templates(network, train, other, bins=(n, n), **settings)
         except TemplateError as error:  # too few events for so many bins
             failures[name] = str(error)
+        # Much of the information is in few events, with scores far from zero.
+        name = f"two scores, {n} × {n} bins, some nearly empty"
+        try:
+            both[name] = score_templates(
+                network, train, other, bins=(n, n), min_expected=0.01, **settings
+            )
+        except TemplateError as error:
+            failures[name] = str(error)
     one = chosen_templates(
         event_yields(train, 4),
         event_yields(other, 4),
@@ -396,7 +404,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--members", type=int, default=3, help="networks of the ensemble")
     parser.add_argument("--bins", type=int, default=20)
     parser.add_argument(
-        "--bins-2", type=int, nargs="+", default=[8, 12, 16], help="of each of two scores"
+        "--bins-2", type=int, nargs="+", default=[8, 12, 16, 24], help="of each of two scores"
     )
     options = parse(parser, QUICK, arguments)
     warnings.simplefilter("ignore", MilinferWarning)

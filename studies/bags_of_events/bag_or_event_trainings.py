@@ -289,7 +289,7 @@ def divided(
     from milinfer.learning.networks.training_bags import ClassBags
 
     # Split and initial weights are those of the bags' network that it is compared with.
-    seeds = member_seeds(mil.BagLikelihood(seed=seed))[0]
+    seeds = member_seeds(mil.BagLikelihood(head="multiclass", seed=seed))[0]
     kept, rest = (
         given.train.split([0.8, 0.2], seed=seeds.split) if by is None else (given.train, by)
     )

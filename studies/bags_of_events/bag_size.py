@@ -127,7 +127,9 @@ def settings(
     family: str, n: int, size: Size, hidden: tuple[int, ...], seed: int
 ) -> mil.BagLikelihood:
     """The estimator of a family at a bag size."""
-    base = mil.BagLikelihood(bag_size=n, seed=seed, ensemble=size.members.get(family, 1))
+    base = mil.BagLikelihood(
+        head="multiclass", bag_size=n, seed=seed, ensemble=size.members.get(family, 1)
+    )
     paper: dict[str, Any] = {
         "degree": None,
         "interpolation_kind": "parabola",

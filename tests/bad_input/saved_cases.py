@@ -31,7 +31,9 @@ WEIGHTS = "member_0.weights.h5"
 def model_files() -> dict[str, bytes]:
     """Files of a small trained model, made once."""
     samples = gaussian_samples([-0.5, 0.0, 0.5], 300, 1)
-    model = BagLikelihood(bag_size=5, degree=2, training=TrainingConfig(epochs=1, batch_events=300))
+    model = BagLikelihood(
+        head="multiclass", bag_size=5, degree=2, training=TrainingConfig(epochs=1, batch_events=300)
+    )
     model = model.fit(samples)
     return pack_model(model, model.fitted)
 

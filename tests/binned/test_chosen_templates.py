@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pickle
 
 import numpy as np
@@ -132,3 +133,32 @@ def test_few_events_still_give_bins():
     few = [SampleSet((quadratic.generate(1500, AT, seed=s),)) for s in (1, 2)]
     templates = score_templates(Exact(), *few, at=AT, n_events=1000, weight_degree=2, bins=(5, 5))
     assert templates.n_bins == 25
+
+
+def test_bins_may_expect_few_events(parts):
+    """Five events in ten thousand have a strong slope: a bin for them alone keeps it."""
+
+    def rare(sample):
+        return np.abs(sample.column("x4"))
+
+    yields = []
+    for part in parts:
+        plain = event_yields(part, 2)
+        tail = [rare(s) > 3.5 for s in part]
+        exponents = plain.basis.exponents.tolist()
+        changed = tuple(p.copy() for p in plain.polynomials)
+        for polynomial, chosen in zip(changed, tail, strict=True):
+            # Their rate is another (1 + 10 c1)² of that at zero.
+            for power, factor in ((1, 20), (2, 100)):
+                column = exponents.index([power, 0])
+                polynomial[chosen, column] += factor * polynomial[chosen, 0]
+        yields.append(dataclasses.replace(plain, polynomials=changed))
+    settings = {"at": AT, "n_events": 1000}
+    few, any_number = (
+        chosen_templates(*yields, (rare, "x1"), (8, 2), min_expected=least, **settings)
+        for least in (None, 0.0)
+    )
+    kept = [np.linalg.inv(t.information(AT))[0, 0] ** -1 for t in (few, any_number)]
+    assert kept[1] > 1.5 * kept[0]
+    with pytest.raises(TemplateError, match=r"min_expected=70 events in each of 16 bins"):
+        chosen_templates(*yields, (rare, "x1"), (8, 2), min_expected=70, **settings)

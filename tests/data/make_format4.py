@@ -79,7 +79,7 @@ def models(folder: Path) -> None:
         "attention": ({"bag_size": 5, "pooling": "attention", "degree": 2}, three),
     }
     for name, (options, train) in settings.items():
-        defaults = {"seed": 4, "network": PLAIN, "training": SHORT}
+        defaults = {"head": "multiclass", "seed": 4, "network": PLAIN, "training": SHORT}
         mil.BagLikelihood(**(defaults | options)).fit(train).save(folder / name)
     mil.BagLikelihood.load(folder / "multiclass").export_onnx(folder / "model.onnx")
     few = BoostedSettings(n_estimators=3, max_depth=2, learning_rate=0.3)

@@ -253,6 +253,7 @@ def test_a_real_scan_stays_below_the_exact_bound():
     train = quadratic.samples(10_000, points, seed=1)
     pool = quadratic.samples(40_000, [{"c1": v} for v in (-0.3, 0.0, 0.3)], seed=2)
     estimator = BagLikelihood(
+        head="multiclass",
         network=NetworkConfig((32, 32), dropout=0.0),
         training=TrainingConfig(epochs=12, batch_events=5000, learning_rate=3e-3),
         seed=1,

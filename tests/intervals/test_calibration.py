@@ -115,8 +115,22 @@ def test_the_calibrated_cost_has_the_corrected_estimate_and_width():
 
 def test_toys_at_the_edge_of_the_range_are_refused():
     narrow = GaussianMean(interpolation=Interpolation(np.linspace(-0.1, 0.1, 5), "polynomial", 2))
-    with pytest.raises(CalibrationError, match="edge"):
+    with pytest.raises(CalibrationError, match=r"97\.\d% .*edge.* No other toys could be used"):
         calibrate(throw(narrow))
+
+
+def test_the_reason_for_maxima_at_the_edge_is_said():
+    """Near the end of a range it is the range; far from it, Λ of the model."""
+    grid = Interpolation(np.linspace(-0.45, 0.45, 9), "polynomial", 2)
+    near = throw(GaussianMean(interpolation=grid))  # 1.5 standard deviations from the end
+    match = r"Neyman belt .*The toys at mu=0 could be used for a calibration"
+    with pytest.raises(CalibrationError, match=match) as refused:
+        calibrate(near)
+    assert "too many of those at" in str(refused.value)
+    wrong = GaussianMean(shift=0.6, interpolation=Interpolation(np.linspace(-0.6, 0.6, 9)))
+    match = r"The truth is more than 3 standard deviations .* Λ of the model is wrong there"
+    with pytest.raises(CalibrationError, match=match):
+        calibrate(throw(wrong)[1:2])
 
 
 def test_a_calibration_survives_its_file(tmp_path):

@@ -30,7 +30,7 @@ SETTINGS = {
 
 def trained(samples=SAMPLES, validation=None, **options):
     settings = SETTINGS | {"ensemble": 4, "bootstrap": True, "seed": 3} | options
-    return mil.BagLikelihood(**settings).fit(samples, validation)
+    return mil.BagLikelihood(**{"head": "multiclass"} | settings).fit(samples, validation)
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,9 @@ def model():
 
 def events_of(number, samples=SAMPLES, split=None, **options):
     """Samples that a member trains on and validates with."""
-    settings = LikelihoodSettings(**{"ensemble": 8, "bootstrap": True, "seed": 3} | options)
+    settings = LikelihoodSettings(
+        **{"head": "multiclass", "ensemble": 8, "bootstrap": True, "seed": 3} | options
+    )
     job = fitting._Job(
         settings=settings,
         model_points=None,

@@ -53,7 +53,7 @@ def polynomial(samples=SAMPLES, **options):
 
 def on_gaussians(samples=GAUSSIANS, **options):
     settings = {"bag_size": 5, "seed": 1, "network": PLAIN, "training": TRAINING}
-    return BagLikelihood(**settings | options).fit(samples)
+    return BagLikelihood(**{"head": "multiclass"} | settings | options).fit(samples)
 
 
 def quality(model, sample=HELD_OUT):
@@ -200,7 +200,9 @@ def test_two_parameters_are_fitted(joint2):
 
 
 def test_a_multi_class_head_in_two_parameters():
-    settings = BagLikelihood(bag_size=5, seed=1, network=SMOOTH, training=TRAINING)
+    settings = BagLikelihood(
+        head="multiclass", bag_size=5, seed=1, network=SMOOTH, training=TRAINING
+    )
     model = settings.fit(SAMPLES2)
     assert model.degree == 2  # of "auto"
     assert model.interpolation.grid.shape == (9, 2)
@@ -221,13 +223,13 @@ def test_logits_need_points_that_fix_them():
     axes = quadratic.samples(300, cross, seed=1)
     for degree in (2, "auto"):  # no point away from the axes: c1·c2 would be left to chance
         with pytest.raises(ModelError, match="degree 2 in c1, c2 do not fit 6 points"):
-            BagLikelihood(degree=degree).fit(axes)
+            BagLikelihood(head="multiclass", degree=degree).fit(axes)
     with pytest.raises(ModelError, match="degree 3 in c1, c2 do not fit 9 points"):
-        BagLikelihood(degree=3).fit(SAMPLES2)
+        BagLikelihood(head="multiclass", degree=3).fit(SAMPLES2)
     with pytest.raises(ModelError, match="degree 0"):
-        BagLikelihood(degree=0).fit(SAMPLES2)
+        BagLikelihood(head="multiclass", degree=0).fit(SAMPLES2)
     with pytest.raises(ConfigurationError, match="free logits"):
-        BagLikelihood(degree=None).fit(SAMPLES2)
+        BagLikelihood(head="multiclass", degree=None).fit(SAMPLES2)
     diagonal = quadratic.samples(300, [{"c1": a, "c2": a} for a in (-1.0, 0.0, 1.0)], seed=1)
     for head in ("multiclass", "polynomial", "parametrised"):
         with pytest.raises(ModelError, match="do not span c1, c2"):
@@ -244,9 +246,9 @@ def test_one_sample_is_learned_between_the_points_of_its_weights(tmp_path):
     """Default points: those of the weights that all samples carry, with sample and reference."""
     one = quadratic.samples(3000, [{"c1": 0.5}], seed=1)
     options = {"head": "polynomial", "labels": "joint", "order": 1, "training": SHORT}
-    model = BagLikelihood(**options).fit(one)
+    model = BagLikelihood(**{"head": "multiclass"} | options).fit(one)
     assert model.fitted.points.ravel().tolist() == [-1.0, 0.0, 0.5, 1.0]
-    given = BagLikelihood(points=[-1.0, 0.0, 0.5, 1.0], **options).fit(one)
+    given = BagLikelihood(points=[-1.0, 0.0, 0.5, 1.0], **{"head": "multiclass"} | options).fit(one)
     np.testing.assert_array_equal(model.event_llr(HELD_OUT), given.event_llr(HELD_OUT))
     one[0].to_file(tmp_path / "one.parquet")
     streamed = StreamedSamples.from_files({0.5: tmp_path / "one.parquet"}, "c1")
@@ -484,7 +486,7 @@ def test_negative_weights_train(labels, joint, hard):
 )
 def test_settings_that_cannot_work_are_named(options, message):
     with pytest.raises(ConfigurationError, match=message):
-        BagLikelihood(**options).fit(SAMPLES)
+        BagLikelihood(**{"head": "multiclass"} | options).fit(SAMPLES)
 
 
 def test_samples_that_cannot_work_are_named():
@@ -496,17 +498,17 @@ def test_samples_that_cannot_work_are_named():
     with pytest.raises(SampleError, match="no weights at other points"):
         BagLikelihood(head="polynomial", score_weight=0.1).fit(GAUSSIANS)
     with pytest.raises(ParameterError, match="spline needs at least 4"):
-        BagLikelihood(degree=None, interpolation_kind="spline").fit(
+        BagLikelihood(head="multiclass", degree=None, interpolation_kind="spline").fit(
             gaussian.samples(100, [-0.5, 0.0, 0.5], seed=1)
         )
     with pytest.raises(ModelError, match="no parameter"):
-        BagLikelihood().fit(SampleSet((Sample(np.zeros((9, 1)), ("x",)),)))
+        BagLikelihood(head="multiclass").fit(SampleSet((Sample(np.zeros((9, 1)), ("x",)),)))
     with pytest.raises(SampleError, match="cannot fill one bag of 50"):
-        BagLikelihood(bag_size=50).fit(gaussian.samples(60, MEANS, seed=1))
+        BagLikelihood(head="multiclass", bag_size=50).fit(gaussian.samples(60, MEANS, seed=1))
 
 
 def test_validation_samples_must_match():
-    settings = BagLikelihood(bag_size=5, network=PLAIN, training=SHORT)
+    settings = BagLikelihood(head="multiclass", bag_size=5, network=PLAIN, training=SHORT)
     samples = gaussian.samples(200, MEANS, seed=1)
     given = settings.fit(samples, gaussian.samples(100, MEANS[::-1], seed=2))
     assert set(given.fitted.n_events.values()) == {200}  # all of them train
@@ -539,13 +541,18 @@ def states(seeds):
 
 def test_seeds_of_a_member_do_not_depend_on_how_many_others_there_are():
     two, five = (
-        [states(s) for s in member_seeds(BagLikelihood(seed=3, ensemble=n))] for n in (2, 5)
+        [states(s) for s in member_seeds(BagLikelihood(head="multiclass", seed=3, ensemble=n))]
+        for n in (2, 5)
     )
     assert two == five[:2]
 
 
 def test_no_two_streams_of_an_ensemble_are_the_same():
-    found = [state for s in member_seeds(BagLikelihood(seed=3, ensemble=3)) for state in states(s)]
+    found = [
+        state
+        for s in member_seeds(BagLikelihood(head="multiclass", seed=3, ensemble=3))
+        for state in states(s)
+    ]
     assert len(set(found)) == len(found)
 
 
@@ -634,4 +641,4 @@ def test_fewer_squares(tmp_path):
 )
 def test_squares_that_are_none(options, message):
     with pytest.raises(ConfigurationError, match=message):
-        BagLikelihood(**options).fit(SAMPLES)
+        BagLikelihood(**{"head": "multiclass"} | options).fit(SAMPLES)

@@ -20,7 +20,9 @@ from milinfer.learning.networks.configs import TrainingConfig
 def saved(tmp_path_factory):
     folder = tmp_path_factory.mktemp("models") / "model"
     samples = gaussian.samples(500, [-0.5, 0.0, 0.5], seed=1, n_features=2)
-    model = mil.BagLikelihood(bag_size=1, training=TrainingConfig(epochs=1), seed=1).fit(samples)
+    model = mil.BagLikelihood(
+        head="multiclass", bag_size=1, training=TrainingConfig(epochs=1), seed=1
+    ).fit(samples)
     model.save(folder)
     return folder, model
 

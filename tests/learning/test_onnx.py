@@ -40,7 +40,7 @@ def events(samples):
 
 def trained(samples, **options):
     settings = {"seed": 1, "network": PLAIN, "training": TRAINING}
-    return BagLikelihood(**settings | options).fit(samples)
+    return BagLikelihood(**{"head": "multiclass"} | settings | options).fit(samples)
 
 
 def with_weights(model, size, **changes):
@@ -54,7 +54,11 @@ def with_weights(model, size, **changes):
             values = rng.normal(0, size, weight.shape)
             weight.assign(0.1 + np.abs(values) if "variance" in weight.path else values)
     fitted = dataclasses.replace(
-        fitted, members=members, z=fitted.z * len(members), scale=fitted.scale * len(members)
+        fitted,
+        members=members,
+        z=fitted.z * len(members),
+        log_z=fitted.log_z * len(members),
+        scale=fitted.scale * len(members),
     )
     return dataclasses.replace(changed, _fitted=fitted)
 
@@ -183,7 +187,7 @@ def test_the_file_describes_itself(tmp_path):
 def test_what_cannot_be_exported_is_named(model, tmp_path, monkeypatch):
     path = tmp_path / "model.onnx"
     with pytest.raises(ModelError, match="not trained"):
-        BagLikelihood().export_onnx(path)
+        BagLikelihood(head="multiclass").export_onnx(path)
     attention = trained(LINE, bag_size=5, pooling="attention")
     with pytest.raises(ModelError, match=r"attention pooling .* no ratio of single events"):
         attention.export_onnx(path)

@@ -59,7 +59,11 @@ def samples():
 
 
 MODEL = mil.BagLikelihood(
-    bag_size=5, ensemble=2, seed=3, training=TrainingConfig(epochs=3, batch_events=200)
+    head="multiclass",
+    bag_size=5,
+    ensemble=2,
+    seed=3,
+    training=TrainingConfig(epochs=3, batch_events=200),
 )
 
 

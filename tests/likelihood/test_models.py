@@ -49,7 +49,7 @@ OTHER = gaussian.samples(2000, VALUES, seed=2)
 def network(**settings):
     plain = NetworkConfig((4,), batch_norm=False, dropout=0.0, l2=0.0)
     quick = {"bag_size": 2, "network": plain, "training": TrainingConfig(1, 1000, 1e-3)}
-    return BagLikelihood(**quick | settings)
+    return BagLikelihood(**{"head": "multiclass"} | quick | settings)
 
 
 @pytest.fixture(scope="module")
@@ -251,7 +251,8 @@ def test_a_tag_tells_models_apart_and_survives_saving(tmp_path):
     samples = gaussian.samples(300, [-0.5, 0.0, 0.5], seed=1)
     training = TrainingConfig(epochs=1)
     one, other = (
-        BagLikelihood(bag_size=10, seed=s, training=training).fit(samples) for s in (1, 2)
+        BagLikelihood(head="multiclass", bag_size=10, seed=s, training=training).fit(samples)
+        for s in (1, 2)
     )
     one.save(tmp_path / "model")
     again = BagLikelihood.load(tmp_path / "model")

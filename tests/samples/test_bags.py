@@ -109,6 +109,7 @@ def test_the_event_ratio_of_a_bag_network_composes_to_its_bag_ratio():
     """`BagLikelihood.event_llr` is f_{N→1}: summed over a bag it is the log-ratio of the bag."""
     samples = gaussian.samples(500, [0.0, 0.5], seed=3)
     model = BagLikelihood(
+        head="multiclass",
         bag_size=4,
         seed=1,
         network=NetworkConfig(hidden=(8,), batch_norm=False, dropout=0.0, l2=0.0),

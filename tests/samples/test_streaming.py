@@ -199,7 +199,9 @@ HEADS = {
 def test_streamed_training_is_as_good(to_disk, head):
     """The loss of held-out events after training from disk and from memory."""
     samples, options = HEADS[head]
-    settings = BagLikelihood(**options, seed=1, network=PLAIN, training=TRAINING)
+    settings = BagLikelihood(
+        **{"head": "multiclass"} | options, seed=1, network=PLAIN, training=TRAINING
+    )
     held_out = SampleSet(tuple(s.split([0.8, 0.2], seed=9)[1] for s in samples))
     train = SampleSet(tuple(s.split([0.8, 0.2], seed=9)[0] for s in samples))
     models = [settings.fit(s, held_out) for s in (to_disk(train), train)]
@@ -226,7 +228,7 @@ def test_the_same_seed_gives_the_same_weights(to_disk, head):
     short = dataclasses.replace(TRAINING, epochs=2)
     network = NetworkConfig((8, 8))  # batch normalisation and dropout
     streamed = to_disk(samples)
-    settings = BagLikelihood(**options, network=network, training=short)
+    settings = BagLikelihood(**{"head": "multiclass"} | options, network=network, training=short)
     digests = [dataclasses.replace(settings, seed=s).fit(streamed).digest for s in (3, 3, 4)]
     assert digests[0] == digests[1] != digests[2]
 
@@ -250,7 +252,7 @@ def test_only_long_trainings_are_compiled(to_disk, monkeypatch):
     monkeypatch.setattr(training, "_IDLE_LOOPS", training.IdleLoops(2))
     streamed = to_disk(GAUSSIANS)
     short = dataclasses.replace(TRAINING, epochs=2)
-    settings = BagLikelihood(bag_size=5, seed=1, network=PLAIN, training=short)
+    settings = BagLikelihood(head="multiclass", bag_size=5, seed=1, network=PLAIN, training=short)
     few = settings.fit(streamed)
     assert compiled == [False]
     assert 50 < sum(steps) < 60
@@ -274,7 +276,10 @@ def test_training_sees_every_event_once_an_epoch(to_disk, monkeypatch):
     monkeypatch.setattr(ClassBags, "draw", recording)
     streamed = to_disk(numbered(2777))
     settings = BagLikelihood(
-        bag_size=1, network=PLAIN, training=dataclasses.replace(TRAINING, epochs=2)
+        head="multiclass",
+        bag_size=1,
+        network=PLAIN,
+        training=dataclasses.replace(TRAINING, epochs=2),
     )
     settings.fit(streamed)
     held_out, *pieces = seen  # the held-out events are drawn first, and once
@@ -292,7 +297,9 @@ def test_weights_of_one_event_count_in_streams(to_disk):
     streamed = to_disk(signed(QUADRATIC))
     options = HEADS["joint"][1]
     models = [
-        BagLikelihood(**options, seed=1, network=PLAIN, training=TRAINING).fit(s)
+        BagLikelihood(
+            **{"head": "multiclass"} | options, seed=1, network=PLAIN, training=TRAINING
+        ).fit(s)
         for s in (streamed, signed(QUADRATIC))
     ]
     test = quadratic.generate(4000, {"c1": 0.0}, seed=7)
@@ -328,7 +335,7 @@ def test_files_that_cannot_be_streamed_are_named(to_disk, tmp_path):
 
 def test_what_cannot_be_done_with_streams_is_refused(to_disk):
     streamed = to_disk(GAUSSIANS)
-    settings = BagLikelihood(bag_size=5, network=PLAIN, training=TRAINING)
+    settings = BagLikelihood(head="multiclass", bag_size=5, network=PLAIN, training=TRAINING)
     with pytest.raises(ConfigurationError, match="validation= must be in memory"):
         settings.fit(GAUSSIANS, streamed)
     with pytest.raises(ConfigurationError, match="split once, in two parts"):
@@ -358,7 +365,7 @@ def test_files_that_change_while_they_train_are_refused(to_disk, damage):
             path.unlink(missing_ok=True)
 
     training = dataclasses.replace(TRAINING, epochs=2)
-    settings = BagLikelihood(bag_size=5, network=PLAIN, training=training)
+    settings = BagLikelihood(head="multiclass", bag_size=5, network=PLAIN, training=training)
     error = FileNotFoundError if damage == "absent" else SampleError
     with pytest.raises(error, match=r"0\.0\.parquet"):
         settings.fit(streamed, on_epoch=spoil)

@@ -219,7 +219,7 @@ def results(samples):
         "fit": ansaetze.fits[0],
         "trend": bag_size_slope(sizes, info, np.full(5, 3.0)),
         "search": SearchResult(steps[0].settings, 0.5, steps),
-        "model": mil.BagLikelihood(label=EVIL),
+        "model": mil.BagLikelihood(head="multiclass", label=EVIL),
         "trees": mil.BoostedLikelihood(),
         "diagnosis": mil.diagnose(model, samples, n_toys=0),
         "fit results": mil.likelihood.fit_results(interval.minuit),
@@ -355,7 +355,9 @@ def test_what_is_not_known_is_null():
 def test_a_trained_model_shows_its_history(samples):
     from milinfer.learning.networks.configs import TrainingConfig
 
-    model = mil.BagLikelihood(bag_size=5, seed=1, training=TrainingConfig(2, 2000)).fit(samples)
+    model = mil.BagLikelihood(
+        head="multiclass", bag_size=5, seed=1, training=TrainingConfig(2, 2000)
+    ).fit(samples)
     text = parsed(model._repr_html_()).text
     assert "5: mu=-0.4, mu=-0.2, mu=0, mu=0.2, mu=0.4" in text
     history = model.fitted.to_table()

@@ -58,7 +58,8 @@ def client():
 
 def network(**options):
     return mil.BagLikelihood(
-        **{"bag_size": 10, "network": SMALL, "training": QUICK, "seed": 5, **options}
+        **{"head": "multiclass"}
+        | {"bag_size": 10, "network": SMALL, "training": QUICK, "seed": 5, **options}
     )
 
 

@@ -281,6 +281,22 @@ def test_many_operators(run, tmp_path):
     assert json.loads((tmp_path / "rows.json").read_text("utf-8")) == record
 
 
+def test_heads(run, load, tmp_path, capsys):
+    """Normalised and as trained, on the same toys; the table is that of the rows."""
+    file = tmp_path / "rows.json"
+    rows = run("heads", "--json", file)["rows"]
+    assert [r["model"] for r in rows] == [
+        "polynomial, order 1", "multi-class, bags of 1", "multi-class, bags of 1, as trained"
+    ]  # fmt: skip
+    for row in rows:
+        assert 0 <= row["info_over_exact"] < 1 + 4 * row["info_over_exact_error"]
+        assert 0 <= row["edge"] <= 1
+        assert ("not_calibrated" in row) != ("coverage" in row)
+    assert rows[1] | {"model": ""} != rows[2] | {"model": ""}
+    load("heads").main(["--table", str(file)])
+    assert len(capsys.readouterr().out.splitlines()) == 2 + len(rows)
+
+
 def test_operators(run):
     """By parity nothing ties c_HWtil to the others, and c_Hbox changes rates alone."""
     record = run("operators")
@@ -297,7 +313,10 @@ def test_operators(run):
     assert (left > 0.5).all()
     assert record["observables"]["events_per_s"] > 0
     methods = record["networks"]["methods"]
-    assert set(methods) == {"oracle", "polynomial-joint", "two scores, 4 × 4 bins", "one score"}
+    few = "two scores, 4 × 4 bins"
+    assert set(methods) == {
+        "oracle", "polynomial-joint", few, f"{few}, some nearly empty", "one score"
+    }  # fmt: skip
     assert methods["oracle"]["info_over_exact"] == pytest.approx(1.0)
     for of_method in methods.values():
         assert len(of_method["coverage"]) == 18

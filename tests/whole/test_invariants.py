@@ -41,7 +41,7 @@ def samples(parameter: str = "mu", scale: float = 1.0) -> SampleSet:
 
 def fit(given_samples: SampleSet, head: str) -> mil.BagLikelihood:
     options = HEADS[head] | {"bag_size": 5, "training": TrainingConfig(2)}
-    return mil.BagLikelihood(seed=3, **options).fit(given_samples)
+    return mil.BagLikelihood(seed=3, **{"head": "multiclass"} | options).fit(given_samples)
 
 
 @cache

@@ -46,7 +46,7 @@ def fit(samples: SampleSet, **options: object) -> mil.BagLikelihood:
     # One hidden layer: a training as short as this is mostly the making of its graph.
     given = {"head": "polynomial", "order": 1, "bag_size": 10, "network": NetworkConfig((16,))}
     given |= {"training": TrainingConfig(2)}
-    return mil.BagLikelihood(seed=1, **(given | options)).fit(samples)
+    return mil.BagLikelihood(seed=1, **({"head": "multiclass"} | given | options)).fit(samples)
 
 
 def each(change: Callable[[Sample], Sample]) -> SampleSet:

@@ -134,7 +134,9 @@ def test_pickles_in_archives_of_numpy_are_not_opened(tmp_path):
 
 @pytest.fixture(scope="module")
 def packed():
-    model = BagLikelihood(bag_size=5, degree=2, training=TrainingConfig(epochs=1, batch_events=300))
+    model = BagLikelihood(
+        head="multiclass", bag_size=5, degree=2, training=TrainingConfig(epochs=1, batch_events=300)
+    )
     model = model.fit(gaussian_samples([-0.5, 0.0, 0.5], 300, 1))
     return pack_model(model, model.fitted)
 

@@ -54,6 +54,7 @@ path = "data.parquet"
 luminosity = 0.3
 luminosity_uncertainty = 0.02
 [[model]]
+head = "multiclass"
 bag_size = 1
 epochs = 12
 batch_events = 512

@@ -43,6 +43,7 @@ def chosen_templates(
     at: Point,
     *,
     n_events: float,
+    min_expected: float | None = None,
     degree: int | None = None,
     luminosity: float | None = None,
     background: Sample | None = None,
@@ -50,7 +51,8 @@ def chosen_templates(
     """Choose bins that keep the most information at a point, and fill them with other events.
 
     Every bin expects ten events of the data, twenty effective events that fill it and ten that
-    choose it, or half of an even share of each, if that is less.
+    choose it, or half of an even share of each, if that is less.  Scores with long tails have much
+    of their information in few events; `min_expected` allows bins for these.
 
     Parameters
     ----------
@@ -66,6 +68,8 @@ def chosen_templates(
         Parameter point at which the information is taken.
     n_events
         Number of events of the data.
+    min_expected
+        Least number of events of the data that a bin expects, in place of ten.
     degree
         Degree of the polynomial where samples fill their own points; default: 4.
     luminosity, background
@@ -91,11 +95,18 @@ def chosen_templates(
         )
         raise TemplateError(msg)
     n_bins = int(np.prod(bins))
+    if min_expected is not None and not 0 <= min_expected < n_events / n_bins:
+        msg = (
+            f"min_expected={min_expected:g} events in each of {n_bins} bins cannot be expected of "
+            f"{n_events:g} events; give less, or fewer bins"
+        )
+        raise TemplateError(msg)
+    # twice as many, as the events that choose and those that fill fluctuate
+    even = min(2 * FEW_EXPECTED / n_events, 0.5 / n_bins)
     options: dict[str, Any] = {
         **_weights_or_degree(choosing, degree),
         "min_effective": _events_in_a_bin(choosing, filling, n_bins),
-        # twice as many, as the events that choose and those that fill fluctuate
-        "min_share": min(2 * FEW_EXPECTED / n_events, 0.5 / n_bins),
+        "min_share": even if min_expected is None else min_expected / n_events,
     }
     edges: Any
     if isinstance(observable, tuple):
@@ -155,6 +166,7 @@ def score_templates(
     at: Point,
     n_events: float,
     bins: int | tuple[int, int] | None = None,
+    min_expected: float | None = None,
     degree: int | None = None,
     weight_degree: int | None = None,
     luminosity: float | None = None,
@@ -180,6 +192,8 @@ def score_templates(
         Number of events of the data.
     bins
         Number of bins, a pair in two dimensions.  Default: 20, or 8 × 8.
+    min_expected
+        As for :func:`chosen_templates`.
     degree, weight_degree
         Degree of the polynomial, and degree of the weights through which all events fill every θ;
         see :meth:`milinfer.Templates.from_samples`.
@@ -225,6 +239,7 @@ def score_templates(
         _BINS[len(names)] if bins is None else bins,
         at,
         n_events=n_events,
+        min_expected=min_expected,
         degree=degree,
         luminosity=luminosity,
         background=background,

@@ -22,6 +22,8 @@
     A Gaussian signal and background with nuisance parameters.
 `quadratic`
     A quadratic EFT problem in one to ten parameters, with a hidden variable.
+`peak`
+    A peak over a background, whose mass and fraction are measured.
 `public`
     Readers of the public samples of [NT], which are not part of the package.
 """

@@ -5,6 +5,7 @@ from . import (
     observable as observable,
     observable_systematics as observable_systematics,
     operators as operators,
+    peak as peak,
     public as public,
     quadratic as quadratic,
     selected_cross_section as selected_cross_section,

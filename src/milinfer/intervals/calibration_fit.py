@@ -26,9 +26,72 @@ __all__ = ["calibrate"]
 
 # With a larger share of the maxima at the edge of the range, moments of the estimates mean nothing.
 _MAX_AT_EDGE = 0.01
+# Right estimates of a truth that is farther from the edge than this have fewer maxima there.
+_FAR_FROM_EDGE = 3.0
+# Estimates whose quartiles give a spread, and the distance of the quartiles of a normal variable.
+_LEAST_INSIDE = 100
+_QUARTILES = 1.349
 # Warn if the fluctuation of the pool shifts all toys by more than this, in standard errors of an
 # estimate; a fifth costs 1 % of coverage, half of one 6 %.
 _MAX_SHIFT = 0.2
+
+
+def _require_inside(ensembles: Sequence[ToyEnsemble]) -> None:
+    """Refuse toys whose maxima lie at the edge of the range; say why they do, as far as they show.
+
+    Raises
+    ------
+    CalibrationError
+        Names the point, the other points that fail, and those that do not.
+    """
+    shares = np.array([e.extremum.at_edge.mean() for e in ensembles])
+    outside = shares > _MAX_AT_EDGE
+    if not outside.any():
+        return
+    worst = int(np.argmax(shares))
+    e, names = ensembles[worst], [format_point(each.point) for each in ensembles]
+    ranges = " × ".join(f"[{a:g}, {b:g}]" for a, b in e.interpolation.limits)
+    others = [n for k, n in enumerate(names) if outside[k] and k != worst]
+    inside = [n for k, n in enumerate(names) if not outside[k]]
+    distance = _distance_to_edge(e)
+    if distance is not None and distance > _FAR_FROM_EDGE:
+        reason = (
+            f"The truth is more than {_FAR_FROM_EDGE:g} standard deviations of the estimates away "
+            "from it, so that the range is not the reason: Λ of the model is wrong there. Train "
+            "with more events, normalise=True or another head; mil.diagnose says what is wrong"
+        )
+    else:
+        reason = (
+            "Calibrate nearer to the middle, widen the range of the training points, train better "
+            "or use larger datasets. Where the parameter itself ends there, as a fraction does at "
+            "zero, take a Neyman belt (mil.neyman), which needs no maximum inside"
+        )
+    msg = (
+        f"{e.model}: {shares[worst]:.1%} of the toys at {names[worst]} have their maximum at the "
+        f"edge of {ranges}"
+        + (f", and too many of those at {', '.join(others)}" if others else "")
+        + f". {reason}. "
+        + (f"The toys at {', '.join(inside)} could" if inside else "No other toys could")
+        + " be used for a calibration"
+    )
+    raise CalibrationError(msg)
+
+
+def _distance_to_edge(ensemble: ToyEnsemble) -> float | None:
+    """Distance of the truth to the next edge in standard deviations of the estimates.
+
+    The spread is that of the estimates in the middle, which the edge does not change; None where
+    there are too few of these.
+    """
+    estimates = ensemble.theta_hat.reshape(ensemble.n_toys, -1)[~ensemble.extremum.at_edge]
+    if len(estimates) < _LEAST_INSIDE:
+        return None
+    low, high = np.quantile(estimates, [0.25, 0.75], axis=0)
+    spread = (high - low) / _QUARTILES
+    if not np.all(spread > 0):
+        return None
+    truth, (below, above) = truths([ensemble])[0], np.array(ensemble.interpolation.limits).T
+    return float((np.minimum(truth - below, above - truth) / spread).min())
 
 
 def calibrate(
@@ -91,16 +154,7 @@ def calibrate(
     require_unseen_toys(ensembles)
     cls = levels_of(cl)
     _require_enough(ensembles, cls, n_bootstrap)
-    for e in ensembles:
-        at_edge = float(e.extremum.at_edge.mean())
-        if at_edge > _MAX_AT_EDGE:
-            ranges = " × ".join(f"[{a:g}, {b:g}]" for a, b in e.interpolation.limits)
-            msg = (
-                f"{e.model}: {at_edge:.1%} of the toys at {format_point(e.point)} have their "
-                f"maximum at the edge of {ranges}; calibrate nearer to the middle, widen the range "
-                "of the training points, train better or use larger datasets"
-            )
-            raise CalibrationError(msg)
+    _require_inside(ensembles)
     _warn_of_small_pools(ensembles)
     response = mean_response(ensembles, bias_degree)
     points, names = truths(ensembles), tuple(ensembles[0].point)

@@ -112,6 +112,12 @@ class BagLikelihood(LikelihoodSettings, BagModel):
     interpolation_kind, window
         ``"polynomial"`` (of degree 4), ``"spline"`` or ``"parabola"``, for free logits; see
         :class:`~milinfer.likelihood.surface.Interpolation`.
+    normalise
+        Divide the ratios by their means over the training events, so that E_θ0[r] = 1 at every θ,
+        as it is for densities: the constants of logits are learned with errors that grow with the
+        number of events of a dataset.  All events of the training determine the means
+        (:func:`milinfer.samples.reweighting.bennett`).  A polynomial head is always normalised;
+        poolings that score bags as a whole never are.  False: logits as trained, as in [AS].
     pooling
         ``"mean"``, ``"sum"``, or one of the others of :mod:`milinfer.learning.networks.layers`.
     loss
@@ -438,12 +444,13 @@ def single_models(model: BagLikelihood) -> tuple[BagLikelihood, ...]:
                 fitted,
                 members=(member,),
                 z=(z,),
+                log_z=(log_z,),
                 scale=(scale,),
                 history=fitted.history[k * networks : (k + 1) * networks],
             ),
         )
-        for k, (member, z, scale) in enumerate(
-            zip(fitted.members, fitted.z, fitted.scale, strict=True)
+        for k, (member, z, log_z, scale) in enumerate(
+            zip(fitted.members, fitted.z, fitted.log_z, fitted.scale, strict=True)
         )
     )
 

@@ -42,6 +42,7 @@ __all__ = [
     "event_summary",
     "log_polynomials",
     "member_log_ratios",
+    "trained_log_ratios",
     "weights_digest",
 ]
 
@@ -61,6 +62,9 @@ class Fitted:
         Networks of each member of the ensemble; one, or one for each point of a binary head.
     z
         Coefficients of Z(θ) of each member (polynomial head), else empty.
+    log_z
+        ln Z of each member at the points of the surface, zero at the reference; empty for a
+        polynomial head, which has `z`, and for ratios that are not normalised.
     scale
         Held-out scale of the outputs of each member (polynomial head), else 1.
     feature_names, mean, variance
@@ -82,6 +86,7 @@ class Fitted:
     where: ModelPoints
     members: tuple[tuple[BagNetwork, ...], ...]
     z: tuple[FloatArray, ...]
+    log_z: tuple[FloatArray, ...]
     scale: tuple[float, ...]
     feature_names: tuple[str, ...]
     mean: FloatArray
@@ -94,7 +99,7 @@ class Fitted:
     trained_on: tuple[str, ...]
 
     def __repr__(self) -> str:
-        return brief(self, leave_out=("where", "members", "z", "history", "trained_on"))
+        return brief(self, leave_out=("where", "members", "z", "log_z", "history", "trained_on"))
 
     def to_table(self) -> pa.Table:
         """Losses of every network and epoch, one row each."""
@@ -189,35 +194,54 @@ def member_log_ratios(
         )
         raise ModelError(msg)
     features = as_features(sample, fitted.feature_names)
-    for number in range(len(fitted.members)):
-        ratios = _log_ratios(settings, fitted, number, features)
+    nodes = fitted.where.nodes
+    for number, member in enumerate(fitted.members):
+        if settings.head == "polynomial":
+            outputs = fitted.scale[number] * event_outputs(member[0].event_model, features)
+            ratios = fitted.polynomial.log_ratio(outputs, nodes, fitted.z[number])
+        else:
+            ratios = trained_log_ratios(settings, fitted.where, member, features, nodes)
+            if len(fitted.log_z[number]):
+                ratios -= fitted.log_z[number]
         yield ratios - ratios @ fitted.at_reference[:, None]
 
 
-def _log_ratios(
+def trained_log_ratios(
     settings: LikelihoodSettings,
-    fitted: Fitted,
-    number: int,
+    where: ModelPoints,
+    member: Sequence[BagNetwork],
     features: Float32Array,
+    points: FloatArray,
 ) -> FloatArray:
-    member = fitted.members[number]
+    """Log-ratios by one member as it was trained, up to a constant for each point.
+
+    Parameters
+    ----------
+    settings, where, member
+        Of a head that is not polynomial.
+    features
+        Of the events, shape (n_events, n_features).
+    points
+        Shape (m, n_parameters); those of the training, for free logits and a binary head.
+
+    Returns
+    -------
+    ndarray
+        Shape (n_events, m).
+    """
     # A bag's logits are the mean over its events, so an event's share is its own over N_B.
     share = 1.0 if settings.pooling == "sum" else 1.0 / settings.events_in_bag
-    grid = fitted.interpolation.grid.reshape(-1, len(fitted.parameters))
-    if settings.head == "polynomial":
-        outputs = event_outputs(member[0].event_model, features)
-        return fitted.polynomial.log_ratio(fitted.scale[number] * outputs, grid, fitted.z[number])
     if settings.head == "multiclass":
         outputs = event_outputs(member[0].event_model, features)
-        return fitted.linear.log_ratio(outputs) * share
+        return where.linear_at(points).log_ratio(outputs) * share
     ratio = loss(loss_name(settings))
-    out = np.zeros((len(features), len(grid)))
+    out = np.zeros((len(features), len(points)))
     if settings.head == "binary":
-        others = (k for k in range(len(grid)) if k != fitted.reference_index)
+        others = (k for k in range(len(points)) if k != where.reference_index)
         for k, network in zip(others, member, strict=True):
             out[:, k] = ratio.log_ratio(event_outputs(network.event_model, features)) * share
         return out
-    for k, theta in enumerate(fitted.scaled(grid)):
+    for k, theta in enumerate(where.scaled(points)):
         tiled = np.broadcast_to(theta.astype(np.float32), (len(features), len(theta)))
         inputs = np.concatenate([features, tiled], axis=1)
         out[:, k] = ratio.log_ratio(event_outputs(member[0].event_model, inputs)) * share
@@ -316,6 +340,8 @@ def weights_digest(fitted: Fitted) -> str:
             for part in (network.event_model, network.bag_head):
                 for weight in [] if part is None else part.get_weights():
                     digest.update(np.ascontiguousarray(weight).tobytes())
-    for number in (*fitted.z, fitted.scale, fitted.points):
+    # Models that were saved before there was ln Z keep their hash.
+    log_z = [values for values in fitted.log_z if len(values)]
+    for number in (*fitted.z, *log_z, fitted.scale, fitted.points):
         digest.update(np.asarray(number, dtype=np.float64).tobytes())
     return digest.hexdigest()

@@ -116,6 +116,7 @@ def fit(
         members[-1],
         members=tuple(m.members[0] for m in members),
         z=tuple(m.z[0] for m in members),
+        log_z=tuple(m.log_z[0] for m in members),
         scale=tuple(m.scale[0] for m in members),
         history=[h for m in members for h in m.history],
     )
@@ -184,6 +185,7 @@ def _train_member(
         where=model_points,
         members=(member,),
         z=(z,),
+        log_z=(task.log_normalisation(member),),
         scale=(scale,),
         feature_names=job.samples.feature_names,
         mean=job.mean,

@@ -6,17 +6,21 @@ Importing this module does not import Keras; building networks does.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 
+from milinfer.exceptions import ModelError
 from milinfer.learning.bootstrap import bootstrap_groups
-from milinfer.learning.fitted import event_outputs
+from milinfer.learning.fitted import event_outputs, trained_log_ratios
 from milinfer.learning.networks.heads import LinearHead, PolynomialHead
-from milinfer.learning.settings import LikelihoodSettings, loss_name
+from milinfer.learning.settings import LikelihoodSettings, is_normalised, loss_name
 from milinfer.learning.training_data import (
+    on_disk,
+    streamed_event_weights,
     streamed_joint_total,
     streamed_normalisation,
     streamed_weights,
@@ -37,6 +41,11 @@ __all__ = ["MemberSeeds", "MemberTask", "build_member", "build_members", "member
 
 # Networks that have seeds: more than any member has; spawning is cheap, and independent of it.
 _MOST_NETWORKS = 64
+_NO_MEANS = (
+    "the ratios of the trained network have no positive, finite means over the events of the "
+    "training, so that they cannot be normalised; train with a smaller learning rate, look for "
+    "outliers in the features, or set normalise=False"
+)
 
 
 class MemberSeeds(NamedTuple):
@@ -308,6 +317,71 @@ class MemberTask:
             head.ratios(all_outputs, sample_points), all_weights, head.coefficients(all_outputs)
         )
         return z, scale
+
+    def log_normalisation(self, member: Sequence[BagNetwork]) -> FloatArray:
+        """Ln E_θ0[r] at the points of the surface from all events, for heads without Z(θ).
+
+        Training fixes the constants of the logits as well as anything else, but their errors add up
+        over the events of a dataset; as means of ratios they are known with the precision of all
+        events, from the same equations that normalise a polynomial head.
+
+        Raises
+        ------
+        ModelError
+            If a ratio is not finite.
+        """
+        where, reference = self._model_points, self._model_points.reference_index
+        if not is_normalised(self._settings):
+            return np.empty(0)
+        k, alone = len(where.points), len(where.parameters) == 1
+        # In one parameter the points of the surface are those of the training.
+        points = where.points if alone else np.concatenate([where.points, where.nodes])
+        # A column of ones, the ratio at the reference, is the first of the means.
+        ones = 0 if alone else k
+        n = self._train.n_events + self._validation.n_events
+        with ExitStack() as stack:
+            if isinstance(self._train, StreamedSamples):
+                table, w = stack.enter_context(on_disk(n, len(points) + 1))
+            else:
+                table, w = np.empty((n, len(points) + 1)), np.empty((n, 1))
+            start = 0
+            for features, weights in self._mixture():
+                rows = slice(start, start + len(features))
+                llr = trained_log_ratios(self._settings, where, member, features, points)
+                with np.errstate(over="ignore", invalid="ignore"):  # checked below
+                    ratios = np.exp(llr - llr[:, reference, None])
+                if not np.isfinite(ratios).all():
+                    raise ModelError(_NO_MEANS)
+                table[rows], w[rows, 0] = np.insert(ratios, ones, 1.0, axis=1), weights
+                start = rows.stop
+            at_points = table[:, 1:] if alone else table[:, :k]
+            means = bennett(at_points, w[:, 0], table[:, ones:])[1:]
+        if not np.all(means > 0):  # negative weights can do this
+            raise ModelError(_NO_MEANS)
+        log_z: FloatArray = np.log(means)
+        return log_z
+
+    def _mixture(self) -> Iterator[tuple[Float32Array, FloatArray]]:
+        """Features of all events, and weights that make them the even mixture of the points."""
+        train, rest = self._train, self._validation
+        n = train.n_events + rest.n_events
+        parts: list[tuple[SampleSet, Sequence[JointTargets] | None]] = []
+        if isinstance(train, StreamedSamples):
+            joint = None
+            if self._total is not None:
+                joint = self._model_points.points, 2 * self._settings.order, self._total
+            for features, weights in streamed_event_weights(train, self._weights, joint):
+                yield features, weights * (train.n_events / n)
+        else:
+            parts.append((train, self._train_joint))
+        parts.append((rest, self._held_out_joint))
+        for samples, targets in parts:
+            for k, sample in enumerate(samples):
+                if targets is None:
+                    weights = sample.weights / sample.weights.sum() / len(samples)
+                else:
+                    weights = targets[k].weights
+                yield sample.features, weights * (samples.n_events / n)
 
     def _outputs(
         self, member: Sequence[BagNetwork], samples: SampleSet

@@ -23,7 +23,7 @@ from milinfer.exceptions import MilinferError, ModelError
 from milinfer.learning.fitted import Fitted
 from milinfer.learning.members import build_members
 from milinfer.learning.networks.configs import NetworkConfig, TrainingConfig
-from milinfer.learning.settings import LikelihoodSettings, settings_by_name
+from milinfer.learning.settings import LikelihoodSettings, is_normalised, settings_by_name
 from milinfer.learning.training_points import ModelPoints
 from milinfer.typing import FloatArray, PathLikeStr
 from milinfer.utils.arguments import as_path
@@ -116,6 +116,7 @@ def save_model(settings: LikelihoodSettings, fitted: Fitted, path: PathLikeStr) 
             "parameters": fitted.parameters,
             "points": fitted.points.tolist(),
             "z": [z.tolist() for z in fitted.z],
+            "log_z": [values.tolist() for values in fitted.log_z],
             "scale": fitted.scale,
             "feature_names": fitted.feature_names,
             "mean": fitted.mean.tolist(),
@@ -148,9 +149,13 @@ def load_model(path: PathLikeStr) -> tuple[LikelihoodSettings, Fitted]:
         network = network_config(content["network"])
         training = training_config(content["training"])
         settings = LikelihoodSettings(
-            **_tuples(content["settings"]), network=network, training=training
+            **{"normalise": False} | _tuples(content["settings"]),
+            network=network,
+            training=training,
         )
-        flag_field("bootstrap", settings.bootstrap)  # which models of earlier versions have not
+        # Models of earlier versions have neither of these.
+        flag_field("bootstrap", settings.bootstrap)
+        flag_field("normalise", settings.normalise)
         mean, variance = _moments(content)
         parameters = [text_field("parameters", name) for name in content["parameters"]]
         points = array_field("points", content["points"], (len(content["points"]), len(parameters)))
@@ -171,6 +176,7 @@ def load_model(path: PathLikeStr) -> tuple[LikelihoodSettings, Fitted]:
             where=model_points,
             members=members,
             z=tuple(array_field(f"z[{m}]", z) for m, z in enumerate(content["z"])),
+            log_z=_log_normalisations(content, settings, model_points),
             scale=tuple(number_field("scale", scale) for scale in content["scale"]),
             feature_names=tuple(text_field("feature_names", n) for n in content["feature_names"]),
             mean=mean,
@@ -355,6 +361,16 @@ def _require_size(
     if whole_field("ensemble", settings.ensemble, least=1) > n_files:
         msg = f"ensemble is {settings.ensemble}, and there are {n_files} files of weights"
         raise ValueError(msg)
+
+
+def _log_normalisations(
+    content: Mapping[str, Any], settings: LikelihoodSettings, where: ModelPoints
+) -> tuple[FloatArray, ...]:
+    """Ln Z of each member: one number for each point of the surface, or none."""
+    if not is_normalised(settings):
+        return (np.empty(0),) * len(content["z"])
+    shape = (len(where.nodes),)
+    return tuple(array_field(f"log_z[{m}]", v, shape) for m, v in enumerate(content["log_z"]))
 
 
 def _require_members(content: Mapping[str, Any], n: int) -> None:

@@ -269,7 +269,11 @@ def _member(graph: Graph, settings: LikelihoodSettings, fitted: Fitted, number: 
         combine = np.eye(len(nodes))
     # All linear from here: one matrix takes the combination, the share and the reference.
     matrix = (combine - combine @ fitted.at_reference[:, None]) * share
-    return graph.add("MatMul", outputs, graph.constant(matrix))
+    ratios = graph.add("MatMul", outputs, graph.constant(matrix))
+    log_z = fitted.log_z[number]
+    if not len(log_z):
+        return ratios
+    return graph.add("Sub", ratios, graph.constant(log_z - log_z @ fitted.at_reference))
 
 
 def _with_theta(graph: Graph, theta: FloatArray, n_features: int) -> str:

@@ -18,6 +18,7 @@ from milinfer.utils.keywords import did_you_mean
 
 __all__ = [
     "LikelihoodSettings",
+    "is_normalised",
     "loss_name",
     "require_consistent",
     "settings_by_name",
@@ -57,6 +58,7 @@ class LikelihoodSettings:
     degree: int | Literal["auto"] | None = "auto"
     interpolation_kind: Kind = "polynomial"
     window: float = 0.4
+    normalise: bool = True
     pooling: str = "mean"
     loss: str | None = None
     symmetric: bool = True
@@ -143,7 +145,7 @@ def require_consistent(settings: LikelihoodSettings) -> None:
         ),
         (
             polynomial and settings.pooling != "mean",
-            "a polynomial head is a sum over events and takes no pooling=",
+            "a polynomial head is a sum over events and takes no pooling=; set head='multiclass'",
         ),
         (
             pairs and settings.pooling not in ("mean", "sum"),
@@ -164,6 +166,10 @@ def require_consistent(settings: LikelihoodSettings) -> None:
         (
             settings.points is not None and bags,
             "points= needs bag_size=1: bags are simulated at the samples' points",
+        ),
+        (
+            type(settings.normalise) is not bool,
+            f"normalise={settings.normalise!r} must be True or False",
         ),
         (
             settings.loss == "mlc-linear" and bags,
@@ -230,6 +236,19 @@ def _require_points(points: object) -> None:
     if not np.isfinite(numbers).all():
         msg = f"points={points!r} has values that are not finite; correct them"
         raise ConfigurationError(msg)
+
+
+def is_normalised(settings: LikelihoodSettings) -> bool:
+    """Whether the ratios of a head that is not polynomial are divided by their means.
+
+    Examples
+    --------
+    >>> [is_normalised(LikelihoodSettings(head)) for head in ("multiclass", "polynomial")]
+    [True, False]
+    """
+    network = settings.network or settings.default_network
+    additive = settings.pooling in ("mean", "sum") and not network.bag_hidden
+    return settings.normalise and additive and settings.head != "polynomial"
 
 
 def two_classes(settings: LikelihoodSettings) -> bool:

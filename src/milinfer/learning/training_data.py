@@ -28,10 +28,12 @@ from milinfer.utils.polynomials import PolynomialBasis
 
 __all__ = [
     "moments",
+    "on_disk",
     "require_bags",
     "require_matching",
     "require_weights",
     "sort_by_point",
+    "streamed_event_weights",
     "streamed_joint_total",
     "streamed_moments",
     "streamed_normalisation",
@@ -224,7 +226,7 @@ def streamed_joint_total(
     basis = PolynomialBasis(samples.parameters, degree)
     sample_points, n = class_points(samples), samples.n_events
     design, one = basis.design(sample_points), np.eye(len(basis))[0]
-    with _scratch(n, len(sample_points), len(basis)) as (ratios, polynomials, w):
+    with on_disk(n, len(sample_points), len(basis)) as (ratios, polynomials, w):
         start = 0
         for k, part in samples.in_order(keep_reweights=True):
             # Polynomials need no weights, and the weights of a row group may have any sum.
@@ -277,7 +279,7 @@ def streamed_normalisation(
     """
     sample_points, n = class_points(samples), samples.n_events
     rest, rest_weights = held_out
-    with _scratch(n + len(rest), len(sample_points), len(head.basis)) as scratch:
+    with on_disk(n + len(rest), len(sample_points), len(head.basis)) as scratch:
         ratios, coefficients, w = scratch
 
         def put(start: int, part_outputs: Float32Array, part_weights: FloatArray) -> int:
@@ -297,8 +299,44 @@ def streamed_normalisation(
         return bennett(ratios, w[:, 0], coefficients)
 
 
+def streamed_event_weights(
+    samples: StreamedSamples,
+    weights: WeightSums,
+    joint: tuple[FloatArray, int, FloatArray] | None,
+) -> Iterator[tuple[Float32Array, FloatArray]]:
+    """Features and weights of the events of the even mixture of the training points.
+
+    Parameters
+    ----------
+    samples
+        Events of the training.
+    weights
+        Sums of their weights.
+    joint
+        With joint labels the points of the training, the degree of the polynomial of the weight,
+        and σ(θ)/σ(0); None: the samples are at these points.
+
+    Yields
+    ------
+    tuple
+        Features (n, n_features) and weights (n,) of a part; all weights sum to about one.
+    """
+    sample_points = class_points(samples)
+    for k, part in samples.in_order(keep_reweights=joint is not None):
+        w = part.weights / weights.total[k] / len(samples)
+        if joint is not None:
+            points, degree, total = joint
+            basis = PolynomialBasis(samples.parameters, degree)
+            plain = SampleSet((dataclasses.replace(part, weights=np.ones(len(part))),))
+            density = joint_density(plain, degree, total=total)
+            design = basis.design(sample_points)
+            mixture = (density.polynomials[0] @ design.T / (design @ total)).mean(axis=1)
+            w = w * density.at(points)[0].mean(axis=1) / mixture
+        yield part.features, w
+
+
 @contextmanager
-def _scratch(n: int, *widths: int) -> Iterator[tuple[NDArray[Any], ...]]:
+def on_disk(n: int, *widths: int) -> Iterator[tuple[NDArray[Any], ...]]:
     """Arrays of n rows with these widths, and one with one column, in temporary files."""
     with ExitStack() as stack:
         arrays = []

@@ -247,7 +247,8 @@ class ModelPoints:
             self._require_box()
             if n not in _BOX_DEGREE:
                 return UntabulatedBox(low, high)
-            degree = {"multiclass": max(self.degree or 2, 2), "parametrised": 4}.get(
+            # ln Z, which normalises polynomial logits, is none, but nearly one of degree four.
+            degree = {"multiclass": max(self.degree or 2, 4), "parametrised": 4}.get(
                 self.head, _BOX_DEGREE[n]
             )
             return ChebyshevBox(low, high, degree)

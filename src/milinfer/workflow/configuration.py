@@ -280,7 +280,7 @@ class ModelSection(_Section):
     ----------
     name
         Name of the method in tables and files; default: that of the head.
-    head, labels, order, pooling, bag_size, ensemble, reference
+    head, labels, order, pooling, bag_size, normalise, ensemble, reference
         See :class:`milinfer.BagLikelihood`.
     epochs, batch_events
         Settings of the training; default: those of the head, or batches that make 20 steps of an
@@ -295,6 +295,7 @@ class ModelSection(_Section):
         "mean", "sum", "attention", "gated-attention", "noisy-or", "max", "log-sum-exp"
     ] = "mean"
     bag_size: Positive | None = None
+    normalise: bool = True
     ensemble: Positive = 1
     reference: TruePoint = 0.0
     epochs: Positive | None = None

@@ -30,7 +30,7 @@ QUADRATIC = quadratic.samples(1000, [{"c1": c} for c in (-1.0, 0.0, 1.0)], seed=
 
 def fitted(training, samples=SAMPLES, **options):
     settings = {"bag_size": 5, "seed": 1, "network": PLAIN, "training": training}
-    return BagLikelihood(**settings | options).fit(samples)
+    return BagLikelihood(**{"head": "multiclass"} | settings | options).fit(samples)
 
 
 def history(training, **options):
@@ -84,7 +84,9 @@ def test_annealing_divides_the_rate_until_it_is_below_its_minimum():
 def test_the_best_weights_come_back(schedule):
     training = TrainingConfig(12, 200, 5e-2, 1e-3, patience=3, schedule=schedule)
     validation = gaussian.samples(400, [-0.5, 0.0, 0.5], seed=2)
-    settings = BagLikelihood(bag_size=1, seed=1, network=PLAIN, training=training)
+    settings = BagLikelihood(
+        head="multiclass", bag_size=1, seed=1, network=PLAIN, training=training
+    )
     model = settings.fit(SAMPLES, validation)
     # Bags of one: the validation loss does not depend on how they are drawn.
     network = model.fitted.members[0][0].bag_model
@@ -255,7 +257,9 @@ def test_the_network_can_be_looked_at_after_every_epoch():
         bags = SAMPLES[0].features[:5][None]
         seen.append(np.asarray(report.network.bag_model(bags, training=False)).tobytes())
 
-    settings = BagLikelihood(bag_size=5, seed=1, network=PLAIN, training=TrainingConfig(3, 500))
+    settings = BagLikelihood(
+        head="multiclass", bag_size=5, seed=1, network=PLAIN, training=TrainingConfig(3, 500)
+    )
     settings.fit(SAMPLES, on_epoch=look)
     assert len(set(seen)) == 3
 
@@ -376,7 +380,7 @@ def test_an_epoch_has_twenty_steps_unless_bags_or_events_are_few():
 def test_defaults_learn_from_few_events():
     """Regression: 1500 events a point made one step an epoch, and Λ was far too flat."""
     samples = gaussian.samples(1500, [-1.0, -0.5, 0.0, 0.5, 1.0], seed=1500)
-    model = BagLikelihood(seed=1).fit(samples)
+    model = BagLikelihood(head="multiclass", seed=1).fit(samples)
     x = gaussian.generate(4000, 0.0, seed=2)
     exact = gaussian.log_likelihood_ratio(x.column("x0"), 0.5)
     learned = model.event_llr(x)[:, int(np.argmin(np.abs(model.fitted.grid - 0.5)))]
