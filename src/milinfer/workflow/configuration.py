@@ -555,6 +555,9 @@ class AnalysisConfig(_Section):
         file_paths: list[Path] = []
         of = "" if self.source is None else f"{self.source}: "
         for text in [paths] if isinstance(paths, str) else paths:
+            if "\0" in text:
+                msg = f"{of}the path {text!r} has a zero byte; correct it"
+                raise ConfigurationError(msg)
             if is_address(text):
                 msg = (
                     f"{of}{text!r} is an address, and a run needs files on this machine; copy it, "
@@ -562,9 +565,6 @@ class AnalysisConfig(_Section):
                 )
                 raise ConfigurationError(msg)
             path = self.folder / text
-            if "\0" in text:
-                msg = f"{of}the path {text!r} has a zero byte; correct it"
-                raise ConfigurationError(msg)
             # some versions of Python take it for one star
             if any("**" in part and part != "**" for part in path.parts):
                 msg = f"{of}{text!r}: ** stands for folders and must be alone between slashes"
