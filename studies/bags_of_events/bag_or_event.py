@@ -39,6 +39,7 @@ from studies.bags_of_events.bag_or_event_trainings import (
 from studies.common.frame import Study, markdown, pair, require, run
 
 WORKERS = 2
+PLANS = {"quick": (2, 5_000), "full": (5, 100_000)}  # replicates, test events
 
 
 def one_thread() -> None:
@@ -88,7 +89,7 @@ def study(size: str, seed: int) -> dict[str, Any]:
     quick = size == "quick"
     chosen = rows(size)
     with TemporaryDirectory() as folder:
-        plan = Plan(2, 5_000, seed) if quick else Plan(5, 100_000, seed, folder)
+        plan = Plan(*PLANS[size], seed, "" if quick else folder)
         for r in chosen:
             if r.setting.problem == "vbf_hww" and r.title == "base":
                 make_vbf(r.setting, plan)
@@ -147,6 +148,44 @@ def mean_of(values: Sequence[float]) -> str:
 
 def of_problem(results: Mapping[str, Any], problem: str) -> dict[str, Mapping[str, Any]]:
     return {r["title"]: r for r in results["rows"] if r["problem"] == problem}
+
+
+def conclusions(results: Mapping[str, Any]) -> None:
+    found, n = of_problem(results, "quadratic"), results["base"]["bag_size"]
+    base, mean = found["base"], found["mean pooling"]
+    divided, paper = f"mean pooling; event logit / {n}", "as in [AS]"
+
+    def gap(row: Mapping[str, Any]) -> Difference:
+        return difference(row["bag"], row["event"])
+
+    require(abs(gap(base).mean) < 0.05, "a bag as such is better, or worse")
+    d = gap(mean)
+    require(d.mean > 0.1 and d.mean > 3 * d.error, "mean pooling does not help at equal settings")
+    d = gap(found[divided])
+    require(abs(d.mean) < 0.02 + 2 * d.error, "divided logits of events are no substitute for bags")
+    gain = difference(found[divided]["event"], base["event"])
+    require(gain.mean > 3 * gain.error, "to divide the logit of events does not help them")
+    d = gap(of_problem(results, "vbf_hww")[divided])
+    require(d.mean < -2 * d.error, "bags are not behind divided events on vbf_hww")
+    for title in ("bags of 10", "bags of 250"):
+        require(gap(found[title]).mean < 0.05, f"{title} are better than events")
+    for row in found.values():
+        if row["group"] == SIGNAL:
+            d = gap(row)
+            require(d.mean < 0.06, f"{row['title']}: bags win at the settings of the base")
+    for problem in ("quadratic", "vbf_hww"):
+        d = gap(of_problem(results, problem)[paper])
+        require(d.mean > 3 * d.error, f"{problem}: with its settings, bags of [AS] are not better")
+    for kind in ("bag", "event"):
+        smaller = difference(base[f"{kind}_scale"], found[divided][f"{kind}_scale"])
+        require(
+            smaller.mean > 3 * smaller.error,
+            f"λ of {kind}s is not smaller after the same training",
+        )
+    best = [
+        max(np.mean(r[kind]) for r in found.values() if comparable(r)) for kind in ("event", "bag")
+    ]
+    require(abs(best[1] - best[0]) < 0.03, "the best of events and of bags differ")
 
 
 def tables(results: Mapping[str, Any]) -> str:
@@ -384,7 +423,37 @@ def scales(results: Mapping[str, Any]) -> Figure:
     return figure
 
 
-STUDY = Study("bag_or_event", study, check, tables, figures)
+def made_with(size: str) -> dict[str, Any]:
+    return {"replicates and test events": PLANS[size], "rows": rows(size)}
+
+
+def quotes(results: Mapping[str, Any]) -> list[str]:
+    found, n = of_problem(results, "quadratic"), results["base"]["bag_size"]
+    mean, divided = (found[t] for t in ("mean pooling", f"mean pooling; event logit / {n}"))
+    gain, left = (
+        difference(mean["bag"], mean["event"]),
+        difference(divided["bag"], divided["event"]),
+    )
+    return [
+        f"mean pooling keeps {gain.mean:.2f} ± {gain.error:.2f} more of the information",
+        (
+            f"divided by {n} keeps as much as the bags do (difference {left.mean:.3f} ± "
+            f"{left.error:.3f})"
+        ),
+        f"a correction for {len(found)} rows",
+    ]
+
+
+STUDY = Study(
+    name="bag_or_event",
+    study=study,
+    check=check,
+    conclusions=conclusions,
+    settings=made_with,
+    quotes=quotes,
+    tables=tables,
+    figures=figures,
+)
 
 if __name__ == "__main__":
     run(STUDY)

@@ -241,6 +241,7 @@ def train(s: Setting, replicate: int, plan: Plan, *, bags: bool) -> Trained:
     else:
         model = mil.BagLikelihood(
             head=s.head,
+            normalise=False,
             order=1,
             bag_size=round(s.bag_size * (1 + s.contamination)) if bags else 1,
             pooling="mean" if s.head == "polynomial" else s.pooling,

@@ -30,127 +30,31 @@ from milinfer.exceptions import CalibrationError, MilinferWarning
 from milinfer.intervals.calibration import Calibration
 from milinfer.intervals.toy_intervals import toy_intervals
 from milinfer.learning.bag_likelihood import single_models
+from milinfer.learning.settings import settings_by_name
 from milinfer.likelihood.surface import Interpolation, parabola_error
 from milinfer.likelihood.tabulated_model import Tabulated
 from milinfer.toys.ensemble import ToyEnsemble
 from milinfer.toys.toys import Toys
+from studies.bags_of_events.bag_size_conclusions import conclusions, quotes
 from studies.bags_of_events.bag_size_page import CURVE, bag_size_figures, bag_size_tables
+from studies.bags_of_events.bag_size_settings import (
+    CL,
+    HIDDEN,
+    INVARIANT,
+    N_EVENTS,
+    OURS,
+    SIZES,
+    Size,
+    settings,
+)
 from studies.common.frame import Study, require, run
 
-CL = 0.6827
 AT_EDGE = 0.01
-N_EVENTS = 1000
 AT, BESIDE = 0.0, (-0.2, 0.2)
 CALIBRATE_AT = (-0.3, -0.15, 0.0, 0.15, 0.3)
 POOL_AT = (-0.4, 0.0, 0.4)
-ALL_SIZES = (1, 10, 20, 25, 50, 100, 125, 200, 250)
 FINE = Interpolation(np.linspace(-1, 1, 81), "spline")
-INVARIANT = "vbf_2l2j_invariant"
-OURS = ", invariant features"  # what such a family's name ends in
 BOUND, PARTON = "exact, what a detector sees", "exact, parton level"
-
-
-@dataclass(frozen=True)
-class Size:
-    """How much of everything."""
-
-    features: str
-    reach: float
-    points: int
-    train: int
-    pool: tuple[int, int, int]
-    toys: int
-    tuning_toys: int
-    bags: dict[str, tuple[int, ...]]
-    members: dict[str, int]
-    short: dict[str, Any]
-    window: float
-    integration: tuple[int, int]
-    workers: int
-
-
-SIZES = {
-    "quick": Size(
-        features=INVARIANT,
-        reach=0.8,
-        points=9,
-        train=1_500,
-        pool=(3_000, 8_000, 3_000),
-        toys=100,
-        tuning_toys=100,
-        bags={
-            "multi-class": (10,),
-            "multi-class, polynomial logits": (10, 25),
-            "polynomial, joint": (1,),
-        },
-        members={"multi-class, polynomial logits": 2},
-        short={
-            "epochs": 8,
-            "batch_events": 1_000,
-            "schedule": "cosine",
-            "learning_rate": 2e-3,
-            "min_learning_rate": 2e-5,
-        },
-        window=0.7,
-        integration=(32, 4),
-        workers=1,
-    ),
-    "full": Size(
-        features="vbf_2l2j",
-        reach=1.0,
-        points=21,
-        train=20_000,
-        pool=(100_000, 200_000, 100_000),
-        toys=4_000,
-        tuning_toys=4_000,
-        bags={
-            "multi-class": ALL_SIZES,
-            "parametrised": ALL_SIZES,
-            "multi-class, polynomial logits": (1, 10, 50, 250),
-            "multi-class, invariant features": (1, 50),
-            "polynomial": (1,),
-            "polynomial, joint": (1,),
-            "polynomial, invariant features": (1,),
-            "polynomial, joint, invariant features": (1,),
-        },
-        members={"multi-class": 3, "parametrised": 2},
-        short={},
-        window=0.4,
-        integration=(128, 8),
-        workers=2,
-    ),
-}
-HIDDEN = {"quick": (16,), "full": (64, 64, 64)}  # layers of all networks
-
-
-def settings(
-    family: str, n: int, size: Size, hidden: tuple[int, ...], seed: int
-) -> mil.BagLikelihood:
-    """The estimator of a family at a bag size."""
-    base = mil.BagLikelihood(
-        head="multiclass", bag_size=n, seed=seed, ensemble=size.members.get(family, 1)
-    )
-    paper: dict[str, Any] = {
-        "degree": None,
-        "interpolation_kind": "parabola",
-        "window": size.window,
-    }
-    chosen = {
-        # As in §C.4: a wider window where single events were learned from.
-        "multi-class": {**paper, "window": 0.7 if n == 1 else size.window},
-        "parametrised": {**paper, "head": "parametrised"},
-        "multi-class, polynomial logits": {},
-        "polynomial": {"head": "polynomial"},
-        "polynomial, joint": {"head": "polynomial", "labels": "joint"},
-    }[family.removesuffix(OURS)]
-    model = dataclasses.replace(base, **chosen)
-    training = model.default_training
-    if family == "parametrised":
-        # Its epochs are twice as long: every bag of the reference comes once for each θ.
-        training = dataclasses.replace(training, epochs=40)
-    training = dataclasses.replace(training, **size.short)
-    network = dataclasses.replace(model.default_network, hidden=hidden)
-    return dataclasses.replace(model, training=training, network=network)
 
 
 @dataclass(frozen=True)
@@ -544,7 +448,33 @@ def check(results: Mapping[str, Any]) -> None:
             )
 
 
-STUDY = Study("bag_size", study, check, bag_size_tables, bag_size_figures)
+def made_with(size: str) -> dict[str, Any]:
+    chosen = SIZES[size]
+    return {
+        "size": chosen,
+        "events in a dataset": N_EVENTS,
+        "truths": (AT, *BESIDE),
+        "calibrated at": CALIBRATE_AT,
+        "pools at": POOL_AT,
+        "confidence level": CL,
+        "models": {
+            f"{family}, N_B = {n}": settings_by_name(settings(family, n, chosen, HIDDEN[size], 0))
+            for family, sizes in chosen.bags.items()
+            for n in sizes
+        },
+    }
+
+
+STUDY = Study(
+    name="bag_size",
+    study=study,
+    check=check,
+    conclusions=conclusions,
+    settings=made_with,
+    quotes=quotes,
+    tables=bag_size_tables,
+    figures=bag_size_figures,
+)
 
 if __name__ == "__main__":
     run(STUDY)

@@ -6,13 +6,26 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from milinfer.plotting.results import PALETTE, figure_of, styled
+from studies.bags_of_events.bag_size_settings import (
+    AUTHORS,
+    HIDDEN,
+    N_EVENTS,
+    SIZES,
+    TRAINED,
+    TRAINED_BY_AUTHORS,
+    WINDOW_OF_SINGLES,
+    settings,
+)
 from studies.common.frame import markdown, pair
 
 # [AS], tables 2 and 3: c_cicc, coverage in % and mean Fisher information before calibration,
-# mean Fisher information after, bias, MSE before.
+# mean Fisher information after, bias, MSE before.  Fisher information is the mean curvature of Λ,
+# and after calibration c_cicc times that.  The MSE is that of Λ, by the header of the tables and by
+# the authors' code; §C.4 says −2Λ.
 PAPER: dict[str, dict[int, tuple[float, ...]]] = {
     "multi-class": {
         1: (1.329, 75.5, 164.6, 218.8, 0.098, 1.939),
@@ -39,6 +52,11 @@ PAPER: dict[str, dict[int, tuple[float, ...]]] = {
 }
 CURVE = np.geomspace(1, 1000, 61)
 NAMES = {"info_mle": "I_MLE", "info_eff": "I_eff"}
+
+
+def mse_of_llr(found: float) -> float:
+    """Mean squared distance of Λ from its parabola, as [AS]; `found` is that of −2Λ."""
+    return found / 4
 
 
 def percent(found: Sequence[float]) -> str:
@@ -69,7 +87,8 @@ def sentences(results: Mapping[str, Any]) -> list[str]:
             continue
         if found["members"] < 2:
             continue  # without the spread between trainings a slope has no error
-        text = []
+        text: list[str] = []
+        extrapolated: list[str] = []
         for key, name in NAMES.items():
             slope, error = scaled(found[key])
             growth = found[key]["fit"]["growth"]
@@ -80,6 +99,7 @@ def sentences(results: Mapping[str, Any]) -> list[str]:
             if found["members"] == 1:
                 text.append(change)
                 continue
+            extrapolated.append(_extrapolation(name, found[key]["fit"], results["bound"]))
             text.append(
                 f"{change} of the bag: it {verdict(slope, error)}; eq. 15 against a constant: "
                 f"{fitted}"
@@ -89,13 +109,36 @@ def sentences(results: Mapping[str, Any]) -> list[str]:
             f"**{family}**, N_B = {sizes[0]} to {sizes[-1]}"
             + (f" without {found['left_out']}" if found["left_out"] else "")
             + (
-                f", {found['members']} trainings each: {'; '.join(text)}." + _scatter(found)
+                f", {found['members']} trainings each: {'; '.join(text)}."
+                + _scatter(found)
+                + f" Eq. 15 extrapolates to an I_true of {' and '.join(extrapolated)}, where the "
+                "exact information is "
+                f"{pair(results['bound']['info_eff'], results['bound']['info_eff_error'], 0)}."
                 if found["members"] > 1
                 else f", one training each: {'; '.join(text)}, without the spread of trainings, so "
                 "that nothing follows."
             )
         )
     return out
+
+
+def extrapolation(fit: Mapping[str, Any], bound: Mapping[str, Any]) -> tuple[float, float, float]:
+    """I_true by eq. 15, its error, and how many standard deviations it is above the exact one.
+
+    The toys are the same, which the significance does not know: it is too small rather.
+    """
+    low, high = fit["errors"]["info_true"]
+    value, error = fit["values"]["info_true"], (low + high) / 2
+    return (
+        value,
+        error,
+        (value - bound["info_eff"]) / float(np.hypot(error, bound["info_eff_error"])),
+    )
+
+
+def _extrapolation(name: str, fit: Mapping[str, Any], bound: Mapping[str, Any]) -> str:
+    value, error, sigmas = extrapolation(fit, bound)
+    return f"{pair(value, error, 0)} from {name} ({sigmas:+.1f}σ)"
 
 
 def _scatter(found: Mapping[str, Any]) -> str:
@@ -119,7 +162,8 @@ def bag_size_tables(results: Mapping[str, Any]) -> str:
     bound, parton = results["bound"], results["parton"]
     sizes = (
         f"{size['train']} events at each of {size['points']} values of c_HW to train on, "
-        f"{size['toys']} toys of 1000 events at each truth, pools of {sum(size['pool'])} events."
+        f"{size['toys']} toys of {N_EVENTS} events at each truth, pools of {sum(size['pool'])} "
+        "events."
     )
     exact = (
         "Information of the exact likelihood ratio at c_HW = 0: "
@@ -127,33 +171,159 @@ def bag_size_tables(results: Mapping[str, Any]) -> str:
         f"bound), {pair(parton['of_bound'], parton['of_bound_error'])} times that at parton level."
     )
     text = [sizes, "", exact, "", *[f"- {s}" for s in sentences(results)], ""]
+    if any(r["family"] in PAPER for r in results["rows"]):
+        text += ["### Settings", "", _settings(results), ""]
     for family in dict.fromkeys(r["family"] for r in results["rows"]):
         rows = [r for r in results["rows"] if r["family"] == family]
         text += [f"### {family}", ""]
         if family in PAPER:
-            text += [
-                "The paper's columns (its own values in brackets):",
-                "",
-                _paper(family, rows, size),
-            ]
+            text += ["The paper's columns (its own values in brackets):", "", _paper(family, rows)]
+            text += ["", definitions(rows)]
+            if family == "multi-class":
+                text += ["", roughness_table(rows, size)]
             text += ["", "Ours:", ""]
         text += [_ours(rows), ""]
     return "\n".join(text)
 
 
-def _roughness(row: Mapping[str, Any], size: Mapping[str, Any]) -> float:
-    """Mean squared distance from the parabola if constants of logits had all of their errors.
+def _settings(results: Mapping[str, Any]) -> str:
+    """Settings that differ from those of the authors' code, as the code has them."""
+    size = results["size"]
+    name = "full" if size["points"] == SIZES["full"].points else "quick"
+    families = [f for f in PAPER if any(r["family"] == f for r in results["rows"])]
+    models = {f: settings(f, 10, SIZES[name], HIDDEN[name], 0) for f in families}
+    members = size["members"]
+    rows = []
+    for what in AUTHORS[families[0]]:
+        row = [what]
+        for f in families:
+            training, network = models[f].training, models[f].network
+            ours = {
+                "events of a class that weights are trained on": f"{_trained(size):g}",
+                "events in a batch": str(training.batch_for(10**6, 1)),
+                "optimiser": "Adam",
+                "learning rate": f"{training.learning_rate:g}, halved after {training.patience} "
+                "epochs without a better validation loss, "
+                f"{training.min_learning_rate:g} at least",
+                "epochs": _epochs(results, f, training),
+                "L2": f"{network.l2:g}",
+                "ensemble": f"{members.get(f, 1)}, mean of ln r",
+                "window of the parabola": f"±{models[f].window:g}"
+                + (f", ±{WINDOW_OF_SINGLES:g} at bags of one" if f == "multi-class" else ""),
+            }
+            row += [AUTHORS[f][what], ours[what]]
+        rows.append(row)
+    titles = ["", *(f"{f}, {who}" for f in families for who in ("[AS], its code", "here"))]
+    return markdown(titles, rows)
 
-    A class has a constant that its bags of training fix to √(N_B/n); three degrees of freedom of
-    the points in the window are those of the parabola.
+
+def _trained(size: Mapping[str, Any]) -> float:
+    """Events of a class that weights are trained on: the others are for the validation loss."""
+    return TRAINED * float(size["train"])
+
+
+def _epochs(results: Mapping[str, Any], family: str, training: Any) -> str:
+    """How many trainings came near the limit of their epochs."""
+    epochs = [e for r in results["rows"] if r["family"] == family for e in r["epochs"]]
+    near = sum(e >= 0.95 * training.epochs for e in epochs)
+    return (
+        f"{2 * training.patience} without a better validation loss end it, {training.epochs} at "
+        f"most: {near} of {len(epochs)} trainings took {0.95 * training.epochs:.0f} or more"
+    )
+
+
+def definitions(rows: Sequence[Mapping[str, Any]]) -> str:
+    """What the paper's information and 1/Var of the same networks have to do with each other."""
+    both = [r for r in rows if "info_mle" in r and "refused" not in r["paper"]]
+    if not both:
+        return ""
+    ratios = {r["bag_size"]: r["paper"]["info_after"] / r["info_mle"] for r in both}
+    least, most = min(ratios.values()), max(ratios.values())
+    return (
+        "*Mean Fisher info* of the paper is the mean curvature of Λ, and after calibration c_cicc "
+        "times that. It is not 1/Var(θ̂), which stands beside it: of the same networks the two are "
+        f"in a ratio of {least:.2f} to {most:.2f}."
+    )
+
+
+def constants_alone(n_train: float, bag_size: int, points: int) -> float:
+    """Mean squared distance of Λ from its parabola if constants of logits had all of their errors.
+
+    A class has a constant that its bags of training fix to √(N_B/n); N/N_B of them add up in a
+    dataset.  Three degrees of freedom of the points in the window are those of the parabola.
     """
-    window = 0.7 if row["bag_size"] == 1 else size.get("window", 0.4)
-    points = 2 * int(window * (size["points"] - 1) / (2 * size["reach"]) + 1e-9) + 1
-    trained = 0.8 * size["train"]
-    return 4 * 1000**2 / (row["bag_size"] * trained) * (1 - 3 / points)
+    return N_EVENTS**2 / (bag_size * n_train) * (1 - 3 / points)
 
 
-def _paper(family: str, rows: Sequence[Mapping[str, Any]], size: Mapping[str, Any]) -> str:
+def roughness(
+    rows: Sequence[Mapping[str, Any]], size: Mapping[str, Any]
+) -> list[tuple[int, float, float, float, float]]:
+    """Bag size; found MSE of Λ and that of constants alone: of the paper, and of ours."""
+    out = []
+    for row in rows:
+        n = row["bag_size"]
+        if "refused" in row["paper"]:
+            continue
+        out.append(
+            (
+                n,
+                PAPER["multi-class"][n][5],
+                constants_alone(TRAINED_BY_AUTHORS, n, _points(n, GRID_OF_AUTHORS)),
+                mse_of_llr(row["paper"]["mse_before"]),
+                constants_alone(_trained(size), n, _points(n, size)),
+            )
+        )
+    return out
+
+
+GRID_OF_AUTHORS = {"reach": 1.0, "points": 21, "window": 0.4}
+
+
+def _points(n: int, size: Mapping[str, Any]) -> int:
+    """Points in the window of the parabola around a maximum in the middle of the grid."""
+    step = 2 * size["reach"] / (size["points"] - 1)
+    half = WINDOW_OF_SINGLES if n == 1 else size["window"]
+    return 2 * int(half / step + 1e-9) + 1
+
+
+def roughness_table(rows: Sequence[Mapping[str, Any]], size: Mapping[str, Any]) -> str:
+    """The paper's MSE and ours beside what the constants of free logits alone give."""
+    found = roughness(rows, size)
+    if not found:
+        return ""
+    cells = [
+        (
+            n,
+            f"{theirs:.3f}",
+            f"{alone:.4f}",
+            f"{theirs / alone:.2f}",
+            f"{ours:.3f}",
+            f"{own_alone:.3f}",
+            f"{ours / own_alone:.2f}",
+        )
+        for n, theirs, alone, ours, own_alone in found
+    ]
+    titles = (
+        "N_B",
+        "[AS]: MSE of Λ",
+        "of constants alone",
+        "ratio",
+        "here: MSE of Λ",
+        "of constants alone",
+        "ratio",
+    )
+    ratios = [theirs / alone for _, theirs, alone, *_ in found]
+    values = [theirs for _, theirs, *_ in found]
+    return (
+        "Roughness before calibration, and what the constants of free logits alone give, "
+        "N²/(N_B n)·(1 − 3/K) with N events in a dataset, n events of a class to train on and K "
+        f"points in the window; no number is free:\n\n{markdown(titles, cells)}\n\nThe paper's MSE "
+        f"is {min(ratios):.2f} to {max(ratios):.2f} times what its constants alone give, while it "
+        f"falls from {max(values):.3f} to {min(values):.3f} itself."
+    )
+
+
+def _paper(family: str, rows: Sequence[Mapping[str, Any]]) -> str:
     titles = (
         "N_B",
         "c_cicc",
@@ -162,9 +332,9 @@ def _paper(family: str, rows: Sequence[Mapping[str, Any]], size: Mapping[str, An
         "after, other events",
         "mean Fisher info before",
         "after",
+        "1/Var(θ̂), other events",
         "bias",
-        "MSE before",
-        "of constants alone",
+        "MSE of Λ before",
         "after",
     )
     cells = []
@@ -173,6 +343,7 @@ def _paper(family: str, rows: Sequence[Mapping[str, Any]], size: Mapping[str, An
         if "refused" in p:
             cells.append((row["bag_size"], f"refused: {p['refused']}", *[""] * 9))
             continue
+        variance = f"{row['info_mle']:.1f}" if "info_mle" in row else "—"
         cells.append(
             (
                 row["bag_size"],
@@ -182,10 +353,10 @@ def _paper(family: str, rows: Sequence[Mapping[str, Any]], size: Mapping[str, An
                 percent(p["elsewhere"]["+0.0"]),
                 f"{p['info_before']:.1f} ({theirs[2]:.1f})",
                 f"{p['info_after']:.1f} ({theirs[3]:.1f})",
+                variance,
                 f"{pair(p['bias'], p['bias_error'])} ({theirs[4]:.3f})",
-                f"{p['mse_before']:.3f} ({theirs[5]:.3f})",
-                f"{_roughness(row, size):.1f}" if family == "multi-class" else "—",
-                f"{p['mse_after']:.3f}",
+                f"{mse_of_llr(p['mse_before']):.4f} ({theirs[5]:.3f})",
+                f"{mse_of_llr(p['mse_after']):.4f}",
             )
         )
     return markdown(titles, cells)
@@ -243,14 +414,14 @@ def bag_size_figures(results: Mapping[str, Any]) -> dict[str, Figure]:
 
 
 def _information(results: Mapping[str, Any], family: str) -> Figure:
-    """I_MLE with the paper's values and eq. 15, and I_eff, against the bag size."""
+    """The paper's information, I_MLE with eq. 15, and I_eff, against the bag size."""
     found, bound = results["trends"][family], results["bound"]
     sizes = np.array(found["sizes"])
     with styled():
-        figure, axes = figure_of(9.0, 4.4, ncols=2, sharex=True, sharey=True)
-        top = 1.15 * bound["info_eff"]
+        figure, axes = figure_of(11.0, 4.4, ncols=3, sharex=True, sharey=True)
+        top = max(1.15 * bound["info_eff"], _by_curvature(axes[0], results, family))
         for axis, (key, symbol) in zip(
-            axes,
+            axes[1:],
             (
                 ("info_mle", r"1/\mathrm{Var}(\hat\theta)"),
                 ("info_eff", r"R^2/\mathrm{Var}(\hat\theta)"),
@@ -286,23 +457,35 @@ def _information(results: Mapping[str, Any], family: str) -> Figure:
             top = max(top, 1.1 * float(np.max(points["values"])))
             axis.set_xlabel("events in a bag")
             axis.set_title(f"$I_\\mathrm{{{'MLE' if key == 'info_mle' else 'eff'}}} = {symbol}$")
-        if family in PAPER:
-            theirs = {n: row[3] for n, row in PAPER[family].items()}
-            axes[0].plot(
-                list(theirs),
-                list(theirs.values()),
-                "x",
-                color=PALETTE[7],
-                label="[AS] (other events)",
-            )
-            top = max(top, 1.1 * max(theirs.values()))
         axes[0].set_xscale("log")
         axes[0].set_xlim(0.7, 1000)
         axes[0].set_ylim(0, top)
         axes[0].set_ylabel("information in 1000 events")
-        handles, labels = axes[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside upper center", ncols=5, fontsize=8)
+        by_label = {
+            label: handle
+            for axis in axes[:2]
+            for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)
+        }
+        figure.legend(by_label.values(), by_label, loc="outside upper center", ncols=7, fontsize=8)
     return figure
+
+
+def _by_curvature(axis: Axes, results: Mapping[str, Any], family: str) -> float:
+    """c_cicc × mean curvature, as the paper has it, of the paper and of ours; the largest."""
+    own = {
+        row["bag_size"]: row["paper"]["info_after"]
+        for row in results["rows"]
+        if row["family"] == family and "refused" not in row["paper"]
+    }
+    theirs = {n: row[3] for n, row in PAPER.get(family, {}).items()}
+    axis.axhline(results["bound"]["info_eff"], color="black", lw=1, ls="--")
+    axis.plot(list(own), list(own.values()), "s", color=PALETTE[2], ms=5, label="here")
+    axis.plot(
+        list(theirs), list(theirs.values()), "x", color=PALETTE[7], label="[AS] (other events)"
+    )
+    axis.set_xlabel("events in a bag")
+    axis.set_title(r"$c_\mathrm{cicc}\,\langle$curvature of $\Lambda\rangle$, [AS]")
+    return 1.1 * max([*own.values(), *theirs.values()])
 
 
 def _profiles(results: Mapping[str, Any]) -> Figure:

@@ -22,6 +22,8 @@ from matplotlib.figure import Figure
 
 from milinfer.diagnostics.roc import Estimate, auc_difference, roc_curve
 from milinfer.diagnostics.separation import area_of_bags, largest_distance, relative_distance
+from milinfer.learning.boosted_trees import BoostedSettings
+from milinfer.learning.networks.configs import NetworkConfig, TrainingConfig
 from milinfer.plotting.results import PALETTE, figure_of, styled
 from milinfer.typing import FloatArray
 from studies.bags_of_events.contamination_events import (
@@ -206,6 +208,32 @@ def mean_of(values: list[float], floor: float = 0.0) -> tuple[float, float]:
     return float(np.mean(values)), float(np.hypot(spread, floor))
 
 
+def conclusions(results: Mapping[str, Any]) -> None:
+    for c, levels in results["points"].items():
+        first, last = levels[0], levels[-1]
+        left, error = last["survives"]
+        require(left < 0.8 - 3 * error, f"c_HW = {c}: background costs the exact ratio little")
+        require(
+            last["auc_of_distance"] < first["auc_of_distance"] - 0.01,
+            f"c_HW = {c}: the optimal ROC curve does not depend on the contamination",
+        )
+        for x in levels:
+            labelled = x["labelled_minus_mixture"][0]
+            require(labelled > -1e-9, f"c_HW = {c}: labels of events are of no use")
+            value, error = x["number_minus_mixture"]
+            require(abs(value) < 3 * error + 0.002, "the number of signal events tells something")
+        for m in METHODS:
+            (before, a), (after, b) = (
+                mean_of(x["methods"][m]["kept"], x["methods"][m]["kept_error"])
+                for x in (first, last)
+            )
+            # Of the exact information of the contaminated events: they fall faster than that.
+            require(before - after > 2 * np.hypot(a, b), f"c_HW = {c}: {m} does not fall")
+        ahead = [d / e for d, e in map(kept_difference, levels)]
+        require(max(ahead) > 3, f"c_HW = {c}: MIL is nowhere ahead of MLP")
+        require(min(ahead) > -3, f"c_HW = {c}: MLP is ahead of MIL")
+
+
 def tables(results: Mapping[str, Any]) -> str:
     parts = []
     for c, levels in results["points"].items():
@@ -381,7 +409,26 @@ def information_figure(results: Mapping[str, Any]) -> Figure:
     return figure
 
 
-STUDY = Study("contamination", study, check, tables, figures)
+def made_with(size: str) -> dict[str, Any]:
+    plan = plan_of(size, 0)
+    return {
+        "signal events in a bag": N_SIGNAL,
+        "plan": plan,
+        "network": NetworkConfig(plan.hidden),
+        "training": TrainingConfig(epochs=plan.epochs),
+        "trees": BoostedSettings(n_estimators=plan.rounds),
+    }
+
+
+STUDY = Study(
+    name="contamination",
+    study=study,
+    check=check,
+    conclusions=conclusions,
+    settings=made_with,
+    tables=tables,
+    figures=figures,
+)
 
 if __name__ == "__main__":
     run(STUDY)

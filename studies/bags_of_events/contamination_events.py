@@ -126,6 +126,7 @@ def scores(job: Job, plan: Plan, folder: Path) -> dict[str, Any]:
     else:
         model = mil.BagLikelihood(
             head="binary",
+            normalise=False,
             bag_size=1 if job.method == "MLP" else round(N_SIGNAL * (1 + job.ratio)),
             seed=1000 * plan.seed + job.seed,
             training=TrainingConfig(epochs=plan.epochs),

@@ -36,12 +36,13 @@ SHOWN = {
     "l0_pt": r"$p_{T}$ of $\ell_0$ [GeV]",
     "q0_eta": r"$\eta$ of $q_0$",
 }
+EVENTS = {"quick": 2_000, "full": 100_000}  # a point
 N_BINS = 24
 FINE = 40  # quantiles of a feature, between which its best function is constant
 
 
 def study(size: str, seed: int) -> dict[str, Any]:
-    n, workers = (2_000, 1) if size == "quick" else (100_000, 2)
+    n, workers = EVENTS[size], 1 if size == "quick" else 2
     seeds = np.random.SeedSequence([seed, 24]).generate_state(1 + len(POINTS)).tolist()
     events = {c: generated(n, c, k, workers) for c, k in zip((0.0, *POINTS), seeds, strict=True)}
     samples = {c: sample(e, "vbf_2l2j") for c, e in events.items()}
@@ -166,6 +167,31 @@ def check(results: Mapping[str, Any]) -> None:
     require(value < 0.9 and value > 5 * error, "no feature by itself is enough, some tell much")
 
 
+def conclusions(results: Mapping[str, Any]) -> None:
+    weak, strong = (results["points"][f"{c:g}"]["features"] for c in IN_TABLE)
+    differ = sum(f["p_value"] < 0.0027 for f in weak.values())
+    require(differ <= 2, f"the eye sees c_HW = 0.1 in {differ} histograms")
+
+    def tells(features: Mapping[str, Any], name: str) -> tuple[float, float]:
+        return tuple(features[name]["share"])
+
+    for features in (weak, strong):
+        best = max(features, key=lambda k: features[k]["share"][0])
+        require(best == "d_phi_qq", f"{best} tells most")
+        require(tells(features, best)[0] > 0.25, "the angle of the jets tells little")
+    for lepton in ("m_ll", "d_phi_ll"):
+        for jet in ("q0_pt", "q1_pt"):
+            (low, a), (high, b) = tells(weak, lepton), tells(weak, jet)
+            require(high - low > 5 * np.hypot(a, b), f"{lepton} tells as much as {jet}")
+    # The order at 0.1 is not that at 1.
+    for first, second in (("q1_pt", "pt_qq"), ("q0_pt", "met_et")):
+        gaps = []
+        for features in (weak, strong):
+            (x, a), (y, b) = tells(features, first), tells(features, second)
+            gaps.append((x - y) / np.hypot(a, b))
+        require(gaps[0] > 5 and gaps[1] < -5, f"{first} and {second} have the same order at 0.1, 1")
+
+
 def tables(results: Mapping[str, Any]) -> str:
     weak, strong = (results["points"][f"{c:g}"] for c in IN_TABLE)
     order = sorted(weak["features"], key=lambda k: -weak["features"][k]["share"][0])
@@ -250,7 +276,26 @@ def figures(results: Mapping[str, Any]) -> dict[str, Figure]:
     return {"kinematics": figure}
 
 
-STUDY = Study("distributions", study, check, tables, figures)
+def made_with(size: str) -> dict[str, Any]:
+    return {
+        "events": EVENTS[size],
+        "points": POINTS,
+        "in the table": IN_TABLE,
+        "features": list(SHOWN),
+        "bins": N_BINS,
+        "quantiles": FINE,
+    }
+
+
+STUDY = Study(
+    name="distributions",
+    study=study,
+    check=check,
+    conclusions=conclusions,
+    settings=made_with,
+    tables=tables,
+    figures=figures,
+)
 
 if __name__ == "__main__":
     run(STUDY)

@@ -24,6 +24,7 @@ import milinfer as mil
 from milinfer.datasets import vbf_hww
 from milinfer.datasets.observable import observable_coefficients
 from milinfer.diagnostics.two_sample import weighted_auc
+from milinfer.learning.networks.configs import NetworkConfig, TrainingConfig
 from milinfer.likelihood.surface import Interpolation
 from milinfer.plotting.results import PALETTE, figure_of, styled
 from studies.common.frame import Study, markdown, pair, require, run
@@ -203,7 +204,6 @@ def compared(size: Size) -> list[float]:
 def study(size: str, seed: int) -> dict[str, Any]:
     """Train, and ask for bags that trained nothing."""
     # Keras not before here: processes that generate events import this module.
-    from milinfer.learning.networks.configs import TrainingConfig
     from studies.bags_of_events.parametrised_pairs import train_pairs
 
     chosen = SIZES[size]
@@ -284,7 +284,7 @@ def asked(logits: Any, sample: mil.Sample, n: int, truth: float, size: Size) -> 
 
 def heads(size: Size, seed: int) -> dict[str, mil.BagLikelihood]:
     """What learns Λ without a θ among its inputs."""
-    base = mil.BagLikelihood(head="polynomial", seed=seed % 1_000_000)
+    base = mil.BagLikelihood(head="polynomial", normalise=False, seed=seed % 1_000_000)
     joint = dataclasses.replace(base, labels="joint")
     if size.batch_events < joint.default_training.batch_events:
         short = dataclasses.replace(
@@ -329,6 +329,50 @@ def check(results: Mapping[str, Any]) -> None:
         title = f"{row['kind']}, N_B = {row['bag_size']}"
         rho, other = joint["far"][2], row["relative"]["far"][2]
         require(rho > other - 0.05, f"joint labels correlate with the truth less than {title}")
+
+
+def conclusions(results: Mapping[str, Any]) -> None:
+    sizes = results["size"]["bags"]
+    last = sizes[-1]
+    exact = {r["bag_size"]: r for r in results["exact"]}
+
+    def mean(kind: str, n: int, key: str) -> tuple[float, float]:
+        return _value(of_kind(results, kind, n), key)
+
+    for kind in (SYMMETRIC, NO_REFERENCE, POSITIVE):
+        (p, error), (best, other) = mean(kind, last, "mean_beside"), exact[last]["mean_beside"]
+        require(p - best > 3 * np.hypot(error, other), f"{kind} falls as far as the exact answer")
+        require(p < mean(kind, 1, "mean_beside")[0] - 2 * error, f"{kind} does not fall")
+    area, error = exact[last]["auc_at_zero"]
+    require(area > 0.5 + 3 * error, "the perfect network separates nothing at θ = 0")
+    areas = [exact[n]["auc_at_zero"][0] for n in sizes]
+    require(areas == sorted(areas), "the larger the bags, the less the perfect network separates")
+    for kind in (SYMMETRIC, NO_REFERENCE, POSITIVE):
+        for n in sizes:
+            value, error = mean(kind, n, "auc_at_zero")
+            require(abs(value - 0.5) < 3 * error + 1e-3, f"{kind}, {n}: separates at θ = 0")
+        value, error = mean(kind, last, "auc_at_zero")
+        both = np.hypot(error, exact[last]["auc_at_zero"][1])
+        require(area - value > 3 * both, f"{kind} is as good as the exact ratio at θ = 0")
+    own, other = (mean(POSITIVE, last, k) for k in ("mean_at_zero", "neighbours_at_zero"))
+    require(own[0] - 0.5 > 3 * own[1], "θ = 0 does not tell the label")
+    require(
+        abs(own[0] - other[0]) < 2 * np.hypot(own[1], other[1]),
+        "bags of the standard model and of neighbours are told apart",
+    )
+    best = max(row["relative"]["far"][0] for row in results["pairs"])
+    slopes_of = {h["head"]: h["relative"]["far"] for h in results["heads"]}
+    joint, hard = slopes_of["polynomial, joint labels"][0], slopes_of["polynomial"][0]
+    classes = max(v[0] for k, v in slopes_of.items() if k.startswith("multi-class"))
+    require(abs(joint - 1) < 0.05, f"the slope of joint labels is {joint:.2f}")
+    require(joint > hard + 0.05, "joint labels are no better than hard ones")
+    require(hard > classes > best, "heads that know the shape of Λ have no steeper slope")
+    for kind in (SYMMETRIC, NO_REFERENCE, POSITIVE):
+        first, after = (
+            np.mean([r["relative"]["far"][0] for r in of_kind(results, kind, n)])
+            for n in (sizes[0], last)
+        )
+        require(after < first / 2, f"{kind}: the slope does not fall with the bag size")
 
 
 def tables(results: Mapping[str, Any]) -> str:
@@ -386,11 +430,15 @@ def tables(results: Mapping[str, Any]) -> str:
     return "\n".join(text)
 
 
-def _mean(rows: Sequence[Mapping[str, Any]], key: str, digits: int = 3) -> str:
+def _value(rows: Sequence[Mapping[str, Any]], key: str) -> tuple[float, float]:
     """Mean over trainings; the error is that of the bags and of the spread of the trainings."""
     values = np.array([r[key] for r in rows])
     spread = values[:, 0].std(ddof=1) / np.sqrt(len(rows)) if len(rows) > 1 else 0.0
-    return pair(float(values[:, 0].mean()), float(np.hypot(values[:, 1].mean(), spread)), digits)
+    return float(values[:, 0].mean()), float(np.hypot(values[:, 1].mean(), spread))
+
+
+def _mean(rows: Sequence[Mapping[str, Any]], key: str, digits: int = 3) -> str:
+    return pair(*_value(rows, key), digits)
 
 
 def _answer(kind: str, *rows: Mapping[str, Any]) -> list[str]:
@@ -415,11 +463,7 @@ def _slopes(name: str, n: int | str, rows: Sequence[Mapping[str, Any]]) -> list[
 def _sentence(results: Mapping[str, Any]) -> str:
     """Whether the network is wrong at the reference, in words."""
     n = results["size"]["bags"][-1]
-    rows = of_kind(results, SYMMETRIC, n)
-    values = np.array([r["auc_at_zero"] for r in rows])
-    spread = values[:, 0].std(ddof=1) / np.sqrt(len(rows)) if len(rows) > 1 else 0.0
-    error = float(np.hypot(values[:, 1].mean(), spread))
-    mean = float(values[:, 0].mean())
+    mean, error = _value(of_kind(results, SYMMETRIC, n), "auc_at_zero")
     best = next(r for r in results["exact"] if r["bag_size"] == n)["auc_at_zero"]
     side = "below" if mean < 0.5 else "above"
     return (
@@ -537,7 +581,40 @@ def _areas(results: Mapping[str, Any]) -> Figure:
     return figure
 
 
-STUDY = Study("parametrised", study, check, tables, figures)
+def made_with(size: str) -> dict[str, Any]:
+    chosen = SIZES[size]
+    return {
+        "size": chosen,
+        "shares of neighbours": SHARES,
+        "events in a dataset": DATASET,
+        "training": TrainingConfig(epochs=chosen.epochs, batch_events=chosen.batch_events),
+        "network": NetworkConfig(HIDDEN[size]),
+        "heads": {
+            name: {"network": model.default_network, "training": model.default_training}
+            for name, model in heads(chosen, 0).items()
+        },
+    }
+
+
+def quotes(results: Mapping[str, Any]) -> list[str]:
+    n = results["size"]["bags"][-1]
+    rows = of_kind(results, POSITIVE, n)
+    same = {f"{_value(rows, k)[0]:.2f}" for k in ("mean_at_zero", "neighbours_at_zero")}
+    network = f"with bags of {n} the network gives {' or '.join(sorted(same))} to bags of the "
+    return [network + "standard model and to those of its neighbours alike"]
+
+
+STUDY = Study(
+    name="parametrised",
+    study=study,
+    check=check,
+    conclusions=conclusions,
+    settings=made_with,
+    quotes=quotes,
+    tables=tables,
+    figures=figures,
+    version=2,  # 1: moving averages of batch normalisation over a hundred batches
+)
 
 if __name__ == "__main__":
     run(STUDY)

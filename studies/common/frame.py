@@ -1,12 +1,18 @@
 """What all studies have in common: the command line, the result as JSON, figures and the page.
 
-A study is a module with four functions, which it hands to :func:`run`:
+A study is a module with six functions, which it hands to :func:`run`:
 
 ``study(size, seed)``
     does the work and returns figures as plain numbers and lists;
 ``check(results)``
-    raises :class:`StudyError` where a statement of the page does not hold; tests call it on the
-    quick size, run afresh, and on the committed result of the full one;
+    raises :class:`StudyError` where a statement does not hold that is true of every size; tests
+    call it on the quick size, run afresh, and on the committed result of the full one;
+``conclusions(results)``
+    the same for what the page concludes from the full size, a requirement or more for each bullet;
+    tests reverse the main results of a copy of the JSON, and see it refused;
+``settings(size)``
+    all numbers, names and defaults of milinfer's classes that determine the results of a size.  A
+    record keeps them, and a test finds a page that was made with others;
 ``tables(results)``
     Markdown;
 ``figures(results)``
@@ -22,6 +28,8 @@ JSON without a new run::
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import importlib
 import json
 import os
 import platform
@@ -33,6 +41,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.figure import Figure
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -53,9 +62,18 @@ def require(statement: bool, message: str) -> None:
         raise StudyError(message)
 
 
-class Study(NamedTuple):
-    """The four functions; see the module.
+def no_quotes(results: Mapping[str, Any]) -> Sequence[str]:  # noqa: ARG001
+    """Of a page whose prose has no number that its tables lack."""
+    return ()
 
+
+class Study(NamedTuple):
+    """The six functions; see the module.
+
+    `quotes` are pieces of the prose under the tables, made of the results: a test finds each of
+    them there, and no decimal number that is neither in one nor in the tables.
+    Raise `version` when the results of the same settings change, because the study or something in
+    milinfer computes them otherwise: the record has that which it was made by.
     `needs` is an environment variable with the folder of public files that a study reads and the
     package does not have; without it the study does not run.
     """
@@ -63,9 +81,81 @@ class Study(NamedTuple):
     name: str
     study: Callable[[str, int], dict[str, Any]]
     check: Callable[[Mapping[str, Any]], None]
+    conclusions: Callable[[Mapping[str, Any]], None]
+    settings: Callable[[str], Mapping[str, Any]]
     tables: Callable[[Mapping[str, Any]], str]
     figures: Callable[[Mapping[str, Any]], dict[str, Figure]]
     needs: str = ""
+    version: int = 1
+    quotes: Callable[[Mapping[str, Any]], Sequence[str]] = no_quotes
+
+
+def modules() -> dict[str, str]:
+    """Modules of all studies by the names of these."""
+    return {
+        path.stem: f"studies.{path.parent.name}.{path.stem}"
+        for path in sorted((ROOT / "studies").glob("*/*.py"))
+        if "STUDY = Study(" in path.read_text(encoding="utf-8") and path != Path(__file__)
+    }
+
+
+def load(name: str) -> Study:
+    """A study by its name."""
+    study: Study = importlib.import_module(modules()[name]).STUDY
+    return study
+
+
+def hold(study: Study, record: Mapping[str, Any]) -> None:
+    """Raise :class:`StudyError` unless all that the page says holds of a result."""
+    study.check(record["results"])
+    if record["size"] == "full":
+        study.conclusions(record["results"])
+
+
+_SPEED = ("workers", "folder")  # settings on which no result depends
+
+
+def plain(value: Any) -> Any:
+    """Settings as JSON has them."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return plain({f.name: getattr(value, f.name) for f in dataclasses.fields(value)})
+    if isinstance(value, tuple) and hasattr(value, "_asdict"):
+        return plain(value._asdict())
+    if isinstance(value, Mapping):
+        return {str(k): plain(v) for k, v in value.items() if k not in _SPEED}
+    if isinstance(value, (list, tuple, np.ndarray)):
+        return [plain(v) for v in value]
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def older(study: Study, record: Mapping[str, Any]) -> str:
+    """What a record was made with that is otherwise today; empty if it is up to date."""
+    if record["version"] != study.version:
+        return (
+            f"version {record['version']} of the study made it, and the code has version "
+            f"{study.version}"
+        )
+    differ = changed(record["settings"], plain(study.settings(record["size"])))
+    return f"these settings are others today: {'; '.join(differ)}" if differ else ""
+
+
+def changed(then: Any, now: Any, name: str = "") -> list[str]:
+    """What differs in settings of a record from those of today, by name.
+
+    A setting that the record lacks has been added since, with a default that leaves results as
+    they were; if it does not, the version of the study has to be raised.
+    """
+    if isinstance(then, dict) and isinstance(now, dict):
+        return [
+            line
+            for key, value in then.items()
+            for line in (
+                changed(value, now[key], f"{name}, {key}".lstrip(", "))
+                if key in now
+                else [f"{name}, {key}".lstrip(", ")]
+            )
+        ]
+    return [] if then == now else [name]
 
 
 def markdown(titles: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
@@ -100,6 +190,8 @@ def execute(study: Study, size: str, seed: int) -> dict[str, Any]:
         "command": command(study.name, size, seed),
         "size": size,
         "seed": seed,
+        "version": study.version,
+        "settings": plain(study.settings(size)),
         "seconds": round(time.perf_counter() - began, 1),
         "processor_seconds": round(_processor_seconds() - worked, 1),
         "versions": _versions(),
@@ -118,6 +210,12 @@ def committed(name: str) -> dict[str, Any]:
     return record
 
 
+def closing(name: str) -> str:
+    """Prose under the block of a page, its lines joined."""
+    text = (PAGES / f"{name}.md").read_text(encoding="utf-8")
+    return " ".join(text.partition(_END)[2].split())
+
+
 def block(study: Study, record: Mapping[str, Any]) -> str:
     """The part of a page that comes from a result."""
     # Of the processor, which other work on the machine does not lengthen.
@@ -126,6 +224,8 @@ def block(study: Study, record: Mapping[str, Any]) -> str:
     # As a study is run today, whatever it was called when it made the record.
     how = command(record["study"], record["size"], record["seed"])
     lines = [f"`{how}` (seed {record['seed']}, {taken} of processor time)", ""]
+    if older(study, record):
+        lines += [f"**Older than the code:** {older(study, record)}. Run it again.", ""]
     lines += [study.tables(record["results"]).strip(), ""]
     for title in study.figures(record["results"]):
         lines += [f"![{title}](../figures/studies/{_file(study, title)})", ""]
@@ -165,7 +265,7 @@ def run(study: Study, arguments: Sequence[str] | None = None) -> None:
     _draw(study, record, options.out)
     print(study.tables(record["results"]), file=sys.stderr)
     print(json.dumps(record, allow_nan=False))
-    study.check(record["results"])
+    hold(study, record)
 
 
 def _processor_seconds() -> float:

@@ -240,6 +240,46 @@ def check(results: Mapping[str, Any]) -> None:
         require(difference > 2 * error, f"{other} is not behind {home} in {name}: {difference:.3f}")
 
 
+def conclusions(results: Mapping[str, Any]) -> None:
+    found = {
+        name: {p: summary(scores, p) for p in scores["shares"]}
+        for name, scores in results["tasks"].items()
+    }
+
+    def ahead(task: str, first: str, second: str) -> float:
+        return found[task][first][0] - found[task][second][0]
+
+    for name, rules in found.items():
+        gain = ahead(name, "gated-attention", "attention")
+        error = np.hypot(rules["gated-attention"][1], rules["attention"][1])
+        require(gain < 2 * error + 0.004, f"gated attention wins in {name}")
+        if name != "spread":
+            gain = ahead(name, "max", "attention")
+            alone = 0.1 if name == "events of any number" else 0.001
+            require(gain < alone, f"max is better than attention in {name}")
+    require(ahead("events of any number", "sum", "mean") > 0.15, "the number of events is no use")
+    require(abs(ahead("events", "sum", "mean")) < 0.02, "mean and sum differ with bags of one size")
+    witness = found["witness"]
+    require(max(witness, key=lambda p: witness[p][0]) == "noisy-or", "noisy-or loses its home")
+    for name in ("events", "events of any number"):
+        worst = min(found[name], key=lambda p, name=name: found[name][p][0])
+        require(worst == "noisy-or", f"{worst} is the worst rule for {name}")
+    near = [
+        name
+        for name, rules in found.items()
+        if max(v for v, _ in rules.values()) - rules["attention"][0] < 0.01
+    ]
+    require(len(near) >= 6, f"attention is within a per cent in {near} alone")
+    spread = {p: v for p, (v, _) in found["spread"].items()}
+    for pooling, value in spread.items():
+        wide = pooling in ("max", "log-sum-exp")
+        require((value > 0.9) == wide, f"{pooling} of the spread: {value:.2f}")
+    for name in ("largest", "level", "selected mean", "banded mean"):
+        for pooling in ("mean", "sum"):
+            loss = ahead(name, "attention", pooling)
+            require(0.07 < loss < 0.25, f"{pooling} loses {loss:.2f} in {name}")
+
+
 def tables(results: Mapping[str, Any]) -> str:
     titles = ["task", *POOLINGS]
     rows = []
@@ -308,7 +348,37 @@ def _heat_map(results: Mapping[str, Any]) -> Figure:
     return figure
 
 
-STUDY = Study("pooling", study, check, tables, figures)
+def made_with(size: str) -> dict[str, Any]:
+    return {
+        "bag": BAG,
+        "shift": SHIFT,
+        "witness": WITNESS,
+        "settings": SETTINGS,
+        "size": SIZES[size],
+        "tasks": list(TASKS),
+        "classifier": mil.BagClassifier(**SETTINGS).get_params(),
+        "regressor": mil.BagRegressor(**SETTINGS).get_params(),
+    }
+
+
+def quotes(results: Mapping[str, Any]) -> list[str]:  # noqa: ARG001
+    return [
+        f"those of a signal bag are shifted by {SHIFT} σ",
+        "the instances whose other feature exceeds 0.5",
+        "within ±0.5",
+    ]
+
+
+STUDY = Study(
+    name="pooling",
+    study=study,
+    check=check,
+    conclusions=conclusions,
+    settings=made_with,
+    quotes=quotes,
+    tables=tables,
+    figures=figures,
+)
 
 if __name__ == "__main__":
     run(STUDY)

@@ -162,6 +162,19 @@ def check(results: Mapping[str, Any]) -> None:
         require(better.mean() > -2 * error, f"stepwise is behind chance by {-better.mean():.4f}")
 
 
+def conclusions(results: Mapping[str, Any]) -> None:
+    rows = {kind: np.array(v, dtype=float) for kind, v in results["outcomes"].items()}
+    behind, share, best = ({kind: v[:, k].mean() for kind, v in rows.items()} for k in range(3))
+    require(behind["stepwise"] < 0.7 * behind["chance"], "stepwise is as far behind as chance")
+    require(best["stepwise"] > 1.5 * best["chance"], "stepwise finds the best as rarely as chance")
+    gap = rows["Optuna"][:, 0] - rows["chance"][:, 0]
+    error = gap.std(ddof=1) / np.sqrt(len(gap))
+    require(abs(gap.mean()) < 3 * error + 0.002, "Optuna and chance differ at this cost")
+    found = [share[kind] for kind in ("chance", "Optuna", "stepwise", "all")]
+    require(max(found) - min(found) < 0.015, f"test bags tell searches apart: {np.round(found, 3)}")
+    require(min(found) > share["no search"] + 0.1, "searching is not what counts")
+
+
 def tables(results: Mapping[str, Any]) -> str:
     titles = {
         "no search": ("one setting by chance", 1),
@@ -193,7 +206,24 @@ def figures(_: Mapping[str, Any]) -> dict[str, Figure]:
     return {}
 
 
-STUDY = Study("searches", study, check, tables, figures)
+def made_with(size: str) -> dict[str, Any]:
+    return {
+        "bags, folds, epochs": (BAGS, FOLDS, EPOCHS),
+        "chances": CHANCES,
+        "grid": GRIDS[size],
+        "size": SIZES[size],
+    }
+
+
+STUDY = Study(
+    name="searches",
+    study=study,
+    check=check,
+    conclusions=conclusions,
+    settings=made_with,
+    tables=tables,
+    figures=figures,
+)
 
 if __name__ == "__main__":
     run(STUDY)

@@ -42,6 +42,7 @@ def learned(
     batch = int(0.8 * samples.n_events / 10)
     model = mil.BagLikelihood(
         head="binary",
+        normalise=False,
         loss=loss,
         bag_size=1,
         reference=-EPSILON,
@@ -107,6 +108,21 @@ def check(results: dict) -> None:
         require(abs(value) < 0.03 + 4 * error, f"{name} differs from BCE in the bulk: {value:.3f}")
 
 
+def conclusions(results: dict) -> None:
+    last = list(REGIONS)[-1]
+    for name in LABELS:
+        value, error = difference(results, name, "bce", last)
+        if name == "mlc-linear":
+            require(value > 3 * error, f"{name} is as good as cross-entropy in the tail")
+        elif name != "bce":
+            require(abs(value) < 3 * error, f"{name} can be told from cross-entropy in the tail")
+    for name, entry in results["losses"].items():
+        (bulk, _), (tail, error) = (
+            mean_and_error(entry["errors"][r]) for r in (next(iter(REGIONS)), last)
+        )
+        require(tail - bulk > 2 * error, f"the tail of {name} is as well known as the bulk")
+
+
 def tables(results: dict) -> str:
     rows = []
     for name, label in LABELS.items():
@@ -139,7 +155,27 @@ def figures(results: dict) -> dict[str, Figure]:
     return {"ratios": figure}
 
 
-STUDY = Study("classifier_losses", study, check, tables, figures)
+def made_with(size: str) -> dict:
+    n_events, epochs, n_trainings = SIZES[size]
+    return {
+        "epsilon": EPSILON,
+        "events": n_events,
+        "trainings": n_trainings,
+        "losses": list(LABELS),
+        "network": NetworkConfig(HIDDEN[size], "relu", batch_norm=False, dropout=0.0, l2=0.0),
+        "training": TrainingConfig(epochs, None, 1e-3, 1e-3, patience=5),
+    }
+
+
+STUDY = Study(
+    name="classifier_losses",
+    study=study,
+    check=check,
+    conclusions=conclusions,
+    settings=made_with,
+    tables=tables,
+    figures=figures,
+)
 
 if __name__ == "__main__":
     run(STUDY)

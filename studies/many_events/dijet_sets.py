@@ -93,6 +93,20 @@ def check(results: dict) -> None:
     require(classifiers["single"]["auc"] > f1["auc"] + 0.01, "three events tell no more than one")
 
 
+def conclusions(results: dict) -> None:
+    found = results["classifiers"]
+    lists = [found[kind]["against single"] for kind in ("list", "sorted")]
+    require(
+        lists[0]["difference"] + 2 * lists[0]["error"] < lists[1]["difference"],
+        "the list is not behind the sorted list",
+    )
+    for kind in ("set", "additive"):
+        against = found[kind]["against single"]
+        require(abs(pulls(against)) < 3, f"{kind} and single events can be told apart")
+        require(abs(against["difference"]) < 2e-4, f"{kind} is not near single events")
+    require(pulls(results["f3to1 − f1"]) < -4, "f3→1 is not behind f1")
+
+
 def tables(results: dict) -> str:
     rows = []
     for kind, entry in results["classifiers"].items():
@@ -140,7 +154,20 @@ def figures(results: dict) -> dict[str, Figure]:
     return {"ROC curves": figure}
 
 
-STUDY = Study("dijet_sets", study, check, tables, figures, needs=FOLDER)
+def made_with(size: str) -> dict:
+    return {"bag": N, "sorted by": SORT_BY, "size": SIZES[size], "layers": LAYERS}
+
+
+STUDY = Study(
+    name="dijet_sets",
+    study=study,
+    check=check,
+    conclusions=conclusions,
+    settings=made_with,
+    tables=tables,
+    figures=figures,
+    needs=FOLDER,
+)
 
 if __name__ == "__main__":
     run(STUDY)

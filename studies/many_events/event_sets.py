@@ -192,6 +192,30 @@ def check(results: dict) -> None:
     require(early["set"] < early["single"] + 0.01, "sets converge faster than single events")
 
 
+def conclusions(results: dict) -> None:
+    found = results["classifiers"]
+    against = {kind: entry["against single"] for kind, entry in found.items() if kind != "single"}
+    require(
+        found["list"]["auc"] + 5 * against["list"]["error"] < found["sorted"]["auc"],
+        "the list is not behind the sorted list",
+    )
+    require(against["sorted"]["difference"] < -0.02, "the sorted list is near f1→20")
+    for kind in ("set", "additive"):
+        require(pulls(against[kind]) < 3, f"{kind} is better than single events")
+        require(against[kind]["difference"] > -0.006, f"{kind} is far behind single events")
+    for kind in ("single", "set", "additive"):
+        visible = found[kind]["against visible"]
+        require(
+            pulls(visible) < -3 and visible["difference"] > -0.02,
+            f"{kind} is not a little behind the exact ratio of what is visible",
+        )
+    epochs = {k: np.mean(v, axis=0) for k, v in results["convergence"].items()}
+    require(
+        bool(np.all(epochs["single"][:3] > epochs["set"][:3])), "the set starts as high as f1→20"
+    )
+    require(abs(pulls(results["f20to1 − f1"])) < 3, "one of f20→1 and f1 is better")
+
+
 def tables(results: dict) -> str:
     rows = []
     for name, entry in results["bounds"].items():
@@ -275,7 +299,27 @@ def _convergence(results: dict) -> Figure:
     return figure
 
 
-STUDY = Study("event_sets", study, check, tables, figures)
+def made_with(size: str) -> dict:
+    return {
+        "values": VALUES,
+        "bag": N,
+        "features": FEATURES,
+        "sorted by": SORT_BY,
+        "size": SIZES[size][:4],
+        "layers": LAYERS,
+        "bag layers": BAG_LAYERS,
+    }
+
+
+STUDY = Study(
+    name="event_sets",
+    study=study,
+    check=check,
+    conclusions=conclusions,
+    settings=made_with,
+    tables=tables,
+    figures=figures,
+)
 
 if __name__ == "__main__":
     run(STUDY)

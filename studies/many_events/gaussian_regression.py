@@ -60,6 +60,7 @@ def train_classifier(n_points: int, n_events: int, epochs: int, seed: int) -> mi
     samples = gaussian.samples(n_events // n_points, values.tolist(), seed=seed)
     return mil.BagLikelihood(
         head="parametrised",
+        normalise=False,
         bag_size=1,
         network=NetworkConfig(WIDTHS, "relu", batch_norm=False, dropout=0.0, l2=0.0),
         training=TrainingConfig(epochs, n_events // 20, 3e-3, 3e-5, schedule="cosine"),
@@ -193,6 +194,42 @@ def check(results: dict) -> None:
         require(off < 4 * entry["mean_error"][middle], f"{name} is biased at μ = 0")
 
 
+def conclusions(results: dict) -> None:
+    methods = results["methods"]
+    lists, sets = (methods[kind]["excess"] for kind in ("list", "set"))
+    behind = results["list − per instance"]
+    require(
+        behind["value"] > 5 * behind["error"] and lists["value"] > 0.15,
+        "regression of lists is nearly as good as per instance",
+    )
+    require(
+        lists["value"] - sets["value"] > 5 * np.hypot(lists["error"], sets["error"]),
+        "regression of sets is no better than that of lists",
+    )
+    of_sets = results["set − per instance"]
+    require(abs(of_sets["value"]) < 3 * of_sets["error"], "sets and instances can be told apart")
+    best = methods["exact posterior"]
+    for name in ("per instance", "list", "set", "exact posterior"):
+        # Three trainings: each of them has a bias of its own, which the errors contain.
+        ends = np.array([methods[name]["mean"][0] + EDGE, EDGE - methods[name]["mean"][-1]])
+        errors = np.array([methods[name]["mean_error"][i] for i in (0, -1)])
+        require(bool(np.all(ends > 3 * errors)), f"{name} is not pulled to the middle at the ends")
+    for learned, exact in (("maximum likelihood", "per instance"), ("set", "per instance")):
+        first, second = (methods[n]["mean"][0] + EDGE for n in (learned, exact))
+        require(first < second, f"{learned} is as biased at the end as {exact}")
+    require(
+        methods["exact likelihood"]["mean"][0] < best["mean"][0],
+        "the exact maximum of the likelihood is as biased as the posterior mean",
+    )
+    middle = len(TRUTHS) // 2
+    own, exact_std = (methods[n] for n in ("maximum likelihood", "exact likelihood"))
+    gap = exact_std["std"][middle] - own["std"][middle]
+    require(
+        gap > 2 * np.hypot(own["std_error"][middle], exact_std["std_error"][middle]),
+        "the learned maximum scatters as the exact one does",
+    )
+
+
 def tables(results: dict) -> str:
     rows = []
     at = {"μ = −0.5": 0, "μ = 0": len(TRUTHS) // 2, "μ = 0.5": len(TRUTHS) - 1}
@@ -259,7 +296,19 @@ def figures(results: dict) -> dict[str, Figure]:
     return {"bias and spread": figure}
 
 
-STUDY = Study("gaussian_regression", study, check, tables, figures)
+def made_with(size: str) -> dict:
+    return {"bag": N, "edge": EDGE, "truths": TRUTHS, "size": SIZES[size], "widths": WIDTHS}
+
+
+STUDY = Study(
+    name="gaussian_regression",
+    study=study,
+    check=check,
+    conclusions=conclusions,
+    settings=made_with,
+    tables=tables,
+    figures=figures,
+)
 
 if __name__ == "__main__":
     run(STUDY)

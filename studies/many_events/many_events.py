@@ -64,6 +64,7 @@ def train(
     batch = int(0.8 * seen.n_events / setup.batches)  # a fifth is held out for early stopping
     return mil.BagLikelihood(
         head=head,
+        normalise=False,
         degree=None,
         pooling="mean" if size == 1 else "sum",
         bag_size=size,

@@ -100,6 +100,7 @@ def study(size: str, seed: int) -> dict:
     for number in seeds[2 * n_points :]:
         model = mil.BagLikelihood(
             head="parametrised",
+            normalise=False,
             bag_size=1,
             reference=reference,
             network=NetworkConfig(WIDTHS, "relu", batch_norm=False, dropout=0.0, l2=0.0),
@@ -160,6 +161,19 @@ def scanned(points: np.ndarray) -> list[int]:
     return [int(np.argmin(np.abs(points - value))) for value in SCANNED]
 
 
+def vertex(points: np.ndarray, scan: list[float]) -> float:
+    """Where the parabola through the highest point of a scan and its neighbours has its maximum."""
+    k = int(np.clip(np.argmax(scan), 1, len(scan) - 2))
+    square, slope, _ = np.polyfit(points[k - 1 : k + 2], scan[k - 1 : k + 2], 2)
+    return float(-slope / (2 * square))
+
+
+def maxima(results: dict, kind: str) -> list[tuple[float, float]]:
+    """Truth, and where the scan has its maximum."""
+    scans, points = results["scans"], np.array(results["points"])
+    return [(t, vertex(points, s)) for t, s in zip(scans["truths"], scans[kind], strict=True)]
+
+
 def mean_difference(first: list[np.ndarray], second: list[np.ndarray]) -> dict:
     """Mean difference of squared errors on the same sets, over trainings."""
     pairs = [a - b for a, b in zip(first, second, strict=True)]
@@ -200,6 +214,21 @@ def check(results: dict) -> None:
         require(off < 1.5 * step, f"the scan at c_HW = {truth} has its maximum {off} away")
 
 
+def conclusions(results: dict) -> None:
+    behind = results["per ensemble − per instance"]
+    require(behind["difference"] > 4 * behind["error"], "per instance is no better than ensemble")
+    for name in ("per instance", "per ensemble"):
+        excess = results["methods"][name]["excess"]
+        require(excess["difference"] > 4 * excess["error"], f"{name} reaches the exact posterior")
+    require(results["correlation"]["difference"] > 0.95, "the regressions are weakly correlated")
+    for kind, far in (("learned", 0.11), ("exact", 0.05)):
+        for truth, found in maxima(results, kind):
+            off = abs(found - truth)
+            require(off < far, f"{kind}: the scan at {truth} has its maximum at {found:.3f}")
+    (_, first), (truth, second) = maxima(results, "learned")
+    require(abs(first) < 0.03 < truth - second, "not the scan at 0.4 alone is pulled to the middle")
+
+
 def tables(results: dict) -> str:
     rows = []
     points = results["points"]
@@ -222,10 +251,15 @@ def tables(results: dict) -> str:
         "mean squared error − exact, paired, 10⁻³",
     )
     paired, both = results["per ensemble − per instance"], results["correlation"]
+    both_kinds = zip(maxima(results, "learned"), maxima(results, "exact"), strict=True)
+    of_scans = "; ".join(
+        f"{truth:g}: {found:.3f} (exact {exact:.3f})" for (truth, found), (_, exact) in both_kinds
+    )
     return (
         f"{markdown(titles, rows)}\n\nMean squared error, per ensemble − per instance, on the same "
         f"sets, 10⁻³: {pair(1e3 * paired['difference'], 1e3 * paired['error'], 1)}. Correlation of "
-        f"the two estimates: {pair(both['difference'], both['error'])}."
+        f"the two estimates: {pair(both['difference'], both['error'])}.\n\nMaxima of the scans, by "
+        f"the parabola through three points, at c_HW = {of_scans}."
     )
 
 
@@ -269,7 +303,25 @@ def _correlation(results: dict) -> Figure:
     return figure
 
 
-STUDY = Study("vbf_regression", study, check, tables, figures)
+def made_with(size: str) -> dict:
+    return {
+        "bag": N,
+        "features": FEATURES,
+        "scanned": SCANNED,
+        "size": SIZES[size][:5],
+        "widths": WIDTHS,
+    }
+
+
+STUDY = Study(
+    name="vbf_regression",
+    study=study,
+    check=check,
+    conclusions=conclusions,
+    settings=made_with,
+    tables=tables,
+    figures=figures,
+)
 
 if __name__ == "__main__":
     run(STUDY)

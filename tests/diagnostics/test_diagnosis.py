@@ -154,6 +154,35 @@ def test_a_shift_fails_the_score():
     assert abs(diagnosis["score"].value - 2.0) < 4 * diagnosis["score"].error
 
 
+POINTS_NEAR = Interpolation(FINE, "polynomial", 2)
+
+
+def test_a_normalisation_matters_more_the_more_events_a_dataset_has():
+    """Regression: 0.5 % per event is 5 units of Λ of 1000 events, and passed."""
+    samples = gaussian_samples(VALUES, 200_000, 4)
+    # E[r] = exp(0.02 θ): a bias of 0.63 standard errors of 1000 events, and of 0.09 of 20.
+    model = GaussianMean(shift=0.02, interpolation=POINTS_NEAR)
+    few, many = (
+        mil.diagnose(model, samples, n_events=n, n_toys=0)["normalisation"] for n in (20, 1_000)
+    )
+    assert few.outcome == "passed"
+    assert "as far as Λ of 20 events needs it" in few.meaning
+    assert many.outcome == "failed"
+    assert abs(many.value - 1) < 0.05  # what was tolerated
+    assert many.tolerance < 0.02
+    assert "Λ of 1000 events is off by" in many.meaning
+
+
+def test_an_exact_normalisation_is_not_known_well_enough_for_very_many_events():
+    model = GaussianMean(interpolation=POINTS_NEAR)
+    checks = {
+        n: mil.diagnose(model, SAMPLES, n_events=n, n_toys=0)["normalisation"]
+        for n in (1, 100, 5_000, 1_000_000)
+    }
+    assert [c.outcome for c in checks.values()] == ["passed", "passed", "undecided", "undecided"]
+    assert "Too few events at θ0 to know Λ of 5000 events" in checks[5_000].meaning
+
+
 def test_bias_matters_more_the_more_events_a_dataset_has():
     model = GaussianMean(shift=0.02)
     few, many = (mil.diagnose(model, SAMPLES, n_events=n, n_toys=0) for n in (20, 5_000))

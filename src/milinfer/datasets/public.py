@@ -79,8 +79,6 @@ def lhco_dijets(
 
     Raises
     ------
-    ConfigurationError
-        If pandas or PyTables is not installed (extra ``lhco``).
     SampleError
         If a file is not such a table, lacks columns, or has no event of a class.
 

@@ -23,6 +23,7 @@ __all__ = [
     "Outcome",
     "Tolerances",
     "critical_pull",
+    "distortion",
     "judge",
     "jsonable",
     "pull_from_p",
@@ -53,7 +54,9 @@ class Tolerances:
     Parameters
     ----------
     normalisation
-        Deviation of E[r] from 1.
+        Deviation of E[r] from 1, whatever the size of a dataset.  Less where n ln E[r] distorts Λ
+        of n events more than a bias of `bias` and a curvature that is wrong by `bartlett` would:
+        see :func:`distortion`.
     bias
         Bias of an estimate, in standard errors of one dataset.  With 0.3, a 68.3 % interval
         covers 66 %.
@@ -78,6 +81,28 @@ class Tolerances:
     closure: float = 0.2
     surfaces: float = 0.05
     outside: float = 0.04
+
+
+def distortion(standard_errors: float, tolerances: Tolerances) -> float:
+    """Change of Λ that a tolerated bias and a tolerated error of the curvature make together.
+
+    Λ = −z²/2 at z standard errors from its maximum; with the estimate moved by `bias` and the
+    curvature changed by `bartlett` it is off by z·bias + z²·bartlett/2.
+
+    Parameters
+    ----------
+    standard_errors
+        Distance from the maximum in standard errors of a dataset.
+    tolerances
+        What is tolerated.
+
+    Examples
+    --------
+    >>> round(distortion(1.0, Tolerances(bias=0.3, bartlett=0.15)), 3)  # of the ½ of an interval
+    0.375
+    """
+    z = abs(standard_errors)
+    return z * tolerances.bias + z**2 * tolerances.bartlett / 2
 
 
 @dataclass(frozen=True)

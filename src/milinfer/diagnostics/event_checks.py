@@ -22,6 +22,7 @@ from milinfer.diagnostics.checks import (
     Look,
     Outcome,
     critical_pull,
+    distortion,
     judge,
     width_meaning,
     worst,
@@ -56,6 +57,7 @@ __all__ = [
 
 
 _AT_REFERENCE = 1e-9
+_ROUNDING = 1e-9  # of a mean of ratios
 _LARGEST_LOG = 300.0  # squares of larger ratios overflow; their effective size is 0 long before
 
 
@@ -69,14 +71,22 @@ class NormalisationScan(NamedTuple):
 
 
 def normalisation_check(held_out: HeldOut) -> tuple[NormalisationScan, Check]:
-    """E_θ0[r(x|θ_k)] = 1 at every point of the grid."""
+    """E_θ0[r(x|θ_k)] = 1 at every point of the grid.
+
+    A factor E[r] of every event changes Λ of n events by n ln E[r].  How much of that matters
+    depends on where θ_k is: near θ0 a fraction of what defines an interval, far away more.
+    """
     grid, weights = held_out.interpolation.grid, held_out.samples[held_out.origin].weights
     log_ratio = np.stack([held_out.value(held_out.origin, float(t)) for t in grid], axis=1)
     ratio = np.exp(np.minimum(log_ratio, _LARGEST_LOG))
     mean, error = weighted_mean(ratio, weights)
     effective = WeightSums.over(weights[:, None] * ratio).effective_number()
     critical = critical_pull(held_out.sigma, len(grid) - 1)
-    tolerance = held_out.tolerances.normalisation
+    most = held_out.tolerances.normalisation
+    tolerances = [
+        max(min(most, distortion(z, held_out.tolerances) / held_out.n_events), _ROUNDING)
+        for z in held_out.distances(grid).tolist()
+    ]
     looks = [
         Look(
             quantity=f"E[r] at {held_out.label(t)}",
@@ -86,7 +96,7 @@ def normalisation_check(held_out: HeldOut) -> tuple[NormalisationScan, Check]:
             tolerance=tolerance,
             outcome=judge(m - 1, e, tolerance, critical, enough=n >= MINIMUM),
         )
-        for t, m, e, n in zip(grid, mean, error, effective, strict=True)
+        for t, m, e, n, tolerance in zip(grid, mean, error, effective, tolerances, strict=True)
         if abs(t - held_out.reference) > _AT_REFERENCE  # at the reference r is 1 by definition
     ]
     away = grid[np.abs(grid - held_out.reference) > _AT_REFERENCE]
@@ -94,14 +104,21 @@ def normalisation_check(held_out: HeldOut) -> tuple[NormalisationScan, Check]:
     reach = f"; it is confirmed only in [{min(reached):g}, {max(reached):g}]" if reached else ""
     fewest = float(effective.min())
     look = worst(looks, ALL)
+    events = held_out.n_events
+    off = events * abs(np.log(look.value)) if look.value > 0 else np.inf
+    few = fewest < MINIMUM
     meaning = {
-        "passed": "r(x|θ) is the ratio of two normalised densities.",
-        "failed": "r(x|θ) is not normalised, so Λ(θ) is distorted. Use toys for intervals "
-        "(mil.calibrate), and do not reweight with it.",
+        "passed": "r(x|θ) is the ratio of two normalised densities, as far as Λ of "
+        f"{events} events needs it.",
+        "failed": f"r(x|θ) is not normalised, so Λ of {events} events is off by {off:.2g} there. "
+        "Use toys for intervals (mil.calibrate), and do not reweight with it.",
     }.get(
         look.outcome,
         f"Weights r spread over too few events (effectively {fewest:.0f} at worst){reach}. "
-        "More events at θ0, or a smaller range.",
+        "More events at θ0, or a smaller range."
+        if few or look.tolerance == most
+        else f"Too few events at θ0 to know Λ of {events} events to "
+        f"{events * look.tolerance:.2g} there{reach}.",
     )
     return (
         NormalisationScan(grid, mean, error, effective),

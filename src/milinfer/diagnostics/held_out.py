@@ -113,10 +113,14 @@ class HeldOut(EventModel):
         Uses E[(∂λ)²], which is the information of one event if the ratio is right.
         """
         low, high = self.interpolation.range
+        return float(self.distances(np.array([low, high])).min())
+
+    def distances(self, thetas: FloatArray) -> FloatArray:
+        """Distance of each θ from θ0 in standard errors of a dataset, by E[(∂λ)²] at θ0."""
         square = np.square(self.value(self.origin, self.reference, 1))
         info = max(float(weighted_mean(square, self.samples[self.origin].weights)[0]), 0.0)
-        margin = min(self.reference - low, high - self.reference)
-        return margin * float(np.sqrt(self.n_events * info))
+        found: FloatArray = np.abs(thetas - self.reference) * np.sqrt(self.n_events * info)
+        return found
 
     def label(self, theta: float) -> str:
         """Parameter and value as text."""

@@ -11,7 +11,7 @@ import numpy as np
 
 from milinfer.exceptions import ConfigurationError, MilinferWarning, ModelError
 from milinfer.learning.networks.heads import LinearHead, PolynomialHead
-from milinfer.learning.settings import LikelihoodSettings
+from milinfer.learning.settings import LikelihoodSettings, is_normalised
 from milinfer.likelihood.surface import Interpolation, Kind
 from milinfer.likelihood.surface_box import ChebyshevBox, UntabulatedBox
 from milinfer.samples.reweighting import carried_points, class_points
@@ -159,6 +159,8 @@ class ModelPoints:
         θ0, shape (n_parameters,).
     head, order, squares, degree, kind, window
         As in :class:`~milinfer.learning.bag_likelihood.BagLikelihood`.
+    normalised
+        Whether the ratios of a head that is not polynomial are divided by their means.
     """
 
     parameters: tuple[str, ...]
@@ -170,6 +172,7 @@ class ModelPoints:
     degree: int | None
     kind: Kind
     window: float
+    normalised: bool
 
     @classmethod
     def of(cls, settings: LikelihoodSettings, samples: SampleSet | StreamedSamples) -> ModelPoints:
@@ -217,6 +220,7 @@ class ModelPoints:
             degree=settings.degree if isinstance(settings.degree, int) else None,
             kind=settings.interpolation_kind,
             window=settings.window,
+            normalised=is_normalised(settings),
         )
 
     def _distance(self) -> FloatArray:
@@ -248,7 +252,8 @@ class ModelPoints:
             if n not in _BOX_DEGREE:
                 return UntabulatedBox(low, high)
             # ln Z, which normalises polynomial logits, is none, but nearly one of degree four.
-            degree = {"multiclass": max(self.degree or 2, 4), "parametrised": 4}.get(
+            least = 4 if self.normalised else 2
+            degree = {"multiclass": max(self.degree or 2, least), "parametrised": 4}.get(
                 self.head, _BOX_DEGREE[n]
             )
             return ChebyshevBox(low, high, degree)

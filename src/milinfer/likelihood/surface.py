@@ -7,7 +7,8 @@ for thousands of pseudo-experiments at once.
 
 With free logits Λ at neighbouring points is learned independently, and is rough.  [AS] (§C.4) takes
 estimate, interval and information from a parabola through the points near the highest one, and
-quotes the mean squared distance of the points from it: :func:`parabola_error`.
+quotes the mean squared distance of the points from it, in Λ: a quarter of
+:func:`parabola_error`, which is in −2Λ.
 """
 
 from __future__ import annotations
@@ -482,7 +483,8 @@ def blocks(values: FloatArray) -> list[FloatArray]:
 def parabola_error(interpolation: Interpolation, values: FloatArray) -> FloatArray:
     """Mean squared distance of −2Λ from the parabola of each surface, shape (n_surfaces,).
 
-    The mean is over the points of the window, the parabola that of ``kind="parabola"``: least
+    A fourth of it is the mean squared distance of Λ, which [AS] has in its tables 2 and 3.  The
+    mean is over the points of the window, the parabola that of ``kind="parabola"``: least
     squares through the points within ``window`` of the highest one.
 
     Parameters
