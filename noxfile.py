@@ -104,7 +104,7 @@ def fuzz(session: nox.Session) -> None:
 
 
 @nox.session(python="3.11")
-@nox.parametrize("reader", ["lhe", "toml", "workspace", "saved", "model"])
+@nox.parametrize("reader", ["lhe", "toml", "workspace", "saved", "model", "points"])
 def guided_fuzz(session: nox.Session, reader: str) -> None:
     """Let atheris look for damage that reaches new lines, five minutes for each kind of file."""
     session.install(".[test,fuzz]")

@@ -5,8 +5,9 @@
 
 The damage and the checks are those of ``tests/bad_input/test_fuzz.py``: both ways of reading an LHE
 file must agree, no event may be missing, and nothing but milinfer's own errors may come out.
-``saved`` are calibrations, belts and histograms; of models it is ``model.json``.  A
-file that breaks this is kept in ``--keep``, with its traceback, and the exit status is 1.
+``saved`` are calibrations, belts and histograms; of models it is ``model.json``; ``points`` are
+texts of parameter points, cards, and ids and descriptions of weights.  A file that breaks this is
+kept in ``--keep``, with its traceback, and the exit status is 1.
 ``--engine atheris`` needs the extra ``fuzz``.
 """
 
@@ -29,19 +30,21 @@ ROOT = Path(__file__).parents[1]
 if str(ROOT / "tests") not in sys.path:
     sys.path.insert(0, str(ROOT / "tests"))
 QUICK = {"minutes": 0.02}
-READERS = ("lhe", "toml", "workspace", "saved", "model")
+READERS = ("lhe", "toml", "workspace", "saved", "model", "points")
 
 
 def readers():
     from bad_input import json_mutations as j
     from bad_input import mutations as m
+    from bad_input import point_mutations as p
 
     return {
-        "lhe": (m.random_lhe, m.check_lhe, "fuzzed.lhe", m.LHE_SEEDS),
-        "toml": (m.random_configuration, m.check_configuration, "fuzzed.toml", (m.TEMPLATE,)),
-        "workspace": (j.random_workspace, j.check_workspace, "fuzzed.json", j.WORKSPACE_SEEDS),
-        "saved": (j.random_saved, j.check_saved, "fuzzed.json", j.SAVED_SEEDS),
-        "model": (j.random_model, j.check_model, "fuzzed.json", j.MODEL_SEEDS),
+        "lhe": (m.damaged_lhe, m.check_lhe, "fuzzed.lhe", m.LHE_SEEDS),
+        "toml": (m.damaged_configuration, m.check_configuration, "fuzzed.toml", (m.TEMPLATE,)),
+        "workspace": (j.damaged_json, j.check_workspace, "fuzzed.json", j.WORKSPACE_SEEDS),
+        "saved": (j.damaged_json, j.check_saved, "fuzzed.json", j.SAVED_SEEDS),
+        "model": (j.damaged_json, j.check_model, "fuzzed.json", j.MODEL_SEEDS),
+        "points": (p.damaged_points, p.check_points, "fuzzed.txt", p.POINT_SEEDS),
     }
 
 
@@ -57,9 +60,10 @@ def run_random(names: list[str], minutes: float, seed: int, keep: Path) -> dict[
         warnings.filterwarnings("ignore", category=DeprecationWarning)
         while time.monotonic() < stop:
             for name in names:
-                damage, check, file, _ = table[name]
+                damage, check, file, seeds = table[name]
                 path = Path(folder, file)
-                path.write_bytes(damage(Random(seed)))
+                random = Random(seed)
+                path.write_bytes(damage(random, random.choice(seeds)))
                 own = figures[name]
                 own["runs"] += 1
                 began = time.perf_counter()
@@ -89,7 +93,7 @@ def run_atheris(name: str, minutes: float, keep: Path) -> None:
         raise RuntimeError(msg)
     folder = Path(tempfile.mkdtemp())
     with atheris.instrument_imports(include=["milinfer"]):
-        _, check, file, seeds = readers()[name]
+        damage, check, file, seeds = readers()[name]
         for data in seeds:
             (folder / file).write_bytes(data)
             check(folder / file)
@@ -101,12 +105,19 @@ def run_atheris(name: str, minutes: float, keep: Path) -> None:
     for i, data in enumerate(seeds):
         (corpus / str(i)).write_bytes(data)
 
+    def mutate(data: bytes, most: int, seed: int) -> bytes:
+        """Half of the mutations are of bytes, which seldom leave a file that can be parsed."""
+        random = Random(seed)
+        if random.random() < 0.5:
+            return atheris.Mutate(data, most)
+        return damage(random, data)[:most]
+
     def one(data: bytes) -> None:
         (folder / file).write_bytes(data)
         check(folder / file)
 
     arguments = [sys.argv[0], f"-max_total_time={60 * minutes:.0f}", f"-artifact_prefix={keep}/"]
-    atheris.Setup([*arguments, "-max_len=20000", str(corpus)], one)
+    atheris.Setup([*arguments, "-max_len=20000", str(corpus)], one, custom_mutator=mutate)
     atheris.Fuzz()
 
 

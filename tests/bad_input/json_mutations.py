@@ -57,7 +57,12 @@ def _places(value: Any) -> list[tuple[Any, Any]]:
 
 def _replaced(random: Random, data: bytes) -> bytes:
     """Valid JSON in which one to three values are others, absent, or those of other places."""
-    content = json.loads(data)
+    try:
+        content = json.loads(data)
+        if not isinstance(content, dict | list):
+            return mutated(random, data, WORDS)
+    except (ValueError, RecursionError):  # damaged before
+        return mutated(random, data, WORDS)
     for _ in range(random.choice((1, 1, 2, 3))):
         places = _places(content)
         if not places:
@@ -74,23 +79,22 @@ def _replaced(random: Random, data: bytes) -> bytes:
     return json.dumps(content).encode()
 
 
-def _damaged(random: Random, seeds: tuple[bytes, ...]) -> bytes:
-    data = random.choice(seeds)
+def damaged_json(random: Random, data: bytes) -> bytes:
     if random.random() < 0.7:
         return _replaced(random, data)
     return mutated(random, data, WORDS)
 
 
 def random_workspace(random: Random) -> bytes:
-    return _damaged(random, WORKSPACE_SEEDS)
+    return damaged_json(random, random.choice(WORKSPACE_SEEDS))
 
 
 def random_saved(random: Random) -> bytes:
-    return _damaged(random, SAVED_SEEDS)
+    return damaged_json(random, random.choice(SAVED_SEEDS))
 
 
 def random_model(random: Random) -> bytes:
-    return _damaged(random, MODEL_SEEDS)
+    return damaged_json(random, random.choice(MODEL_SEEDS))
 
 
 def _loads(load: Callable[[Path], Any], path: Path, error: type[MilinferError]) -> bool:

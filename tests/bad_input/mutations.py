@@ -116,12 +116,20 @@ def mutated(random: Random, data: bytes, words: tuple[bytes, ...]) -> bytes:
     return data
 
 
+def damaged_lhe(random: Random, data: bytes) -> bytes:
+    return mutated(random, data, TOKENS)
+
+
 def random_lhe(random: Random) -> bytes:
-    return mutated(random, random.choice(LHE_SEEDS), TOKENS)
+    return damaged_lhe(random, random.choice(LHE_SEEDS))
+
+
+def damaged_configuration(random: Random, data: bytes) -> bytes:
+    return mutated(random, data, WORDS)
 
 
 def random_configuration(random: Random) -> bytes:
-    return mutated(random, TEMPLATE, WORDS)
+    return damaged_configuration(random, TEMPLATE)
 
 
 def named(error: MilinferError, kind: type[MilinferError], path: Path) -> str:

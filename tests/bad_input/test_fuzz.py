@@ -29,6 +29,7 @@ from bad_input.mutations import (
     random_configuration,
     random_lhe,
 )
+from bad_input.point_mutations import POINT_SEEDS, check_points, random_points
 
 quick = settings(
     max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -87,6 +88,24 @@ def test_damaged_json(kind, tmp_path, random):
     file = Path(tmp_path, "fuzzed.json")
     file.write_bytes(damage(random))
     check(file)
+
+
+@quick
+@given(random=st.randoms(use_true_random=False))
+def test_damaged_points(tmp_path, random):
+    """Texts of points, cards, and ids and descriptions of weights."""
+    file = Path(tmp_path, "fuzzed.txt")
+    file.write_bytes(random_points(random))
+    check_points(file)
+
+
+def test_points_before_the_damage_are_right(tmp_path):
+    read = []
+    for data in POINT_SEEDS:
+        file = tmp_path / "fuzzed.txt"
+        file.write_bytes(data)
+        read.append(check_points(file))
+    assert read == [True, False, False, False]
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -6,7 +6,7 @@ import pytest
 from coffea.nanoevents import BaseSchema, NanoAODSchema
 
 import milinfer as mil
-from milinfer.exceptions import SampleError
+from milinfer.exceptions import ConfigurationError, SampleError
 from milinfer.features.event_weights import event_weights
 from milinfer.features.feature_set import FeatureSet, FeatureTable
 from milinfer.features.objects import Collection
@@ -180,3 +180,13 @@ def test_a_tree_of_another_name(tmp_path):
     with pytest.raises(SampleError, match=r"nano\.root.*no tree 'Events'.*Skim.*treename="):
         run_features(fileset(path))
     assert len(run_features(fileset(path), treename="Skim")["nano"]) == 20
+
+
+def test_names_that_coffea_cannot_take(nano, tmp_path):
+    """Regression: an error of Python about a codec."""
+    path = tmp_path / "jürgen.root"
+    path.symlink_to(nano[0])
+    with pytest.raises(ConfigurationError, match=r"the file .*jürgen\.root: .* of a link to it"):
+        run_features(fileset(path))
+    with pytest.raises(ConfigurationError, match=r"the dataset Z→ττ: .* give it another name$"):
+        run_features({"Z→ττ": fileset(nano[0])["nano"]})

@@ -342,3 +342,12 @@ def test_events_of_a_range_are_counted_in_the_file(tmp_path, suffix):
     assert len(mil.Sample.from_file(path, events=(0, 3), **options)) == 3
     with pytest.raises(SampleError, match=rf"flat\.{suffix}: event 4 .*'w' is nan"):
         mil.Sample.from_file(path, events=(3, 6), **options)
+
+
+def test_a_skim_without_the_weight_of_the_generator_says_so(tmp_path):
+    """Regression: the error named branches that NanoAOD never has."""
+    branches = nano_branches()
+    del branches["genWeight"]
+    path = write_nano(tmp_path / "nano.root", branches)
+    with pytest.raises(SampleError, match=r"nano\.root: .* it has no genWeight; copy that"):
+        events.read(path)

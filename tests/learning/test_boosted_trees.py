@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import os
 import sys
 
 import numpy as np
@@ -252,6 +253,14 @@ def test_a_saved_model_gives_the_same_numbers(model, binary, tmp_path):
             assert getattr(back.fitted, name) == getattr(given.fitted, name)
         assert repr(back) == repr(given)
     assert [p.name for p in tmp_path.iterdir()] == ["m"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_a_folder_whose_name_is_no_utf8(binary, tmp_path):
+    """Regression: the model was said to be incomplete, because XGBoost cannot open the file."""
+    folder = tmp_path / os.fsdecode(b"m\xff")
+    binary.save(folder)
+    assert BoostedLikelihood.load(folder).digest == binary.digest
 
 
 def test_damaged_models_are_refused(binary, tmp_path):

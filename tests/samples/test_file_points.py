@@ -267,3 +267,49 @@ def test_what_the_weights_change():
 @pytest.mark.parametrize(("text", "value"), [("m1em3", -1e-3), ("minus2", -2.0), ("1.5e+2", 150.0)])
 def test_values_in_ids(text, value):
     assert id_value(text) == pytest.approx(value)
+
+
+NANO = [(f"LHEReweightingWeight[{i}]", "LHEReweightingWeight") for i in range(3)]
+PDF = [(f"LHEPdfWeight[{i}]", "LHEPdfWeight") for i in range(2)]
+
+
+def nano_info(weights):
+    return LHEInfo((), weights=tuple(LHEWeight(i, "", branch) for i, branch in weights))
+
+
+def test_weights_of_parton_densities_get_no_points_of_a_list():
+    """Regression: two of five points were given to them where two weights of a file lacked."""
+    info, five = nano_info(NANO + PDF), [f"c_HW={k}" for k in range(5)]
+    with pytest.raises(ParameterError, match=r"lists 5 points, but the file has 3 weights"):
+        points_of(info, parameters=["c_HW"], reweight_points=five)
+    points = points_of(info, parameters=["c_HW"], reweight_points=five[:3]).reweight_points
+    assert points == {name: {"c_HW": float(k)} for k, (name, _) in enumerate(NANO)}
+    scales = info_of([("a", ""), ("b", "muR=2.0 muF=1.0")], group="")
+    with pytest.raises(ParameterError, match=r"lists 2 points, but the file has 1 weights \(a\)"):
+        points_of(scales, parameters=["c_HW"], reweight_points=["c_HW=1", "c_HW=2"])
+
+
+def card_of(tmp_path, text):
+    path = tmp_path / "reweight_card.dat"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_weights_of_parton_densities_get_no_points_of_a_card(tmp_path):
+    card = card_of(tmp_path, "launch\nset chw 0.5\nlaunch\nset chw 1\n")
+    with pytest.raises(ParameterError, match=r"has 2 weights .* the file has 2 .*this sample"):
+        points_of(nano_info(PDF), parameters={"c_HW": "chw"}, reweight_points=card)
+
+
+def test_a_name_twice_in_a_card_is_refused(tmp_path):
+    """Regression: the weight was at the point of the last one."""
+    card = card_of(tmp_path, "launch --rwgt_name=a\nset chw 0.5\nlaunch --rwgt_name=a\nset chw 1\n")
+    with pytest.raises(ParameterError, match=r"reweight_card\.dat has two weights 'a'; give each"):
+        points_of(info_of([("a", "")]), parameters=["c_HW"], reweight_points=card)
+
+
+def test_a_card_that_begins_with_a_byte_order_mark(tmp_path):
+    """Regression: it had no weights."""
+    card = card_of(tmp_path, "\ufefflaunch --rwgt_name=a\nset chw 0.5\n")
+    points = points_of(info_of([("a", "")]), parameters={"c_HW": "chw"}, reweight_points=card)
+    assert points.reweight_points == {"a": {"c_HW": 0.5}}

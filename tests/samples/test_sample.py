@@ -128,3 +128,25 @@ def test_as_features():
         as_features(sample, ("a", "c"))
     with pytest.raises(SampleError, match="the model expects"):
         as_features([[1.0]], ("a", "b"))
+
+
+def test_samples_that_cannot_be_joined_say_in_what_they_differ():
+    """Regression: two samples of one kind, as it seemed, were not of one kind."""
+    weights = {"a": [1.0], "b": [2.0]}
+    first = Sample([[1.0]], ("x",), reweights=weights, provenance={"files": ["first.root"]})
+    for other, message in (
+        (
+            Sample([[1.0]], ("x",), reweights={"a": [1.0]}),
+            r"of first\.root and .*not both have b\)",
+        ),
+        (Sample([[1.0]], ("y",), reweights=weights), r"features \(not both have x, y\)"),
+        (
+            Sample([[1.0]], ("x",), reweights=weights, process="b", point={"mu": 1.0}),
+            "other points; other processes",
+        ),
+    ):
+        with pytest.raises(SampleError, match=f"not of one kind, .*{message}|{message}"):
+            first + other
+    two, swapped = (Sample([[1.0, 2.0]], names) for names in (("x", "y"), ("y", "x")))
+    with pytest.raises(SampleError, match=r"features \(in another order\)"):
+        two + swapped

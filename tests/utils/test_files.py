@@ -114,3 +114,26 @@ def test_names_of_files_that_are_no_text_are_escaped(tmp_path):
     """Regression: a report with such a name could not be written."""
     write_whole(tmp_path / "a.html", f"é{os.fsdecode(bytes([255]))}")
     assert (tmp_path / "a.html").read_text(encoding="utf-8") == "é\\udcff"
+
+
+def test_names_as_long_as_a_file_system_has_them(tmp_path):
+    """Regression: a name of more than 237 bytes was too long with the prefix of the temporary."""
+    target = tmp_path / ("θ" * 120 + "a" * 10 + ".json")
+    assert len(target.name.encode()) == 255
+    for word in ("older", "newer"):
+        write_whole(target, word)
+    assert target.read_text() == "newer"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_link_that_leads_nowhere_is_named(tmp_path):
+    """Regression: the error named the target alone, which the user had not given."""
+    link = tmp_path / "link.json"
+    link.symlink_to("nowhere/a.json")
+    message = r"link\.json, which points to .*a\.json: the directory .*nowhere does not exist"
+    with pytest.raises(MissingFileError, match=message):
+        write_whole(link, "")
+    folder = tmp_path / "folder"
+    folder.symlink_to(".")
+    with pytest.raises(ConfigurationError, match=r"folder, which points to .* it is a folder"):
+        write_whole(folder, "")

@@ -159,7 +159,7 @@ def test_efficiency(run):
 
 def test_fuzz(run):
     record = run("fuzz")
-    for reader in ("lhe", "toml", "workspace", "saved", "model"):
+    for reader in ("lhe", "toml", "workspace", "saved", "model", "points"):
         own = record[reader]
         assert own["findings"] == 0
         assert own["read"] + own["refused"] == own["runs"] > 0
@@ -182,14 +182,22 @@ def instrument_imports(include):
     assert "milinfer.io.lhe.cleaning" in before
 
 
-def Setup(arguments, one):
-    global call, seeds
-    call, seeds = one, sorted(Path(arguments[-1]).iterdir())
+def Mutate(data, most):
+    return data[:most]
+
+
+def Setup(arguments, one, custom_mutator):
+    global call, seeds, mutate
+    call, mutate, seeds = one, custom_mutator, sorted(Path(arguments[-1]).iterdir())
 
 
 def Fuzz():
     for seed in seeds:
         call(seed.read_bytes())
+        for number in range(4):
+            damaged = mutate(seed.read_bytes(), 2000, number)
+            assert isinstance(damaged, bytes) and len(damaged) <= 2000
+            call(damaged)
     print(len(seeds), "seeds;", "not instrumented:", set(loaded()) - set(before))
 """
 

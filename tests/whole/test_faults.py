@@ -13,6 +13,7 @@ import awkward as ak
 import pytest
 from click.testing import CliRunner
 
+import milinfer as mil
 from milinfer.cli import cli
 from milinfer.datasets import vbf_hww
 from milinfer.io import events, lhe
@@ -55,6 +56,78 @@ def test_a_full_disk_leaves_no_half_of_a_file(tmp_path):
     for name in [*targets, "f.root", "f.parquet", "g.lhe"]:
         assert f"'{tmp_path / name}'; check that file or folder" in run.stderr, name
     assert {p.name: p.stat().st_size for p in tmp_path.iterdir()} == before
+
+
+# Every writer of Python, in one process with room for a hundred bytes in a file.
+WRITERS = """
+import resource, signal, sys
+from pathlib import Path
+import numpy as np
+import milinfer as mil
+from milinfer.datasets import gaussian, vbf_hww
+from milinfer.io import events
+
+folder = Path(sys.argv[1])
+samples = gaussian.samples(300, [-0.5, 0.0, 0.5], seed=1)
+record = vbf_hww.generate(50, {"c_HW": 0.5}, seed=1).to_events(())
+varied = mil.Variation.of_features(samples[1], {"s": 1.0}, samples[1].features + 0.1)
+writers = {
+    "network": mil.BagLikelihood.load(sys.argv[2]).save,
+    "trees": mil.BoostedLikelihood(reference=-0.5).fit(samples).save,
+    "variations": mil.ProcessVariations(samples[1], [varied]).save,
+    "e.root": lambda path: events.write(path, *record),
+    "e.lhe": lambda path: events.write(path, *record),
+    "e.parquet": lambda path: events.write(path, *record),
+    "s.root": samples[0].to_file,
+    "s.parquet": samples[0].to_file,
+}
+for name, write in writers.items():
+    write(folder / name)
+print("written", flush=True)
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+for name, write in writers.items():
+    try:
+        write(folder / name)
+    except OSError as error:
+        assert str(folder / name) in str(error) and ".partial-" not in str(error), error
+        print(name, flush=True)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits of resources are those of Unix")
+def test_a_full_disk_leaves_older_models_and_events(tmp_path):
+    """Regressions: HDF5 filled the screen, XGBoost named a temporary file, and an empty file
+    took the place of older events in ROOT."""
+    folder = tmp_path / "out"
+    folder.mkdir()
+    model = Path(__file__).parents[1] / "data" / "format4" / "multiclass"
+    run = subprocess.run(
+        [sys.executable, "-c", WRITERS, str(folder), str(model)],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    names = [
+        "network",
+        "trees",
+        "variations",
+        "e.root",
+        "e.lhe",
+        "e.parquet",
+        "s.root",
+        "s.parquet",
+    ]
+    assert run.stdout.split() == ["written", *names]
+    assert "h5py" not in run.stderr
+    assert sorted(p.name for p in folder.iterdir()) == sorted(names)
+    assert len(mil.BagLikelihood.load(folder / "network").fitted.points) > 0
+    assert mil.BoostedLikelihood.load(folder / "trees").parameter == "mu"
+    assert len(mil.ProcessVariations.load(folder / "variations").variations) == 1
+    for name in ("e.root", "e.lhe", "e.parquet"):
+        assert len(events.read(folder / name).events) == 50
+    for name in ("s.root", "s.parquet"):
+        assert len(mil.Sample.from_file(folder / name)) == 300
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")

@@ -197,6 +197,37 @@ def test_responses(tmp_path):
     assert facts["yield at shift=1"].startswith(f"{np.exp(kappa):.4f} ± 0.0")
 
 
+def test_folders_of_variations(tmp_path):
+    """Regression: the folder was said to be neither a saved model nor a folder of results."""
+    process = varied_gaussian.variations(800, seed=1)
+    process.save(tmp_path / "process")
+    facts = inspect_file(tmp_path / "process")
+    assert facts["kind"] == "variations of background by nuisance parameters"
+    assert (facts["nominal events"], facts["features"], facts["variations"]) == ("800", "x", 6)
+    same = "1.0000 ± 0.0000"
+    assert facts["yield by shift (the same events, other features)"] == (
+        f"{same} at shift=-1, {same} at shift=1"
+    )
+    theory = process.yield_ratio(next(v for v in process.variations if "theory" in v.nuisances))
+    assert facts["yield by theory (other weights)"].startswith(
+        f"{theory.value:.4f} ± {theory.error:.4f} at theory=-1, "
+    )
+    assert inspect_file(tmp_path / "process" / "variations.json") == facts
+
+
+def test_variations_by_events_of_another_simulation(tmp_path):
+    nominal = mil.Sample(np.zeros((3, 1)), ("x",), point={"mu": 0.5})
+    other = mil.Sample(np.ones((4, 1)), ("x",), point={"mu": 0.5})
+    both = {"jes": 1.0, "jer": -1.0}
+    mil.ProcessVariations(nominal, [mil.Variation(both, other)]).save(tmp_path / "a")
+    facts = inspect_file(tmp_path / "a")
+    assert facts["nominal events"] == "3 at mu=0.5"
+    assert facts["yield by jes, jer (other events)"] == "not known at jes=1,jer=-1,mu=0.5"
+    (tmp_path / "a" / "nominal_0.parquet").unlink()
+    with pytest.raises(SampleError, match=r"nominal_0\.parquet is missing"):
+        inspect_file(tmp_path / "a")
+
+
 def test_histograms(tmp_path):
     samples = gaussian.samples(1000, [-0.5, 0.0, 0.5], seed=1)
     templates = mil.Templates.from_samples(samples, "x0", bins=4, degree=2)

@@ -129,6 +129,22 @@ def test_a_folder_in_the_place_of_a_record_is_named(write):
     assert not calls
 
 
+def test_a_link_that_leads_nowhere_is_no_file(tmp_path):
+    """Regression: a file was said to have its name."""
+    for to, why in (
+        ("nowhere/x", "link to nowhere/x, which is not there"),
+        ("loop", "link to loop"),
+    ):
+        folder = tmp_path / "loop"
+        folder.symlink_to(to)
+        with (
+            pytest.raises(ConfigurationError, match=f"loop cannot be a folder .*: it is a {why}"),
+            Steps(folder).locked(),
+        ):
+            pass
+        folder.unlink()
+
+
 @pytest.mark.parametrize("number", [errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK])
 def test_a_file_system_without_locks_is_warned_of(tmp_path, monkeypatch, number):
     """Regression: no run was possible on such file systems, such as Lustre without flock."""

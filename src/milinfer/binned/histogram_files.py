@@ -12,6 +12,7 @@ import numpy as np
 
 from milinfer.exceptions import TemplateError
 from milinfer.typing import PathLikeStr
+from milinfer.utils.arguments import as_path
 from milinfer.utils.files import parse_json
 from milinfer.utils.json_fields import array_field, list_field, whole_field
 
@@ -65,7 +66,7 @@ def load_histograms(path: PathLikeStr) -> dict[str, Any]:
 
     try:
         content = parse_json(
-            Path(path).read_text(encoding="utf-8"), object_hook=uhi_json.object_hook
+            as_path(path).read_text(encoding="utf-8"), object_hook=uhi_json.object_hook
         )
         # UHI allows a file of one histogram as well as one of several by name.
         named = {Path(path).stem: content} if "uhi_schema" in content else dict(content)

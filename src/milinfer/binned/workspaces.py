@@ -25,6 +25,7 @@ from milinfer.binned.polynomial_modifier import (
 )
 from milinfer.exceptions import MilinferWarning, WorkspaceError
 from milinfer.typing import FloatArray, PathLikeStr
+from milinfer.utils.arguments import as_path
 from milinfer.utils.display import arrow_table, html_facts, shortened
 from milinfer.utils.files import parse_json, write_whole
 from milinfer.utils.keywords import did_you_mean
@@ -129,7 +130,7 @@ def read_workspace(
     """
     spec = _load(path)
     if patch is not None:
-        spec = _apply_patch(spec, Path(path), Path(patch), signal)
+        spec = _apply_patch(spec, as_path(path), Path(patch), signal)
     elif signal is not None:
         msg = f"signal={signal!r} chooses from a patch set; give its file as patch="
         raise WorkspaceError(msg)
@@ -173,7 +174,7 @@ def is_workspace(path: PathLikeStr) -> bool:
     True
     """
     try:
-        content = parse_json(Path(path).read_text(encoding="utf-8"))
+        content = parse_json(as_path(path).read_text(encoding="utf-8"))
     except ValueError:
         return False
     return isinstance(content, dict) and {"channels", "measurements"} <= set(content)
@@ -247,7 +248,7 @@ def patch_facts(path: PathLikeStr) -> dict[str, object]:
         return {
             "kind": "JSON patch of a workspace",
             "changes": shortened(changes),
-            "used by": f"milinfer.read_workspace(WORKSPACE, patch={Path(path).name!r})",
+            "used by": f"milinfer.read_workspace(WORKSPACE, patch={as_path(path).name!r})",
         }
     try:
         patches = pyhf.PatchSet(content)
@@ -261,7 +262,7 @@ def patch_facts(path: PathLikeStr) -> dict[str, object]:
         "values": ", ".join(patches.labels),
         "patches": f"{len(names)}: {shortened(names)}",
         "workspace": ", ".join(f"{kind} {digest}" for kind, digest in patches.digests.items()),
-        "used by": f"milinfer.read_workspace(WORKSPACE, patch={Path(path).name!r}, "
+        "used by": f"milinfer.read_workspace(WORKSPACE, patch={as_path(path).name!r}, "
         f"signal={names[0]!r})",
     }
 
@@ -446,7 +447,7 @@ def _load(path: PathLikeStr) -> Any:
         raise WorkspaceError(msg)
 
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = as_path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         msg = f"{path} cannot be read: {error}"
         raise WorkspaceError(msg) from error

@@ -33,6 +33,7 @@ from milinfer.features.objects import Collection, Objects, missing_momentum
 from milinfer.features.visibility import UNKNOWN, VISIBLE, visibility
 from milinfer.io.event_record.record import EventColumns
 from milinfer.typing import AwkwardArray, BoolArray, Float32Array, FloatArray, IntArray
+from milinfer.utils.arguments import short_repr
 from milinfer.utils.display import shortened
 
 __all__ = [
@@ -172,6 +173,14 @@ class FeatureSet:
         >>> feature_set("vbf_2l2j").select(["m_ll", "d_phi_qq"]).names
         ('m_ll', 'd_phi_qq')
         """
+        given: object = names
+        texts = isinstance(given, Iterable) and not isinstance(given, str)
+        if not texts or not all(isinstance(name, str) for name in names):
+            msg = (
+                f"{self.name}: {short_repr(given)} is no list of names of columns; give some of "
+                f"{shortened(self.names)}"
+            )
+            raise FeatureError(msg)
         unknown = [name for name in names if name not in self.columns]
         if unknown:
             msg = f"{self.name} has no columns {shortened(unknown)}; it has {', '.join(self.names)}"
@@ -347,8 +356,9 @@ class FeatureSet:
         source: str | None,
         first_event: int | IntArray,
     ) -> FeatureTable:
-        if on_missing not in ("raise", "reject"):
-            msg = f"on_missing is {on_missing!r}; it can be 'raise' or 'reject'"
+        given: object = on_missing
+        if not (isinstance(given, str) and given in ("raise", "reject")):
+            msg = f"on_missing is {short_repr(given)}; it can be 'raise' or 'reject'"
             raise FeatureError(msg)
         if not particles:
             msg = (

@@ -25,8 +25,9 @@ from milinfer.features.event_weights import event_weights
 from milinfer.features.feature_set import FeatureSet, FeatureTable, OnMissing
 from milinfer.io.event_record.record import MOMENTUM_FIELDS, EventColumns
 from milinfer.typing import AwkwardArray, FloatArray, Point
+from milinfer.utils.arguments import short_repr
 from milinfer.utils.display import shortened
-from milinfer.utils.keywords import did_you_mean
+from milinfer.utils.keywords import did_you_mean, require_keywords
 from milinfer.utils.points import format_point, shifts_of
 
 __all__ = [
@@ -334,7 +335,9 @@ def up_and_down(
     Raises
     ------
     SampleError
-        If one side is missing, or both are the same.
+        If one side is missing, or both are the same, or `kind` is no kind of variation.
+    ConfigurationError
+        If there is no such option.
 
     Examples
     --------
@@ -349,6 +352,19 @@ def up_and_down(
     if up is down or (type(up) is type(down) and not callable(up) and up == down):
         msg = f"{name}: up and down are both {up!r}; give two sides that differ"
         raise SampleError(msg)
+    given: object = kind
+    if not any(given is k for k in (ScaleVariation, FunctionVariation, WeightVariation)):
+        msg = (
+            f"up_and_down() makes a ScaleVariation, FunctionVariation or WeightVariation, and not "
+            f"{short_repr(given)}; give one of these, as in "
+            "up_and_down(ScaleVariation, 'jes', 1.03, 0.97)"
+        )
+        raise SampleError(msg)
+    own: object = name
+    if not isinstance(own, str):
+        msg = f"up_and_down(): {short_repr(own)} is no name of a nuisance parameter; give a text"
+        raise SampleError(msg)
+    require_keywords(options, kind, f"{kind.__name__}()")
     make: Callable[..., _Kind] = kind
     return make({name: 1.0}, up, **options), make({name: -1.0}, down, **options)
 

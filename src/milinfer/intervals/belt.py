@@ -15,7 +15,6 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
@@ -53,6 +52,7 @@ from milinfer.likelihood.surface import Bounds, Limits, Surface, restricted
 from milinfer.likelihood.surface_box import BoxSurface
 from milinfer.toys.ensemble import ToyEnsemble, require_one_kind, require_unseen_toys
 from milinfer.typing import BoolArray, FloatArray, PathLikeStr
+from milinfer.utils.arguments import as_path
 from milinfer.utils.confidence_levels import CL68, require_level
 from milinfer.utils.display import arrow_table, html_table, measured, point_cells, point_types
 from milinfer.utils.files import parse_json, write_whole
@@ -229,7 +229,7 @@ class Belt:
             If the file is not there, or not a belt of this format.
         """
         try:
-            fields = belt_fields(parse_json(Path(path).read_text(encoding="utf-8")))
+            fields = belt_fields(parse_json(as_path(path).read_text(encoding="utf-8")))
             if fields["calibration"] is not None:
                 fields["calibration"] = Calibration.from_content(fields["calibration"])
             belt = cls(**fields)

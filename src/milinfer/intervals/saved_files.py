@@ -20,6 +20,7 @@ from milinfer.intervals.response import Response
 from milinfer.likelihood.models import ModelTag
 from milinfer.likelihood.surface import Limits
 from milinfer.typing import FloatArray, PathLikeStr
+from milinfer.utils.arguments import as_path
 from milinfer.utils.files import parse_json
 from milinfer.utils.json_fields import (
     array_field,
@@ -71,7 +72,7 @@ def calibration_file(path: PathLikeStr) -> Path:
     >>> calibration_file("a.json").name, calibration_file(".").name
     ('a.json', 'calibration.json')
     """
-    file = Path(path)
+    file = as_path(path)
     return file / _NAME if file.is_dir() else file
 
 
@@ -278,7 +279,7 @@ def is_belt(path: PathLikeStr) -> bool:
     False
     """
     try:
-        content = parse_json(Path(path).read_text(encoding="utf-8"))
+        content = parse_json(as_path(path).read_text(encoding="utf-8"))
     except ValueError:
         return False
     return isinstance(content, dict) and "milinfer_belt" in content

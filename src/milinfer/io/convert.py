@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from milinfer.exceptions import ConfigurationError, MilinferError, MilinferWarning, SampleError
 from milinfer.io import events
 from milinfer.typing import PathLikeStr
+from milinfer.utils.arguments import require_whole_number
 from milinfer.utils.display import shortened
 from milinfer.utils.files import atomic_path, file_name, is_address, local_path
 from milinfer.utils.parallel import require_workers
@@ -127,9 +128,7 @@ def convert(
     if not is_address(src) and target.exists() and target.samefile(src):
         msg = f"{src} would be overwritten by its own conversion; choose another target"
         raise ConfigurationError(msg)
-    if chunk_size < 1:
-        msg = f"chunk_size must be at least 1, but it is {chunk_size}"
-        raise ConfigurationError(msg)
+    require_whole_number(chunk_size, "chunk_size")
     n_in = 0
     with (
         events.open_reader(src, tree=tree, workers=workers, limits=limits) as reader,

@@ -10,6 +10,7 @@ from milinfer.exceptions import ConfigurationError, SampleError
 from milinfer.io.lhe.reading import LHEFile, LHEReader
 from milinfer.io.lhe.writing import LHEWriter
 from milinfer.typing import AwkwardArray, PathLikeStr
+from milinfer.utils.arguments import require_whole_number
 from milinfer.utils.files import file_name, local_path
 
 if TYPE_CHECKING:
@@ -137,9 +138,7 @@ def iterate(
     --------
     See :func:`write`.
     """
-    if chunk_size < 1:
-        msg = f"chunk_size must be at least 1, but it is {chunk_size}"
-        raise ConfigurationError(msg)
+    require_whole_number(chunk_size, "chunk_size")
     with open_reader(path, tree=tree, workers=workers, limits=limits) as reader:
         yield from reader.chunks(chunk_size)
 

@@ -74,8 +74,9 @@ class RootWriter(ColumnWriter):
             # a little larger than with zlib, and read four times as fast
             file = uproot.recreate(temporary, compression=uproot.LZ4(1))
             self._file = self._stack.enter_context(file)
-        except BaseException:
-            self._stack.close()
+        except BaseException as error:
+            # Not close(), which knows of no error: what is empty would take the place of the file.
+            self._stack.__exit__(type(error), error, error.__traceback__)
             raise
         return self
 

@@ -11,7 +11,6 @@ import dataclasses
 import hashlib
 import warnings
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
@@ -31,6 +30,7 @@ from milinfer.samples.argument_checks import require_sample
 from milinfer.samples.sample import Sample
 from milinfer.samples.sample_set import SampleSet
 from milinfer.typing import FloatArray, PathLikeStr
+from milinfer.utils.arguments import as_path
 from milinfer.utils.json_fields import number_field, seed_field, whole_field
 
 __all__ = ["BackgroundRatio", "RatioFit", "default_classifier"]
@@ -296,7 +296,7 @@ class BackgroundRatio:
         ModelError
             If something is missing, was changed or is of another format; the message names it.
         """
-        folder = Path(path)
+        folder = as_path(path)
         content = read_content(folder, _FORMAT, "BackgroundRatio")
         with complete_content(folder):
             fit = dict(content["fit"])

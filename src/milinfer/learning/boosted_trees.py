@@ -41,6 +41,7 @@ from milinfer.samples.sample import Sample, as_features
 from milinfer.samples.sample_set import SampleSet
 from milinfer.samples.weights import effective_number
 from milinfer.typing import FloatArray, PathLikeStr
+from milinfer.utils.arguments import as_path
 from milinfer.utils.display import brief, html_facts, shortened
 from milinfer.utils.files import file_hash
 from milinfer.utils.json_fields import (
@@ -336,7 +337,7 @@ class BoostedLikelihood(EventModel):
         """
         fitted = self.fitted
         with new_model_folder(path) as folder:
-            fitted.booster.save_model(folder / _TREES)
+            (folder / _TREES).write_bytes(fitted.booster.save_raw("ubj"))
             content = {
                 "format": _FORMAT,
                 "head": self.name,
@@ -363,7 +364,7 @@ class BoostedLikelihood(EventModel):
         ModelError
             If something is missing, was changed or is of another format; the message names it.
         """
-        folder = Path(path)
+        folder = as_path(path)
         content = read_content(folder, _FORMAT, "BoostedLikelihood")
         with complete_content(folder):
             file = folder / _TREES
@@ -472,7 +473,7 @@ def _loaded(content: Mapping[str, Any], file: Path) -> BoostedLikelihood:
     """Model of the content of a file; every entry is checked."""
     given, used = content["given"], boosted_settings(content["used"])
     feature_names = _texts("feature_names", content["feature_names"])
-    booster = read_booster(used.n_jobs, str(file))
+    booster = read_booster(used.n_jobs, bytearray(file.read_bytes()))
     grid = array_field("grid", content["grid"], (len(content["grid"]),))
     n_classes = max(booster.inplace_predict(np.zeros((1, len(feature_names)))).size, 2)
     if len(grid) != n_classes or np.any(np.diff(grid) <= 0):
@@ -511,8 +512,10 @@ def _texts(name: str, entries: Any) -> tuple[str, ...]:
     return tuple(text_field(name, text) for text in list_field(name, entries))
 
 
-def read_booster(n_jobs: int, model: str | bytearray) -> Any:
-    """Trees of a file, or of the bytes of one.
+def read_booster(n_jobs: int, model: bytearray) -> Any:
+    """Trees of the bytes of a file.
+
+    XGBoost cannot open files whose names are no UTF-8.
 
     Raises
     ------
@@ -521,7 +524,7 @@ def read_booster(n_jobs: int, model: str | bytearray) -> Any:
 
     Examples
     --------
-    >>> read_booster(1, "nowhere.ubj")
+    >>> read_booster(1, bytearray(b"no trees"))
     Traceback (most recent call last):
     milinfer.exceptions.ModelError: XGBoost cannot read the trees: ...
     """

@@ -26,6 +26,7 @@ from milinfer.learning.networks.configs import NetworkConfig, TrainingConfig
 from milinfer.learning.settings import LikelihoodSettings, is_normalised, settings_by_name
 from milinfer.learning.training_points import ModelPoints
 from milinfer.typing import FloatArray, PathLikeStr
+from milinfer.utils.arguments import as_path
 from milinfer.utils.files import atomic_folder, file_hash, parse_json
 from milinfer.utils.json_fields import (
     array_field,
@@ -100,6 +101,7 @@ def save_model(settings: LikelihoodSettings, fitted: Fitted, path: PathLikeStr) 
     with new_model_folder(path) as folder:
         checksums = {}
         for name, part in _parts(fitted.members).items():
+            _require_space(folder / name, part)
             part.save_weights(folder / name)
             checksums[name] = file_hash(folder / name)
         content = {
@@ -137,7 +139,7 @@ def load_model(path: PathLikeStr) -> tuple[LikelihoodSettings, Fitted]:
     ModelError
         If something is missing, was changed or is of another format; the message names it.
     """
-    folder = Path(path)
+    folder = as_path(path)
     file = folder / _CONTENT
     content = read_json(file)
     if content.get("format") != FORMAT:
@@ -403,6 +405,21 @@ def unpack_model(files: Mapping[str, bytes]) -> tuple[LikelihoodSettings, Fitted
         return load_model(parent)
 
 
+def _require_space(file: Path, part: Any) -> None:
+    """Raise if the disk has no room for a file of weights.
+
+    HDF5 cannot close a file that it could not write: it prints screens of errors that nobody can
+    catch, and may end the process.
+    """
+    arrays = part.get_weights()
+    # with what HDF5 adds for the file, and for each array and its groups
+    n_bytes = sum(array.nbytes for array in arrays) + 16_384 * (len(arrays) + 1)
+    try:
+        file.write_bytes(bytes(n_bytes))
+    finally:
+        file.unlink(missing_ok=True)
+
+
 def _parts(members: Sequence[Sequence[BagNetwork]]) -> dict[str, Any]:
     """Keras models that hold the weights of an ensemble, by file name."""
     parts = {}
@@ -455,7 +472,7 @@ def new_model_folder(path: PathLikeStr) -> Iterator[Path]:
     ...     before, (target / _CONTENT).exists()
     (False, True)
     """
-    target = Path(path)
+    target = as_path(path)
     if target.exists() and not (target / _CONTENT).exists():
         msg = f"{target} exists and is not a milinfer model; choose another directory"
         raise ModelError(msg)

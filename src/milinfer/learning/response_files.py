@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -32,6 +31,7 @@ from milinfer.likelihood.expected_response import ExpectedResponse
 from milinfer.likelihood.response_terms import ResponseTerms
 from milinfer.likelihood.responses import MeanAndYield
 from milinfer.typing import PathLikeStr
+from milinfer.utils.arguments import as_path
 from milinfer.utils.array_files import read_arrays
 from milinfer.utils.files import file_hash
 from milinfer.utils.json_fields import (
@@ -137,7 +137,7 @@ def load_response(path: PathLikeStr) -> tuple[dict[str, Any], ResponseFit]:
     ModelError
         If something is missing, was changed or is of another format; the message names it.
     """
-    folder = Path(path)
+    folder = as_path(path)
     content = read_content(folder, _FORMAT, "SystematicResponse")
     with complete_content(folder):
         require_unchanged(folder / _ARRAYS, content["weights"][_ARRAYS])

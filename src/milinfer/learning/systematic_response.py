@@ -45,6 +45,7 @@ from milinfer.samples.sample import Sample, as_features
 from milinfer.samples.streamed_variations import StreamedVariations
 from milinfer.samples.variations import ProcessVariations
 from milinfer.typing import Float32Array, FloatArray, PathLikeStr
+from milinfer.utils.arguments import require_seed, require_whole_number
 from milinfer.utils.display import html_facts, shortened
 from milinfer.utils.keywords import did_you_mean
 from milinfer.utils.parallel import Workers
@@ -139,11 +140,12 @@ class SystematicResponse(Response):
     def __post_init__(self) -> None:
         for option, choices in _CHOICES.items():
             value = getattr(self, option)
-            if value not in choices:
+            if not isinstance(value, str) or value not in choices:
                 msg = f"{option}={value!r} is not one of {', '.join(map(repr, choices))}"
                 raise ConfigurationError(msg + did_you_mean(str(value), choices))
+        require_whole_number(self.ensemble, "ensemble")
+        require_seed(self.seed)
         problems = [
-            (self.ensemble < 1, f"ensemble={self.ensemble} must be at least 1"),
             (
                 not 0 < self.validation_fraction < 1,
                 f"validation_fraction={self.validation_fraction:g} must be between 0 and 1",

@@ -12,8 +12,6 @@ a call is one product with a small vector.
 from __future__ import annotations
 
 import hashlib
-import math
-import reprlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -39,6 +37,7 @@ from milinfer.likelihood.surface_box import ChebyshevBox
 from milinfer.samples.argument_checks import require_sample
 from milinfer.samples.sample import Sample
 from milinfer.typing import FloatArray
+from milinfer.utils.arguments import positive_number, short_repr
 from milinfer.utils.display import ranges
 from milinfer.utils.polynomials import chebyshev_terms
 
@@ -54,7 +53,6 @@ __all__ = [
     "log_sum",
     "mixture_cost",
     "mixture_terms",
-    "positive_number",
     "require_linear",
 ]
 
@@ -320,7 +318,15 @@ class Component(NamedTuple):
             If the ratio does not give one number, finite or −∞, for each event.
         """
         evaluate: Any = getattr(self.ratio, "log_ratio", self.ratio)
-        values = np.asarray(evaluate(sample), dtype=np.float64)
+        given = evaluate(sample)
+        try:
+            values = np.asarray(given, dtype=np.float64)
+        except (TypeError, ValueError) as error:
+            msg = (
+                f"the ratio of background {self.name!r} gives a {type(given).__name__}; it must "
+                "give an array of numbers, one ln p_b/p_s for each event"
+            )
+            raise ModelError(msg) from error
         if values.shape != (len(sample),):
             msg = (
                 f"the ratio of background {self.name!r} has shape {values.shape} for "
@@ -467,35 +473,11 @@ def mixture_terms(
     try:
         values = np.asarray(reference, dtype=np.float64)
         theta0 = np.broadcast_to(values, len(source.parameters))
-    except (TypeError, ValueError) as error:
-        msg = f"reference={reference!r} is not a value of each of {', '.join(source.parameters)}"
+    except (OverflowError, TypeError, ValueError) as error:
+        names = ", ".join(source.parameters)
+        msg = f"reference={short_repr(reference)} is not a value of each of {names}"
         raise ParameterError(msg) from error
     return MixtureTerms(source, rate, components, theta0)
-
-
-def positive_number(value: object, what: str) -> float:
-    """A finite number of more than 0.
-
-    Raises
-    ------
-    ConfigurationError
-        If it is something else.
-
-    Examples
-    --------
-    >>> positive_number(-1, "the rate")
-    Traceback (most recent call last):
-    milinfer.exceptions.ConfigurationError: the rate must be positive, not -1
-    """
-    try:
-        number = float(value)  # type: ignore[arg-type]
-    except (OverflowError, TypeError, ValueError):
-        number = math.nan
-    if isinstance(value, str | bool) or not 0 < number < math.inf:
-        text = f"{value:g}" if isinstance(value, float) else reprlib.repr(value)
-        msg = f"{what} must be positive, not {text}"
-        raise ConfigurationError(msg)
-    return number
 
 
 def _backgrounds(given: object) -> Mapping[str, object]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,6 +10,8 @@ import numpy as np
 from iminuit.cost import CHISQUARE, Cost
 
 from milinfer.exceptions import ParameterError
+from milinfer.typing import FloatArray
+from milinfer.utils.arguments import short_repr
 from milinfer.utils.keywords import did_you_mean
 
 __all__ = ["NamedCost", "UnbinnedCost"]
@@ -40,14 +43,27 @@ class NamedCost(Cost):  # type: ignore[misc]  # iminuit has no type information 
         ParameterError
             If a parameter has no value or two, or a value is not a number.
         """
+        return float(super().__call__(*self._checked(args, values)))
+
+    def grad(self, *args: float, **values: float) -> FloatArray:
+        """Derivatives by the parameters, in their order, shape (n_parameters,).
+
+        Raises
+        ------
+        ParameterError
+            As for the cost itself.
+        """
+        return np.asarray(super().grad(*self._checked(args, values)))
+
+    def _checked(self, args: Sequence[Any], values: Mapping[str, Any]) -> Sequence[Any]:
         # Minuit's calls: the checks of the others would take longer than some of the costs.
         if (
             values
             or len(args) != len(self._parameters)
-            or any(type(a) is not float and np.ndim(a) for a in args)
+            or any(type(a) not in (float, np.float64) for a in args)
         ):
-            args = self._in_order(args, values)
-        return float(super().__call__(*args))
+            return self._in_order(args, values)
+        return args
 
     def _in_order(self, args: Sequence[Any], values: Mapping[str, Any]) -> tuple[float, ...]:
         """Values of the parameters in order, from those by position and those by name."""
@@ -77,6 +93,14 @@ class NamedCost(Cost):  # type: ignore[misc]  # iminuit has no type information 
                     f"{name} is an array of shape {np.shape(value)}; a cost takes one number for "
                     f"each parameter: [cost(x) for x in values] gives a scan"
                 )
+                raise ParameterError(msg)
+            try:
+                number = math.nan if isinstance(value, str | bytes) else float(value)
+            except (OverflowError, TypeError, ValueError):
+                number = math.nan
+            # A number that is NaN is left to the limits.
+            if math.isnan(number) and not isinstance(value, float | np.floating):
+                msg = f"{name} is {short_repr(value)}; a cost takes a number for each parameter"
                 raise ParameterError(msg)
         return tuple(point[name] for name in names)
 

@@ -28,6 +28,7 @@ from milinfer.likelihood.systematics import LUMINOSITY, SystematicCost, Systemat
 from milinfer.samples.argument_checks import require_sample
 from milinfer.samples.sample import Sample
 from milinfer.typing import FloatArray, IntArray, Point
+from milinfer.utils.arguments import short_repr
 from milinfer.utils.keywords import did_you_mean
 
 if TYPE_CHECKING:
@@ -111,6 +112,13 @@ class ProfiledSystematics(DatasetModel):
     grid: Interpolation | ChebyshevBox | None = None
 
     def __post_init__(self) -> None:
+        terms: object = self.terms
+        if not isinstance(terms, SystematicTerms):
+            msg = (
+                f"ProfiledSystematics() takes the terms of a likelihood, and not "
+                f"{short_repr(terms)}; make them with systematic_terms(...), or take cost.terms"
+            )
+            raise ModelError(msg)
         names = self._others
         for name in self.truth:
             if name not in names:

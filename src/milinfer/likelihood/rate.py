@@ -23,6 +23,7 @@ from milinfer.exceptions import (
 )
 from milinfer.samples.sample_set import SampleSet
 from milinfer.typing import FloatArray, Point
+from milinfer.utils.arguments import positive_number
 from milinfer.utils.confidence_levels import CL68
 from milinfer.utils.points import format_point
 from milinfer.utils.polynomials import PolynomialBasis, PolynomialFit, Series, point_matrix
@@ -357,9 +358,7 @@ def require_factor(luminosity: float) -> None:
     Traceback (most recent call last):
     milinfer.exceptions.ConfigurationError: a luminosity over another must be positive, not 0
     """
-    if not (np.isfinite(luminosity) and luminosity > 0):
-        msg = f"a luminosity over another must be positive, not {luminosity:g}"
-        raise ConfigurationError(msg)
+    positive_number(luminosity, "a luminosity over another")
 
 
 def warn_of_rate_error(rate: Rate, reference: ArrayLike, n_background: float = 0.0) -> None:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
@@ -41,7 +41,6 @@ from milinfer.likelihood.mixture import (
     MixtureTerms,
     event_surfaces,
     mixture_terms,
-    positive_number,
 )
 from milinfer.likelihood.models import AnyModel
 from milinfer.likelihood.named_cost import UnbinnedCost
@@ -51,6 +50,7 @@ from milinfer.likelihood.responses import Response
 from milinfer.samples.argument_checks import require_sample
 from milinfer.samples.sample import Sample
 from milinfer.typing import FloatArray, IntArray
+from milinfer.utils.arguments import positive_number
 from milinfer.utils.display import ranges
 from milinfer.utils.keywords import did_you_mean
 
@@ -437,9 +437,12 @@ def systematic_terms(
     >>> terms.names
     ('mu', 'efficiency')
     """
-    _require_kinds(uncertainties, responses, norm_constraints or {})
+    norm_constraints = {} if norm_constraints is None else norm_constraints
+    _require_kinds(uncertainties, responses, norm_constraints)
     _validate_factors(uncertainties)
-    mixture = mixture_terms(model, rate, backgrounds or {}, reference, signal_alone=True)
+    mixture = mixture_terms(
+        model, rate, {} if backgrounds is None else backgrounds, reference, signal_alone=True
+    )
     processes = (SIGNAL, *(c.name for c in mixture.components))
     if len({*processes}) < len(processes):
         msg = f"a background cannot be called {SIGNAL!r}; rename it"
@@ -466,7 +469,7 @@ def systematic_terms(
         luminosity=luminosity_uncertainty is not None,
     )
     _validate_names(terms)
-    for name, error in (norm_constraints or {}).items():
+    for name, error in norm_constraints.items():
         parameter = f"{name}_norm"
         if parameter not in mixture.norms:
             msg = f"norm_constraints= names {name!r}; the backgrounds are {list(processes[1:])}"
@@ -562,7 +565,7 @@ def _validate_names(terms: SystematicTerms) -> None:
 
 def _without(terms: SystematicTerms, names: Sequence[str]) -> SystematicTerms:
     known = [c.name for c in terms.constraints]
-    names = [names] if isinstance(names, str) else names
+    names = [names] if isinstance(names, str) or not isinstance(names, Iterable) else list(names)
     for name in names:
         if name not in known:
             msg = f"{name} has no constraint here; these have: {', '.join(known) or 'none'}"

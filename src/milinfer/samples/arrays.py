@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from milinfer.exceptions import SampleError
 from milinfer.features.feature_set import side_by_side
 from milinfer.typing import BoolArray, Float32Array, FloatArray, IntArray, Point
+from milinfer.utils.arguments import short_repr
 from milinfer.utils.display import shortened
 from milinfer.utils.points import format_point
 
@@ -593,6 +594,13 @@ def _named_reweights(
         named = _by_name(reweights, texts or None, "reweights")
     if points is None or isinstance(points, Mapping):
         return named, dict(points or {})
+    given: object = points
+    if isinstance(given, str) or not isinstance(given, Sequence):
+        msg = (
+            f"reweight_points={short_repr(points)} are no points; give them by the name of the "
+            'weight, as in {"bsm": {"c_HW": 0.5}}, or a list in the order of reweights='
+        )
+        raise SampleError(msg)
     if len(points) != len(named):
         msg = (
             f"there are {len(named)} reweights, but {len(points)} reweight_points; give one point "

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from milinfer.exceptions import ConfigurationError, LHEError, MilinferWarning, SampleError
 from milinfer.samples.weights import WeightSums
 from milinfer.typing import BoolArray, FloatArray, IntArray
+from milinfer.utils.arguments import short_repr
 
 if TYPE_CHECKING:
     from milinfer.io.event_record.info import LHEInfo
@@ -245,6 +246,31 @@ class JoinedCrossSection(NamedTuple):
     factors: tuple[float, ...]
 
 
+def cross_section_in_pb(value: object, name: str, label: str) -> float:
+    """Check a cross-section, or its error, of a user; NaN is one that is not known.
+
+    Raises
+    ------
+    SampleError
+        If it is no number.
+
+    Examples
+    --------
+    >>> cross_section_in_pb(2, "cross_section", "signal")
+    2.0
+    >>> cross_section_in_pb("2 pb", "cross_section", "signal")
+    Traceback (most recent call last):
+    milinfer.exceptions.SampleError: signal: cross_section='2 pb' is no number; give it in pb
+    """
+    try:
+        if not isinstance(value, str | bytes | bool):
+            return float(value)  # type: ignore[arg-type]
+    except (OverflowError, TypeError, ValueError):
+        pass
+    msg = f"{label}: {name}={short_repr(value)} is no number; give it in pb"
+    raise SampleError(msg)
+
+
 def require_combine(combine: str | None) -> None:
     """Raise unless this is a way to join samples, or None.
 
@@ -257,8 +283,12 @@ def require_combine(combine: str | None) -> None:
     --------
     >>> require_combine("sum")
     """
-    if combine is not None and combine not in get_args(Combine):
-        msg = f"combine is {combine!r}; it can be 'sum' (slices) or 'mean' (runs of one process)"
+    given: object = combine
+    if given is not None and not (isinstance(given, str) and given in get_args(Combine)):
+        msg = (
+            f"combine is {short_repr(given)}; it can be 'sum' (slices) or 'mean' (runs of one "
+            "process)"
+        )
         raise ConfigurationError(msg)
 
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, NoReturn
 
 from milinfer.exceptions import ParameterError
 from milinfer.io.event_record.cards import (
@@ -26,10 +26,12 @@ from milinfer.io.event_record.cards import (
     read_reweight_card,
 )
 from milinfer.io.event_record.info import LHEInfo
+from milinfer.io.event_record.nanoaod import may_be_at_points
 from milinfer.typing import Point
+from milinfer.utils.arguments import short_repr
 from milinfer.utils.display import shortened
 from milinfer.utils.keywords import did_you_mean
-from milinfer.utils.points import format_point, parse_point
+from milinfer.utils.points import finite_point, format_point, parse_point
 
 __all__ = [
     "POINT_NOTE",
@@ -47,6 +49,7 @@ __all__ = [
 
 POINT_NOTE: Final = "point"
 """Entry of the provenance of events whose file and user state no parameter point."""
+_LONGEST: Final = 60  # characters of a name that a message shows
 WEIGHTS_NOTE: Final = "weights without a point"
 """Entry of the provenance: ids of the weights without a parameter point, by the reason."""
 
@@ -148,6 +151,8 @@ def file_points(
     >>> points.without_point
     {'rwgt_2': 'it also changes SMEFT 8 (chb)'}
     """
+    if point is not None:
+        point = finite_point(point, source)
     file_point = _stated_point(info)
     names = _names(parameters, point if point is not None else file_point, source)
     if names is None:  # nobody names a parameter
@@ -241,17 +246,23 @@ def _names(
         return None if point is None else {name: name for name in point}
     if isinstance(parameters, str):
         parameters = [parameters]
+    if not isinstance(parameters, Iterable):
+        _refuse_parameters(parameters, source)
     names: dict[Any, Any] = (
         dict(parameters) if isinstance(parameters, Mapping) else {n: n for n in parameters}
     )
     for name, text in names.items():
         if not (isinstance(name, str) and isinstance(text, str) and name.strip() and text.strip()):
-            msg = (
-                f"{source}: parameters={parameters!r} must be names, or the place of each name in "
-                'the parameter card, as in {"c_HW": "SMEFT 7"}'
-            )
-            raise ParameterError(msg)
+            _refuse_parameters(parameters, source)
     return names
+
+
+def _refuse_parameters(parameters: object, source: str) -> NoReturn:
+    msg = (
+        f"{source}: parameters={short_repr(parameters)} must be names, or the place of each name "
+        'in the parameter card, as in {"c_HW": "SMEFT 7"}'
+    )
+    raise ParameterError(msg)
 
 
 @dataclass(frozen=True)
@@ -384,7 +395,7 @@ class _WeightReader:
                     "at the point of the sample"
                 )
             return self._from_settings(settings)
-        if self._is_of_scales(description or identity):
+        if self._are_scales(description or identity):
             return "a weight of scales or parton densities"
         for text in (description, identity):
             try:
@@ -394,7 +405,12 @@ class _WeightReader:
         from_text = self.from_id(description)
         return from_id if isinstance(from_text, str) else from_text
 
-    def _is_of_scales(self, text: str) -> bool:
+    def is_of_scales(self, identity: str, info: LHEInfo) -> bool:
+        """Whether a weight is one of scales or parton densities, by its description or id."""
+        told = {w.id: w.description for w in info.weights}
+        return self._are_scales(told.get(identity, "") or identity)
+
+    def _are_scales(self, text: str) -> bool:
         """Whether a text gives values to scales and parton densities, and to nothing else."""
         names = {name.lower() for name in _NAME_OF_VALUE.findall(text)} - {"tag"}
         return bool(names) and names <= _SCALES and not any(n in self.spellings for n in names)
@@ -494,16 +510,17 @@ def id_value(token: str) -> float | None:
 
     Examples
     --------
-    >>> [id_value(t) for t in ("m0p5", "-0.5", "1", "p2", "1e-2", "cHW", "p")]
-    [-0.5, -0.5, 1.0, 2.0, 0.01, None, None]
+    >>> [id_value(t) for t in ("m0p5", "-0.5", "1", "p2", "1e-2", "cHW", "p", "1e400")]
+    [-0.5, -0.5, 1.0, 2.0, 0.01, None, None, None]
     """
     match = _VALUE.fullmatch(token.lower())
     if match is None:
         return None
     sign, digits, exponent_sign, exponent = match.groups()
-    number = float(digits.replace("p", "."))
-    if exponent is not None:
-        number *= 10.0 ** (int(exponent[:3]) * (-1 if exponent_sign in ("-", "m") else 1))
+    power = f"e{'-' if exponent_sign in ('-', 'm') else ''}{exponent}" if exponent else ""
+    number = float(digits.replace("p", ".") + power)
+    if math.isinf(number):
+        return None
     return -number if sign in ("-", "m", "min", "minus") else number
 
 
@@ -512,17 +529,29 @@ def _settings_of_card(
 ) -> dict[str, tuple[CardSetting, ...]]:
     """What each weight sets, from a file with the reweight card of MadGraph."""
     try:
-        launches = read_reweight_card(Path(path).read_text(encoding="utf-8", errors="replace"))
+        # of editors that begin a file with a byte-order mark, too
+        text = Path(path).read_text(encoding="utf-8-sig", errors="replace")
     except OSError as error:
         msg = f"cannot read the reweight card {path}: {error.strerror}; correct the path"
         raise ParameterError(msg) from error
+    launches = read_reweight_card(text)
     by_id = {launch.id: launch.settings for launch in launches}
+    if len(by_id) < len(launches):
+        names = [launch.id for launch in launches]
+        twice = next(name for name in by_id if names.count(name) > 1)
+        msg = (
+            f"{source}: the reweight card {path} has two weights {twice!r}; give each a name of "
+            "its own with --rwgt_name="
+        )
+        raise ParameterError(msg)
     if not set(by_id) & set(weight_ids):  # NanoAOD has no ids, but the order of the card
-        groups = [ids for ids in _groups(info, weight_ids).values() if len(ids) == len(launches)]
+        possible = [i for i in weight_ids if may_be_at_points(i)]
+        groups = [ids for ids in _groups(info, possible).values() if len(ids) == len(launches)]
         if len(groups) != 1:
+            names = [i[:_LONGEST] for i in by_id]
             msg = (
                 f"{source}: the reweight card {path} has {len(launches)} weights "
-                f"({shortened(list(by_id)) or 'none'}), but the file has {len(weight_ids)} "
+                f"({shortened(names) or 'none'}), but the file has {len(weight_ids)} "
                 f"({shortened(list(weight_ids)) or 'none'}); give the card of this sample"
             )
             raise ParameterError(msg)
@@ -539,20 +568,31 @@ def _user_points(
 ) -> dict[str, dict[str, float]]:
     """Points that the user gives, by id."""
     groups = _groups(info, weight_ids)
+    if isinstance(reweight_points, str | bytes) or not isinstance(reweight_points, Iterable):
+        _refuse_points(reweight_points, source)
     if isinstance(reweight_points, Mapping):
         by_id: dict[str, PointLike] = {}
         for key, value in reweight_points.items():
             if isinstance(value, str | Mapping):
                 by_id[key] = value
+            elif not isinstance(value, Iterable):
+                _refuse_points(value, source)
             else:
                 by_id |= _in_order(list(value), groups.get(key, ()), f"group {key!r}", source)
     else:
         points = list(reweight_points)
-        sizes = {name: ids for name, ids in groups.items() if len(ids) == len(points)}
-        ids = list(weight_ids)
+        # A list is of points: weights of scales, parton densities and showers have none.
+        ids = [i for i in weight_ids if may_be_at_points(i) and not reader.is_of_scales(i, info)]
+        groups = _groups(info, ids)
+        sizes = {
+            name: of_group for name, of_group in groups.items() if len(of_group) == len(points)
+        }
         if len(points) != len(ids) and len(sizes) == 1:
             ids = next(iter(sizes.values()))
         by_id = _in_order(points, ids, "file", source)
+    given: Mapping[Any, Any] = by_id
+    if not all(isinstance(i, str) and isinstance(v, str | Mapping) for i, v in given.items()):
+        _refuse_points(reweight_points, source)
     padded = {i.strip(): i for i in weight_ids}
     by_id = {padded.get(i.strip(), i): value for i, value in by_id.items()}
     unknown = [i for i in by_id if i not in weight_ids]
@@ -564,7 +604,7 @@ def _user_points(
         raise ParameterError(msg)
     placed: dict[str, dict[str, float]] = {}
     for identity, value in by_id.items():
-        point = parse_point(value) if isinstance(value, str) else dict(value)
+        point = parse_point(value) if isinstance(value, str) else finite_point(value, source)
         answer = reader.complete(point)
         strangers = [n for n in point if plain_name(n) not in reader.spellings]
         if strangers or isinstance(answer, str):
@@ -576,6 +616,15 @@ def _user_points(
             raise ParameterError(msg)
         placed[identity] = answer
     return placed
+
+
+def _refuse_points(points: object, source: str) -> NoReturn:
+    msg = (
+        f"{source}: reweight_points={short_repr(points)} are no points of weights; give them by "
+        'id, as in {"rwgt_7": {"c_HW": 0.5}}, a list in the order of the weights, or the '
+        "pathlib.Path of a reweight card"
+    )
+    raise ParameterError(msg)
 
 
 def _groups(info: LHEInfo, weight_ids: Sequence[str]) -> dict[str, list[str]]:

@@ -193,6 +193,7 @@ def run_features(
     datasets = {name: _group(name, entry) for name, entry in fileset.items()}
     joins = {name: _parts(name, group) for name, group in datasets.items()}
     groups = {name: group for parts in joins.values() for name, group in parts.items()}
+    _require_ascii(groups)
     files = {name: _file_metadata(group["files"], treename) for name, group in groups.items()}
     descriptions = {
         part: _describe(name, groups[part], files[part], parameters)
@@ -334,6 +335,20 @@ class _Titles(NamedTuple):
         entry = WeightEntry.parse(identity)
         branch, position = (WEIGHT + identity, 0) if entry is None else entry
         return entry_description(self.titles.get(branch, ""), position)
+
+
+def _require_ascii(groups: Mapping[str, Any]) -> None:
+    """Raise unless coffea can tell files apart: it makes hashes of their names as ASCII."""
+    for name, group in groups.items():
+        for what, text in (("dataset", name), *(("file", path) for path in group["files"])):
+            if not str(text).isascii():
+                shown = str(text).encode("utf-8", "backslashreplace").decode()
+                msg = (
+                    f"coffea cannot read the {what} {shown}: its name has characters that are not "
+                    "of ASCII; give it another name"
+                    + (", such as that of a link to it" if what == "file" else "")
+                )
+                raise ConfigurationError(msg)
 
 
 def _file_metadata(paths: Sequence[str] | Mapping[str, Any], treename: str) -> dict[str, _File]:

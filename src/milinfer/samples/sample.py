@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +12,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from milinfer.exceptions import MilinferError, SampleError
+from milinfer.samples.cross_sections import cross_section_in_pb
 from milinfer.samples.joining import joined_fields
 from milinfer.samples.weights import effective_number
 from milinfer.typing import BoolArray, Float32Array, FloatArray, IntArray, PathLikeStr, Point, Seed
+from milinfer.utils.arguments import require_seed, short_repr
 from milinfer.utils.display import (
     html_facts,
     measured,
@@ -21,7 +24,7 @@ from milinfer.utils.display import (
     shortened,
 )
 from milinfer.utils.keywords import require_keywords
-from milinfer.utils.points import format_point
+from milinfer.utils.points import finite_point, format_point
 
 if TYPE_CHECKING:
     from milinfer.features.feature_set import FeatureTable
@@ -34,6 +37,7 @@ __all__ = [
     "as_features",
     "html_sample",
     "read_data",
+    "require_fractions",
     "require_same_beams",
     "check_sample_counts",
     "sample_of_file",
@@ -101,7 +105,14 @@ class Sample:
         features = _numbers(raw_features, "features", np.float32, self.process)
         weights = np.ones(len(features)) if raw_weights is None else raw_weights
         put = object.__setattr__
-        put(self, "point", _point(self.point, self.process))  # first: labels of errors contain it
+        # first: labels of errors contain both
+        process: object = self.process
+        if not isinstance(process, str):
+            msg = f"process={short_repr(process)} is no name of a process; give a text"
+            raise SampleError(msg)
+        put(self, "point", finite_point(self.point, self.process, SampleError))
+        for name in ("cross_section", "cross_section_error"):
+            put(self, name, cross_section_in_pb(getattr(self, name), name, self.label))
         put(self, "features", features)
         put(self, "feature_names", tuple(self.feature_names))
         put(self, "weights", _numbers(weights, "'weight'", np.float64, self.label))
@@ -317,14 +328,12 @@ class Sample:
         first = samples[0]
         for other in samples[1:]:
             require_same_beams(first, other)
-            same = (
-                other.feature_names == first.feature_names
-                and other.point == first.point
-                and other.process == first.process
-                and set(other.reweights) == set(first.reweights)
-            )
-            if not same:
-                msg = f"cannot concatenate {first!r} and {other!r}: they are not of one kind"
+            differ = _differences(first, other)
+            if differ:
+                msg = (
+                    f"cannot concatenate {_named(first)} and {_named(other)}: they are not of one "
+                    f"kind, {'; '.join(differ)}"
+                )
                 raise SampleError(msg)
         return dataclasses.replace(first, **joined_fields(samples, combine))
 
@@ -486,6 +495,70 @@ class Sample:
         return Sample(**accumulator_fields(output, features, point=point, **options))
 
 
+def _named(sample: Sample) -> str:
+    """A sample with the files that it comes from."""
+    files = sample.provenance.get("files", ())
+    return f"{sample!r}" + (f" of {shortened(list(map(str, files)))}" if files else "")
+
+
+def _differences(first: Sample, other: Sample) -> list[str]:
+    """In what two samples differ that cannot be joined."""
+    differ = []
+    for what, mine, others in (
+        ("features", first.feature_names, other.feature_names),
+        ("weights", tuple(first.reweights), tuple(other.reweights)),
+    ):
+        same = mine == others if what == "features" else set(mine) == set(others)
+        if not same:
+            names = [n for n in (*mine, *others) if (n in mine) != (n in others)]
+            what_differs = f"not both have {shortened(names, 5)}" if names else "in another order"
+            differ.append(f"other {what} ({what_differs})")
+    if first.point != other.point:
+        differ.append("other points")
+    if first.process != other.process:
+        differ.append("other processes")
+    return differ
+
+
+def require_fractions(fractions: object, *, of_all: bool = False) -> list[float]:
+    """Fractions of a split, as numbers.
+
+    Parameters
+    ----------
+    fractions
+        What was given.
+    of_all
+        Whether they must sum to 1, and not to less.
+
+    Raises
+    ------
+    SampleError
+        If there are none, one is not a positive number, or their sum is another one.
+
+    Examples
+    --------
+    >>> require_fractions(["a half", 0.5])
+    Traceback (most recent call last):
+    milinfer.exceptions.SampleError: fractions ['a half', 0.5] must be positive and sum to at most 1
+    """
+    numbers: list[float] = []
+    if isinstance(fractions, Iterable) and not isinstance(fractions, str | bytes | Mapping):
+        given = list(fractions)
+        with suppress(OverflowError, TypeError, ValueError):
+            numbers = [float(x) for x in given if not isinstance(x, str | bytes | bool)]
+        total = sum(numbers)
+        if (
+            numbers
+            and len(numbers) == len(given)
+            and all(x > 0 for x in numbers)
+            and (abs(total - 1) <= 1e-9 if of_all else total <= 1 + 1e-9)
+        ):
+            return numbers
+    most = "" if of_all else "at most "
+    msg = f"fractions {short_repr(fractions)} must be positive and sum to {most}1"
+    raise SampleError(msg)
+
+
 def split_rows(n_events: int, fractions: Sequence[float], seed: Seed) -> tuple[IntArray, ...]:
     """Rows of each part of :meth:`Sample.split`.
 
@@ -499,10 +572,9 @@ def split_rows(n_events: int, fractions: Sequence[float], seed: Seed) -> tuple[I
     >>> [part.tolist() for part in split_rows(4, [0.5, 0.5], seed=1)]
     [[0, 1], [2, 3]]
     """
+    fractions = require_fractions(fractions)
+    require_seed(seed)
     edges = np.cumsum(fractions, dtype=np.float64)
-    if not (len(edges) and min(fractions) > 0 and edges[-1] <= 1 + 1e-9):
-        msg = f"fractions {list(fractions)} must be positive and sum to at most 1"
-        raise SampleError(msg)
     order = np.random.default_rng(seed).permutation(n_events)
     stops = np.rint(np.minimum(edges, 1.0) * n_events).astype(int)
     starts = np.concatenate([[0], stops[:-1]])
@@ -571,17 +643,6 @@ def _numbers(
     except (TypeError, ValueError) as error:
         msg = f"{label}: {what} must be an array of real numbers ({error})"
         raise SampleError(msg) from error
-
-
-def _point(point: Point, label: str) -> dict[str, float]:
-    try:
-        numbers = {str(k): float(v) for k, v in point.items()}
-        if all(np.isfinite(v) for v in numbers.values()):
-            return numbers
-    except (TypeError, ValueError, AttributeError):
-        pass
-    msg = f"{label}: the point {point!r} must be finite numbers by name, as in {{'c_HW': 0.5}}"
-    raise SampleError(msg)
 
 
 def require_same_beams(a: Sample, b: Sample) -> None:

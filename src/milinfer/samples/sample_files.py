@@ -46,6 +46,7 @@ from milinfer.samples.file_points import (
 )
 from milinfer.samples.sample_fields import SampleFields
 from milinfer.typing import FloatArray, PathLikeStr, Point
+from milinfer.utils.arguments import as_path
 from milinfer.utils.display import shortened
 from milinfer.utils.files import atomic_path, file_name, local_path
 
@@ -105,7 +106,7 @@ def write_sample(sample: SampleFields, path: PathLikeStr) -> None:
     >>> fields.feature_names, fields.point, fields.weights.tolist()
     (('x',), {'mu': 0.5}, [0.1, -0.2])
     """
-    target = Path(path)
+    target = as_path(path)
     columns: dict[str, NDArray[Any]] = dict(
         zip(sample.feature_names, np.ascontiguousarray(sample.features.T), strict=True)
     )

@@ -23,6 +23,7 @@ from milinfer.samples.sample import Sample, sample_of_file
 from milinfer.samples.sample_files import RowGroups
 from milinfer.samples.sample_set import SampleSet, feature_count
 from milinfer.typing import BoolArray, PathLikeStr, Point
+from milinfer.utils.arguments import as_path
 from milinfer.utils.display import html_table
 from milinfer.utils.points import format_point
 
@@ -85,7 +86,7 @@ class StreamedSample:
         SampleError
             If the file is damaged, or has no events.
         """
-        file = Path(path)
+        file = as_path(path)
         if file.suffix.lower() not in (".parquet", ".pq"):
             msg = f"{file}: only Parquet files of features can be streamed; write one with to_file"
             raise ConfigurationError(msg)

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from milinfer.exceptions import MilinferError, SampleError
+from milinfer.samples.argument_checks import require_sample
 from milinfer.samples.cross_sections import varied_cross_section
 from milinfer.samples.sample import Sample
 from milinfer.typing import IntArray, PathLikeStr, Point
@@ -69,6 +70,7 @@ class Variation:
     weights_only: bool = False
 
     def __post_init__(self) -> None:
+        require_sample(self.sample, "Variation()", data=False)
         shifts = shifts_of(self.nuisances, f"a variation of {self.sample.label}")
         label = f"variation {format_point(shifts)} of {self.sample.label}"
         put = object.__setattr__
@@ -111,6 +113,7 @@ class Variation:
         >>> Variation.of_features(nominal, {"scale": -1.0}, [[0.9], [1.8]]).partners
         array([0, 1])
         """
+        require_sample(nominal, "Variation.of_features()", data=False)
         varied = dataclasses.replace(nominal, features=features)  # type: ignore[arg-type]
         return cls(nuisances, varied, np.arange(len(nominal)))
 
@@ -139,6 +142,7 @@ class Variation:
         >>> Variation.of_weights(nominal, {"scale": 1.0}, "muR_2").sample.weights
         array([1.1, 0.8])
         """
+        require_sample(nominal, "Variation.of_weights()", data=False)
         shifts = shifts_of(nuisances, f"a variation of {nominal.label}")
         label = f"variation {format_point(shifts)} of {nominal.label}"
         if isinstance(weights, str):
@@ -152,7 +156,7 @@ class Variation:
         else:
             try:
                 new = np.asarray(weights, dtype=np.float64)
-            except (TypeError, ValueError) as error:
+            except (OverflowError, TypeError, ValueError) as error:
                 msg = f"{label}: the weights are no numbers: {error}"
                 raise SampleError(msg) from error
         if new.shape != nominal.weights.shape:

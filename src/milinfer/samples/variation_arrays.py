@@ -48,6 +48,14 @@ def varied_rows(
     >>> rows[0][2]
     array([ 1, -1])
     """
+    mappings: dict[str, object] = {"varied": varied, "weight_variations": weight_variations}
+    for what, by_shift in mappings.items():
+        if not isinstance(by_shift, Mapping):
+            msg = (
+                f"{what}= takes a mapping of shifts, {{('jes', 1.0): ...}}, and not a "
+                f"{type(by_shift).__name__}"
+            )
+            raise SampleError(msg)
     shifts = {key: shifts_of_key(key) for key in (*varied, *weight_variations)}
     texts = {key: format_point(value) for key, value in shifts.items()}
     for what, given in (("weights", weights), ("reweights", reweights)):

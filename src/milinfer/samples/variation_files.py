@@ -13,11 +13,12 @@ import numpy as np
 from milinfer.exceptions import MilinferError, MissingFileError, SampleError
 from milinfer.features.variations import EventVariation, WeightVariation, require_one_meaning
 from milinfer.io.flat_files import ParquetTable
-from milinfer.samples.cross_sections import varied_cross_section
+from milinfer.samples.cross_sections import cross_section_in_pb, varied_cross_section
 from milinfer.samples.event_samples import VariedFields
 from milinfer.samples.sample_fields import SampleFields
 from milinfer.samples.sample_files import flat_table, read_events, read_sample, write_sample
 from milinfer.typing import IntArray, PathLikeStr, Point
+from milinfer.utils.arguments import as_path
 from milinfer.utils.array_files import read_array
 from milinfer.utils.files import atomic_folder, file_hash, local_path, parse_json
 from milinfer.utils.json_fields import flag_field, number_field, text_field, whole_field
@@ -25,7 +26,9 @@ from milinfer.utils.points import format_point
 
 __all__ = [
     "FolderOutline",
+    "MANIFEST",
     "StoredVariation",
+    "is_variation_folder",
     "outline_folder",
     "read_folder",
     "read_variations",
@@ -79,7 +82,11 @@ def read_variations(
         cross_section_is_known=options.get("cross_section") is not None,
         **of_events,
     )
-    known = {k: v for k, v in options.items() if k.startswith("cross_section") and v is not None}
+    known: dict[str, Any] = {
+        name: cross_section_in_pb(value, name, str(path))
+        for name, value in options.items()
+        if name.startswith("cross_section") and value is not None
+    }
     nominal = nominal._replace(**known)
     return nominal, [_with_cross_section(nominal, v) for v in varied]
 
@@ -182,6 +189,19 @@ def write_folder(
         (folder / MANIFEST).write_text(text, encoding="utf-8")
 
 
+def is_variation_folder(path: PathLikeStr) -> bool:
+    """Whether a folder says that :func:`write_folder` has written it.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as empty:
+    ...     is_variation_folder(empty)
+    False
+    """
+    return Path(path, MANIFEST).is_file()
+
+
 class FolderOutline(NamedTuple):
     """What a folder of variations contains, without its events.
 
@@ -271,7 +291,7 @@ def read_folder(
         If the folder is none of these, a file is missing, has another number of events, or is not
         the one that was written.
     """
-    folder = Path(path)
+    folder = as_path(path)
     manifest = _manifest(folder)
     if fingerprint is not None and file_hash(folder / MANIFEST) != fingerprint:
         msg = f"{folder} has changed since it was opened; start again"

@@ -18,7 +18,7 @@ import numpy as np
 from milinfer.exceptions import SampleError
 from milinfer.samples.argument_checks import require_samples
 from milinfer.samples.cross_sections import Combine, require_combine
-from milinfer.samples.sample import Sample, sample_of_file
+from milinfer.samples.sample import Sample, require_fractions, sample_of_file
 from milinfer.samples.sample_set import SampleSet
 from milinfer.samples.variation import (
     Variation,
@@ -28,6 +28,7 @@ from milinfer.samples.variation import (
 )
 from milinfer.samples.variation_joining import joined_variations
 from milinfer.typing import FloatArray, IntArray, PathLikeStr, Point
+from milinfer.utils.arguments import path_text, require_seed, short_repr
 from milinfer.utils.keywords import require_keywords
 from milinfer.utils.points import format_point
 
@@ -226,7 +227,7 @@ class ProcessVariations:
         from milinfer.samples.variation_files import read_variations
 
         require_keywords(options, read_sample, "ProcessVariations.from_file()", leave_out=["path"])
-        paths = [path] if isinstance(path, str | PathLike) else list(path)
+        paths = _paths(path)
         given: object = variations
         chosen: list[Any] = list(given) if isinstance(given, Iterable) else [given]
         parts = []
@@ -299,11 +300,11 @@ class ProcessVariations:
         require_keywords(options, Sample, "ProcessVariations.from_arrays()", leave_out=taken)
         fields, rows = varied_rows(
             nominal,
-            varied or {},
+            {} if varied is None else varied,
             features,
             event=event,
             weights=weights,
-            weight_variations=weight_variations or {},
+            weight_variations={} if weight_variations is None else weight_variations,
             reweights=reweights,
             reweight_points=reweight_points,
         )
@@ -407,6 +408,8 @@ class ProcessVariations:
         >>> ProcessVariations.concatenate([one, one]).variations[0].partners
         array([0, 1, 2, 3])
         """
+        several: object = parts
+        parts = list(several) if isinstance(several, Iterable) else []
         if not parts:
             msg = "there is nothing to concatenate; give variations of at least one file"
             raise SampleError(msg)
@@ -495,6 +498,7 @@ class ProcessVariations:
         SampleError
             If there is none.
         """
+        _require_variation(variation)
         for sample in self.nominal:
             if sample.point == variation.sample.point:
                 return sample
@@ -563,9 +567,8 @@ class ProcessVariations:
         >>> bool(np.all(first.variations[0].sample.features == first.nominal[0].features + 1))
         True
         """
-        if min(fractions, default=0) <= 0 or abs(sum(fractions) - 1) > 1e-9:
-            msg = f"fractions {list(fractions)} must be positive and sum to 1"
-            raise SampleError(msg)
+        fractions = require_fractions(fractions, of_all=True)
+        require_seed(seed)
         seeds = np.random.SeedSequence(seed).spawn(len(self.nominal) + len(self.variations))
         part_of = [
             _random_parts(len(s), fractions, q)
@@ -593,7 +596,7 @@ class ProcessVariations:
         SampleError
             If there are none.
         """
-        names = set(nuisances)
+        names = set(_names(nuisances))
         chosen = tuple(
             v for v in self.variations if {n for n, x in v.nuisances.items() if x} <= names
         )
@@ -610,6 +613,28 @@ class ProcessVariations:
             f"ProcessVariations({self.process}: {len(self.variations)} variations by "
             f"{', '.join(self.nuisances)}, {len(self.nominal)} nominal samples)"
         )
+
+
+def _paths(given: object) -> list[str]:
+    """One path or several, as a list."""
+    if isinstance(given, str | bytes | PathLike) or not isinstance(given, Iterable):
+        return [path_text(given)]
+    return [path_text(path) for path in given]
+
+
+def _names(given: object) -> list[Any]:
+    """One name of a nuisance parameter or several, as a list."""
+    names = [given] if isinstance(given, str) or not isinstance(given, Iterable) else list(given)
+    if not all(isinstance(name, str) for name in names):
+        msg = f"{short_repr(given)} names no nuisance parameters; give a list such as ['jes']"
+        raise SampleError(msg)
+    return names
+
+
+def _require_variation(given: object) -> None:
+    if not isinstance(given, Variation):
+        msg = f"{short_repr(given)} is no variation; give one of process.variations"
+        raise SampleError(msg)
 
 
 def _sum(weights: FloatArray) -> float:

@@ -21,6 +21,7 @@ from urllib.request import url2pathname
 
 from milinfer.exceptions import ConfigurationError, MilinferError, MissingFileError
 from milinfer.typing import PathLikeStr
+from milinfer.utils.arguments import as_path, path_text
 
 __all__ = [
     "atomic_folder",
@@ -38,6 +39,8 @@ __all__ = [
 
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# Bytes; file systems allow 255, and a writer inside a writer adds two prefixes of 18.
+_LONGEST_NAME = 210
 # Of flock on file systems of networks, such as Lustre without the option flock.
 _NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOLCK)
 
@@ -72,9 +75,9 @@ def atomic_path(path: PathLikeStr) -> Iterator[Path]:
     target = _behind_links(path)
     if target.exists() and not target.is_file():
         kind = "a folder" if target.is_dir() else "a device or a pipe"
-        msg = f"cannot write {target}: it is {kind}; give the path of a file"
+        msg = f"cannot write {_shown(path, target)}: it is {kind}; give the path of a file"
         raise ConfigurationError(msg)
-    with _temporary_beside(target, Path.touch) as temporary:
+    with _temporary_beside(target, path, Path.touch) as temporary:
         try:
             yield temporary
             os.replace(temporary, target)  # noqa: PTH105 - the intent is in the name
@@ -108,9 +111,12 @@ def atomic_folder(path: PathLikeStr) -> Iterator[Path]:
     """
     target = _behind_links(path)
     if target.exists() and not target.is_dir():
-        msg = f"cannot write {target}: it is a file; give the path of a folder, or move the file"
+        msg = (
+            f"cannot write {_shown(path, target)}: it is a file; give the path of a folder, or "
+            "move the file"
+        )
         raise ConfigurationError(msg)
-    with _temporary_beside(target, Path.mkdir) as temporary:
+    with _temporary_beside(target, path, Path.mkdir) as temporary:
         older = _beside(target)
         try:
             yield temporary
@@ -126,10 +132,15 @@ def atomic_folder(path: PathLikeStr) -> Iterator[Path]:
 
 
 @contextmanager
-def _temporary_beside(target: Path, make: Callable[[Path], None]) -> Iterator[Path]:
+def _temporary_beside(
+    target: Path, given: PathLikeStr, make: Callable[[Path], None]
+) -> Iterator[Path]:
     """Make a locked temporary file or folder beside ``target``; remove those of dead processes."""
     if not target.parent.is_dir():
-        msg = f"cannot write {target}: the directory {target.parent} does not exist; make it first"
+        msg = (
+            f"cannot write {_shown(given, target)}: the directory {target.parent} does not exist; "
+            "make it first"
+        )
         raise MissingFileError(msg)
     temporary = _beside(target)
     with named_errors(target, temporary):
@@ -142,7 +153,7 @@ def _temporary_beside(target: Path, make: Callable[[Path], None]) -> Iterator[Pa
 
 def _behind_links(path: PathLikeStr) -> Path:
     """The file or folder that a symbolic link points to; other paths as they are."""
-    target = Path(path)
+    target = as_path(path)
     for _ in range(40):  # as many as Linux follows
         # /dev/stdout points to such a name of an open file, which nothing may take the place of.
         if os.path.realpath(target.parent).startswith("/proc/"):
@@ -154,18 +165,32 @@ def _behind_links(path: PathLikeStr) -> Path:
     raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
 
 
+def _shown(path: PathLikeStr, target: Path) -> str:
+    """The path that was given, and where it leads if it is a link."""
+    return f"{path}" if Path(path) == target else f"{path}, which points to {target}"
+
+
 def _beside(target: Path) -> Path:
-    return target.with_name(f".partial-{secrets.token_hex(4)}-{target.name}")
+    return target.with_name(f".partial-{secrets.token_hex(4)}-{_end_of_name(target)}")
+
+
+def _end_of_name(target: Path) -> str:
+    """Name of a file, without its first characters if another prefix would make it too long."""
+    name = target.name
+    while len(os.fsencode(name)) > _LONGEST_NAME:
+        name = name[1:]
+    return name
 
 
 def _remove_left_over(target: Path) -> None:
     """Remove temporary files of ``target`` that nobody has locked: their processes were killed."""
     entries: list[Path] = []
+    end = f"-{_end_of_name(target)}"
     with suppress(PermissionError):  # a folder that may be written and not be listed
         entries += target.parent.iterdir()  # not glob: a name may have characters of patterns
     for entry in entries:
         # The temporary file of a writer inside a writer begins with two such prefixes.
-        if not (entry.name.startswith(".partial-") and entry.name.endswith(f"-{target.name}")):
+        if not (entry.name.startswith(".partial-") and entry.name.endswith(end)):
             continue
         # Another process may remove it first, or own it.
         with suppress(FileNotFoundError, PermissionError), _lock(entry) as is_ours:
@@ -301,7 +326,7 @@ def is_address(path: PathLikeStr) -> bool:
     >>> is_address("root://host//a.root"), is_address("a.root"), is_address("file:///a.root")
     (True, False, False)
     """
-    text = os.fspath(path)
+    text = path_text(path)
     return "://" in text and not text.startswith("file://")
 
 
@@ -313,7 +338,7 @@ def local_path(path: PathLikeStr) -> PathLikeStr:
     >>> local_path("file:///tmp/my%20file.root"), local_path("root://host//a.root")
     ('/tmp/my file.root', 'root://host//a.root')
     """
-    text = os.fspath(path)
+    text = path_text(path)
     return url2pathname(urlsplit(text).path) if text.startswith("file://") else path
 
 
@@ -325,7 +350,7 @@ def file_name(path: PathLikeStr) -> str:
     >>> file_name("data/a.root"), file_name("https://host/a.root?token=1")
     ('a.root', 'a.root')
     """
-    return Path(urlsplit(os.fspath(path)).path if is_address(path) else path).name
+    return Path(urlsplit(path_text(path)).path if is_address(path) else path).name
 
 
 def require_file(path: PathLikeStr) -> None:

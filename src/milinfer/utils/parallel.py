@@ -21,6 +21,7 @@ from uuid import uuid4
 import numpy as np
 
 from milinfer.exceptions import ConfigurationError
+from milinfer.utils.arguments import require_whole_number
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -342,9 +343,7 @@ def require_workers(workers: int) -> None:
     Traceback (most recent call last):
     milinfer.exceptions.ConfigurationError: workers must be at least 1, but it is 0
     """
-    if workers < 1:
-        msg = f"workers must be at least 1, but it is {workers}"
-        raise ConfigurationError(msg)
+    require_whole_number(workers, "workers")
 
 
 def in_order(function: Callable[[T], R], items: Iterable[T], workers: int = 1) -> Iterator[R]:

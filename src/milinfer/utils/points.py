@@ -7,10 +7,19 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from milinfer.exceptions import ParameterError, SampleError
+from milinfer.exceptions import MilinferError, ParameterError, SampleError
 from milinfer.typing import Point
+from milinfer.utils.arguments import short_repr
 
-__all__ = ["format_point", "only", "parse_point", "point_id", "shifts_of", "shifts_of_key"]
+__all__ = [
+    "finite_point",
+    "format_point",
+    "only",
+    "parse_point",
+    "point_id",
+    "shifts_of",
+    "shifts_of_key",
+]
 
 _ITEM = re.compile(r"^\s*([A-Za-z_]\w*)\s*=\s*([^\s=]+)\s*$")
 
@@ -24,6 +33,47 @@ def format_point(point: Point) -> str:
     'c_HW=0.5,c_W=-1'
     """
     return ",".join(f"{name}={value:.12g}" for name, value in point.items())
+
+
+def finite_point(
+    point: object, label: str, error: type[MilinferError] = ParameterError
+) -> dict[str, float]:
+    """Check a parameter point of a user.
+
+    Parameters
+    ----------
+    point
+        Value by name.
+    label
+        What it belongs to, for the message.
+    error
+        Kind of the error.
+
+    Raises
+    ------
+    MilinferError
+        If it is something else, or a value is not a finite number.
+
+    Examples
+    --------
+    >>> finite_point({"c_HW": 1}, "a.lhe")
+    {'c_HW': 1.0}
+    >>> finite_point("c_HW=1", "a.lhe")
+    Traceback (most recent call last):
+    milinfer.exceptions.ParameterError: a.lhe: the point 'c_HW=1' must be finite numbers by name,
+    as in {'c_HW': 0.5}
+    """
+    try:
+        numbers = {str(k): float(v) for k, v in point.items()}  # type: ignore[attr-defined]
+    except (OverflowError, TypeError, ValueError, AttributeError):
+        numbers = {"": math.nan}
+    if not all(math.isfinite(v) for v in numbers.values()):
+        msg = (
+            f"{label}: the point {short_repr(point)} must be finite numbers by name, as in "
+            "{'c_HW': 0.5}"
+        )
+        raise error(msg)
+    return numbers
 
 
 def only(parameters: Sequence[str]) -> str:

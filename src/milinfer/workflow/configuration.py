@@ -20,6 +20,7 @@ from pydantic import BaseModel, Discriminator, Field, Tag, ValidationError, mode
 from milinfer.exceptions import ConfigurationError
 from milinfer.io.event_range import EventRange
 from milinfer.typing import PathLikeStr
+from milinfer.utils.arguments import as_path
 from milinfer.utils.files import is_address, write_whole
 from milinfer.workflow.systematics_sections import (
     SECTION,
@@ -515,7 +516,7 @@ class AnalysisConfig(_Section):
         milinfer.exceptions.ConfigurationError: .../analysis.toml:
           samples.train: List should have at least 1 item after validation, not 0
         """
-        source = Path(path)
+        source = as_path(path)
         content = _read_toml(source)
         for key in ("folder", "source"):
             if key in content:
@@ -554,6 +555,9 @@ class AnalysisConfig(_Section):
         file_paths: list[Path] = []
         of = "" if self.source is None else f"{self.source}: "
         for text in [paths] if isinstance(paths, str) else paths:
+            if "\0" in text:
+                msg = f"{of}the path {text!r} has a zero byte; correct it"
+                raise ConfigurationError(msg)
             if is_address(text):
                 msg = (
                     f"{of}{text!r} is an address, and a run needs files on this machine; copy it, "
@@ -561,9 +565,6 @@ class AnalysisConfig(_Section):
                 )
                 raise ConfigurationError(msg)
             path = self.folder / text
-            if "\0" in text:
-                msg = f"{of}the path {text!r} has a zero byte; correct it"
-                raise ConfigurationError(msg)
             # some versions of Python take it for one star
             if any("**" in part and part != "**" for part in path.parts):
                 msg = f"{of}{text!r}: ** stands for folders and must be alone between slashes"
@@ -714,7 +715,7 @@ def init_analysis(path: PathLikeStr = "analysis.toml", *, overwrite: bool = Fals
     ...     AnalysisConfig.from_file(file).model[0].head
     'polynomial'
     """
-    target = Path(path)
+    target = as_path(path)
     if target.exists() and not overwrite:
         msg = f"{target} is there already; give another name, or overwrite=True to replace it"
         raise ConfigurationError(msg)

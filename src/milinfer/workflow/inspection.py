@@ -41,7 +41,7 @@ def inspect_file(
 
     Recognises event files (LHE, ROOT, Parquet, NanoAOD), files of features, saved models,
     calibrations, belts, histograms, HistFactory workspaces and their patches, ``analysis.toml``,
-    ``summary.json``, folders of results and ONNX exports.
+    ``summary.json``, folders of results and of variations, and ONNX exports.
 
     Parameters
     ----------
@@ -104,12 +104,16 @@ def inspect_file(
 
 
 def _folder(path: Path) -> Facts:
+    from milinfer.samples.variation_files import is_variation_folder
+
     if (path / "summary.json").is_file():
         return _summary(path / "summary.json")
+    if is_variation_folder(path):
+        return _variations(path)
     if not (path / "model.json").is_file():
         msg = (
             f"{path} is neither a saved model (it has no model.json) nor a folder of results (it "
-            "has no summary.json); name a file in it"
+            "has no summary.json) or of variations (it has no variations.json); name a file in it"
         )
         raise ModelError(msg)
     from milinfer.learning.model_files import read_json
@@ -202,6 +206,33 @@ def _response(path: Path) -> Facts:
     return facts
 
 
+def _variations(folder: Path) -> Facts:
+    from milinfer.samples.variations import ProcessVariations
+
+    process = ProcessVariations.load(folder)
+    facts: Facts = {
+        "kind": f"variations of {process.process} by nuisance parameters",
+        "nominal events": ", ".join(
+            f"{len(s)} at {format_point(s.point)}" if s.point else f"{len(s)}"
+            for s in process.nominal
+        ),
+        "features": ", ".join(process.feature_names),
+        "variations": len(process.variations),
+    }
+    lines: dict[str, list[str]] = {}
+    for variation in process.variations:
+        kind = "other events" if variation.partners is None else "the same events, other features"
+        kind = "other weights" if variation.weights_only else kind
+        names = ", ".join(name for name, shift in variation.nuisances.items() if shift)
+        try:
+            ratio = "{:.4f} ± {:.4f}".format(*process.yield_ratio(variation))
+        except SampleError:  # of other events without a cross-section
+            ratio = "not known"
+        place = format_point({**variation.nuisances, **variation.sample.point})
+        lines.setdefault(f"yield by {names} ({kind})", []).append(f"{ratio} at {place}")
+    return facts | {name: shortened(texts, _MOST_WEIGHTS) for name, texts in lines.items()}
+
+
 def _json(path: Path) -> Facts:
     from milinfer.binned.workspaces import (
         HS3_REMEDY,
@@ -213,6 +244,7 @@ def _json(path: Path) -> Facts:
         workspace_facts,
     )
     from milinfer.intervals.saved_files import is_belt
+    from milinfer.samples.variation_files import MANIFEST, is_variation_folder
 
     if is_workspace(path):
         return workspace_facts(read_workspace(path))
@@ -225,6 +257,8 @@ def _json(path: Path) -> Facts:
         raise ModelError(msg) from error
     if is_patch(content):
         return patch_facts(path)
+    if path.name == MANIFEST and is_variation_folder(path.parent):
+        return _variations(path.parent)
     if not isinstance(content, dict):
         msg = f"{path} holds no JSON object, and milinfer writes no such file; correct the path"
         raise ModelError(msg)

@@ -223,7 +223,10 @@ def _make_folder(folder: Path, what: str) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
-        msg = f"{folder} cannot be a folder {what}: a file has its name; move it"
+        why = "a file has its name; move it"
+        if folder.is_symlink() and not folder.exists():
+            why = f"it is a link to {folder.readlink()}, which is not there; make that folder first"
+        msg = f"{folder} cannot be a folder {what}: {why}"
         raise ConfigurationError(msg) from error
 
 

@@ -18,6 +18,7 @@ from milinfer.exceptions import ConfigurationError, SampleError
 from milinfer.samples.sample import Sample, split_rows
 from milinfer.samples.sample_set import SampleSet
 from milinfer.samples.variation import Variation
+from milinfer.samples.variation_files import MANIFEST, is_variation_folder
 from milinfer.samples.variation_joining import joined_variations
 from milinfer.samples.variations import ProcessVariations, select_together
 from milinfer.typing import BoolArray, IntArray
@@ -28,7 +29,6 @@ from milinfer.workflow.systematics_sections import SystematicSection, VariedFile
 
 __all__ = ["VariationInputs", "VariedParts", "VariedSource", "split_variations"]
 
-_MANIFEST = "variations.json"
 _Varied = tuple[SampleSet, Sequence[Variation]]
 
 
@@ -134,9 +134,9 @@ class VariationInputs:
         saved = None
         if saved_names:
             saved = source.path.parent
-            if not (saved / _MANIFEST).is_file():
+            if not is_variation_folder(saved):
                 msg = (
-                    f"{source.path} has no {_MANIFEST} beside it, which kind = 'saved' of "
+                    f"{source.path} has no {MANIFEST} beside it, which kind = 'saved' of "
                     f"{saved_names[0]} needs: give the nominal files in a folder that "
                     "ProcessVariations.save has written"
                 )
@@ -158,7 +158,7 @@ class VariationInputs:
                 for name, entry in files.items()
             },
             # It lists the other files of the folder with their hashes.
-            "saved": None if saved is None else file_hash(saved / _MANIFEST),
+            "saved": None if saved is None else file_hash(saved / MANIFEST),
         }
         return VariedSource(source, depends, files, saved)
 

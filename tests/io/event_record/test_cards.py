@@ -159,3 +159,12 @@ def test_any_text_is_read_or_is_no_setting(text):
 
 def test_names_are_compared_without_case_and_underscores():
     assert plain_name("c_HW") == plain_name("cHW") == plain_name("chw")
+
+
+@pytest.mark.parametrize("line", ["change model SMEFTsim", " change process p p > z"])
+def test_a_change_of_the_model_is_of_the_weights_after_it(line):
+    """Regression: it took the point of the weight before, or none at the top of the card."""
+    launches = read_reweight_card(f"launch\nset cHW 0.5\n{line}\nlaunch --rwgt_name=b\nset cHW 1")
+    assert [launch.settings is None for launch in launches] == [False, True]
+    (launch,) = read_reweight_card(f"{line}\nlaunch\nset cHW 0.5")
+    assert launch.settings is None

@@ -366,6 +366,13 @@ def needed_branches(available: Iterable[str], weights: Mapping[str, str], source
     needed = [PART + name for name in _NEEDED] + ["genWeight", "LHE_processId", *weights]
     missing = [name for name in needed if name not in names]
     hint = objects_hint(names)
+    lacks_weight = names.issuperset(nanoaod[:-1]) and "genWeight" not in names
+    if lacks_weight and not hint:
+        msg = (
+            f"{source}: no events of a generator can be read, for it has no genWeight; copy that "
+            "branch too, when events are skimmed"
+        )
+        raise SampleError(msg)
     if missing and hint:
         fields = [name for name in _NANOAOD if PART + name not in names]
         problem = "it has no LHEPart, the particles of the hard process"

@@ -168,7 +168,8 @@ def read_reweight_card(header: str) -> tuple[Launch, ...]:
     r"""Read the weights of MadGraph's reweight card, alone or in a header, in their order.
 
     Weights without a name are called ``rwgt_1``, ``rwgt_2``, … as MadGraph calls them.  Each begins
-    at the parameter card of the sample, not at the weight before it.
+    at the parameter card of the sample, not at the weight before it.  Weights after a change of the
+    model or the process differ from the sample in more than parameters, and have no settings.
 
     Examples
     --------
@@ -178,18 +179,27 @@ def read_reweight_card(header: str) -> tuple[Launch, ...]:
     """
     launches: list[tuple[str, list[str]]] = []
     unnamed = 0
+    changed: set[int] = set()
+    after_change = False
     for line in _card_lines(header, "reweight"):
         words = line.partition("#")[0].strip()
         if re.match(r"launch\b", words):
             name = _NAME.search(words)
             if name is None:
                 unnamed += 1
+            if after_change:
+                changed.add(len(launches))
             launches.append((f"rwgt_{unnamed}" if name is None else name.group(1), []))
+        elif _OTHER_CHANGES.match(words):
+            after_change = True
         elif line.startswith("</"):
             continue
         elif launches:
             launches[-1][1].append(line)
-    return tuple(Launch(name, parse_settings("\n".join(lines))) for name, lines in launches)
+    return tuple(
+        Launch(name, None if k in changed else parse_settings("\n".join(lines)))
+        for k, (name, lines) in enumerate(launches)
+    )
 
 
 def parse_settings(text: str) -> tuple[CardSetting, ...] | None:

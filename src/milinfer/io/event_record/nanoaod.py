@@ -25,6 +25,7 @@ __all__ = [
     "are_relative",
     "entry_description",
     "is_weight_vector",
+    "may_be_at_points",
     "meaning",
     "objects_hint",
     "vector_weights",
@@ -117,6 +118,19 @@ def entry_description(title: str, position: int) -> str:
 def _stripped(title: str) -> str:
     """Title of a branch; empty for the leaf that uproot and ROOT write where there is none."""
     return "" if re.fullmatch(r"\w+(\[\w+\])?/\w", title) else title.strip()
+
+
+def may_be_at_points(identity: str) -> bool:
+    """Whether a weight may be one at another parameter point, by the branch that holds it.
+
+    Examples
+    --------
+    >>> may_be_at_points("LHEReweightingWeight[0]"), may_be_at_points("LHEPdfWeight[0]")
+    (True, False)
+    """
+    entry = WeightEntry.parse(identity)
+    branch = identity if entry is None else entry.branch
+    return branch == "LHEReweightingWeight" or branch not in _MEANINGS
 
 
 def meaning(branch: str, title: str) -> str:

@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple, Self
 
 import numpy as np
 
-from milinfer.exceptions import ConfigurationError, LHEError, MilinferWarning
+from milinfer.exceptions import LHEError, MilinferWarning
 from milinfer.io.event_record.info import LHEInfo
 from milinfer.io.event_record.record import (
     EVENT_FIELDS,
@@ -33,6 +33,7 @@ from milinfer.io.lhe.cleaning import clean_events
 from milinfer.io.lhe.columnar import parse_columns, repeated_tags
 from milinfer.io.lhe.header import Limits, Preamble
 from milinfer.typing import AwkwardArray, PathLikeStr
+from milinfer.utils.arguments import require_whole_number
 from milinfer.utils.parallel import in_order, require_workers
 
 __all__ = ["BlockParser", "LHEFile", "LHEReader", "iterate", "read", "read_info"]
@@ -143,9 +144,7 @@ class LHEReader:
         LHEError
             If the file is damaged or has no events; names the event, counted from 0.
         """
-        if chunk_size < 1:
-            msg = f"chunk_size must be at least 1, but it is {chunk_size}"
-            raise ConfigurationError(msg)
+        require_whole_number(chunk_size, "chunk_size")
         if self._source is None:
             self._source = self._blocks(chunk_size)
             self._chunks = in_chunks(self._source, chunk_size)

@@ -83,8 +83,9 @@ class LHEWriter(EventWriter):
                     filename="", mode="wb", compresslevel=_COMPRESSION, fileobj=raw, mtime=0
                 )
                 self._file = cast("IO[bytes]", self._stack.enter_context(packed))
-        except BaseException:
-            self._stack.close()
+        except BaseException as error:
+            # Not close(), which knows of no error: what is empty would take the place of the file.
+            self._stack.__exit__(type(error), error, error.__traceback__)
             raise
         return self
 

@@ -1,0 +1,152 @@
+"""Say what an argument must be, where a user gives something of another kind."""
+
+from __future__ import annotations
+
+import math
+import os
+import reprlib
+from numbers import Integral
+from pathlib import Path
+
+from milinfer.exceptions import ConfigurationError
+
+__all__ = [
+    "as_path",
+    "path_text",
+    "positive_number",
+    "require_seed",
+    "require_whole_number",
+    "short_repr",
+]
+
+
+def short_repr(value: object) -> str:
+    """Write a value as Python does, and shorten it if it is long.
+
+    Examples
+    --------
+    >>> short_repr(None), short_repr(10**5000)
+    ('None', 'a number of too many digits')
+    """
+    if isinstance(value, int) and abs(value) > 10**30:  # Python makes no text of one of 5000 digits
+        return "a number of too many digits"
+    return reprlib.repr(value)
+
+
+def path_text(path: object) -> str:
+    """Text of what a user gives as the path or the address of a file or a folder.
+
+    Raises
+    ------
+    ConfigurationError
+        If it is neither text nor a ``pathlib.Path``, or has a NUL, which no path can have.
+
+    Examples
+    --------
+    >>> path_text("root://host//a.root")
+    'root://host//a.root'
+    >>> path_text(None)
+    Traceback (most recent call last):
+    milinfer.exceptions.ConfigurationError: None is no path; give the path of a file or folder as a
+    text or a pathlib.Path
+    """
+    text: object = os.fspath(path) if isinstance(path, os.PathLike) else path
+    if not isinstance(text, str) or "\0" in text:
+        msg = (
+            f"{short_repr(path)} is no path; give the path of a file or folder as a text or a "
+            "pathlib.Path"
+        )
+        raise ConfigurationError(msg)
+    return text
+
+
+def as_path(path: object) -> Path:
+    """Make a path of what a user gives for a file or a folder.
+
+    Raises
+    ------
+    ConfigurationError
+        As :func:`path_text`.
+
+    Examples
+    --------
+    >>> as_path("model/model.json").name
+    'model.json'
+    """
+    return Path(path_text(path))
+
+
+def require_whole_number(value: object, name: str, *, least: int = 1) -> None:
+    """Raise unless a value is a whole number that is not too small.
+
+    Raises
+    ------
+    ConfigurationError
+        If it is something else; names the argument.
+
+    Examples
+    --------
+    >>> require_whole_number(0, "chunk_size")
+    Traceback (most recent call last):
+    milinfer.exceptions.ConfigurationError: chunk_size must be at least 1, but it is 0
+    >>> require_whole_number("many", "chunk_size")
+    Traceback (most recent call last):
+    milinfer.exceptions.ConfigurationError: chunk_size must be a whole number, but it is 'many'
+    """
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        msg = f"{name} must be a whole number, but it is {short_repr(value)}"
+        raise ConfigurationError(msg)
+    if value < least:
+        msg = f"{name} must be at least {least}, but it is {value}"
+        raise ConfigurationError(msg)
+
+
+def require_seed(seed: object) -> None:
+    """Raise unless numpy can make random numbers of a seed.
+
+    Raises
+    ------
+    ConfigurationError
+        If it cannot.
+
+    Examples
+    --------
+    >>> require_seed("first")
+    Traceback (most recent call last):
+    milinfer.exceptions.ConfigurationError: seed='first' is no seed; give a whole number of 0 or
+    more
+    """
+    from numpy.random import Generator, SeedSequence
+
+    if isinstance(seed, Generator | SeedSequence):
+        return
+    try:
+        SeedSequence(seed)  # type: ignore[arg-type]
+    except (TypeError, ValueError) as error:
+        msg = f"seed={short_repr(seed)} is no seed; give a whole number of 0 or more"
+        raise ConfigurationError(msg) from error
+
+
+def positive_number(value: object, what: str) -> float:
+    """A finite number of more than 0.
+
+    Raises
+    ------
+    ConfigurationError
+        If it is something else.
+
+    Examples
+    --------
+    >>> positive_number(-1, "the rate")
+    Traceback (most recent call last):
+    milinfer.exceptions.ConfigurationError: the rate must be positive, not -1
+    """
+    try:
+        number = float(value)  # type: ignore[arg-type]
+    except (OverflowError, TypeError, ValueError):
+        number = math.nan
+    if isinstance(value, str | bool) or not 0 < number < math.inf:
+        text = f"{value:g}" if isinstance(value, float) else short_repr(value)
+        msg = f"{what} must be positive, not {text}"
+        raise ConfigurationError(msg)
+    return number
