@@ -484,10 +484,9 @@ def histograms(analysis: Analysis, attempts: Attempts) -> dict[str, Templates]:
 
 
 def _of_scores(analysis: Analysis, choosing: SampleSet, filling: SampleSet, at: Point) -> Templates:
-    """Histogram of two scores, with as many bins as the events allow, 8 × 8 at most."""
+    """Histogram of two scores, with as many bins as the events allow, 12 × 12 at most."""
     weighted = carry_weights(filling, analysis.weight_degree)
-    # Ten events of the data in every bin.
-    bins = int(np.clip(np.sqrt(len(analysis.data) / 20), 2, 8))
+    bins = int(np.clip(np.sqrt(len(analysis.data) / 7), 2, 12))
     while True:
         try:
             return score_templates(
@@ -497,6 +496,7 @@ def _of_scores(analysis: Analysis, choosing: SampleSet, filling: SampleSet, at: 
                 at=at,
                 n_events=len(analysis.data),
                 bins=(bins, bins),
+                min_expected=_NEARLY_EMPTY,
                 degree=analysis.degree,
                 weight_degree=analysis.weight_degree if weighted else None,
             )
@@ -517,6 +517,9 @@ def _edges_and_contents(
     return choosing, rest
 
 
+# Events of the data that a bin of two scores expects at least.  Scores have long tails, and much of
+# their information in few events; the coverage of the histogram is measured beside it.
+_NEARLY_EMPTY = 0.01
 # Part of the events that choose edges where no others do.
 _CHOOSE_EDGES = 0.2
 
