@@ -13,8 +13,11 @@ By parity the elements between c_HWtil and the others are zero, and c_Hbox chang
 score of the network, one-dimensional in c_HW and two-dimensional in both, whose bins are chosen on
 the events of the training and filled by others.
 
-python benchmarks/operators.py [--parts parton_level observables networks] [--events 20000]
-                               [--toys 2000] [--quick]
+``score_bins`` asks how much of the information on c_HW alone bins of the exact score of observables
+keep, whose least content is that of the default rule or may be nearly nothing.
+
+python benchmarks/operators.py [--parts parton_level observables score_bins networks]
+                               [--events 20000] [--toys 2000] [--quick]
 
 The last line on standard output is one line of JSON.  ``networks`` has for each method the root of
 the determinant of I_eff at the standard model over that of the exact ratio, the response matrix,
@@ -158,6 +161,53 @@ def observables(quick: bool) -> dict[str, Any]:
         **figures(seen),
         "retained": with_errors(ratio + spread),
     }
+
+
+# --- bins of the exact score in one operator ------------------------------------------------------
+
+ONE = "c_HW"
+ONE_POINTS = (0.0, -0.5, 0.5, -1.5, 1.5)
+
+
+def scored(n_events: int, seed: int) -> mil.SampleSet:
+    """Events with the score of observables at zero as their feature, and weights that fix Λ."""
+    made = []
+    for k, value in enumerate(ONE_POINTS):
+        events = vbf_hww.generate(n_events, {ONE: value}, seed=seed + k)
+        sample = events.to_sample("vbf_2l2j_invariant", vbf_hww.default_weights((ONE,)))
+        coefficients = observable_coefficients(events).coefficients
+        score = (coefficients[:, 1] / coefficients[:, 0]).astype(np.float32)
+        basis = PolynomialBasis((ONE,), 4)
+        own = coefficients @ basis.design(np.array([[value]]))[0]
+        points = [list(p.values()) for p in sample.reweight_points.values()]
+        ratios = coefficients @ basis.design(np.array(points)).T / own[:, None]
+        made.append(
+            replace(
+                sample,
+                features=score[:, None],
+                feature_names=("score",),
+                reweights=dict(zip(sample.reweight_points, ratios.T, strict=True)),
+            )
+        )
+    return mil.SampleSet(tuple(made))
+
+
+def score_bins(quick: bool) -> dict[str, Any]:
+    """Information on one operator that the best bins of its score keep."""
+    n_events = 300 if quick else 10_000
+    choosing, filling = (event_yields(scored(n_events, seed), 4) for seed in (820, 840))
+    score = np.concatenate([s.column("score").astype(np.float64) for s in filling.samples])
+    weights = filling.at(filling.basis.array({ONE: 0.0}))
+    weights = weights / weights.sum()
+    exact = weights @ (score - weights @ score) ** 2
+    rows = []
+    for bins, least in ((20, None), (20, 0.01), (40, 0.01)):
+        templates = chosen_templates(
+            choosing, filling, "score", bins, {ONE: 0.0}, n_events=N_EXPECTED, min_expected=least
+        )
+        kept = templates.information({ONE: 0.0})[0, 0] / exact
+        rows.append({"bins": bins, "min_expected": least, "kept": float(kept)})
+    return {"events": 2 * n_events * len(ONE_POINTS), "rows": rows}
 
 
 # --- two operators, learned ---------------------------------------------------------------------
@@ -382,7 +432,7 @@ def short(found: dict[str, Any]) -> list[dict[str, Any]]:
     return missed
 
 
-PARTS = ("parton_level", "observables", "networks")
+PARTS = ("parton_level", "observables", "score_bins", "networks")
 QUICK = {
     "events": 800,
     "pool": 1000,
@@ -413,6 +463,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         result["parton_level"] = parton_level(options.quick)
     if "observables" in options.parts:
         result["observables"] = observables(options.quick)
+    if "score_bins" in options.parts:
+        result["score_bins"] = score_bins(options.quick)
     if "networks" in options.parts:
         result["networks"] = networks(options)
         result["short"] = short(result["networks"])

@@ -334,6 +334,8 @@ def test_operators(run):
     assert (left < 1 + 4 * error).all()
     assert (left > 0.5).all()
     assert record["observables"]["events_per_s"] > 0
+    kept = [row["kept"] for row in record["score_bins"]["rows"]]
+    assert 0 < kept[0] < kept[1] < 1.2
     methods = record["networks"]["methods"]
     few = "two scores, 4 × 4 bins"
     assert set(methods) == {
