@@ -2,8 +2,9 @@
 
 Four problems whose likelihood is known: the mean of a Gaussian, the mass of a peak, the fraction of
 a signal, and a polarisation, 1 + P c.  Each head learns from samples at several points without any
-weights.  Networks are compared as they were trained (``normalise=False``) and with their ratios
-divided by the means over the events of the training, on the same toys of 500 events.
+weights.  Networks are compared as they were trained (``normalise=False``) and normalised
+(``normalise=True``: log-ratios times a held-out factor, ratios divided by their means over the
+events of the training), on the same toys of 500 events.
 
 python benchmarks/heads.py [--problems mean mass fraction polarisation] [--events 8000]
                            [--seeds 1 2 3] [--toys 1000] [--json FILE] [--table FILE] [--quick]
@@ -179,13 +180,13 @@ PROBLEMS = {
 
 
 def as_trained(model: mil.BagLikelihood) -> mil.BagLikelihood:
-    """The same networks without the division by means."""
+    """The same networks without the scale and the division by means."""
     none = (np.empty(0),) * len(model.fitted.members)
     return dataclasses.replace(
         model,
         normalise=False,
         label=f"{model.name}, as trained",
-        _fitted=dataclasses.replace(model.fitted, log_z=none),
+        _fitted=dataclasses.replace(model.fitted, log_z=none, scale=(1.0,) * len(none)),
     )
 
 
@@ -196,7 +197,7 @@ def networks(
     models = []
     for name in options.heads:
         settings = mil.BagLikelihood(
-            label=name, reference=problem.reference, seed=seed, **HEADS[name]
+            label=name, reference=problem.reference, seed=seed, normalise=True, **HEADS[name]
         )
         model = small(settings, options.quick).fit(train)
         models.append(model)

@@ -134,9 +134,7 @@ def test_pooled_members_are_averaged_bag_by_bag():
 def test_sums_are_additive_and_equal_those_of_bags(head):
     """Regression: every event once carried the bias of a whole bag."""
     samples = SampleSet(SAMPLES.samples[::2])  # at −0.5, 0 and 0.5
-    settings = estimator(
-        pooling="sum", head=head, normalise=False, training=TrainingConfig(3, 1000)
-    )
+    settings = estimator(pooling="sum", head=head, training=TrainingConfig(3, 1000))
     model = settings.fit(samples)
     assert model.additive
     data = gaussian.generate(60, 0.2, seed=4)

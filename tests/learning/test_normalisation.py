@@ -34,6 +34,7 @@ def estimator(**options):
     settings = {
         "bag_size": 5, "seed": 2, "network": NetworkConfig((8,)),
         "training": TrainingConfig(2, 2000),
+        "normalise": True,
     }  # fmt: skip
     return BagLikelihood(**{"head": "multiclass"} | settings | options)
 
@@ -76,10 +77,25 @@ def test_ratios_have_a_mean_of_one_over_the_events_of_the_training(parts, head):
     model = estimator(**HEADS[head]).fit(*parts)
     assert np.abs(means(raw, parts) - 1).max() > 1e-3
     np.testing.assert_allclose(means(model, parts), 1, rtol=1e-8)
-    test, shift = parts[1][1], model.fitted.log_z[0]
+    test, shift, scale = parts[1][1], model.fitted.log_z[0], model.fitted.scale[0]
     assert shift[2] == 0
-    np.testing.assert_allclose(model.event_llr(test), raw.event_llr(test) - shift, atol=1e-12)
+    assert scale != 1
+    expected = scale * raw.event_llr(test) - shift
+    np.testing.assert_allclose(model.event_llr(test), expected, atol=1e-12)
     assert model.digest != raw.digest
+
+
+def test_a_network_that_is_not_sure_enough_is_scaled():
+    """Regression: ratios that are too flat had maxima too far out once they were normalised."""
+    wide = gaussian.samples(6000, VALUES, seed=1).split([0.8, 0.2], seed=1)
+    options = {"head": "parametrised", "symmetric": False, "network": PLAIN, "training": LONGER}
+    model = estimator(**options).fit(*wide)
+    unscaled = dataclasses.replace(model, _fitted=dataclasses.replace(model.fitted, scale=(1.0,)))
+    assert model.fitted.scale[0] > 1.2
+    for mean in (-0.25, 0.25):
+        data = gaussian.generate(20_000, mean, seed=9)
+        error = [abs(m.surface(data).extremum.theta_hat[0] - mean) for m in (model, unscaled)]
+        assert error[0] < 0.05 < error[1]
 
 
 def test_each_member_is_normalised_and_saved(parts, tmp_path):

@@ -160,7 +160,7 @@ def test_a_wrong_mean_is_a_warning():
             "classifier='tree' is not one of 'network', 'trees'; did you mean",
         ),
         ({"interpolation": "code5"}, "interpolation='code5' is not one of"),
-        ({"ensemble": 0}, "ensemble=0 must be at least 1"),
+        ({"ensemble": 0}, "ensemble must be at least 1, but it is 0"),
         ({"validation_fraction": 1.0}, "validation_fraction=1 must be between 0 and 1"),
         ({"limit": 0.0}, "limit=0 must be positive"),
         ({"classifier": "trees", "training": TrainingConfig()}, "takes no network= and training="),

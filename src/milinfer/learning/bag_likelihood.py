@@ -113,9 +113,10 @@ class BagLikelihood(LikelihoodSettings, BagModel):
         ``"polynomial"`` (of degree 4), ``"spline"`` or ``"parabola"``, for free logits; see
         :class:`~milinfer.likelihood.surface.Interpolation`.
     normalise
-        Divide the ratios by their means over the training events, so that E_θ0[r] = 1 at every θ,
-        as it is for densities: the constants of logits are learned with errors that grow with the
-        number of events of a dataset.  All events of the training determine the means
+        Scale the log-ratios by the factor that describes the held-out events best, and divide the
+        ratios by their means over the training events, so that E_θ0[r] = 1 at every θ, as it is for
+        densities: the constants of logits are learned with errors that grow with the number of
+        events of a dataset.  All events of the training determine the means
         (:func:`milinfer.samples.reweighting.bennett`).  A polynomial head is always normalised;
         poolings that score bags as a whole never are.  False: logits as trained, as in [AS].
     pooling

@@ -66,7 +66,8 @@ class Fitted:
         ln Z of each member at the points of the surface, zero at the reference; empty for a
         polynomial head, which has `z`, and for ratios that are not normalised.
     scale
-        Held-out scale of the outputs of each member (polynomial head), else 1.
+        Held-out scale of the outputs (polynomial head) or of the log-ratios (other heads, if they
+        are normalised) of each member, else 1.
     feature_names, mean, variance
         Names and moments of the features over the training set.
     network, training
@@ -202,7 +203,7 @@ def member_log_ratios(
         else:
             ratios = trained_log_ratios(settings, fitted.where, member, features, nodes)
             if len(fitted.log_z[number]):
-                ratios -= fitted.log_z[number]
+                ratios = fitted.scale[number] * ratios - fitted.log_z[number]
         yield ratios - ratios @ fitted.at_reference[:, None]
 
 

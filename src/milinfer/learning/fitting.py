@@ -10,6 +10,8 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+
 from milinfer.exceptions import ConfigurationError, ConvergenceWarning
 from milinfer.learning.bootstrap import bootstrap_samples, bootstrap_split, multiplicities
 from milinfer.learning.fitted import Fitted
@@ -181,11 +183,14 @@ def _train_member(
         )
         history.append(task.train(network, k, seeds.bags[k], report))
     z, scale = task.normalisation(member)
+    log_z: FloatArray = np.empty(0)
+    if settings.head != "polynomial":
+        log_z, scale = task.log_normalisation(member)
     return Fitted(
         where=model_points,
         members=(member,),
         z=(z,),
-        log_z=(task.log_normalisation(member),),
+        log_z=(log_z,),
         scale=(scale,),
         feature_names=job.samples.feature_names,
         mean=job.mean,

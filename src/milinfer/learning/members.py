@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 __all__ = ["MemberSeeds", "MemberTask", "build_member", "build_members", "member_seeds"]
 
+# Factors on the log-ratios of a network that is not sure enough, or too sure.
+_SCALES = (0.3, 4.0)
 # Networks that have seeds: more than any member has; spawning is cheap, and independent of it.
 _MOST_NETWORKS = 64
 _NO_MEANS = (
@@ -318,21 +320,24 @@ class MemberTask:
         )
         return z, scale
 
-    def log_normalisation(self, member: Sequence[BagNetwork]) -> FloatArray:
-        """Ln E_θ0[r] at the points of the surface from all events, for heads without Z(θ).
+    def log_normalisation(self, member: Sequence[BagNetwork]) -> tuple[FloatArray, float]:
+        """Ln E_θ0[r] at the points of the surface and the scale, for heads without Z(θ).
 
         Training fixes the constants of the logits as well as anything else, but their errors add up
         over the events of a dataset; as means of ratios they are known with the precision of all
-        events, from the same equations that normalise a polynomial head.
+        events, from the same equations that normalise a polynomial head.  A network that is not
+        sure enough has ratios that are too flat, and constants that belong to the right ones: it
+        needs the factor as much as the means.
 
         Raises
         ------
         ModelError
             If a ratio is not finite.
         """
-        where, reference = self._model_points, self._model_points.reference_index
         if not is_normalised(self._settings):
-            return np.empty(0)
+            return np.empty(0), 1.0
+        scale = self._held_out_scale(member)
+        where, reference = self._model_points, self._model_points.reference_index
         k, alone = len(where.points), len(where.parameters) == 1
         # In one parameter the points of the surface are those of the training.
         points = where.points if alone else np.concatenate([where.points, where.nodes])
@@ -348,10 +353,7 @@ class MemberTask:
             for features, weights in self._mixture():
                 rows = slice(start, start + len(features))
                 llr = trained_log_ratios(self._settings, where, member, features, points)
-                with np.errstate(over="ignore", invalid="ignore"):  # checked below
-                    ratios = np.exp(llr - llr[:, reference, None])
-                if not np.isfinite(ratios).all():
-                    raise ModelError(_NO_MEANS)
+                ratios = _finite_exp(scale * (llr - llr[:, reference, None]))
                 table[rows], w[rows, 0] = np.insert(ratios, ones, 1.0, axis=1), weights
                 start = rows.stop
             at_points = table[:, 1:] if alone else table[:, :k]
@@ -359,7 +361,32 @@ class MemberTask:
         if not np.all(means > 0):  # negative weights can do this
             raise ModelError(_NO_MEANS)
         log_z: FloatArray = np.log(means)
-        return log_z
+        return log_z, scale
+
+    def _held_out_scale(self, member: Sequence[BagNetwork]) -> float:
+        """Factor on the log-ratios with which they describe the held-out events best."""
+        where, held_out, joint = self._model_points, self._validation, self._held_out_joint
+        features = np.concatenate([s.features for s in held_out])
+        llr = trained_log_ratios(self._settings, where, member, features, where.points)
+        llr -= llr[:, where.reference_index, None]
+        if joint is None:
+            weights = np.concatenate(
+                [s.weights / s.weights.sum() / len(held_out) for s in held_out]
+            )
+            targets = np.repeat(np.eye(len(held_out)), [len(s) for s in held_out], axis=0)
+        else:
+            weights = np.concatenate([t.weights for t in joint])
+            targets = softmax(np.concatenate([t.log_ratio for t in joint]), axis=1)
+
+        def cross_entropy(scale: float) -> float:
+            ratios = _finite_exp(scale * llr)
+            means = bennett(ratios, weights, np.insert(ratios, 0, 1.0, axis=1))[1:]
+            if not np.all(means > 0):
+                raise ModelError(_NO_MEANS)
+            logits = scale * llr - np.log(means)
+            return -float(weights @ np.sum(targets * log_softmax(logits, axis=1), axis=1))
+
+        return float(minimize_scalar(cross_entropy, bounds=_SCALES, method="bounded").x)
 
     def _mixture(self) -> Iterator[tuple[Float32Array, FloatArray]]:
         """Features of all events, and weights that make them the even mixture of the points."""
@@ -390,3 +417,18 @@ class MemberTask:
         features = np.concatenate([s.features for s in samples])
         weights = np.concatenate([s.weights / s.weights.sum() / len(samples) for s in samples])
         return event_outputs(member[0].event_model, features), weights, class_points(samples)
+
+
+def _finite_exp(llr: FloatArray) -> FloatArray:
+    """Ratios from log-ratios, of the same shape.
+
+    Raises
+    ------
+    ModelError
+        If one is not finite.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        ratios: FloatArray = np.exp(llr)
+    if not np.isfinite(ratios).all():
+        raise ModelError(_NO_MEANS)
+    return ratios

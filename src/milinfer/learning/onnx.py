@@ -269,10 +269,11 @@ def _member(graph: Graph, settings: LikelihoodSettings, fitted: Fitted, number: 
         combine = np.eye(len(nodes))
     # All linear from here: one matrix takes the combination, the share and the reference.
     matrix = (combine - combine @ fitted.at_reference[:, None]) * share
-    ratios = graph.add("MatMul", outputs, graph.constant(matrix))
     log_z = fitted.log_z[number]
     if not len(log_z):
-        return ratios
+        return graph.add("MatMul", outputs, graph.constant(matrix))
+    matrix = matrix * fitted.scale[number]
+    ratios = graph.add("MatMul", outputs, graph.constant(matrix))
     return graph.add("Sub", ratios, graph.constant(log_z - log_z @ fitted.at_reference))
 
 

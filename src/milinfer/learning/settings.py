@@ -58,7 +58,7 @@ class LikelihoodSettings:
     degree: int | Literal["auto"] | None = "auto"
     interpolation_kind: Kind = "polynomial"
     window: float = 0.4
-    normalise: bool = True
+    normalise: bool = False
     pooling: str = "mean"
     loss: str | None = None
     symmetric: bool = True
@@ -243,7 +243,8 @@ def is_normalised(settings: LikelihoodSettings) -> bool:
 
     Examples
     --------
-    >>> [is_normalised(LikelihoodSettings(head)) for head in ("multiclass", "polynomial")]
+    >>> heads = ("multiclass", "polynomial")
+    >>> [is_normalised(LikelihoodSettings(head, normalise=True)) for head in heads]
     [True, False]
     """
     network = settings.network or settings.default_network

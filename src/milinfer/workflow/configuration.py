@@ -295,7 +295,7 @@ class ModelSection(_Section):
         "mean", "sum", "attention", "gated-attention", "noisy-or", "max", "log-sum-exp"
     ] = "mean"
     bag_size: Positive | None = None
-    normalise: bool = True
+    normalise: bool = False
     ensemble: Positive = 1
     reference: TruePoint = 0.0
     epochs: Positive | None = None

@@ -207,7 +207,6 @@ labels = "joint"
 head = "polynomial"
 [[model]]
 head = "multiclass"
-normalise = false                # the networks of [AS]
 bag_size = {bag_size}
 ensemble = {ensemble}
 epochs = {epochs}
