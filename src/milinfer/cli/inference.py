@@ -88,6 +88,11 @@ __all__ = ["compare", "fit", "report", "train"]
 @click.option(
     "--bag-size", type=click.IntRange(1), help="Default: 1 for a polynomial head, else 10."
 )
+@click.option(
+    "--normalise",
+    is_flag=True,
+    help="Scale and normalise the ratios after the training; a polynomial head always is.",
+)
 @click.option("--ensemble", type=click.IntRange(1), default=1, show_default=True)
 @click.option("--epochs", type=click.IntRange(1), help="At most; default: of the head.")
 @click.option(
@@ -118,6 +123,7 @@ def train(
     order: int,
     pooling: str,
     bag_size: int | None,
+    normalise: bool,
     ensemble: int,
     epochs: int | None,
     batch_events: int | None,
@@ -180,6 +186,7 @@ def train(
         order=order,
         pooling=pooling,
         bag_size=bag_size,
+        normalise=normalise,
         ensemble=ensemble,
         reference=reference,
         seed=seed,
