@@ -47,7 +47,7 @@ autodoc_default_options = {
     "members": True,
     "inherited-members": "BaseEstimator, BaseModel, tuple, dict, Exception, object",
     "exclude-members": "fit_transform, get_metadata_routing, model_config, score, set_output, "
-    "set_score_request",
+    "set_fit_request, set_score_request",
 }
 # An underscore at the end of a name is a part of it, and not the mark of a link.
 strip_signature_backslash = True
