@@ -486,7 +486,9 @@ def histograms(analysis: Analysis, attempts: Attempts) -> dict[str, Templates]:
 def _of_scores(analysis: Analysis, choosing: SampleSet, filling: SampleSet, at: Point) -> Templates:
     """Histogram of two scores, with as many bins as the events allow, 12 × 12 at most."""
     weighted = carry_weights(filling, analysis.weight_degree)
-    bins = int(np.clip(np.sqrt(len(analysis.data) / 7), 2, 12))
+    # An even share of forty simulated events, so that every bin has half of it or more.
+    simulated = filling.n_events if weighted else min(len(s) for s in filling)
+    bins = int(np.clip(np.sqrt(min(len(analysis.data) / 7, simulated / 40)), 2, 12))
     while True:
         try:
             return score_templates(
