@@ -38,6 +38,7 @@ import time
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -163,6 +164,23 @@ def observables(quick: bool) -> dict[str, Any]:
     }
 
 
+def by_observables(events: GeneratedEvents, names: tuple[str, ...]) -> tuple[mil.Sample, Array]:
+    """Events with weights by the ratio of observables, and the polynomials of this ratio."""
+    weights = vbf_hww.default_weights(names)
+    sample = events.to_sample("vbf_2l2j_invariant", weights)
+    basis = PolynomialBasis(names, 4)
+    coefficients = observable_coefficients(events).coefficients
+    ratios = coefficients @ basis.design(np.array([list(p.values()) for p in weights])).T
+    own = coefficients @ basis.design(np.array([list(sample.point.values())]))[0]
+    ids = list(sample.reweights)
+    reweighted = replace(
+        sample,
+        reweights={name: ratios[:, j] / own for j, name in enumerate(ids)},
+        reweight_points=dict(zip(ids, weights, strict=True)),
+    )
+    return reweighted, coefficients
+
+
 # --- bins of the exact score in one operator ------------------------------------------------------
 
 ONE = "c_HW"
@@ -174,21 +192,9 @@ def scored(n_events: int, seed: int) -> mil.SampleSet:
     made = []
     for k, value in enumerate(ONE_POINTS):
         events = vbf_hww.generate(n_events, {ONE: value}, seed=seed + k)
-        sample = events.to_sample("vbf_2l2j_invariant", vbf_hww.default_weights((ONE,)))
-        coefficients = observable_coefficients(events).coefficients
+        sample, coefficients = by_observables(events, (ONE,))
         score = (coefficients[:, 1] / coefficients[:, 0]).astype(np.float32)
-        basis = PolynomialBasis((ONE,), 4)
-        own = coefficients @ basis.design(np.array([[value]]))[0]
-        points = [list(p.values()) for p in sample.reweight_points.values()]
-        ratios = coefficients @ basis.design(np.array(points)).T / own[:, None]
-        made.append(
-            replace(
-                sample,
-                features=score[:, None],
-                feature_names=("score",),
-                reweights=dict(zip(sample.reweight_points, ratios.T, strict=True)),
-            )
-        )
+        made.append(replace(sample, features=score[:, None], feature_names=("score",)))
     return mil.SampleSet(tuple(made))
 
 
@@ -247,25 +253,12 @@ def two_operator_samples(n_events: int, edges: Sequence[float], seed: int) -> mi
 
 def observable_samples(n_events: int, seed: int) -> mil.SampleSet:
     """The same, with weights by the ratio of observables: exact for whatever uses these alone."""
-    weights = vbf_hww.default_weights(TWO)
-    basis = PolynomialBasis(TWO, 4)
-    design = basis.design(np.array([list(p.values()) for p in weights]))
-    made = []
-    for k, point in enumerate(TRUTHS[:5:2]):
-        events = vbf_hww.generate(n_events, point, seed=seed + k)
-        sample = events.to_sample("vbf_2l2j_invariant", weights)
-        coefficients = observable_coefficients(events).coefficients
-        ratios = coefficients @ design.T
-        own = coefficients @ basis.design(np.array([list(point.values())]))[0]
-        names = list(sample.reweights)
-        made.append(
-            replace(
-                sample,
-                reweights={name: ratios[:, j] / own for j, name in enumerate(names)},
-                reweight_points=dict(zip(names, weights, strict=True)),
-            )
+    return mil.SampleSet(
+        tuple(
+            by_observables(vbf_hww.generate(n_events, point, seed=seed + k), TWO)[0]
+            for k, point in enumerate(TRUTHS[:5:2])
         )
-    return mil.SampleSet(tuple(made))
+    )
 
 
 def area(ensemble: ToyEnsemble, cl: float) -> float:
@@ -337,19 +330,15 @@ def networks(options: argparse.Namespace) -> dict[str, Any]:
     settings = {"at": ZERO, "n_events": N_EXPECTED, "weight_degree": 4}
     both: dict[str, mil.Templates] = {}
     failures: dict[str, str] = {}
-    for n in options.bins_2:
-        name = f"two scores, {n} × {n} bins"
-        try:
-            both[name] = score_templates(network, train, other, bins=(n, n), **settings)
-        except TemplateError as error:  # too few events for so many bins
-            failures[name] = str(error)
-        # Much of the information is in few events, with scores far from zero.
-        name = f"two scores, {n} × {n} bins, some nearly empty"
+    # Much of the information is in few events, with scores far from zero.
+    kinds: tuple[tuple[str, float | None], ...] = (("", None), (", some nearly empty", 0.01))
+    for n, (kind, least) in product(options.bins_2, kinds):
+        name = f"two scores, {n} × {n} bins{kind}"
         try:
             both[name] = score_templates(
-                network, train, other, bins=(n, n), min_expected=0.01, **settings
+                network, train, other, bins=(n, n), min_expected=least, **settings
             )
-        except TemplateError as error:
+        except TemplateError as error:  # too few events for so many bins
             failures[name] = str(error)
     one = chosen_templates(
         event_yields(train, 4),

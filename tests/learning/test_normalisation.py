@@ -164,4 +164,4 @@ def test_ratios_that_overflow_are_refused(parts):
             weight.assign(np.full(weight.shape, 1e3))
     task = MemberTask(settings, ModelPoints.of(settings, parts[0]), *parts)
     with pytest.raises(ModelError, match="no positive, finite means"):
-        task.log_normalisation(fitted.members[0])
+        task.normalisation(fitted.members[0])

@@ -176,7 +176,7 @@ def test_normalisations_are_those_of_all_events(to_disk, weights):
     seeds = member_seeds(model)[0]
     mean, variance = moments(in_memory)
     member = build_member(model, where, mean, variance, seeds, tasks[0])
-    (z, scale), (z_memory, scale_memory) = (t.normalisation(member) for t in tasks)
+    (z, _, scale), (z_memory, _, scale_memory) = (t.normalisation(member) for t in tasks)
     np.testing.assert_allclose(z, z_memory, rtol=1e-6)
     assert scale == pytest.approx(scale_memory, rel=1e-9)
 

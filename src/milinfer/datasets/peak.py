@@ -102,8 +102,7 @@ def density(m: ArrayLike, d: ArrayLike, point: Point) -> FloatArray:
     array([0.0199])
     """
     mass, fraction = _values(point)
-    signal = norm.pdf(m, mass, _RESOLUTION) * norm.pdf(d, _DISCRIMINANT)
-    background = norm.pdf(m, *_BACKGROUND) * norm.pdf(d, -_DISCRIMINANT)
+    signal, background = _densities(m, d, mass)
     total: FloatArray = fraction * signal + (1 - fraction) * background
     return total
 
@@ -125,8 +124,7 @@ def fisher_information(point: Point) -> FloatArray:
     centre, width = _BACKGROUND
     m = np.linspace(centre - 8 * width, centre + 8 * width, _NODES[0])[:, None]
     d = np.linspace(-8.5, 8.5, _NODES[1])
-    signal = norm.pdf(m, mass, _RESOLUTION) * norm.pdf(d, _DISCRIMINANT)
-    background = norm.pdf(m, *_BACKGROUND) * norm.pdf(d, -_DISCRIMINANT)
+    signal, background = _densities(m, d, mass)
     total = fraction * signal + (1 - fraction) * background
     slopes = np.stack([fraction * signal * (m - mass) / _RESOLUTION**2, signal - background])
     products = slopes[:, None] * slopes[None]
@@ -186,6 +184,13 @@ class PeakModel(EventModel):
             ],
             axis=1,
         )
+
+
+def _densities(m: ArrayLike, d: ArrayLike, mass: float) -> tuple[FloatArray, FloatArray]:
+    """Densities of signal and background."""
+    signal = norm.pdf(m, mass, _RESOLUTION) * norm.pdf(d, _DISCRIMINANT)
+    background = norm.pdf(m, *_BACKGROUND) * norm.pdf(d, -_DISCRIMINANT)
+    return signal, background
 
 
 def _values(point: Point) -> tuple[float, float]:

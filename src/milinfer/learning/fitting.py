@@ -10,8 +10,6 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
-
 from milinfer.exceptions import ConfigurationError, ConvergenceWarning
 from milinfer.learning.bootstrap import bootstrap_samples, bootstrap_split, multiplicities
 from milinfer.learning.fitted import Fitted
@@ -182,16 +180,13 @@ def _train_member(
             on_epoch, number * len(member) + k, n_networks, settings.training, network
         )
         history.append(task.train(network, k, seeds.bags[k], report))
-    z, scale = task.normalisation(member)
-    log_z: FloatArray = np.empty(0)
-    if settings.head != "polynomial":
-        log_z, scale = task.log_normalisation(member)
+    normalisation = task.normalisation(member)
     return Fitted(
         where=model_points,
         members=(member,),
-        z=(z,),
-        log_z=(log_z,),
-        scale=(scale,),
+        z=(normalisation.z,),
+        log_z=(normalisation.log_z,),
+        scale=(normalisation.scale,),
         feature_names=job.samples.feature_names,
         mean=job.mean,
         variance=job.variance,

@@ -37,7 +37,14 @@ if TYPE_CHECKING:
     from milinfer.learning.networks.network import BagNetwork
     from milinfer.learning.networks.training_bags import StreamedBags, TrainingBags
 
-__all__ = ["MemberSeeds", "MemberTask", "build_member", "build_members", "member_seeds"]
+__all__ = [
+    "MemberSeeds",
+    "MemberTask",
+    "Normalisation",
+    "build_member",
+    "build_members",
+    "member_seeds",
+]
 
 # Factors on the log-ratios of a network that is not sure enough, or too sure.
 _SCALES = (0.3, 4.0)
@@ -142,6 +149,24 @@ def build_member(
         build_network(config, head, settings.events_in_bag, mean, variance, seed, **options)
         for seed in seeds.weights[:n_networks]
     )
+
+
+class Normalisation(NamedTuple):
+    """What makes the outputs of a trained member ratios of densities.
+
+    Parameters
+    ----------
+    z
+        Coefficients of Z(θ) of a polynomial head, else empty.
+    log_z
+        ln Z at the points of the surface of another head that is normalised, else empty.
+    scale
+        Factor on the outputs of a polynomial head, or on the log-ratios of another.
+    """
+
+    z: FloatArray
+    log_z: FloatArray
+    scale: float
 
 
 class MemberTask:
@@ -268,31 +293,30 @@ class MemberTask:
         scores = bool(settings.score_weight)
         return ClassBags(samples, n, joint, scores=scores, hard=settings.labels == "hard")
 
-    def normalisation(self, member: Sequence[BagNetwork]) -> tuple[FloatArray, float]:
-        """Coefficients of Z(θ) from all events, so that E_θ0[r] = 1, and the held-out scale.
+    def normalisation(self, member: Sequence[BagNetwork]) -> Normalisation:
+        """Find the held-out scale, and what makes E_θ0[r] = 1 over all events.
 
         A network trained on labels is slightly over-confident, or under-confident if it stopped
-        early; either spoils the curvature of Λ.  One factor on all amplitudes, chosen by the
-        likelihood of the held-out events, corrects the common part of it.
+        early; either spoils the curvature of Λ.  One factor on all amplitudes or log-ratios, chosen
+        by the likelihood of the held-out events, corrects the common part of it.
+
+        Raises
+        ------
+        ModelError
+            If a ratio is not finite.
         """
-        if self._settings.head != "polynomial":
-            return np.empty(0), 1.0
+        if self._settings.head == "polynomial":
+            return self._of_polynomials(member)
+        if is_normalised(self._settings):
+            return self._of_log_ratios(member)
+        return Normalisation(z=np.empty(0), log_z=np.empty(0), scale=1.0)
+
+    def _of_polynomials(self, member: Sequence[BagNetwork]) -> Normalisation:
+        """Coefficients of Z(θ), and the scale of the amplitudes."""
         head = self._model_points.polynomial
-        train, held_out, joint = self._train, self._validation, self._held_out_joint
-        outputs, weights, sample_points = self._outputs(member, held_out)
-        counts = weights  # of the samples; the mixture of the training points has its own
-        if joint is None or self._settings.labels == "hard":
-            targets = np.concatenate(
-                [
-                    np.tile(np.eye(len(sample_points))[k], (len(s), 1))
-                    for k, s in enumerate(held_out)
-                ]
-            )
-            points = sample_points
-        else:
-            log_ratio = np.concatenate([t.log_ratio for t in joint])
-            targets, points = softmax(log_ratio, axis=1), self._model_points.points
-            counts = np.concatenate([t.weights for t in joint])
+        train = self._train
+        outputs, weights, sample_points = self._outputs(member, self._validation)
+        targets, counts, points = self._held_out_targets()
 
         def cross_entropy(scale: float) -> float:
             z = bennett(
@@ -310,7 +334,8 @@ class MemberTask:
                 return np.float32(scale) * event_outputs(member[0].event_model, features)
 
             rest = (np.float32(scale) * outputs, weights)
-            return streamed_normalisation(train, self._weights, scaled_outputs, head, rest), scale
+            z = streamed_normalisation(train, self._weights, scaled_outputs, head, rest)
+            return Normalisation(z=z, log_z=np.empty(0), scale=scale)
         train_outputs, train_weights, _ = self._outputs(member, train)
         all_outputs = np.float32(scale) * np.concatenate([train_outputs, outputs])
         all_weights = np.concatenate([train_weights * len(train_outputs), weights * len(outputs)])
@@ -318,9 +343,9 @@ class MemberTask:
         z = bennett(
             head.ratios(all_outputs, sample_points), all_weights, head.coefficients(all_outputs)
         )
-        return z, scale
+        return Normalisation(z=z, log_z=np.empty(0), scale=scale)
 
-    def log_normalisation(self, member: Sequence[BagNetwork]) -> tuple[FloatArray, float]:
+    def _of_log_ratios(self, member: Sequence[BagNetwork]) -> Normalisation:
         """Ln E_θ0[r] at the points of the surface and the scale, for heads without Z(θ).
 
         Training fixes the constants of the logits as well as anything else, but their errors add up
@@ -328,14 +353,7 @@ class MemberTask:
         events, from the same equations that normalise a polynomial head.  A network that is not
         sure enough has ratios that are too flat, and constants that belong to the right ones: it
         needs the factor as much as the means.
-
-        Raises
-        ------
-        ModelError
-            If a ratio is not finite.
         """
-        if not is_normalised(self._settings):
-            return np.empty(0), 1.0
         scale = self._held_out_scale(member)
         where, reference = self._model_points, self._model_points.reference_index
         k, alone = len(where.points), len(where.parameters) == 1
@@ -357,36 +375,34 @@ class MemberTask:
                 table[rows], w[rows, 0] = np.insert(ratios, ones, 1.0, axis=1), weights
                 start = rows.stop
             at_points = table[:, 1:] if alone else table[:, :k]
-            means = bennett(at_points, w[:, 0], table[:, ones:])[1:]
-        if not np.all(means > 0):  # negative weights can do this
-            raise ModelError(_NO_MEANS)
-        log_z: FloatArray = np.log(means)
-        return log_z, scale
+            log_z = _log_means(at_points, w[:, 0], table[:, ones:])
+        return Normalisation(z=np.empty(0), log_z=log_z, scale=scale)
 
     def _held_out_scale(self, member: Sequence[BagNetwork]) -> float:
         """Factor on the log-ratios with which they describe the held-out events best."""
-        where, held_out, joint = self._model_points, self._validation, self._held_out_joint
-        features = np.concatenate([s.features for s in held_out])
+        where = self._model_points
+        features = np.concatenate([s.features for s in self._validation])
         llr = trained_log_ratios(self._settings, where, member, features, where.points)
         llr -= llr[:, where.reference_index, None]
-        if joint is None:
-            weights = np.concatenate(
-                [s.weights / s.weights.sum() / len(held_out) for s in held_out]
-            )
-            targets = np.repeat(np.eye(len(held_out)), [len(s) for s in held_out], axis=0)
-        else:
-            weights = np.concatenate([t.weights for t in joint])
-            targets = softmax(np.concatenate([t.log_ratio for t in joint]), axis=1)
+        targets, weights, _ = self._held_out_targets()
 
         def cross_entropy(scale: float) -> float:
             ratios = _finite_exp(scale * llr)
-            means = bennett(ratios, weights, np.insert(ratios, 0, 1.0, axis=1))[1:]
-            if not np.all(means > 0):
-                raise ModelError(_NO_MEANS)
-            logits = scale * llr - np.log(means)
+            logits = scale * llr - _log_means(ratios, weights, np.insert(ratios, 0, 1.0, axis=1))
             return -float(weights @ np.sum(targets * log_softmax(logits, axis=1), axis=1))
 
         return float(minimize_scalar(cross_entropy, bounds=_SCALES, method="bounded").x)
+
+    def _held_out_targets(self) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Probabilities of the points as classes of held-out events, their weights, the points."""
+        held_out, joint = self._validation, self._held_out_joint
+        if joint is None or self._settings.labels == "hard":
+            targets = np.repeat(np.eye(len(held_out)), [len(s) for s in held_out], axis=0)
+            return targets, np.concatenate(_even_weights(held_out)), class_points(held_out)
+        # The mixture of the training points has weights of its own.
+        weights = np.concatenate([t.weights for t in joint])
+        targets = softmax(np.concatenate([t.log_ratio for t in joint]), axis=1)
+        return targets, weights, self._model_points.points
 
     def _mixture(self) -> Iterator[tuple[Float32Array, FloatArray]]:
         """Features of all events, and weights that make them the even mixture of the points."""
@@ -403,11 +419,8 @@ class MemberTask:
             parts.append((train, self._train_joint))
         parts.append((rest, self._held_out_joint))
         for samples, targets in parts:
-            for k, sample in enumerate(samples):
-                if targets is None:
-                    weights = sample.weights / sample.weights.sum() / len(samples)
-                else:
-                    weights = targets[k].weights
+            each = _even_weights(samples) if targets is None else [t.weights for t in targets]
+            for sample, weights in zip(samples, each, strict=True):
                 yield sample.features, weights * (samples.n_events / n)
 
     def _outputs(
@@ -415,8 +428,28 @@ class MemberTask:
     ) -> tuple[Float32Array, FloatArray, FloatArray]:
         """Outputs for events, weights with equal sums for all samples, and the points."""
         features = np.concatenate([s.features for s in samples])
-        weights = np.concatenate([s.weights / s.weights.sum() / len(samples) for s in samples])
+        weights = np.concatenate(_even_weights(samples))
         return event_outputs(member[0].event_model, features), weights, class_points(samples)
+
+
+def _even_weights(samples: SampleSet) -> list[FloatArray]:
+    """Weights of the events of each sample, with equal sums, that sum to one together."""
+    return [s.weights / s.weights.sum() / len(samples) for s in samples]
+
+
+def _log_means(ratios: FloatArray, weights: FloatArray, values: FloatArray) -> FloatArray:
+    """Logarithms of the means at θ0 of all values but the first, which is one for each event.
+
+    Raises
+    ------
+    ModelError
+        If a mean is not positive, as negative weights can make it.
+    """
+    means = bennett(ratios, weights, values)[1:]
+    if not np.all(means > 0):
+        raise ModelError(_NO_MEANS)
+    log_means: FloatArray = np.log(means)
+    return log_means
 
 
 def _finite_exp(llr: FloatArray) -> FloatArray:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from milinfer.exceptions import SampleError
 from milinfer.learning.response_events import base_points
-from milinfer.learning.response_stream import StreamedEvents, read_streamed
+from milinfer.learning.response_stream import StreamedEvents, number_of_rows, read_streamed
 from milinfer.learning.training_data import moments
 from milinfer.likelihood.expected_response import (
     ExpectedResponse,
@@ -108,7 +108,7 @@ def response_data(
         check=check,
         mean=mean,
         variance=variance,
-        n_train=_number_of_rows(train),
+        n_train=number_of_rows(train),
         n_events=_numbers(variations),
         trained_on=_sketches(variations) + (_sketches(validation) if validation else ()),
         expected=lambda table: expected_response(table, variations.nominal),
@@ -175,11 +175,6 @@ def _require_matching(validation: ProcessVariations, variations: ProcessVariatio
         differ_text = "; ".join(format_point(dict(x)) for x in sorted(known ^ given))
         msg = f"validation= and variations are not at the same points: {differ_text}"
         raise SampleError(msg)
-
-
-def _number_of_rows(variations: ProcessVariations) -> int:
-    nominal = sum(len(s) for s in variations.nominal)
-    return nominal + sum(len(v.sample) for v in variations.variations if not v.weights_only)
 
 
 def _numbers(variations: ProcessVariations) -> dict[str, int]:

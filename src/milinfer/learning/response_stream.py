@@ -39,7 +39,7 @@ from milinfer.utils.parallel import read_ahead
 if TYPE_CHECKING:
     from milinfer.learning.networks.training_bags import StreamedBags, TrainingBags
 
-__all__ = ["StackedFiles", "StreamedEvents", "StreamedPass", "read_streamed"]
+__all__ = ["StackedFiles", "StreamedEvents", "StreamedPass", "number_of_rows", "read_streamed"]
 
 # Files of a piece: each epoch has other pieces, made of other files.
 _FILES = 8
@@ -174,8 +174,7 @@ def read_streamed(
                 sums.add(k, sample)
             weight_sums.append(weight_sums_at_points(part.nominal))
         train = parts[0]
-        n_train += sum(len(s) for s in train.nominal)
-        n_train += sum(len(v.sample) for v in train.variations if not v.weights_only)
+        n_train += number_of_rows(train)
         for own, (names, base) in zip(totals, groups, strict=True):
             chosen = train if len(groups) == 1 else train.restricted(names)
             own.append(EventTotals.of(chosen, base.points))
@@ -193,6 +192,12 @@ def read_streamed(
         totals=[EventTotals.joined(own) for own in totals],
         n_train=n_train,
     )
+
+
+def number_of_rows(process: ProcessVariations) -> int:
+    """Number of nominal events, and of varied ones with features of their own."""
+    nominal = sum(len(s) for s in process.nominal)
+    return nominal + sum(len(v.sample) for v in process.variations if not v.weights_only)
 
 
 def _together(parts: Sequence[ProcessVariations]) -> ProcessVariations | None:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from milinfer.exceptions import ModelError, SampleError
 from milinfer.learning.networks.heads import PolynomialHead
 from milinfer.samples.fingerprints import sketch, sketch_each, sketch_of_union, with_union
-from milinfer.samples.reweighting import bennett, class_points, joint_density
+from milinfer.samples.reweighting import JointDensity, bennett, class_points, joint_density
 from milinfer.samples.sample import Sample
 from milinfer.samples.sample_set import SampleSet
 from milinfer.samples.streaming import StreamedSamples
@@ -278,9 +278,7 @@ def streamed_joint_total(
     with on_disk(n, len(sample_points), len(basis)) as (ratios, polynomials, w):
         start = 0
         for k, part in samples.in_order(keep_reweights=True):
-            # Polynomials need no weights, and the weights of a row group may have any sum.
-            plain = SampleSet((dataclasses.replace(part, weights=np.ones(len(part))),))
-            joint = joint_density(plain, degree, total=one)
+            joint = _part_density(part, degree, one)
             joint.at(np.concatenate([sample_points, points]))  # refuses what has no ratio there
             rows = slice(start, start + len(part))
             polynomials[rows] = joint.polynomials[0]
@@ -376,12 +374,18 @@ def streamed_event_weights(
         if joint is not None:
             points, degree, total = joint
             basis = PolynomialBasis(samples.parameters, degree)
-            plain = SampleSet((dataclasses.replace(part, weights=np.ones(len(part))),))
-            density = joint_density(plain, degree, total=total)
+            density = _part_density(part, degree, total)
             design = basis.design(sample_points)
             mixture = (density.polynomials[0] @ design.T / (design @ total)).mean(axis=1)
             w = w * density.at(points)[0].mean(axis=1) / mixture
         yield part.features, w
+
+
+def _part_density(part: Sample, degree: int, total: FloatArray) -> JointDensity:
+    """Density of the events of a part, whose σ(θ)/σ(0) is that of all events."""
+    # Polynomials need no weights, and the weights of a row group may have any sum.
+    plain = SampleSet((dataclasses.replace(part, weights=np.ones(len(part))),))
+    return joint_density(plain, degree, total=total)
 
 
 @contextmanager

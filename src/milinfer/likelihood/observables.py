@@ -92,11 +92,13 @@ class _PartialScore:
         low, high = self.model.interpolation.limits[self.number]
         step = np.zeros(len(self.point))
         step[self.number] = 1e-4 * (high - low)
-        both = self.model.interpolation.values_at(
-            np.asarray(self.model.event_llr(sample), dtype=np.float64),
-            np.stack([self.point - step, self.point + step]),
+        ratio = _LogRatio(
+            model=self.model,
+            low=self.point - step,
+            high=self.point + step,
+            __name__=self.__name__,
         )
-        score: FloatArray = (both[:, 1] - both[:, 0]) / (2 * step[self.number])
+        score: FloatArray = ratio(sample) / (2 * step[self.number])
         return score
 
 
