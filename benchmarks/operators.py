@@ -207,7 +207,8 @@ def score_bins(quick: bool) -> dict[str, Any]:
     weights = weights / weights.sum()
     exact = weights @ (score - weights @ score) ** 2
     rows = []
-    for bins, least in ((20, None), (20, 0.01), (40, 0.01)):
+    # Ten events in each bin, or half of an even share, and nearly empty bins.
+    for bins, least in ((20, min(10.0, N_EXPECTED / 40)), (20, 0.01), (40, 0.01)):
         templates = chosen_templates(
             choosing, filling, "score", bins, {ONE: 0.0}, n_events=N_EXPECTED, min_expected=least
         )
@@ -331,8 +332,10 @@ def networks(options: argparse.Namespace) -> dict[str, Any]:
     both: dict[str, mil.Templates] = {}
     failures: dict[str, str] = {}
     # Much of the information is in few events, with scores far from zero.
-    kinds: tuple[tuple[str, float | None], ...] = (("", None), (", some nearly empty", 0.01))
-    for n, (kind, least) in product(options.bins_2, kinds):
+    kinds = (("", 10.0), (", some nearly empty", 0.01))
+    for n, (kind, wanted) in product(options.bins_2, kinds):
+        # Where there are not as many events, half of an even share.
+        least = min(wanted, 0.5 * N_EXPECTED / n**2)
         name = f"two scores, {n} × {n} bins{kind}"
         try:
             both[name] = score_templates(

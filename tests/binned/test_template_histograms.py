@@ -163,9 +163,56 @@ def test_diagnosis_names_bin_and_remedy(samples):
     good = Templates.from_samples(samples, "x0", bins=8, degree=2)
     assert good.diagnose().passed
     assert "ok" in str(good.diagnose())
-    assert "events expected, below 5" in good.diagnose(n_events=20).problems[0]
+    assert "on mu comes from effectively 8" in good.diagnose(n_events=20).problems[0]
+    assert good.diagnose(n_events=40).passed
     steep = Templates.from_samples(samples, "x0", bins=[-9, -1.0, 0.0, 1.0, 9], degree=2)
     assert min(r.p_value for r in steep.diagnose()) > 1e-6
+
+
+def with_a_tail(slope):
+    """Two bins of which the second, with one event in a thousand, depends on mu most."""
+    values = np.repeat([0.0, 1.0], [99_900, 100])
+
+    def sample(mu):
+        weights = np.where(values > 0, 1 + slope * mu, 1.0)
+        return Sample(
+            values[:, None],
+            ("x",),
+            point={"mu": mu},
+            weights=weights,
+            cross_section=weights.sum(),
+        )
+
+    return Templates.from_samples(
+        SampleSet(tuple(sample(mu) for mu in (-0.1, 0.0, 0.1))),
+        "x",
+        bins=[-0.5, 0.5, 1.5],
+        degree=1,
+    )
+
+
+def test_information_of_one_bin_comes_from_its_events():
+    """Against a bin of nearly all events it is a Poisson count."""
+    templates = with_a_tail(5.0)
+    p = 1e-3
+    share = p * (1 - p) / (1 - 3 * p * (1 - p))  # one over the kurtosis of a yes or no
+    for n_events in (1000, 40_000):
+        known = templates.information_events({"mu": 0.0}, n_events)["mu"]
+        assert known == pytest.approx(n_events * share, rel=1e-9)
+    (problem,) = templates.diagnose(n_events=1000).problems
+    assert problem.startswith("the information on mu comes from effectively 1 events, fewer than")
+    assert templates.diagnose(n_events=40_000).passed
+    # A bin without any slope has no information, from no events.
+    assert np.isnan(with_a_tail(0.0).information_events({"mu": 0.0}, 1000)["mu"])
+
+
+def test_nearly_empty_bins_beside_full_ones_are_no_problem(samples):
+    edges = [-9, -2.9, -1.0, 0.0, 1.0, 2.9, 9]
+    templates = Templates.from_samples(samples, "x0", bins=edges, degree=2)
+    diagnosis = templates.diagnose(n_events=500)
+    assert min(r.expected for r in diagnosis) < 1
+    assert diagnosis.information_events["mu"] > 50
+    assert not [p for p in diagnosis.problems if "comes from" in p]
 
 
 def quadratic_bin():

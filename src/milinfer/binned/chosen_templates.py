@@ -13,7 +13,6 @@ import numpy as np
 
 from milinfer.binned.binning import fisher_bins
 from milinfer.binned.grid_bins import events_at, fisher_grid
-from milinfer.binned.template_diagnosis import FEW_EXPECTED
 from milinfer.binned.templates import Templates
 from milinfer.binned.weighted_templates import EventYields, event_yields
 from milinfer.exceptions import TemplateError
@@ -28,11 +27,13 @@ from milinfer.utils.polynomials import point_array
 
 __all__ = ["chosen_templates", "filled_templates", "score_templates"]
 
-# Effective events of a bin: that choose its edges, and that are expected to fill it, which with
-# fluctuations has to be more than the ten it needs.
+# Effective simulated events of a bin: that choose its edges, and that are expected to fill it; with
+# fluctuations these have to be more than the ten it needs.
 _CHOOSING, _FILLING = 10.0, 20.0
 # Numbers of bins in one dimension and in two.
 _BINS: dict[int, int | tuple[int, int]] = {1: 20, 2: (8, 8)}
+# Events of the data that a bin expects at least: bins may be nearly empty, not empty.
+_NEARLY_EMPTY = 0.01
 
 
 def chosen_templates(
@@ -43,16 +44,18 @@ def chosen_templates(
     at: Point,
     *,
     n_events: float,
-    min_expected: float | None = None,
+    min_expected: float = _NEARLY_EMPTY,
     degree: int | None = None,
     luminosity: float | None = None,
     background: Sample | None = None,
 ) -> Templates:
     """Choose bins that keep the most information at a point, and fill them with other events.
 
-    Every bin expects ten events of the data, twenty effective events that fill it and ten that
-    choose it, or half of an even share of each, if that is less.  Scores with long tails have much
-    of their information in few events; `min_expected` allows bins for these.
+    Twenty effective simulated events fill every bin and ten choose it, or half of an even share of
+    each, if that is less.  Of the data a bin may expect few events: scores with long tails have
+    much of their information there.  What has to be large for a likelihood near a parabola is not
+    the number of events of each bin, but that behind the information of all bins
+    (:meth:`milinfer.Templates.information_events`).
 
     Parameters
     ----------
@@ -69,7 +72,7 @@ def chosen_templates(
     n_events
         Number of events of the data.
     min_expected
-        Least number of events of the data that a bin expects, in place of ten.
+        Least number of events of the data that a bin expects.
     degree
         Degree of the polynomial where samples fill their own points; default: 4.
     luminosity, background
@@ -95,18 +98,16 @@ def chosen_templates(
         )
         raise TemplateError(msg)
     n_bins = int(np.prod(bins))
-    if min_expected is not None and not 0 <= min_expected < n_events / n_bins:
+    if not 0 <= min_expected < n_events / n_bins:
         msg = (
             f"min_expected={min_expected:g} events in each of {n_bins} bins cannot be expected of "
             f"{n_events:g} events; give less, or fewer bins"
         )
         raise TemplateError(msg)
-    # twice as many, as the events that choose and those that fill fluctuate
-    even = min(2 * FEW_EXPECTED / n_events, 0.5 / n_bins)
     options: dict[str, Any] = {
         **_weights_or_degree(choosing, degree),
         "min_effective": _events_in_a_bin(choosing, filling, n_bins),
-        "min_share": even if min_expected is None else min_expected / n_events,
+        "min_share": min_expected / n_events,
     }
     edges: Any
     if isinstance(observable, tuple):
@@ -166,7 +167,7 @@ def score_templates(
     at: Point,
     n_events: float,
     bins: int | tuple[int, int] | None = None,
-    min_expected: float | None = None,
+    min_expected: float = _NEARLY_EMPTY,
     degree: int | None = None,
     weight_degree: int | None = None,
     luminosity: float | None = None,

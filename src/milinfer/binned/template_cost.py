@@ -21,7 +21,7 @@ import numpy as np
 from iminuit.cost import CHISQUARE
 from numpy.typing import ArrayLike
 
-from milinfer.binned.template_diagnosis import FEW_EXPECTED
+from milinfer.binned.template_diagnosis import FEW_EVENTS, few_events
 from milinfer.binned.template_histograms import TemplateHistograms, as_counts
 from milinfer.exceptions import FitError, MilinferWarning, TemplateError
 from milinfer.likelihood.named_cost import NamedCost
@@ -134,7 +134,7 @@ class TemplateCost(NamedCost):
         self._yields = templates.basis_yields(float(scale))
         channel = pyhf_channel(self.name, self._yields, self.relative_errors if mc_stat else None)
         self.model: Any = pyhf.Model({"channels": [channel]}, poi_name=None)
-        self._warn_of_few(float(scale))
+        self._warn_of_few(float(scale) * total)
         super().__init__(dict(templates.limits), 0)
 
     def __repr__(self) -> str:
@@ -142,17 +142,11 @@ class TemplateCost(NamedCost):
         counts = f"{self.counts.sum():g} events in {len(self.counts)} bins"
         return f"TemplateCost({self.name}, {counts}, {kind}, {ranges(self.limits)})"
 
-    def _warn_of_few(self, scale: float) -> None:
-        expected = scale * self.templates.cross_sections(self.templates.reference)
-        few = np.flatnonzero(expected < FEW_EXPECTED)
-        if len(few):
-            b = int(few[0])
-            msg = (
-                f"{self.name}: {len(few)} of {len(expected)} bins expect fewer than "
-                f"{FEW_EXPECTED:g} events, first bin {b} {self.templates.bin_names[b]} with "
-                f"{expected[b]:.2g}; use wider bins, or check the coverage with toys"
-            )
-            warnings.warn(msg, MilinferWarning, stacklevel=4)
+    def _warn_of_few(self, expected: float) -> None:
+        events = self.templates.information_events(self.templates.reference, expected)
+        few = [few_events(name, number) for name, number in events.items() if number < FEW_EVENTS]
+        if few:
+            warnings.warn(f"{self.name}: {'; '.join(few)}", MilinferWarning, stacklevel=4)
 
     @property
     def limits(self) -> Mapping[str, tuple[float, float]]:

@@ -1,9 +1,9 @@
-"""Checks of the bins of templates: few events, negative yields, a polynomial that does not fit."""
+"""Checks of templates: information of few events, poor or negative bins, a misfit."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -17,13 +17,33 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from rich.table import Table
 
-__all__ = ["BinDiagnosis", "TemplateDiagnosis", "circular_edges", "diagnose_templates"]
+__all__ = [
+    "BinDiagnosis",
+    "TemplateDiagnosis",
+    "circular_edges",
+    "diagnose_templates",
+    "few_events",
+]
 
-# Below this, the Poisson likelihood of a bin is far from a parabola.
-FEW_EXPECTED = 5.0
+# Of fewer events that the information comes from, the likelihood is far from a parabola.
+FEW_EVENTS = 10.0
 # Below this, the error of a bin is above 32 % and far from Gaussian.
 FEW_EFFECTIVE = 10.0
 _MIN_P_VALUE = 1e-6
+
+
+def few_events(parameter: str, number: float) -> str:
+    """What is wrong with information that few events carry, and what to do.
+
+    Examples
+    --------
+    >>> few_events("mu", 4.2)
+    'the information on mu comes from effectively 4.2 events, fewer than 10: ...'
+    """
+    return (
+        f"the information on {parameter} comes from effectively {number:.2g} events, fewer than "
+        f"{FEW_EVENTS:g}: check the coverage with toys"
+    )
 
 
 def circular_edges(name: str) -> str:
@@ -91,12 +111,16 @@ class TemplateDiagnosis:
         Diagnosis of each bin.
     circular
         Observables whose edges were chosen on events that fill the bins.
+    information_events
+        Effective number of events of the data that the information on each parameter comes from
+        (:meth:`milinfer.Templates.information_events`); empty if the size of the data is unknown.
     """
 
     title: str
     reference: Point
     rows: tuple[BinDiagnosis, ...]
     circular: tuple[str, ...] = ()
+    information_events: Mapping[str, float] = field(default_factory=dict)
 
     def __iter__(self) -> Iterator[BinDiagnosis]:
         return iter(self.rows)
@@ -106,21 +130,29 @@ class TemplateDiagnosis:
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """Every problem, with the name of its bin."""
+        """Every problem: those of all bins together, and those of one with its name."""
         return (
-            *(circular_edges(name) for name in self.circular),
+            *self._common_problems,
             *(f"bin {r.number} {r.name}: {p}" for r in self.rows for p in r.problems),
         )
 
     @property
+    def _common_problems(self) -> tuple[str, ...]:
+        events = self.information_events.items()
+        return (
+            *(circular_edges(name) for name in self.circular),
+            *(few_events(name, number) for name, number in events if number < FEW_EVENTS),
+        )
+
+    @property
     def passed(self) -> bool:
-        """Whether no bin has a problem."""
+        """Whether there is no problem."""
         return not self.problems
 
     def __str__(self) -> str:
         """Lines of text, one for each bin."""
         lines = [f"{self.title} at {format_point(self.reference)}"]
-        lines += [f"  {circular_edges(name)}" for name in self.circular]
+        lines += [f"  {problem}" for problem in self._common_problems]
         for r in self.rows:
             expected = "" if np.isnan(r.expected) else f", {r.expected:.1f} expected"
             verdict = "; ".join(r.problems) or "ok"
@@ -193,7 +225,7 @@ def diagnose_templates(
     >>> templates = Templates.from_samples(samples, "x0", bins=[-9, -0.5, 0.5, 9], degree=2)
     >>> diagnosis = diagnose_templates(templates, n_events=12)
     >>> diagnosis.passed, diagnosis.problems[0]
-    (False, 'bin 0 x0 [-9, -0.5): 3.6 events expected, below 5: check the coverage with toys')
+    (False, 'the information on mu comes from effectively 6.8 events, fewer than 10: ...')
     """
     from scipy.stats import chi2
 
@@ -237,11 +269,6 @@ def diagnose_templates(
             nearest = bad[int(np.argmin(distance))].tolist()
             negative_at = dict(zip(templates.basis.parameters, nearest, strict=True))
         problems = []
-        if expected[b] < FEW_EXPECTED:
-            problems.append(
-                f"{expected[b]:.2g} events expected, below {FEW_EXPECTED:g}: check the coverage "
-                "with toys"
-            )
         # A tolerance, so that rounding does not decide whether exactly ten events are enough.
         if effective[b] < FEW_EFFECTIVE * (1 - 1e-9):
             problems.append(
@@ -268,4 +295,11 @@ def diagnose_templates(
                 problems=tuple(problems),
             )
         )
-    return TemplateDiagnosis(templates.observable_name, at, tuple(rows), templates.circular)
+    size = float(expected.sum())
+    return TemplateDiagnosis(
+        title=templates.observable_name,
+        reference=at,
+        rows=tuple(rows),
+        circular=templates.circular,
+        information_events={} if np.isnan(size) else templates.information_events(at, size),
+    )

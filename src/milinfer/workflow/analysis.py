@@ -417,8 +417,8 @@ def histograms(analysis: Analysis, attempts: Attempts) -> dict[str, Templates]:
     Of the output of a network in one parameter there are two, of its log-ratio and of its score; in
     two parameters there is the histogram of its two scores, and in more none.
 
-    Bins of one observable keep the most information at the reference, with ten events of the data
-    in each (or half of an even share, if that is less); those of two are quantiles.  They are
+    Bins of one observable keep the most information at the reference; those of two are quantiles.
+    They are
     chosen on events that do not fill them: those of a feature on events that were held out from
     the training, those of the output of the network on the events that it was trained on.
     Events that carry weights fill all values; else a polynomial is fitted through the samples.
@@ -498,7 +498,6 @@ def _of_scores(analysis: Analysis, choosing: SampleSet, filling: SampleSet, at: 
                 at=at,
                 n_events=len(analysis.data),
                 bins=(bins, bins),
-                min_expected=_NEARLY_EMPTY,
                 degree=analysis.degree,
                 weight_degree=analysis.weight_degree if weighted else None,
             )
@@ -519,9 +518,6 @@ def _edges_and_contents(
     return choosing, rest
 
 
-# Events of the data that a bin of two scores expects at least.  Scores have long tails, and much of
-# their information in few events; the coverage of the histogram is measured beside it.
-_NEARLY_EMPTY = 0.01
 # Part of the events that choose edges where no others do.
 _CHOOSE_EDGES = 0.2
 

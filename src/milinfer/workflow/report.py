@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from milinfer.binned.template_diagnosis import FEW_EVENTS
 from milinfer.diagnostics.diagnosis import Diagnosis
 from milinfer.diagnostics.fit_tests import GoodnessOfFit
 from milinfer.intervals.coverage import CoverageScan
@@ -258,11 +259,12 @@ def _verdict(result: AnalysisResult, name: str) -> str:
         deviations = ", ".join(f"{c.name} ({c.pull:.1f}σ)" for c in diagnosis.significant)
         return f"deviations in {deviations}; {undecided}"
     if name in result.templates:
-        problems = sum(
-            bool(b.problems) for b in result.templates[name].diagnose(len(result.analysis.data))
-        )
-        bins = result.templates[name].n_bins
-        return f"{problems} of {bins} bins with a problem" if problems else f"{bins} bins sound"
+        found = result.templates[name].diagnose(len(result.analysis.data))
+        problems = sum(bool(b.problems) for b in found)
+        verdicts = [f"{problems} of {len(found)} bins with a problem"] if problems else []
+        if min(found.information_events.values()) < FEW_EVENTS:
+            verdicts.append("information from few events")
+        return "; ".join(verdicts) or f"{len(found)} bins sound"
     return "exact by construction"
 
 
