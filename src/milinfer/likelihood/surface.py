@@ -43,6 +43,8 @@ __all__ = [
 Kind = Literal["spline", "polynomial", "parabola", "points"]
 # Points at which a surface of few grid points is searched for its maximum.
 _FINE = 320
+# Newton steps, in distances between these points, after which the next ones would be rounding.
+_CONVERGED = 1e-10
 
 
 @dataclass(frozen=True)
@@ -148,7 +150,9 @@ class Interpolation:
             slope = self._evaluate(coefficients, theta[:, None], 1)[:, 0]
             bend = self._evaluate(coefficients, theta[:, None], 2)[:, 0]
             safe = np.where(bend < 0, bend, -np.inf)
-            theta = np.clip(theta - slope / safe, low, high)
+            before, theta = theta, np.clip(theta - slope / safe, low, high)
+            if np.all(np.abs(theta - before) <= _CONVERGED * step):
+                break
         curvature = -self._evaluate(coefficients, theta[:, None], 2)[:, 0]
         maximum = self._evaluate(coefficients, theta[:, None])[:, 0]
         return Extremum(theta, maximum, curvature, (best == 0) | (best == len(fine) - 1))

@@ -256,10 +256,7 @@ class ToyEnsemble:
 
         `theta` is a number, or one value for each parameter.
         """
-        point = np.asarray(theta, dtype=np.float64)
-        at = self.interpolation.evaluate(
-            self.values, np.tile(point, (self.n_toys, *[1] * point.ndim))
-        )
+        at = self.interpolation.values_at(self.values, theta)[:, 0]
         return np.maximum(2 * (self.extremum.maximum - at), 0.0)
 
     def pool_coverage_error(self, cl: float = CL68) -> float:
