@@ -133,7 +133,7 @@ def _key(shift: str, option: str) -> tuple[tuple[str, float], ...]:
     """Nuisance parameters of a variation, such as ``jes=1`` or ``jes=1,jer=-1``."""
     values = parse_point(shift)
     if not values:
-        msg = f"{option} needs nuisance parameters, such as jes=1, and not {shift!r}"
+        msg = f"{option} names no nuisance parameter in {shift!r}; write name=value"
         raise click.UsageError(msg)
     return tuple(sorted(values.items()))
 

@@ -314,9 +314,10 @@ class AnalysisPlan:
         fields = section.model_dump(exclude=of_training)
         options = {"epochs": section.epochs, "batch_events": section.batch_events}
         chosen: dict[str, Any] = {k: v for k, v in options.items() if v is not None}
-        streamed = isinstance(train, StreamedVariations)
-        outline = train.outline if streamed else train
-        rows = train.n_events if streamed else number_of_rows(train)
+        if isinstance(train, StreamedVariations):
+            outline, rows = train.outline, train.n_events
+        else:
+            outline, rows = train, number_of_rows(train)
         training = replace(default_training(rows), **chosen)
         response = SystematicResponse(**fields, training=training, seed=self.config.analysis.seed)
         with progress("training response", section.ensemble * training.epochs) as advance:
