@@ -34,6 +34,7 @@ from milinfer.workflow.systematics import (
 )
 from milinfer.workflow.systematics_demo import SystematicsDemoConfig, run_systematics_demo
 from milinfer.workflow.systematics_report import add_nuisances
+from shifted_gaussian import Shift
 
 # Pools of few events, which make a test short; that they are small is tested elsewhere.
 pytestmark = pytest.mark.filterwarnings("ignore:the toys of .* from a pool:UserWarning")
@@ -157,6 +158,10 @@ def test_widths_are_those_of_the_closed_form(finished):
     section, _ = finished
     assert section["problems"] == []
     assert section["nuisances"] == ["shift", "trigger", "lumi"]
+    assert set(section["yield_noise"]) == {"mu", *section["nuisances"]}
+    # Nothing but the constraint and the yield tell shift and mean apart.
+    assert 0.1 < section["yield_noise"]["shift"] < 0.5
+    assert section["yield_noise"]["trigger"] < 0.05
     learned, ignoring = section["fits"]["learned"], section["fits"]["ignoring"]
 
     def half(fit, key="interval68"):
@@ -296,6 +301,24 @@ def test_a_response_that_is_wrong_at_other_values_is_said():
     report = Report("mu")
     add_nuisances(report, result, {})
     assert "theta_dependent=True" in report.to_html()
+
+
+def test_yields_of_few_events_are_a_problem():
+    terms = ResponseTerms.of(["shift"], parameters={"mu": (-1.0, 1.0)})
+    few = gaussian.samples(4000, [-1.0, -0.5, 0.0, 0.5, 1.0], seed=4)
+    inputs = NuisanceInputs(
+        model=gaussian.MeanModel(),
+        data=gaussian.generate(N, 0.0, seed=2).as_data(),
+        truth=0.0,
+        reference=0.0,
+        response=Shift(terms, few),
+        rate=signal_rate(gaussian.samples(1000, [0.0], seed=1), luminosity=0.3, degree=0),
+    )
+    result = fit_with_nuisances(inputs)
+    (problem,) = [p for p in result.problems if "simulated events" in p]
+    assert "move" in problem
+    assert result.to_dict()["yield_noise"] == dict(result.yield_noise)
+    assert max(result.yield_noise.values()) > 0.5
 
 
 def test_a_diagnosis_that_fails_is_a_problem():
