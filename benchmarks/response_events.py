@@ -13,7 +13,14 @@ in a fit of `--expected` events, with all others profiled, over those of the exa
 errors that the fit believes, and the spread of its estimates.  c_HW has its exact slope in both, so
 that the response alone is measured.  ``cpu`` has seconds of training.
 
-python benchmarks/response_events.py [--events 5000 10000 20000] [--features vbf_2l2j] [--quick]
+With `--pool` a signal model is learned as well, and so many other events at each of several truths
+are fitted with weights that make them `--expected` ones: ``shifts`` has, for each truth, how far
+the minimum is from it in units of the errors, and ``yield_noise`` how much of that the simulated
+events of the expected yield make.
+
+python benchmarks/response_events.py [--events 5000 10000 20000] [--features vbf_2l2j]
+    [--theta-dependent] [--l2 1e-5] [--dropout 0.1] [--hidden 128 128] [--steps 0.5]
+    [--pool 120000] [--quick]
 """
 
 from __future__ import annotations
@@ -29,17 +36,29 @@ from typing import Any
 
 import numpy as np
 from quick_size import parse, small
+from systematics import exact_rate
 
 import milinfer as mil
 from milinfer.datasets import vbf_hww_systematics
 from milinfer.datasets.observable_systematics import EventDensities
+from milinfer.datasets.selected_cross_section import SelectedCrossSection
 from milinfer.exceptions import MilinferWarning
+from milinfer.learning.networks.configs import NetworkConfig
 from milinfer.learning.systematic_response import default_training
+from milinfer.likelihood.simulation_noise import yield_noise
+from milinfer.likelihood.systematics import MixtureEvents, SystematicCost
 
 POINTS = (-1.0, -0.5, 0.0, 0.5, 1.0)
 NUISANCES = vbf_hww_systematics.NUISANCES
 STEP = 0.05
-QUICK = {"events": [300, 600], "held_out": 100, "learning_rate": None}
+TRUTHS: tuple[tuple[float, dict[str, float]], ...] = (
+    (0.0, {}),
+    (0.0, {"jet_scale": 2.0}),
+    (0.0, {"theory": 1.0}),
+    (0.0, {"lepton_scale": 2.0}),
+    (0.2, {"jet_scale": -2.0}),
+)
+QUICK = {"events": [300, 600], "held_out": 100, "pool": 400, "simulated": 2000}
 
 
 def shares(process: mil.ProcessVariations, n_events: int) -> mil.ProcessVariations:
@@ -51,9 +70,10 @@ def shares(process: mil.ProcessVariations, n_events: int) -> mil.ProcessVariatio
 def slopes(response: mil.SystematicResponse, sample: mil.Sample) -> np.ndarray:
     """Learned slope of ln S in each nuisance parameter at 0, shape (n_nuisances, n_events)."""
     table, terms = response.table(sample), response.terms
+    theta = np.zeros(1) if terms.parameters else None
     out = []
     for name in NUISANCES:
-        up, down = (table.log_response(terms.array({name: side * STEP})) for side in (1, -1))
+        up, down = (table.log_response(terms.array({name: side * STEP}), theta) for side in (1, -1))
         out.append((up - down) / (2 * STEP))
     return np.stack(out)
 
@@ -86,6 +106,71 @@ def compared(learned: np.ndarray, exact: np.ndarray, expected: float) -> dict[st
     return out
 
 
+def trained(
+    part: mil.ProcessVariations, options: argparse.Namespace
+) -> tuple[mil.SystematicResponse, float]:
+    """The response, and seconds of CPU of its training."""
+    start = time.process_time()
+    response = mil.SystematicResponse(
+        seed=2,
+        ensemble=options.ensemble,
+        theta_dependent=options.theta_dependent,
+        theta_range={"c_HW": (-0.5, 0.5)} if options.theta_dependent else None,
+    )
+    rows = sum(len(s) for s in part.nominal)
+    rows += sum(len(v.sample) for v in part.variations if not v.weights_only)
+    training = default_training(round((1 - response.validation_fraction) * rows))
+    training = replace(training, epochs=max(1, round(options.steps * training.epochs)))
+    if options.learning_rate is not None:
+        training = replace(training, learning_rate=options.learning_rate)
+    network = NetworkConfig(
+        tuple(options.hidden), "silu", batch_norm=False, dropout=options.dropout, l2=options.l2
+    )
+    response = small(replace(response, training=training, network=network), options.quick)
+    return response.fit(part), time.process_time() - start
+
+
+class Pools:
+    """Other events at each truth, and what else fits need."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.options = options
+        self.cross_section = SelectedCrossSection.simulate(options.simulated, seed=3)
+        self.luminosity = options.expected / self.cross_section.value(0.0) / 1000
+        self.samples = []
+        for k, (point, nuisances) in enumerate(TRUTHS):
+            events = vbf_hww_systematics.generate(
+                options.pool, {"c_HW": point}, nuisances, seed=700 + k
+            )
+            expected = 1000 * self.luminosity * self.cross_section.value(point, nuisances)
+            sample = events.to_sample(options.features).as_data()
+            weights = np.full(len(sample), expected / len(sample))
+            self.samples.append(replace(sample, weights=weights))
+
+    def fits(
+        self, process: mil.ProcessVariations, response: mil.SystematicResponse
+    ) -> dict[str, Any]:
+        """Shifts of weighted fits at each truth, and the part of the expected yield in them."""
+        model = mil.BagLikelihood(head="polynomial", labels="joint", seed=1)
+        model = small(model, self.options.quick, learns=True).fit(process.nominal)
+        rate = exact_rate(process.nominal, self.cross_section, self.luminosity)
+        terms = mil.systematic_terms(model, rate=rate, responses={"signal": response})
+        out: dict[str, Any] = {"shifts": {}, "errors": {}}
+        for (point, nuisances), sample in zip(TRUTHS, self.samples, strict=True):
+            truth = {"c_HW": point, **dict.fromkeys(NUISANCES, 0.0), **nuisances}
+            cost = SystematicCost(terms, MixtureEvents.of(terms, sample))
+            cost = cost.measuring(**{n: truth[n] for n in NUISANCES})
+            m = mil.minuit(cost).migrad()
+            m.hesse()
+            label = ",".join(f"{n}={x:g}" for n, x in truth.items() if x) or "nominal"
+            off = {n: (m.values[n] - truth[n]) / m.errors[n] for n in truth}
+            out["shifts"][label] = off
+            out["errors"][label] = {n: m.errors[n] for n in truth}
+            if label == "nominal":
+                out["yield_noise"] = yield_noise(cost, m)
+        return out
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--events", type=int, nargs="+", default=[5_000, 10_000, 20_000])
@@ -94,6 +179,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--shifts", type=float, nargs="+", default=[1.0, 2.0], help="up and down")
     parser.add_argument("--ensemble", type=int, default=1)
     parser.add_argument("--learning-rate", type=float, help="another than the default")
+    parser.add_argument("--theta-dependent", action="store_true", help="linear from -0.5 to 0.5")
+    parser.add_argument("--l2", type=float, default=0.0)
+    parser.add_argument("--dropout", type=float, default=0.0)
+    parser.add_argument("--hidden", type=int, nargs="+", default=[64, 64])
+    parser.add_argument(
+        "--steps", type=float, default=1.0, help="of the training, over the default"
+    )
+    parser.add_argument("--pool", type=int, default=0, help="events of each truth for fits")
+    parser.add_argument("--simulated", type=int, default=200_000, help="for the cross-section")
     parser.add_argument("--expected", type=float, default=1000.0, help="events of the fit")
     parser.add_argument("--seed", type=int, default=11)
     options = parse(parser, QUICK, arguments)
@@ -107,19 +201,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         max(options.events), POINTS, shifts, seed=options.seed, features=options.features
     )
     result: dict[str, Any] = {"events": {}, "options": vars(options)}
+    pools = Pools(options) if options.pool else None
     for n_events in options.events:
-        start = time.process_time()
         part = shares(process, n_events)
-        response = small(mil.SystematicResponse(seed=2, ensemble=options.ensemble), options.quick)
-        if options.learning_rate is not None:
-            rows = sum(len(s) for s in part.nominal)
-            rows += sum(len(v.sample) for v in part.variations if not v.weights_only)
-            training = default_training(round((1 - response.validation_fraction) * rows))
-            training = replace(training, learning_rate=options.learning_rate)
-            response = replace(response, training=training)
-        trained = response.fit(part)
-        figures = compared(slopes(trained, sample), exact, options.expected)
-        figures["cpu"] = time.process_time() - start
+        response, cpu = trained(part, options)
+        figures = compared(slopes(response, sample), exact, options.expected) | {"cpu": cpu}
+        if pools is not None:
+            figures |= pools.fits(part, response)
         result["events"][str(n_events)] = figures
         print(f"{n_events}: {json.dumps(figures)}", file=sys.stderr, flush=True)
     print(json.dumps(result))

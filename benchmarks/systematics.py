@@ -12,7 +12,8 @@ and of the nuisance parameters, are fitted:
 The last line on standard output is one line of JSON.  It has for each truth and method the bias of
 the estimate in standard deviations, the mean error over that of the exact fit, means and widths of
 the pulls of the nuisance parameters, and how often the 68.27 % and the 95.45 % interval contain the
-truth, on more toys for ``learned`` and ``ignoring``.  ``speed`` has CPU times of the cost, beside
+truth, on more toys for ``learned`` and ``ignoring``, and for the ``calibrated`` learned fit and a
+``belt``, tuned at nominal nuisance parameters.  ``speed`` has CPU times of the cost, beside
 those of one that multiplies ratios event by event, and profiled toys per second.
 
 python benchmarks/systematics.py [--events 40000] [--toys 200] [--coverage-toys 2000] [--quick]
@@ -35,10 +36,13 @@ from scipy.stats import chi2
 
 import milinfer as mil
 from milinfer.binned import fisher_bins, varied_templates
-from milinfer.datasets import gaussian, vbf_hww_systematics
+from milinfer.datasets import gaussian, vbf_hww, vbf_hww_systematics
 from milinfer.datasets.observable_systematics import EventDensities, ObservableCost
 from milinfer.datasets.selected_cross_section import SelectedCrossSection
 from milinfer.exceptions import MilinferError, MilinferWarning
+from milinfer.intervals.belt import Belt
+from milinfer.intervals.calibration import Calibration
+from milinfer.intervals.coverage import coverage
 from milinfer.likelihood.expected_response import ExpectedResponse, expected_response
 from milinfer.likelihood.observables import score_observable
 from milinfer.likelihood.profiled_systematics import ProfiledSystematics
@@ -51,6 +55,7 @@ from milinfer.likelihood.systematics import (
     SystematicTerms,
     systematic_terms,
 )
+from milinfer.utils.confidence_levels import CL68, CL95
 
 POINTS = (-1.0, -0.5, 0.0, 0.5, 1.0)
 # Where the response is linear in c_HW: wider, it would have to bend.
@@ -70,13 +75,16 @@ TRUTHS = (
     (0.2, {"jet_scale": -2.0}),
 )
 NUISANCES = vbf_hww_systematics.NUISANCES
-LEVELS = (0.6827, 0.9545)
+LEVELS = (CL68, CL95)
+# Values of c_HW of the toys that tune calibration and belt.
+TUNED_AT = (-0.3, -0.2, -0.1, 0.0, 0.1, 0.2, 0.3, 0.4)
 GRID = Interpolation(np.linspace(-1, 1, 41), "spline")
 QUICK = {
     "events": 600,
     "pool": 500,
     "toys": 2,
     "coverage_toys": 40,
+    "tuning_toys": 100,
     "histogram_toys": 1,
     "coverage_pool": 1500,
     "truths": 2,
@@ -280,11 +288,29 @@ def fit_toys(
     return out
 
 
+def tuned(
+    terms: SystematicTerms, rate: mil.Rate, options: argparse.Namespace
+) -> dict[str, Calibration | Belt]:
+    """Calibration and belt of the learned fit, from toys at nominal nuisance parameters."""
+    events = vbf_hww_systematics.generate(
+        options.coverage_pool, {"c_HW": 0.0}, seed=options.seed - 1, workers=options.workers
+    )
+    sample = events.to_sample("vbf_2l2j", vbf_hww.DEFAULT_WEIGHTS)
+    toys = mil.Toys(mil.EventPool(mil.SampleSet((sample,)), 4), None, seed=6, rate=rate)
+    model = ProfiledSystematics(terms, "learned", {}, GRID)
+    scan = toys.scan([model], TUNED_AT, options.tuning_toys, workers=options.workers)["learned"]
+    return {"calibrated": mil.calibrate(scan), "belt": mil.neyman(scan, cl=LEVELS)}
+
+
 def coverage_of_profiles(
-    truths: list[Truth], terms: dict[str, SystematicTerms], options: argparse.Namespace
+    truths: list[Truth],
+    terms: dict[str, SystematicTerms],
+    rate: mil.Rate,
+    options: argparse.Namespace,
 ) -> dict[str, dict[str, Any]]:
     """Coverage of profiled likelihoods, on many toys."""
     out: dict[str, dict[str, Any]] = {}
+    methods = tuned(terms["learned"], rate, options)
     for truth in truths:
         # Of more events than the fits, whose scatter the mean of all toys shares; the exact density
         # of so many would take hours.
@@ -295,8 +321,9 @@ def coverage_of_profiles(
             seed=options.seed + len(out),
             workers=options.workers,
         )
-        pool = mil.SampleSet((many.to_sample("vbf_2l2j").as_data(),))
-        toys = mil.Toys(pool, n_events=round(truth.expected), seed=7, poisson=True)
+        sample = replace(many.to_sample("vbf_2l2j").as_data(), point={"c_HW": truth.point})
+        own = rate.scaled(truth.expected / rate.at({"c_HW": truth.point}))
+        toys = mil.Toys(mil.SampleSet((sample,)), None, seed=7, rate=own)
         models = [
             ProfiledSystematics(terms["learned"], "learned", truth.nuisances, GRID),
             ProfiledSystematics(terms["ignoring"], "ignoring", {}, GRID),
@@ -312,6 +339,10 @@ def coverage_of_profiles(
             figures[f"{name}_bias_in_sigmas"] = float(
                 (ensemble.theta_hat.mean() - truth.point) / ensemble.theta_hat.std()
             )
+        for name, method in methods.items():
+            for level in LEVELS:
+                covered = coverage(ensembles["learned"], method, level, warn_of_pool=False)
+                figures[f"{name}_{100 * level:.2f}"] = covered.coverage
         # A mean shift of this many standard deviations comes from the events of the pool alone.
         figures["pool_error_of_bias"] = (truth.expected / options.coverage_pool) ** 0.5
         out[truth.label] = figures
@@ -459,6 +490,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--toys", type=int, default=200, help="fits by Minuit at each truth")
     parser.add_argument("--histogram-toys", type=int, default=100)
     parser.add_argument("--coverage-toys", type=int, default=2000)
+    parser.add_argument("--tuning-toys", type=int, default=2000, help="at each of eight values")
     parser.add_argument("--coverage-pool", type=int, default=60_000, help="events of their toys")
     parser.add_argument("--seed", type=int, default=500, help="of the events of these toys")
     parser.add_argument("--truths", type=int, default=len(TRUTHS), help="how many of the truths")
@@ -502,7 +534,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             truth.densities = EventDensities.from_events(events, workers=options.workers)
             truths.append(truth)
         message("coverage")
-        result["coverage"] = coverage_of_profiles(truths, terms, options)
+        result["coverage"] = coverage_of_profiles(truths, terms, rate, options)
         result["fits"] = fit_toys(truths, terms, histogram, luminosity, cross_section, options)
     result["options"] = vars(options)
     print(json.dumps(result))

@@ -39,7 +39,11 @@ class Shift(Response):
         ones = np.ones(len(x))
         if self.terms.interpolation == "code4":
             first, second = SHIFT * x, -(SHIFT**2) / 2 * ones
-            return np.stack([first + second, second - first], axis=1).astype(np.float32)
+            columns = [first + second, second - first]
+            if self.terms.parameters:
+                slope = SHIFT * self.terms.half[0] * ones
+                columns += [-slope, slope]
+            return np.stack(columns, axis=1).astype(np.float32)
         columns = [SHIFT * x, -(SHIFT**2) / 2 * ones]
         if self.terms.parameters:
             columns += [-SHIFT * self.terms.half[0] * ones, 0 * ones]

@@ -20,6 +20,7 @@ from milinfer.learning.systematic_response import SystematicResponse
 from milinfer.learning.training_data import moments
 from milinfer.likelihood.expected_response import expected_response, expected_response_of_parts
 from milinfer.likelihood.response_terms import ResponseTable, ResponseTerms
+from milinfer.samples import streamed_variations
 from milinfer.samples.sample import Sample
 from milinfer.samples.sample_set import SampleSet
 from milinfer.samples.streamed_variations import StreamedVariations
@@ -400,11 +401,13 @@ def test_a_missing_side_is_named(to_disk):
 
 
 @pytest.mark.parametrize("damage", ["truncated", "absent", "written again"])
-def test_files_that_change_are_refused(to_disk, damage):
+def test_files_that_change_are_refused(to_disk, damage, monkeypatch):
     streamed = to_disk([gaussians(400, k) for k in range(3)])
     path = streamed.folders[1].path
+    stacked = StreamedEvents.stacked
 
-    def spoil(_):
+    def spoil_and_stack(*args):
+        # After the events were read once, and before the second time, which is the last.
         file = path / "variation_0.parquet"
         if damage == "truncated":
             file.write_bytes(file.read_bytes()[:500])
@@ -412,9 +415,30 @@ def test_files_that_change_are_refused(to_disk, damage):
             file.unlink(missing_ok=True)
         else:
             gaussians(400, 8).save(path)
+        return stacked(*args)
 
+    monkeypatch.setattr(StreamedEvents, "stacked", spoil_and_stack)
     with pytest.raises(MilinferError, match="part_1"):
-        SystematicResponse(**QUICK).fit(streamed, on_epoch=spoil)
+        SystematicResponse(**QUICK).fit(streamed)
+
+
+def test_folders_are_read_twice(to_disk, monkeypatch):
+    """Regression: a training read and hashed all of them four times."""
+    streamed = to_disk([gaussians(400, k) for k in range(3)])
+    read: list[str] = []
+    original = streamed_variations.read_folder
+
+    def counted(path, fingerprint=None):
+        read.append(path.name)
+        return original(path, fingerprint)
+
+    monkeypatch.setattr(streamed_variations, "read_folder", counted)
+    response = SystematicResponse(**{**QUICK, "ensemble": 2}).fit(streamed)
+    assert sorted(read) == ["part_0", "part_0", "part_1", "part_1", "part_2", "part_2"]
+    nominal = SampleSet((together(list(streamed.parts())).nominal[0],))
+    in_memory = expected_response(response.table, nominal)
+    at = response.terms.array({"shift": 1.0, "rate": -1.0})
+    assert response.expected.log_yield(at).value == pytest.approx(in_memory.log_yield(at).value)
 
 
 PEAK = """

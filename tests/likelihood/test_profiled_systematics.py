@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
@@ -11,9 +12,11 @@ from scipy.stats import chi2
 import milinfer as mil
 from milinfer.datasets import gaussian
 from milinfer.exceptions import ModelError, ParameterError, SampleError
+from milinfer.likelihood.expected_response import ExpectedResponse, expected_response
 from milinfer.likelihood.profiled_systematics import ProfiledSystematics
 from milinfer.likelihood.rate import Rate
 from milinfer.likelihood.response_terms import ResponseTerms
+from milinfer.likelihood.responses import Response
 from milinfer.likelihood.surface import Interpolation
 from milinfer.likelihood.systematics import (
     MixtureEvents,
@@ -26,6 +29,7 @@ from milinfer.samples.sample import Sample
 from milinfer.samples.sample_set import SampleSet
 from milinfer.toys.pool import Background
 from milinfer.toys.toys import Toys
+from milinfer.typing import Float32Array
 from milinfer.utils.confidence_levels import CL68
 from shifted_gaussian import SHIFT, Shift, exact_shift, quantiles
 
@@ -65,13 +69,72 @@ def flat(sample: Sample) -> np.ndarray:
 TWO = {"backgrounds": {"far": (far, 60.0), "flat": (flat, 20.0)}}
 
 
+def code4(*processes: str) -> dict[str, object]:
+    """Responses of some processes that have code 4, beside that of the background that has not."""
+    mu = {"mu": (-1.0, 1.0)}
+    own = Shift(ResponseTerms.of(["shift"], interpolation="code4", parameters=mu), quantiles())
+    at_two = SampleSet((gaussian.generate(5000, 2.0, seed=9),))
+    kind = "code4" if "far" in processes else "polynomial"
+    # A nuisance parameter of its own: places in the lists of all are not those in a response.
+    far_terms = ResponseTerms.of(["shift"], interpolation=kind)
+    return {
+        "responses": {
+            "signal": own if "signal" in processes else exact_shift(),
+            "far": Shift(far_terms, at_two, "far"),
+        }
+    }
+
+
+@dataclass(frozen=True, eq=False)
+class Waves(Response):
+    """A made-up response to two nuisance parameters, which are strongly asymmetric in code 4."""
+
+    terms: ResponseTerms
+    nominal: SampleSet
+    process: str = "signal"
+    feature_names: tuple[str, ...] = ("x0",)
+    digest: str = ""
+    trained_on: tuple[str, ...] = ()
+    expected: ExpectedResponse = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "expected", expected_response(self.table, self.nominal))
+
+    def event_columns(self, sample: Sample) -> Float32Array:
+        x = sample.column("x0").astype(np.float64)
+        waves = [0.2 * np.sin(x), 0.1 * np.cos(x), -0.3 * np.sin(x), 0.1 * x]
+        return np.stack(waves[: self.terms.n_columns], axis=1).astype(np.float32)
+
+
+def waves() -> dict[str, object]:
+    terms = ResponseTerms.of(["other", "shift"], interpolation="code4")
+    events = gaussian.samples(5000, [-1.0, -0.5, 0.0, 0.5, 1.0], seed=2)
+    return {"responses": {"signal": Waves(terms, events), **code4("far")["responses"]}}  # type: ignore[dict-item]
+
+
+ALONE = {"backgrounds": None, "norm_constraints": None, "uncertainties": []}
+
+
+@pytest.mark.parametrize("extended", [True, False])
 @pytest.mark.parametrize(
-    "options", [{}, TWO, TWO | {"norm_constraints": {"far": 0.2, "flat": 0.3}}]
+    "options",
+    [
+        {},
+        TWO,
+        TWO | {"norm_constraints": {"far": 0.2, "flat": 0.3}},
+        code4("signal"),
+        code4("far"),
+        TWO | code4("signal", "far"),
+        ALONE | {"responses": {"signal": exact_shift()}},
+        ALONE | {"responses": {"signal": code4("signal")["responses"]["signal"]}},  # type: ignore[index]
+        {"luminosity_uncertainty": None},
+        waves(),
+    ],
 )
-def test_the_profile_is_that_of_minuit(options: dict[str, object]) -> None:
+def test_the_profile_is_that_of_minuit(options: dict[str, object], extended: bool) -> None:
     terms, data = mixture(**options), mixed()
-    profile = ProfiledSystematics(terms).profile(data)
-    cost = SystematicCost(terms, MixtureEvents.of(terms, data))
+    profile = ProfiledSystematics(terms, extended=extended).profile(data)
+    cost = SystematicCost(terms, MixtureEvents.of(terms, data), extended=extended)
     for g in (8, 20, 24, 33):
         m = mil.minuit(cost, mu=float(profile.points[g, 0]))
         m.fixed["mu"] = True
@@ -141,13 +204,14 @@ def test_wrong_use_is_named() -> None:
     terms = mixture()
     with pytest.raises(ParameterError, match=r"truth= names shfit.*did you mean shift"):
         ProfiledSystematics(terms, truth={"shfit": 1.0})
-    code4 = Shift(ResponseTerms.of(["shift"], interpolation="code4"), quantiles())
-    with pytest.raises(ModelError, match="signal has interpolation='code4'"):
-        ProfiledSystematics(
-            systematic_terms(
-                gaussian.MeanModel(), rate=9.0, responses={"signal": code4}, reference=0.0
-            )
-        )
+    of_three = ResponseTerms(("a", "b", "c"), np.array([[1, 1, 1]]), ((-3.0, 3.0),) * 3)
+    with pytest.raises(ModelError, match="signal has terms of 3 nuisance parameters"):
+        ProfiledSystematics(mixture(responses={"signal": Waves(of_three, quantiles())}))
+    shape = ProfiledSystematics(terms, extended=False)
+    with pytest.raises(SampleError, match="contains no events"):
+        shape.cost(Sample(np.empty((0, 1)), ("x0",)))
+    with pytest.raises(ParameterError, match=r"cost is extended .* profiles .* shape-only"):
+        shape.profiled(terms.cost(mixed()))
     data = Sample(np.zeros((2, 1)), ("x0",), weights=[1.0, -1.0])
     with pytest.raises(SampleError, match="weight one"):
         ProfiledSystematics(terms).profile(data)
@@ -180,3 +244,44 @@ def test_a_luminosity_in_the_fit_keeps_the_coverage_that_ignoring_it_loses() -> 
     bare = systematic_terms(gaussian.MeanModel(), rate=rate, responses={}, reference=0.0)
     lost = ignoring.run([ProfiledSystematics(bare, "ignoring")], 0.0, n_toys)["ignoring"]
     assert np.mean(lost.test_statistic(0.0) < 1) < CL68 - 5 * binomial
+
+
+def test_toys_of_the_shape_with_code_4_cover() -> None:
+    """Regression: both were refused, or not there."""
+    shift = Shift(
+        ResponseTerms.of(["shift"], interpolation="code4", parameters={"mu": (-1.0, 1.0)}),
+        quantiles(),
+    )
+    # The yield would say mu to a thousandth, and is wrong by 5 %.
+    rate = Rate.from_samples(
+        SampleSet(
+            tuple(
+                dataclasses.replace(
+                    s, cross_section=1 + 0.9 * s.point["mu"], cross_section_error=0.0
+                )
+                for s in gaussian.samples(2000, [-0.5, 0.0, 0.5], seed=1)
+            )
+        ),
+        luminosity=0.1,
+        degree=1,
+    )
+    terms = systematic_terms(
+        gaussian.MeanModel(), rate=rate, responses={"signal": shift}, reference=0.0
+    )
+    grid = Interpolation(np.linspace(-1, 1, 15), "spline")
+    pool = gaussian.samples(40_000, [0.1], seed=5)
+    toys = Toys(pool, n_events=105, seed=6, poisson=True)
+    models = [
+        ProfiledSystematics(terms, "shape", grid=grid, extended=False),
+        ProfiledSystematics(terms, "extended", grid=grid),
+    ]
+    ensembles = toys.run(models, 0.1, 400)
+    inside = np.mean(ensembles["shape"].test_statistic(0.1) < chi2.ppf(CL68, 1))
+    assert abs(inside - CL68) < 3 * np.sqrt(CL68 * (1 - CL68) / 400)
+    spread = float(np.std(ensembles["shape"].theta_hat))
+    assert spread == pytest.approx(np.hypot(0.1, SHIFT), rel=0.12)
+    assert np.std(ensembles["extended"].theta_hat) < 0.7 * spread
+    # A calibration of these toys takes the cost of the shape.
+    data = gaussian.generate(105, 0.1, seed=9)
+    assert models[0].cost(data).rate is None
+    assert models[0].digest != models[1].digest

@@ -127,7 +127,7 @@ def test_parts_have_every_event_once(folders, points, combine):
         v.label: len(v.sample) for v in whole.variations
     }
     varied = [v.sample for v in whole.variations if not v.weights_only]
-    assert streamed.survey.sketches == sketch_each([*whole.nominal, *varied])
+    assert streamed.sketches == sketch_each([*whole.nominal, *varied])
 
 
 def test_the_order_of_variations_may_differ(folders):

@@ -397,7 +397,8 @@ def test_systematics(run):
             assert methods[name]["mean_error"] > 0
         assert methods["learned"]["error_over_exact"] > 0.8
     for coverage in record["coverage"].values():
-        assert 0 <= coverage["learned_68.27"] <= coverage["learned_95.45"] <= 1
+        for name in ("learned", "calibrated", "belt"):
+            assert 0 <= coverage[f"{name}_68.27"] <= coverage[f"{name}_95.45"] <= 1
     assert positive({k: v for k, v in record["speed"].items() if isinstance(v, float)})
 
 

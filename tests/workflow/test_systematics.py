@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -33,6 +34,7 @@ from milinfer.workflow.systematics import (
 )
 from milinfer.workflow.systematics_demo import SystematicsDemoConfig, run_systematics_demo
 from milinfer.workflow.systematics_report import add_nuisances
+from shifted_gaussian import Shift
 
 # Pools of few events, which make a test short; that they are small is tested elsewhere.
 pytestmark = pytest.mark.filterwarnings("ignore:the toys of .* from a pool:UserWarning")
@@ -117,10 +119,49 @@ def finished(inputs):
     return summary["systematics"], done.output
 
 
+def test_the_response_is_learned_from_folders_in_pieces(inputs, tmp_path):
+    """A run whose files of samples.train have no variations; those of the response are streamed."""
+    (tmp_path / "nominal").mkdir()
+    for k in range(3):
+        variations(6000, (-0.5, 0.0, 0.5), 100 + 10 * k).save(tmp_path / f"mc_{k}")
+        gaussian_systematics.generate(20_000, mu=(k - 1) / 2, seed=1 + k).to_file(
+            tmp_path / f"nominal/{k}.parquet"
+        )
+    for name in ("evaluate", "tune.parquet", "data.parquet"):
+        copy = shutil.copytree if name == "evaluate" else shutil.copy
+        copy(inputs / name, tmp_path / name)
+    text = CONFIGURATION.replace('"train/nominal_*.parquet"', '"nominal/*.parquet"')
+    text = text.replace(
+        "[response]\n", '[response]\nfolders = "mc_*"\nevents_in_memory = 250_000\n'
+    )
+    file = write(tmp_path, text)
+    done = CliRunner().invoke(cli, ["run", str(file)], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    assert "36000 events, 6 variations" in done.output
+    summary = json.loads((tmp_path / "results/summary.json").read_text(encoding="utf-8"))
+    section = summary["systematics"]
+    assert section["problems"] == []
+    low, high = section["fits"]["learned"]["interval68"]
+    assert (high - low) / 2 == pytest.approx(np.hypot(N**-0.5, SHIFT), rel=0.1)
+    assert section["diagnosis"]["checks"]
+    assert {tuple(c["nuisances"].items()) for c in section["coverage"]} >= {(("shift", 1.0),)}
+    response = mil.SystematicResponse.load(tmp_path / "results/response")
+    # The last folder is held out.
+    assert sum(response.fitted.n_events.values()) == 2 * 9 * 6000
+    variations(6000, (-0.5, 0.0, 0.5), 200).save(tmp_path / "mc_1")
+    plan = CliRunner().invoke(cli, ["run", str(file), "--dry-run"], catch_exceptions=False)
+    again = [line for line in plan.output.splitlines() if "again" in line]
+    assert [line.split()[0] for line in again] == ["response", "inference"]
+
+
 def test_widths_are_those_of_the_closed_form(finished):
     section, _ = finished
     assert section["problems"] == []
     assert section["nuisances"] == ["shift", "trigger", "lumi"]
+    assert set(section["yield_noise"]) == {"mu", *section["nuisances"]}
+    # Nothing but the constraint and the yield tell shift and mean apart.
+    assert 0.1 < section["yield_noise"]["shift"] < 0.5
+    assert section["yield_noise"]["trigger"] < 0.05
     learned, ignoring = section["fits"]["learned"], section["fits"]["ignoring"]
 
     def half(fit, key="interval68"):
@@ -260,6 +301,24 @@ def test_a_response_that_is_wrong_at_other_values_is_said():
     report = Report("mu")
     add_nuisances(report, result, {})
     assert "theta_dependent=True" in report.to_html()
+
+
+def test_yields_of_few_events_are_a_problem():
+    terms = ResponseTerms.of(["shift"], parameters={"mu": (-1.0, 1.0)})
+    few = gaussian.samples(4000, [-1.0, -0.5, 0.0, 0.5, 1.0], seed=4)
+    inputs = NuisanceInputs(
+        model=gaussian.MeanModel(),
+        data=gaussian.generate(N, 0.0, seed=2).as_data(),
+        truth=0.0,
+        reference=0.0,
+        response=Shift(terms, few),
+        rate=signal_rate(gaussian.samples(1000, [0.0], seed=1), luminosity=0.3, degree=0),
+    )
+    result = fit_with_nuisances(inputs)
+    (problem,) = [p for p in result.problems if "simulated events" in p]
+    assert "move" in problem
+    assert result.to_dict()["yield_noise"] == dict(result.yield_noise)
+    assert max(result.yield_noise.values()) > 0.5
 
 
 def test_a_diagnosis_that_fails_is_a_problem():

@@ -65,6 +65,28 @@ def flat(tmp_path):
     return tmp_path
 
 
+@pytest.mark.parametrize(
+    ("response", "words"),
+    [
+        ('folders = "folder"', "there is one folder, .*; give two or more"),
+        ('folders = ["folder", "absent"]', r"no file 'absent/variations\.json'"),
+        ('folders = "f*"\nevents_in_memory = 100', "events_in_memory=100 is too little"),
+        ("events_in_memory = 100", "events_in_memory is of events that are read in pieces: give"),
+        ('folders = "f*"\n' + SAVED.replace("shift", "other"), "folders lacks other, shift"),
+    ],
+)
+def test_folders_that_do_not_fit_are_named(flat, response, words):
+    sample = gaussian_systematics.generate(300, mu=0.0, seed=7)
+    moved = [gaussian_systematics.generate(300, nuisances={"shift": s}, seed=7) for s in (-1, 1)]
+    ProcessVariations(
+        SampleSet((sample,)),
+        [Variation({"shift": s}, m, np.arange(300)) for s, m in zip((-1, 1), moved, strict=True)],
+    ).save(flat / "fourth")
+    saved = "" if "systematics" in response else SAVED
+    with pytest.raises(ConfigurationError, match=words):
+        inputs(flat, FLAT + "[response]\n" + response + "\n" + saved)
+
+
 def test_varied_events_go_where_their_nominal_ones_go(flat):
     text = FLAT.replace('[[samples.train]]\npath = "other.parquet"\n', "")
     text = text.replace('path = "data.parquet"', 'path = "data.parquet"\n[toys]\nweight_degree = 2')

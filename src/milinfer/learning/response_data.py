@@ -148,9 +148,9 @@ def _streamed(
         variance=found.variance,
         n_train=found.n_train,
         n_events=survey.n_events,
-        trained_on=survey.sketches + (_sketches(validation) if validation else ()),
+        trained_on=variations.sketches + (_sketches(validation) if validation else ()),
         expected=lambda table: expected_response_of_parts(
-            table, (part.nominal for part in variations.parts()), found.weight_sums
+            table, found.nominal.parts(), found.weight_sums
         ),
     )
 

@@ -1,13 +1,15 @@
 """Events to learn a response from that do not fit into memory.
 
 Streamed variations are read in parts.  A pass over them gives sums of weights, moments and the
-held-out events, which stay in memory.  In another one the events to train on, stacked and with
+held-out events, which stay in memory, and keeps the nominal events in temporary files, for their
+mean response.  In another one the events to train on, stacked and with
 their weights at all base points, go to temporary files, an event and its varied copies to the same
 file at random.  The pieces of an epoch are made of these files.
 """
 
 from __future__ import annotations
 
+import pickle
 import shutil
 import tempfile
 import weakref
@@ -29,6 +31,7 @@ from milinfer.learning.response_events import (
 )
 from milinfer.learning.training_data import MomentSums, resolved_moments
 from milinfer.likelihood.expected_response import weight_sums_at_points
+from milinfer.samples.sample_set import SampleSet
 from milinfer.samples.streamed_variations import StreamedVariations
 from milinfer.samples.variation_joining import joined_variations
 from milinfer.samples.variations import ProcessVariations
@@ -76,9 +79,19 @@ class StreamedEvents:
         """All samples with one event of weight 1."""
         return self._restricted(self.variations.outline)
 
-    def splits(self) -> Iterator[tuple[ProcessVariations, ...]]:
-        """Yield events to train on and the two held-out parts, if there are any."""
+    def splits(
+        self, nominal: NominalFiles | None = None
+    ) -> Iterator[tuple[ProcessVariations, ...]]:
+        """Yield events to train on and the two held-out parts, if there are any.
+
+        Parameters
+        ----------
+        nominal
+            Where the nominal events of all parts are kept as well.
+        """
         for number, whole in enumerate(self.variations.parts()):
+            if nominal is not None:
+                nominal.append(whole.nominal)
             if not self.held_out:
                 yield (whole,)
                 continue
@@ -134,6 +147,8 @@ class StreamedPass(NamedTuple):
         Sums of the weights of the events to train on, for each of the base points.
     n_train
         Nominal events, and those of feature variations, to train on.
+    nominal
+        All nominal events.
     """
 
     stop: ProcessVariations | None
@@ -143,6 +158,7 @@ class StreamedPass(NamedTuple):
     weight_sums: list[list[WeightSums | None]]
     totals: list[EventTotals]
     n_train: int
+    nominal: NominalFiles
 
 
 def read_streamed(
@@ -161,14 +177,16 @@ def read_streamed(
     ------
     SampleError
         If a file has changed, or no feature varies.
+    ConfigurationError
+        If the disk is full.
     """
     outline = events.outline
     sums = MomentSums(len(outline.nominal), len(outline.feature_names))
     kept: tuple[list[ProcessVariations], ...] = ([], [])
     weight_sums: list[list[list[WeightSums | None]]] = []
     totals: list[list[EventTotals]] = [[] for _ in groups]
-    n_train = 0
-    for parts in events.splits():
+    n_train, nominal = 0, NominalFiles()
+    for parts in events.splits(nominal):
         for part in parts:
             for k, sample in enumerate(part.nominal):
                 sums.add(k, sample)
@@ -191,6 +209,7 @@ def read_streamed(
         weight_sums=added_sums(weight_sums),
         totals=[EventTotals.joined(own) for own in totals],
         n_train=n_train,
+        nominal=nominal,
     )
 
 
@@ -207,7 +226,51 @@ def _together(parts: Sequence[ProcessVariations]) -> ProcessVariations | None:
     return ProcessVariations(*joined)
 
 
-class StackedFiles:
+class _TemporaryFolder:
+    """Folder of files that is removed with this object."""
+
+    def __init__(self) -> None:
+        self._folder = Path(tempfile.mkdtemp(prefix="milinfer-"))
+        self._remove = weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
+
+    def _full(self, error: OSError) -> ConfigurationError:
+        size = sum(f.stat().st_size for f in self._folder.iterdir()) / 1e9
+        return ConfigurationError(
+            f"{self._folder} takes no more than {size:.1f} GB of events to train on ({error}); "
+            "set TMPDIR to a folder on a larger disk"
+        )
+
+
+class NominalFiles(_TemporaryFolder):
+    """Nominal events of parts in temporary files, which are removed with this object."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._n_parts = 0
+
+    def append(self, nominal: SampleSet) -> None:
+        """Add the events of a part.
+
+        Raises
+        ------
+        ConfigurationError
+            If the disk is full.
+        """
+        try:
+            with (self._folder / f"part_{self._n_parts}").open("wb") as file:
+                pickle.dump(nominal, file, protocol=pickle.HIGHEST_PROTOCOL)
+        except OSError as error:
+            raise self._full(error) from error
+        self._n_parts += 1
+
+    def parts(self) -> Iterator[SampleSet]:
+        """Yield the events of each part."""
+        for number in range(self._n_parts):
+            with (self._folder / f"part_{number}").open("rb") as file:
+                yield pickle.load(file)
+
+
+class StackedFiles(_TemporaryFolder):
     """Stacked events in temporary files, which are removed with this object.
 
     Parameters
@@ -221,13 +284,12 @@ class StackedFiles:
     """
 
     def __init__(self, base: BasePoints, n_pieces: int, n_files: int) -> None:
+        super().__init__()
         self.base, self.n_pieces = base, n_pieces
         self.n_rows = np.zeros(n_files, dtype=np.int64)
         self._n_nominal = np.zeros(n_files, dtype=np.int64)
         self._total = 0.0
         self._like: ResponseEvents | None = None
-        self._folder = Path(tempfile.mkdtemp(prefix="milinfer-"))
-        self._remove = weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
 
     def append(self, events: ResponseEvents, rng: np.random.Generator) -> None:
         """Add events, of which each file gets an equal part at random.
@@ -272,12 +334,7 @@ class StackedFiles:
             ):
                 self._write(name, rows, places)
         except OSError as error:
-            size = sum(f.stat().st_size for f in self._folder.iterdir()) / 1e9
-            msg = (
-                f"{self._folder} takes no more than {size:.1f} GB of events to train on ({error}); "
-                "set TMPDIR to a folder on a larger disk"
-            )
-            raise ConfigurationError(msg) from error
+            raise self._full(error) from error
         self._n_nominal += counts
         self.n_rows += np.bincount(files, minlength=n_files)
 

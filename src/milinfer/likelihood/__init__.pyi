@@ -57,6 +57,7 @@ from .scans import (
     ProfileScan as ProfileScan,
     profile_scan as profile_scan,
 )
+from .simulation_noise import yield_noise as yield_noise
 from .surface import (
     Interpolation as Interpolation,
     Surface as Surface,

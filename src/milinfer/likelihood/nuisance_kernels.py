@@ -30,10 +30,12 @@ __all__ = [
     "add_log_response",
     "add_one",
     "add_uncertainties",
+    "code4_weights",
     "densities",
     "density_slopes",
     "dot",
     "exponential",
+    "log_code4",
     "log_factors",
     "log_product",
     "log_yield",
@@ -328,12 +330,12 @@ def add_uncertainties(  # type: ignore[no-untyped-def]
     weights = np.empty((3, 6))
     for u in range(len(problem.norm_index)):
         k = problem.norm_index[u]
-        _code4_weights(x[k], to_coefficients, weights)
+        code4_weights(x[k], to_coefficients, weights)
         for s in range(len(log_norm)):
             up, down = problem.norm_up[u, s], problem.norm_down[u, s]
             if up == 0.0 and down == 0.0:
                 continue
-            value, first, second = _code4(x[k], up, down, weights)
+            value, first, second = log_code4(x[k], up, down, weights)
             log_norm[s] += value
             slope[s, k] += first
             bend[s, k] += second
@@ -479,7 +481,7 @@ def _expected_yields(problem, to_coefficients, theta, alpha):  # type: ignore[no
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _code4_weights(alpha, to_coefficients, weights):  # type: ignore[no-untyped-def]
+def code4_weights(alpha, to_coefficients, weights):  # type: ignore[no-untyped-def]
     """Factors of the six conditions in the polynomial between −1 and 1, with two derivatives."""
     for condition in range(6):
         for order in range(3):
@@ -499,7 +501,7 @@ def _code4_weights(alpha, to_coefficients, weights):  # type: ignore[no-untyped-
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _code4(alpha, up, down, weights):  # type: ignore[no-untyped-def]
+def log_code4(alpha, up, down, weights):  # type: ignore[no-untyped-def]
     """Logarithm of interpolation code 4, with two derivatives."""
     if alpha >= 1:
         return alpha * up, up, 0.0
@@ -540,13 +542,13 @@ def _add_code4(columns, places, to_coefficients, mixing, alpha, row):  # type: i
     weights = np.empty((3, 6))
     for k in range(n):
         a = alpha[places[k, 0]]
-        _code4_weights(a, to_coefficients, weights)
+        code4_weights(a, to_coefficients, weights)
         for i in range(len(row)):
             up, down = 0.0, 0.0
             for j in range(len(mixing)):
                 up += mixing[j] * columns[j * n_terms + k, i]
                 down += mixing[j] * columns[j * n_terms + n + k, i]
-            row[i] += _code4(a, up, down, weights)[0]
+            row[i] += log_code4(a, up, down, weights)[0]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -558,13 +560,13 @@ def _code4_slopes(  # type: ignore[no-untyped-def]
     weights = np.empty((3, 6))
     for k in range(n):
         a = alpha[places[k, 0]]
-        _code4_weights(a, to_coefficients, weights)
+        code4_weights(a, to_coefficients, weights)
         for i in range(len(shares)):
             up, down = 0.0, 0.0
             for j in range(len(mixing)):
                 up += mixing[j] * columns[j * n_terms + k, i]
                 down += mixing[j] * columns[j * n_terms + n + k, i]
-            value, slope, _ = _code4(a, up, down, weights)
+            value, slope, _ = log_code4(a, up, down, weights)
             by_alpha[places[k, 0]] += shares[i] * slope
             of_up, of_down = _code4_by_sides(a, up, down, weights, value)
             for j in range(len(mixing)):

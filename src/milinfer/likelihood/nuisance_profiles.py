@@ -23,7 +23,9 @@ from milinfer.likelihood.nuisance_kernels import (
     add_columns,
     add_one,
     add_uncertainties,
+    code4_weights,
     dot,
+    log_code4,
     log_product,
     log_yield_expansion,
     sum_of,
@@ -55,6 +57,10 @@ class ProfileProblem(NamedTuple):
         Nuisance parameters of the term of each column, shape (C,); −1: no second one.
     first_power, second_power
         Their powers, shape (C,).
+    sides
+        Nuisance parameters of process s that code 4 interpolates are, in a list of all of them,
+        those from ``sides[s]`` to ``sides[s + 1]``, shape (S + 1,); none if its response is a
+        polynomial.
     yields
         Expected events without nuisance parameters at each θ, shape (G, S).
     counts, places, limits, norm_index, norm_up, norm_down
@@ -73,6 +79,7 @@ class ProfileProblem(NamedTuple):
     second: IntArray
     first_power: IntArray
     second_power: IntArray
+    sides: IntArray
     yields: FloatArray
     counts: IntArray
     places: IntArray
@@ -404,7 +411,7 @@ def _expand(  # type: ignore[no-untyped-def]
     # Loops rather than expressions of arrays, which numba compiles more slowly.
     first, second = problem.first, problem.second
     first_power, second_power = problem.first_power, problem.second_power
-    starts, mixing = problem.starts, problem.mixing
+    starts, mixing, sides = problem.starts, problem.mixing, problem.sides
     n_values, n, n_columns = len(x), len(signal), len(first)
     n_processes = len(problem.counts)
     n_nuisances = n_values - (n_processes - 1) - int(problem.luminosity)
@@ -420,6 +427,24 @@ def _expand(  # type: ignore[no-untyped-def]
         by_first[c] = mixing[g, c] * p * a ** (p - 1) * b**q
         if q > 0:
             by_second[c] = mixing[g, c] * q * a**p * b ** (q - 1)
+    # Logarithms of code 4 of every event, with two derivatives.
+    logs, log_slopes = np.zeros((n_processes, n)), np.empty((sides[n_processes], n))
+    log_bends = np.empty((sides[n_processes], n))
+    for s in range(n_processes):
+        begin, end = starts[s], starts[s + 1]
+        if sides[s] < sides[s + 1]:
+            _interpolate(
+                columns[begin:end],
+                mixing[g, begin:end],
+                first[begin:end],
+                to_coefficients,
+                x,
+                logs[s],
+                log_slopes[sides[s] : sides[s + 1]],
+                log_bends[sides[s] : sides[s + 1]],
+            )
+            for c in range(begin, end):  # these are no terms of a polynomial
+                factors[c] = by_first[c] = 0.0
     value = 0.0
     gradient = np.zeros(n_values)
     bend = np.zeros((n_values, n_values))
@@ -434,6 +459,11 @@ def _expand(  # type: ignore[no-untyped-def]
         for c in range(n_columns):
             totals[c] = sums[c]
             value += factors[c] * sums[c]
+        if sides[1]:
+            value += sum_of(logs[0], n)
+            for j in range(sides[1]):
+                gradient[first[j]] += sum_of(log_slopes[j], n)
+                bend[first[j], first[j]] -= sum_of(log_bends[j], n)
     else:
         shares = np.empty((n_processes, n))
         for s in range(n_processes):
@@ -441,14 +471,24 @@ def _expand(  # type: ignore[no-untyped-def]
             densities = signal if s == 0 else backgrounds[s - 1]
             for i in range(n):
                 row[i] = densities[i] + constant
-            add_columns(columns[starts[s] : starts[s + 1]], factors[starts[s] : starts[s + 1]], row)
+            if sides[s] < sides[s + 1]:
+                add_one(logs[s], 1.0, row)
+            else:
+                own = columns[starts[s] : starts[s + 1]]
+                add_columns(own, factors[starts[s] : starts[s + 1]], row)
         highest, total = np.empty(n), np.empty(n)
         to_shares(shares, np.ones(n_processes), highest, total)
         value += sum_of(highest, n) + log_product(total)
         for s in range(n_processes):
             together[s] = sum_of(shares[s], n)
             for c in range(starts[s], starts[s + 1]):
-                totals[c] = dot(shares[s], columns[c], n)
+                totals[c] = 0.0
+                if sides[s] == sides[s + 1]:
+                    totals[c] = dot(shares[s], columns[c], n)
+            for j in range(sides[s], sides[s + 1]):
+                k = first[starts[s] + j - sides[s]]
+                gradient[k] += dot(shares[s], log_slopes[j], n)
+                bend[k, k] -= dot(shares[s], log_bends[j], n)
         if bends:
             _add_scatter(
                 bend,
@@ -458,6 +498,8 @@ def _expand(  # type: ignore[no-untyped-def]
                 first,
                 second,
                 starts,
+                sides,
+                log_slopes,
                 norm_slope,
                 by_first,
                 by_second,
@@ -535,6 +577,25 @@ def _expand(  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def _interpolate(  # type: ignore[no-untyped-def]
+    columns, mixing, first, to_coefficients, x, row, slopes, bends
+):
+    """Add the logarithm of code 4 of every event to a row, and overwrite its derivatives."""
+    n_sides, n_columns = len(slopes), len(columns)
+    weights = np.empty((3, 6))
+    for j in range(n_sides):
+        a = x[first[j]]
+        code4_weights(a, to_coefficients, weights)
+        for i in range(len(row)):
+            up, down = 0.0, 0.0
+            for c in range(j, n_columns, 2 * n_sides):
+                up += mixing[c] * columns[c, i]
+                down += mixing[c + n_sides] * columns[c + n_sides, i]
+            value, slopes[j, i], bends[j, i] = log_code4(a, up, down, weights)
+            row[i] += value
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def _norms(problem, to_coefficients, n_nuisances, x):  # type: ignore[no-untyped-def]
     """Logarithm of the normalisation of each process, with two derivatives."""
     n_processes, n_values = len(problem.counts), len(x)
@@ -562,6 +623,8 @@ def _add_scatter(  # type: ignore[no-untyped-def]
     first,
     second,
     starts,
+    sides,
+    log_slopes,
     norm_slope,
     by_first,
     by_second,
@@ -582,6 +645,10 @@ def _add_scatter(  # type: ignore[no-untyped-def]
             for i in range(n):
                 row[i] = constant
         for of, sign in ((s, 1.0), (0, -1.0)):
+            for j in range(sides[of], sides[of + 1]):
+                add_one(log_slopes[j], sign, relative[first[starts[of] + j - sides[of]]])
+            if sides[of] < sides[of + 1]:
+                continue
             for c in range(starts[of], starts[of + 1]):
                 add_one(columns[c], sign * by_first[c], relative[first[c]])
                 if second[c] >= 0:

@@ -298,7 +298,12 @@ def auxiliary_noise(rows: IntArray, n: int) -> FloatArray:
 
 
 def profile_cost(
-    model: DatasetModel, data: Sample, terms: MixtureTerms, true_norms: Sequence[float]
+    model: DatasetModel,
+    data: Sample,
+    terms: MixtureTerms,
+    true_norms: Sequence[float],
+    *,
+    extended: bool = True,
 ) -> LikelihoodCost:
     """Profile cost of a dataset in the parameters of interest.
 
@@ -312,8 +317,10 @@ def profile_cost(
         Its signal and backgrounds.
     true_norms
         Normalisations of the backgrounds in the toys.
+    extended
+        Whether the number of events enters the likelihood.
     """
-    rate = terms.rate
+    rate = terms.rate if extended else None
     if isinstance(rate, Rate):
         # The mean yield of the toys, by which calibrations and belts check that they match.
         rate = rate.with_background(float(np.dot(true_norms, terms.expected)))
@@ -322,7 +329,7 @@ def profile_cost(
         model.parameters,
         n_events=float(data.weights.sum()),
         rate=rate if isinstance(rate, Rate) else None,
-        rate_in_surface=True,
+        rate_in_surface=extended,
         reference=terms.reference,
         tag=model_tag(model),
     )

@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from scipy.special import xlogy
 
 from milinfer.exceptions import FitError, ModelError, ParameterError, SampleError
 from milinfer.likelihood.cost import LikelihoodCost
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 __all__ = ["NuisanceProfile", "ProfiledSystematics"]
 
 _CHUNK = 65_536
+# Of the luminosity that is free in likelihoods of the shape, for datasets without events.
+_LEAST = 1e-10
 
 
 class NuisanceProfile(NamedTuple):
@@ -62,7 +65,7 @@ class NuisanceProfile(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class ProfiledSystematics(DatasetModel):
-    """Extended likelihood, maximised over normalisations and nuisance parameters.
+    """Likelihood of datasets, maximised over normalisations and nuisance parameters.
 
     For data the auxiliary measurements are what the constraints of the terms say.  In toys they
     scatter about the true values with their errors, because coverage means repetitions of the whole
@@ -72,6 +75,9 @@ class ProfiledSystematics(DatasetModel):
     Events of toys at other values of the nuisance parameters come from varied samples, never from
     the learned response, which would test nothing: give ``Toys`` a pool of them, and the values as
     `truth` here.
+
+    Without `extended` the likelihood is that of the shape: the number of events says nothing.  Its
+    toys are made with ``Toys(…, n_events=…, poisson=True)``.
 
     Parameters
     ----------
@@ -86,13 +92,15 @@ class ProfiledSystematics(DatasetModel):
     grid
         Points and continuation of the surfaces; default: a spline through 41 points, or a finer
         box in several parameters.
+    extended
+        Whether the number of events enters the likelihood.
 
     Raises
     ------
     ParameterError
         If `truth` names an unknown parameter.
     ModelError
-        If a response has code 4, which is for single datasets.
+        If a response has products of three nuisance parameters, which are for single datasets.
 
     Examples
     --------
@@ -110,6 +118,7 @@ class ProfiledSystematics(DatasetModel):
     name: str = "profiled"
     truth: Point = field(default_factory=dict)
     grid: Interpolation | ChebyshevBox | None = None
+    extended: bool = True
 
     def __post_init__(self) -> None:
         terms: object = self.terms
@@ -126,11 +135,10 @@ class ProfiledSystematics(DatasetModel):
                 raise ParameterError(msg + did_you_mean(name, list(names)))
         for process, response in self.terms.responses.items():
             most = np.count_nonzero(response.terms.exponents, axis=1).max()
-            if response.terms.interpolation != "polynomial" or most > 2:
+            if most > 2:
                 msg = (
-                    f"the response of {process} has interpolation="
-                    f"{response.terms.interpolation!r} and terms of up to {most} nuisance "
-                    "parameters; toys need polynomials with one or two in a term"
+                    f"the response of {process} has terms of {most} nuisance parameters; toys "
+                    "need one or two in a term; take cross_terms= of pairs"
                 )
                 raise ModelError(msg)
 
@@ -158,7 +166,7 @@ class ProfiledSystematics(DatasetModel):
     @property
     def digest(self) -> str:
         """Hash of all models, yields, uncertainties and constraints."""
-        return self.terms.digest
+        return self.terms.digest if self.extended else f"{self.terms.digest}-shape"
 
     @cached_property
     def interpolation(self) -> Interpolation | ChebyshevBox:
@@ -203,15 +211,18 @@ class ProfiledSystematics(DatasetModel):
 
         terms, points = self.terms, self._points
         n_points = len(points)
-        starts = [0]
+        starts, sides = [0], [0]
         mixing, first, second, first_power, second_power = [], [], [], [], []
         for process in terms.processes:
             response = terms.responses.get(process)
             if response is None:
                 starts.append(starts[-1])
+                sides.append(sides[-1])
                 continue
             own, places = response.terms, terms.places[process]
             starts.append(starts[-1] + own.n_columns)
+            code4 = own.interpolation == "code4"
+            sides.append(sides[-1] + (len(own.nuisances) if code4 else 0))
             mixes = np.array([own.mixing(terms.own_theta(process, p)) for p in points])
             mixing.append(np.repeat(mixes, own.n_terms, axis=1))
             for _ in range(mixes.shape[1]):
@@ -226,7 +237,11 @@ class ProfiledSystematics(DatasetModel):
         monomials = np.multiply.reduce(points[:, None, None] ** of_all.exponents, axis=3)
         singles = np.einsum("skcdm,gsm->gskcd", of_all.singles, monomials)
         pairs = np.einsum("smij,gsm->gsij", of_all.pairs, monomials)
-        low, high = np.array([terms.limits[n] for n in self._others]).reshape(-1, 2).T
+        limits = [terms.limits[n] for n in self._others]
+        if not self.extended:
+            # The maximum over a free luminosity is the likelihood of the shape, up to a constant.
+            limits = [*limits[: len(limits) - terms.luminosity], (_LEAST, np.inf)]
+        low, high = np.array(limits, dtype=np.float64).reshape(-1, 2).T
         return ProfileProblem(
             starts=np.array(starts, dtype=np.int64),
             mixing=np.concatenate([np.empty((n_points, 0)), *mixing], axis=1),
@@ -234,6 +249,7 @@ class ProfiledSystematics(DatasetModel):
             second=np.array(second, dtype=np.int64),
             first_power=np.array(first_power, dtype=np.int64),
             second_power=np.array(second_power, dtype=np.int64),
+            sides=np.array(sides, dtype=np.int64),
             yields=np.column_stack([self._signal, np.tile(terms.mixture.expected, (n_points, 1))]),
             counts=of_all.counts,
             places=of_all.places,
@@ -245,7 +261,7 @@ class ProfiledSystematics(DatasetModel):
             norm_down=of_all.norm_down,
             low=np.ascontiguousarray(low),
             high=np.ascontiguousarray(high),
-            luminosity=terms.luminosity,
+            luminosity=terms.luminosity or not self.extended,
         )
 
     def event_columns(self, sample: Sample) -> FloatArray:
@@ -335,7 +351,18 @@ class ProfiledSystematics(DatasetModel):
         # Data are looked for at what was measured, toys at the truth.
         first = np.where(precision > 0, measured, self._start) if observed else self._start
         problem = self._problem
-        starts = np.tile(np.clip(first, problem.low, problem.high), (n_sets, 1))
+        starts = np.tile(first, (n_sets, 1))
+        mixture = self.terms.mixture
+        total = mixture.signal_at_reference + mixture.expected.sum()
+        constants: float | FloatArray = total
+        n_others = len(self._others)
+        if not self.extended:
+            kept, n_events = n_others - self.terms.luminosity, np.diff(offsets)[:, None]
+            starts = np.hstack([starts[:, :kept], n_events / total])
+            centres = np.hstack([centres[:, :kept], np.ones((n_sets, 1))])
+            precision = np.append(precision[:kept], 0.0)
+            constants = n_events * (1 + np.log(total)) - xlogy(n_events, n_events)
+        starts = np.clip(starts, problem.low, problem.high)
         values, places, status = profile_datasets(
             problem,
             table,
@@ -355,8 +382,9 @@ class ProfiledSystematics(DatasetModel):
                 "diagnose_response, and the constraints"
             )
             raise FitError(msg)
-        mixture = self.terms.mixture
-        return values + mixture.signal_at_reference + mixture.expected.sum(), places
+        if not self.extended and self.terms.luminosity:
+            places[..., -1] = measured[-1]
+        return values + constants, places[..., :n_others]
 
     def _measurements(self, rows: IntArray) -> FloatArray:
         """Auxiliary measurements of a toy, a function of the events that it has."""
@@ -389,13 +417,17 @@ class ProfiledSystematics(DatasetModel):
         Raises
         ------
         SampleError
-            If the events have other weights than one.
+            If the events have other weights than one, or there are none for a likelihood of the
+            shape.
         """
         require_sample(data, "ProfiledSystematics.cost()")
         data.require_data()
         mixture = self.terms.mixture
+        if not len(data) and not self.extended:
+            msg = f"{data.label} contains no events, so a shape-only likelihood is undefined"
+            raise SampleError(msg)
         norms = [self.truth.get(name, 1.0) for name in mixture.norms]
-        return profile_cost(self, data, mixture, norms)
+        return profile_cost(self, data, mixture, norms, extended=self.extended)
 
     def profiled(self, cost: SystematicCost) -> LikelihoodCost:
         """The cost of a dataset as one of the parameters of interest alone, profiled by Minuit.
@@ -416,11 +448,12 @@ class ProfiledSystematics(DatasetModel):
         FitError
             If a fit is not valid; says where.
         """
-        if cost.terms.names != self.terms.names or not cost.extended:
+        if cost.terms.names != self.terms.names or cost.extended != self.extended:
+            kinds = ["extended" if e else "shape-only" for e in (cost.extended, self.extended)]
             msg = (
-                f"the cost has the parameters {', '.join(cost.terms.names)}"
-                f"{'' if cost.extended else ' and no rate'}, and {self.name} profiles an extended "
-                f"likelihood of {', '.join(self.terms.names)}; make both of the same terms"
+                f"the cost is {kinds[0]} and has the parameters {', '.join(cost.terms.names)}, and "
+                f"{self.name} profiles a likelihood that is {kinds[1]}, of "
+                f"{', '.join(self.terms.names)}; make both of the same terms and extended="
             )
             raise ParameterError(msg)
         m = profiling_minuit(cost, self.parameters)
@@ -432,9 +465,9 @@ class ProfiledSystematics(DatasetModel):
             self.parameters,
             n_events=cost.n_events,
             rate=rate.with_background(float(np.dot(norms, mixture.expected)))
-            if isinstance(rate, Rate)
+            if isinstance(rate, Rate) and self.extended
             else None,
-            rate_in_surface=True,
+            rate_in_surface=self.extended,
             reference=mixture.reference,
             tag=model_tag(self),
         )

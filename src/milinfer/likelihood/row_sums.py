@@ -13,13 +13,13 @@ import numpy as np
 from numba import njit
 
 from milinfer.exceptions import SampleError
-from milinfer.typing import FloatArray, IntArray
+from milinfer.typing import Float32Array, FloatArray, IntArray
 
 __all__ = ["row_sums"]
 
 
 def row_sums(
-    table: FloatArray, index: IntArray, weights: FloatArray, offsets: IntArray
+    table: FloatArray | Float32Array, index: IntArray, weights: FloatArray, offsets: IntArray
 ) -> FloatArray:
     """Weighted sums of rows over consecutive segments, in float64, shape (n_segments, K).
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 import hashlib
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -119,6 +119,9 @@ class SystematicTerms:
         Auxiliary measurements.
     luminosity
         Whether there is a parameter ``lumi`` that scales all processes.
+    replicas
+        Numbers of the replicas of mean responses in use, where it is not that of all events; each
+        leaves out a part of the events.
     """
 
     mixture: MixtureTerms
@@ -126,6 +129,7 @@ class SystematicTerms:
     uncertainties: tuple[NormalisationUncertainty, ...]
     constraints: tuple[AuxiliaryMeasurement, ...]
     luminosity: bool = False
+    replicas: Mapping[str, int] = field(default_factory=dict)
 
     @cached_property
     def processes(self) -> tuple[str, ...]:
@@ -241,8 +245,9 @@ class SystematicTerms:
         for s, (own, kappa) in kappas.items():
             n, m = len(own), len(kappa.exponents)
             counts[s], places[s, :n], limits[s, :n] = n, own, kappa.limits
-            singles[s, :n, ..., :m] = kappa.singles[0]
-            pairs[s, :m, : 2 * n, : 2 * n] = kappa.pairs[0]
+            replica = self.replicas.get(self.processes[s], 0)
+            singles[s, :n, ..., :m] = kappa.singles[replica]
+            pairs[s, :m, : 2 * n, : 2 * n] = kappa.pairs[replica]
             exponents[s, :m, self._positions(kappa.parameters)] = kappa.exponents.T
         sides = np.array(
             [[u.factors.get(s, (1.0, 1.0)) for s in self.processes] for u in self.uncertainties]

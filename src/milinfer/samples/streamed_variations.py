@@ -22,7 +22,7 @@ from milinfer.samples.joining import part_of
 from milinfer.samples.sample import Sample, require_same_beams
 from milinfer.samples.sample_set import SampleSet, feature_count
 from milinfer.samples.variation import Variation, named_errors_of
-from milinfer.samples.variation_files import outline_folder, read_folder
+from milinfer.samples.variation_files import outline_folder, read_folder, read_weights
 from milinfer.samples.variation_joining import joined_variations
 from milinfer.samples.variations import ProcessVariations, variations_of_folder
 from milinfer.typing import PathLikeStr
@@ -294,25 +294,21 @@ class StreamedVariations:
 
     @cached_property
     def survey(self) -> Survey:
-        """What all folders have together, from a pass over their events."""
+        """What all folders have together, from a pass over the weights of their events."""
         n_nominal = len(self.outline.nominal)
         n_samples = n_nominal + len(self.outline.variations)
         parts: list[list[Part]] = [[] for _ in range(n_samples)]
-        sketches, numbers = [""] * n_samples, [0] * n_samples
+        numbers = [0] * n_samples
         first: tuple[Sample, ...] = ()
         for folder in self.folders:
-            process = self._ordered(folder.read())
-            samples = _samples(process)
-            # Without their events, which would stay in memory.
-            first = first or tuple(s.take(slice(0, 0)) for s in samples)
+            samples = self._weights(folder)
+            first = first or samples
             for k, sample in enumerate(samples):
                 require_same_beams(first[k], sample)
                 part = part_of(sample)
                 source = f"{folder.path} ({sample.label})"
                 parts[k].append(part._replace(source=source))
                 numbers[k] += len(sample)
-                if k < n_nominal or not process.variations[k - n_nominal].weights_only:
-                    sketches[k] = sketch_of_union([sketches[k], sketch(sample)])
         joined: list[_Joined] = []
         for k, own in enumerate(parts):
             if k >= n_nominal and self.outline.variations[k - n_nominal].partners is not None:
@@ -332,8 +328,46 @@ class StreamedVariations:
         return Survey(
             joined=tuple(joined),
             n_events=dict(zip(labels, numbers, strict=True)),
-            sketches=with_union([s for s in sketches if s]),
         )
+
+    @property
+    def sketches(self) -> tuple[str, ...]:
+        """Fingerprints of each sample with features of its own, and of all.
+
+        They are kept of folders that :meth:`parts` has read; others are read.
+        """
+        for number in range(len(self.folders)):
+            if number not in self._sketches:
+                self._read(number)
+        of_folders = [self._sketches[number] for number in range(len(self.folders))]
+        own = [sketch_of_union(of_sample) for of_sample in zip(*of_folders, strict=True)]
+        return with_union([s for s in own if s])
+
+    @cached_property
+    def _sketches(self) -> dict[int, tuple[str, ...]]:
+        """Fingerprints of the samples of the folders read so far; empty for varied weights."""
+        return {}
+
+    def _read(self, number: int) -> ProcessVariations:
+        """Events of a folder, in the order of the first one."""
+        process = self._ordered(self.folders[number].read())
+        if number not in self._sketches:
+            own = [True] * len(process.nominal) + [not v.weights_only for v in process.variations]
+            self._sketches[number] = tuple(
+                sketch(sample) if has_features else ""
+                for sample, has_features in zip(_samples(process), own, strict=True)
+            )
+        return process
+
+    def _weights(self, folder: VariationFolder) -> tuple[Sample, ...]:
+        """Samples of a folder without features, in the order of the first one."""
+        nominal, varied = read_weights(folder.path)
+        by_key = {_key({}, s): s for s in (Sample(**f._asdict()) for f in nominal)}
+        for variation, fields in zip(folder.outline.variations, varied, strict=True):
+            by_key[_key(variation.nuisances, variation.sample)] = Sample(**fields._asdict())
+        keys = [_key({}, s) for s in self.outline.nominal]
+        keys += [_key(v.nuisances, v.sample) for v in self.outline.variations]
+        return tuple(by_key[key] for key in keys)
 
     def parts(self) -> Iterator[ProcessVariations]:
         """Yield all events once, as many folders at a time as may be in memory.
@@ -350,7 +384,7 @@ class StreamedVariations:
             for number in numbers:
                 folder = self.folders[number]
                 with named_errors_of(folder.path):
-                    read.append(self._scaled(number, self._ordered(folder.read())))
+                    read.append(self._scaled(number, self._read(number)))
             if len(read) == 1:
                 yield read[0]
                 del read
@@ -460,13 +494,10 @@ class Survey(NamedTuple):
         Cross-section and factors of each nominal sample, then of each variation.
     n_events
         Number of events of each.
-    sketches
-        Fingerprints of each sample with features of its own, and of all.
     """
 
     joined: tuple[_Joined, ...]
     n_events: dict[str, int]
-    sketches: tuple[str, ...]
 
 
 def _samples(process: ProcessVariations) -> list[Sample]:

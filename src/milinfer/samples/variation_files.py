@@ -31,6 +31,7 @@ __all__ = [
     "is_variation_folder",
     "outline_folder",
     "read_folder",
+    "read_weights",
     "read_variations",
     "write_folder",
 ]
@@ -331,6 +332,28 @@ def read_folder(
                 partners = _partners(checked(entry["partners"]))
             variations.append(StoredVariation(nuisances, fields, partners, weights_only))
     return nominal, variations
+
+
+def read_weights(path: PathLikeStr) -> tuple[list[SampleFields], list[SampleFields]]:
+    """Read the weights of the events of a folder alone, of nominal samples and of varied ones.
+
+    Files are not compared with their fingerprints, as :func:`read_folder` does.
+
+    Raises
+    ------
+    SampleError
+        If a file is missing or damaged.
+    """
+    folder = Path(path)
+    manifest = _manifest(folder)
+
+    def weights(entry: Mapping[str, Any]) -> SampleFields:
+        file = _file_beside(folder, entry)
+        return read_sample(file, features=(), keep_reweights=False, missing_point={})
+
+    with _named_damage(folder):
+        nominal, varied = ([weights(e) for e in manifest[k]] for k in ("nominal", "variations"))
+    return nominal, varied
 
 
 def _file_beside(folder: Path, entry: Mapping[str, Any]) -> Path:

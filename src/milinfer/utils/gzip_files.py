@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import importlib.util
 import zlib
-from typing import IO, Final
+from typing import IO, Final, cast
 
 from milinfer.typing import PathLikeStr
 
@@ -20,7 +20,9 @@ def _damaged() -> tuple[type[Exception], ...]:
         return (zlib.error, gzip.BadGzipFile)
     from isal import isal_zlib
 
-    return (zlib.error, gzip.BadGzipFile, isal_zlib.error)
+    # It is a class, which the types of isal say is an instance.
+    fast: type[Exception] = isal_zlib.error  # type: ignore[assignment]
+    return (zlib.error, gzip.BadGzipFile, fast)
 
 
 DAMAGED: Final = _damaged()
@@ -41,8 +43,8 @@ def open_gzip(path: PathLikeStr) -> IO[bytes]:
     b'text'
     """
     if not _FAST:
-        return gzip.open(path, "rb")
+        return cast("IO[bytes]", gzip.open(path, "rb"))
     from isal import igzip
 
-    opened: IO[bytes] = igzip.open(path, "rb")
+    opened: IO[bytes] = igzip.open(path, "rb")  # type: ignore[no-untyped-call]
     return opened

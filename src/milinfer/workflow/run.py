@@ -144,7 +144,7 @@ class AnalysisPlan:
             )
             for v in self._variations.sources
         ]
-        if self._variations.sources:
+        if self._variations:
             steps.append(
                 Step("response", self._response_inputs(), (_RESPONSE,), self._train_response)
             )
@@ -176,9 +176,7 @@ class AnalysisPlan:
             "samples.fractions": None if config.samples.tune else config.samples.fractions,
             "samples.held_out": config.samples.held_out,
             "samples.combine": self._inputs.combine(),
-            "variations": {
-                v.source.name: content_hash(v.depends) for v in self._variations.sources
-            },
+            "variations": self._variations.depends,
             "samples.train": self._inputs.names("train"),
         }
 
@@ -305,26 +303,33 @@ class AnalysisPlan:
         return f"{train.n_events} events, validation loss {losses}"
 
     def _train_response(self) -> str:
+        from milinfer.learning.response_stream import number_of_rows
         from milinfer.learning.systematic_response import SystematicResponse, default_training
+        from milinfer.samples.streamed_variations import StreamedVariations
         from milinfer.utils.progress import progress
 
-        train, _ = self._variations.training()
+        train = self._variations.training()
         section = self.config.response
-        fields = section.model_dump(exclude={"epochs", "batch_events"})
+        of_training = {"epochs", "batch_events", "folders", "events_in_memory", "combine"}
+        fields = section.model_dump(exclude=of_training)
         options = {"epochs": section.epochs, "batch_events": section.batch_events}
         chosen: dict[str, Any] = {k: v for k, v in options.items() if v is not None}
-        rows = train.nominal.n_events + sum(
-            len(v.sample) for v in train.variations if not v.weights_only
-        )
+        if isinstance(train, StreamedVariations):
+            outline, rows = train.outline, train.n_events
+        else:
+            outline, rows = train, number_of_rows(train)
         training = replace(default_training(rows), **chosen)
         response = SystematicResponse(**fields, training=training, seed=self.config.analysis.seed)
         with progress("training response", section.ensemble * training.epochs) as advance:
             response = response.fit(train, on_epoch=lambda _: advance(1))
         response.save(self.config.out / _RESPONSE)
         pulls = np.abs(response.fitted.closure.pulls)
+        numbers = response.fitted.n_events
+        variations = [v.label for v in outline.variations]
+        n_nominal = sum(n for label, n in numbers.items() if label not in variations)
         return (
-            f"{train.nominal.n_events} events, {len(train.variations)} variations; largest "
-            f"deviation of a yield {pulls.max():.1f} errors"
+            f"{n_nominal} events, {len(variations)} variations; largest deviation of a yield "
+            f"{pulls.max():.1f} errors"
         )
 
     def _training_samples(self, *, first: bool) -> SampleSet:
@@ -454,7 +459,7 @@ class AnalysisPlan:
         if model is None:
             raise ConfigurationError(_NO_RATIO)
         luminosity = config.data.luminosity
-        varied = self._variations.split() if self._variations.sources else None
+        varied = self._variations.split() if self._variations else None
         rate = templates = None
         if luminosity is not None:
             degree = analysis.weight_degree or config.templates.degree or 4

@@ -25,11 +25,12 @@ from milinfer.exceptions import FitError, MilinferError, MilinferWarning, Sample
 from milinfer.intervals.calibration import Calibration
 from milinfer.intervals.calibration_fit import calibrate
 from milinfer.intervals.coverage import Coverage, coverage
-from milinfer.likelihood.fits import Impact, Interval, impacts, profile_interval
+from milinfer.likelihood.fits import Impact, Interval, impacts, minuit, profile_interval
 from milinfer.likelihood.models import AnyModel
 from milinfer.likelihood.profiled_systematics import ProfiledSystematics
 from milinfer.likelihood.rate import Rate
 from milinfer.likelihood.responses import Response
+from milinfer.likelihood.simulation_noise import yield_noise
 from milinfer.likelihood.systematics import (
     LUMINOSITY,
     SIGNAL,
@@ -79,6 +80,9 @@ LEARNED, CALIBRATED, IGNORING, HISTOGRAM = "learned", "calibrated", "ignoring", 
 
 # Values of the parameter of interest at which a profile is drawn.
 _PROFILE = 31
+# By how much of its error the Monte-Carlo errors of yields may move a parameter: the error in all
+# is then larger by 12 %.
+_NOISE = 0.5
 # Estimates that differ by less are the same.
 _SAME = 1e-9
 
@@ -281,6 +285,9 @@ class NuisanceResult:
         Expected intervals, and the parts of the error of the learned fit.
     fit_tests
         Goodness of the learned fit; None if it was not tested.
+    yield_noise
+        How far the simulated events of the mean response move each estimate of the learned fit, in
+        units of its error; empty without a response.
     """
 
     parameter: str
@@ -294,6 +301,7 @@ class NuisanceResult:
     calibration: Calibration | None = None
     expectation: NuisanceExpectation = field(default_factory=NuisanceExpectation)
     fit_tests: GoodnessOfFit | None = None
+    yield_noise: Mapping[str, float] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Section ``systematics`` of ``summary.json``."""
@@ -306,6 +314,8 @@ class NuisanceResult:
             "problems": list(self.problems),
             **self.expectation.to_dict(),
         }
+        if self.yield_noise:
+            out["yield_noise"] = dict(self.yield_noise)
         if self.diagnosis is not None:
             out["diagnosis"] = self.diagnosis.summary()
         if self.fit_tests is not None:
@@ -371,6 +381,10 @@ def fit_with_nuisances(inputs: NuisanceInputs) -> NuisanceResult:
     with guard("fit"):
         cost = SystematicCost(terms, MixtureEvents.of(terms, inputs.data), extended=extended)
         fits[LEARNED] = _fit(LEARNED, cost, parameter, guard)
+    noise: Mapping[str, float] = {}
+    if LEARNED in fits and inputs.response is not None:
+        with guard("Monte-Carlo errors of yields"):
+            noise = _yield_noise(cost, fits[LEARNED], guard)
     calibration = None
     if inputs.rate is not None and inputs.calibration is not None:
         with guard("calibration"):
@@ -444,7 +458,23 @@ def fit_with_nuisances(inputs: NuisanceInputs) -> NuisanceResult:
         calibration=calibration,
         expectation=expectation,
         fit_tests=fit_tests,
+        yield_noise=noise,
     )
+
+
+def _yield_noise(cost: SystematicCost, fit: NuisanceFit, guard: _Guard) -> dict[str, float]:
+    """How far the simulated events of the mean response move each estimate, in its errors."""
+    m = minuit(cost, start=fit.inner.minuit.values.to_dict()).migrad()
+    m.hesse()
+    noise = yield_noise(cost, m)
+    name, largest = max(noise.items(), key=lambda item: item[1])
+    if largest > _NOISE:
+        guard.problems.append(
+            "fit: the expected yields come from so few simulated events that their errors move "
+            f"{name} by {largest:.2f} of its error, which does not contain this; use more nominal "
+            "events"
+        )
+    return noise
 
 
 def _impacts(

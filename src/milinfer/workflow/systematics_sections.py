@@ -219,6 +219,14 @@ class ResponseSection(_Section):
         See :class:`milinfer.SystematicResponse`.
     epochs, batch_events
         Settings of the training; default: as many as give 2500 steps.
+    folders
+        Patterns of folders that ``ProcessVariations.save`` has written: the response is learned
+        from their events in pieces, and the files of ``[[samples.train]]`` need no variations.  The
+        last folder is held out.
+    events_in_memory
+        With `folders`, bound on the events held at a time.
+    combine
+        With `folders`, whether they are slices (``"sum"``) or runs (``"mean"``) of the process.
     """
 
     degree: Annotated[int, Field(ge=1, le=2)] = 2
@@ -228,6 +236,17 @@ class ResponseSection(_Section):
     ensemble: Positive = 1
     epochs: Positive | None = None
     batch_events: Positive | None = None
+    folders: Annotated[list[str], Field(min_length=1)] | str | None = None
+    events_in_memory: Positive | None = None
+    combine: Literal["sum", "mean"] | None = None
+
+    @model_validator(mode="after")
+    def _streams_of_folders(self) -> Self:
+        for key in ("events_in_memory", "combine"):
+            if self.folders is None and getattr(self, key) is not None:
+                msg = f"{key} is of events that are read in pieces: give their folders"
+                raise ValueError(msg)
+        return self
 
     @model_validator(mode="after")
     def _range_of_a_dependence(self) -> Self:

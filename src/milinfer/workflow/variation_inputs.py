@@ -2,7 +2,8 @@
 
 Each file of events is read once more with what ``[[systematics]]`` says, and nominal and varied
 events are kept in a folder.  Varied events go where their nominal ones go: to train, to fill
-histograms, or to measure coverage.
+histograms, or to measure coverage.  Those to train on and to fill histograms may come from folders
+in place of files (``folders`` of ``[response]``), which are then read in pieces.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import numpy as np
 from milinfer.exceptions import ConfigurationError, SampleError
 from milinfer.samples.sample import Sample, split_rows
 from milinfer.samples.sample_set import SampleSet
+from milinfer.samples.streamed_variations import StreamedVariations
 from milinfer.samples.variation import Variation
 from milinfer.samples.variation_files import MANIFEST, is_variation_folder
 from milinfer.samples.variation_joining import joined_variations
@@ -25,6 +27,7 @@ from milinfer.typing import BoolArray, IntArray
 from milinfer.utils.files import file_hash
 from milinfer.workflow.configuration import AnalysisConfig
 from milinfer.workflow.inputs import AnalysisInputs, SourceFile
+from milinfer.workflow.steps import content_hash
 from milinfer.workflow.systematics_sections import SystematicSection, VariedFilesSection
 
 __all__ = ["VariationInputs", "VariedParts", "VariedSource", "split_variations"]
@@ -38,12 +41,13 @@ class VariedParts(NamedTuple):
     Parameters
     ----------
     train, held_out
-        Variations of the events of those parts of :class:`milinfer.workflow.inputs.Parts`.
+        Variations of the events of those parts of :class:`milinfer.workflow.inputs.Parts`; of
+        folders all but the last one, and the last one.
     evaluate
         Likewise; None if the events to measure coverage with have no variations.
     """
 
-    train: ProcessVariations
+    train: ProcessVariations | StreamedVariations
     held_out: ProcessVariations
     evaluate: ProcessVariations | None
 
@@ -88,15 +92,21 @@ class VariationInputs:
     Raises
     ------
     ConfigurationError
-        If files are missing, belong to no nominal file, or are not where variations were saved.
+        If files are missing, belong to no nominal file, or are not where variations were saved;
+        or if folders do not go with the analysis.
+    SampleError
+        If folders are damaged, or not of one process with the same variations.
     """
 
     def __init__(self, config: AnalysisConfig, inputs: AnalysisInputs) -> None:
         self.config = config
         self._inputs = inputs
-        self._roles = ("train", "evaluate") if config.samples.evaluate else ("train",)
+        folders = config.response.folders
+        roles = (None if folders else "train", "evaluate" if config.samples.evaluate else None)
+        self._roles = tuple(role for role in roles if role)
         self._sections = config.shape_systematics
         self._sources: dict[str, VariedSource] = {}
+        self._streamed = None if folders is None else self._opened(folders)
         if not self._sections:
             return
         of_files = self._files_by_nominal()
@@ -105,6 +115,35 @@ class VariationInputs:
                 varied = self._source(source, of_files.get(source.path.resolve(), {}))
                 if varied is not None:
                     self._sources[source.name] = varied
+
+    def _opened(self, patterns: str | Sequence[str]) -> StreamedVariations:
+        """All folders, whose events are not read yet."""
+        given = [patterns] if isinstance(patterns, str) else patterns
+        lists = self.config.files([f"{pattern}/{MANIFEST}" for pattern in given])
+        section = self.config.response
+        memory = section.events_in_memory
+        streamed = StreamedVariations.from_folders(
+            [path.parent for path in dict.fromkeys(lists)],
+            combine=section.combine,
+            **({} if memory is None else {"events_in_memory": memory}),
+        )
+        if len(streamed) < 2:
+            msg = (
+                f"response.folders: there is one folder, {streamed.folders[0].path}; give two or "
+                "more, of which the last one is held out (ProcessVariations.split)"
+            )
+            raise ConfigurationError(msg)
+        names = {s.name for s in self._sections}
+        differ = sorted(names ^ {*streamed.nuisances})
+        if differ:
+            where = "[[systematics]]" if differ[0] in streamed.nuisances else "the folders"
+            msg = (
+                f"response.folders: {where} lacks {', '.join(differ)}; the variations in the "
+                f"folders are by {', '.join(streamed.nuisances)}, and [[systematics]] has "
+                f"{', '.join(sorted(names)) or 'none'}"
+            )
+            raise ConfigurationError(msg)
+        return streamed
 
     def _files_by_nominal(self) -> dict[Path, dict[str, VariedFilesSection]]:
         """Varied files of each nominal file; all of them exist."""
@@ -165,6 +204,17 @@ class VariationInputs:
     @property
     def _saved(self) -> tuple[SystematicSection, ...]:
         return tuple(s for s in self._sections if s.kind == "saved")
+
+    @property
+    def depends(self) -> dict[str, str]:
+        """What the response is learned from, by name, and hashes of it."""
+        if self._streamed is not None:
+            folders = enumerate(self._streamed.folders)
+            return {f"{k} {f.path.name}": f.fingerprint for k, f in folders}
+        return {v.source.name: content_hash(v.depends) for v in self.sources}
+
+    def __bool__(self) -> bool:
+        return bool(self._sources) or self._streamed is not None
 
     @property
     def sources(self) -> tuple[VariedSource, ...]:
@@ -238,10 +288,15 @@ class VariationInputs:
         columns = nominal.feature_names
         return [replace(v, sample=SampleSet((v.sample,)).with_features(columns)[0]) for v in chosen]
 
-    def training(self) -> tuple[ProcessVariations, ProcessVariations]:
-        """Variations of the events to train on, and of those held out."""
-        parts = self.split()
-        return parts.train, parts.held_out
+    def training(self) -> ProcessVariations | StreamedVariations:
+        """Variations of the events to train on."""
+        if self._streamed is not None:
+            return self._to_train_on(self._streamed)
+        return self.split().train
+
+    @staticmethod
+    def _to_train_on(streamed: StreamedVariations) -> StreamedVariations:
+        return replace(streamed, folders=streamed.folders[:-1])
 
     def split(self) -> VariedParts:
         """Read all variations, and split them as the nominal events are split.
@@ -251,6 +306,11 @@ class VariationInputs:
         SampleError
             If no training file has variations, or nominal events are others than before.
         """
+        if self._streamed is not None:
+            held_out = self._streamed.folders[-1].read()
+            return VariedParts(
+                self._to_train_on(self._streamed), held_out, self._joined("evaluate")
+            )
         process = self._joined("train")
         if process is None:
             msg = "no file of samples.train has variations; add files to systematics"

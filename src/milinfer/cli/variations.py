@@ -1,0 +1,223 @@
+"""Commands of nuisance parameters: ``variations`` and ``response``."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from milinfer.cli.options import (
+    combine_option,
+    json_option,
+    output_option,
+    scheduler_option,
+    seed_option,
+    write_json,
+)
+from milinfer.cli.printing import echo
+from milinfer.utils.points import format_point, parse_point
+
+if TYPE_CHECKING:
+    from milinfer.samples.cross_sections import Combine
+
+__all__ = ["response", "variations"]
+
+_memory_option = click.option(
+    "--events-in-memory",
+    type=click.IntRange(1),
+    help="Nominal and varied events that are held at a time; a folder may have a quarter of them.  "
+    "[default: 2 million]",
+)
+
+
+@click.command()
+@click.argument("nominal", type=click.Path(dir_okay=False, path_type=Path))
+@click.option(
+    "--varied",
+    type=(str, click.Path(dir_okay=False, path_type=Path)),
+    multiple=True,
+    metavar="NAME=VALUE FILE",
+    help="File of varied events, and the nuisance parameters there; repeatable.",
+)
+@click.option(
+    "--weight-variation",
+    type=(str, str),
+    multiple=True,
+    metavar="NAME=VALUE COLUMN",
+    help="Column of other weights in the nominal file; repeatable.",
+)
+@click.option(
+    "--event",
+    multiple=True,
+    default=["event"],
+    show_default=True,
+    metavar="COLUMN",
+    help="Column of whole numbers that identify an event in all files; repeatable.",
+)
+@click.option("--weights", metavar="COLUMN", help="Column of event weights, in all files.")
+@click.option(
+    "--feature", "features", multiple=True, metavar="COLUMN", help="Default: all other columns."
+)
+@click.option("--point", metavar="POINT", help="Parameter point, such as c_HW=0.5.")
+@click.option("--process", help="Name of the process.  [default: signal]")
+@click.option("--cross-section", type=float, help="Of the nominal events, in pb.")
+@_memory_option
+@output_option("New folder for the parts.")
+@json_option
+def variations(
+    nominal: Path,
+    varied: tuple[tuple[str, Path], ...],
+    weight_variation: tuple[tuple[str, str], ...],
+    event: tuple[str, ...],
+    weights: str | None,
+    features: tuple[str, ...],
+    point: str | None,
+    process: str | None,
+    cross_section: float | None,
+    events_in_memory: int | None,
+    out: Path,
+    json_path: Path | None,
+) -> None:
+    """Divide Parquet files of nominal and varied events into folders to learn a response from.
+
+    \b
+    milinfer variations nominal.parquet --varied jes=1 up.parquet --varied jes=-1 down.parquet \\
+        --weight-variation muR=1 weight_muR_up --out parts
+    milinfer response parts/* --out response
+    """
+    from milinfer.samples.streamed_variations import StreamedVariations
+
+    given = {
+        "point": None if point is None else parse_point(point),
+        "process": process,
+        "cross_section": cross_section,
+    }
+    options: dict[str, Any] = {k: v for k, v in given.items() if v is not None}
+    streamed = StreamedVariations.from_files(
+        out,
+        nominal,
+        {_key(shift, "--varied"): path for shift, path in _once(varied, "--varied")},
+        list(features) or None,
+        event=list(event),
+        weights=weights,
+        weight_variations={
+            _key(shift, "--weight-variation"): column
+            for shift, column in _once(weight_variation, "--weight-variation")
+        },
+        **_memory(events_in_memory),
+        **options,
+    )
+    echo(f"{out}: {streamed!r}")
+    folders = [str(folder.path) for folder in streamed.folders]
+    write_json(json_path, {"folders": folders, "n_events": streamed.n_events})
+
+
+def _memory(events: int | None) -> dict[str, int]:
+    """The keyword of the library, if the option is given."""
+    return {} if events is None else {"events_in_memory": events}
+
+
+def _once(given: tuple[tuple[str, Any], ...], option: str) -> tuple[tuple[str, Any], ...]:
+    """The same pairs, unless two are of one shift."""
+    shifts = [_key(shift, option) for shift, _ in given]
+    for shift in shifts:
+        if shifts.count(shift) > 1:
+            msg = f"{option} is given twice for {format_point(dict(shift))}; leave one out"
+            raise click.UsageError(msg)
+    return given
+
+
+def _key(shift: str, option: str) -> tuple[tuple[str, float], ...]:
+    """Nuisance parameters of a variation, such as ``jes=1`` or ``jes=1,jer=-1``."""
+    values = parse_point(shift)
+    if not values:
+        msg = f"{option} names no nuisance parameter in {shift!r}; write name=value"
+        raise click.UsageError(msg)
+    return tuple(sorted(values.items()))
+
+
+@click.command()
+@click.argument(
+    "folders", nargs=-1, required=True, type=click.Path(file_okay=False, path_type=Path)
+)
+@output_option("Folder of the response.")
+@click.option("--degree", type=click.IntRange(1), default=2, show_default=True)
+@click.option("--theta-dependent", is_flag=True, help="Linear in the parameters of interest.")
+@click.option("--ensemble", type=click.IntRange(1), default=1, show_default=True)
+@click.option("--epochs", type=click.IntRange(1), help="Default: as many as give 2500 steps.")
+@click.option("--batch-events", type=click.IntRange(1))
+@_memory_option
+@combine_option
+@seed_option
+@scheduler_option("whose workers train the members of the ensemble.")
+@json_option
+def response(
+    folders: tuple[Path, ...],
+    out: Path,
+    degree: int,
+    theta_dependent: bool,
+    ensemble: int,
+    epochs: int | None,
+    batch_events: int | None,
+    events_in_memory: int | None,
+    combine: Combine | None,
+    seed: int,
+    scheduler: str | None,
+    json_path: Path | None,
+) -> None:
+    """Learn the response of a process to nuisance parameters, from folders of its variations.
+
+    FOLDERS are those of `milinfer variations` or of ProcessVariations.save; they are read in
+    pieces.
+
+    \b
+    milinfer response parts/* --out response
+    """
+    from dataclasses import replace
+
+    from milinfer.learning.systematic_response import SystematicResponse, default_training
+    from milinfer.samples.streamed_variations import StreamedVariations
+    from milinfer.utils.parallel import connected
+    from milinfer.utils.progress import progress
+
+    streamed = StreamedVariations.from_folders(
+        folders, combine=combine, **_memory(events_in_memory)
+    )
+    echo(f"{streamed!r}")
+    options = {"epochs": epochs, "batch_events": batch_events}
+    chosen: dict[str, Any] = {k: v for k, v in options.items() if v is not None}
+    training = replace(default_training(streamed.n_events), **chosen)
+    model = SystematicResponse(
+        degree=degree,
+        theta_dependent=theta_dependent,
+        ensemble=ensemble,
+        training=training,
+        seed=seed,
+    )
+    start = time.perf_counter()
+    with (
+        connected(scheduler) as client,
+        progress("training response", ensemble * training.epochs) as advance,
+    ):
+        model = model.fit(streamed, on_epoch=lambda _: advance(1), client=client)
+    model.save(out)
+    pulls = model.fitted.closure.pulls
+    largest = float(abs(pulls).max())
+    echo(
+        f"{out}: {model!r}, largest deviation of a yield {largest:.1f} errors, "
+        f"{time.perf_counter() - start:.0f} s"
+    )
+    write_json(
+        json_path,
+        {
+            "process": model.process,
+            "nuisances": list(model.nuisances),
+            "terms": list(model.terms.names),
+            "n_events": model.fitted.n_events,
+            "largest_pull_of_yields": largest,
+            "history": model.fitted.history,
+            "digest": model.digest,
+        },
+    )

@@ -1,0 +1,87 @@
+r"""How far the Monte-Carlo errors of expected yields move a fit with nuisance parameters.
+
+The mean response :math:`\kappa(\theta, \alpha)` comes from finitely many simulated events.  Its
+error changes the slope of the expected number of events, and so moves the minimum.  A fit whose
+data confine every parameter moves by about :math:`\sqrt{n/N}` of its errors, with n events of data
+and N of simulation.  Where a nuisance parameter and another parameter change events in nearly the
+same way, the densities of events say their sum alone, and only the number of events and the
+constraint tell them apart; the same error then moves the fit by as many times more as the variation
+is standard deviations of the data.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from iminuit import Minuit
+
+from milinfer.exceptions import FitError, ParameterError
+from milinfer.likelihood.systematics import SystematicCost
+from milinfer.utils.arguments import short_repr
+
+__all__ = ["yield_noise"]
+
+
+def yield_noise(cost: SystematicCost, fit: Minuit) -> dict[str, float]:
+    """Standard deviation of each estimate due to the simulated events of the mean responses.
+
+    Parts of the simulated events are left out in turn (a jackknife), and the minimum follows from
+    the slope and the covariance matrix, without another fit.
+
+    Parameters
+    ----------
+    cost
+        Cost of a dataset.
+    fit
+        Minuit of this cost, at its minimum, with the covariance matrix of ``hesse()``.
+
+    Returns
+    -------
+    dict
+        For each parameter that was fitted, in units of its error.  Below 0.2 the error in all is
+        larger by less than 2 %.
+
+    Raises
+    ------
+    ParameterError
+        If the parameters of cost and fit differ.
+    FitError
+        If the fit has no covariance matrix.
+
+    Examples
+    --------
+    >>> import milinfer as mil
+    >>> from milinfer.datasets import gaussian
+    >>> terms = mil.systematic_terms(gaussian.MeanModel(), rate=100.0, responses={}, reference=0.0,
+    ...     uncertainties=[mil.NormalisationUncertainty("trigger", {"signal": (0.9, 1.1)})])
+    >>> cost = terms.cost(gaussian.generate(100, 0.0, seed=1).as_data())
+    >>> yield_noise(cost, mil.minuit(cost).migrad())  # factors on yields have no noise
+    {'mu': 0.0, 'trigger': 0.0}
+    """
+    given: object = cost
+    if not isinstance(given, SystematicCost) or tuple(fit.parameters) != cost.terms.names:
+        msg = (
+            "yield_noise() takes a SystematicCost and the Minuit of it, and not "
+            f"{short_repr(cost)} and a fit of {', '.join(fit.parameters)}"
+        )
+        raise ParameterError(msg)
+    if fit.covariance is None:
+        msg = "the fit has no covariance matrix; run fit.migrad() and fit.hesse() first"
+        raise FitError(msg)
+    at, covariance = list(fit.values), np.array(fit.covariance)
+    slope = cost.grad(*at)
+    variance = np.zeros(len(at))
+    for process, response in cost.terms.responses.items():
+        n = len(response.expected.singles) - 1
+        shifts = np.empty((n, len(at)))
+        for k in range(n):
+            other = replace(cost.terms, replicas={process: k + 1})
+            moved = SystematicCost(other, cost.events, extended=cost.extended).grad(*at)
+            shifts[k] = covariance @ (moved - slope) / 2
+        variance += (n - 1) * shifts.var(axis=0)
+    errors = np.array(fit.errors)
+    noise = np.sqrt(variance) / errors
+    return {
+        name: float(x) for name, x in zip(fit.parameters, noise, strict=True) if not fit.fixed[name]
+    }
