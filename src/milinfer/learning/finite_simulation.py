@@ -29,6 +29,7 @@ from numpy.typing import ArrayLike
 from milinfer.exceptions import ModelError
 from milinfer.learning.bag_likelihood import BagLikelihood
 from milinfer.learning.bootstrap import bootstrap_groups
+from milinfer.likelihood.models import ModelTag, model_tag
 from milinfer.likelihood.surface import Interpolation
 from milinfer.likelihood.surface_box import ChebyshevBox
 from milinfer.samples.sample import Sample
@@ -153,6 +154,8 @@ class SimulationError:
         Estimates by each member, shape (n_members, n_parameters).
     groups
         Bootstrap sample of each member, shape (n_members,).
+    tag
+        Tag of the model: a cost that takes the error must be of the same one.
     """
 
     parameters: tuple[str, ...]
@@ -161,6 +164,7 @@ class SimulationError:
     estimate: FloatArray
     estimates: FloatArray
     groups: IntArray
+    tag: ModelTag | None = None
 
     def __repr__(self) -> str:
         errors = ", ".join(
@@ -332,4 +336,5 @@ def simulation_error(model: BagLikelihood, data: Sample) -> SimulationError:
         estimate=model.surface(data).extremum.theta_hat.reshape(-1),
         estimates=np.stack([s.extremum.theta_hat.reshape(-1) for s in surfaces]),
         groups=bootstrap_groups(len(surfaces)),
+        tag=model_tag(model),
     )
