@@ -67,6 +67,11 @@ from milinfer.workflow.comparison import (
     advice,
     assess,
 )
+from milinfer.workflow.finite_simulation import (
+    TrainingError,
+    simulation_facts,
+    training_errors,
+)
 from milinfer.workflow.inputs import inner_values
 from milinfer.workflow.provenance import Provenance, sample_facts
 from milinfer.workflow.several_summary import is_several, several_table
@@ -83,6 +88,7 @@ __all__ = [
     "analyse",
     "fitted_methods",
     "histograms",
+    "plain",
     "provenance_facts",
     "reference_point",
     "require_events",
@@ -144,13 +150,14 @@ def analyse(analysis: Analysis) -> AnalysisResult:
                 at_truth[name],
                 cost=costs[name],
                 calibrated=name in learned,
+                widen=analysis.simulation_error,
                 required=False,
                 seed=seed,
             )
     for name, ensembles in belt_toys.items():
         if name in methods:
             try:
-                belts[name] = neyman(ensembles, calibration=methods[name].calibration)
+                belts[name] = neyman(ensembles, calibration=plain(methods[name].calibration))
             except MilinferError as error:
                 methods[name] = _with_problem(methods[name], f"no belt: {error}")
     scan = CoverageScan(())
@@ -194,8 +201,14 @@ def analyse(analysis: Analysis) -> AnalysisResult:
         information=ratios,
         diagnoses={m.name: _diagnosis(m, analysis, len(analysis.data)) for m in analysis.models},
         fit_tests=tested_fit(analysis),
+        training_errors=training_errors(analysis.models, costs, analysis.data),
         unavailable=attempts.failed,
     )
+
+
+def plain(calibration: Calibration | None) -> Calibration | None:
+    """A calibration as a belt takes it: what widens intervals is in the toys of a belt."""
+    return None if calibration is None else replace(calibration, widen=False)
 
 
 def require_events(analysis: Analysis) -> None:
@@ -619,6 +632,8 @@ class Analysis:
         Whether the data are simulated at `truth`; the report then says so.
     blinding
         Of a blind analysis, whether `data` are pseudo-data; None: the analysis is not blind.
+    simulation_error
+        Whether calibrated intervals contain the error of the calibration.
     """
 
     models: tuple[BagLikelihood, ...]
@@ -647,6 +662,7 @@ class Analysis:
     title: str | None = None
     simulated: bool = False
     blinding: Blinding | None = None
+    simulation_error: bool = False
 
     @property
     def model(self) -> BagLikelihood:
@@ -689,6 +705,9 @@ class AnalysisResult:
     fit_tests
         Tests of the data against the fit of the first model, or a text with the reason why there
         are none.
+    training_errors
+        Errors from the finite simulation of the training, of models that were trained on bootstrap
+        samples, or the reason why one has none.
     """
 
     analysis: Analysis
@@ -708,6 +727,7 @@ class AnalysisResult:
     extra: dict[str, Any] = field(default_factory=dict)
     systematics: NuisanceResult | Unavailable | None = None
     fit_tests: GoodnessOfFit | str = "not tested"
+    training_errors: dict[str, TrainingError | str] = field(default_factory=dict)
     # Sets by method and level: summary and report ask for each several times.
     _neyman: dict[tuple[str, float], ConfidenceSet] = field(
         default_factory=dict, init=False, repr=False
@@ -804,6 +824,7 @@ class AnalysisResult:
             "goodness_of_fit": {"problem": self.fit_tests}
             if isinstance(self.fit_tests, str)
             else self.fit_tests.to_dict(),
+            **simulation_facts(self.training_errors),
             **self._blinding(),
             **self.extra,
             "provenance": provenance_facts(self.analysis, self.provenance),
