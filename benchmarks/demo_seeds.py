@@ -55,7 +55,8 @@ def run_here(seed: int, events: int, truth: float, toys: int) -> dict:
     """What the demo does between its files and its report, with one network."""
     import milinfer as mil
     from milinfer.datasets import vbf_hww
-    from milinfer.workflow.analysis import Analysis, analyse
+    from milinfer.workflow.analysis import analyse
+    from milinfer.workflow.analysis_settings import Analysis
 
     around = (truth - 0.3, truth, truth + 0.3)
     sizes = {

@@ -37,7 +37,8 @@ from milinfer.likelihood.responses import Response
 from milinfer.likelihood.surface_box import ChebyshevBox
 from milinfer.samples.sample_set import SampleSet
 from milinfer.samples.variations import ProcessVariations, Variation
-from milinfer.workflow.analysis import Analysis, analyse
+from milinfer.workflow.analysis import analyse
+from milinfer.workflow.analysis_settings import Analysis
 from milinfer.workflow.html_report import svg_text
 
 HERE = Path(__file__).parent

@@ -11,7 +11,9 @@ from milinfer.likelihood.cost import LikelihoodCost
 from milinfer.likelihood.models import dataset_surface, model_tag
 from milinfer.samples.sample import Sample
 from milinfer.samples.sample_set import SampleSet
-from milinfer.workflow.analysis import Analysis, AnalysisResult, analyse
+from milinfer.workflow.analysis import analyse
+from milinfer.workflow.analysis_result import AnalysisResult
+from milinfer.workflow.analysis_settings import Analysis
 from milinfer.workflow.provenance import InputFile, Provenance, StepRun
 from models import GaussianMean
 

@@ -25,7 +25,7 @@ from milinfer.datasets import vbf_hww
 from milinfer.exceptions import MilinferWarning
 from milinfer.features.feature_set import feature_set
 from milinfer.io import lhe
-from milinfer.workflow.analysis import summary_table
+from milinfer.workflow.analysis_result import summary_table
 from milinfer.workflow.steps import StepState
 from nanoaod_files import nano_branches, write_nano
 

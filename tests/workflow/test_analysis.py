@@ -15,8 +15,10 @@ from milinfer.datasets import quadratic
 from milinfer.exceptions import CalibrationError, MilinferWarning
 from milinfer.likelihood.surface import Interpolation
 from milinfer.samples.sample_set import SampleSet
-from milinfer.workflow import analysis as analysis_module
-from milinfer.workflow.analysis import Analysis, analyse, summary_table
+from milinfer.workflow import histograms as histograms_module
+from milinfer.workflow.analysis import analyse
+from milinfer.workflow.analysis_result import summary_table
+from milinfer.workflow.analysis_settings import Analysis
 from milinfer.workflow.comparison import Attempts
 from milinfer.workflow.report import build_report, draw_figures, write_report
 from reports import Trained, small_analysis
@@ -236,7 +238,7 @@ def test_weights_of_events_are_added_up_once_for_all_histograms(monkeypatch):
         computed.append(samples)
         return event_yields(samples, degree)
 
-    for room in (analysis_module, chosen_templates, binning):
+    for room in (histograms_module, chosen_templates, binning):
         if hasattr(room, "event_yields"):
             monkeypatch.setattr(room, "event_yields", counted)
     settings = Analysis(
@@ -252,7 +254,7 @@ def test_weights_of_events_are_added_up_once_for_all_histograms(monkeypatch):
         bins_2d=(3, 3),
         weight_degree=2,
     )
-    histograms = analysis_module.histograms(settings, Attempts([]))
+    histograms = histograms_module.histograms(settings, Attempts([]))
     assert set(histograms) == {"pyhf", "pyhf_2d", "pyhf_classifier", "pyhf_score"}
     assert all(t.weight_degree == 2 for t in histograms.values())
     assert computed == [held_out, training]

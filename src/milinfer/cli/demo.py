@@ -65,7 +65,7 @@ def demo(
     milinfer demo --systematics --out demo_systematics
     milinfer demo --operators 2 --toys 1000 --out demo_operators
     """
-    from milinfer.workflow.analysis import summary_table
+    from milinfer.workflow.analysis_result import summary_table
     from milinfer.workflow.demo import DemoConfig, run_demo
     from milinfer.workflow.operators_demo import OperatorsDemoConfig, run_operators_demo
     from milinfer.workflow.systematics import systematics_table

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from milinfer.samples.sample import Sample
     from milinfer.samples.sample_set import SampleSet
     from milinfer.samples.streaming import StreamedSamples
-    from milinfer.workflow.analysis import AnalysisResult
+    from milinfer.workflow.analysis_result import AnalysisResult
     from milinfer.workflow.several_parameters import SeveralResult
 
 __all__ = ["compare", "fit", "report", "train"]
@@ -512,7 +512,9 @@ def compare(
     from milinfer.learning.bag_likelihood import BagLikelihood
     from milinfer.likelihood.models import has_seen
     from milinfer.samples.fingerprints import sketch
-    from milinfer.workflow.analysis import Analysis, analyse, summary_table
+    from milinfer.workflow.analysis import analyse
+    from milinfer.workflow.analysis_result import summary_table
+    from milinfer.workflow.analysis_settings import Analysis
     from milinfer.workflow.provenance import InputFile, Provenance, input_file
     from milinfer.workflow.report import write_report
     from milinfer.workflow.several_inputs import comparison_points
@@ -607,7 +609,7 @@ def report(directory: Path, json_path: Path | None) -> None:
     milinfer report demo
     """
     from milinfer.exceptions import ConfigurationError
-    from milinfer.workflow.analysis import summary_table
+    from milinfer.workflow.analysis_result import summary_table
 
     path = directory / "summary.json"
     if not path.exists():

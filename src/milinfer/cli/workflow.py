@@ -46,7 +46,7 @@ def run(path: Path, dry_run: bool, json_path: Path | None) -> None:
     milinfer run analysis.toml --dry-run
     milinfer run analysis.toml
     """
-    from milinfer.workflow.analysis import summary_table
+    from milinfer.workflow.analysis_result import summary_table
     from milinfer.workflow.configuration import AnalysisConfig
     from milinfer.workflow.run import plan_analysis, run_analysis
     from milinfer.workflow.systematics import systematics_table

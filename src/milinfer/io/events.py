@@ -12,6 +12,7 @@ from milinfer.io.lhe.writing import LHEWriter
 from milinfer.typing import AwkwardArray, PathLikeStr
 from milinfer.utils.arguments import require_whole_number
 from milinfer.utils.files import file_name, local_path
+from milinfer.utils.gzip_files import open_gzip
 
 if TYPE_CHECKING:
     from milinfer.io.event_record.info import LHEInfo
@@ -230,10 +231,8 @@ def count(path: PathLikeStr) -> int:
     if kind_of(path) != "lhe":
         with open_reader(path) as reader:
             return reader.n_events
-    import gzip
-
     total = 0
-    with gzip.open(path) if Path(path).suffix == ".gz" else Path(path).open("rb") as file:
+    with open_gzip(path) if Path(path).suffix == ".gz" else Path(path).open("rb") as file:
         for line in file:
             total += line.count(b"</event>")
             if b"</header>" in line:

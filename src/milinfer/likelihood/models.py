@@ -486,17 +486,9 @@ def event_sums(table: Table, index: IntArray, signs: FloatArray, offsets: IntArr
     array([[  4.,  40.],
            [ -3., -30.]])
     """
-    from scipy.sparse import csr_array
+    from milinfer.likelihood.row_sums import row_sums  # numba takes long to import
 
-    if table.dtype != np.float64:
-        # Only the rows in use are converted.
-        if len(index) < len(table):
-            table, index = table[index], np.arange(len(index))
-        table = table.astype(np.float64)
-    # A product with a sparse matrix gathers and adds in one pass, several times as fast as taking
-    # the rows, and other threads can run meanwhile.
-    weights = csr_array((signs, index, offsets), shape=(len(offsets) - 1, len(table)))
-    return np.asarray(weights @ table, dtype=np.float64)
+    return row_sums(table, index, signs, offsets)
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,4 +1,4 @@
-from .analysis import AnalysisResult as AnalysisResult
+from .analysis_result import AnalysisResult as AnalysisResult
 from .comparison import (
     Comparison as Comparison,
     compare as compare,

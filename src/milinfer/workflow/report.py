@@ -50,7 +50,8 @@ if TYPE_CHECKING:
 
     from milinfer.intervals.calibration import Calibration
     from milinfer.likelihood.fits import Interval
-    from milinfer.workflow.analysis import Analysis, AnalysisResult
+    from milinfer.workflow.analysis_result import AnalysisResult
+    from milinfer.workflow.analysis_settings import Analysis
     from milinfer.workflow.comparison import MethodResult
 
 __all__ = ["build_report", "draw_figures", "write_report"]

@@ -58,7 +58,7 @@ from milinfer.workflow.variation_inputs import VariationInputs
 if TYPE_CHECKING:
     from milinfer.learning.bag_likelihood import BagLikelihood
     from milinfer.learning.tracking import MLflowTracker, TensorBoardTracker, WandbTracker
-    from milinfer.workflow.analysis import AnalysisResult
+    from milinfer.workflow.analysis_result import AnalysisResult
     from milinfer.workflow.comparison import Unavailable
     from milinfer.workflow.configuration import TrackingSection
     from milinfer.workflow.several_parameters import SeveralResult
@@ -361,7 +361,8 @@ class AnalysisPlan:
 
     def _infer(self) -> str:
         from milinfer.learning.bag_likelihood import BagLikelihood
-        from milinfer.workflow.analysis import Analysis, analyse
+        from milinfer.workflow.analysis import analyse
+        from milinfer.workflow.analysis_settings import Analysis
         from milinfer.workflow.several_parameters import analyse_several
 
         config, toys, templates = self.config, self.config.toys, self.config.templates

@@ -31,7 +31,7 @@ from milinfer.workflow.true_points import (
 )
 
 if TYPE_CHECKING:
-    from milinfer.workflow.analysis import Analysis
+    from milinfer.workflow.analysis_settings import Analysis
 
 __all__ = ["PointsOfToys", "comparison_points", "default_points", "points_of_toys", "training_box"]
 

@@ -1,9 +1,9 @@
 """Inference in several parameters: fit one dataset by several methods, measure all on toys.
 
 The steps are those of :func:`milinfer.workflow.analysis.analyse` in one parameter, with the same
-samples, trained models and settings (:class:`~milinfer.workflow.analysis.Analysis`).  Each method
-has intervals of every parameter with the others profiled, contours, correlations, a matrix of
-information, and the coverage of its regions and of its intervals at several points.
+samples, trained models and settings (:class:`~milinfer.workflow.analysis_settings.Analysis`).  Each
+method has intervals of every parameter with the others profiled, contours, correlations, a matrix
+of information, and the coverage of its regions and of its intervals at several points.
 """
 
 from __future__ import annotations
@@ -44,23 +44,22 @@ from milinfer.utils.confidence_levels import CL68, CL95
 from milinfer.utils.display import html_table
 from milinfer.utils.points import format_point
 from milinfer.workflow.analysis import (
-    Analysis,
     fitted_methods,
-    histograms,
     plain,
-    provenance_facts,
-    reference_point,
     require_events,
     tested_fit,
     throw_toys,
     warn_of_problems,
 )
+from milinfer.workflow.analysis_result import provenance_facts
+from milinfer.workflow.analysis_settings import Analysis, reference_point
 from milinfer.workflow.comparison import Attempts, Unavailable
 from milinfer.workflow.finite_simulation import (
     TrainingError,
     simulation_facts,
     training_errors,
 )
+from milinfer.workflow.histograms import histograms
 from milinfer.workflow.provenance import Provenance
 from milinfer.workflow.several_inputs import PointsOfToys
 

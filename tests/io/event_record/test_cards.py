@@ -143,6 +143,13 @@ set decay 35 Auto
     assert launches[2].settings is None
 
 
+@pytest.mark.parametrize("end", ["done", "0", " done  # next"])
+def test_a_weight_may_be_ended(end):
+    """Regression: the answer that ends a weight was taken for something that it changes."""
+    launches = read_reweight_card(f"launch\nset cHW 0.5\n{end}\nlaunch\nset cHW 1\n{end}")
+    assert [[s.value for s in launch.settings] for launch in launches] == [[0.5], [1.0]]
+
+
 @given(st.floats(allow_nan=False, allow_infinity=False), st.integers(0, 10**6))
 def test_values_are_read_back(value, number):
     (setting,) = parse_settings(f"set param_card dim6 {number} {value!r} # orig: {value!r}")

@@ -29,6 +29,8 @@ _TAG: Final = re.compile(r"<(/?)([A-Za-z][\w.:-]*)")
 _ORIGINAL: Final = re.compile(r"#\s*orig:\s*(\S+)")
 _AFTER_ORIGINAL: Final = re.compile(r"(#\s*orig:\s*\S+)\s+(?=set\s)")
 _NAME: Final = re.compile(r"--rwgt_name=(\S+)")
+# Answers to MadGraph that a weight is complete.
+_ENDS = frozenset({"done", "0"})
 # Lines of a reweight card that change more than the parameters.
 _OTHER_CHANGES: Final = re.compile(r"change\s+(?:process|model|multicore|boost)\b", re.IGNORECASE)
 
@@ -192,7 +194,7 @@ def read_reweight_card(header: str) -> tuple[Launch, ...]:
             launches.append((f"rwgt_{unnamed}" if name is None else name.group(1), []))
         elif _OTHER_CHANGES.match(words):
             after_change = True
-        elif line.startswith("</"):
+        elif line.startswith("</") or words in _ENDS:
             continue
         elif launches:
             launches[-1][1].append(line)

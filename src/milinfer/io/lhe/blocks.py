@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gzip
 import sys
-import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final, Self
@@ -15,6 +13,7 @@ from milinfer.io.lhe.header import Limits, read_preamble
 from milinfer.io.lhe.left_out import left_out_of_events
 from milinfer.typing import PathLikeStr
 from milinfer.utils.files import require_file
+from milinfer.utils.gzip_files import DAMAGED, open_gzip
 
 __all__ = ["BlockReader"]
 
@@ -76,7 +75,7 @@ class BlockReader:
             compressed = file.read(2) == _GZIP
         # what one call reads is lost where a gzip file is cut
         self._piece = _PIECE if compressed else sys.maxsize
-        self._raw = gzip.open(path, "rb") if compressed else Path(path).open("rb")  # noqa: SIM115
+        self._raw = open_gzip(path) if compressed else Path(path).open("rb")  # noqa: SIM115
         try:
             self.preamble, beyond = read_preamble(self._first_pieces, self.name, self.limits)
         except BaseException:
@@ -204,7 +203,7 @@ class BlockReader:
                 piece = self._raw.read(min(left, self._piece))
             except EOFError:
                 self._damage = _truncated_gzip
-            except (zlib.error, gzip.BadGzipFile) as error:
+            except DAMAGED as error:
                 self._damage = _Corrupt(str(error))
             else:
                 if not piece:
