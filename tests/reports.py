@@ -24,6 +24,7 @@ class Trained(GaussianMean):
 
     seed: int = 7
     ensemble: int = 1
+    bootstrap: bool = False
     events_in_bag: int = 1
     reference: float = 0.0
 

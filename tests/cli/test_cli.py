@@ -358,8 +358,10 @@ def test_a_users_own_files_go_all_the_way(tmp_path):
     call(
         *("compare", tmp_path / "data.lhe.gz", "--model", model, *templates, *on),
         *("--evaluate-on", evaluation, "--bins", 6, "--degree", 2, "--toys", 200, "--out", out),
+        "--simulation-error",
     )
     summary = json.loads((out / "summary.json").read_text())
+    assert [summary[m]["widened"] for m in ("multiclass", "pyhf")] == [True, False]
     for method in ("multiclass", "pyhf"):
         assert set(summary[method]) >= METHOD_KEYS
     assert "multi-class bags" in (out / "report.html").read_text()

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from milinfer.datasets import gaussian
-from milinfer.exceptions import CalibrationError, ParameterError
+import milinfer as mil
+from milinfer.datasets import gaussian, quadratic
+from milinfer.exceptions import CalibrationError, ModelError, ParameterError
 from milinfer.intervals.calibration_fit import calibrate
 from milinfer.intervals.simulation_widening import add_simulation_error
 from milinfer.learning.bootstrap import bootstrap_groups
@@ -151,3 +152,24 @@ def test_what_has_another_error_is_refused():
     other = LikelihoodCost(cost.surface, "c_HW", n_events=100)
     with pytest.raises(ParameterError, match="the cost in c_HW"):
         add_simulation_error(other, error_of(shifts))
+
+
+def test_the_error_of_all_terms_is_not_that_of_the_linear_ones():
+    """Regression: a cost of linear terms took the error of the whole Λ without a word."""
+    samples = quadratic.samples(300, [{"c1": v} for v in (-0.2, 0.0, 0.2)], seed=1)
+    data = quadratic.generate(300, {"c1": 0.0}, seed=2)
+    small = mil.NetworkConfig((4,), "gelu", batch_norm=False, dropout=0.0, l2=0.0)
+    short = mil.TrainingConfig(2, 300, 1e-2, 1e-3, schedule="cosine")
+    model, other = (
+        mil.BagLikelihood(
+            head="polynomial", labels="joint", order=1, ensemble=4, bootstrap=True, seed=seed,
+            network=small, training=short,
+        ).fit(samples)
+        for seed in (1, 2)
+    )  # fmt: skip
+    error = mil.simulation_error(model, data)
+    add_simulation_error(model.cost(data), error)
+    with pytest.raises(ModelError, match=r"linear terms .* take model.cost\(data\) with all terms"):
+        add_simulation_error(model.cost(data, terms="linear"), error)
+    with pytest.raises(ModelError, match="the same trained model"):
+        add_simulation_error(other.cost(data), error)

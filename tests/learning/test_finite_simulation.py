@@ -119,3 +119,13 @@ def test_an_ordinary_ensemble_has_no_such_error():
     ).fit(samples)
     with pytest.raises(ModelError, match="bootstrap=True"):
         mil.simulation_error(model, quadratic.generate(100, {"c1": 0.0}, seed=2))
+
+
+def test_boosted_trees_have_no_members():
+    """Regression: an AttributeError, which did not say what to do."""
+    samples = gaussian.samples(300, [-0.5, 0.0, 0.5], seed=1)
+    trees = mil.BoostedLikelihood(
+        settings=mil.learning.BoostedSettings(n_estimators=3, early_stopping=2)
+    ).fit(samples)
+    with pytest.raises(ModelError, match=r"BoostedLikelihood has no members .* BagLikelihood"):
+        mil.simulation_error(trees, gaussian.generate(100, 0.0, seed=2))

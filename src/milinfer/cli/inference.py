@@ -94,6 +94,12 @@ __all__ = ["compare", "fit", "report", "train"]
     help="Scale and normalise the ratios after the training; a polynomial head always is.",
 )
 @click.option("--ensemble", type=click.IntRange(1), default=1, show_default=True)
+@click.option(
+    "--bootstrap",
+    is_flag=True,
+    help="Train the members on bootstrap samples of the events, so that `fit --simulation-error` "
+    "can tell the error from the finite simulation; with --ensemble 4 or more, better 16.",
+)
 @click.option("--epochs", type=click.IntRange(1), help="At most; default: of the head.")
 @click.option(
     "--batch-events",
@@ -125,6 +131,7 @@ def train(
     bag_size: int | None,
     normalise: bool,
     ensemble: int,
+    bootstrap: bool,
     epochs: int | None,
     batch_events: int | None,
     reference: float,
@@ -188,6 +195,7 @@ def train(
         bag_size=bag_size,
         normalise=normalise,
         ensemble=ensemble,
+        bootstrap=bootstrap,
         reference=reference,
         seed=seed,
     )
@@ -222,6 +230,7 @@ def train(
             "labels": labels,
             "bag_size": model.events_in_bag,
             "ensemble": ensemble,
+            "bootstrap": bootstrap,
             "epochs": [len(h["loss"]) for h in history],
             "val_loss": [min(h["val_loss"]) for h in history],
             "train_seconds": seconds,
@@ -255,6 +264,13 @@ def train(
     show_default=True,
     help="linear: the interference alone, without squared coefficients.",
 )
+@click.option(
+    "--simulation-error",
+    "with_simulation",
+    is_flag=True,
+    help="Intervals contain the error from finite simulation: of the training (of a model with "
+    "--bootstrap) or, with --calibration, of the events that calibrate.",
+)
 @feature_set_option
 @tree_option
 @events_option
@@ -270,6 +286,7 @@ def fit(
     rate_files: tuple[str, ...],
     luminosity: float | None,
     terms: Literal["all", "linear"],
+    with_simulation: bool,
     feature_set: str | None,
     events: EventRange | None,
     combine: Combine | None,
@@ -289,7 +306,9 @@ def fit(
     from milinfer.exceptions import ConfigurationError
     from milinfer.intervals.belt import Belt
     from milinfer.intervals.calibration import Calibration
+    from milinfer.intervals.simulation_widening import add_simulation_error
     from milinfer.learning.bag_likelihood import BagLikelihood
+    from milinfer.learning.finite_simulation import simulation_error
     from milinfer.likelihood.fits import profile_interval
     from milinfer.likelihood.rate import Rate
     from milinfer.utils.confidence_levels import CL68, CL95
@@ -311,19 +330,27 @@ def fit(
             ),
             luminosity=luminosity,
         )
-    cost = model.cost(sample, rate=rate, terms=terms)
+    plain_cost = cost = model.cost(sample, rate=rate, terms=terms)
+    calibration = None if calibration_path is None else Calibration.load(calibration_path)
+    if with_simulation and calibration is not None:
+        calibration = calibration.widened()
+    error = simulation_error(model, sample) if with_simulation and not calibration else None
+    if error is not None:
+        cost = add_simulation_error(cost, error)
+    simulated = None if error is None else error.to_dict()
     if several:
         from milinfer.cli.several_parameters import fit_several, regions_several
 
-        applied = None if calibration_path is None else Calibration.load(calibration_path)
         words = f"{len(sample)} events, {'shape and rate' if rate else 'shape'}"
         words += ", linear terms only" if terms == "linear" else ""
-        figures = fit_several(model.name, cost, words, out, applied)
+        figures = fit_several(model.name, cost, words, out, calibration)
+        if error is not None:
+            echo(f"{error}: it is in the intervals")
+            figures[model.name]["simulation_error"] = simulated
         if belt_path is not None:
-            figures[model.name]["region"] = regions_several(Belt.load(belt_path), cost)
+            figures[model.name]["region"] = regions_several(Belt.load(belt_path), plain_cost)
         write_json(json_path, {**figures, "n_events": len(sample), "terms": terms})
         return
-    calibration = None if calibration_path is None else Calibration.load(calibration_path)
     costs = [cost if calibration is None else calibration(cost, cl) for cl in (CL68, CL95)]
     inner, outer = (
         profile_interval(c, model.parameter, cl) for c, cl in zip(costs, (CL68, CL95), strict=True)
@@ -335,11 +362,13 @@ def fit(
         f"{'linear terms only, ' if terms == 'linear' else ''}"
         f"{'calibrated' if calibration else 'NOT calibrated: do not trust the width'})"
     )
+    if error is not None:
+        echo(f"{error}: it is in the interval")
     belt_figures: dict[str, Any] = {}
     if belt_path is not None:
         belt = Belt.load(belt_path)
         for key, cl in (("neyman68", CL68), ("neyman95", CL95)):
-            interval = belt.interval(cost, cl)
+            interval = belt.interval(plain_cost, cl)
             echo(f"Neyman, {cl:.2%}: {interval}")
             if any(any(ends) for ends in interval.at_bound):
                 echo("  the interval reaches the edge of the belt; build a belt over a wider range")
@@ -363,6 +392,8 @@ def fit(
                 "interval68": [inner.low, inner.high],
                 "interval95": [outer.low, outer.high],
                 "calibrated": calibration is not None,
+                "widened": calibration is not None and calibration.widen,
+                "simulation_error": simulated,
                 "c_cicc": None if calibration is None else calibration.scale,
                 "c_cicc_error": None if calibration is None else calibration.scale_error,
                 **belt_figures,
@@ -433,6 +464,12 @@ def fit(
     type=click.IntRange(1),
     help="Of the polynomial of a bin; default: --weight-degree, else 4.",
 )
+@click.option(
+    "--simulation-error",
+    "with_simulation",
+    is_flag=True,
+    help="Calibrated intervals contain the error of the calibration, whose events are finite.",
+)
 @n_toys_option
 @feature_set_option
 @tree_option
@@ -456,6 +493,7 @@ def compare(
     observable: str,
     bins: int,
     degree: int | None,
+    with_simulation: bool,
     n_toys: int,
     feature_set: str | None,
     combine: Combine | None,
@@ -516,6 +554,7 @@ def compare(
         degree=degree,
         n_toys=n_toys,
         seed=seed,
+        simulation_error=with_simulation,
     )
     result: AnalysisResult | SeveralResult
     if len(names) > 1:

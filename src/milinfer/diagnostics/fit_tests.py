@@ -16,8 +16,9 @@ data as in toys.  The fit of a toy is one step of Newton's method, θ̂ + V Σ s
 of its events and the covariance V of the fit to the data; it differs from the maximum by terms of
 order 1/N.  Half of the simulated events set up bins and classifier; the other half gives the
 expectation and the toys, for which the classifier is then as new as for the data.  Toys do not have
-the fluctuation of the events that they are drawn from, which the data see: deviations of toys are
-scaled by √(1 + N/M), with the effective number M of these events.
+the fluctuation of the events that they are drawn from, which the data see: a normal one with its
+covariance is added to each toy.  Events of each process fluctuate by themselves, as the yields of
+processes are those of the fit.
 """
 
 from __future__ import annotations
@@ -265,7 +266,7 @@ def goodness_of_fit(
         events, weights_at = by_ratio(one, samples)
     else:
         events, weights_at = by_weights(EventPool(samples, degree), fit.values.to_dict())
-    events, weights_at = fewer_events(events, weights_at, seed)
+    events, weights_at, _ = fewer_events(events, weights_at, seed)
     surfaces, of_data = event_surfaces(one, events), event_surfaces(one, data)
 
     def theta(point: Point) -> FloatArray:
@@ -313,7 +314,8 @@ def examine_fit(
     design, fitted = (fitted.restricted(np.sort(half)) for half in np.array_split(order, 2))
     columns = _columns(design, fitted, n_bins, rng)
     of_data = (columns.data_sums @ fitted.data.weights)[None]
-    measured = columns.statistics(fitted, of_data, np.zeros((1, columns.n_parameters)))
+    here = np.zeros((1, columns.n_parameters))
+    measured = columns.statistics(fitted, of_data, _Shifts(here, here), 0.0)
     simulated = _toys(fitted, columns, n_toys, rng)
     tests, shares, tails = [], [], []
     for k, statistic in enumerate(columns.names):
@@ -369,10 +371,28 @@ def _require_events(fitted: FittedSimulation) -> None:
 
 
 _TAIL = 1e-3  # where normal scores end
+_PART_OF_BIN = 0.1  # least expectation of a bin, over that of the simulation
 _LEAST = 1e-4  # part of the variance of ln of the density that has to be free
 _LIKELIHOOD = "mean of the fitted likelihood"
 _CLASSIFIER = "classifier of data and simulation"
 _NUMBER = "number of events"
+
+
+class _Shifts(NamedTuple):
+    """Fits of datasets minus the fit to the data, shape (n_datasets, n_parameters) each.
+
+    Parameters
+    ----------
+    of_means
+        For the means of the simulation.  The data are compared with simulated means whose scores
+        are not zero, and a fit knows nothing of that: of the fluctuation of simulated events, only
+        what no parameter could undo comes to that of the events at hand, which all toys have.
+    of_number
+        For the number of events, in which there are no simulated ones.
+    """
+
+    of_means: FloatArray
+    of_number: FloatArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -395,8 +415,10 @@ class _Columns:
     extended
         Whether the number of events enters the fit.
     expansion
-        Mean of every column in the fitted model, shape (n_columns,), and its first and second
-        derivatives by each parameter, shape (n_columns, n_parameters) each.
+        Of :meth:`milinfer.diagnostics.fitted_simulation.FittedSimulation.expansion`.
+    of_simulation
+        Root of the covariance of these means that comes from the finite number of simulated events,
+        shape (n_columns, n_components).
     """
 
     sums: FloatArray
@@ -408,6 +430,7 @@ class _Columns:
     n_parameters: int
     extended: bool
     expansion: tuple[FloatArray, FloatArray, FloatArray]
+    of_simulation: FloatArray
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -430,7 +453,7 @@ class _Columns:
         return out
 
     def statistics(
-        self, fitted: FittedSimulation, sums: FloatArray, shifts: FloatArray
+        self, fitted: FittedSimulation, sums: FloatArray, shifts: _Shifts, seen: FloatArray | float
     ) -> FloatArray:
         """Statistics of datasets, shape (n_datasets, n_statistics).
 
@@ -441,11 +464,17 @@ class _Columns:
         sums
             Sums of the columns of each dataset, shape (n_datasets, n_columns).
         shifts
-            Where the parameters are fitted to each dataset, minus the fit to the data, shape
-            (n_datasets, n_parameters).
+            Where the parameters are fitted to each dataset, minus the fit to the data.
+        seen
+            By how much other simulated events would change the means that the dataset is compared
+            with, shape (n_datasets, n_columns).
         """
         mean, slopes, bends = self.expansion
-        means = mean + shifts @ slopes.T + 0.5 * shifts**2 @ bends.T
+        at = shifts.of_means
+        fitted_means = mean + at @ slopes.T + 0.5 * np.einsum("ti,cij,tj->tc", at, bends, at)
+        # Few simulated events in a bin may not leave it empty.
+        means = np.maximum(fitted_means + seen, _PART_OF_BIN * fitted_means)
+        means[:, : self._inputs.stop] = (fitted_means + seen)[:, : self._inputs.stop]
         n = sums[:, self._bins[0]].sum(axis=1)
         density = self.n_parameters
         out = []
@@ -458,7 +487,7 @@ class _Columns:
             expected = n[:, None] * means[:, place]
             out.append(((sums[:, place] - expected) ** 2 / expected).sum(axis=1))
         if self.extended:
-            expected = fitted.n_expected + shifts @ fitted.rate_slopes
+            expected = fitted.n_expected + shifts.of_number @ fitted.rate_slopes
             out.append((n - expected) ** 2 / expected)
         return np.stack(out, axis=1)
 
@@ -497,7 +526,7 @@ def _columns(
     n_bins, rng
         Largest number of bins, and generator of the random waves.
     """
-    weights, data = fitted.weights, fitted.data
+    data = fitted.data
     samples = design.sample, fitted.sample, data
     x = [np.asarray(s.features, dtype=np.float64).T for s in samples]
     scores = design.scores, fitted.scores, fitted.data_scores
@@ -532,7 +561,6 @@ def _columns(
     )
     density, data_density, variance = _beyond_scores(fitted)
     sums = np.concatenate([scores[1], density[None], inputs, bins])
-    first, second = fitted.weight_changes
     return _Columns(
         sums=sums,
         data_sums=np.concatenate([scores[2], data_density[None], data_inputs, data_bins]),
@@ -542,8 +570,16 @@ def _columns(
         n_parameters=len(names),
         density_variance=variance,
         extended=fitted.expected_at is not None,
-        expansion=(sums @ weights, sums @ first.T, sums @ second.T),
+        expansion=fitted.expansion(sums),
+        of_simulation=_root(fitted.covariance_of_means(sums)),
     )
+
+
+def _root(covariance: FloatArray) -> FloatArray:
+    """A matrix whose product with its transpose is the covariance, shape (n, n)."""
+    values, vectors = np.linalg.eigh(covariance)
+    root: FloatArray = vectors * np.sqrt(np.maximum(values, 0.0))
+    return root
 
 
 def _beyond_scores(fitted: FittedSimulation) -> tuple[FloatArray, FloatArray, float]:
@@ -640,7 +676,7 @@ def _toys(
     edges = np.cumsum(np.abs(weights)) / share
     table = np.ascontiguousarray((columns.sums * np.sign(weights)).T)
     # Signed events are drawn in larger numbers than data have, and so fluctuate more.
-    scale = np.sqrt((1 + fitted.n_expected / effective_number(weights)) / share)
+    scale = np.sqrt(1 / share)
     errors = fitted.constraints if fitted.constraints is not None else np.full(p, np.inf)
     constrained = np.isfinite(errors)
     out = []
@@ -651,9 +687,12 @@ def _toys(
             counts = rng.poisson(fitted.n_expected * share, number)
         expected = (counts / share)[:, None] * columns.expansion[0]
         sums = expected + scale * (_sums(table, _drawn(edges, counts, rng), counts) - expected)
+        seen = rng.normal(size=(number, columns.of_simulation.shape[1])) @ columns.of_simulation.T
         slopes = sums[:, :p] - fitted.rate_slopes
         slopes[:, constrained] += rng.normal(size=(number, constrained.sum())) / errors[constrained]
-        out.append(columns.statistics(fitted, sums, slopes @ fitted.covariance))
+        of_number = slopes @ fitted.covariance
+        of_means = of_number - (counts / share)[:, None] * seen[:, :p] @ fitted.covariance
+        out.append(columns.statistics(fitted, sums, _Shifts(of_means, of_number), seen))
     return np.concatenate(out)
 
 

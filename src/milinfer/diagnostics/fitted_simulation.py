@@ -55,6 +55,9 @@ class FittedSimulation:
     constraints
         Error of the auxiliary measurement of each parameter, infinite where there is none, shape
         (n_parameters,); None: nothing is constrained.
+    processes
+        Number of the process of each simulated event, shape (n_events,); None: all are of one.  The
+        yields of processes are those of the fit, whatever the number of simulated events of each.
     """
 
     sample: Sample
@@ -68,15 +71,17 @@ class FittedSimulation:
     interest: tuple[str, ...]
     expected_at: Callable[[Point], float] | None = None
     constraints: FloatArray | None = None
+    processes: IntArray | None = None
 
     def restricted(self, rows: IntArray) -> FittedSimulation:
         """The same fit with some of the simulated events."""
-        weights_at, log_density = self.weights_at, self.log_density
+        log_density = self.log_density
         return replace(
             self,
             sample=self.sample.take(rows),
-            weights_at=lambda point: weights_at(point)[rows],
+            weights_at=_weights_of(rows, self.weights_at, self.processes),
             log_density=lambda point: log_density(point)[rows],
+            processes=None if self.processes is None else self.processes[rows],
         )
 
     @cached_property
@@ -110,15 +115,66 @@ class FittedSimulation:
             [(self.expected_at(b) - self.expected_at(a)) / s for a, b, s in self._sides]
         )
 
-    @cached_property
-    def weight_changes(self) -> tuple[FloatArray, FloatArray]:
-        """First and second derivatives of the weights by each parameter, (n_parameters, n) each."""
-        first, second = [], []
-        for low, high, step in self._sides:
-            below, above = self._weights(low), self._weights(high)
-            first.append((above - below) / step)
-            second.append((above + below - 2 * self.weights) / (step / 2) ** 2)
-        return np.stack(first), np.stack(second)
+    def expansion(self, columns: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Means of columns in the fitted model, and their first and second derivatives.
+
+        Parameters
+        ----------
+        columns
+            A row for each column, shape (n_columns, n_events).
+
+        Returns
+        -------
+        tuple
+            Shapes (n_columns,), (n_columns, n_parameters) and (n_columns, n_parameters,
+            n_parameters).
+        """
+        mean, p = columns @ self.weights, len(self.point)
+        sides = [
+            (columns @ self._weights(a), columns @ self._weights(b)) for a, b, _ in self._sides
+        ]
+        half = self.steps
+        first = np.stack(
+            [(high - low) / (2 * h) for (low, high), h in zip(sides, half, strict=True)], axis=1
+        )
+        second = np.empty((len(mean), p, p))
+        names = list(self.point)
+        for i, (low, high) in enumerate(sides):
+            second[:, i, i] = (high + low - 2 * mean) / half[i] ** 2
+            for j in range(i):
+                # Along both at once: where two parameters do the same, it undoes what each does.
+                both = [
+                    columns
+                    @ self._weights(
+                        {
+                            **self.point,
+                            names[i]: self.point[names[i]] + sign * half[i],
+                            names[j]: self.point[names[j]] + sign * half[j],
+                        }
+                    )
+                    for sign in (-1, 1)
+                ]
+                alone = high + low + sides[j][0] + sides[j][1] - 2 * mean
+                second[:, i, j] = (both[0] + both[1] - alone) / (2 * half[i] * half[j])
+                second[:, j, i] = second[:, i, j]
+        return mean, first, second
+
+    def covariance_of_means(self, columns: FloatArray) -> FloatArray:
+        """Covariance of the means of columns over other simulated events, as many of each process.
+
+        Parameters
+        ----------
+        columns
+            A row for each column, shape (n_columns, n_events).
+        """
+        weights = self.weights
+        groups = np.zeros(len(weights), int) if self.processes is None else self.processes
+        covariance = np.zeros((len(columns), len(columns)))
+        for group in np.unique(groups):
+            own, of_group = columns[:, groups == group], weights[groups == group]
+            centred = (own - (own @ of_group / of_group.sum())[:, None]) * of_group
+            covariance += centred @ centred.T
+        return covariance
 
     def _weights(self, point: Point) -> FloatArray:
         weights = np.asarray(self.weights_at(point), dtype=np.float64)
@@ -183,13 +239,41 @@ def steps_of(m: Minuit) -> FloatArray:
 
 
 def fewer_events(
-    events: Sample, weights_at: Callable[[Point], FloatArray], seed: int
-) -> tuple[Sample, Callable[[Point], FloatArray]]:
-    """Simulated events and their weights, 100 000 random ones of them if there are more."""
+    events: Sample,
+    weights_at: Callable[[Point], FloatArray],
+    seed: int,
+    processes: IntArray | None = None,
+) -> tuple[Sample, Callable[[Point], FloatArray], IntArray | None]:
+    """Simulated events, their weights and processes, 100 000 random ones if there are more."""
     if len(events) <= _MOST:
-        return events, weights_at
+        return events, weights_at, processes
     rows = np.sort(np.random.default_rng(seed).permutation(len(events))[:_MOST])
-    return events.take(rows), lambda point: weights_at(point)[rows]
+    of_rows = _weights_of(rows, weights_at, processes)
+    return events.take(rows), of_rows, None if processes is None else processes[rows]
+
+
+def _weights_of(
+    rows: IntArray, weights_at: Callable[[Point], FloatArray], processes: IntArray | None
+) -> Callable[[Point], FloatArray]:
+    """Weights of some of the events, which make up for the others of their process."""
+    if processes is None:
+        return lambda point: weights_at(point)[rows]
+    own = processes[rows]
+
+    def weights(point: Point) -> FloatArray:
+        of_all = weights_at(point)
+        kept = np.bincount(own, of_all[rows], minlength=int(processes.max()) + 1)
+        total = np.bincount(processes, of_all)
+        if np.any((kept == 0) & (total != 0)):
+            msg = (
+                "a process has hardly any of the simulated events, so that none of them is in the "
+                "half that tests the data; give more events of each process"
+            )
+            raise SampleError(msg)
+        share = np.divide(total, kept, out=np.zeros_like(total), where=kept != 0)
+        return np.asarray(of_all[rows] * share[own], dtype=np.float64)
+
+    return weights
 
 
 def by_weights(pool: EventPool, point: Point) -> tuple[Sample, Callable[[Point], FloatArray]]:

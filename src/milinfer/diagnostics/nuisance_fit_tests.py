@@ -103,8 +103,11 @@ def goodness_of_systematic_fit(
     point = fit.values.to_dict()
     pools = _pools(terms, processes, degree, point)
     together = Sample(np.concatenate([pool.features for pool, _ in pools]), data.feature_names)
-    together, weights_at = fewer_events(
-        together, lambda at: np.concatenate([weights(at) for _, weights in pools]), seed
+    together, weights_at, numbers = fewer_events(
+        together,
+        lambda at: np.concatenate([weights(at) for _, weights in pools]),
+        seed,
+        np.repeat(np.arange(len(pools)), [len(pool) for pool, _ in pools]),
     )
     simulated = SystematicCost(terms, MixtureEvents.of(terms, together), extended=cost.extended)
     errors = {c.name: c.error for c in terms.constraints}
@@ -126,6 +129,7 @@ def goodness_of_systematic_fit(
         interest=tuple(terms.parameters),
         expected_at=expected if cost.extended else None,
         constraints=constraints,
+        processes=numbers,
     )
     name = terms.mixture.model.name
     return examine_fit(fitted, name=name, n_bins=n_bins, n_toys=n_toys, seed=seed)

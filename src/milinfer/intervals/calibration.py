@@ -433,14 +433,19 @@ class Calibration:
     def _widening(self, curvature: ArrayLike, cl: float) -> Widening:
         """D(θ) of surfaces with these curvatures at their maxima."""
         interest = None if self.interest is None else self.parameters.index(self.interest)
+        n = len(self.parameters)
+        log_scale = None if self.correct == "bias" else self.log_scale(cl)
+        own_scales = () if log_scale is None else (log_scale,) * n
+        if log_scale is not None and interest is None and n > 1 and self.profiles:
+            # A calibration of an earlier milinfer has none, and takes that of the region.
+            own_scales = tuple(self.profiled(name).log_scale(cl) for name in self.parameters)
         return Widening(
-            () if self.correct == "scale" else self.response.shifts,
-            None if self.correct == "bias" else self.log_scale(cl),
-            inverse_variances(curvature, interest),
-            np.zeros(len(self.parameters))
-            if self.residuals is None
-            else np.mean(self.residuals**2, axis=0),
-            float(chi2.ppf(cl, len(self.parameters) if self.interest is None else 1)),
+            shifts=() if self.correct == "scale" else self.response.shifts,
+            log_scale=log_scale,
+            own_scales=own_scales,
+            weights=inverse_variances(curvature, interest),
+            contained=np.zeros(n) if self.residuals is None else np.mean(self.residuals**2, axis=0),
+            quantile=float(chi2.ppf(cl, n if interest is None else 1)),
         )
 
     @property

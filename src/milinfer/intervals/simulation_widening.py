@@ -24,9 +24,10 @@ from functools import cached_property
 
 import numpy as np
 
-from milinfer.exceptions import CalibrationError, ParameterError
+from milinfer.exceptions import CalibrationError, ModelError, ParameterError
 from milinfer.learning.finite_simulation import SimulationError
 from milinfer.likelihood.cost import LikelihoodCost
+from milinfer.likelihood.linear_terms import is_linear
 from milinfer.likelihood.surface import Surface
 from milinfer.likelihood.surface_box import BoxSurface
 from milinfer.typing import FloatArray
@@ -55,6 +56,9 @@ def add_simulation_error(cost: LikelihoodCost, error: SimulationError) -> Likeli
     ------
     CalibrationError
         If the cost is calibrated, or widened already.
+    ModelError
+        If the cost is of another model: ``model.cost(data, terms="linear")`` is one, as the error
+        is that of all terms.
     ParameterError
         If cost and error are not in the same parameters and range.
 
@@ -83,6 +87,7 @@ def add_simulation_error(cost: LikelihoodCost, error: SimulationError) -> Likeli
             "widen=True)"
         )
         raise CalibrationError(msg)
+    _require_same_model(cost, error)
     same = cost.parameters == error.parameters and np.allclose(
         cost.surface.limits, error.interpolation.limits
     )
@@ -96,6 +101,24 @@ def add_simulation_error(cost: LikelihoodCost, error: SimulationError) -> Likeli
     # With the rate term in the surface, which holds the estimate where it is.
     surface = cost.corrected(_Widened(cost.surface, error), with_rate=True).surface
     return cost.corrected(_Widened(surface, error), with_rate=True)
+
+
+def _require_same_model(cost: LikelihoodCost, error: SimulationError) -> None:
+    """Refuse the error of another likelihood, which may be larger or smaller."""
+    if cost.tag is None or error.tag is None or cost.tag.digest == error.tag.digest:
+        return
+    if is_linear(cost.tag):
+        msg = (
+            f"this cost has the linear terms of {error.tag.name} alone, and simulation_error "
+            "measures the error of the whole Λ, squares included; take model.cost(data) with all "
+            "terms, or quote the linear fit without this error and say so"
+        )
+    else:
+        msg = (
+            f"the cost is of {cost.tag.name} and the error of {error.tag.name}, or of another "
+            "training of it; take both of the same trained model"
+        )
+    raise ModelError(msg)
 
 
 @dataclass(frozen=True, eq=False)

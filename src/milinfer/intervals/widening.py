@@ -15,7 +15,10 @@ The toys at a point have their mean a residual ρ away from the smooth function 
 measured about m(θ): it contains ρ², the mean over the points, already.
 
 For several parameters the second term is the mean of σ_m² in units of the variance of each
-estimate: the errors of pools have nearly the shape of those of data, as both are of events.
+estimate: the errors of pools have nearly the shape of those of data, as both are of events.  The
+variance of an estimate is the one that the surface claims for it, over the c(θ) of its own
+intervals, also where a region of all parameters is to come: where the surface has the wrong
+correlations, the constant of the region says nothing of the variances.
 """
 
 from __future__ import annotations
@@ -81,6 +84,8 @@ class Widening:
         m(θ) − θ of each component, with errors; empty if the bias is not corrected.
     log_scale
         ln c(θ) with its error; None if it is not applied.
+    own_scales
+        ln c(θ) of the intervals of each component; empty if it is not applied.
     weights
         Of :func:`inverse_variances`, shape (n_surfaces, n_parameters).
     contained
@@ -95,41 +100,44 @@ class Widening:
     >>> from milinfer.utils.smooth_polynomials import fit_smooth
     >>> shift = fit_smooth(("mu",), np.zeros((1, 1)), np.zeros(1), np.array([[0.01]]),
     ...                    beyond="tangent")
-    >>> Widening((shift,), None, inverse_variances([100.0]), np.zeros(1), 1.0).variance([0.0])
+    >>> widening = Widening(shifts=(shift,), log_scale=None, own_scales=(), quantile=1.0,
+    ...                     weights=inverse_variances([100.0]), contained=np.zeros(1))
+    >>> widening.variance([0.0])
     array([2.])
     """
 
     shifts: Sequence[SmoothPolynomial]
     log_scale: SmoothPolynomial | None
+    own_scales: Sequence[SmoothPolynomial]
     weights: FloatArray
     contained: FloatArray
     quantile: float
 
     def variance(self, point: ArrayLike) -> FloatArray:
         """D at one point (n_parameters,), shape (n_surfaces,)."""
-        total: FloatArray = 1.0 + self._scale(point) * (self.weights @ self._shift_variances(point))
+        added = self._scales(point) * self._shift_variances(point)
+        total: FloatArray = 1.0 + self.weights @ added
         if self.log_scale is not None:
             total = total + self.quantile / 4 * self.log_scale.variance(point)[0]
         return total
 
     def gradient(self, point: ArrayLike) -> FloatArray:
         """dD/dθ at one point, shape (n_surfaces, n_parameters)."""
-        scale, shift_variances = self._scale(point), self._shift_variances(point)
-        slopes = [
-            s.variance_gradient(point)[0] * (more > 0)
-            for s, more in zip(self.shifts, shift_variances, strict=False)
-        ]
-        total: FloatArray = np.zeros((len(self.weights), np.size(point)))
-        if slopes:
-            total = scale * (self.weights @ np.array(slopes))
+        scales, shift_variances = self._scales(point), self._shift_variances(point)
+        slopes = np.zeros((len(scales), np.size(point)))
+        for k, (shift, more) in enumerate(zip(self.shifts, shift_variances, strict=False)):
+            slopes[k] = scales[k] * shift.variance_gradient(point)[0] * (more > 0)
+        for k, log_scale in enumerate(self.own_scales):
+            slopes[k] += scales[k] * shift_variances[k] * log_scale.gradient(point)[0]
+        total: FloatArray = self.weights @ slopes
         if self.log_scale is not None:
-            scale_gradient = scale * self.log_scale.gradient(point)[0]
-            total = total + np.outer(self.weights @ shift_variances, scale_gradient)
             total = total + self.quantile / 4 * self.log_scale.variance_gradient(point)[0]
         return total
 
-    def _scale(self, point: ArrayLike) -> float:
-        return 1.0 if self.log_scale is None else float(np.exp(self.log_scale(point)[0]))
+    def _scales(self, point: ArrayLike) -> FloatArray:
+        if not self.own_scales:
+            return np.ones(self.weights.shape[1])
+        return np.exp([s(point)[0] for s in self.own_scales])
 
     def _shift_variances(self, point: ArrayLike) -> FloatArray:
         if not self.shifts:

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -29,6 +29,7 @@ from numpy.typing import ArrayLike
 from milinfer.exceptions import ModelError
 from milinfer.learning.bag_likelihood import BagLikelihood
 from milinfer.learning.bootstrap import bootstrap_groups
+from milinfer.likelihood.models import ModelTag, model_tag
 from milinfer.likelihood.surface import Interpolation
 from milinfer.likelihood.surface_box import ChebyshevBox
 from milinfer.samples.sample import Sample
@@ -153,6 +154,8 @@ class SimulationError:
         Estimates by each member, shape (n_members, n_parameters).
     groups
         Bootstrap sample of each member, shape (n_members,).
+    tag
+        Tag of the model: a cost that takes the error must be of the same one.
     """
 
     parameters: tuple[str, ...]
@@ -161,6 +164,7 @@ class SimulationError:
     estimate: FloatArray
     estimates: FloatArray
     groups: IntArray
+    tag: ModelTag | None = None
 
     def __repr__(self) -> str:
         errors = ", ".join(
@@ -280,6 +284,19 @@ class SimulationError:
     def _axis(self) -> int | slice:
         return 0 if len(self.parameters) == 1 else slice(None)
 
+    def to_dict(self) -> dict[str, Any]:
+        """Errors of the estimates and how well they are known, as plain numbers for JSON."""
+        errors = {
+            name: {"estimate_error": float(sigma)}
+            for name, sigma in zip(self.parameters, self.estimate_error, strict=True)
+        }
+        return {
+            **errors,
+            "share_of_events": self.data_share,
+            "relative_error": self.relative_error,
+            "members": len(self.values),
+        }
+
     def to_table(self) -> pa.Table:
         """One row for each point: ``point.PARAMETER``, ``llr`` and ``error``."""
         import pyarrow as pa
@@ -301,7 +318,7 @@ def simulation_error(model: BagLikelihood, data: Sample) -> SimulationError:
     Raises
     ------
     ModelError
-        If the model was trained without bootstrap, or scores bags as a whole.
+        If the model is no BagLikelihood, was trained without bootstrap, or scores bags as a whole.
 
     Examples
     --------
@@ -317,7 +334,15 @@ def simulation_error(model: BagLikelihood, data: Sample) -> SimulationError:
     >>> error.estimate_error.shape, bool(error.error_at([0.1])[0] > 0)
     ((1,), True)
     """
-    if not model.bootstrap:
+    bootstrap = getattr(model, "bootstrap", None)  # boosted trees have none
+    if bootstrap is None:
+        msg = (
+            f"a {type(model).__name__} has no members on bootstrap samples of the events, which "
+            "tell the error from the finite simulation; train a BagLikelihood with ensemble=16, "
+            "bootstrap=True, or calibrate and take calibration(cost, widen=True)"
+        )
+        raise ModelError(msg)
+    if not bootstrap:
         msg = (
             "the members of this model were all trained on the same events, and their spread says "
             "nothing of the error from the finite simulation; train with ensemble=16, "
@@ -332,4 +357,5 @@ def simulation_error(model: BagLikelihood, data: Sample) -> SimulationError:
         estimate=model.surface(data).extremum.theta_hat.reshape(-1),
         estimates=np.stack([s.extremum.theta_hat.reshape(-1) for s in surfaces]),
         groups=bootstrap_groups(len(surfaces)),
+        tag=model_tag(model),
     )

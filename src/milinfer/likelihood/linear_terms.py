@@ -26,7 +26,7 @@ import numpy as np
 from milinfer.exceptions import FitError, MilinferWarning, ModelError, ParameterError
 from milinfer.likelihood.cost import LikelihoodCost
 from milinfer.likelihood.log_polynomials import LogPolynomials
-from milinfer.likelihood.models import AnyModel, Model, as_model, model_tag
+from milinfer.likelihood.models import AnyModel, Model, ModelTag, as_model, model_tag
 from milinfer.likelihood.observables import score_observable
 from milinfer.likelihood.rate import Rate, warn_of_rate_error
 from milinfer.likelihood.surface import Interpolation
@@ -36,7 +36,7 @@ from milinfer.samples.sample import Sample
 from milinfer.typing import FloatArray
 from milinfer.utils.polynomials import PolynomialBasis
 
-__all__ = ["Terms", "linear_cost", "require_terms"]
+__all__ = ["Terms", "is_linear", "linear_cost", "require_terms"]
 
 Terms = Literal["all", "linear"]
 """Which terms in the parameters count."""
@@ -46,6 +46,8 @@ _INSIDE = 0.999
 # A smaller share of the range of the training is none.
 _LEAST = 0.01
 _NODES = 161
+# What tags end with: toys and calibrations of the full likelihood are of another one.
+_LINEAR = ", linear terms"
 
 
 def require_terms(terms: str) -> None:
@@ -166,9 +168,28 @@ def linear_cost(model: AnyModel, data: Sample, *, rate: Rate | None = None) -> L
         n_events=float(data.weights.sum()),
         rate=rate,
         reference=0.0,
-        # Toys and calibrations of the full likelihood are of another one.
-        tag=tag._replace(name=f"{tag.name}, linear terms", digest=f"{tag.digest}, linear terms"),
+        tag=tag._replace(name=f"{tag.name}{_LINEAR}", digest=f"{tag.digest}{_LINEAR}"),
     )
+
+
+def is_linear(tag: ModelTag) -> bool:
+    """Whether a tag is that of linear terms alone.
+
+    Parameters
+    ----------
+    tag
+        Tag of a cost.
+
+    Examples
+    --------
+    >>> from milinfer.datasets import quadratic
+    >>> from milinfer.likelihood.oracle import Oracle
+    >>> data = quadratic.generate(500, {"c1": 0.0}, seed=1)
+    >>> oracle = Oracle.from_sample(data, "c1", np.linspace(-0.4, 0.4, 21), degree=2)
+    >>> is_linear(linear_cost(oracle, data).tag), is_linear(oracle.cost(data).tag)
+    (True, False)
+    """
+    return tag.digest.endswith(_LINEAR)
 
 
 def _slopes(source: Model, data: Sample) -> tuple[FloatArray, FloatArray, list[str]]:

@@ -51,6 +51,7 @@ from milinfer.workflow.comparison import (
     advice,
     assess,
 )
+from milinfer.workflow.finite_simulation import training_errors
 from milinfer.workflow.histograms import histograms
 from milinfer.workflow.inputs import inner_values
 
@@ -61,6 +62,7 @@ if TYPE_CHECKING:
 __all__ = [
     "analyse",
     "fitted_methods",
+    "plain",
     "require_events",
     "tested_fit",
     "throw_toys",
@@ -117,13 +119,14 @@ def analyse(analysis: Analysis) -> AnalysisResult:
                 at_truth[name],
                 cost=costs[name],
                 calibrated=name in learned,
+                widen=analysis.simulation_error,
                 required=False,
                 seed=seed,
             )
     for name, ensembles in belt_toys.items():
         if name in methods:
             try:
-                belts[name] = neyman(ensembles, calibration=methods[name].calibration)
+                belts[name] = neyman(ensembles, calibration=plain(methods[name].calibration))
             except MilinferError as error:
                 methods[name] = _with_problem(methods[name], f"no belt: {error}")
     scan = CoverageScan(())
@@ -167,8 +170,14 @@ def analyse(analysis: Analysis) -> AnalysisResult:
         information=ratios,
         diagnoses={m.name: _diagnosis(m, analysis, len(analysis.data)) for m in analysis.models},
         fit_tests=tested_fit(analysis),
+        training_errors=training_errors(analysis.models, costs, analysis.data),
         unavailable=attempts.failed,
     )
+
+
+def plain(calibration: Calibration | None) -> Calibration | None:
+    """A calibration as a belt takes it: what widens intervals is in the toys of a belt."""
+    return None if calibration is None else replace(calibration, widen=False)
 
 
 def require_events(analysis: Analysis) -> None:

@@ -30,6 +30,7 @@ from milinfer.workflow.comparison import (
     Comparison,
     Unavailable,
 )
+from milinfer.workflow.finite_simulation import TrainingError, simulation_facts
 from milinfer.workflow.provenance import Provenance, sample_facts
 from milinfer.workflow.several_summary import is_several, several_table
 from milinfer.workflow.systematics import NuisanceResult
@@ -73,6 +74,9 @@ class AnalysisResult:
     fit_tests
         Tests of the data against the fit of the first model, or a text with the reason why there
         are none.
+    training_errors
+        Errors from the finite simulation of the training, of models that were trained on bootstrap
+        samples, or the reason why one has none.
     """
 
     analysis: Analysis
@@ -92,6 +96,7 @@ class AnalysisResult:
     extra: dict[str, Any] = field(default_factory=dict)
     systematics: NuisanceResult | Unavailable | None = None
     fit_tests: GoodnessOfFit | str = "not tested"
+    training_errors: dict[str, TrainingError | str] = field(default_factory=dict)
     # Sets by method and level: summary and report ask for each several times.
     _neyman: dict[tuple[str, float], ConfidenceSet] = field(
         default_factory=dict, init=False, repr=False
@@ -188,6 +193,7 @@ class AnalysisResult:
             "goodness_of_fit": {"problem": self.fit_tests}
             if isinstance(self.fit_tests, str)
             else self.fit_tests.to_dict(),
+            **simulation_facts(self.training_errors),
             **self._blinding(),
             **self.extra,
             "provenance": provenance_facts(self.analysis, self.provenance),

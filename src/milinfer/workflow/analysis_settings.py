@@ -71,6 +71,8 @@ class Analysis:
         Whether the data are simulated at `truth`; the report then says so.
     blinding
         Of a blind analysis, whether `data` are pseudo-data; None: the analysis is not blind.
+    simulation_error
+        Whether calibrated intervals contain the error of the calibration.
     """
 
     models: tuple[BagLikelihood, ...]
@@ -99,6 +101,7 @@ class Analysis:
     title: str | None = None
     simulated: bool = False
     blinding: Blinding | None = None
+    simulation_error: bool = False
 
     @property
     def model(self) -> BagLikelihood:

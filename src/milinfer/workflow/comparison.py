@@ -8,7 +8,7 @@ import time
 import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 from milinfer.exceptions import (
@@ -125,6 +125,7 @@ class MethodResult:
         return {
             **fitted,
             "calibrated": self.calibrated,
+            "widened": self.applied is not None and self.applied.widen,
             **constants,
             "info_mle": self.information.info_mle,
             "info_mle_error": self.information.info_mle_error,
@@ -168,6 +169,7 @@ _TYPES: Mapping[str, type] = {
     **dict.fromkeys(_FITTED, float),
     **{f"{pair}.{end}": float for pair in _PAIRS for end in ("low", "high")},
     "calibrated": bool,
+    "widened": bool,
     **{f"{name}{error}": float for name in _WITH_ERROR for error in ("", "_error")},
     "info_per_event": float,
     "coverage68_pool_error": float,
@@ -281,6 +283,7 @@ def assess(
     *,
     cost: Cost | None = None,
     calibrated: bool = True,
+    widen: bool = False,
     required: bool = True,
     seed: int = 0,
 ) -> MethodResult:
@@ -299,6 +302,8 @@ def assess(
     calibrated
         Whether to apply the calibration to intervals and coverage.  False leaves the method as
         its users run it: pyhf with asymptotic intervals, the oracle as it is.
+    widen
+        Whether calibrated intervals contain the error of the calibration.
     required
         Whether calibration and fit must succeed.  If not, a method that cannot be calibrated stays
         as it is, one that cannot be fitted has no intervals, and `problems` of the result gives the
@@ -327,6 +332,7 @@ def assess(
         try:
             calibration = calibrate(calibration_toys, seed=seed)
             if calibrated:
+                calibration = replace(calibration, widen=widen)
                 covered = _coverages(evaluation_toys, calibration)
         except CalibrationError as error:
             if required:

@@ -280,8 +280,9 @@ class ModelSection(_Section):
     ----------
     name
         Name of the method in tables and files; default: that of the head.
-    head, labels, order, pooling, bag_size, normalise, ensemble, reference
-        See :class:`milinfer.BagLikelihood`.
+    head, labels, order, pooling, bag_size, normalise, ensemble, bootstrap, reference
+        See :class:`milinfer.BagLikelihood`.  With `bootstrap` the report gives the error from the
+        finite simulation of the training.
     epochs, batch_events
         Settings of the training; default: those of the head, or batches that make 20 steps of an
         epoch.
@@ -297,9 +298,26 @@ class ModelSection(_Section):
     bag_size: Positive | None = None
     normalise: bool = False
     ensemble: Positive = 1
+    bootstrap: bool = False
     reference: TruePoint = 0.0
     epochs: Positive | None = None
     batch_events: Positive | None = None
+
+    @model_validator(mode="after")
+    def _bootstrap_of_events(self) -> Self:
+        if self.bootstrap and self.ensemble < 4:
+            msg = (
+                f"bootstrap = true needs 4 networks or more, better 16, and ensemble is "
+                f"{self.ensemble}; give ensemble = 16"
+            )
+            raise ValueError(msg)
+        if self.bootstrap and self.pooling not in ("mean", "sum"):
+            msg = (
+                f"bootstrap = true measures the error of ratios of single events, and pooling = "
+                f"{self.pooling!r} scores bags as a whole; take pooling = 'mean'"
+            )
+            raise ValueError(msg)
+        return self
 
     @property
     def title(self) -> str:
@@ -332,6 +350,9 @@ class ToysSection(_Section):
         (:func:`milinfer.workflow.several_inputs.default_points`).
     belt_at
         True values for a Neyman belt; default: no belt.
+    simulation_error
+        Whether calibrated intervals, of the data and of toys, contain the error from the finite
+        simulation that calibrates (:meth:`milinfer.Calibration.widened`).
     oracle
         Whether to add the exact likelihood ratio of the weights as a method.
     oracle_at
@@ -345,6 +366,7 @@ class ToysSection(_Section):
     calibrate_at: list[TruePoint] = []
     cover_at: list[TruePoint] = []
     belt_at: list[TruePoint] = []
+    simulation_error: bool = False
     oracle: bool = False
     oracle_at: TruePoint | None = None
 

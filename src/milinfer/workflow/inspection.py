@@ -138,6 +138,7 @@ def _network(path: Path) -> Facts:
         ),
         "bag_size": model.events_in_bag,
         "ensemble": model.ensemble,
+        "bootstrap": model.bootstrap,
         "features": len(fitted.feature_names),
         "training_events": sum(fitted.n_events.values()),
         "epochs": [len(h["loss"]) for h in fitted.history],

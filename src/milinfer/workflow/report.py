@@ -20,6 +20,7 @@ from milinfer.plotting import results as plotting
 from milinfer.plotting import samples as histogram_figures
 from milinfer.plotting.coverage import plot_belt
 from milinfer.plotting.diagnostics import diagnostic_figures, plot_relative_widths
+from milinfer.plotting.finite_simulation import plot_simulation_error
 from milinfer.plotting.fit_tests import plot_fit_tests
 from milinfer.plotting.style import method_title
 from milinfer.samples.sample_set import SampleSet
@@ -29,10 +30,12 @@ from milinfer.utils.confidence_levels import CL68, CL95
 from milinfer.utils.files import write_whole
 from milinfer.utils.points import format_point
 from milinfer.workflow.comparison import advice
+from milinfer.workflow.finite_simulation import TrainingError, add_training_errors
 from milinfer.workflow.html_report import Report
 from milinfer.workflow.report_parts import (
     add_fit_tests,
     add_provenance,
+    calibration_words,
     with_errors,
     write_figures,
 )
@@ -119,6 +122,8 @@ def build_report(result: AnalysisResult, drawn: Mapping[str, tuple[Figure | str,
     report.section("Calibration")
     report.text(_calibration_text(learned))
     show("scale", "bias", "ladder")
+    add_training_errors(report, result.training_errors, widened=analysis.simulation_error)
+    show("simulation")
     report.section("Coverage")
     report.text(_coverage_text(result))
     show("coverage", "coverage_scan", "estimates")
@@ -171,7 +176,7 @@ def _headline(result: AnalysisResult) -> str:
         return f"No interval of {parameter} from the learned likelihood, see below. {compared}"
     inner = learned.intervals[0]
     covered = f"as trained: such intervals cover in {learned.coverages[0].coverage:.1%} of the toys"
-    kind = "calibrated on toys" if learned.calibrated else covered
+    kind = covered if learned.applied is None else calibration_words(learned.applied)
     return (
         f"{parameter} = {inner.estimate:+.3f}, {inner.cl:.2%} interval "
         f"[{inner.low:+.3f}, {inner.high:+.3f}] from a learned likelihood, {kind}. {compared}"
@@ -347,6 +352,12 @@ def _calibration_text(learned: MethodResult) -> str:
         f"The bias of the estimate at {theta:g}, which is corrected, is {bias:+.4f} ± "
         f"{bias_error:.4f}. {calibration.n_toys} toys at each of {len(calibration.points)} values, "
         "from events of their own."
+        + (
+            " The intervals contain the error of this calibration, which has a finite pool of "
+            "events."
+            if calibration.widen
+            else ""
+        )
     )
 
 
@@ -549,6 +560,12 @@ def draw_figures(result: AnalysisResult) -> dict[str, tuple[Figure, str]]:
     )
     if calibration is not None:
         out |= _calibration_figures(result, calibration)
+    simulation = result.training_errors.get(model.name)
+    if isinstance(simulation, TrainingError):
+        out["simulation"] = (
+            plot_simulation_error(simulation.error, result.truth if analysis.simulated else None),
+            f"{method_title(model.name)} as trained, with its error from the finite simulation.",
+        )
     if len({r.theta for r in result.coverage}) > 1:
         out["coverage_scan"] = (
             coverage_figures.plot_coverage_scan(_with_titles(result.coverage)),

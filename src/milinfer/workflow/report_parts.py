@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from milinfer.diagnostics.fit_tests import GoodnessOfFit
+from milinfer.intervals.calibration import Calibration
 from milinfer.intervals.coverage import Coverage
 from milinfer.learning.tracking import flat_settings, png_bytes
 from milinfer.plotting.style import method_title
@@ -18,7 +19,14 @@ from milinfer.workflow.html_report import Report, svg_text
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["Drawn", "add_fit_tests", "add_provenance", "with_errors", "write_figures"]
+__all__ = [
+    "Drawn",
+    "add_fit_tests",
+    "add_provenance",
+    "calibration_words",
+    "with_errors",
+    "write_figures",
+]
 
 Drawn = Mapping[str, "tuple[Figure | str, str]"]
 """Figures, or their SVG, with captions, by name."""
@@ -48,6 +56,12 @@ def with_errors(coverage: Coverage) -> str:
     text = f"{coverage.coverage:.1%} ± {coverage.error:.1%}"
     larger = coverage.pool_error > coverage.error  # no if it is unknown
     return f"{text} ± {coverage.pool_error:.1%} (events)" if larger else text
+
+
+def calibration_words(calibration: Calibration) -> str:
+    """Words for the headline: calibrated, and whether intervals contain the error of that."""
+    more = ", with the error of the calibration in the intervals" if calibration.widen else ""
+    return f"calibrated on toys{more}"
 
 
 def add_fit_tests(report: Report, model: str, tests: GoodnessOfFit | str) -> None:

@@ -397,6 +397,7 @@ class AnalysisPlan:
             degree=templates.degree,
             mc_stat=templates.mc_stat,
             oracle_pool=_oracle_pool(toys, parts.tune),
+            simulation_error=toys.simulation_error,
             n_toys=toys.number,
             seed=config.analysis.seed,
             workers=config.analysis.workers,

@@ -45,6 +45,7 @@ from milinfer.utils.display import html_table
 from milinfer.utils.points import format_point
 from milinfer.workflow.analysis import (
     fitted_methods,
+    plain,
     require_events,
     tested_fit,
     throw_toys,
@@ -53,6 +54,11 @@ from milinfer.workflow.analysis import (
 from milinfer.workflow.analysis_result import provenance_facts
 from milinfer.workflow.analysis_settings import Analysis, reference_point
 from milinfer.workflow.comparison import Attempts, Unavailable
+from milinfer.workflow.finite_simulation import (
+    TrainingError,
+    simulation_facts,
+    training_errors,
+)
 from milinfer.workflow.histograms import histograms
 from milinfer.workflow.provenance import Provenance
 from milinfer.workflow.several_inputs import PointsOfToys
@@ -131,6 +137,9 @@ class SeveralResult:
     linear
         Fits of the data with the linear terms alone, as trained, by the name of the method, or the
         reason why there is none.
+    training_errors
+        Errors from the finite simulation of the training, of models that were trained on bootstrap
+        samples, or the reason why one has none.
     unavailable
         Methods that failed, by name, with the reason.
     provenance
@@ -151,6 +160,7 @@ class SeveralResult:
     fit_tests: GoodnessOfFit | str = "not tested"
     diagnoses: dict[str, SeveralDiagnosis | str] = field(default_factory=dict)
     linear: dict[str, JointFit | str] = field(default_factory=dict)
+    training_errors: dict[str, TrainingError | str] = field(default_factory=dict)
     unavailable: dict[str, Unavailable] = field(default_factory=dict)
     provenance: Provenance = field(default_factory=Provenance)
     extra: dict[str, Any] = field(default_factory=dict)
@@ -228,6 +238,7 @@ class SeveralResult:
                 for name, d in self.diagnoses.items()
             },
             "calibrated_at": [dict(p) for p in self.points.calibrate_at],
+            **simulation_facts(self.training_errors),
             **blinding,
             **self.extra,
             "provenance": provenance_facts(a, self.provenance),
@@ -236,7 +247,8 @@ class SeveralResult:
     def _method(self, name: str) -> dict[str, Any]:
         """Figures of one method: those of each parameter below its name."""
         method = self.methods[name]
-        content: dict[str, Any] = {"calibrated": method.calibrated}
+        widened = method.calibration is not None and method.calibration.widen
+        content: dict[str, Any] = {"calibrated": method.calibrated, "widened": widened}
         content |= {} if method.fit is None else method.fit.to_dict()
         for target in (REGION, *self.parameters):
             own = content.setdefault(target, {})
@@ -342,6 +354,7 @@ def analyse_several(analysis: Analysis, points: PointsOfToys) -> SeveralResult:
                 ensembles,
                 evaluated[name],
                 calibrated=name in learned,
+                widen=analysis.simulation_error,
                 seed=seed,
             )
             methods[name] = method
@@ -379,6 +392,7 @@ def analyse_several(analysis: Analysis, points: PointsOfToys) -> SeveralResult:
             if isinstance(m, BagLikelihood | Oracle) and m.name in methods
         },
         diagnoses={m.name: _diagnosis(m, analysis) for m in analysis.models},
+        training_errors=training_errors(analysis.models, costs, analysis.data),
         unavailable=attempts.failed,
     )
 
@@ -443,6 +457,7 @@ def _assess(
     evaluated: Sequence[ToyEnsemble],
     *,
     calibrated: bool,
+    widen: bool,
     seed: int,
 ) -> tuple[SeveralMethod, dict[str, CoverageScan]]:
     """Calibrate a method on one set of toys, measure it on another, and fit the data."""
@@ -450,7 +465,7 @@ def _assess(
     calibration = None
     if calibrated:
         try:
-            calibration = calibrate(toys, seed=seed)
+            calibration = replace(calibrate(toys, seed=seed), widen=widen)
         except MilinferError as error:
             problems.append(f"not calibrated: {str(error).removeprefix(f'{name}: ')}")
     fit = None
@@ -531,7 +546,7 @@ def _with_belt(
     """Belt of a learned model, and its regions of the data."""
     assert isinstance(cost, LikelihoodCost)
     try:
-        belt = neyman(ensembles, calibration=method.calibration)
+        belt = neyman(ensembles, calibration=plain(method.calibration))
         regions = {key: belt.region(cost, cl, _GRID) for key, cl in _LEVELS.items()}
     except MilinferError as error:
         return None, _with_problem(method, f"no belt: {error}")

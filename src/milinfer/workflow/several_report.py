@@ -19,8 +19,15 @@ from milinfer.samples.sample_set import SampleSet
 from milinfer.utils.confidence_levels import CL68, CL95
 from milinfer.utils.display import measured
 from milinfer.utils.points import format_point
+from milinfer.workflow.finite_simulation import add_training_errors
 from milinfer.workflow.html_report import Report
-from milinfer.workflow.report_parts import Drawn, add_fit_tests, add_provenance, with_errors
+from milinfer.workflow.report_parts import (
+    Drawn,
+    add_fit_tests,
+    add_provenance,
+    calibration_words,
+    with_errors,
+)
 from milinfer.workflow.several_parameters import REGION, SeveralMethod, SeveralResult
 
 if TYPE_CHECKING:
@@ -213,6 +220,7 @@ def build_several_report(result: SeveralResult, drawn: Drawn) -> Report:
     show("fit_tests")
     report.section("Calibration")
     _calibration(report, result)
+    add_training_errors(report, result.training_errors, widened=analysis.simulation_error)
     report.section("Coverage")
     report.text(
         f"Coverage is measured on {analysis.n_toys} toys at each of "
@@ -265,7 +273,7 @@ def _headline(result: SeveralResult) -> str:
             parts.append(
                 f"{name} = {own.estimate:+.3f} [{own.inner.low:+.3f}, {own.inner.high:+.3f}]"
             )
-    kind = "calibrated on toys" if first.calibrated else "as trained"
+    kind = calibration_words(first.calibration) if first.calibration is not None else "as trained"
     text = f"{'; '.join(parts)}: {CL68:.2%} intervals from a learned likelihood, {kind}."
     flat = first.fit.unconstrained
     if flat:

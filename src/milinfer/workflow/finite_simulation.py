@@ -1,0 +1,192 @@
+"""The error from the finite simulation of the training, in the results of an analysis.
+
+It is measured for models whose members were trained on bootstrap samples (``bootstrap = true``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from milinfer.exceptions import MilinferError
+from milinfer.intervals.simulation_widening import add_simulation_error
+from milinfer.learning.bag_likelihood import BagLikelihood
+from milinfer.learning.finite_simulation import SimulationError, simulation_error
+from milinfer.likelihood.cost import LikelihoodCost
+from milinfer.likelihood.fits import Interval, minuit, profile_interval
+from milinfer.plotting.style import method_title
+from milinfer.samples.sample import Sample
+from milinfer.utils.confidence_levels import CL68, CL95
+from milinfer.workflow.html_report import Report
+
+if TYPE_CHECKING:
+    from iminuit.cost import Cost
+
+__all__ = ["TrainingError", "add_training_errors", "simulation_facts", "training_errors"]
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingError:
+    """Error of a fit from the finite simulation of the training, and intervals that contain it.
+
+    Parameters
+    ----------
+    error
+        Error of Λ(θ) and of the estimates.
+    intervals
+        Intervals of each parameter at 68.27 % and 95.45 % by the model as trained, with the error
+        in them.
+    """
+
+    error: SimulationError
+    intervals: dict[str, tuple[Interval, Interval]]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain numbers, for JSON."""
+        content = self.error.to_dict()
+        for name, (inner, outer) in self.intervals.items():
+            content[name]["interval68"] = [inner.low, inner.high]
+            content[name]["interval95"] = [outer.low, outer.high]
+        return content
+
+
+def training_error(model: BagLikelihood, cost: LikelihoodCost, data: Sample) -> TrainingError:
+    """Measure the error of one fit, and take it into the intervals of the model as trained.
+
+    Parameters
+    ----------
+    model
+        Trained with ``bootstrap=True``.
+    cost
+        Of the model and the data, not calibrated.
+    data
+        The dataset.
+
+    Raises
+    ------
+    MilinferError
+        If the error cannot be measured, or an interval leaves the range.
+    """
+    error = simulation_error(model, data)
+    widened = add_simulation_error(cost, error)
+    best = minuit(widened).migrad()
+    start = {name: float(best.values[name]) for name in cost.parameters}
+    intervals = {}
+    for name in cost.parameters:
+        inner, outer = (
+            profile_interval(widened, name, cl, start=start if len(start) > 1 else None)
+            for cl in (CL68, CL95)
+        )
+        intervals[name] = inner, outer
+    return TrainingError(error, intervals)
+
+
+def training_errors(
+    models: Sequence[BagLikelihood], costs: Mapping[str, Cost], data: Sample
+) -> dict[str, TrainingError | str]:
+    """Errors of all models that were trained on bootstrap samples, or why one has none.
+
+    Parameters
+    ----------
+    models
+        Trained models; those without bootstrap are left out.
+    costs
+        Of the models that have been fitted, by name, not calibrated.
+    data
+        The dataset.
+    """
+    errors: dict[str, TrainingError | str] = {}
+    for model in models:
+        cost = costs.get(model.name)
+        if not model.bootstrap or not isinstance(cost, LikelihoodCost):
+            continue
+        try:
+            errors[model.name] = training_error(model, cost, data)
+        except MilinferError as failure:
+            errors[model.name] = f"not measured: {failure}"
+    return errors
+
+
+def simulation_facts(errors: Mapping[str, TrainingError | str]) -> dict[str, Any]:
+    """Entry ``simulation_error`` of a summary; nothing without such models.
+
+    Examples
+    --------
+    >>> simulation_facts({"net": "not measured: no interval"})
+    {'simulation_error': {'net': {'problems': ['not measured: no interval']}}}
+    >>> simulation_facts({})
+    {}
+    """
+    if not errors:
+        return {}
+    return {
+        "simulation_error": {
+            name: {"problems": [found]} if isinstance(found, str) else found.to_dict()
+            for name, found in errors.items()
+        }
+    }
+
+
+def add_training_errors(
+    report: Report, errors: Mapping[str, TrainingError | str], *, widened: bool
+) -> None:
+    """Add a section with the errors of all models; nothing if there are none.
+
+    Parameters
+    ----------
+    report
+        The report.
+    errors
+        Of :func:`training_errors`.
+    widened
+        Whether calibrated intervals contain the error of their calibration.
+    """
+    if not errors:
+        return
+    report.section("Finite simulation")
+    report.text(
+        "Other simulated events would have trained another network. The members of an ensemble on "
+        "bootstrap samples of the events say by how much the estimate would change. The intervals "
+        "here are those of the network as trained, with this error in them. A calibrated interval "
+        "does not need it, as other events measure what the training did; it "
+        + ("contains the error of its calibration." if widened else "has that of its calibration.")
+    )
+    rows = []
+    for model, found in errors.items():
+        title = method_title(model)
+        if isinstance(found, str):
+            report.text(f"{title}: {found}.")
+            continue
+        error = found.error
+        for name, estimate, sigma in zip(
+            error.parameters, error.estimate, error.estimate_error, strict=True
+        ):
+            ends = [f"[{i.low:+.3f}, {i.high:+.3f}]" for i in found.intervals[name]]
+            rows.append(
+                [
+                    title,
+                    name,
+                    f"{estimate:+.3f}",
+                    f"{sigma:.3f}",
+                    f"{error.relative_error:.0%}",
+                    f"{error.data_share:.0%}",
+                    *ends,
+                ]
+            )
+    if rows:
+        report.table(
+            [
+                "method",
+                "parameter",
+                "estimate as trained",
+                "error from simulation",
+                "known to",
+                "share of the events",
+                f"{CL68:.2%} with it",
+                f"{CL95:.2%} with it",
+            ],
+            rows,
+            "Share of the events: of the variance of one member; the rest is the scatter of the "
+            "training. If it is small, train longer; if large, only more simulated events help.",
+        )
