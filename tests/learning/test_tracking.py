@@ -169,10 +169,10 @@ def test_only_png_files_are_figures(tmp_path):
 
 NAMES = st.sampled_from(["a", "b", "interval68"])
 NUMBERS = st.none() | st.booleans() | st.integers(-99, 99) | st.floats() | st.just("words")
-VALUES = NUMBERS | st.lists(NUMBERS, max_size=3) | st.dictionaries(NAMES, NUMBERS)
+VALUES = NUMBERS | st.lists(NUMBERS, max_size=3) | st.dictionaries(NAMES, NUMBERS, max_size=2)
 
 
-@given(st.dictionaries(NAMES, VALUES))
+@given(st.dictionaries(NAMES, VALUES, max_size=2))
 def test_flat_numbers_are_finite_and_flat(summary):
     for name, value in flat_numbers(summary).items():
         assert isinstance(value, float)

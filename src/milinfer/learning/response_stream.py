@@ -9,7 +9,6 @@ file at random.  The pieces of an epoch are made of these files.
 
 from __future__ import annotations
 
-import pickle
 import shutil
 import tempfile
 import weakref
@@ -21,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from milinfer.exceptions import ConfigurationError
+from milinfer.exceptions import ConfigurationError, SampleError
 from milinfer.learning.response_events import (
     BasePoints,
     EventTotals,
@@ -31,6 +30,7 @@ from milinfer.learning.response_events import (
 )
 from milinfer.learning.training_data import MomentSums, resolved_moments
 from milinfer.likelihood.expected_response import weight_sums_at_points
+from milinfer.samples.sample import Sample
 from milinfer.samples.sample_set import SampleSet
 from milinfer.samples.streamed_variations import StreamedVariations
 from milinfer.samples.variation_joining import joined_variations
@@ -246,7 +246,7 @@ class NominalFiles(_TemporaryFolder):
 
     def __init__(self) -> None:
         super().__init__()
-        self._n_parts = 0
+        self._n_samples: list[int] = []
 
     def append(self, nominal: SampleSet) -> None:
         """Add the events of a part.
@@ -257,17 +257,24 @@ class NominalFiles(_TemporaryFolder):
             If the disk is full.
         """
         try:
-            with (self._folder / f"part_{self._n_parts}").open("wb") as file:
-                pickle.dump(nominal, file, protocol=pickle.HIGHEST_PROTOCOL)
-        except OSError as error:
+            for sample, file in zip(nominal, self._files(self._n_parts, len(nominal)), strict=True):
+                sample.to_file(file)
+        except (OSError, SampleError) as error:
             raise self._full(error) from error
-        self._n_parts += 1
+        self._n_samples.append(len(nominal))
 
     def parts(self) -> Iterator[SampleSet]:
         """Yield the events of each part."""
-        for number in range(self._n_parts):
-            with (self._folder / f"part_{number}").open("rb") as file:
-                yield pickle.load(file)
+        for number, n_samples in enumerate(self._n_samples):
+            files = self._files(number, n_samples)
+            yield SampleSet(tuple(Sample.from_file(file) for file in files))
+
+    @property
+    def _n_parts(self) -> int:
+        return len(self._n_samples)
+
+    def _files(self, number: int, n_samples: int) -> list[Path]:
+        return [self._folder / f"part_{number}_{k}.parquet" for k in range(n_samples)]
 
 
 class StackedFiles(_TemporaryFolder):

@@ -20,6 +20,8 @@ __all__ = ["STREAM", "Draws", "seed_keys"]
 STREAM = 100
 # Keys that keep permutations of the pool apart from streams.
 _ORDER, _MIX = 1, 2
+# Rows that a search goes through one by one; many light events in a row are left to bisection.
+_STEPS = 8
 # With more rows than this for each draw, plain bisection is faster than making a table.
 _FEW = 32
 
@@ -237,6 +239,15 @@ class WeightedSearch:
             # The table would take longer than it saves.
             few = np.searchsorted(self._cumulative, heights, side="right")
             return np.asarray(np.minimum(few, n - 1))
-        from milinfer.toys.search_kernels import rows_of  # numba takes long to import
-
-        return rows_of(uniforms, self._cumulative, self._first)
+        index = self._first[(uniforms * n).astype(np.int64)]
+        late = np.flatnonzero(self._cumulative[index] <= heights)
+        for _ in range(_STEPS):
+            if not len(late):
+                break
+            index[late] += 1
+            # The last row takes what rounding leaves over.
+            at = np.minimum(index[late], n - 1)
+            late = late[(self._cumulative[at] <= heights[late]) & (index[late] < n)]
+        index[late] = np.searchsorted(self._cumulative, heights[late], side="right")
+        rows: IntArray = np.minimum(index, n - 1)
+        return rows
