@@ -396,7 +396,7 @@ PREPARE: dict[str, Callable[[Path], dict[str, object] | None]] = {
     "docs/howto/weights.md": one_file,
 }
 # Numbers of events and toys that only a measurement needs.
-SMALLER = {"50_000": "3_000", "4000": "1000", "10_000": "2_000", "2000": "500"}
+SMALLER = {"50_000": "3_000", "20_000": "5_000", "4000": "1000", "10_000": "2_000", "2000": "500"}
 # What runs these; the test looks that it is there.
 ELSEWHERE = {
     "docs/cluster.md": "examples/on_a_cluster.py",

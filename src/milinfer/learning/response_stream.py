@@ -233,7 +233,7 @@ class _TemporaryFolder:
         self._folder = Path(tempfile.mkdtemp(prefix="milinfer-"))
         self._remove = weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
 
-    def _full(self, error: OSError) -> ConfigurationError:
+    def _full(self, error: Exception) -> ConfigurationError:
         size = sum(f.stat().st_size for f in self._folder.iterdir()) / 1e9
         return ConfigurationError(
             f"{self._folder} takes no more than {size:.1f} GB of events to train on ({error}); "
