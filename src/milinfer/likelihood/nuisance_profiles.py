@@ -233,6 +233,9 @@ def _maximum(  # type: ignore[no-untyped-def]
     after, while these converge fast.
     """
     n_values = len(x)
+    # True, but not as a constant: numba would compile the expansion once more for that, which takes
+    # ten seconds.
+    with_bends = n_values >= 0
     value, slope, bend = _expand(
         problem,
         to_coefficients,
@@ -244,7 +247,7 @@ def _maximum(  # type: ignore[no-untyped-def]
         measured,
         precision,
         x,
-        True,
+        with_bends,
     )
     own = np.empty((n_values, n_values))
     here = True
@@ -315,7 +318,7 @@ def _maximum(  # type: ignore[no-untyped-def]
                     measured,
                     precision,
                     new,
-                    True,
+                    with_bends,
                 )
                 again, before = True, np.inf
                 break
