@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
@@ -12,11 +11,9 @@ from scipy.stats import chi2
 import milinfer as mil
 from milinfer.datasets import gaussian
 from milinfer.exceptions import ModelError, ParameterError, SampleError
-from milinfer.likelihood.expected_response import ExpectedResponse, expected_response
 from milinfer.likelihood.profiled_systematics import ProfiledSystematics
 from milinfer.likelihood.rate import Rate
 from milinfer.likelihood.response_terms import ResponseTerms
-from milinfer.likelihood.responses import Response
 from milinfer.likelihood.surface import Interpolation
 from milinfer.likelihood.systematics import (
     MixtureEvents,
@@ -85,20 +82,8 @@ def code4(*processes: str) -> dict[str, object]:
     }
 
 
-@dataclass(frozen=True, eq=False)
-class Waves(Response):
+class Waves(Shift):
     """A made-up response to two nuisance parameters, which are strongly asymmetric in code 4."""
-
-    terms: ResponseTerms
-    nominal: SampleSet
-    process: str = "signal"
-    feature_names: tuple[str, ...] = ("x0",)
-    digest: str = ""
-    trained_on: tuple[str, ...] = ()
-    expected: ExpectedResponse = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "expected", expected_response(self.table, self.nominal))
 
     def event_columns(self, sample: Sample) -> Float32Array:
         x = sample.column("x0").astype(np.float64)

@@ -21,7 +21,7 @@ import numpy as np
 from iminuit.cost import CHISQUARE
 from numpy.typing import ArrayLike
 
-from milinfer.binned.template_diagnosis import FEW_EVENTS, few_events
+from milinfer.binned.template_diagnosis import few_events
 from milinfer.binned.template_histograms import TemplateHistograms, as_counts
 from milinfer.exceptions import FitError, MilinferWarning, TemplateError
 from milinfer.likelihood.named_cost import NamedCost
@@ -144,8 +144,7 @@ class TemplateCost(NamedCost):
 
     def _warn_of_few(self, expected: float) -> None:
         events = self.templates.information_events(self.templates.reference, expected)
-        few = [few_events(name, number) for name, number in events.items() if number < FEW_EVENTS]
-        if few:
+        if few := few_events(events):
             warnings.warn(f"{self.name}: {'; '.join(few)}", MilinferWarning, stacklevel=4)
 
     @property

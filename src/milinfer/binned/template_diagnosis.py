@@ -26,23 +26,30 @@ __all__ = [
 ]
 
 # Of fewer events that the information comes from, the likelihood is far from a parabola.
-FEW_EVENTS = 10.0
+_FEW_EVENTS = 10.0
 # Below this, the error of a bin is above 32 % and far from Gaussian.
 FEW_EFFECTIVE = 10.0
 _MIN_P_VALUE = 1e-6
 
 
-def few_events(parameter: str, number: float) -> str:
-    """What is wrong with information that few events carry, and what to do.
+def few_events(information_events: Mapping[str, float]) -> tuple[str, ...]:
+    """What is wrong with information that few events carry, and what to do, for each parameter.
+
+    Parameters
+    ----------
+    information_events
+        Of :meth:`milinfer.Templates.information_events`.
 
     Examples
     --------
-    >>> few_events("mu", 4.2)
-    'the information on mu comes from effectively 4.2 events, fewer than 10: ...'
+    >>> few_events({"mu": 4.2, "nu": 40.0, "unknown": np.nan})
+    ('the information on mu comes from effectively 4.2 events, fewer than 10: ...',)
     """
-    return (
+    return tuple(
         f"the information on {parameter} comes from effectively {number:.2g} events, fewer than "
-        f"{FEW_EVENTS:g}: check the coverage with toys"
+        f"{_FEW_EVENTS:g}: check the coverage with toys"
+        for parameter, number in information_events.items()
+        if number < _FEW_EVENTS
     )
 
 
@@ -138,11 +145,8 @@ class TemplateDiagnosis:
 
     @property
     def _common_problems(self) -> tuple[str, ...]:
-        events = self.information_events.items()
-        return (
-            *(circular_edges(name) for name in self.circular),
-            *(few_events(name, number) for name, number in events if number < FEW_EVENTS),
-        )
+        edges = (circular_edges(name) for name in self.circular)
+        return (*edges, *few_events(self.information_events))
 
     @property
     def passed(self) -> bool:

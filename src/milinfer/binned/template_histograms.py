@@ -469,10 +469,8 @@ class TemplateHistograms:
         True
         """
         sigma = self.cross_sections(point)
-        slope = self.basis.design_gradient(self.basis.array(point)) @ self.fit.coefficients
+        slope = self._slopes(point) if rate else self._slopes_of_shape(point)
         scale = self._events_per_pb() if rate else 1.0 / sigma.sum()
-        if not rate:
-            slope = slope - slope.sum(axis=1, keepdims=True) * sigma / sigma.sum()
         matrix: FloatArray = scale * np.einsum("pb,qb,b->pq", slope, slope, 1.0 / sigma)
         return matrix
 
@@ -508,15 +506,24 @@ class TemplateHistograms:
         True
         """
         sigma = self.cross_sections(point)
-        slope = self.basis.design_gradient(self.basis.array(point)) @ self.fit.coefficients
-        share = sigma / sigma.sum()
-        score = slope / sigma
-        score = score - (score @ share)[:, None]
+        share, score = sigma / sigma.sum(), self._slopes_of_shape(point) / sigma
         square, fourth = (score**power @ share for power in (2, 4))
         # Less than rounding over the range of the points is no slope.
         depends = np.sqrt(square) * np.ptp(self.points, axis=0) > _ROUNDING
         known = np.divide(square**2, fourth, out=np.full(len(score), np.nan), where=depends)
         return dict(zip(self.basis.parameters, (n_events * known).tolist(), strict=True))
+
+    def _slopes(self, point: Point) -> FloatArray:
+        """Derivatives of the cross-sections of the bins, shape (n_parameters, n_bins)."""
+        gradient: FloatArray = self.basis.design_gradient(self.basis.array(point))
+        slopes: FloatArray = gradient @ self.fit.coefficients
+        return slopes
+
+    def _slopes_of_shape(self, point: Point) -> FloatArray:
+        """The same without the change of all bins by one factor."""
+        sigma, slopes = self.cross_sections(point), self._slopes(point)
+        of_shape: FloatArray = slopes - slopes.sum(axis=1, keepdims=True) * sigma / sigma.sum()
+        return of_shape
 
     @cached_property
     def reference(self) -> Point:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from milinfer.samples.cross_sections import Combine
 
 __all__ = ["response", "variations"]
+
+_Varied = TypeVar("_Varied")
 
 _memory_option = click.option(
     "--events-in-memory",
@@ -98,14 +100,11 @@ def variations(
     streamed = StreamedVariations.from_files(
         out,
         nominal,
-        {_key(shift, "--varied"): path for shift, path in _once(varied, "--varied")},
+        _by_shift(varied, "--varied"),
         list(features) or None,
         event=list(event),
         weights=weights,
-        weight_variations={
-            _key(shift, "--weight-variation"): column
-            for shift, column in _once(weight_variation, "--weight-variation")
-        },
+        weight_variations=_by_shift(weight_variation, "--weight-variation"),
         **_memory(events_in_memory),
         **options,
     )
@@ -119,23 +118,22 @@ def _memory(events: int | None) -> dict[str, int]:
     return {} if events is None else {"events_in_memory": events}
 
 
-def _once(given: tuple[tuple[str, Any], ...], option: str) -> tuple[tuple[str, Any], ...]:
-    """The same pairs, unless two are of one shift."""
-    shifts = [_key(shift, option) for shift, _ in given]
-    for shift in shifts:
-        if shifts.count(shift) > 1:
-            msg = f"{option} is given twice for {format_point(dict(shift))}; leave one out"
+def _by_shift(
+    given: tuple[tuple[str, _Varied], ...], option: str
+) -> dict[tuple[tuple[str, float], ...], _Varied]:
+    """What is given for each shift, such as ``jes=1`` or ``jes=1,jer=-1``, by its values."""
+    found: dict[tuple[tuple[str, float], ...], _Varied] = {}
+    for shift, varied in given:
+        values = parse_point(shift)
+        if not values:
+            msg = f"{option} names no nuisance parameter in {shift!r}; write name=value"
             raise click.UsageError(msg)
-    return given
-
-
-def _key(shift: str, option: str) -> tuple[tuple[str, float], ...]:
-    """Nuisance parameters of a variation, such as ``jes=1`` or ``jes=1,jer=-1``."""
-    values = parse_point(shift)
-    if not values:
-        msg = f"{option} names no nuisance parameter in {shift!r}; write name=value"
-        raise click.UsageError(msg)
-    return tuple(sorted(values.items()))
+        key = tuple(sorted(values.items()))
+        if key in found:
+            msg = f"{option} is given twice for {format_point(dict(key))}; leave one out"
+            raise click.UsageError(msg)
+        found[key] = varied
+    return found
 
 
 @click.command()

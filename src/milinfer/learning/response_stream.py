@@ -256,8 +256,9 @@ class NominalFiles(_TemporaryFolder):
         ConfigurationError
             If the disk is full.
         """
+        files = self._files(len(self._n_samples), len(nominal))
         try:
-            for sample, file in zip(nominal, self._files(self._n_parts, len(nominal)), strict=True):
+            for sample, file in zip(nominal, files, strict=True):
                 sample.to_file(file)
         except (OSError, SampleError) as error:
             raise self._full(error) from error
@@ -268,10 +269,6 @@ class NominalFiles(_TemporaryFolder):
         for number, n_samples in enumerate(self._n_samples):
             files = self._files(number, n_samples)
             yield SampleSet(tuple(Sample.from_file(file) for file in files))
-
-    @property
-    def _n_parts(self) -> int:
-        return len(self._n_samples)
 
     def _files(self, number: int, n_samples: int) -> list[Path]:
         return [self._folder / f"part_{number}_{k}.parquet" for k in range(n_samples)]

@@ -54,10 +54,7 @@ def row_sums(
     single = table.dtype == np.float32
     numbers = np.ascontiguousarray(table, dtype=np.float32 if single else np.float64)
     out = np.empty((len(edges) - 1, numbers.shape[1]))
-    if np.all(factors == 1.0):
-        _add(numbers, rows, edges, out)
-    else:
-        _add_weighted(numbers, rows, factors, edges, out)
+    _add(numbers, rows, None if np.all(factors == 1.0) else factors, edges, out)
     return out
 
 
@@ -77,7 +74,8 @@ def _require_terms(n_rows: int, rows: IntArray, weights: FloatArray, offsets: In
 
 # Without fastmath nothing is reordered or fused: the bits are those of the order written here.
 @njit(cache=True, nogil=True, error_model="numpy")
-def _add(table, index, offsets, out):  # type: ignore[no-untyped-def]
+def _add(table, index, weights, offsets, out):  # type: ignore[no-untyped-def]
+    """Set sums of rows; weights None are ones, and numba compiles a loop without them."""
     for s in range(len(offsets) - 1):
         total = out[s]
         total[:] = 0.0
@@ -89,40 +87,22 @@ def _add(table, index, offsets, out):  # type: ignore[no-untyped-def]
             e, f, g, h = (
                 table[index[i + 4]], table[index[i + 5]], table[index[i + 6]], table[index[i + 7]]
             )  # fmt: skip
-            for j in range(len(total)):
-                low = (np.float64(a[j]) + b[j]) + (np.float64(c[j]) + d[j])
-                high = (np.float64(e[j]) + f[j]) + (np.float64(g[j]) + h[j])
-                total[j] += low + high
+            if weights is None:
+                for j in range(len(total)):
+                    low = (np.float64(a[j]) + b[j]) + (np.float64(c[j]) + d[j])
+                    high = (np.float64(e[j]) + f[j]) + (np.float64(g[j]) + h[j])
+                    total[j] += low + high
+            else:
+                p, q, r, t = weights[i], weights[i + 1], weights[i + 2], weights[i + 3]
+                u, v, w, x = weights[i + 4], weights[i + 5], weights[i + 6], weights[i + 7]
+                for j in range(len(total)):
+                    low = (p * a[j] + q * b[j]) + (r * c[j] + t * d[j])
+                    high = (u * e[j] + v * f[j]) + (w * g[j] + x * h[j])
+                    total[j] += low + high
             i += 8
         while i < stop:
-            a = table[index[i]]
+            row = table[index[i]]
+            weight = 1.0 if weights is None else weights[i]
             for j in range(len(total)):
-                total[j] += a[j]
-            i += 1
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _add_weighted(table, index, weights, offsets, out):  # type: ignore[no-untyped-def]
-    for s in range(len(offsets) - 1):
-        total = out[s]
-        total[:] = 0.0
-        i, stop = offsets[s], offsets[s + 1]
-        while i + 8 <= stop:
-            a, b, c, d = (
-                table[index[i]], table[index[i + 1]], table[index[i + 2]], table[index[i + 3]]
-            )  # fmt: skip
-            e, f, g, h = (
-                table[index[i + 4]], table[index[i + 5]], table[index[i + 6]], table[index[i + 7]]
-            )  # fmt: skip
-            p, q, r, s_ = weights[i], weights[i + 1], weights[i + 2], weights[i + 3]
-            t, u, v, w = weights[i + 4], weights[i + 5], weights[i + 6], weights[i + 7]
-            for j in range(len(total)):
-                low = (p * a[j] + q * b[j]) + (r * c[j] + s_ * d[j])
-                high = (t * e[j] + u * f[j]) + (v * g[j] + w * h[j])
-                total[j] += low + high
-            i += 8
-        while i < stop:
-            a, p = table[index[i]], weights[i]
-            for j in range(len(total)):
-                total[j] += p * a[j]
+                total[j] += weight * row[j]
             i += 1

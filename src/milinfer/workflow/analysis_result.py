@@ -33,6 +33,12 @@ from milinfer.workflow.comparison import (
 from milinfer.workflow.finite_simulation import TrainingError, simulation_facts
 from milinfer.workflow.provenance import Provenance, sample_facts
 from milinfer.workflow.several_summary import is_several, several_table
+from milinfer.workflow.summary_parts import (
+    diagnosis_facts,
+    failure_facts,
+    fit_test_facts,
+    histogram_facts,
+)
 from milinfer.workflow.systematics import NuisanceResult
 
 if TYPE_CHECKING:
@@ -168,31 +174,13 @@ class AnalysisResult:
             "simulated": self.analysis.simulated,
             "n_events": len(self.analysis.data),
             **methods,
-            "not_available": {
-                name: {"stage": failure.stage, "reason": failure.reason}
-                for name, failure in self.unavailable.items()
-            },
+            "not_available": failure_facts(self.unavailable),
             "coverage_scan": self.coverage.to_dict(),
-            "histograms": {
-                name: {
-                    "bins": t.n_bins,
-                    "degree": t.basis.degree,
-                    "filled_by": "samples" if t.weight_degree is None else "weights",
-                }
-                for name, t in self.templates.items()
-            },
+            "histograms": histogram_facts(self.templates),
             "width_over_best_histogram": {w.name: [w.ratio, w.error] for w in self.widths},
-            "diagnostics": {
-                name: {"verdict": d}
-                if isinstance(d, str)
-                # Histograms and curves are in the figures.
-                else d.summary()
-                for name, d in self.diagnoses.items()
-            },
+            "diagnostics": diagnosis_facts(self.diagnoses),
             **self._systematics(),
-            "goodness_of_fit": {"problem": self.fit_tests}
-            if isinstance(self.fit_tests, str)
-            else self.fit_tests.to_dict(),
+            "goodness_of_fit": fit_test_facts(self.fit_tests),
             **simulation_facts(self.training_errors),
             **self._blinding(),
             **self.extra,

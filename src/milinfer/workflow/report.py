@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from milinfer.binned.template_diagnosis import FEW_EVENTS
+from milinfer.binned.template_diagnosis import few_events
 from milinfer.diagnostics.diagnosis import Diagnosis
 from milinfer.diagnostics.fit_tests import GoodnessOfFit
 from milinfer.intervals.coverage import CoverageScan
@@ -268,7 +268,7 @@ def _verdict(result: AnalysisResult, name: str) -> str:
         found = result.templates[name].diagnose(len(result.analysis.data))
         problems = sum(bool(b.problems) for b in found)
         verdicts = [f"{problems} of {len(found)} bins with a problem"] if problems else []
-        if min(found.information_events.values()) < FEW_EVENTS:
+        if few_events(found.information_events):
             verdicts.append("information from few events")
         return "; ".join(verdicts) or f"{len(found)} bins sound"
     return "exact by construction"

@@ -310,8 +310,6 @@ class AnalysisPlan:
 
         train = self._variations.training()
         section = self.config.response
-        of_training = {"epochs", "batch_events", "folders", "events_in_memory", "combine"}
-        fields = section.model_dump(exclude=of_training)
         options = {"epochs": section.epochs, "batch_events": section.batch_events}
         chosen: dict[str, Any] = {k: v for k, v in options.items() if v is not None}
         if isinstance(train, StreamedVariations):
@@ -319,7 +317,9 @@ class AnalysisPlan:
         else:
             outline, rows = train, number_of_rows(train)
         training = replace(default_training(rows), **chosen)
-        response = SystematicResponse(**fields, training=training, seed=self.config.analysis.seed)
+        response = SystematicResponse(
+            **section.settings(), training=training, seed=self.config.analysis.seed
+        )
         with progress("training response", section.ensemble * training.epochs) as advance:
             response = response.fit(train, on_epoch=lambda _: advance(1))
         response.save(self.config.out / _RESPONSE)

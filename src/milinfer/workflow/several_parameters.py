@@ -62,6 +62,12 @@ from milinfer.workflow.finite_simulation import (
 from milinfer.workflow.histograms import histograms
 from milinfer.workflow.provenance import Provenance
 from milinfer.workflow.several_inputs import PointsOfToys
+from milinfer.workflow.summary_parts import (
+    diagnosis_facts,
+    failure_facts,
+    fit_test_facts,
+    histogram_facts,
+)
 
 if TYPE_CHECKING:
     from iminuit.cost import Cost
@@ -213,30 +219,15 @@ class SeveralResult:
             "simulated": a.simulated,
             "n_events": len(a.data),
             **{name: self._method(name) for name in self.methods},
-            "not_available": {
-                name: {"stage": failure.stage, "reason": failure.reason}
-                for name, failure in self.unavailable.items()
-            },
+            "not_available": failure_facts(self.unavailable),
             "coverage_scan": [
                 {"of": target, **row}
                 for target, scan in self.coverage.items()
                 for row in scan.to_dict()
             ],
-            "histograms": {
-                name: {
-                    "bins": t.n_bins,
-                    "degree": t.basis.degree,
-                    "filled_by": "samples" if t.weight_degree is None else "weights",
-                }
-                for name, t in self.templates.items()
-            },
-            "goodness_of_fit": {"problem": self.fit_tests}
-            if isinstance(self.fit_tests, str)
-            else self.fit_tests.to_dict(),
-            "diagnostics": {
-                name: {"verdict": d} if isinstance(d, str) else d.summary()
-                for name, d in self.diagnoses.items()
-            },
+            "histograms": histogram_facts(self.templates),
+            "goodness_of_fit": fit_test_facts(self.fit_tests),
+            "diagnostics": diagnosis_facts(self.diagnoses),
             "calibrated_at": [dict(p) for p in self.points.calibrate_at],
             **simulation_facts(self.training_errors),
             **blinding,

@@ -240,6 +240,11 @@ class ResponseSection(_Section):
     events_in_memory: Positive | None = None
     combine: Literal["sum", "mean"] | None = None
 
+    def settings(self) -> dict[str, Any]:
+        """Settings of :class:`milinfer.SystematicResponse`, by name; those of a training apart."""
+        others = {"epochs", "batch_events", "folders", "events_in_memory", "combine"}
+        return self.model_dump(exclude=others)
+
     @model_validator(mode="after")
     def _streams_of_folders(self) -> Self:
         for key in ("events_in_memory", "combine"):

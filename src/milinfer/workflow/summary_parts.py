@@ -1,0 +1,64 @@
+"""Entries that summaries of one parameter and of several have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from milinfer.binned.templates import Templates
+from milinfer.diagnostics.diagnosis import Diagnosis
+from milinfer.diagnostics.fit_tests import GoodnessOfFit
+from milinfer.diagnostics.several_diagnosis import SeveralDiagnosis
+from milinfer.workflow.comparison import Unavailable
+
+__all__ = ["diagnosis_facts", "failure_facts", "fit_test_facts", "histogram_facts"]
+
+
+def failure_facts(unavailable: Mapping[str, Unavailable]) -> dict[str, Any]:
+    """Where each method failed, and why.
+
+    Examples
+    --------
+    >>> failure_facts({"pyhf": Unavailable("pyhf", "templates", "bin 3 is empty")})
+    {'pyhf': {'stage': 'templates', 'reason': 'bin 3 is empty'}}
+    """
+    return {
+        name: {"stage": failure.stage, "reason": failure.reason}
+        for name, failure in unavailable.items()
+    }
+
+
+def histogram_facts(templates: Mapping[str, Templates]) -> dict[str, Any]:
+    """Number of bins of each histogram, degree of its polynomial, and what fills it."""
+    return {
+        name: {
+            "bins": t.n_bins,
+            "degree": t.basis.degree,
+            "filled_by": "samples" if t.weight_degree is None else "weights",
+        }
+        for name, t in templates.items()
+    }
+
+
+def diagnosis_facts(diagnoses: Mapping[str, Diagnosis | SeveralDiagnosis | str]) -> dict[str, Any]:
+    """Checks of each network, or why there are none; histograms and curves are in the figures.
+
+    Examples
+    --------
+    >>> diagnosis_facts({"net": "not diagnosed: no other events"})
+    {'net': {'verdict': 'not diagnosed: no other events'}}
+    """
+    return {
+        name: {"verdict": d} if isinstance(d, str) else d.summary() for name, d in diagnoses.items()
+    }
+
+
+def fit_test_facts(tests: GoodnessOfFit | str) -> dict[str, Any]:
+    """Tests of the data against the fit, or why there are none.
+
+    Examples
+    --------
+    >>> fit_test_facts("not tested")
+    {'problem': 'not tested'}
+    """
+    return {"problem": tests} if isinstance(tests, str) else tests.to_dict()
