@@ -40,6 +40,7 @@ _EXPECTED = 0.5
 _SMALLEST = 1e-3
 _LONGEST = 5.0  # standardised features are cut there where sizes are estimated
 _ROWS = 1 << 16
+_BLOCK_TERMS = 1 << 20  # terms of a block of a linear fit: 8 MB
 # Effective number of events from which on their spread gives an error.
 _ENOUGH = 100.0
 
@@ -349,10 +350,12 @@ def linear_size(
     """
     n_terms, design = 1 + 2 * len(mean), base.design
     matrix, vectors = np.zeros((n_terms, n_terms)), np.zeros((n_terms, len(design.T)))
+    # With many features a block of _ROWS would be larger than the events that a stream reads.
+    n_rows = max(1, min(_ROWS, _BLOCK_TERMS // n_terms))
     blocks = (
-        (events, slice(start, start + _ROWS))
+        (events, slice(start, start + n_rows))
         for events in parts
-        for start in range(0, len(events), _ROWS)
+        for start in range(0, len(events), n_rows)
     )
     for events, rows in blocks:
         z = np.clip((events.features[rows] - mean) / np.sqrt(variance), -_LONGEST, _LONGEST)
