@@ -12,7 +12,7 @@ from scipy.special import softmax
 from milinfer.datasets import gaussian, quadratic
 from milinfer.exceptions import ModelError, SampleError
 from milinfer.learning.bag_likelihood import BagLikelihood, single_models
-from milinfer.learning.fitted import average_log_ratio, event_outputs
+from milinfer.learning.fitted import average_log_ratio
 from milinfer.learning.networks.configs import NetworkConfig, TrainingConfig
 from milinfer.likelihood.models import dataset_surface
 from milinfer.samples.sample import Sample
@@ -284,7 +284,7 @@ def test_the_surface_of_a_polynomial_head_is_exact_between_its_points(names):
         for (network,), scale, z in zip(
             model.fitted.members, model.fitted.scale, model.fitted.z, strict=True
         ):
-            outputs = scale * event_outputs(network.event_model, data.features)
+            outputs = scale * network.outputs(data.features)
             both = np.stack([theta, np.zeros(len(names))])
             ratios = model.fitted.polynomial.log_ratio(outputs, both, z)
             wanted += (ratios[:, 0] - ratios[:, 1]).sum() / 2
