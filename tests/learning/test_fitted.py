@@ -62,7 +62,7 @@ def test_bags_are_scored_as_a_whole(bag_model):
 
 def test_the_surface_is_the_sum_of_what_was_trained(bag_model):
     data = gaussian.generate(60, 0.2, seed=4)
-    network = bag_model.fitted.members[0][0].bag_model
+    network = bag_model.fitted.members[0][0].keras.bag_model
     bags = data.features.reshape(12, 5, 1)
     logits = np.asarray(network(bags, training=False), dtype=float)
     by_bags = (logits - logits[:, 2:3]).sum(axis=0)
@@ -138,7 +138,7 @@ def test_sums_are_additive_and_equal_those_of_bags(head):
     model = settings.fit(samples)
     assert model.additive
     data = gaussian.generate(60, 0.2, seed=4)
-    network = model.fitted.members[0][0].bag_model
+    network = model.fitted.members[0][0].keras.bag_model
     bags = data.features.reshape(12, 5, 1)
     if head == "multiclass":
         logits = np.asarray(network(bags, training=False), dtype=float)

@@ -13,7 +13,7 @@ import milinfer as mil
 from milinfer.datasets import gaussian, quadratic
 from milinfer.exceptions import ConfigurationError, ParameterError, SampleError
 from milinfer.learning.bag_likelihood import BagLikelihood
-from milinfer.learning.members import MemberTask, build_member, member_seeds
+from milinfer.learning.members import MemberLayout, MemberTask, build_member, member_seeds
 from milinfer.learning.networks import training
 from milinfer.learning.networks.configs import NetworkConfig, TrainingConfig
 from milinfer.learning.networks.training_bags import ClassBags
@@ -174,8 +174,8 @@ def test_normalisations_are_those_of_all_events(to_disk, weights):
     effective = [MemberTask(hard, where, t, held_out).effective_events for t in (train, in_memory)]
     assert effective[0] == pytest.approx(effective[1], rel=1e-9)
     seeds = member_seeds(model)[0]
-    mean, variance = moments(in_memory)
-    member = build_member(model, where, mean, variance, seeds, tasks[0])
+    layout = MemberLayout.of(model, where, *moments(in_memory))
+    member = layout.trained(build_member(model, where, layout, seeds, tasks[0]))
     (z, _, scale), (z_memory, _, scale_memory) = (t.normalisation(member) for t in tasks)
     np.testing.assert_allclose(z, z_memory, rtol=1e-6)
     assert scale == pytest.approx(scale_memory, rel=1e-9)

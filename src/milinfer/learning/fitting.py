@@ -22,7 +22,6 @@ from milinfer.learning.members import (
 )
 from milinfer.learning.model_files import pack_model, unpack_model
 from milinfer.learning.networks.configs import TrainingConfig, still_falling
-from milinfer.learning.networks.trained_network import TrainedNetwork
 from milinfer.learning.settings import LikelihoodSettings, require_consistent
 from milinfer.learning.tracking import EpochReport, tracked_epochs
 from milinfer.learning.training_data import (
@@ -188,7 +187,7 @@ def _train_member(
             on_epoch, number * len(networks) + k, n_networks, settings.training, network
         )
         history.append(task.train(network, k, seeds.bags[k], report))
-    member = tuple(TrainedNetwork.of(n, layout.mean, layout.variance) for n in networks)
+    member = layout.trained(networks)
     normalisation = task.normalisation(member)
     return Fitted(
         where=model_points,

@@ -142,6 +142,10 @@ class MemberLayout(NamedTuple):
             variance=variance,
         )
 
+    def trained(self, networks: Sequence[BagNetwork]) -> tuple[TrainedNetwork, ...]:
+        """Networks of a member, as training or Keras's reading of files has left them."""
+        return tuple(TrainedNetwork.of(n, self.mean, self.variance) for n in networks)
+
 
 def build_member(
     settings: LikelihoodSettings,

@@ -89,7 +89,7 @@ def test_the_best_weights_come_back(schedule):
     )
     model = settings.fit(SAMPLES, validation)
     # Bags of one: the validation loss does not depend on how they are drawn.
-    network = model.fitted.members[0][0].bag_model
+    network = model.fitted.members[0][0].keras.bag_model
     losses = []
     for k, sample in enumerate(validation):
         logits = np.asarray(network(sample.features[:, None], training=False), dtype=float)
@@ -338,7 +338,7 @@ settings = BagLikelihood(bag_size=5, network=NetworkConfig((8,)), training=Train
 for device in ("CPU:0", "CPU:1"):
     with tf.device(device):
         model = settings.fit(samples)
-    weights = model.fitted.members[0][0].bag_model.weights
+    weights = model.fitted.members[0][0].keras.bag_model.weights
     print({w.value.device.rpartition("device:")[2] for w in weights if w.dtype == "float32"},
           model.digest)
 """
