@@ -59,7 +59,9 @@ def test_the_mean_is_measured(model):
 def test_the_sum_over_events_is_the_sum_over_bags(model):
     data = gaussian.generate(60, 0.2, seed=4, n_features=2)
     bags = data.features.reshape(12, 5, 2)
-    logits = np.asarray(model.fitted.members[0][0].keras.bag_model(bags, training=False), dtype=float)
+    logits = np.asarray(
+        model.fitted.members[0][0].keras.bag_model(bags, training=False), dtype=float
+    )
     by_bags = (logits - logits[:, 2:3]).sum(axis=0)
     np.testing.assert_allclose(model.surface(data).values, by_bags, rtol=1e-4, atol=1e-5)
 
