@@ -153,28 +153,16 @@ class EventNetwork:
         return hidden, self.weights[-2:]
 
 
-def _exponential_below_zero(x: Float32Array) -> Float32Array:
-    """exp(min(x, 0)) − 1."""
-    y = np.minimum(x, 0)
-    np.exp(y, out=y)
-    y -= 1
-    return y
-
-
 def _elu(x: Float32Array) -> Float32Array:
-    below = _exponential_below_zero(x)
-    np.maximum(x, 0, out=x)
-    x += below
-    return x
+    from milinfer.learning.networks.dense_kernel import exponential_units
+
+    return exponential_units(x)
 
 
 def _selu(x: Float32Array) -> Float32Array:
-    below = _exponential_below_zero(x)
-    below *= np.float32(_SELU_ALPHA)
-    np.maximum(x, 0, out=x)
-    x += below
-    x *= np.float32(_SELU_SCALE)
-    return x
+    from milinfer.learning.networks.dense_kernel import exponential_units
+
+    return exponential_units(x, _SELU_ALPHA, _SELU_SCALE)
 
 
 def _sigmoid(x: Float32Array) -> Float32Array:
