@@ -178,6 +178,13 @@ def _choice(value: Any, where: str, choices: Sequence[str]) -> str:
     return str(value)
 
 
+def _kind(value: Any, where: str, kinds: Sequence[str]) -> str:
+    if not isinstance(value, dict) or "kind" not in value:
+        msg = f"{where} is not an object, or has no key 'kind'"
+        raise LikelihoodError(msg)
+    return _choice(value["kind"], f"{where}, kind", kinds)
+
+
 class _Arrays:
     """The arrays in the files that the JSON names, each with the shape that the JSON says."""
 
@@ -504,7 +511,7 @@ class _Pieces:
 def _function(content: Any, where: str, arrays: _Arrays, n: int) -> _Function:
     """A function of n parameters, of one of the kinds above."""
     kinds = ("chebyshev", "log_polynomials", "pieces", *(("cubic_spline",) if n == 1 else ()))
-    kind = _choice(content.get("kind") if isinstance(content, dict) else None, where, kinds)
+    kind = _kind(content, where, kinds)
     if kind == "chebyshev":
         return _Chebyshev(content, where, arrays, n)
     if kind == "log_polynomials":
@@ -574,7 +581,7 @@ class _EventSplines:
 
 def _event_function(content: Any, where: str, arrays: _Arrays, n: int, n_events: int) -> Any:
     kinds = ("polynomials", "chebyshev", *(("splines",) if n == 1 else ()))
-    kind = _choice(content.get("kind") if isinstance(content, dict) else None, where, kinds)
+    kind = _kind(content, where, kinds)
     if kind == "polynomials":
         return _EventPolynomials(content, where, arrays, n, n_events)
     if kind == "chebyshev":
@@ -650,27 +657,35 @@ class _Response:
         self.columns = columns.astype(np.float64).reshape(1 + p, m, n_events)
         self.yields = _Yields(content["yields"], f"{where}, yields", arrays, names, n)
 
-    def log(self, theta: _Array, alpha: _Array) -> tuple[_Array, _Array, _Array]:
-        """Ln S (n_events,), derivatives by α (n, n_events) and by θ (n_parameters, n_events)."""
-        n = len(alpha)
+    def _deltas(self, theta: _Array) -> _Array:
         mixing = np.concatenate([[1.0], (theta[self.own] - self.centre) / self.half])
-        deltas = np.tensordot(mixing, self.columns, axes=1)
+        return np.asarray(np.tensordot(mixing, self.columns, axes=1))
+
+    def log(self, theta: _Array, alpha: _Array) -> _Array:
+        """Logarithm of S of each event, (n_events,)."""
+        n, deltas = len(alpha), self._deltas(theta)
+        if not self.code4:
+            return np.asarray(_monomials(self.exponents, alpha, [0] * n) @ deltas)
+        each = [_code4(a, deltas[k], deltas[n + k])[0] for k, a in enumerate(alpha.tolist())]
+        return np.asarray(np.sum(each, axis=0))
+
+    def slopes(self, theta: _Array, alpha: _Array) -> tuple[_Array, _Array]:
+        """Derivatives of ln S by α (n, n_events), and by all θ (n_parameters, n_events)."""
+        n, deltas = len(alpha), self._deltas(theta)
         by_alpha, by_theta = np.empty((n, deltas.shape[1])), np.zeros((len(theta), deltas.shape[1]))
         if self.code4:
-            value = np.zeros(deltas.shape[1])
             for k, a in enumerate(alpha.tolist()):
-                log, by_alpha[k], by_up, by_down = _code4(a, deltas[k], deltas[n + k])
-                value += log
+                _, by_alpha[k], by_up, by_down = _code4(a, deltas[k], deltas[n + k])
                 for j, place in enumerate(self.own):
                     sides = self.columns[1 + j, k], self.columns[1 + j, n + k]
                     by_theta[place] += (by_up * sides[0] + by_down * sides[1]) / self.half[j]
-            return value, by_alpha, by_theta
+            return by_alpha, by_theta
         terms = _monomials(self.exponents, alpha, [0] * n)
         for k in range(n):
             by_alpha[k] = _monomials(self.exponents, alpha, _unit(k, n)) @ deltas
         for j, place in enumerate(self.own):
             by_theta[place] = terms @ self.columns[1 + j] / self.half[j]
-        return terms @ deltas, by_alpha, by_theta
+        return by_alpha, by_theta
 
 
 class _Yields:
@@ -875,8 +890,7 @@ class _Surface:
         calibration = content["calibration"]
         if calibration is not None:
             label = f"{where}, calibration"
-            kind = calibration.get("kind") if isinstance(calibration, dict) else None
-            kind = _choice(kind, label, ("calibration", "simulation_error"))
+            kind = _kind(calibration, label, ("calibration", "simulation_error"))
             make = _Calibration if kind == "calibration" else _SimulationError
             self.calibration = make(calibration, label, arrays, n)
         _model(content["model"], f"{where}, model")
@@ -1027,17 +1041,12 @@ class _Mixture:
         rows += log_norm[:, None]
         log_yield = log_norm.copy()
         yields_by_alpha, yields_by_theta = norm_slopes.copy(), np.zeros((1 + b, n))
-        of_responses: list[tuple[_Array, _Array] | None] = []
         for s, (response, places) in enumerate(zip(self.responses, self.places, strict=True)):
-            of_responses.append(None)
-            if response is None:
-                continue
-            log, by_alpha, by_theta = response.log(theta, alpha[places])
-            rows[s] += log
-            of_responses[s] = by_alpha, by_theta
-            kappa, by_alpha, yields_by_theta[s] = response.yields.log(theta, alpha[places])
-            log_yield[s] += kappa
-            yields_by_alpha[s, places] += by_alpha
+            if response is not None:
+                rows[s] += response.log(theta, alpha[places])
+                kappa, by_alpha, yields_by_theta[s] = response.yields.log(theta, alpha[places])
+                log_yield[s] += kappa
+                yields_by_alpha[s, places] += by_alpha
         filled = factors > 0
         highest = np.max(rows[filled], axis=0)
         densities = np.exp(np.minimum(rows - highest, 709.0))  # e^709 is the largest number
@@ -1062,10 +1071,11 @@ class _Mixture:
         of_theta += by_factors[0] * self.rate.gradient(theta)
         out[n : n + b] = by_factors[1:]
         of_alpha += shares.sum(axis=1) @ norm_slopes
-        for s, slopes_of in enumerate(of_responses):
-            if slopes_of is not None:
-                of_alpha[self.places[s]] += slopes_of[0] @ shares[s]
-                of_theta += slopes_of[1] @ shares[s]
+        for s, (response, places) in enumerate(zip(self.responses, self.places, strict=True)):
+            if response is not None:
+                by_alpha, by_theta = response.slopes(theta, alpha[places])
+                of_alpha[places] += by_alpha @ shares[s]
+                of_theta += by_theta @ shares[s]
         of_theta -= factor * (factors * at_one) @ yields_by_theta
         of_alpha -= factor * (factors * at_one) @ yields_by_alpha
         if self.luminosity is not None and self.extended:
@@ -1195,7 +1205,7 @@ class _Pyhf:
 
 def _term(content: Any, where: str, arrays: _Arrays) -> _Term:
     kinds = ("surface", "mixture", "normal", "constant", "pyhf")
-    kind = _choice(content.get("kind") if isinstance(content, dict) else None, where, kinds)
+    kind = _kind(content, where, kinds)
     if kind == "surface":
         return _Surface(content, where, arrays)
     if kind == "mixture":
