@@ -178,6 +178,10 @@ WRONG = {
         None,
         "parameters is not a list",
     ),
+    "a title": (("title",), None, "title is not a text"),
+    "provenance": (("provenance",), [], "provenance is not an object"),
+    "a bound": (("bound",), -1.0, "bound is negative"),
+    "a check": (("checks", 0, "value"), "0", "check 0 is not a finite number"),
     "a file of another folder": (("files",), {"../events.npz": {}}, "is not one of this folder"),
 }
 

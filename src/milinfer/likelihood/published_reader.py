@@ -1240,6 +1240,15 @@ class Likelihood:
             content, "it", (*keys, "parameters", "terms", "files", "checks", "bound", "provenance")
         )
         self.content = content
+        for key in ("title", "description", "created"):
+            _text(content[key], key)
+        for key in ("written_by", "provenance"):
+            if not isinstance(content[key], dict):
+                msg = f"{key} is not an object"
+                raise LikelihoodError(msg)
+        if _number(content["bound"], "bound") < 0:
+            msg = "bound is negative"
+            raise LikelihoodError(msg)
         self.start: dict[str, float] = {}
         self.limits: dict[str, tuple[float, float]] = {}
         self.roles: dict[str, str] = {}
@@ -1279,6 +1288,11 @@ class Likelihood:
         if unused:
             msg = f"no term depends on the parameter {self.parameters[min(unused)]}"
             raise LikelihoodError(msg)
+        self._checks = []
+        for k, stated in enumerate(_list(content["checks"], "checks")):
+            given = _object(stated, f"check {k}", ("point", "value"))
+            point = _vector(given["point"], f"check {k}", len(self.parameters))
+            self._checks.append((point.tolist(), _number(given["value"], f"check {k}")))
         self.has_grad = all(term.has_grad for term in self._terms)
         # Where iminuit looks for names and limits.
         self._parameters = dict(self.limits)
@@ -1298,13 +1312,7 @@ class Likelihood:
 
     def check(self) -> float:
         """Largest difference to the values that ``likelihood.json`` has for a few points."""
-        largest = 0.0
-        for k, stated in enumerate(_list(self.content["checks"], "checks")):
-            given = _object(stated, f"check {k}", ("point", "value"))
-            point = _vector(given["point"], f"check {k}", len(self.parameters))
-            difference = self(*point.tolist()) - _number(given["value"], f"check {k}")
-            largest = max(largest, abs(difference))
-        return largest
+        return max((abs(self(*point) - value) for point, value in self._checks), default=0.0)
 
     def _point(self, values: Sequence[float]) -> _Array:
         x = np.array(values, dtype=np.float64)
