@@ -12,7 +12,8 @@ from iminuit.cost import NormalConstraint
 
 import milinfer as mil
 from milinfer.binned.pyhf_cost import PyhfCost
-from milinfer.datasets import quadratic
+from milinfer.binned.template_cost import TemplateCost
+from milinfer.datasets import gaussian, quadratic
 from milinfer.intervals.calibration_fit import calibrate
 from milinfer.intervals.simulation_widening import add_simulation_error
 from milinfer.learning.bootstrap import bootstrap_groups
@@ -267,6 +268,30 @@ def workspace_cost() -> PyhfCost:
     return PyhfCost(model, [33.0, 24.0, 22.0]).measuring(norm=0.3)
 
 
+@cache
+def templates() -> mil.Templates:
+    samples = gaussian.samples(2000, [-1.0, -0.5, 0.0, 0.5, 1.0], seed=1)
+    return mil.Templates.from_samples(samples, "x0", bins=6, degree=2, luminosity=0.1)
+
+
+def histogram(**options: bool) -> TemplateCost:
+    return templates().cost(gaussian.generate(N, 0.1, seed=2), **options)
+
+
+def histogram_in_two() -> TemplateCost:
+    points = [{"c1": a, "c2": b} for a, b in product((-0.5, 0.0, 0.5), repeat=2)]
+    samples = quadratic.samples(2000, points, seed=1)
+    edges = [-10.0, -0.5, 0.5, 10.0]
+    made = mil.Templates.from_samples(samples, samples[0].feature_names[0], bins=edges, degree=2)
+    return made.cost(operators())
+
+
+def tied_workspace() -> PyhfCost:
+    """Templates whose normalisation factors are polynomials in the parameter."""
+    counts = np.full(templates().n_bins, 20.0)
+    return mil.import_workspace(mil.export_workspace(templates(), counts, mc_stat=True))
+
+
 def combined() -> object:
     """Two channels and measurements of their parameters."""
     binned = workspace_cost().without_constraints(["tilt", "poisson[0]"])
@@ -323,6 +348,11 @@ COSTS = {
     "systematic polynomials": systematic_polynomials,
     "other constraints": lambda: systematic(unconstrained=["tilt", "lumi"]).measuring(one_norm=1.1),
     "workspace": workspace_cost,
+    "histogram": histogram,
+    "histogram with the rate": lambda: histogram(rate=True),
+    "histogram without errors": lambda: histogram(mc_stat=False),
+    "histogram in two parameters": histogram_in_two,
+    "tied workspace": tied_workspace,
     "channels": channels,
     "combined": combined,
     "constraint": lambda: NormalConstraint(["a", "b"], [0.0, 1.0], [0.5, 2.0]),

@@ -445,20 +445,26 @@ class PyhfCost(NamedCost):
             data[self.model.config.nmaindata + term.datum] = auxiliary
         return self.with_data(data)
 
-    def published(self) -> PublishedTerm:
+    def published(self, arrays: ArrayStore) -> PublishedTerm:
         """The workspace as a term of a published likelihood, which pyhf evaluates.
+
+        Parameters
+        ----------
+        arrays
+            Where its arrays go.
 
         Raises
         ------
         ConfigurationError
-            If factors are tied to parameters, or modifiers are not of HistFactory.
+            If factors are tied to parameters by a function that is no polynomial, or modifiers are
+            not of HistFactory.
         """
-        if self._tie is not None:
+        polynomials = [] if self._tie is None else getattr(self._tie.weights, "polynomials", None)
+        if polynomials is None:
             msg = (
-                f"a PyhfCost of {', '.join(self._tie.parameters)} cannot be published: its factors "
-                f"{shortened(self._tied)} are functions of these, which a workspace cannot say; "
-                "fit histograms whose workspace has the parameters (milinfer.export_workspace), or "
-                "leave the term out"
+                f"a PyhfCost of {', '.join(self._tied)} as a function of your own cannot be "
+                "published; those of templates and of milinfer.import_workspace can: they are "
+                "polynomials"
             )
             raise ConfigurationError(msg)
         spec, config = self.model.spec, self.model.config
@@ -475,6 +481,7 @@ class PyhfCost(NamedCost):
         ]
         settings = {"poi": config.poi_name or "", "parameters": spec.get("parameters", [])}
         names = list(self._start)
+        of_interest = [config.poi_name] if self._tie is None else self._tie.parameters
         free = set(names) - set(self._constraints)
         return PublishedTerm(
             {
@@ -488,6 +495,15 @@ class PyhfCost(NamedCost):
                 },
                 "modifier_settings": self.model.config.modifier_settings,
                 "auxiliary": self._auxiliary.tolist(),
+                "ties": [
+                    {
+                        "parameters": [*basis.parameters],
+                        "factors": [*factors],
+                        "exponents": arrays.add(f"tie{k}.exponents", basis.exponents),
+                        "coefficients": arrays.add(f"tie{k}.coefficients", coefficients),
+                    }
+                    for k, (basis, factors, coefficients) in enumerate(polynomials)
+                ],
                 "left_out": [
                     {
                         "parameter": name,
@@ -502,7 +518,7 @@ class PyhfCost(NamedCost):
                 name: ParameterFacts(
                     role=(
                         "interest"
-                        if name == config.poi_name
+                        if name in of_interest
                         else "normalisation"
                         if name in free
                         else "nuisance"
@@ -602,8 +618,8 @@ class PyhfCost(NamedCost):
 
 
 @published_terms.register
-def _(cost: PyhfCost, _arrays: ArrayStore) -> list[PublishedTerm]:
-    return [cost.published()]
+def _(cost: PyhfCost, arrays: ArrayStore) -> list[PublishedTerm]:
+    return [cost.published(arrays)]
 
 
 def _histfactory_modifiers() -> set[str]:

@@ -1133,14 +1133,15 @@ class _Constant:
 class _Pyhf:
     """−2 ln L of a HistFactory workspace, by pyhf, constraint terms and all constants included.
 
-    The constraint terms in ``left_out`` are not part of it, as another term has them.
+    The constraint terms in ``left_out`` are not part of it, as another term has them.  Factors in
+    ``ties`` are polynomials in parameters of this term, Σ_m c_mk ∏_j θ_j^e_mj for factor k.
     """
 
     has_grad = False
 
-    def __init__(self, content: Any, where: str) -> None:
-        keys = ("kind", "parameters", "workspace", "modifier_settings", "auxiliary", "left_out")
-        content = _object(content, where, keys)
+    def __init__(self, content: Any, where: str, arrays: _Arrays) -> None:
+        keys = ("kind", "parameters", "workspace", "modifier_settings", "auxiliary", "ties")
+        content = _object(content, where, (*keys, "left_out"))
         try:
             import pyhf
         except ImportError as error:
@@ -1154,9 +1155,22 @@ class _Pyhf:
             msg = f"{where}: pyhf cannot build the model of the workspace: {error}"
             raise LikelihoodError(msg) from error
         config = self.model.config
-        if len(self.parameters) != config.npars:
-            msg = f"{where}: the model has {config.npars} parameters, the term other ones"
-            raise LikelihoodError(msg)
+        self.ties, tied = [], set()
+        for k, stated in enumerate(_list(content["ties"], f"{where}, ties")):
+            label = f"{where}, tie {k}"
+            parts = ("parameters", "factors", "exponents", "coefficients")
+            tie = _object(stated, label, parts)
+            own = _positions(_names(tie["parameters"], label), self.parameters, label)
+            factors = _names(tie["factors"], f"{label}, factors")
+            exponents = arrays.take(tie["exponents"], label, (None, len(own)))
+            shape = (len(exponents), len(factors))
+            coefficients = arrays.take(tie["coefficients"], label, shape)
+            places = _positions(factors, config.par_names, label)
+            self.ties.append((own, places, exponents, coefficients))
+            tied |= {*factors}
+        free = [name for name in config.par_names if name not in tied]
+        self.own = _positions(free, self.parameters, where)
+        self.places = _positions(free, config.par_names, where)
         data = np.asarray(workspace.data(self.model, include_auxdata=False), dtype=np.float64)
         self.counts = data
         self.auxiliary = _vector(content["auxiliary"], f"{where}, auxiliary", config.nauxdata)
@@ -1171,9 +1185,20 @@ class _Pyhf:
             _positions([term["parameter"]], self.parameters, where)
             _choice(term["kind"], where, ("normal", "poisson"))
             _number(term["scale"], where)
+            if term["datum"] not in range(len(self.auxiliary)):
+                msg = f"{where}, left_out: there is no auxiliary datum {term['datum']!r}"
+                raise LikelihoodError(msg)
+
+    def _all(self, x: _Array) -> _Array:
+        """Parameters in the order of pyhf."""
+        full = np.empty(self.model.config.npars)
+        full[self.places] = x[self.own]
+        for own, places, exponents, coefficients in self.ties:
+            full[places] = _monomials(exponents, x[own], [0] * len(own)) @ coefficients
+        return full
 
     def value(self, x: _Array) -> float:
-        main, constraints = self.model.make_pdf(x)
+        main, constraints = self.model.make_pdf(self._all(x))
         rates = np.asarray(main.expected_data(), dtype=np.float64)
         if not np.all(rates >= 0):
             msg = f"a bin expects {float(np.min(rates)):g} events; keep to tighter limits"
@@ -1203,8 +1228,95 @@ class _Pyhf:
         raise NotImplementedError(msg)
 
 
+class _Histogram:
+    """Counts n_b in bins that expect s γ_b y_b(θ) events, y_b = Σ_m c_mb ∏_k θ_k^e_mk.
+
+    −2 ln L = Σ_b −2 ln Poisson(n_b | s γ_b y_b) − 2 ln Gauss(1 | γ_b, δ_b), with the relative error
+    δ_b of the simulation; without relative errors γ_b = 1 and there is no second term, and where
+    δ_b = 0, γ_b = 1 and the Gaussian has a width of one.  γ_b is where −2 ln L is lowest:
+    γ_b² + (y δ² − 1) γ_b = n_b δ², with y = s y_b (Conway, arXiv:1103.0354).  s = 1 with the rate;
+    for the shape alone Σ_b s γ_b y_b = Σ_b n_b.
+    """
+
+    has_grad = True
+
+    def __init__(self, content: Any, where: str, arrays: _Arrays) -> None:
+        keys = ("kind", "parameters", "counts", "exponents", "coefficients", "relative_errors")
+        content = _object(content, where, (*keys, "rate"))
+        self.parameters = _names(content["parameters"], f"{where}, parameters")
+        n_bins = len(_list(content["counts"], f"{where}, counts"))
+        self.counts = _vector(content["counts"], f"{where}, counts", n_bins)
+        self.exponents = arrays.take(content["exponents"], where, (None, len(self.parameters)))
+        shape = (len(self.exponents), n_bins)
+        self.coefficients = arrays.take(content["coefficients"], where, shape)
+        errors = content["relative_errors"]
+        self.profiled = errors is not None
+        label = f"{where}, relative_errors"
+        self.errors = _vector(errors, label, n_bins) if self.profiled else np.zeros(n_bins)
+        self.rate = _flag(content["rate"], f"{where}, rate")
+        if not np.all(self.counts >= 0) or not np.all(self.errors >= 0):
+            msg = f"{where}: a count or an error is negative"
+            raise LikelihoodError(msg)
+        logs = math.fsum(math.lgamma(x + 1) for x in self.counts.tolist())
+        self.constant = 2 * logs
+        if self.profiled:
+            widths = np.where(self.errors > 0, self.errors, 1.0)
+            self.constant += float(np.sum(np.log(2 * np.pi * widths**2)))
+
+    def _gammas(self, y: _Array) -> tuple[_Array, _Array]:
+        """γ of each bin, and the root in their formula."""
+        linear = 1.0 - y * self.errors**2
+        root = np.sqrt(linear**2 + 4.0 * self.counts * self.errors**2)
+        return (linear + root) / 2.0, root
+
+    def _profiled(self, x: _Array) -> tuple[_Array, float, _Array]:
+        """Expectations without factors, their common scale, and γ."""
+        y = _monomials(self.exponents, x, [0] * len(x)) @ self.coefficients
+        if not np.all(y > 0):
+            msg = f"a bin expects {float(np.min(y)):g} events; keep to tighter limits"
+            raise LikelihoodError(msg)
+        if self.rate:
+            return y, 1.0, self._gammas(y)[0]
+        n = float(self.counts.sum())
+        scale, last, damping = n / float(y.sum()), 0.0, 1.0
+        for _ in range(100):
+            gammas, root = self._gammas(scale * y)
+            product = scale * y * gammas
+            total = float(product.sum())
+            # d ln Σ s γ y / d ln s
+            rise = float(np.sum(product * (2 * gammas - 1) / np.where(root > 0, root, 1.0))) / total
+            step = min(max(math.log(n / total) / (rise if rise > 1e-9 else 1.0), -0.5), 0.5)
+            if step * last < 0 and abs(step) > 0.5 * abs(last):
+                damping *= 0.5  # else steps go back and forth for ever
+            last = step
+            if abs(step * damping) < 1e-11:
+                return y, scale, gammas
+            scale *= math.exp(step * damping)
+        msg = f"the scale of the shape does not converge at {x.tolist()}"
+        raise LikelihoodError(msg)
+
+    def value(self, x: _Array) -> float:
+        y, scale, gammas = self._profiled(x)
+        rates = scale * gammas * y
+        with np.errstate(divide="ignore"):
+            logs = np.where(self.counts > 0, self.counts * np.log(rates), 0.0)
+        value = self.constant - 2.0 * float(np.sum(logs - rates))
+        if self.profiled:
+            pulls = (gammas - 1.0) / np.where(self.errors > 0, self.errors, 1.0)
+            value += float(pulls @ pulls)
+        return value
+
+    def gradient(self, x: _Array) -> _Array:
+        # Factors and scale are where −2 ln L is lowest, so their own derivatives drop out.
+        y, scale, gammas = self._profiled(x)
+        n = len(x)
+        slopes = np.array([_monomials(self.exponents, x, _unit(k, n)) for k in range(n)])
+        by_y = self.counts / y - scale * gammas
+        return np.asarray(-2.0 * (slopes @ self.coefficients) @ by_y)
+
+
 def _term(content: Any, where: str, arrays: _Arrays) -> _Term:
-    kinds = ("surface", "mixture", "normal", "constant", "pyhf")
+    kinds = ("surface", "mixture", "histogram", "normal", "constant", "pyhf")
     kind = _kind(content, where, kinds)
     if kind == "surface":
         return _Surface(content, where, arrays)
@@ -1212,7 +1324,9 @@ def _term(content: Any, where: str, arrays: _Arrays) -> _Term:
         return _Mixture(content, where, arrays)
     if kind == "normal":
         return _Normal(content, where)
-    return _Constant(content, where) if kind == "constant" else _Pyhf(content, where)
+    if kind == "constant":
+        return _Constant(content, where)
+    return (_Histogram if kind == "histogram" else _Pyhf)(content, where, arrays)
 
 
 class Likelihood:

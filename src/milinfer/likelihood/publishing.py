@@ -59,9 +59,10 @@ _DESCRIPTION = (
     "The likelihood of a measurement. −2 ln L is the sum of the terms, up to a constant. A term of "
     "the kind 'surface' is −2 [Λ(θ) + rate term], with Λ the sum over events of "
     "ln p(x|θ)/p(x|reference); 'mixture' is −2 ln L of events of signal and backgrounds with their "
-    "responses to nuisance parameters; 'normal' is a measurement of parameters with a Gaussian "
-    "error; 'pyhf' is a HistFactory workspace; 'constant' is a number. The texts of the classes in "
-    "read_likelihood.py are the formulas; texts in the terms name arrays in the files."
+    "responses to nuisance parameters; 'histogram' is −2 ln L of counts whose expectations are "
+    "polynomials; 'normal' is a measurement of parameters with a Gaussian error; 'pyhf' is a "
+    "HistFactory workspace; 'constant' is a number. The texts of the classes in read_likelihood.py "
+    "are the formulas; texts in the terms name arrays in the files."
 )
 
 
