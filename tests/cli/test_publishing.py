@@ -24,7 +24,8 @@ def call(*arguments, code=0):
 @pytest.fixture
 def data(tmp_path):
     path = tmp_path / "data.parquet"
-    events_of(mil.BagLikelihood.load(MODEL)).to_file(path)
+    events = events_of(mil.BagLikelihood.load(MODEL))
+    mil.Sample(events.features, events.feature_names).to_file(path)
     return path
 
 
