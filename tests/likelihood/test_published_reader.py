@@ -16,6 +16,8 @@ from milinfer.likelihood.published_reader import LikelihoodError, canonical_hash
 from milinfer.utils.files import file_hash
 from published_costs import N, mixture, systematic
 
+PUBLISHED = Path(__file__).parents[1] / "data" / "published1"
+
 
 @pytest.fixture(scope="module")
 def original(tmp_path_factory) -> Path:
@@ -182,6 +184,13 @@ WRONG = {
     "provenance": (("provenance",), [], "provenance is not an object"),
     "a bound": (("bound",), -1.0, "bound is negative"),
     "a check": (("checks", 0, "value"), "0", "check 0 is not a finite number"),
+    "a number too large": (("terms", 0, "n_events"), 10**400, "n_events is not a finite number"),
+    "half of a range below zero": (
+        ("terms", 0, "processes", 0, "response", "half"),
+        [-1.0],
+        "half has numbers that are not positive",
+    ),
+    "a box upside down": (("terms", 0, "signal", "high"), [-2.0], "high is not above low"),
     "a file of another folder": (("files",), {"../events.npz": {}}, "is not one of this folder"),
 }
 
@@ -193,6 +202,43 @@ def test_what_has_a_wrong_value_is_refused_by_name(folder, name):
     at(content, path[:-1])[path[-1]] = value
     write(folder, content)
     refused(folder, message)
+
+
+def test_random_changes_are_read_or_refused(tmp_path):
+    """Of folders of all kinds: never another error, such as those of numpy or of a key."""
+    rng = np.random.default_rng(1)
+    values = [None, "x", [], {}, -1, 0, True, 1e30, [1.0], [[1.0]], {"kind": "chebyshev"}, 2**70]
+    refusals = 0
+    for original in sorted(PUBLISHED.iterdir()):
+        content = content_of(original)
+        shutil.copy(original / "events.npz", tmp_path)
+        paths = [p for p in leaves(content) if p[:1] not in {(), ("version",), ("format",)}]
+        for k in rng.permutation(len(paths))[:30].tolist():
+            changed = copy.deepcopy(content)
+            at(changed, paths[k][:-1])[paths[k][-1]] = values[int(rng.integers(len(values)))]
+            write(tmp_path, changed)
+            try:
+                likelihood = read(tmp_path)
+                likelihood(*likelihood.start.values())
+            except LikelihoodError:
+                refusals += 1
+    assert refusals > 100
+
+
+def leaves(content, path=()):
+    """Paths of everything in a JSON."""
+    yield path
+    items = content.items() if isinstance(content, dict) else ()
+    for key, item in enumerate(content) if isinstance(content, list) else items:
+        yield from leaves(item, (*path, key))
+
+
+def test_powers_are_whole_numbers(folder):
+    arrays = arrays_of(folder)
+    name = "term0.rate.exponents"
+    for wrong in (-arrays[name], arrays[name].astype(float)):
+        write_arrays(folder, {**arrays, name: wrong})
+        refused(folder, "has powers that are not whole numbers, 0 or more")
 
 
 def test_a_parameter_that_no_term_has(folder):

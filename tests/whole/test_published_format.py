@@ -26,17 +26,13 @@ def content_of(name):
 
 
 def values(content, key):
-    """Everything that stands under a key."""
+    """Texts that stand under a key, anywhere."""
     if isinstance(content, dict):
-        found = {content[key]} if isinstance(content.get(key), str) else set()
-        content = list(content.values())
-    else:
-        found = set()
-    return (
-        found.union(*(values(item, key) for item in content))
-        if isinstance(content, list)
-        else found
-    )
+        own = {content[key]} if isinstance(content.get(key), str) else set()
+        return own.union(*(values(item, key) for item in content.values()))
+    if isinstance(content, list):
+        return set().union(*(values(item, key) for item in content))
+    return set()
 
 
 @pytest.mark.parametrize("name", FOLDERS)
@@ -47,6 +43,10 @@ def test_a_folder_says_what_it_said_when_it_was_written(name):
     assert len(content["checks"]) == 5
     assert likelihood.check() < 1e-8
     assert mil.load_published(FOLDER / name).title == content["title"]
+    for path in (FOLDER / name, FOLDER / name / "likelihood.json"):
+        facts = mil.inspect_file(path)
+        assert facts["kind"] == "published likelihood"
+        assert facts["title"] == content["title"]
     # The schema of this version does not become stricter.
     jsonschema.validate(content, published_schema())
 

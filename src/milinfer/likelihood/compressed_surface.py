@@ -6,16 +6,17 @@ small.  The range is therefore halved, parameter after parameter, until on each 
 polynomial is far from zero: with u the distance from the centre in half-widths of the box, and
 :math:`p = \sum_m c_m u^m`,
 
-.. math:: \sum_{m \ne 0} |c_m|\,R^{|m|} \le c_0/2
+.. math:: \sum_{m \ne 0} |c_m|\,R^{|m|} \le q\,c_0
 
-so that :math:`|p/c_0 - 1| \le 1/2` and :math:`|\ln p/c_0| \le \ln 2` wherever all
-:math:`|u_k| \le R` in the complex plane, and in particular on the Bernstein ellipses of semi-axis
-R, whose parameter is :math:`\rho = R + \sqrt{R^2 - 1}`.  Interpolation in n + 1 Chebyshev points
-then misses the logarithm by at most :math:`4 \ln 2\,\rho^{-n}/(\rho - 1)` (Trefethen, Approximation
-Theory and Approximation Practice, theorem 8.2), and in several parameters, one after the other, by
-at most that times :math:`\sum_k L^k`, where :math:`L = 1 + 2/\pi \ln(n + 1)` bounds the Lebesgue
-constant (theorem 15.2).  The error of Λ is at most :math:`\sum_i |w_i|` times as large.  The degree
-n is the least for which that is as small as wanted.
+with R = 2 and q = 0.9, so that :math:`|p/c_0 - 1| \le q` and
+:math:`|\ln p/c_0| \le M = -\ln(1 - q)` wherever all :math:`|u_k| \le R` in the complex plane, and
+in particular on the Bernstein ellipses of semi-axis R, whose parameter is
+:math:`\rho = R + \sqrt{R^2 - 1}`.  Interpolation in n + 1 Chebyshev points then misses the
+logarithm by at most :math:`4 M\,\rho^{-n}/(\rho - 1)` (Trefethen, Approximation Theory and
+Approximation Practice, theorem 8.2), and in several parameters, one after the other, by at most
+that times :math:`\sum_k L^k`, where :math:`L = 1 + 2/\pi \ln(n + 1)` bounds the Lebesgue constant
+(theorem 15.2).  The error of Λ is at most :math:`\sum_i |w_i|` times as large.  The degree n is the
+least for which that is as small as wanted.
 """
 
 from __future__ import annotations
@@ -34,24 +35,25 @@ from milinfer.typing import FloatArray
 
 __all__ = ["CompressedSurface", "compressed_surface", "interpolation_bound"]
 
-# R by the number of parameters: where boxes are many, small ones with few nodes are cheaper.
-_RADII = {1: 3.0, 2: 3.0}
-_MOST_BOXES = 20_000
-_MOST_DEGREE = 32
+# R and q: larger boxes take fewer numbers in all, up to here.
+_RADIUS, _FAR = 2.0, 0.9
+_MOST_PARAMETERS = 2
+_MOST_BOXES = 5_000
+_MOST_DEGREE = 40
 # Numbers in a temporary array.
 _CHUNK = 1 << 21
 
 
-def interpolation_bound(radius: float, degree: int, n_parameters: int) -> float:
+def interpolation_bound(degree: int, n_parameters: int) -> float:
     """Upper bound of the error for each unit of weight; see the text of this module.
 
     Examples
     --------
-    >>> interpolation_bound(3.0, 16, 1) < 4e-13
+    >>> interpolation_bound(20, 1) < 2e-11
     True
     """
-    rho = radius + np.sqrt(radius**2 - 1)
-    of_one = 4 * np.log(2) * rho**-degree / (rho - 1)
+    rho = _RADIUS + np.sqrt(_RADIUS**2 - 1)
+    of_one = -4 * np.log(1 - _FAR) * rho**-degree / (rho - 1)
     lebesgue = 1 + 2 / np.pi * np.log(degree + 1)
     return float(of_one * sum(lebesgue**k for k in range(n_parameters)))
 
@@ -112,31 +114,44 @@ def compressed_surface(sums: LogPolynomials, error: float) -> CompressedSurface:
     (True, np.float64(-1.0), np.float64(1.0))
     """
     n = sums.n_parameters
-    if n not in _RADII:
+    if n > _MOST_PARAMETERS:
         msg = (
             f"a likelihood in {n} parameters is not published without events: its surface would "
             "have too many pieces; publish with events=True, or a milinfer.constraint"
         )
         raise ConfigurationError(msg)
     weight = float(np.abs(sums.weights).sum())
-    radius, degree = _RADII[n], 2
-    while weight * interpolation_bound(radius, degree, n) > error:
+    degree = 2
+    while weight * interpolation_bound(degree, n) > error:
         degree += 1
         if degree > _MOST_DEGREE:
-            least = 2 * weight * interpolation_bound(radius, _MOST_DEGREE, n)
+            least = 2 * weight * interpolation_bound(_MOST_DEGREE, n)
             msg = (
                 f"no series without events is within {2 * error:g} of −2 ln L; the least bound is "
                 f"{least:.1g}: allow as much, or publish with events=True"
             )
             raise ConfigurationError(msg)
-    boxes, series = [(sums.low, sums.high)], []
-    while boxes:
-        low, high = boxes.pop()
+    boxes = _boxes(sums)
+    series = [_series(sums, _local_coefficients(sums, *box), degree) for box in boxes]
+    lows, highs, coefficients = (np.stack(x) for x in (*zip(*boxes, strict=True), series))
+    offset = float(sums.weights @ np.log(sums.at(sums.reference)))
+    coefficients = np.ascontiguousarray(coefficients)  # so that the constants are a view of it
+    coefficients.reshape(len(coefficients), -1)[:, 0] -= offset
+    bound = weight * interpolation_bound(degree, n)
+    return CompressedSurface(lows, highs, coefficients, bound)
+
+
+def _boxes(sums: LogPolynomials) -> list[tuple[FloatArray, FloatArray]]:
+    """Boxes on which all polynomials are far from zero."""
+    left, boxes = [(sums.low, sums.high)], []
+    while left:
+        low, high = left.pop()
         local = _local_coefficients(sums, low, high)
-        if _all_far(sums, local, radius):
-            series.append((low, high, _series(sums, local, degree)))
-            continue
-        if len(series) + len(boxes) >= _MOST_BOXES:
+        if _all_far(sums, local):
+            boxes.append((low, high))
+        else:
+            left += _halves(sums, local, low, high)
+        if len(boxes) + len(left) > _MOST_BOXES:
             where = ", ".join(
                 f"{name} = {x:.4g}"
                 for name, x in zip(sums.basis.parameters, (low + high) / 2, strict=True)
@@ -146,12 +161,7 @@ def compressed_surface(sums: LogPolynomials, error: float) -> CompressedSurface:
                 f"events needs more than {_MOST_BOXES} pieces; publish with events=True"
             )
             raise ConfigurationError(msg)
-        boxes += _halves(sums, local, low, high)
-    lows, highs, coefficients = (np.stack(part) for part in zip(*series, strict=True))
-    offset = float(sums.weights @ np.log(sums.at(sums.reference)))
-    coefficients.reshape(len(coefficients), -1)[:, 0] -= offset
-    bound = weight * interpolation_bound(radius, degree, n)
-    return CompressedSurface(lows, highs, coefficients, bound)
+    return boxes
 
 
 def _local_coefficients(sums: LogPolynomials, low: FloatArray, high: FloatArray) -> FloatArray:
@@ -161,11 +171,11 @@ def _local_coefficients(sums: LogPolynomials, low: FloatArray, high: FloatArray)
     return np.asarray(sums.coefficients @ shift.T, dtype=np.float64)
 
 
-def _all_far(sums: LogPolynomials, local: FloatArray, radius: float) -> bool:
+def _all_far(sums: LogPolynomials, local: FloatArray) -> bool:
     """Whether all polynomials are far from zero."""
-    reach = radius ** sums.basis.exponents[1:].sum(axis=1)
+    reach = _RADIUS ** sums.basis.exponents[1:].sum(axis=1)
     rest = np.abs(local[:, 1:]) @ reach
-    return bool(np.all(rest <= local[:, 0] / 2))
+    return bool(np.all(rest <= _FAR * local[:, 0]))
 
 
 def _halves(

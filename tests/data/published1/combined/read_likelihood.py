@@ -44,6 +44,8 @@ _JSON = "likelihood.json"
 _Array = np.ndarray[Any, np.dtype[np.float64]]
 # Parameters may be this far outside of their limits, in units of the range: minimisers round.
 _SLACK = 1e-9
+# Squares of numbers beyond it are infinite.
+_LARGEST = 1e150
 # Of q + s²: below it both are rounding errors.
 _TINY = 1e-8
 
@@ -135,7 +137,9 @@ def _list(value: Any, where: str) -> list[Any]:
 
 
 def _number(value: Any, where: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    # Compared before it is converted: whole numbers of JSON may be too large for that.
+    if not is_number or not -_LARGEST <= value <= _LARGEST:
         msg = f"{where} is not a finite number"
         raise LikelihoodError(msg)
     return float(value)
@@ -169,6 +173,23 @@ def _vector(value: Any, where: str, length: int) -> _Array:
         msg = f"{where} has {len(numbers)} numbers, and not {length}"
         raise LikelihoodError(msg)
     return np.array(numbers, dtype=np.float64)
+
+
+def _positives(value: Any, where: str, length: int) -> _Array:
+    numbers = _vector(value, where, length)
+    if not np.all(numbers > 0):
+        msg = f"{where} has numbers that are not positive"
+        raise LikelihoodError(msg)
+    return numbers
+
+
+def _box(content: Mapping[str, Any], where: str, n: int) -> tuple[_Array, _Array]:
+    """Corners of a box."""
+    low, high = (_vector(content[key], f"{where}, {key}", n) for key in ("low", "high"))
+    if not np.all(high > low):
+        msg = f"{where}: high is not above low"
+        raise LikelihoodError(msg)
+    return low, high
 
 
 def _choice(value: Any, where: str, choices: Sequence[str]) -> str:
@@ -254,6 +275,14 @@ class _Arrays:
         self._left.discard(name)
         return array
 
+    def exponents(self, name: Any, where: str, n: int) -> Any:
+        """Powers of n parameters in each monomial."""
+        array = self.take(name, where, (None, n))
+        if array.dtype.kind != "i" or np.any(array < 0):
+            msg = f"{where}: array {name} has powers that are not whole numbers, 0 or more"
+            raise LikelihoodError(msg)
+        return array
+
     def require_all_taken(self) -> None:
         if self._left:
             msg = f"no term uses the array {sorted(self._left)[0]}"
@@ -292,7 +321,7 @@ class _Polynomial:
 
     def __init__(self, content: Any, where: str, arrays: _Arrays, n: int) -> None:
         content = _object(content, where, ("exponents", "coefficients"))
-        self.exponents = arrays.take(content["exponents"], where, (None, n))
+        self.exponents = arrays.exponents(content["exponents"], where, n)
         shape = (len(self.exponents),)
         self.coefficients = arrays.take(content["coefficients"], where, shape)
 
@@ -314,7 +343,7 @@ class _SmoothPolynomial:
     def __init__(self, content: Any, where: str, arrays: _Arrays, n: int) -> None:
         keys = ("exponents", "coefficients", "covariance", "low", "high", "beyond")
         content = _object(content, where, keys)
-        self.exponents = arrays.take(content["exponents"], where, (None, n))
+        self.exponents = arrays.exponents(content["exponents"], where, n)
         m = len(self.exponents)
         self.coefficients = arrays.take(content["coefficients"], where, (m,))
         self.covariance = arrays.take(content["covariance"], where, (m, m))
@@ -396,7 +425,7 @@ class _Chebyshev:
         self, content: Any, where: str, arrays: _Arrays, n: int, n_events: int | None = None
     ) -> None:
         content = _object(content, where, ("kind", "low", "high", "coefficients"))
-        self.low, self.high = (_vector(content[k], f"{where}, {k}", n) for k in ("low", "high"))
+        self.low, self.high = _box(content, where, n)
         shape: list[int | None] = [None] * n
         if n_events is not None:
             shape.append(n_events)
@@ -440,10 +469,10 @@ class _Polynomials:
     keys = ("exponents", "centre", "half", "reference", "coefficients")
 
     def __init__(self, content: Mapping[str, Any], where: str, arrays: _Arrays, n: int) -> None:
-        self.exponents = arrays.take(content["exponents"], where, (None, n))
-        self.centre, self.half, self.reference = (
-            _vector(content[key], f"{where}, {key}", n) for key in ("centre", "half", "reference")
-        )
+        self.exponents = arrays.exponents(content["exponents"], where, n)
+        self.centre = _vector(content["centre"], f"{where}, centre", n)
+        self.half = _positives(content["half"], f"{where}, half", n)
+        self.reference = _vector(content["reference"], f"{where}, reference", n)
         shape = (None, len(self.exponents))
         self.coefficients = arrays.take(content["coefficients"], where, shape)
 
@@ -490,6 +519,9 @@ class _Pieces:
         content = _object(content, where, ("kind", "low", "high", "coefficients", "bound"))
         self.low = arrays.take(content["low"], where, (None, n))
         self.high = arrays.take(content["high"], where, (len(self.low), n))
+        if not len(self.low) or not np.all(self.high > self.low):
+            msg = f"{where}: there is no box, or high is not above low"
+            raise LikelihoodError(msg)
         shape = (len(self.low), *(None,) * n)
         self.coefficients = arrays.take(content["coefficients"], where, shape)
         self.bound = _number(content["bound"], f"{where}, bound")
@@ -645,10 +677,9 @@ class _Response:
         n, p = len(self.nuisances), len(self.parameters)
         self.own = _positions(self.parameters, names, where)
         self.code4 = _choice(content["interpolation"], where, ("polynomial", "code4")) == "code4"
-        self.exponents = arrays.take(content["exponents"], where, (None, n))
-        self.centre, self.half = (
-            _vector(content[key], f"{where}, {key}", p) for key in ("centre", "half")
-        )
+        self.exponents = arrays.exponents(content["exponents"], where, n)
+        self.centre = _vector(content["centre"], f"{where}, centre", p)
+        self.half = _positives(content["half"], f"{where}, half", p)
         m = len(self.exponents)
         if self.code4 and m != 2 * n:
             msg = f"{where}: code 4 has two terms for each nuisance parameter"
@@ -699,10 +730,10 @@ class _Yields:
         self, content: Any, where: str, arrays: _Arrays, names: tuple[str, ...], n: int
     ) -> None:
         content = _object(content, where, ("limits", "parameters", "exponents", "singles", "pairs"))
-        self.limits = _vector(content["limits"], f"{where}, limits", n)
+        self.limits = _positives(content["limits"], f"{where}, limits", n)
         parameters = _names(content["parameters"], f"{where}, parameters")
         self.own = _positions(parameters, names, where)
-        self.exponents = arrays.take(content["exponents"], where, (None, len(parameters)))
+        self.exponents = arrays.exponents(content["exponents"], where, len(parameters))
         m = len(self.exponents)
         self.singles = arrays.take(content["singles"], where, (n, None, 4, m))
         self.pairs = arrays.take(content["pairs"], where, (m, 2 * n, 2 * n))
@@ -763,7 +794,7 @@ class _Calibration:
         keys = ("kind", "maximum", "low", "high", "shifts", "log_scale", "widening")
         content = _object(content, where, keys)
         self.maximum = _number(content["maximum"], f"{where}, maximum")
-        self.low, self.high = (_vector(content[k], f"{where}, {k}", n) for k in ("low", "high"))
+        self.low, self.high = _box(content, where, n)
 
         def smooth(what: Any, label: str) -> _SmoothPolynomial:
             return _SmoothPolynomial(what, f"{where}, {label}", arrays, n)
@@ -840,8 +871,7 @@ class _SimulationError:
     def __init__(self, content: Any, where: str, arrays: _Arrays, n: int) -> None:
         content = _object(content, where, ("kind", "maximum", "low", "high", "components"))
         self.maximum = _number(content["maximum"], f"{where}, maximum")
-        for key in ("low", "high"):
-            _vector(content[key], f"{where}, {key}", n)
+        _box(content, where, n)
         given = _list(content["components"], f"{where}, components")
         self.components = [_function(f, f"{where}, components", arrays, n) for f in given]
 
@@ -1162,7 +1192,7 @@ class _Pyhf:
             tie = _object(stated, label, parts)
             own = _positions(_names(tie["parameters"], label), self.parameters, label)
             factors = _names(tie["factors"], f"{label}, factors")
-            exponents = arrays.take(tie["exponents"], label, (None, len(own)))
+            exponents = arrays.exponents(tie["exponents"], label, len(own))
             shape = (len(exponents), len(factors))
             coefficients = arrays.take(tie["coefficients"], label, shape)
             places = _positions(factors, config.par_names, label)
@@ -1246,7 +1276,7 @@ class _Histogram:
         self.parameters = _names(content["parameters"], f"{where}, parameters")
         n_bins = len(_list(content["counts"], f"{where}, counts"))
         self.counts = _vector(content["counts"], f"{where}, counts", n_bins)
-        self.exponents = arrays.take(content["exponents"], where, (None, len(self.parameters)))
+        self.exponents = arrays.exponents(content["exponents"], where, len(self.parameters))
         shape = (len(self.exponents), n_bins)
         self.coefficients = arrays.take(content["coefficients"], where, shape)
         errors = content["relative_errors"]
@@ -1278,11 +1308,16 @@ class _Histogram:
         if self.rate:
             return y, 1.0, self._gammas(y)[0]
         n = float(self.counts.sum())
+        if not n > 0:
+            msg = "a shape has no likelihood without events"
+            raise LikelihoodError(msg)
         scale, last, damping = n / float(y.sum()), 0.0, 1.0
         for _ in range(100):
             gammas, root = self._gammas(scale * y)
             product = scale * y * gammas
             total = float(product.sum())
+            if not total > 0:
+                break
             # d ln Σ s γ y / d ln s
             rise = float(np.sum(product * (2 * gammas - 1) / np.where(root > 0, root, 1.0))) / total
             step = min(max(math.log(n / total) / (rise if rise > 1e-9 else 1.0), -0.5), 0.5)
