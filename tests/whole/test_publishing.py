@@ -21,6 +21,7 @@ from milinfer.likelihood import published_reader
 from milinfer.likelihood.cost import LikelihoodCost
 from milinfer.likelihood.published_reader import read
 from milinfer.likelihood.publishing import published_schema
+from milinfer.likelihood.surface import Interpolation
 from published_costs import COSTS, mixture, one_operator, oracle, surface_cost, workspace_cost
 
 N_POINTS = 1000
@@ -122,6 +123,29 @@ def test_limits_names_and_start_reach_minuit_and_costs_add(folder_of):
     assert published(**published.start) == pytest.approx(0.0, abs=1e-10)
     with pytest.raises(ParameterError, match="mu = 7 is outside"):
         published(**{**published.start, "mu": 7.0})
+
+
+def test_constraints_are_those_of_the_cost(folder_of):
+    cost, published = cost_of("systematic"), mil.load_published(folder_of("systematic"))
+    assert published.constrained == cost.constrained
+    np.testing.assert_allclose(
+        [c[1:] for c in published.constraints], [c[1:] for c in cost.constraints], rtol=1e-14
+    )
+    point = {**cost.start, "mu": 0.2, "tilt": 1.5, "one_norm": 1.3}
+    changed = (
+        (cost.without_constraints(["tilt"]), published.without_constraints(["tilt"])),
+        (cost.measuring(one_norm=1.2), published.measuring(one_norm=1.2)),
+    )
+    for expected, other in changed:
+        assert other.constrained == expected.constrained
+        assert other(**point) == pytest.approx(expected(**point), abs=1e-9)
+        np.testing.assert_allclose(other.grad(**point), expected.grad(**point), rtol=1e-9)
+    # A constraint counts once.
+    with pytest.raises(ParameterError, match="tilt"):
+        mil.minuit(published + NormalConstraint("tilt", 0.0, 1.0))
+    mil.minuit(published.without_constraints("tilt") + NormalConstraint("tilt", 0.0, 1.0))
+    with pytest.raises(ParameterError, match="has no constraint of mu of its own"):
+        published.without_constraints(["mu"])
 
 
 ALONE = """
@@ -248,6 +272,11 @@ def test_what_cannot_be_published_is_refused_by_name(tmp_path):
     vector = NormalConstraint("a", [0.0, 1.0], [1.0, 1.0])
     with pytest.raises(ParameterError, match="is one of a vector of 2 numbers"):
         mil.publish(vector, path)
+    apart = LikelihoodCost(
+        Interpolation(np.linspace(2, 3, 9), "spline").surface(np.zeros(9)), "mu", n_events=1
+    )
+    with pytest.raises(ParameterError, match="the ranges of mu in the terms of the cost exclude"):
+        mil.publish(cost_of("spline") + apart, path)
     points = surface_cost("points")
     with pytest.raises(MilinferError, match="two hypotheses"):
         mil.publish(points, path)

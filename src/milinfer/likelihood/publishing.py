@@ -221,6 +221,9 @@ def _joined(name: str, terms: Sequence[Mapping[str, ParameterFacts]]) -> Paramet
     known = [facts[name] for facts in terms if name in facts]
     role = min((fact.role for fact in known), key=_ROLES.index)
     low, high = max(fact.low for fact in known), min(fact.high for fact in known)
+    if low > high:
+        msg = f"the ranges of {name} in the terms of the cost exclude each other"
+        raise ParameterError(msg)
     # A term that has limits knows better than a constraint where to start.
     best = min(known, key=lambda fact: (_ROLES.index(fact.role), fact.low == -np.inf))
     return ParameterFacts(
