@@ -13,6 +13,7 @@ from milinfer.likelihood.auxiliary import AuxiliaryMeasurement
 from milinfer.likelihood.named_cost import UnbinnedCost
 from milinfer.likelihood.published_reader import Likelihood, LikelihoodError, read
 from milinfer.typing import FloatArray, PathLikeStr
+from milinfer.utils.arguments import as_path
 from milinfer.utils.display import ranges
 from milinfer.utils.keywords import did_you_mean
 
@@ -31,6 +32,8 @@ def load_published(folder: PathLikeStr) -> PublishedCost:
     ------
     ModelError
         If a file is missing or damaged, or of a later version of the format.
+    ConfigurationError
+        If that is no path.
 
     Examples
     --------
@@ -39,7 +42,7 @@ def load_published(folder: PathLikeStr) -> PublishedCost:
     milinfer.exceptions.ModelError: nowhere/likelihood.json cannot be read: ...
     """
     try:
-        return PublishedCost(read(folder))
+        return PublishedCost(read(as_path(folder)))
     except LikelihoodError as error:
         raise ModelError(str(error)) from error
 

@@ -12,6 +12,7 @@ import platform
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.resources import files
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +142,7 @@ def publish(
             "as model.cost(data)"
         )
         raise ConfigurationError(msg)
+    _require_kinds(title, {"provenance": provenance, "units": units, "start": start})
     parts = terms_of(cost)
     # Errors of Λ, which counts twice, add.
     largest = None if events else positive_number(error, "error") / (2 * len(parts))
@@ -157,10 +159,7 @@ def publish(
                 msg = f"{what}= names {name!r}, and the cost has {', '.join(names)}"
                 raise ParameterError(msg + did_you_mean(str(name), names))
     for name, value in starts.items():
-        if not facts[name].low <= value <= facts[name].high:
-            msg = f"start= of {name} is {value:g}, outside [{facts[name].low}, {facts[name].high}]"
-            raise ParameterError(msg)
-        facts[name] = facts[name]._replace(start=float(value))
+        facts[name] = facts[name]._replace(start=_start(name, value, facts[name]))
     bound = sum(term.bound for term in terms)
     origin = [fact.start for fact in facts.values()]
     points = [_inside(cost, origin, x) for x in _points(list(facts.values()), _POINTS)]
@@ -210,6 +209,34 @@ def published_schema() -> dict[str, Any]:
     text = files("milinfer.likelihood").joinpath("published_schema.json").read_text("utf-8")
     schema: dict[str, Any] = json.loads(text)
     return schema
+
+
+def _require_kinds(title: object, mappings: Mapping[str, object]) -> None:
+    """Raise unless the title is a text, and the others say something by name."""
+    if not isinstance(title, str):
+        msg = f"title={short_repr(title)} is not a text; give a line that says what was measured"
+        raise ConfigurationError(msg)
+    for option, given in mappings.items():
+        named = isinstance(given, Mapping) and all(isinstance(name, str) for name in given)
+        if given is not None and not named:
+            msg = f"{option}={short_repr(given)} has no names; give {{name: value}}"
+            raise ConfigurationError(msg)
+        if option == "units" and isinstance(given, Mapping):
+            for name, unit in given.items():
+                if not isinstance(unit, str):
+                    msg = f"the unit of {name} is {short_repr(unit)}, and not a text"
+                    raise ConfigurationError(msg)
+
+
+def _start(name: str, value: object, fact: ParameterFacts) -> float:
+    """Where fits start, or an error."""
+    if isinstance(value, bool) or not isinstance(value, Real) or not fact.low <= value <= fact.high:
+        msg = (
+            f"start= of {name} is {short_repr(value)}, and not a number in "
+            f"[{fact.low:g}, {fact.high:g}]"
+        )
+        raise ParameterError(msg)
+    return float(value)
 
 
 def _or_none(limit: float) -> float | None:
