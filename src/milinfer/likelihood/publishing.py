@@ -10,9 +10,9 @@ from __future__ import annotations
 import json
 import platform
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.resources import files
-from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -230,13 +230,17 @@ def _require_kinds(title: object, mappings: Mapping[str, object]) -> None:
 
 def _start(name: str, value: object, fact: ParameterFacts) -> float:
     """Where fits start, or an error."""
-    if isinstance(value, bool) or not isinstance(value, Real) or not fact.low <= value <= fact.high:
+    number = np.nan
+    if not isinstance(value, bool | str | bytes):
+        with suppress(OverflowError, TypeError, ValueError):
+            number = float(value)  # type: ignore[arg-type]
+    if not fact.low <= number <= fact.high:
         msg = (
             f"start= of {name} is {short_repr(value)}, and not a number in "
             f"[{fact.low:g}, {fact.high:g}]"
         )
         raise ParameterError(msg)
-    return float(value)
+    return number
 
 
 def _or_none(limit: float) -> float | None:
