@@ -133,9 +133,10 @@ def published_terms(cost: Any, _arrays: ArrayStore) -> list[PublishedTerm]:
         If there is no form for costs of this class.
     """
     msg = (
-        f"a {type(cost).__name__} cannot be published: it is a function of your own or of another "
-        "package. Costs of milinfer, NormalConstraint of iminuit and sums of these can; leave this "
-        "term out, and publish it in the form of its own package"
+        f"a {type(cost).__name__} cannot be published: there is no form of it that others could "
+        "evaluate. Costs of models, with backgrounds and nuisance parameters too, of histograms "
+        "and of pyhf, NormalConstraint of iminuit and sums of these can; leave this term out, and "
+        "publish it in the form of its own package"
     )
     raise ConfigurationError(msg)
 

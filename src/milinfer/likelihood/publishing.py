@@ -297,7 +297,7 @@ def _inside(cost: Cost, start: Sequence[float], point: FloatArray) -> tuple[list
 
 def _write(target: Path, content: dict[str, Any], arrays: ArrayStore) -> None:
     if arrays.arrays:
-        np.savez_compressed(target / ARRAYS, allow_pickle=False, **arrays.arrays)
+        np.savez_compressed(target / ARRAYS, **arrays.arrays)
         content["files"] = {
             ARRAYS: {
                 "sha256": file_hash(target / ARRAYS),
