@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import cache
 from itertools import product
 
+import jsonschema
 import numpy as np
 import pyhf
 from iminuit.cost import NormalConstraint
@@ -22,6 +23,7 @@ from milinfer.likelihood.cost import LikelihoodCost, dataset_cost
 from milinfer.likelihood.linear_terms import linear_cost
 from milinfer.likelihood.mixture import MixtureCost, mixture_cost
 from milinfer.likelihood.oracle import Oracle
+from milinfer.likelihood.publishing import published_schema
 from milinfer.likelihood.rate import Rate
 from milinfer.likelihood.response_terms import ResponseTerms
 from milinfer.likelihood.surface import Interpolation
@@ -37,6 +39,7 @@ from models import GRID, Bags, GaussianMean, gaussian_samples, linear_rate
 from responses import ShiftAndTilt, nominal_events
 
 N = 120
+VALIDATOR = jsonschema.Draft202012Validator(published_schema())
 
 
 def normal_events(n: int = N, seed: int = 1) -> Sample:
@@ -330,8 +333,7 @@ COSTS = {
     ),
     "calibrated": calibrated,
     "calibrated, scale only": lambda: calibrated(correct="scale"),
-    "calibrated, bias only": lambda: calibrated(correct="bias"),
-    "calibrated by Bartlett": lambda: calibrated(kind="bartlett"),
+    "calibrated, bias only": lambda: calibrated(correct="bias", kind="bartlett"),
     "calibrated with the rate": lambda: calibrated(rate=True),
     "widened": lambda: calibrated(widen=True),
     "widened in two parameters": calibrated_in_two,
@@ -349,10 +351,9 @@ COSTS = {
     ),
     "systematic polynomials": systematic_polynomials,
     "workspace": workspace_cost,
-    "histogram": histogram,
+    "histogram": histogram_in_two,
     "histogram with the rate": lambda: histogram(rate=True),
     "histogram without errors": lambda: histogram(mc_stat=False),
-    "histogram in two parameters": histogram_in_two,
     "tied workspace": tied_workspace,
     "channels": channels,
     "combined": combined,

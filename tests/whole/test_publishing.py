@@ -22,7 +22,15 @@ from milinfer.likelihood.cost import LikelihoodCost
 from milinfer.likelihood.published_reader import read
 from milinfer.likelihood.publishing import published_schema
 from milinfer.likelihood.surface import Interpolation
-from published_costs import COSTS, mixture, one_operator, oracle, surface_cost, workspace_cost
+from published_costs import (
+    COSTS,
+    VALIDATOR,
+    mixture,
+    one_operator,
+    oracle,
+    surface_cost,
+    workspace_cost,
+)
 
 N_POINTS = 1000
 
@@ -68,7 +76,7 @@ def test_it_is_the_cost_at_random_points(name, folder_of):
     assert np.ptp(values) > 0.1
     assert np.abs(found - values).max() < 1e-8
     assert likelihood.has_grad == cost.has_grad
-    for point in points[:20] if cost.has_grad else ():
+    for point in points[:8] if cost.has_grad else ():
         expected = np.asarray(cost.grad(*point))
         scale = 1 + np.abs(expected).max()
         np.testing.assert_allclose(likelihood.grad(*point), expected, atol=1e-9 * scale, rtol=0)
@@ -77,7 +85,7 @@ def test_it_is_the_cost_at_random_points(name, folder_of):
 @pytest.mark.parametrize("name", COSTS)
 def test_the_json_is_as_its_schema_says(name, folder_of):
     content = json.loads((folder_of(name) / "likelihood.json").read_text(encoding="utf-8"))
-    jsonschema.validate(content, published_schema())
+    VALIDATOR.validate(content)
     assert read(folder_of(name)).check() < 1e-8
 
 
@@ -91,7 +99,7 @@ def test_the_schema_is_one_and_refuses_what_is_not_in_it(folder_of):
         {**content, "terms": [{**content["terms"][0], "kind": "other"}]},
     ):
         with pytest.raises(jsonschema.ValidationError):
-            jsonschema.validate(other, schema)
+            VALIDATOR.validate(other)
 
 
 @pytest.mark.parametrize(
@@ -309,7 +317,7 @@ def test_a_surface_without_events_is_within_its_bound(name, error, tmp_path):
     assert shape["kind"] == "pieces"
     arrays = published.content["files"]["events.npz"]["arrays"]
     assert not any(cost.n_events in facts["shape"] for facts in arrays.values())
-    jsonschema.validate(published.content, published_schema())
+    VALIDATOR.validate(published.content)
     for point in points[:20].tolist():
         # Derivatives of a series are less precise, by the square of its degree over half a box.
         assert abs(published.grad(*point)[0] - cost.grad(*point)[0]) < 1e4 * error

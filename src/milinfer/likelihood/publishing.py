@@ -297,7 +297,8 @@ def _inside(cost: Cost, start: Sequence[float], point: FloatArray) -> tuple[list
 
 def _write(target: Path, content: dict[str, Any], arrays: ArrayStore) -> None:
     if arrays.arrays:
-        np.savez_compressed(target / ARRAYS, **arrays.arrays)
+        by_name: dict[str, Any] = dict(arrays.arrays)
+        np.savez_compressed(target / ARRAYS, **by_name)
         content["files"] = {
             ARRAYS: {
                 "sha256": file_hash(target / ARRAYS),
