@@ -21,6 +21,7 @@ from milinfer.learning.bootstrap import bootstrap_groups
 from milinfer.learning.finite_simulation import SimulationError
 from milinfer.likelihood.cost import LikelihoodCost, dataset_cost
 from milinfer.likelihood.linear_terms import linear_cost
+from milinfer.likelihood.log_polynomials import LogPolynomials
 from milinfer.likelihood.mixture import MixtureCost, mixture_cost
 from milinfer.likelihood.oracle import Oracle
 from milinfer.likelihood.publishing import published_schema
@@ -228,10 +229,34 @@ def systematic(interpolation: str = "polynomial", **options: object) -> Systemat
     return systematic_cost(GaussianMean(), Sample(values, ("x", "y")), **(given | options))
 
 
+class Members:
+    """An ensemble of two polynomial heads, whose log-ratios are averaged."""
+
+    name, parameters, reference = "members", ("c1",), 0.0
+    interpolation = Interpolation(np.linspace(-1, 1, 21), "spline")
+
+    def log_polynomials(self, data: Sample) -> LogPolynomials:
+        one = oracle().log_polynomials(data)
+        other = one.coefficients.copy()
+        other[:, 1:] *= 0.8
+        return replace(
+            one,
+            coefficients=np.concatenate([one.coefficients, other]),
+            weights=np.tile(one.weights, 2) / 2,
+        )
+
+    def event_llr(self, sample: Sample) -> np.ndarray:
+        sums = self.log_polynomials(sample)
+        rows = np.log([sums.at(np.array([c])) for c in self.interpolation.grid])
+        members = rows.reshape(len(rows), 2, -1)
+        each = np.mean(members[:, :, :-1] - members[:, :, -1:], axis=1).T
+        return each - each[:, [10]]
+
+
 def systematic_polynomials() -> SystematicCost:
     """One signal, whose events are polynomials, with an uncertainty of its yield."""
     return systematic_cost(
-        oracle(),
+        Members(),
         one_operator(),
         rate=rate_of(("c1",)),
         responses={},

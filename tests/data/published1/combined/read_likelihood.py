@@ -819,50 +819,62 @@ class _Calibration:
             self.quantile = _number(widening["quantile"], f"{where}, quantile")
             self.own_scales = list_of(widening["own_scales"], "own_scales")
 
-    def _divisor(self, theta: _Array) -> tuple[float, _Array]:
-        """D and its gradient."""
-        total, slope = 1.0, np.zeros(len(theta))
-        if not self.widened:
-            return total, slope
+    def _parts(self, theta: _Array) -> list[tuple[float, float]]:
+        """Weight · exp(own_scale) and max(V[shift] − contained, 0) of each shift."""
+        parts = []
         for k, shift in enumerate(self.shifts):
-            scale, rise = 1.0, np.zeros(len(theta))
-            if self.own_scales:
-                scale = math.exp(self.own_scales[k].value(theta))
-                rise = self.own_scales[k].gradient(theta)
+            scale = math.exp(self.own_scales[k].value(theta)) if self.own_scales else 1.0
             more = max(shift.variance(theta) - float(self.contained[k]), 0.0)
-            total += float(self.weights[k]) * scale * more
-            bend = shift.variance_gradient(theta) if more > 0 else 0.0
-            slope = slope + self.weights[k] * scale * (bend + more * rise)
-        if self.log_scale is not None:
-            total += self.quantile / 4 * self.log_scale.variance(theta)
-            slope = slope + self.quantile / 4 * self.log_scale.variance_gradient(theta)
-        return total, slope
+            parts.append((float(self.weights[k]) * scale, more))
+        return parts
 
-    def _scale(self, theta: _Array) -> tuple[float, _Array]:
-        """C and its gradient."""
-        divisor, slope = self._divisor(theta)
-        of_log = -slope / divisor
-        scale = 1 / divisor
+    def _divisor(self, theta: _Array) -> float:
+        """The divisor D."""
+        total = 1.0
+        if self.widened:
+            total += sum(weight * more for weight, more in self._parts(theta))
+            if self.log_scale is not None:
+                total += self.quantile / 4 * self.log_scale.variance(theta)
+        return total
+
+    def _divisor_slope(self, theta: _Array) -> _Array:
+        """Gradient of D."""
+        slope = np.zeros(len(theta))
+        if not self.widened:
+            return slope
+        for k, (weight, more) in enumerate(self._parts(theta)):
+            rise = more * self.own_scales[k].gradient(theta) if self.own_scales else 0.0
+            bend = self.shifts[k].variance_gradient(theta) if more > 0 else 0.0
+            slope += weight * (bend + rise)
         if self.log_scale is not None:
-            scale *= math.exp(self.log_scale.value(theta))
-            of_log = of_log + self.log_scale.gradient(theta)
-        return scale, scale * of_log
+            slope += self.quantile / 4 * self.log_scale.variance_gradient(theta)
+        return slope
+
+    def _scale(self, theta: _Array) -> float:
+        """The factor c."""
+        log = 0.0 if self.log_scale is None else self.log_scale.value(theta)
+        return math.exp(log) / self._divisor(theta)
+
+    def _log_scale_slope(self, theta: _Array) -> _Array:
+        """Gradient of ln c."""
+        slope = -self._divisor_slope(theta) / self._divisor(theta)
+        return slope if self.log_scale is None else slope + self.log_scale.gradient(theta)
 
     def _mapped(self, theta: _Array) -> _Array:
         shifts = np.array([s.value(theta) for s in self.shifts]) if self.shifts else 0.0
         return np.clip(theta + shifts, self.low, self.high)
 
     def value(self, shape: _Function, theta: _Array) -> float:
-        return self._scale(theta)[0] * (shape.value(self._mapped(theta)) - self.maximum)
+        return self._scale(theta) * (shape.value(self._mapped(theta)) - self.maximum)
 
     def gradient(self, shape: _Function, theta: _Array) -> _Array:
         mapped = self._mapped(theta)
-        scale, slope = self._scale(theta)
         jacobian = np.eye(len(theta))
         if self.shifts:
             jacobian = jacobian + np.array([s.gradient(theta) for s in self.shifts])
         drop = shape.value(mapped) - self.maximum
-        return np.asarray(scale * (shape.gradient(mapped) @ jacobian) + slope * drop)
+        slope = shape.gradient(mapped) @ jacobian + self._log_scale_slope(theta) * drop
+        return np.asarray(self._scale(theta) * slope)
 
 
 class _SimulationError:
