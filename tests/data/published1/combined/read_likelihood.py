@@ -13,7 +13,7 @@ This file stands beside ``likelihood.json`` and ``events.npz``, and needs nothin
 ``likelihood(*values)`` is −2 ln L at a point, in the order of ``likelihood.parameters``, and
 ``likelihood.grad(*values)`` its gradient; limits of the parameters reach Minuit by themselves.  It
 is the sum of the terms in ``likelihood.json``: each class below is a term, or a function in one,
-and its text is the formula.  Terms of histograms (kind ``pyhf``) need pyhf as well.
+and its text is the formula.  Terms of the kind ``pyhf``, HistFactory workspaces, need pyhf too.
 
 What does not agree with this version of the format is an error: another version, a checksum that
 differs, an array that is missing, a key that this file does not know.
