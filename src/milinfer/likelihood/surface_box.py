@@ -343,6 +343,11 @@ class BoxSurface:
         """Range of each parameter in which the surface is valid."""
         return self.interpolation.limits
 
+    @property
+    def function(self) -> Series | LogPolynomials:
+        """What is evaluated at one point inside the box."""
+        return self._series
+
     @cached_property
     def _series(self) -> Series | LogPolynomials:
         if self.exact is not None:
