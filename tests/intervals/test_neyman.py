@@ -188,7 +188,7 @@ def test_toys_of_reweighted_events_end_to_end():
     found = Toys(pools[0], 100, seed=2).scan([oracle], truths.tolist(), n_toys=1)["oracle"]
     belt = regression_belt(found, cl=0.6827)
     assert len(belt.pool_ids) == 1
-    other = Toys(pools[1], 100, seed=4).scan([oracle], [-0.3, 0.0, 0.2], 2000)["oracle"]
+    other = Toys(pools[1], 100, seed=4).scan([oracle], [-0.3, 0.0, 0.2], 1000)["oracle"]
     for toys in other:
         measured = coverage(toys, belt, 0.6827)
         c, error = belt.critical()(toys.truth)[0], belt.critical().error(toys.truth)[0]
