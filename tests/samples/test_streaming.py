@@ -412,20 +412,20 @@ print(peak() - before)
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the peak of memory from /proc")
 def test_memory_is_bounded(tmp_path):
-    """600 000 events of 100 features (240 MB), 50 000 of them (20 MB) in memory.
+    """400 000 events of 100 features (160 MB), 40 000 of them (16 MB) in memory.
 
     In memory the same training takes three times the data; libraries have buffers of their own.
     """
     rng = np.random.default_rng(1)
     names = tuple(f"x{i}" for i in range(100))
-    n = 300_000
+    n = 200_000
     for value in (0.0, 0.5):
         features = rng.standard_normal((n, 100), dtype=np.float32) + np.float32(value)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(storage, "ROW_GROUP", 5000)
             Sample(features, names, point={"mu": value}).to_file(tmp_path / f"{value}.parquet")
     del features
-    command = [sys.executable, "-c", PEAK, str(tmp_path), "50000"]
+    command = [sys.executable, "-c", PEAK, str(tmp_path), "40000"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     grown = int(done.stdout.split()[-1]) * 1024
     print(f"{grown / 1e6:.0f} MB more for {2 * n * 404 / 1e6:.0f} MB of events")
