@@ -18,7 +18,7 @@ from milinfer.likelihood.systematics import NormalisationUncertainty, systematic
 from milinfer.toys.toys import Toys
 from milinfer.utils.confidence_levels import CL68, CL95
 
-GRID = Interpolation(np.linspace(-0.6, 0.6, 7), "spline")
+GRID = Interpolation(np.linspace(-0.6, 0.6, 5), "spline")
 N_EVENTS, S, B, SLOPE, ERROR = 100, 200.0, 100.0, 0.8, 0.05
 
 
