@@ -16,7 +16,7 @@ from milinfer.samples.sample import Sample
 
 VALUES = [-0.5, -0.25, 0.0, 0.25, 0.5]
 NETWORK = NetworkConfig(hidden=(16,), batch_norm=False, dropout=0.0, l2=0.0)
-TRAINING = TrainingConfig(epochs=25, batch_events=4_000, learning_rate=3e-3)
+TRAINING = TrainingConfig(epochs=12, batch_events=4_000, learning_rate=6e-3)
 
 
 def estimator(**options):

@@ -20,7 +20,7 @@ from milinfer.samples.sample_set import SampleSet
 from milinfer.samples.streaming import StreamedSamples
 
 PLAIN = NetworkConfig((16,), "elu", batch_norm=False, dropout=0.0, l2=0.0)
-LONGER = TrainingConfig(12, 1000, 5e-3, 1e-4, schedule="cosine")
+LONGER = TrainingConfig(6, 1000, 1e-2, 1e-4, schedule="cosine")
 VALUES = [-0.5, -0.25, 0.0, 0.25, 0.5]
 HEADS = {
     "multiclass": {},
