@@ -3,9 +3,10 @@
 python benchmarks/evaluation.py [--events 200000] [--repeats 5] [--quick]
 
 The network of the default head is evaluated by its compiled loops and by the graph of TensorFlow,
-in turns, by processor time.  Then ``milinfer fit`` of a saved model and 500 events runs in processes of its own,
-beside one that only imports TensorFlow.  Prints one JSON line: events/s of each with the ratio, the
-largest difference of outputs, and seconds of the processes on the clock and of processor time.
+in turns, by processor time.  Then ``milinfer fit`` of a saved model and 500 events runs in
+processes of its own, beside one that only imports TensorFlow.  Prints one JSON line: events/s of
+each with the ratio, the largest difference of outputs, and seconds of the processes on the clock
+and of processor time.
 """
 
 from __future__ import annotations

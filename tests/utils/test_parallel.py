@@ -32,7 +32,14 @@ from milinfer.samples.sample_set import SampleSet
 from milinfer.toys.draws import STREAM
 from milinfer.toys.pool import Background, EventPool
 from milinfer.toys.toys import Toys, _parts
-from milinfer.utils.parallel import Workers, _batch_size, connected, in_order, read_ahead
+from milinfer.utils.parallel import (
+    Workers,
+    _batch_size,
+    _wait_for_workers,
+    connected,
+    in_order,
+    read_ahead,
+)
 from models import GaussianMean, gaussian_samples
 from pieces import Unsendable, complain, die, plus, ratio, slow, sums, warn
 from varied_gaussian import variations
@@ -516,3 +523,23 @@ def test_reading_ahead_keeps_order_and_passes_errors_on():
     assert [next(items), next(items)] == [1, 2]
     with pytest.raises(ValueError, match="no third"):
         next(items)
+
+
+def test_waiting_for_workers_is_said():
+    """Regression: work on a cluster that had lost all of its workers waited without a word."""
+
+    class Late:
+        """A cluster whose first worker comes when it is asked for the third time."""
+
+        asked = 0
+
+        def wait_for_workers(self, n_workers, timeout):
+            assert (n_workers, timeout) == (1, 60.0)
+            self.asked += 1
+            if self.asked < 3:
+                raise TimeoutError
+
+    late = Late()
+    with pytest.warns(MilinferWarning, match="no workers for 60 s") as caught:
+        _wait_for_workers(late)
+    assert (late.asked, len(caught)) == (3, 2)

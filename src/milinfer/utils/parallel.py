@@ -20,7 +20,7 @@ from uuid import uuid4
 
 import numpy as np
 
-from milinfer.exceptions import ConfigurationError
+from milinfer.exceptions import ConfigurationError, MilinferWarning
 from milinfer.utils.arguments import require_whole_number
 
 if TYPE_CHECKING:
@@ -40,6 +40,8 @@ _IN_FLIGHT = 2
 # All workers may be lost this many times in a row before we give up.
 _ATTEMPTS = 5
 _CONNECT_SECONDS = 30
+# After this time without workers a warning says that the work waits.
+_SILENT_SECONDS = 60.0
 
 
 def require_client(client: Any, workers: int = 1) -> None:
@@ -278,7 +280,23 @@ def _scatter(client: Client, part: Any) -> ClusterFuture:
         except (OSError, KeyError, CancelledError) as error:  # KeyError: a worker has gone
             attempt += 1
             _require_hope(client, attempt, error)
-            client.wait_for_workers(1)
+            _wait_for_workers(client)
+
+
+def _wait_for_workers(client: Client) -> None:
+    """Wait for a worker as long as it takes, as in the queue of a batch system, and say so."""
+    while True:
+        try:
+            client.wait_for_workers(1, timeout=_SILENT_SECONDS)
+        except TimeoutError:
+            warnings.warn(
+                f"the cluster has had no workers for {_SILENT_SECONDS:g} s, and the work waits for "
+                "one; look at the scheduler and at the queue of the batch system",
+                MilinferWarning,
+                stacklevel=2,
+            )
+        else:
+            return
 
 
 def _threads(client: Client) -> int:
