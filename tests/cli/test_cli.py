@@ -447,7 +447,8 @@ def test_train_between_points_that_have_no_sample(tmp_path):
 @pytest.mark.slow
 def test_the_demo_meets_its_contract(tmp_path):
     figures = tmp_path / "s.json"
-    call("demo", "--out", tmp_path / "d", "--events", 2500, "--toys", 300, "--json", figures)
+    sizes = ("--events", 2500, "--toys", 300, "--workers", 1)
+    call("demo", "--out", tmp_path / "d", *sizes, "--json", figures)
     summary = json.loads(figures.read_text())
     assert summary["poi"] == "c_HW"
     assert summary["truth"] == 0.0
