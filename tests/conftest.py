@@ -5,8 +5,10 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from itertools import groupby, islice
+from typing import Any
 
 import pytest
 
@@ -65,3 +67,51 @@ def _settings_of_matplotlib() -> Iterator[None]:
     yield
     if "matplotlib" in sys.modules:
         sys.modules["matplotlib"].rcdefaults()
+
+
+@contextmanager
+def _draws(replaced: Callable[[Any, Any], Any]) -> Iterator[None]:
+    """Let another function draw reports of one parameter; it is given the usual one as well."""
+    from milinfer.workflow import report
+
+    usual = report.draw_figures
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(report, "draw_figures", lambda result: replaced(usual, result))
+        yield
+
+
+@pytest.fixture(scope="module")
+def one_picture() -> Iterator[None]:
+    """Draw the training alone: twenty pictures take longer than the rest of a small run.
+
+    They are looked at in test_html_report.py, test_report_pictures.py, and in the demo.
+    """
+    from milinfer.plotting.results import plot_training
+
+    def training(_, result):
+        return {"training": (plot_training(result.analysis.model.fitted.history), "Loss.")}
+
+    with _draws(training):
+        yield
+
+
+WRITTEN = ("training", "simulation", "templates_pyhf", "nuisance_profile")
+"""Pictures that :func:`few_pictures` leaves."""
+
+
+@pytest.fixture(scope="module")
+def few_pictures_of_a_module() -> Iterator[None]:
+    """The same as :func:`few_pictures`, for all tests of a module."""
+    with _few():
+        yield
+
+
+@pytest.fixture
+def few_pictures() -> Iterator[None]:
+    """Draw all figures, and write few of them: what takes longest is to make files of them."""
+    with _few():
+        yield
+
+
+def _few() -> AbstractContextManager[None]:
+    return _draws(lambda usual, result: {k: v for k, v in usual(result).items() if k in WRITTEN})

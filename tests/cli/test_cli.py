@@ -298,6 +298,7 @@ def _flat(events):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("few_pictures")
 # Coverage is measured all the same, with the small pools that a quick test has.
 @pytest.mark.filterwarnings("ignore:.*use a larger pool:milinfer.exceptions.MilinferWarning")
 @pytest.mark.filterwarnings("ignore:the toys of .* from a pool:milinfer.exceptions.MilinferWarning")
