@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from itertools import groupby, islice
 from typing import Any
 
@@ -70,13 +71,13 @@ def _settings_of_matplotlib() -> Iterator[None]:
 
 
 @contextmanager
-def _draws(replaced: Callable[[Any, Any], Any]) -> Iterator[None]:
-    """Let another function draw reports of one parameter; it is given the usual one as well."""
+def _draws(**functions: Callable[[Any, Any], Any]) -> Iterator[None]:
+    """Let other functions draw the figures of reports; each is given the usual one as well."""
     from milinfer.workflow import report
 
-    usual = report.draw_figures
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(report, "draw_figures", lambda result: replaced(usual, result))
+        for name, function in functions.items():
+            patch.setattr(report, name, partial(function, getattr(report, name)))
         yield
 
 
@@ -91,11 +92,11 @@ def one_picture() -> Iterator[None]:
     def training(_, result):
         return {"training": (plot_training(result.analysis.model.fitted.history), "Loss.")}
 
-    with _draws(training):
+    with _draws(draw_figures=training):
         yield
 
 
-WRITTEN = ("training", "simulation", "templates_pyhf", "nuisance_profile")
+WRITTEN = ("training", "simulation", "templates_pyhf", "nuisance_profile", "contours_c1_c2")
 """Pictures that :func:`few_pictures` leaves."""
 
 
@@ -114,4 +115,7 @@ def few_pictures() -> Iterator[None]:
 
 
 def _few() -> AbstractContextManager[None]:
-    return _draws(lambda usual, result: {k: v for k, v in usual(result).items() if k in WRITTEN})
+    def written(usual, result):
+        return {name: drawn for name, drawn in usual(result).items() if name in WRITTEN}
+
+    return _draws(draw_figures=written, draw_several=written)

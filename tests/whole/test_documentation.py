@@ -395,8 +395,9 @@ PREPARE: dict[str, Callable[[Path], dict[str, object] | None]] = {
     "docs/howto/variations.md": variations,
     "docs/howto/weights.md": one_file,
 }
-# Numbers of events and toys that only a measurement needs.
+# Numbers of events, toys and networks that only a measurement needs.
 SMALLER = {"50_000": "3_000", "20_000": "5_000", "4000": "1000", "10_000": "2_000", "2000": "500"}
+SMALLER |= {"ensemble=4)": "ensemble=2)", "ensemble=16": "ensemble=4"}
 # What runs these; the test looks that it is there.
 ELSEWHERE = {
     "docs/cluster.md": "examples/on_a_cluster.py",

@@ -37,7 +37,7 @@ order = 1
 ensemble = 4
 bootstrap = true
 epochs = 12
-batch_events = 250
+batch_events = 800
 [toys]
 number = 200
 weight_degree = 2
