@@ -313,3 +313,26 @@ def test_a_card_that_begins_with_a_byte_order_mark(tmp_path):
     card = card_of(tmp_path, "\ufefflaunch --rwgt_name=a\nset chw 0.5\n")
     points = points_of(info_of([("a", "")]), parameters={"c_HW": "chw"}, reweight_points=card)
     assert points.reweight_points == {"a": {"c_HW": 0.5}}
+
+
+@pytest.mark.parametrize("line", ["set run_card ebeam1 7000", "change process p p > t t~"])
+def test_a_weight_that_changes_more_than_parameters_is_named_with_its_line(line, tmp_path):
+    """Regression: the reason was that neither the description nor the id gives a point."""
+    named = info_of([("rwgt_1", f"{HW.format(0.5, 0.0)}{line}"), ("rwgt_2", HW.format(1.0, 0.0))])
+    reason = f"its line {line!r} sets no parameter"
+    assert points_of(named, parameters=["chw"]).without_point == {"rwgt_1": reason}
+    # A change of the process stands before the weights for which it is made.
+    weight = (
+        f"{line}\nlaunch --rwgt_name=b" if "process" in line else f"launch --rwgt_name=b\n{line}"
+    )
+    card = f"launch --rwgt_name=a\n set SMEFT 7 0.5\n{weight}\n"
+    header = f"{CARD.format('0.0')}<mgreweightcard>\n{card}\n</mgreweightcard>"
+    in_file = points_of(info_of([("a", ""), ("b", "")], header), parameters=["chw"])
+    beside = points_of(
+        info_of([("a", ""), ("b", "")]),
+        parameters=["chw"],
+        reweight_points=card_of(tmp_path, card),
+    )
+    for points in (in_file, beside):
+        assert points.reweight_points["a"] == {"chw": 0.5}
+        assert points.without_point == {"b": reason}

@@ -317,14 +317,12 @@ class MemberTask:
         train = self._train
         outputs, weights, sample_points = self._outputs(member, self._validation)
         targets, counts, points = self._held_out_targets()
+        exact_outputs = outputs.astype(np.float64)
 
         def cross_entropy(scale: float) -> float:
-            z = bennett(
-                head.ratios(scale * outputs, sample_points),
-                weights,
-                head.coefficients(scale * outputs),
-            )
-            logits = head.log_ratio(scale * outputs, points, z)
+            scaled = scale * exact_outputs
+            z = bennett(head.ratios(scaled, sample_points), weights, head.coefficients(scaled))
+            logits = head.log_ratio(scaled, points, z)
             return -float(counts @ np.sum(targets * log_softmax(logits, axis=1), axis=1))
 
         scale = float(minimize_scalar(cross_entropy, bounds=(0.3, 2.0), method="bounded").x)

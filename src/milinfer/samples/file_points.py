@@ -19,7 +19,9 @@ from milinfer.exceptions import ParameterError
 from milinfer.io.event_record.cards import (
     CardEntry,
     CardSetting,
+    Launch,
     ParameterCard,
+    other_change,
     parse_settings,
     plain_name,
     read_parameter_card,
@@ -61,6 +63,7 @@ PointsById = Mapping[str, PointLike | Sequence[PointLike]] | Sequence[PointLike]
 ReweightPoints = PointsById | PathLike[str]
 """Points by id of the weight (or lists by group), a list in the order of weights, or a card."""
 
+_STATEMENT: Final = re.compile(r"\s*(?:set|change)\s", re.IGNORECASE)
 _PLACE: Final = re.compile(r"\s*(\S+)((?:\s+[+-]?\d+)+)\s*")
 _PREFIX: Final = re.compile(
     r"(?:eft)?rwgt\d*|eft|mg|madgraph|reweight(?:ing)?|weight|wgt|w|rw|scan|point", re.IGNORECASE
@@ -190,8 +193,10 @@ def file_points(
         sample_point = {name: sample_point[name] for name in names}
     reader = _WeightReader(coefficients, card, sample_point or {})
     by_user: dict[str, dict[str, float]] = {}
+    launches = {launch.id: launch for launch in read_reweight_card(info.header)}
     if isinstance(reweight_points, PathLike):
-        settings |= _settings_of_card(reweight_points, info, weight_ids, source)
+        launches |= _launches_of_card(reweight_points, info, weight_ids, source)
+        settings |= {i: w.settings for i, w in launches.items() if w.settings is not None}
     elif reweight_points is not None:
         by_user = _user_points(reweight_points, info, weight_ids, reader, source)
     descriptions = {w.id: w.description for w in info.weights}
@@ -201,9 +206,11 @@ def file_points(
         if identity in by_user:
             points[identity] = by_user[identity]
             continue
-        answer = reader.read(identity, settings.get(identity), descriptions.get(identity, ""))
+        description = descriptions.get(identity, "")
+        answer = reader.read(identity, settings.get(identity), description)
         if isinstance(answer, str):
-            reasons[identity] = answer
+            launch = launches.get(identity.strip())
+            reasons[identity] = _more_than_parameters(description, launch) or answer
         else:
             points[identity] = answer
     if parameters is not None and card.entries:
@@ -524,10 +531,19 @@ def id_value(token: str) -> float | None:
     return -number if sign in ("-", "m", "min", "minus") else number
 
 
-def _settings_of_card(
+def _more_than_parameters(description: str, launch: Launch | None) -> str:
+    """Reason why a weight is at no point if it changes more than parameters, else empty."""
+    if _STATEMENT.match(description):
+        line = other_change(description)
+    else:
+        line = "" if launch is None else launch.other_change
+    return f"its line {line[:_LONGEST]!r} sets no parameter" if line else ""
+
+
+def _launches_of_card(
     path: PathLike[str], info: LHEInfo, weight_ids: Sequence[str], source: str
-) -> dict[str, tuple[CardSetting, ...]]:
-    """What each weight sets, from a file with the reweight card of MadGraph."""
+) -> dict[str, Launch]:
+    """What each weight changes, from a file with the reweight card of MadGraph."""
     try:
         # of editors that begin a file with a byte-order mark, too
         text = Path(path).read_text(encoding="utf-8-sig", errors="replace")
@@ -535,7 +551,7 @@ def _settings_of_card(
         msg = f"cannot read the reweight card {path}: {error.strerror}; correct the path"
         raise ParameterError(msg) from error
     launches = read_reweight_card(text)
-    by_id = {launch.id: launch.settings for launch in launches}
+    by_id = {launch.id: launch for launch in launches}
     if len(by_id) < len(launches):
         names = [launch.id for launch in launches]
         twice = next(name for name in by_id if names.count(name) > 1)
@@ -555,8 +571,8 @@ def _settings_of_card(
                 f"({shortened(list(weight_ids)) or 'none'}); give the card of this sample"
             )
             raise ParameterError(msg)
-        by_id = {i: launch.settings for i, launch in zip(groups[0], launches, strict=True)}
-    return {i: weight for i, weight in by_id.items() if weight is not None}
+        by_id = dict(zip(groups[0], launches, strict=True))
+    return by_id
 
 
 def _user_points(

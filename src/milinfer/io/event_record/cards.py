@@ -18,6 +18,7 @@ __all__ = [
     "CardSetting",
     "Launch",
     "ParameterCard",
+    "other_change",
     "parse_settings",
     "plain_name",
     "read_parameter_card",
@@ -73,10 +74,21 @@ class CardSetting(NamedTuple):
 
 
 class Launch(NamedTuple):
-    """One weight of a reweight card: its id, and its settings; None if it changes more."""
+    """One weight of a reweight card.
+
+    Parameters
+    ----------
+    id
+        Its name, or ``rwgt_`` and its number among those without one.
+    settings
+        What it sets; None if it changes more than parameters.
+    other_change
+        The line that changes more, or cannot be read; empty if there are settings.
+    """
 
     id: str
     settings: tuple[CardSetting, ...] | None
+    other_change: str = ""
 
 
 @dataclass(frozen=True)
@@ -181,27 +193,29 @@ def read_reweight_card(header: str) -> tuple[Launch, ...]:
     """
     launches: list[tuple[str, list[str]]] = []
     unnamed = 0
-    changed: set[int] = set()
-    after_change = False
+    changed: dict[int, str] = {}
+    change = ""
     for line in _card_lines(header, "reweight"):
         words = line.partition("#")[0].strip()
         if re.match(r"launch\b", words):
             name = _NAME.search(words)
             if name is None:
                 unnamed += 1
-            if after_change:
-                changed.add(len(launches))
+            if change:
+                changed[len(launches)] = change
             launches.append((f"rwgt_{unnamed}" if name is None else name.group(1), []))
         elif _OTHER_CHANGES.match(words):
-            after_change = True
+            change = words
         elif line.startswith("</") or words in _ENDS:
             continue
         elif launches:
             launches[-1][1].append(line)
-    return tuple(
-        Launch(name, None if k in changed else parse_settings("\n".join(lines)))
-        for k, (name, lines) in enumerate(launches)
-    )
+    weights = []
+    for k, (identity, lines) in enumerate(launches):
+        text = "\n".join(lines)
+        other = changed.get(k) or other_change(text)
+        weights.append(Launch(identity, None if other else parse_settings(text), other))
+    return tuple(weights)
 
 
 def parse_settings(text: str) -> tuple[CardSetting, ...] | None:
@@ -229,29 +243,46 @@ def parse_settings(text: str) -> tuple[CardSetting, ...] | None:
     """
     settings = []
     for line in _setting_lines(text):
-        if re.match(r"change\b", line, re.IGNORECASE):
-            if _OTHER_CHANGES.match(line):
-                return None
-            continue
-        words = line.partition("#")[0].replace("=", " ").split()
-        if len(words) < 3 or words[0] != "set" or words[1].lower() == "run_card":
+        setting = _setting(line)
+        if setting is None:
             return None
-        words = words[2:] if words[1].lower() == "param_card" else words[1:]
-        value, where = _number(words[-1]), words[:-1]
-        if math.isnan(value) or not where:
-            return None
-        original = _ORIGINAL.search(line)
-        known = math.nan if original is None else _number(original.group(1))
-        code = tuple(int(word) for word in where[1:] if _is_whole(word))
-        if code and len(code) == len(where) - 1:
-            settings.append(CardSetting(where[0].upper(), code, "", value, known))
-        elif len(where) == 2 and where[1].lower() == "scale":
-            settings.append(CardSetting(where[0].upper(), (), "scale", value, known))
-        elif len(where) <= 2:  # a name, or a block and a name
-            settings.append(CardSetting("", (), where[-1], value, known))
-        else:
-            return None
+        if setting:
+            settings.append(setting)
     return tuple(settings)
+
+
+def other_change(text: str) -> str:
+    r"""The first line of a weight that does more than set a parameter; empty if there is none.
+
+    Examples
+    --------
+    >>> other_change("set param_card smeft 7 0.5\nset run_card ebeam1 7000"), other_change("")
+    ('set run_card ebeam1 7000', '')
+    """
+    return next((line for line in _setting_lines(text) if _setting(line) is None), "")
+
+
+def _setting(line: str) -> CardSetting | tuple[()] | None:
+    """Setting of a line: none of a harmless one, and None if the line changes something else."""
+    if re.match(r"change\b", line, re.IGNORECASE):
+        return None if _OTHER_CHANGES.match(line) else ()
+    words = line.partition("#")[0].replace("=", " ").split()
+    if len(words) < 3 or words[0] != "set" or words[1].lower() == "run_card":
+        return None
+    words = words[2:] if words[1].lower() == "param_card" else words[1:]
+    value, where = _number(words[-1]), words[:-1]
+    if math.isnan(value) or not where:
+        return None
+    original = _ORIGINAL.search(line)
+    known = math.nan if original is None else _number(original.group(1))
+    code = tuple(int(word) for word in where[1:] if _is_whole(word))
+    if code and len(code) == len(where) - 1:
+        return CardSetting(where[0].upper(), code, "", value, known)
+    if len(where) == 2 and where[1].lower() == "scale":
+        return CardSetting(where[0].upper(), (), "scale", value, known)
+    if len(where) <= 2:  # a name, or a block and a name
+        return CardSetting("", (), where[-1], value, known)
+    return None
 
 
 def _setting_lines(text: str) -> Iterator[str]:
