@@ -142,13 +142,12 @@ def toys(model: mil.BagLikelihood, n: int, n_toys: int) -> dict[str, Any]:
 
 def evaluations(model: mil.BagLikelihood, data: mil.Sample, seconds: float) -> dict[str, float]:
     """Plain sums in numpy, from the polynomials of events and from their amplitudes."""
-    from milinfer.learning.fitted import event_outputs
     from milinfer.samples.sample import as_features
 
     fitted = model.fitted
     head, n = fitted.polynomial, len(fitted.parameters)
     features = as_features(data, fitted.feature_names)
-    outputs = event_outputs(fitted.members[0][0].event_model, features)
+    outputs = fitted.members[0][0].outputs(features)
     amplitudes = (fitted.scale[0] * outputs).astype(np.float64).reshape(len(features), -1, n)
     polynomials = head.polynomials(fitted.scale[0] * outputs)
     theta = np.full(n, 0.05)

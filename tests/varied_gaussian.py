@@ -16,7 +16,7 @@ __all__ = ["NUISANCES", "SMALL", "log_ratio", "relative_error", "variations"]
 NUISANCES = ("shift", "width", "theory")
 SMALL = {
     "network": NetworkConfig((16,), "silu", batch_norm=False, dropout=0.0, l2=0.0),
-    "training": TrainingConfig(6, 256, 1e-2, 1e-4, schedule="cosine"),
+    "training": TrainingConfig(6, 1024, 2e-2, 1e-4, schedule="cosine"),
     "seed": 3,
 }
 

@@ -58,6 +58,8 @@ from .likelihood.constraints import (
     Constraint as Constraint,
     constraint as constraint,
 )
+from .likelihood.publishing import publish as publish
+from .likelihood.published_cost import load_published as load_published
 from .likelihood.fits import (
     impacts as impacts,
     minuit as minuit,

@@ -282,10 +282,10 @@ def divided(
 
     It is what mean pooling does to the logit of each event of a bag, without the bag.
     """
-    from milinfer.learning.fitted import event_outputs
     from milinfer.learning.fitting import member_seeds
     from milinfer.learning.networks.heads import LinearHead
     from milinfer.learning.networks.network import build_network
+    from milinfer.learning.networks.trained_network import keras_outputs
     from milinfer.learning.networks.training import train_network
     from milinfer.learning.networks.training_bags import ClassBags
 
@@ -301,7 +301,7 @@ def divided(
     history = train_network(
         made, ClassBags(kept, 1), ClassBags(rest, 1), training, seeds.bags[0], loss_name="bce"
     )
-    outputs = event_outputs(made.event_model, given.test.features)[:, 0]
+    outputs = keras_outputs(made.event_model, given.test.features)[:, 0]
     return outputs.astype(np.float64) / divisor, history
 
 

@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 import milinfer as mil
-from milinfer.learning.fitted import event_outputs
 from milinfer.learning.networks.configs import NetworkConfig, TrainingConfig
 from milinfer.learning.networks.heads import LinearHead
 from milinfer.learning.networks.network import build_network
+from milinfer.learning.networks.trained_network import keras_outputs
 from milinfer.learning.networks.training import train_network
 from milinfer.learning.networks.training_bags import EpochBags, PairBags
 from milinfer.samples.bags import draw_bags
@@ -76,7 +76,7 @@ def train_pairs(
         for theta in at:
             column = np.full((len(sample), 1), theta / reach, dtype=np.float32)
             inputs = np.concatenate([sample.features, column], axis=1)
-            columns.append(event_outputs(network.event_model, inputs)[:, 0])
+            columns.append(keras_outputs(network.event_model, inputs)[:, 0])
         return np.stack(columns, axis=1).astype(np.float64)
 
     return logits

@@ -20,9 +20,9 @@ import numpy as np
 
 import milinfer as mil
 from milinfer.diagnostics.roc import Estimate, Roc, auc_difference, mean_over_trainings
-from milinfer.learning.fitted import event_outputs
 from milinfer.learning.networks.configs import NetworkConfig, TrainingConfig
 from milinfer.learning.networks.network import BagNetwork
+from milinfer.learning.networks.trained_network import keras_outputs
 from milinfer.likelihood.models import as_model
 from milinfer.samples.bags import bag_offsets, listed_bags
 
@@ -102,7 +102,7 @@ def network_scores(
     scores = []
     for sample in samples:
         n_bags = len(sample) // setup.bag_size
-        out = event_outputs(network.event_model, sample.features[: n_bags * setup.bag_size])
+        out = keras_outputs(network.event_model, sample.features[: n_bags * setup.bag_size])
         sums = out.astype(np.float64).reshape(n_bags, setup.bag_size, -1).sum(axis=1)
         if network.bag_head is not None:
             counts = np.full(n_bags, setup.bag_size, np.float32)

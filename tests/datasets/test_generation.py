@@ -133,12 +133,13 @@ def test_the_unweighting_repeats_little(generated):
 
 
 def test_the_same_seed_gives_the_same_events_whatever_the_number_of_workers():
-    one = vbf_hww.generate(6_000, seed=3)
-    two = vbf_hww.generate(6_000, seed=3, workers=2)
+    point = {"c_HW": 0.4, "c_HWtil": 0.8}
+    one = vbf_hww.generate(6_000, point, seed=3)
+    two = vbf_hww.generate(6_000, point, seed=3, workers=2)
     np.testing.assert_array_equal(one.momenta, two.momenta)
     np.testing.assert_array_equal(one.coefficients, two.coefficients)
     assert one.cross_section == two.cross_section
-    other = vbf_hww.generate(100, seed=4)
+    other = vbf_hww.generate(100, point, seed=4)
     assert not np.array_equal(other.momenta, one.momenta[:100])
 
 

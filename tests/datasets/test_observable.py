@@ -25,7 +25,7 @@ from milinfer.likelihood.oracle import Oracle, reweight_coefficients
 from milinfer.samples.sample import Sample
 from milinfer.utils.points import point_id
 
-N_EVENTS = 8_000
+N_EVENTS = 5_000
 POINTS = (-1.0, 0.0, 1.0)
 ENERGY_FIRST = [3, 0, 1, 2]
 

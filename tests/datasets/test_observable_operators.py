@@ -17,7 +17,7 @@ from milinfer.likelihood.oracle import Oracle
 from milinfer.likelihood.surface_box import ChebyshevBox
 from milinfer.utils.polynomials import PolynomialBasis
 
-N_EVENTS = 6_000
+N_EVENTS = 4_000
 TWO = ("c_HW", "c_HWtil")
 POINTS = ((0.0, 0.0), (1.0, 0.0), (-1.0, 0.0), (0.0, 1.0), (0.0, -1.0))
 BASIS = PolynomialBasis(TWO, 4)

@@ -37,7 +37,7 @@ def densities(nominal):
 
 @pytest.fixture(scope="module")
 def generated():
-    return vbf_hww.generate(60_000, seed=32)
+    return vbf_hww.generate(40_000, seed=32)
 
 
 @pytest.fixture(scope="module")

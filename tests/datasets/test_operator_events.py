@@ -193,13 +193,6 @@ def test_the_box_shifts_rates_together_with_both_others():
     assert events.coefficients.shape == (4_000, 35)
 
 
-def test_workers_change_nothing():
-    one = vbf_hww.generate(6_000, point("up"), seed=3)
-    two = vbf_hww.generate(6_000, point("up"), seed=3, workers=2)
-    np.testing.assert_array_equal(one.momenta, two.momenta)
-    np.testing.assert_array_equal(one.coefficients, two.coefficients)
-
-
 def test_files_have_the_weights_of_the_polynomial(tmp_path, generated):
     events = generated["up"].take(slice(0, 300))
     path = tmp_path / "events.lhe.gz"

@@ -45,7 +45,7 @@ def measured(expected, rng, toys=TOYS):
 
 @pytest.mark.parametrize("ansatz", TRUTH)
 def test_known_curves_are_recovered_with_honest_errors(ansatz):
-    rng, n = np.random.default_rng(11), 150
+    rng, n = np.random.default_rng(11), 80
     pulls, chi2, p_values = [], [], []
     for _ in range(n):
         info, error = measured(curve(ansatz), rng)
@@ -66,11 +66,11 @@ def test_known_curves_are_recovered_with_honest_errors(ansatz):
 def test_the_band_covers_the_extrapolation():
     rng, at = np.random.default_rng(5), np.array([3.0, 1000.0, np.inf])
     pulls = []
-    for _ in range(150):
+    for _ in range(80):
         fit = fit_bag_sizes(SIZES, *measured(curve("sqrt"), rng), ansatz="sqrt")
         pulls.append((fit.info(at) - curve("sqrt", at)) / fit.info_error(at))
-    assert np.all(np.abs(np.mean(pulls, axis=0)) < 3.5 / np.sqrt(150))
-    assert np.all(np.abs(np.std(pulls, axis=0) - 1) < 3.5 / np.sqrt(300))
+    assert np.all(np.abs(np.mean(pulls, axis=0)) < 3.5 / np.sqrt(80))
+    assert np.all(np.abs(np.std(pulls, axis=0) - 1) < 3.5 / np.sqrt(160))
     assert fit.asymptote == pytest.approx(fit.info_true)
     assert fit.asymptote_error == pytest.approx(np.sqrt(fit.covariance[0, 0]))
 
@@ -159,15 +159,15 @@ def test_correlated_errors_are_respected():
 
     rng, pulls, chi2 = np.random.default_rng(8), [], []
     root = np.linalg.cholesky(common / np.outer(exact, exact))
-    for _ in range(150):
+    for _ in range(80):
         info = exact * np.exp(root @ rng.normal(size=len(SIZES)))
         covariance = common * np.outer(info, info) / np.outer(exact, exact)
         fit = fit_bag_sizes(SIZES, info, covariance=covariance)
         pulls.append((fit.values - TRUTH["sqrt"]) / fit.errors.mean(axis=1))
         chi2.append(fit.chi2)
-    assert np.all(np.abs(np.mean(pulls, axis=0)) < 3.5 / np.sqrt(150))
-    assert np.all(np.abs(np.std(pulls, axis=0) - 1) < 3.5 / np.sqrt(300))
-    assert abs(np.mean(chi2) - fit.ndf) < 3.5 * np.sqrt(2 * fit.ndf / 150)
+    assert np.all(np.abs(np.mean(pulls, axis=0)) < 3.5 / np.sqrt(80))
+    assert np.all(np.abs(np.std(pulls, axis=0) - 1) < 3.5 / np.sqrt(160))
+    assert abs(np.mean(chi2) - fit.ndf) < 3.5 * np.sqrt(2 * fit.ndf / 80)
 
 
 def test_a_common_factor_does_not_pull_the_fit_down():
@@ -250,12 +250,12 @@ class Exact:
 
 def test_a_real_scan_stays_below_the_exact_bound():
     points = [{"c1": v} for v in (-1.0, -0.5, 0.0, 0.5, 1.0)]
-    train = quadratic.samples(10_000, points, seed=1)
-    pool = quadratic.samples(40_000, [{"c1": v} for v in (-0.3, 0.0, 0.3)], seed=2)
+    train = quadratic.samples(5000, points, seed=1)
+    pool = quadratic.samples(20_000, [{"c1": v} for v in (-0.3, 0.0, 0.3)], seed=2)
     estimator = BagLikelihood(
         head="multiclass",
         network=NetworkConfig((32, 32), dropout=0.0),
-        training=TrainingConfig(epochs=12, batch_events=5000, learning_rate=3e-3),
+        training=TrainingConfig(epochs=12, batch_events=2500, learning_rate=3e-3),
         seed=1,
     )
     bound = float(quadratic.fisher_information(500)[0, 0])
@@ -267,7 +267,7 @@ def test_a_real_scan_stays_below_the_exact_bound():
         sizes=[20, 5, 80],
         truth=0.0,
         neighbours=[-0.3, 0.3],
-        n_toys=400,
+        n_toys=200,
         repeats=2,
         reference=Exact(),
         bound=(bound, 0.0),
@@ -276,7 +276,7 @@ def test_a_real_scan_stays_below_the_exact_bound():
         on_toys=thrown.append,
     )
     assert trained == [(5, 0), (5, 1), (20, 0), (20, 1), (80, 0), (80, 1)]
-    assert sum(thrown) == 3 * 400
+    assert sum(thrown) == 3 * 200
     assert scan.sizes.tolist() == [5, 20, 80]
     assert np.all(scan.info_eff < bound + 3 * scan.info_eff_error)
     assert np.all(scan.info_eff > 0.3 * bound)

@@ -18,9 +18,10 @@ from shifted_gaussian import SHIFT, exact_shift
 
 N, FAR = 200, 60
 SIMULATION = {
-    "signal": gaussian.generate(12_000, 0.0, seed=31),
-    "far": gaussian.generate(12_000, 2.0, seed=32),
+    "signal": gaussian.generate(6000, 0.0, seed=31),
+    "far": gaussian.generate(6000, 2.0, seed=32),
 }
+RESPONSE = exact_shift()
 
 
 def far(sample):
@@ -35,7 +36,7 @@ def result_of(x, seed, n_toys=150, *, shifted=True, simulation=None, **options):
         data,
         rate=float(N),
         backgrounds={"far": (far, float(FAR))},
-        responses={"signal": exact_shift()} if shifted else {},
+        responses={"signal": RESPONSE} if shifted else {},
         uncertainties=[NormalisationUncertainty("efficiency", {"signal": (0.95, 1.05)})],
         norm_constraints={"far": 0.2},
         reference=0.0,

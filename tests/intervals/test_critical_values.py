@@ -108,12 +108,12 @@ def test_quantile_regression_recovers_a_constant_within_its_error(cl):
     at = np.array([-0.9, 0.0, 0.6])
     fits = [
         quantile_regression(("mu",), rng.uniform(-1, 1, 2000), rng.chisquare(1, 2000), cl, 2)
-        for _ in range(100)
+        for _ in range(60)
     ]
     values = np.array([f(at) for f in fits])
     errors = np.array([f.error(at) for f in fits])
     pulls = (values - chi2.ppf(cl, 1)) / errors
-    assert np.all(np.abs(pulls.mean(axis=0)) < 4.5 / np.sqrt(100))
+    assert np.all(np.abs(pulls.mean(axis=0)) < 4.5 / np.sqrt(60))
     # The density behind the error is estimated, to 10 % or so.
     assert np.all(np.abs(errors.mean(axis=0) / values.std(axis=0, ddof=1) - 1) < 0.35)
 

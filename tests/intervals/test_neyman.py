@@ -182,13 +182,13 @@ def test_two_parameters():
 def test_toys_of_reweighted_events_end_to_end():
     """The whole chain: one toy at each truth from a pool that serves any, intervals, coverage."""
     values = [{"c1": c} for c in (-0.5, 0.0, 0.5)]
-    pools = [EventPool(quadratic.samples(20_000, values, seed=s), degree=2) for s in (1, 101)]
+    pools = [EventPool(quadratic.samples(8000, values, seed=s), degree=2) for s in (1, 101)]
     oracle = Oracle.from_sample(pools[0].samples[1], "c1", np.linspace(-1, 1, 21), degree=2)
     truths = np.random.default_rng(3).uniform(-0.4, 0.4, 1500)
     found = Toys(pools[0], 100, seed=2).scan([oracle], truths.tolist(), n_toys=1)["oracle"]
     belt = regression_belt(found, cl=0.6827)
     assert len(belt.pool_ids) == 1
-    other = Toys(pools[1], 100, seed=4).scan([oracle], [-0.3, 0.0, 0.2], 2000)["oracle"]
+    other = Toys(pools[1], 100, seed=4).scan([oracle], [-0.3, 0.0, 0.2], 1000)["oracle"]
     for toys in other:
         measured = coverage(toys, belt, 0.6827)
         c, error = belt.critical()(toys.truth)[0], belt.critical().error(toys.truth)[0]

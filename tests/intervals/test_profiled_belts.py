@@ -18,6 +18,8 @@ from milinfer.utils.confidence_levels import CL68, CL95
 SIGNAL, TOP = 20.0, 15.0
 GRID = (0.0, 0.1, 0.2, 0.35, 0.5, 0.7)
 TRUTHS = (0.0, 0.2, 0.5)
+N_BELT = 2500
+"""Toys of the belt at each of its points."""
 
 
 def ratio_of_top(sample):
@@ -55,7 +57,7 @@ def throw(truths, n_toys, seed, *, top_norm=1.0, trigger=0.0):
 @pytest.fixture(scope="module")
 def belt():
     """Thrown where nothing is known of the data: at the nominal values."""
-    return mil.neyman(throw(GRID, 2500, 1), bounds=(0.0, 1.0))
+    return mil.neyman(throw(GRID, N_BELT, 1), bounds=(0.0, 1.0))
 
 
 @pytest.mark.parametrize(
@@ -65,12 +67,11 @@ def belt():
 )
 def test_the_belt_covers(belt, place):
     """Where it was thrown by construction; elsewhere as the profile hardly depends on α."""
-    n = 2500
+    n = 1000
     for ensemble in throw(TRUTHS, n, 50, **place):
         for cl in (CL68, CL95):
             found = mil.coverage(ensemble, belt, cl)
-            # Toys of the coverage, and as many of the belt at each of its points.
-            assert abs(found.coverage - cl) < 3 * np.sqrt(2 * cl * (1 - cl) / n)
+            assert abs(found.coverage - cl) < 3 * np.sqrt(cl * (1 - cl) * (1 / n + 1 / N_BELT))
 
 
 def test_without_a_belt_the_bound_is_overcovered(belt):

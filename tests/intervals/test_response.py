@@ -108,7 +108,7 @@ def reweighted(seed, n_pool=3000):
     samples = quadratic.samples(n_pool // 3, [{"c1": c} for c in (-0.5, 0.0, 0.5)], seed=seed)
     oracle = Oracle("c1", Interpolation(np.linspace(-1, 1, 21), "spline"), TOTAL)
     toys = Toys(EventPool(samples, 2), 300, seed=seed)
-    return toys.scan([oracle], [-0.3, -0.15, 0.0, 0.15, 0.3], 600)["oracle"]
+    return toys.scan([oracle], [-0.3, -0.15, 0.0, 0.15, 0.3], 250)["oracle"]
 
 
 def test_the_error_of_the_slope_is_the_spread_between_shared_pools():

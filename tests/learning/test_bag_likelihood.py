@@ -16,7 +16,7 @@ from milinfer.samples.sample import Sample
 
 VALUES = [-0.5, -0.25, 0.0, 0.25, 0.5]
 NETWORK = NetworkConfig(hidden=(16,), batch_norm=False, dropout=0.0, l2=0.0)
-TRAINING = TrainingConfig(epochs=25, batch_events=4_000, learning_rate=3e-3)
+TRAINING = TrainingConfig(epochs=12, batch_events=4_000, learning_rate=6e-3)
 
 
 def estimator(**options):
@@ -59,7 +59,9 @@ def test_the_mean_is_measured(model):
 def test_the_sum_over_events_is_the_sum_over_bags(model):
     data = gaussian.generate(60, 0.2, seed=4, n_features=2)
     bags = data.features.reshape(12, 5, 2)
-    logits = np.asarray(model.fitted.members[0][0].bag_model(bags, training=False), dtype=float)
+    logits = np.asarray(
+        model.fitted.members[0][0].keras.bag_model(bags, training=False), dtype=float
+    )
     by_bags = (logits - logits[:, 2:3]).sum(axis=0)
     np.testing.assert_allclose(model.surface(data).values, by_bags, rtol=1e-4, atol=1e-5)
 

@@ -12,7 +12,7 @@ from scipy.special import softmax
 from milinfer.datasets import gaussian, quadratic
 from milinfer.exceptions import ModelError, SampleError
 from milinfer.learning.bag_likelihood import BagLikelihood, single_models
-from milinfer.learning.fitted import average_log_ratio, event_outputs
+from milinfer.learning.fitted import average_log_ratio
 from milinfer.learning.networks.configs import NetworkConfig, TrainingConfig
 from milinfer.likelihood.models import dataset_surface
 from milinfer.samples.sample import Sample
@@ -20,7 +20,7 @@ from milinfer.samples.sample_set import SampleSet
 from milinfer.toys.toys import Toys
 
 PLAIN = NetworkConfig((16,), "elu", batch_norm=False, dropout=0.0, l2=0.0)
-TRAINING = TrainingConfig(12, 1000, 5e-3, 1e-4, schedule="cosine")
+TRAINING = TrainingConfig(6, 1000, 1e-2, 1e-4, schedule="cosine")
 SHORT = TrainingConfig(1, 1000)
 MEANS = [-0.5, -0.25, 0.0, 0.25, 0.5]
 SAMPLES = gaussian.samples(4000, MEANS, seed=1)
@@ -62,7 +62,7 @@ def test_bags_are_scored_as_a_whole(bag_model):
 
 def test_the_surface_is_the_sum_of_what_was_trained(bag_model):
     data = gaussian.generate(60, 0.2, seed=4)
-    network = bag_model.fitted.members[0][0].bag_model
+    network = bag_model.fitted.members[0][0].keras.bag_model
     bags = data.features.reshape(12, 5, 1)
     logits = np.asarray(network(bags, training=False), dtype=float)
     by_bags = (logits - logits[:, 2:3]).sum(axis=0)
@@ -138,7 +138,7 @@ def test_sums_are_additive_and_equal_those_of_bags(head):
     model = settings.fit(samples)
     assert model.additive
     data = gaussian.generate(60, 0.2, seed=4)
-    network = model.fitted.members[0][0].bag_model
+    network = model.fitted.members[0][0].keras.bag_model
     bags = data.features.reshape(12, 5, 1)
     if head == "multiclass":
         logits = np.asarray(network(bags, training=False), dtype=float)
@@ -284,7 +284,7 @@ def test_the_surface_of_a_polynomial_head_is_exact_between_its_points(names):
         for (network,), scale, z in zip(
             model.fitted.members, model.fitted.scale, model.fitted.z, strict=True
         ):
-            outputs = scale * event_outputs(network.event_model, data.features)
+            outputs = scale * network.outputs(data.features)
             both = np.stack([theta, np.zeros(len(names))])
             ratios = model.fitted.polynomial.log_ratio(outputs, both, z)
             wanted += (ratios[:, 0] - ratios[:, 1]).sum() / 2

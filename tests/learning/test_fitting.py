@@ -34,7 +34,9 @@ from milinfer.samples.weights import effective_number
 
 SMOOTH = NetworkConfig((32,), "gelu", batch_norm=False, dropout=0.0, l2=0.0)
 PLAIN = NetworkConfig((16,), "elu", batch_norm=False, dropout=0.0, l2=0.0)
-TRAINING = TrainingConfig(15, 1000, 5e-3, 1e-4, schedule="cosine")
+# So few steps that XLA does not compile them, which would take longer than the training.
+TRAINING = TrainingConfig(6, 2000, 1e-2, 1e-4, schedule="cosine")
+OF_TWO_POINTS = TrainingConfig(6, 1000, 1.5e-2, 1e-4, schedule="cosine")
 SHORT = TrainingConfig(1, 1000)
 
 POINTS = (-1.0, -0.5, 0.0, 0.5, 1.0)
@@ -302,7 +304,8 @@ def test_every_loss_finds_the_ratio_of_two_gaussians(loss, bag_size):
     samples = gaussian.samples(10_000, [0.0, 0.5], seed=3)
     # A linear f must bend as the ratio does, which a few ELUs are slow to learn.
     network = dataclasses.replace(PLAIN, activation="gelu") if loss == "mlc-linear" else PLAIN
-    model = on_gaussians(samples, head="binary", loss=loss, bag_size=bag_size, network=network)
+    options = {"loss": loss, "bag_size": bag_size, "network": network}
+    model = on_gaussians(samples, head="binary", training=OF_TWO_POINTS, **options)
     test = gaussian.generate(5000, 0.25, seed=9)
     x = test.column("x0").astype(float)
     llr = model.event_llr(test)
@@ -319,7 +322,9 @@ def test_every_loss_finds_the_ratio_of_two_gaussians(loss, bag_size):
 
 def test_a_binary_head_has_a_network_for_each_other_point():
     seen = []
-    settings = BagLikelihood(head="binary", bag_size=5, seed=1, network=PLAIN, training=TRAINING)
+    settings = BagLikelihood(
+        head="binary", bag_size=5, seed=1, network=PLAIN, training=OF_TWO_POINTS
+    )
     model = settings.fit(GAUSSIANS, on_epoch=seen.append)
     assert model.fitted.n_networks == 4
     # Regression: a progress display once got member 3 of 1.

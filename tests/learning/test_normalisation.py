@@ -12,6 +12,7 @@ from milinfer.exceptions import ConfigurationError, ModelError
 from milinfer.learning.bag_likelihood import BagLikelihood, single_models
 from milinfer.learning.members import MemberTask
 from milinfer.learning.networks.configs import NetworkConfig, TrainingConfig
+from milinfer.learning.networks.trained_network import TrainedNetwork
 from milinfer.learning.training_points import ModelPoints
 from milinfer.samples import sample_files
 from milinfer.samples.reweighting import bennett
@@ -19,7 +20,7 @@ from milinfer.samples.sample_set import SampleSet
 from milinfer.samples.streaming import StreamedSamples
 
 PLAIN = NetworkConfig((16,), "elu", batch_norm=False, dropout=0.0, l2=0.0)
-LONGER = TrainingConfig(12, 1000, 5e-3, 1e-4, schedule="cosine")
+LONGER = TrainingConfig(6, 1000, 1e-2, 1e-4, schedule="cosine")
 VALUES = [-0.5, -0.25, 0.0, 0.25, 0.5]
 HEADS = {
     "multiclass": {},
@@ -159,9 +160,9 @@ def test_bags_that_are_scored_as_a_whole_are_not_normalised(parts):
 def test_ratios_that_overflow_are_refused(parts):
     settings = estimator(bag_size=1).fit(*parts)
     fitted = settings.fitted
-    for weight in fitted.members[0][0].event_model.weights:
-        if "kernel" in weight.path:
-            weight.assign(np.full(weight.shape, 1e3))
+    network = fitted.members[0][0].event_network
+    weights = tuple(np.full_like(w, 1e3) if w.ndim == 2 else w for w in network.weights)
+    steep = dataclasses.replace(network, weights=weights)
     task = MemberTask(settings, ModelPoints.of(settings, parts[0]), *parts)
     with pytest.raises(ModelError, match="no positive, finite means"):
-        task.normalisation(fitted.members[0])
+        task.normalisation([TrainedNetwork(steep, fitted.members[0][0].build)])

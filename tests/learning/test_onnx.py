@@ -15,7 +15,7 @@ import pytest
 from milinfer.datasets import gaussian, quadratic
 from milinfer.exceptions import ConfigurationError, ModelError
 from milinfer.learning.bag_likelihood import BagLikelihood
-from milinfer.learning.members import build_members
+from milinfer.learning.members import MemberLayout, build_member, member_seeds
 from milinfer.learning.networks.configs import NetworkConfig, TrainingConfig
 from milinfer.learning.onnx import _ACTIVATIONS, FORMAT
 
@@ -48,14 +48,17 @@ def with_weights(model, size, **changes):
     rng = np.random.default_rng(7)
     changed = dataclasses.replace(model, **changes)
     fitted = model.fitted
-    members = build_members(changed, fitted.where, fitted.mean, fitted.variance)
-    for network in (n for member in members for n in member):
-        for weight in network.event_model.weights:
+    layout = MemberLayout.of(changed, fitted.where, fitted.mean, fitted.variance)
+    members = []
+    for seeds in member_seeds(changed):
+        networks = build_member(changed, fitted.where, layout, seeds)
+        for weight in (w for n in networks for w in n.event_model.weights):
             values = rng.normal(0, size, weight.shape)
             weight.assign(0.1 + np.abs(values) if "variance" in weight.path else values)
+        members.append(layout.trained(networks))
     fitted = dataclasses.replace(
         fitted,
-        members=members,
+        members=tuple(members),
         z=fitted.z * len(members),
         log_z=fitted.log_z * len(members),
         scale=fitted.scale * len(members),

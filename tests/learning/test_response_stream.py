@@ -31,7 +31,7 @@ from varied_gaussian import SMALL, variations
 
 # So short that its responses are not good, and say so.
 pytestmark = pytest.mark.filterwarnings("ignore::milinfer.exceptions.MilinferWarning")
-QUICK = {**SMALL, "training": TrainingConfig(2, 256, 1e-2, 1e-4, schedule="cosine")}
+QUICK = {**SMALL, "training": TrainingConfig(2, 512, 2e-2, 1e-4, schedule="cosine")}
 
 
 def gaussians(n, seed, **options):
@@ -269,7 +269,7 @@ def exact_error(response, **alpha):
 @pytest.mark.filterwarnings("error::milinfer.exceptions.MilinferWarning")
 def test_streamed_training_is_as_good(to_disk):
     """On the Gaussian problem, whose answer is exact; means of three seeds."""
-    settings = {**SMALL, "training": TrainingConfig(6, 512, 1e-2, 1e-4, schedule="cosine")}
+    settings = {**SMALL, "training": TrainingConfig(6, 1024, 2e-2, 1e-4, schedule="cosine")}
     parts = [gaussians(8000, k) for k in range(4)]
     streamed, whole = to_disk(parts), together(parts)
     assert streamed.n_events == 160_000
@@ -471,19 +471,19 @@ print(peak() - before)
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the peak of memory from /proc")
 def test_memory_is_bounded(tmp_path):
-    """600 000 nominal and varied events of 100 features (240 MB), 80 000 of them (32 MB) in memory.
+    """300 000 nominal and varied events of 100 features (120 MB), 40 000 of them (16 MB) in memory.
 
     In memory the same training takes several times the data.
     """
     rng = np.random.default_rng(1)
     names = tuple(f"x{i}" for i in range(100))
-    n, n_folders = 10_000, 30
+    n, n_folders = 5000, 30
     for k in range(n_folders):
         nominal = Sample(rng.standard_normal((n, 100), dtype=np.float32), names, process="top")
         moved = Variation.of_features(nominal, {"scale": 1.0}, nominal.features + np.float32(0.1))
         ProcessVariations(nominal, (moved,)).save(tmp_path / f"{k:02d}")
     data = 2 * n * n_folders * 100 * 4
-    command = [sys.executable, "-c", PEAK, str(tmp_path), "80000"]
+    command = [sys.executable, "-c", PEAK, str(tmp_path), "40000"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     grown = int(done.stdout.split()[-1]) * 1024
     print(f"{grown / 1e6:.0f} MB more for {data / 1e6:.0f} MB of events")

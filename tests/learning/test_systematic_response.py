@@ -75,7 +75,7 @@ def depending_on_theta(*, weights: bool) -> ProcessVariations:
 
 @pytest.mark.parametrize("weights", [False, True])
 def test_a_response_that_depends_on_theta(weights):
-    settings = SMALL | {"training": TrainingConfig(10, 1024, 1e-2, 1e-4, schedule="cosine")}
+    settings = SMALL | {"training": TrainingConfig(6, 1024, 2e-2, 1e-4, schedule="cosine")}
     process = depending_on_theta(weights=weights)
     response = SystematicResponse(theta_dependent=True, degree=1, **settings).fit(process)
     assert response.terms.parameters == ("c",)
@@ -142,7 +142,7 @@ def curved_in_theta() -> ProcessVariations:
 
 
 def test_a_straight_line_over_a_part_of_the_range_is_right_there(tmp_path):
-    settings = SMALL | {"training": TrainingConfig(10, 256, 1e-2, 1e-4, schedule="cosine")}
+    settings = SMALL | {"training": TrainingConfig(6, 1024, 2e-2, 1e-4, schedule="cosine")}
     process = curved_in_theta()
     response = SystematicResponse(
         theta_dependent=True, theta_range={"c": (-1, 1)}, degree=1, **settings

@@ -118,7 +118,9 @@ def test_the_event_ratio_of_a_bag_network_composes_to_its_bag_ratio():
     ).fit(samples)
     data = gaussian.generate(40, 0.2, seed=4)
     bags = data.features.reshape(10, 4, 1)
-    logits = np.asarray(model.fitted.members[0][0].bag_model(bags, training=False), dtype=float)
+    logits = np.asarray(
+        model.fitted.members[0][0].keras.bag_model(bags, training=False), dtype=float
+    )
     composed = bag_log_ratio(model.event_llr(data), bag_offsets(40, 4))
     np.testing.assert_allclose(composed, logits - logits[:, :1], rtol=1e-4, atol=1e-5)
     assert np.ptp(composed[:, 1]) > 0

@@ -13,7 +13,7 @@ import milinfer as mil
 from milinfer.datasets import gaussian, quadratic
 from milinfer.exceptions import ConfigurationError, ParameterError, SampleError
 from milinfer.learning.bag_likelihood import BagLikelihood
-from milinfer.learning.members import MemberTask, build_member, member_seeds
+from milinfer.learning.members import MemberLayout, MemberTask, build_member, member_seeds
 from milinfer.learning.networks import training
 from milinfer.learning.networks.configs import NetworkConfig, TrainingConfig
 from milinfer.learning.networks.training_bags import ClassBags
@@ -26,7 +26,8 @@ from milinfer.samples.streaming import StreamedSample, StreamedSamples
 
 MEANS = (-0.5, 0.0, 0.5)
 PLAIN = NetworkConfig((16,), "elu", batch_norm=False, dropout=0.0, l2=0.0)
-TRAINING = TrainingConfig(12, 500, 5e-3, 1e-4, schedule="cosine")
+# So few steps, and of such a size, that each learns a lot and that XLA does not compile them.
+TRAINING = TrainingConfig(6, 1000, 2e-2, 1e-4, schedule="cosine")
 GAUSSIANS = gaussian.samples(6000, MEANS, seed=1)
 QUADRATIC = quadratic.samples(5000, [{"c1": c} for c in (-1.0, 0.0, 1.0)], seed=1)
 
@@ -174,8 +175,8 @@ def test_normalisations_are_those_of_all_events(to_disk, weights):
     effective = [MemberTask(hard, where, t, held_out).effective_events for t in (train, in_memory)]
     assert effective[0] == pytest.approx(effective[1], rel=1e-9)
     seeds = member_seeds(model)[0]
-    mean, variance = moments(in_memory)
-    member = build_member(model, where, mean, variance, seeds, tasks[0])
+    layout = MemberLayout.of(model, where, *moments(in_memory))
+    member = layout.trained(build_member(model, where, layout, seeds, tasks[0]))
     (z, _, scale), (z_memory, _, scale_memory) = (t.normalisation(member) for t in tasks)
     np.testing.assert_allclose(z, z_memory, rtol=1e-6)
     assert scale == pytest.approx(scale_memory, rel=1e-9)
@@ -251,7 +252,7 @@ def test_only_long_trainings_are_compiled(to_disk, monkeypatch):
     monkeypatch.setattr(training.TrainingLoop, "train", counting)
     monkeypatch.setattr(training, "_IDLE_LOOPS", training.IdleLoops(2))
     streamed = to_disk(GAUSSIANS)
-    short = dataclasses.replace(TRAINING, epochs=2)
+    short = dataclasses.replace(TRAINING, epochs=2, batch_events=500)
     settings = BagLikelihood(head="multiclass", bag_size=5, seed=1, network=PLAIN, training=short)
     few = settings.fit(streamed)
     assert compiled == [False]
@@ -411,20 +412,20 @@ print(peak() - before)
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the peak of memory from /proc")
 def test_memory_is_bounded(tmp_path):
-    """1.2 million events of 100 features (480 MB), 100 000 of them (40 MB) in memory.
+    """400 000 events of 100 features (160 MB), 40 000 of them (16 MB) in memory.
 
     In memory the same training takes three times the data; libraries have buffers of their own.
     """
     rng = np.random.default_rng(1)
     names = tuple(f"x{i}" for i in range(100))
-    n = 600_000
+    n = 200_000
     for value in (0.0, 0.5):
         features = rng.standard_normal((n, 100), dtype=np.float32) + np.float32(value)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(storage, "ROW_GROUP", 10_000)
+            patch.setattr(storage, "ROW_GROUP", 5000)
             Sample(features, names, point={"mu": value}).to_file(tmp_path / f"{value}.parquet")
     del features
-    command = [sys.executable, "-c", PEAK, str(tmp_path), "100000"]
+    command = [sys.executable, "-c", PEAK, str(tmp_path), "40000"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     grown = int(done.stdout.split()[-1]) * 1024
     print(f"{grown / 1e6:.0f} MB more for {2 * n * 404 / 1e6:.0f} MB of events")

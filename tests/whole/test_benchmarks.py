@@ -246,6 +246,13 @@ def test_histograms(run):
     assert expected["one score"]["c2_fitted"] < 0.5 * expected["one score"]["c2_known"]
 
 
+def test_evaluation(run):
+    record = run("evaluation")
+    assert positive(record["network"])
+    assert record["network"]["largest_difference"] < 1e-5
+    assert record["cold_start"]["fit_imports_tensorflow"] is False
+
+
 def test_instruction_sets(run):
     differences = run("instruction_sets")["differences"]
     assert len(differences) == 1

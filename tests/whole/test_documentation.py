@@ -391,6 +391,7 @@ PREPARE: dict[str, Callable[[Path], dict[str, object] | None]] = {
     "docs/howto/goodness_of_fit.md": lambda _folder: None,
     "docs/howto/profiled_belts.md": lambda _folder: None,
     "docs/howto/publish_constraint.md": lambda _folder: None,
+    "docs/howto/publish_likelihood.md": lambda _folder: None,
     "docs/howto/responses.md": lambda _folder: None,
     "docs/howto/simulation_error.md": lambda _folder: None,
     "docs/howto/variations.md": variations,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from tempfile import TemporaryDirectory
+
 import numpy as np
 import pytest
 
@@ -49,6 +51,11 @@ def cost(**options):
 COST = cost()
 
 
+def published(**options):
+    with TemporaryDirectory() as folder:
+        mil.publish(COST, f"{folder}/published", **options)
+
+
 def from_arrays(**options):
     return mil.ProcessVariations.from_arrays(FRAME, {("jes", 1.0): FRAME}, weights="w", **options)
 
@@ -84,6 +91,16 @@ CALLS = {
     "without_constraints": COST.without_constraints,
     "scaled": COST.terms.scaled,
     "ProfiledSystematics": mil.ProfiledSystematics,
+    "publish": lambda x: mil.publish(x, "published"),
+    "publish(folder)": lambda x: mil.publish(COST, x if type(x) is not str else 3),
+    "publish(title)": lambda x: published(title=x),
+    "publish(provenance)": lambda x: published(provenance=x),
+    "publish(units)": lambda x: published(units=x),
+    "publish(start)": lambda x: published(start=x),
+    "publish(start of one)": lambda x: published(start={"mu": x}),
+    "publish(unit of one)": lambda x: published(units={"mu": x}),
+    "publish(error)": lambda x: mil.publish(COST, "published", events=False, error=x),
+    "load_published": mil.load_published,
     "SystematicResponse.load": mil.SystematicResponse.load,
     "SystematicResponse(ensemble)": lambda x: mil.SystematicResponse(ensemble=x),
     "SystematicResponse(classifier)": lambda x: mil.SystematicResponse(classifier=x),

@@ -13,9 +13,15 @@ from scipy.special import gammaln, xlogy
 from scipy.stats import norm
 
 from milinfer.binned.workspaces import model_and_data, unfillable_bins
-from milinfer.exceptions import ParameterError, TemplateError
+from milinfer.exceptions import ConfigurationError, ParameterError, TemplateError
 from milinfer.likelihood.auxiliary import AuxiliaryMeasurement
 from milinfer.likelihood.named_cost import NamedCost
+from milinfer.likelihood.published_parts import (
+    ArrayStore,
+    ParameterFacts,
+    PublishedTerm,
+    published_terms,
+)
 from milinfer.typing import FloatArray, Point
 from milinfer.utils.display import ranges, shortened
 from milinfer.utils.keywords import did_you_mean
@@ -439,6 +445,93 @@ class PyhfCost(NamedCost):
             data[self.model.config.nmaindata + term.datum] = auxiliary
         return self.with_data(data)
 
+    def published(self, arrays: ArrayStore) -> PublishedTerm:
+        """The workspace as a term of a published likelihood, which pyhf evaluates.
+
+        Parameters
+        ----------
+        arrays
+            Where its arrays go.
+
+        Raises
+        ------
+        ConfigurationError
+            If factors are tied to parameters by a function that is no polynomial, or modifiers are
+            not of HistFactory.
+        """
+        polynomials = [] if self._tie is None else getattr(self._tie.weights, "polynomials", None)
+        if polynomials is None:
+            msg = (
+                f"a PyhfCost of {', '.join(self._tied)} as a function of your own cannot be "
+                "published; those of templates and of milinfer.import_workspace can: they are "
+                "polynomials"
+            )
+            raise ConfigurationError(msg)
+        spec, config = self.model.spec, self.model.config
+        foreign = {kind for _, kind in config.modifiers} - _histfactory_modifiers()
+        if foreign:
+            msg = (
+                f"a workspace with modifiers {', '.join(sorted(foreign))} cannot be published: "
+                "pyhf alone does not know them; leave the term out"
+            )
+            raise ConfigurationError(msg)
+        observed = [
+            {"name": name, "data": self._counts[part].tolist()}
+            for name, part in config.channel_slices.items()
+        ]
+        settings = {"poi": config.poi_name or "", "parameters": spec.get("parameters", [])}
+        names = list(self._start)
+        of_interest = [config.poi_name] if self._tie is None else self._tie.parameters
+        free = set(names) - set(self._constraints)
+        return PublishedTerm(
+            {
+                "kind": "pyhf",
+                "parameters": names,
+                "workspace": {
+                    "channels": spec["channels"],
+                    "observations": observed,
+                    "measurements": [{"name": "milinfer", "config": settings}],
+                    "version": "1.0.0",
+                },
+                "modifier_settings": self.model.config.modifier_settings,
+                "auxiliary": self._auxiliary.tolist(),
+                "ties": [
+                    {
+                        "parameters": [*basis.parameters],
+                        "factors": [*factors],
+                        "exponents": arrays.add(f"tie{k}.exponents", basis.exponents),
+                        "coefficients": arrays.add(f"tie{k}.coefficients", coefficients),
+                    }
+                    for k, (basis, factors, coefficients) in enumerate(polynomials)
+                ],
+                "left_out": [
+                    {
+                        "parameter": name,
+                        "datum": self._constraints[name].datum,
+                        "kind": "normal" if self._constraints[name].is_normal else "poisson",
+                        "scale": self._constraints[name].scale,
+                    }
+                    for name in self._dropped
+                ],
+            },
+            {
+                name: ParameterFacts(
+                    role=(
+                        "interest"
+                        if name in of_interest
+                        else "normalisation"
+                        if name in free
+                        else "nuisance"
+                    ),
+                    start=self._start[name],
+                    low=self._limits[name][0],
+                    high=self._limits[name][1],
+                    fixed=name in self._fixed,
+                )
+                for name in names
+            },
+        )
+
     def _require_constrained(self, names: Iterable[str]) -> None:
         """Raise unless this cost contains the constraints of parameters."""
         for name in names:
@@ -522,6 +615,17 @@ class PyhfCost(NamedCost):
             msg = f"the pyhf likelihood is not a number at {point}; check the workspace"
             raise TemplateError(msg)
         return value
+
+
+@published_terms.register
+def _(cost: PyhfCost, arrays: ArrayStore) -> list[PublishedTerm]:
+    return [cost.published(arrays)]
+
+
+def _histfactory_modifiers() -> set[str]:
+    import pyhf
+
+    return set(pyhf.modifiers.histfactory_set)
 
 
 def _constraint_terms(config: Any, names: Sequence[str]) -> dict[str, _Constraint]:

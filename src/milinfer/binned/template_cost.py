@@ -25,6 +25,12 @@ from milinfer.binned.template_diagnosis import few_events
 from milinfer.binned.template_histograms import TemplateHistograms, as_counts
 from milinfer.exceptions import FitError, MilinferWarning, TemplateError
 from milinfer.likelihood.named_cost import NamedCost
+from milinfer.likelihood.published_parts import (
+    ArrayStore,
+    ParameterFacts,
+    PublishedTerm,
+    published_terms,
+)
 from milinfer.typing import FloatArray
 from milinfer.utils.display import ranges
 
@@ -191,6 +197,31 @@ class TemplateCost(NamedCost):
         profiled = profile_bins(self.counts[None], raw[None], self.relative_errors, rate=self.rate)
         return w * profiled.scale[0, 0], profiled.gammas[0, 0]
 
+    def published(self, arrays: ArrayStore) -> PublishedTerm:
+        """The histogram as a term of a published likelihood, which numpy evaluates.
+
+        Parameters
+        ----------
+        arrays
+            Where its arrays go.
+        """
+        templates = self.templates
+        names, at = templates.basis.parameters, templates.reference
+        content = {
+            "kind": "histogram",
+            "parameters": [*names],
+            "counts": self.counts.tolist(),
+            "exponents": arrays.add("exponents", templates.basis.exponents),
+            "coefficients": arrays.add("coefficients", self._matrix @ self._yields),
+            "relative_errors": self.relative_errors.tolist() if self.mc_stat else None,
+            "rate": self.rate,
+        }
+        facts = {
+            name: ParameterFacts("interest", float(np.clip(at[name], *ends)), *ends)
+            for name, ends in self.limits.items()
+        }
+        return PublishedTerm(content, facts)
+
     def _errordef(self) -> float:
         return float(CHISQUARE)
 
@@ -213,6 +244,11 @@ class TemplateCost(NamedCost):
         slopes = self.templates.basis.design_gradient(args) @ self._matrix @ self._yields
         gradient: FloatArray = -2.0 * slopes @ (self.counts / raw - scale * gammas)
         return gradient
+
+
+@published_terms.register
+def _(cost: TemplateCost, arrays: ArrayStore) -> list[PublishedTerm]:
+    return [cost.published(arrays)]
 
 
 def pyhf_channel(

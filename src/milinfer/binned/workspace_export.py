@@ -84,12 +84,13 @@ class WorkspaceMorphing:
     start: Point
 
     @cached_property
-    def _matrix(self) -> FloatArray:
+    def matrix(self) -> FloatArray:
+        """Coefficients of the factors in the monomials, shape (n_monomials, n_factors)."""
         return self.basis.morphing_matrix(self.points)
 
     def weights(self, theta: FloatArray) -> dict[str, float]:
         """Value of each factor at parameter values of shape (n_parameters,)."""
-        values = (self.basis.design(theta) @ self._matrix)[0]
+        values = (self.basis.design(theta) @ self.matrix)[0]
         return dict(zip(self.factors, values.tolist(), strict=True))
 
     def measurement(self) -> dict[str, Any]:
@@ -143,7 +144,7 @@ class WorkspaceMorphing:
             start={e["name"]: float(e["inits"][0]) for e in parameters},
         )
         try:
-            _ = morphing._matrix
+            _ = morphing.matrix
         except ParameterError as error:
             msg = f"measurement {measurement['name']}: {error}"
             raise WorkspaceError(msg) from error
@@ -220,20 +221,13 @@ def import_workspace(
     parameters = tuple(dict.fromkeys(n for m in morphings for n in m.basis.parameters))
     limits = {n: _common_range(n, morphings) for n in parameters}
     start = {n: v for m in reversed(morphings) for n, v in m.start.items()}
-    index = [[parameters.index(n) for n in m.basis.parameters] for m in morphings]
-
-    def weights(theta: FloatArray) -> dict[str, float]:
-        values: dict[str, float] = {}
-        for morphing, of in zip(morphings, index, strict=True):
-            values |= morphing.weights(theta[of])
-        return values
 
     def cost(observed: FloatArray) -> PyhfCost:
         return PyhfCost.tied(
             model,
             observed,
             parameters=parameters,
-            weights=weights,
+            weights=_Weights(parameters, tuple(morphings)),
             limits=limits,
             start=start,
             fixed=() if model.config.poi_name is None else (model.config.poi_name,),
@@ -243,6 +237,29 @@ def import_workspace(
         return cost(data)
     # Of no data, because the observed ones may lie where nothing is expected.
     return cost(asimov_data(cost(np.zeros(model.config.nmaindata)), asimov))
+
+
+@dataclass(frozen=True, eq=False)
+class _Weights:
+    """Factors of all channels as functions of the parameters of all."""
+
+    parameters: tuple[str, ...]
+    morphings: tuple[WorkspaceMorphing, ...]
+
+    def __call__(self, theta: FloatArray) -> dict[str, float]:
+        values: dict[str, float] = {}
+        for morphing, of in zip(self.morphings, self._places, strict=True):
+            values |= morphing.weights(theta[of])
+        return values
+
+    @cached_property
+    def _places(self) -> list[list[int]]:
+        return [[self.parameters.index(n) for n in m.basis.parameters] for m in self.morphings]
+
+    @property
+    def polynomials(self) -> list[tuple[PolynomialBasis, tuple[str, ...], FloatArray]]:
+        """Monomials, names of factors, and their coefficients, for each channel."""
+        return [(m.basis, m.factors, m.matrix) for m in self.morphings]
 
 
 def _common_range(name: str, morphings: Sequence[WorkspaceMorphing]) -> tuple[float, float]:

@@ -33,6 +33,7 @@ _COMMANDS = {
     "train": "inference",
     "response": "variations",
     "fit": "inference",
+    "publish": "publishing",
     "calibrate": "intervals",
     "neyman": "intervals",
     "coverage": "intervals",

@@ -6,20 +6,19 @@ import time
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from milinfer.cli.dataset_cost import cost_options, read_cost, read_dataset
 from milinfer.cli.options import (
     FILES_HELP,
     at_option,
-    calibration_option,
     combine_option,
     events_option,
     feature_set_option,
     figure_option,
     json_option,
-    model_option,
     n_toys_option,
     output_option,
     points_options,
@@ -241,8 +240,7 @@ def train(
 
 @click.command(epilog=FILES_HELP)
 @click.argument("data")
-@model_option
-@calibration_option
+@cost_options
 @click.option(
     "--belt",
     "belt_path",
@@ -250,50 +248,10 @@ def train(
     default=None,
     help="Neyman belt to take intervals from beside MINOS.",
 )
-@click.option(
-    "--rate",
-    "rate_files",
-    multiple=True,
-    help="Sample whose cross-section enters ν(θ); repeat for each point. Adds the rate term.",
-)
-@click.option("--luminosity", type=float, default=None, help="In 1/fb; goes with --rate.")
-@click.option(
-    "--terms",
-    type=click.Choice(["all", "linear"]),
-    default="all",
-    show_default=True,
-    help="linear: the interference alone, without squared coefficients.",
-)
-@click.option(
-    "--simulation-error",
-    "with_simulation",
-    is_flag=True,
-    help="Intervals contain the error from finite simulation: of the training (of a model with "
-    "--bootstrap) or, with --calibration, of the events that calibrate.",
-)
-@feature_set_option
-@tree_option
-@events_option
-@combine_option
-@points_options
 @figure_option("Figure of the scan, or of the contours of several parameters")
 @json_option
 def fit(
-    data: str,
-    model_path: Path,
-    calibration_path: Path | None,
-    belt_path: Path | None,
-    rate_files: tuple[str, ...],
-    luminosity: float | None,
-    terms: Literal["all", "linear"],
-    with_simulation: bool,
-    feature_set: str | None,
-    events: EventRange | None,
-    combine: Combine | None,
-    points: dict[str, Any],
-    tree: str | None,
-    out: Path | None,
-    json_path: Path | None,
+    data: str, belt_path: Path | None, out: Path | None, json_path: Path | None, **options: Any
 ) -> None:
     """Fit a dataset: estimate with 68.27 % and 95.45 % intervals (MIGRAD, HESSE, MINOS).
 
@@ -303,42 +261,14 @@ def fit(
     For a model of several parameters: estimates and profile intervals of each, their correlations,
     combinations that the data do not constrain, and in the figure contours of 68.27 % and 95.45 %.
     """
-    from milinfer.exceptions import ConfigurationError
     from milinfer.intervals.belt import Belt
-    from milinfer.intervals.calibration import Calibration
-    from milinfer.intervals.simulation_widening import add_simulation_error
-    from milinfer.learning.bag_likelihood import BagLikelihood
-    from milinfer.learning.finite_simulation import simulation_error
     from milinfer.likelihood.fits import profile_interval
-    from milinfer.likelihood.rate import Rate
     from milinfer.utils.confidence_levels import CL68, CL95
 
-    model = BagLikelihood.load(model_path)
-    several = len(model.parameters) > 1
-    sample = _read_data(data, feature_set, tree, events)
-    if bool(rate_files) != (luminosity is not None):
-        msg = "--rate and --luminosity go together: samples for ν(θ), and the luminosity in 1/fb"
-        raise ConfigurationError(msg)
-    if combine is not None and not rate_files:
-        msg = "--combine joins the files of --rate, and there are none; leave it out"
-        raise click.UsageError(msg)
-    rate = None
-    if rate_files and luminosity is not None:
-        rate = Rate.from_samples(
-            read_samples(
-                rate_files, features=feature_set, points=points, tree=tree, combine=combine
-            ),
-            luminosity=luminosity,
-        )
-    plain_cost = cost = model.cost(sample, rate=rate, terms=terms)
-    calibration = None if calibration_path is None else Calibration.load(calibration_path)
-    if with_simulation and calibration is not None:
-        calibration = calibration.widened()
-    error = simulation_error(model, sample) if with_simulation and not calibration else None
-    if error is not None:
-        cost = add_simulation_error(cost, error)
+    model, sample, rate, plain_cost, cost, calibration, error = read_cost(data, **options)
+    terms = options["terms"]
     simulated = None if error is None else error.to_dict()
-    if several:
+    if len(model.parameters) > 1:
         from milinfer.cli.several_parameters import fit_several, regions_several
 
         words = f"{len(sample)} events, {'shape and rate' if rate else 'shape'}"
@@ -529,7 +459,7 @@ def compare(
 
     read = partial(read_samples, features=feature_set, points=points, tree=tree, combine=combine)
     evaluation = read(evaluation_files, parameter=names[0], on_file=note("evaluation"))
-    fitted = _read_data(data, feature_set, tree)
+    fitted = read_dataset(data, feature_set, tree)
     note("data")(split_spec(data)[1], fitted)
     at = tuple(values_spec(truths)) if truths else ()
     templates = read(template_files, on_file=note("templates"))
@@ -624,14 +554,3 @@ def report(directory: Path, json_path: Path | None) -> None:
     show_table(table)
     echo(f"{directory / 'report.html'}")
     write_json(json_path, summary)
-
-
-def _read_data(
-    spec: str, feature_set: str | None, tree: str | None, events: EventRange | None = None
-) -> Any:
-    """Read a dataset; it needs no parameter point."""
-    from milinfer.samples.sample import read_data
-
-    point, path = split_spec(spec)
-    options: dict[str, Any] = {"features": feature_set, "tree": tree, "events": events}
-    return read_data(path, point=point, **options).as_data()

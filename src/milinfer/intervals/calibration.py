@@ -43,6 +43,7 @@ from milinfer.intervals.saved_files import (
 from milinfer.intervals.widening import Widening, inverse_variances
 from milinfer.likelihood.cost import LikelihoodCost
 from milinfer.likelihood.models import ModelTag
+from milinfer.likelihood.published_parts import ArrayStore, published_correction, published_smooth
 from milinfer.likelihood.surface import Interpolation
 from milinfer.likelihood.surface_box import ChebyshevBox, fine_degree
 from milinfer.toys.ensemble import ToyEnsemble, truths
@@ -754,6 +755,37 @@ class _Correction:
         if self.widening is not None:
             slope -= self.widening.gradient(theta)[0] / self.widening.variance(theta)[0]
         return self.scale(theta) * slope
+
+
+@published_correction.register
+def _(correction: _Correction, arrays: ArrayStore) -> dict[str, Any]:
+    calibration, widening = correction.calibration, correction.widening
+
+    def smooth(polynomial: SmoothPolynomial, name: str) -> dict[str, Any]:
+        return published_smooth(polynomial, arrays.within(name))
+
+    def of_each(functions: Sequence[SmoothPolynomial], name: str) -> list[dict[str, Any]]:
+        return [smooth(f, f"{name}{k}") for k, f in enumerate(functions)]
+
+    return {
+        "kind": "calibration",
+        "shifts": (
+            [] if calibration.correct == "scale" else of_each(calibration.response.shifts, "shift")
+        ),
+        "log_scale": (
+            None if correction.log_scale is None else smooth(correction.log_scale, "log_scale")
+        ),
+        "widening": (
+            None
+            if widening is None
+            else {
+                "weights": widening.weights[0].tolist(),
+                "contained": widening.contained.tolist(),
+                "quantile": widening.quantile,
+                "own_scales": of_each(widening.own_scales, "own_scale"),
+            }
+        ),
+    }
 
 
 def _another_model(mine: ModelTag, other: ModelTag, what: str) -> str:

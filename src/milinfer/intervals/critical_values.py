@@ -408,8 +408,8 @@ def quantile_regression(
     Examples
     --------
     >>> rng = np.random.default_rng(1)
-    >>> theta = rng.uniform(-1, 1, 5000)
-    >>> q = (1 + theta / 2) * rng.chisquare(1, 5000)
+    >>> theta = rng.uniform(-1, 1, 2000)
+    >>> q = (1 + theta / 2) * rng.chisquare(1, 2000)
     >>> curve = quantile_regression(("mu",), theta, q, 0.6827, limits=((-1.0, 1.0),))
     >>> bool(np.all(np.abs(curve([0.0, 1.0]) - [1.0, 1.5]) < 4 * curve.error([0.0, 1.0])))
     True

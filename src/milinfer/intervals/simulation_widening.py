@@ -21,6 +21,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -28,6 +29,8 @@ from milinfer.exceptions import CalibrationError, ModelError, ParameterError
 from milinfer.learning.finite_simulation import SimulationError
 from milinfer.likelihood.cost import LikelihoodCost
 from milinfer.likelihood.linear_terms import is_linear
+from milinfer.likelihood.published_parts import ArrayStore, published_correction
+from milinfer.likelihood.published_terms import published_surface
 from milinfer.likelihood.surface import Surface
 from milinfer.likelihood.surface_box import BoxSurface
 from milinfer.typing import FloatArray
@@ -142,7 +145,8 @@ class _Widened:
         return np.eye(len(theta))
 
     @cached_property
-    def _components(self) -> tuple[Surface | BoxSurface, ...]:
+    def components(self) -> tuple[Surface | BoxSurface, ...]:
+        """Independent deviations v(θ) of one standard error."""
         origin = self.surface.extremum.theta_hat.reshape(-1)
         rows = self.error.components(origin)
         return tuple(self.error.interpolation.surface(row) for row in rows)
@@ -154,7 +158,7 @@ class _Widened:
     def _both(self, theta: FloatArray) -> tuple[float, float]:
         """Q and s²."""
         q = max(2 * (self._maximum - self.surface.value(theta)), 0.0)
-        return q, sum(v.value(theta) ** 2 for v in self._components)
+        return q, sum(v.value(theta) ** 2 for v in self.components)
 
     def scale(self, theta: FloatArray) -> float:
         q, s2 = self._both(theta)
@@ -165,6 +169,17 @@ class _Widened:
         if q + s2 < _TINY:
             return np.zeros(len(theta))
         q_slope = -2 * self.surface.gradient(theta)
-        s2_slope = 2 * sum(v.value(theta) * v.gradient(theta) for v in self._components)
+        s2_slope = 2 * sum(v.value(theta) * v.gradient(theta) for v in self.components)
         slope: FloatArray = (q_slope * s2 - q * s2_slope) / (q + s2) ** 2
         return slope
+
+
+@published_correction.register
+def _(correction: _Widened, arrays: ArrayStore) -> dict[str, Any]:
+    return {
+        "kind": "simulation_error",
+        "components": [
+            published_surface(component, arrays.within(f"component{k}"))
+            for k, component in enumerate(correction.components)
+        ],
+    }

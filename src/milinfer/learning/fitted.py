@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.special import log_softmax, logsumexp
@@ -19,6 +19,7 @@ from milinfer.exceptions import ModelError
 from milinfer.learning.networks.configs import NetworkConfig, TrainingConfig
 from milinfer.learning.networks.heads import LinearHead, PolynomialHead
 from milinfer.learning.networks.losses import loss
+from milinfer.learning.networks.trained_network import TrainedNetwork
 from milinfer.learning.settings import LikelihoodSettings, loss_name
 from milinfer.learning.tracking import history_table
 from milinfer.learning.training_points import ModelPoints
@@ -32,22 +33,17 @@ from milinfer.utils.display import brief
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from milinfer.learning.networks.network import BagNetwork
 
 __all__ = [
     "Fitted",
     "average_log_ratio",
     "bag_llr",
-    "event_outputs",
     "event_summary",
     "log_polynomials",
     "member_log_ratios",
     "trained_log_ratios",
     "weights_digest",
 ]
-
-_CHUNK = 65_520  # whole blocks of rows, see below
-_ROWS = 48  # a multiple of the blocks of rows of matrix products: 4, 6, 8, 12, 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +81,7 @@ class Fitted:
     """
 
     where: ModelPoints
-    members: tuple[tuple[BagNetwork, ...], ...]
+    members: tuple[tuple[TrainedNetwork, ...], ...]
     z: tuple[FloatArray, ...]
     log_z: tuple[FloatArray, ...]
     scale: tuple[float, ...]
@@ -161,22 +157,6 @@ class Fitted:
         return sum(len(m) for m in self.members)
 
 
-def event_outputs(model: Any, inputs: Float32Array) -> Float32Array:
-    """Outputs of a Keras model for many events, in chunks of constant memory."""
-    from milinfer.learning.networks.evaluation import evaluate
-
-    parts = [np.empty((0, model.output_shape[-1]), np.float32)]
-    for start in range(0, len(inputs), _CHUNK):
-        chunk = inputs[start : start + _CHUNK]
-        n_events = len(chunk)
-        # Matrix products treat the rows left over by their blocks of rows in another way, which
-        # changes the last bits: with whole blocks an event does not depend on its neighbours.
-        if n_missing := -n_events % _ROWS:
-            chunk = np.concatenate([chunk, np.zeros((n_missing, chunk.shape[1]), chunk.dtype)])
-        parts.append(evaluate(model, chunk)[:n_events])
-    return np.concatenate(parts)
-
-
 def member_log_ratios(
     settings: LikelihoodSettings, fitted: Fitted, sample: Sample
 ) -> Iterator[FloatArray]:
@@ -198,7 +178,7 @@ def member_log_ratios(
     nodes = fitted.where.nodes
     for number, member in enumerate(fitted.members):
         if settings.head == "polynomial":
-            outputs = fitted.scale[number] * event_outputs(member[0].event_model, features)
+            outputs = fitted.scale[number] * member[0].outputs(features)
             ratios = fitted.polynomial.log_ratio(outputs, nodes, fitted.z[number])
         else:
             ratios = trained_log_ratios(settings, fitted.where, member, features, nodes)
@@ -210,7 +190,7 @@ def member_log_ratios(
 def trained_log_ratios(
     settings: LikelihoodSettings,
     where: ModelPoints,
-    member: Sequence[BagNetwork],
+    member: Sequence[TrainedNetwork],
     features: Float32Array,
     points: FloatArray,
 ) -> FloatArray:
@@ -233,19 +213,19 @@ def trained_log_ratios(
     # A bag's logits are the mean over its events, so an event's share is its own over N_B.
     share = 1.0 if settings.pooling == "sum" else 1.0 / settings.events_in_bag
     if settings.head == "multiclass":
-        outputs = event_outputs(member[0].event_model, features)
+        outputs = member[0].outputs(features)
         return where.linear_at(points).log_ratio(outputs) * share
     ratio = loss(loss_name(settings))
     out = np.zeros((len(features), len(points)))
     if settings.head == "binary":
         others = (k for k in range(len(points)) if k != where.reference_index)
         for k, network in zip(others, member, strict=True):
-            out[:, k] = ratio.log_ratio(event_outputs(network.event_model, features)) * share
+            out[:, k] = ratio.log_ratio(network.outputs(features)) * share
         return out
     for k, theta in enumerate(where.scaled(points)):
         tiled = np.broadcast_to(theta.astype(np.float32), (len(features), len(theta)))
         inputs = np.concatenate([features, tiled], axis=1)
-        out[:, k] = ratio.log_ratio(event_outputs(member[0].event_model, inputs)) * share
+        out[:, k] = ratio.log_ratio(member[0].outputs(inputs)) * share
     return out
 
 
@@ -264,7 +244,7 @@ def log_polynomials(
     rows: list[FloatArray] = []
     weights: list[FloatArray] = []
     for (network, *_), scale, z in zip(fitted.members, fitted.scale, fitted.z, strict=True):
-        rows += [head.polynomials(scale * event_outputs(network.event_model, features)), z[None]]
+        rows += [head.polynomials(scale * network.outputs(features)), z[None]]
         weights += [sample.weights, -sample.weights.sum(keepdims=True)]
     low, high = np.array(fitted.interpolation.limits).T
     return LogPolynomials(
@@ -313,7 +293,7 @@ def average_log_ratio(ratios: Sequence[FloatArray], average: str) -> FloatArray:
 def event_summary(fitted: Fitted, sample: Sample) -> Float32Array:
     """Summaries of events by all members, side by side, shape (n_events, n_members · S)."""
     features = as_features(sample, fitted.feature_names)
-    parts = [event_outputs(m[0].event_model, features) for m in fitted.members]
+    parts = [m[0].outputs(features) for m in fitted.members]
     return np.concatenate(parts, axis=1)
 
 
@@ -338,9 +318,8 @@ def weights_digest(fitted: Fitted) -> str:
     digest = hashlib.blake2b(digest_size=8)
     for member in fitted.members:
         for network in member:
-            for part in (network.event_model, network.bag_head):
-                for weight in [] if part is None else part.get_weights():
-                    digest.update(np.ascontiguousarray(weight).tobytes())
+            for weight in network.weights:
+                digest.update(np.ascontiguousarray(weight).tobytes())
     # Models that were saved before there was ln Z keep their hash.
     log_z = [values for values in fitted.log_z if len(values)]
     for number in (*fitted.z, *log_z, fitted.scale, fitted.points):

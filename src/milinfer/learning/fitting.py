@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING, NamedTuple
 from milinfer.exceptions import ConfigurationError, ConvergenceWarning
 from milinfer.learning.bootstrap import bootstrap_samples, bootstrap_split, multiplicities
 from milinfer.learning.fitted import Fitted
-from milinfer.learning.members import MemberSeeds, MemberTask, build_member, member_seeds
+from milinfer.learning.members import (
+    MemberLayout,
+    MemberSeeds,
+    MemberTask,
+    build_member,
+    member_seeds,
+)
 from milinfer.learning.model_files import pack_model, unpack_model
 from milinfer.learning.networks.configs import TrainingConfig, still_falling
 from milinfer.learning.settings import LikelihoodSettings, require_consistent
@@ -172,14 +178,16 @@ def _train_member(
     for events, purpose in ((train, "train on"), (rest, "validate with")):
         require_bags(events, settings.events_in_bag, purpose)
     task = MemberTask(settings, model_points, train, rest)
-    member = build_member(settings, model_points, job.mean, job.variance, seeds, task)
+    layout = MemberLayout.of(settings, model_points, job.mean, job.variance)
+    networks = build_member(settings, model_points, layout, seeds, task)
     history = []
-    for k, network in enumerate(member):
-        n_networks = settings.ensemble * len(member)
+    for k, network in enumerate(networks):
+        n_networks = settings.ensemble * len(networks)
         report = epoch_reporter(
-            on_epoch, number * len(member) + k, n_networks, settings.training, network
+            on_epoch, number * len(networks) + k, n_networks, settings.training, network
         )
         history.append(task.train(network, k, seeds.bags[k], report))
+    member = layout.trained(networks)
     normalisation = task.normalisation(member)
     return Fitted(
         where=model_points,

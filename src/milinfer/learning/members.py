@@ -15,8 +15,10 @@ from scipy.special import log_softmax, softmax
 
 from milinfer.exceptions import ModelError
 from milinfer.learning.bootstrap import bootstrap_groups
-from milinfer.learning.fitted import event_outputs, trained_log_ratios
+from milinfer.learning.fitted import trained_log_ratios
+from milinfer.learning.networks.configs import NetworkConfig
 from milinfer.learning.networks.heads import LinearHead, PolynomialHead
+from milinfer.learning.networks.trained_network import TrainedNetwork
 from milinfer.learning.settings import LikelihoodSettings, is_normalised, loss_name
 from milinfer.learning.training_data import (
     on_disk,
@@ -38,11 +40,11 @@ if TYPE_CHECKING:
     from milinfer.learning.networks.training_bags import StreamedBags, TrainingBags
 
 __all__ = [
+    "MemberLayout",
     "MemberSeeds",
     "MemberTask",
     "Normalisation",
     "build_member",
-    "build_members",
     "member_seeds",
 ]
 
@@ -88,24 +90,67 @@ def member_seeds(settings: LikelihoodSettings) -> list[MemberSeeds]:
     return members
 
 
-def build_members(
-    settings: LikelihoodSettings,
-    model_points: ModelPoints,
-    mean: FloatArray,
-    variance: FloatArray,
-) -> tuple[tuple[BagNetwork, ...], ...]:
-    """Networks of all members, to load weights into."""
-    return tuple(
-        build_member(settings, model_points, mean, variance, seeds)
-        for seeds in member_seeds(settings)
-    )
+class MemberLayout(NamedTuple):
+    """What the networks of a member have in common.
+
+    Parameters
+    ----------
+    config
+        Architecture.
+    head
+        Meaning of the outputs as a function of θ.
+    n_networks
+        One, or one for each point but the reference.
+    mean, variance
+        Moments of the inputs: of the features, and of θ where it is an input.
+    """
+
+    config: NetworkConfig
+    head: LinearHead | PolynomialHead
+    n_networks: int
+    mean: FloatArray
+    variance: FloatArray
+
+    @classmethod
+    def of(
+        cls,
+        settings: LikelihoodSettings,
+        model_points: ModelPoints,
+        mean: FloatArray,
+        variance: FloatArray,
+    ) -> MemberLayout:
+        """Layout for a head, and for the moments of the features, shape (n_features,)."""
+        head: LinearHead | PolynomialHead
+        n_networks = 1
+        if settings.head == "polynomial":
+            head = model_points.polynomial
+        elif settings.head == "multiclass":
+            head = model_points.linear_at(model_points.points)
+        else:
+            head = LinearHead(np.eye(1))
+            if settings.head == "binary":
+                n_networks = len(model_points.points) - 1
+            else:
+                # θ comes scaled to [−1, 1], and needs no normalisation.
+                n = len(model_points.parameters)
+                mean, variance = np.append(mean, np.zeros(n)), np.append(variance, np.ones(n))
+        return cls(
+            config=settings.network or settings.default_network,
+            head=head,
+            n_networks=n_networks,
+            mean=mean,
+            variance=variance,
+        )
+
+    def trained(self, networks: Sequence[BagNetwork]) -> tuple[TrainedNetwork, ...]:
+        """Networks of a member, as training or Keras's reading of files has left them."""
+        return tuple(TrainedNetwork.of(n, self.mean, self.variance) for n in networks)
 
 
 def build_member(
     settings: LikelihoodSettings,
     model_points: ModelPoints,
-    mean: FloatArray,
-    variance: FloatArray,
+    layout: MemberLayout,
     seeds: MemberSeeds,
     task: MemberTask | None = None,
 ) -> tuple[BagNetwork, ...]:
@@ -117,8 +162,8 @@ def build_member(
         With ``network``.
     model_points
         Training points and heads.
-    mean, variance
-        Moments of the features, shape (n_features,).
+    layout
+        Of the networks.
     seeds
         Seeds of the member.
     task
@@ -127,27 +172,21 @@ def build_member(
     from milinfer.learning.networks.network import build_network
 
     options: dict[str, Any] = {"pooling": settings.pooling}
-    head: LinearHead | PolynomialHead
-    n_networks = 1
     if settings.head == "polynomial":
-        head = model_points.polynomial
         options = {"points": model_points.points}
         if task is not None:
             options |= {"log_z": task.log_z, "score_offset": task.score_offset}
-    elif settings.head == "multiclass":
-        head = model_points.linear_at(model_points.points)
-    else:
-        head = LinearHead(np.eye(1))
-        if settings.head == "binary":
-            n_networks = len(model_points.points) - 1
-        else:
-            # θ comes scaled to [−1, 1], and needs no normalisation.
-            n = len(model_points.parameters)
-            mean, variance = np.append(mean, np.zeros(n)), np.append(variance, np.ones(n))
-    config = settings.network or settings.default_network
     return tuple(
-        build_network(config, head, settings.events_in_bag, mean, variance, seed, **options)
-        for seed in seeds.weights[:n_networks]
+        build_network(
+            layout.config,
+            layout.head,
+            settings.events_in_bag,
+            layout.mean,
+            layout.variance,
+            seed,
+            **options,
+        )
+        for seed in seeds.weights[: layout.n_networks]
     )
 
 
@@ -293,7 +332,7 @@ class MemberTask:
         scores = bool(settings.score_weight)
         return ClassBags(samples, n, joint, scores=scores, hard=settings.labels == "hard")
 
-    def normalisation(self, member: Sequence[BagNetwork]) -> Normalisation:
+    def normalisation(self, member: Sequence[TrainedNetwork]) -> Normalisation:
         """Find the held-out scale, and what makes E_θ0[r] = 1 over all events.
 
         A network trained on labels is slightly over-confident, or under-confident if it stopped
@@ -311,7 +350,7 @@ class MemberTask:
             return self._of_log_ratios(member)
         return Normalisation(z=np.empty(0), log_z=np.empty(0), scale=1.0)
 
-    def _of_polynomials(self, member: Sequence[BagNetwork]) -> Normalisation:
+    def _of_polynomials(self, member: Sequence[TrainedNetwork]) -> Normalisation:
         """Coefficients of Z(θ), and the scale of the amplitudes."""
         head = self._model_points.polynomial
         train = self._train
@@ -329,7 +368,7 @@ class MemberTask:
         if isinstance(train, StreamedSamples):
 
             def scaled_outputs(features: Float32Array) -> Float32Array:
-                return np.float32(scale) * event_outputs(member[0].event_model, features)
+                return np.float32(scale) * member[0].outputs(features)
 
             rest = (np.float32(scale) * outputs, weights)
             z = streamed_normalisation(train, self._weights, scaled_outputs, head, rest)
@@ -343,7 +382,7 @@ class MemberTask:
         )
         return Normalisation(z=z, log_z=np.empty(0), scale=scale)
 
-    def _of_log_ratios(self, member: Sequence[BagNetwork]) -> Normalisation:
+    def _of_log_ratios(self, member: Sequence[TrainedNetwork]) -> Normalisation:
         """Ln E_θ0[r] at the points of the surface and the scale, for heads without Z(θ).
 
         Training fixes the constants of the logits as well as anything else, but their errors add up
@@ -376,7 +415,7 @@ class MemberTask:
             log_z = _log_means(at_points, w[:, 0], table[:, ones:])
         return Normalisation(z=np.empty(0), log_z=log_z, scale=scale)
 
-    def _held_out_scale(self, member: Sequence[BagNetwork]) -> float:
+    def _held_out_scale(self, member: Sequence[TrainedNetwork]) -> float:
         """Factor on the log-ratios with which they describe the held-out events best."""
         where = self._model_points
         features = np.concatenate([s.features for s in self._validation])
@@ -422,12 +461,12 @@ class MemberTask:
                 yield sample.features, weights * (samples.n_events / n)
 
     def _outputs(
-        self, member: Sequence[BagNetwork], samples: SampleSet
+        self, member: Sequence[TrainedNetwork], samples: SampleSet
     ) -> tuple[Float32Array, FloatArray, FloatArray]:
         """Outputs for events, weights with equal sums for all samples, and the points."""
         features = np.concatenate([s.features for s in samples])
         weights = np.concatenate(_even_weights(samples))
-        return event_outputs(member[0].event_model, features), weights, class_points(samples)
+        return member[0].outputs(features), weights, class_points(samples)
 
 
 def _even_weights(samples: SampleSet) -> list[FloatArray]:

@@ -10,8 +10,9 @@ import dataclasses
 import json
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache, partial
 from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
@@ -21,11 +22,18 @@ import numpy as np
 
 from milinfer.exceptions import MilinferError, ModelError
 from milinfer.learning.fitted import Fitted
-from milinfer.learning.members import build_members
+from milinfer.learning.members import MemberLayout, build_member, member_seeds
 from milinfer.learning.networks.configs import NetworkConfig, TrainingConfig
-from milinfer.learning.settings import LikelihoodSettings, is_normalised, settings_by_name
+from milinfer.learning.networks.event_network import EventNetwork, weight_shapes
+from milinfer.learning.networks.trained_network import TrainedNetwork
+from milinfer.learning.settings import (
+    LikelihoodSettings,
+    is_additive,
+    is_normalised,
+    settings_by_name,
+)
 from milinfer.learning.training_points import ModelPoints
-from milinfer.typing import FloatArray, PathLikeStr
+from milinfer.typing import Float32Array, FloatArray, PathLikeStr
 from milinfer.utils.arguments import as_path
 from milinfer.utils.files import atomic_folder, file_hash, parse_json
 from milinfer.utils.json_fields import (
@@ -53,6 +61,7 @@ __all__ = [
     "pack_model",
     "read_content",
     "read_json",
+    "read_weights",
     "require_unchanged",
     "save_model",
     "training_config",
@@ -63,6 +72,7 @@ __all__ = [
 
 FORMAT = 4
 _CONTENT = "model.json"
+_WEIGHTS = ".weights.h5"
 # Errors that numpy, Keras and h5py raise for a damaged file.
 _DAMAGED = (
     ArithmeticError,
@@ -100,10 +110,12 @@ def save_model(settings: LikelihoodSettings, fitted: Fitted, path: PathLikeStr) 
     """
     with new_model_folder(path) as folder:
         checksums = {}
-        for name, part in _parts(fitted.members).items():
-            _require_space(folder / name, part)
-            part.save_weights(folder / name)
-            checksums[name] = file_hash(folder / name)
+        for m, member in enumerate(fitted.members):
+            for label, network in zip(_labels(m, len(member)), member, strict=True):
+                for name, part in _parts(label, network).items():
+                    _require_space(folder / name, part)
+                    part.save_weights(folder / name)
+                    checksums[name] = file_hash(folder / name)
         content = {
             "format": FORMAT,
             "settings": {
@@ -145,7 +157,7 @@ def load_model(path: PathLikeStr) -> tuple[LikelihoodSettings, Fitted]:
     if content.get("format") != FORMAT:
         msg = f"{folder} has model format {content.get('format')}, this milinfer reads {FORMAT}"
         raise ModelError(msg)
-    try:
+    with _as_written(file):
         network = network_config(content["network"])
         training = training_config(content["training"])
         settings = LikelihoodSettings(
@@ -163,15 +175,19 @@ def load_model(path: PathLikeStr) -> tuple[LikelihoodSettings, Fitted]:
         n_files = len(content["weights"])
         _require_size(folder, n_files, settings, len(parameters), len(mean))
         model_points = ModelPoints.unchecked(settings, parameters, points)
-        members = build_members(settings, model_points, mean, variance)
-        _require_members(content, len(members))
-        for name, part in _parts(members).items():
-            file = folder / name
-            require_unchanged(file, content["weights"][name])
-            with warnings.catch_warnings():
-                warnings.simplefilter("error")  # Keras only warns of weights that it cannot place
-                part.load_weights(file)
-        file = folder / _CONTENT
+        _require_members(content, settings.ensemble)
+        layout = MemberLayout.of(settings, model_points, mean, variance)
+        members = tuple(
+            _read_member(
+                folder,
+                content["weights"],
+                _labels(m, layout.n_networks),
+                layout,
+                cache(partial(build_member, settings, model_points, layout, seeds)),
+                additive=is_additive(settings),
+            )
+            for m, seeds in enumerate(member_seeds(settings))
+        )
         fitted = Fitted(
             where=model_points,
             members=members,
@@ -190,11 +206,104 @@ def load_model(path: PathLikeStr) -> tuple[LikelihoodSettings, Fitted]:
         )
         _ = fitted.interpolation  # raises if the points have no curve between them
         return settings, fitted
+
+
+@contextmanager
+def _as_written(file: Path) -> Iterator[None]:
+    """Turn errors of content that is not as a model is written into one that names the file."""
+    try:
+        yield
     except ModelError:
         raise
     except (MilinferError, *_DAMAGED) as error:
         msg = f"{file} is not as a model is written: {error!r}; restore it or train again"
         raise ModelError(msg) from error
+
+
+def _read_member(
+    folder: Path,
+    checksums: Mapping[str, str],
+    labels: Sequence[str],
+    layout: MemberLayout,
+    build: Callable[[], tuple[BagNetwork, ...]],
+    *,
+    additive: bool,
+) -> tuple[TrainedNetwork, ...]:
+    """Networks of a member; Keras builds them only if their pooling scores bags as a whole."""
+    networks = []
+    for k, label in enumerate(labels):
+        if additive:
+            file = folder / f"{label}{_WEIGHTS}"
+            require_unchanged(file, checksums[file.name])
+            with _as_written(file):
+                weights = read_weights(file, layout.config, len(layout.mean), layout.head.n_outputs)
+                event_network = EventNetwork(layout.config, layout.mean, layout.variance, weights)
+                trained = TrainedNetwork.of_weights(event_network, partial(_network_of, build, k))
+                trained.prepare()
+            networks.append(trained)
+            continue
+        network = build()[k]
+        for name, part in _parts(label, network).items():
+            file = folder / name
+            require_unchanged(file, checksums[name])
+            with _as_written(file), warnings.catch_warnings():
+                warnings.simplefilter("error")  # Keras only warns of weights that it cannot place
+                part.load_weights(file)
+        networks.append(TrainedNetwork.of(network, layout.mean, layout.variance))
+    return tuple(networks)
+
+
+def _network_of(build: Callable[[], tuple[BagNetwork, ...]], k: int) -> BagNetwork:
+    return build()[k]
+
+
+def read_weights(
+    file: Path, config: NetworkConfig, n_inputs: int, n_outputs: int
+) -> tuple[Float32Array, ...]:
+    """Read the weights of an event model that Keras has saved, without Keras.
+
+    Parameters
+    ----------
+    file
+        HDF5, as ``save_weights`` of Keras 3 writes it.
+    config, n_inputs, n_outputs
+        Of the network.
+
+    Returns
+    -------
+    tuple of ndarray
+        As :func:`milinfer.learning.networks.event_network.weight_shapes` lists them.
+
+    Raises
+    ------
+    ValueError, OSError
+        If the file is damaged, or has the weights of another network.
+    """
+    import h5py
+
+    shapes = iter(weight_shapes(config, n_inputs, n_outputs))
+    expected: dict[str, tuple[int, ...]] = {}
+    # Keras numbers the layers of each kind.
+    for i in range(len(config.hidden) + 1):
+        suffix = f"_{i}" if i else ""
+        is_last = i == len(config.hidden)
+        for n in range(1 if config.batch_norm and not is_last else 2):
+            expected[f"layers/dense{suffix}/vars/{n}"] = next(shapes)
+        for n in range(4 if config.batch_norm and not is_last else 0):
+            expected[f"layers/batch_normalization{suffix}/vars/{n}"] = next(shapes)
+    with h5py.File(file, "r") as content:
+        found: dict[str, tuple[int, ...]] = {}
+
+        def collect(name: str, item: Any) -> None:
+            if isinstance(item, h5py.Dataset):
+                found[name] = item.shape
+
+        content.visititems(collect)
+        if found != expected:
+            name = next(n for n in (*expected, *found) if found.get(n) != expected.get(n))
+            msg = f"{name} has shape {found.get(name)}, and the network needs {expected.get(name)}"
+            raise ValueError(msg)
+        return tuple(np.asarray(content[name], dtype=np.float32) for name in expected)
 
 
 def network_config(entries: Mapping[str, Any]) -> NetworkConfig:
@@ -336,7 +445,7 @@ def _require_size(
     It is compared before the network is built: settings name any size in a few characters.  Small
     networks are left to the checks of the files themselves.
     """
-    files = list(folder.glob("*.weights.h5"))
+    files = list(folder.glob(f"*{_WEIGHTS}"))
     n_bytes = max(sum(file.stat().st_size for file in files), _SMALL)
     n_files = max(len(files), n_files)
     network = settings.network or settings.default_network
@@ -420,15 +529,18 @@ def _require_space(file: Path, part: Any) -> None:
         file.unlink(missing_ok=True)
 
 
-def _parts(members: Sequence[Sequence[BagNetwork]]) -> dict[str, Any]:
-    """Keras models that hold the weights of an ensemble, by file name."""
-    parts = {}
-    for m, member in enumerate(members):
-        for k, network in enumerate(member):
-            label = f"member_{m}" if len(member) == 1 else f"member_{m}_point_{k}"
-            parts[f"{label}.weights.h5"] = network.event_model
-            if network.bag_head is not None:
-                parts[f"{label}_bag.weights.h5"] = network.bag_head
+def _labels(member: int, n_networks: int) -> list[str]:
+    """How the files of the networks of a member begin."""
+    if n_networks == 1:
+        return [f"member_{member}"]
+    return [f"member_{member}_point_{k}" for k in range(n_networks)]
+
+
+def _parts(label: str, network: TrainedNetwork | BagNetwork) -> dict[str, Any]:
+    """Keras models that hold the weights of a network, by file name."""
+    parts = {f"{label}{_WEIGHTS}": network.event_model}
+    if network.bag_head is not None:
+        parts[f"{label}_bag{_WEIGHTS}"] = network.bag_head
     return parts
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -24,9 +23,10 @@ from milinfer.learning.boosted_trees import (
     require,
     to_int,
 )
-from milinfer.learning.fitted import event_outputs
 from milinfer.learning.networks.configs import NetworkConfig, TrainingConfig
+from milinfer.learning.networks.event_network import EventNetwork
 from milinfer.learning.networks.heads import LinearHead
+from milinfer.learning.networks.trained_network import TrainedNetwork
 from milinfer.learning.response_events import ResponseEvents, base_points
 from milinfer.learning.response_scale import linear_size
 from milinfer.learning.response_stream import StackedFiles, StreamedEvents
@@ -70,23 +70,24 @@ class ResponseNetwork:
 
     def columns(self, features: Float32Array) -> FloatArray:
         """Columns of events, shape (n_events, n_columns)."""
-        return event_outputs(self.event_model, features).astype(np.float64) * self.size
+        return self.network.outputs(features).astype(np.float64) * self.size
 
     @cached_property
+    def network(self) -> TrainedNetwork:
+        """Network from features to outputs, as arrays and as a Keras model."""
+        event_network = EventNetwork(self.config, self.mean, self.variance, self.weights)
+        return TrainedNetwork.of_weights(event_network, self._untrained)
+
+    @property
     def event_model(self) -> Any:
         """Keras model from features to outputs."""
+        return self.network.event_model
+
+    def _untrained(self) -> BagNetwork:
         from milinfer.learning.networks.network import build_network
 
-        model = build_network(
-            self.config,
-            LinearHead(np.eye(len(self.size))),
-            1,
-            self.mean,
-            self.variance,
-            np.random.SeedSequence(0),
-        ).event_model
-        model.set_weights(list(self.weights))
-        return model
+        head, seed = LinearHead(np.eye(len(self.size))), np.random.SeedSequence(0)
+        return build_network(self.config, head, 1, self.mean, self.variance, seed)
 
     @property
     def arrays(self) -> tuple[FloatArray | Float32Array, ...]:
@@ -105,20 +106,20 @@ class ResponseNetwork:
         mean, variance, size, *weights = arrays
         for width in config.hidden:
             whole_field("a width of the network", width, least=1)
-        widths = [len(mean), *config.hidden, len(size)]
-        kernels = [w.shape for w in weights if w.ndim == 2]
-        # Compared before the network is built: settings can name any size.
-        if kernels != list(pairwise(widths)) or variance.shape != mean.shape:
-            msg = f"weights of shapes {kernels} do not belong to a network of layers {widths}"
+        response = cls(config, mean, variance, size, tuple(weights))
+        event_network = response.network.event_network
+        assert event_network is not None
+        if event_network.n_outputs != len(size):
+            msg = f"the network has {event_network.n_outputs} outputs, and {len(size)} sizes"
             raise ModelError(msg)
-        return cls(config, mean, variance, size, tuple(weights))
+        return response
 
     def prepare(self) -> None:
-        """Build the network now, which raises if its weights or its settings are damaged."""
-        _ = self.event_model
+        """Look at the network now, which raises if its weights or its settings are damaged."""
+        self.network.prepare()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {k: v for k, v in self.__dict__.items() if k != "event_model"}
+        return {k: v for k, v in self.__dict__.items() if k != "network"}
 
 
 @dataclass(frozen=True, eq=False)

@@ -247,9 +247,20 @@ def is_normalised(settings: LikelihoodSettings) -> bool:
     >>> [is_normalised(LikelihoodSettings(head, normalise=True)) for head in heads]
     [True, False]
     """
+    return settings.normalise and is_additive(settings) and settings.head != "polynomial"
+
+
+def is_additive(settings: LikelihoodSettings) -> bool:
+    """Whether Λ is a sum over events, for any grouping into bags.
+
+    Examples
+    --------
+    >>> is_additive(LikelihoodSettings()), is_additive(LikelihoodSettings(pooling="attention"))
+    (True, False)
+    """
     network = settings.network or settings.default_network
-    additive = settings.pooling in ("mean", "sum") and not network.bag_hidden
-    return settings.normalise and additive and settings.head != "polynomial"
+    only_mean = settings.pooling in ("mean", "sum") and not network.bag_hidden
+    return settings.head == "polynomial" or only_mean
 
 
 def two_classes(settings: LikelihoodSettings) -> bool:

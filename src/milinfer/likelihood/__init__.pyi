@@ -47,6 +47,14 @@ from .profiled_systematics import (
     NuisanceProfile as NuisanceProfile,
     ProfiledSystematics as ProfiledSystematics,
 )
+from .published_cost import (
+    PublishedCost as PublishedCost,
+    load_published as load_published,
+)
+from .publishing import (
+    publish as publish,
+    published_schema as published_schema,
+)
 from .rate import Rate as Rate
 from .response_terms import (
     ResponseTable as ResponseTable,

@@ -211,6 +211,11 @@ class MixtureCost(UnbinnedCost):
         return f"MixtureCost({self.n_events:g} events, {kind}, {ranges(self._parameters)})"
 
     @property
+    def log_ratios(self) -> tuple[FloatArray, FloatArray]:
+        """What :meth:`MixtureTerms.log_reference` gives for the events."""
+        return self._log_reference, self._log_backgrounds
+
+    @property
     def start(self) -> dict[str, float]:
         """θ0 and normalisations of one, where the cost is zero: ``Minuit(cost, **cost.start)``."""
         at = dict(zip(self.parameters, self.terms.reference.tolist(), strict=True))
@@ -586,6 +591,16 @@ class EventSurfaces:
     ParameterError
         If the continuation is not defined for single events.
 
+    Attributes
+    ----------
+    coefficients
+        One row for each term of the continuation, shape (n_terms, n_events).
+    spline
+        Left ends of the cells of a spline, and the Taylor coefficients there of the four B-splines
+        that are not zero, highest power first, shape (n_cells, 4, 4); None for polynomials.
+    degree
+        Of the polynomials in each parameter; a spline has none.
+
     Examples
     --------
     >>> grid = np.linspace(-1, 1, 9)
@@ -600,20 +615,20 @@ class EventSurfaces:
         require_linear(interpolation, "the model")
         self.interpolation = interpolation
         values = np.asarray(values, dtype=np.float64)
-        self._cells: FloatArray | None = None
+        self.spline: tuple[FloatArray, FloatArray] | None = None
         if isinstance(interpolation, ChebyshevBox):
             by_event = interpolation.coefficients(values).reshape(len(values), -1)
             self._low, self._high = interpolation.low, interpolation.high
-            self._degree = interpolation.degree
+            self.degree = interpolation.degree
         else:
             self._low, self._high = (np.array([end]) for end in interpolation.range)
             if interpolation.kind == "spline":
                 by_event = self._b_spline(interpolation.grid, values)
             else:
-                self._degree = interpolation.degree
+                self.degree = interpolation.degree
                 by_event = interpolation._coefficients(values)
         # One row for each coefficient: a call adds a few long rows.
-        self._coefficients = np.ascontiguousarray(by_event.T)
+        self.coefficients = np.ascontiguousarray(by_event.T)
 
     def _b_spline(self, grid: FloatArray, values: FloatArray) -> FloatArray:
         """Coefficients of B-splines, of which four are not zero at any θ, (n_events, K)."""
@@ -622,19 +637,18 @@ class EventSurfaces:
         # The same cubic as CubicSpline, whose ends are not knots either.
         spline = make_interp_spline(grid, values.T, k=3)
         unit = BSpline(spline.t, np.eye(len(grid)), 3)
-        self._knots = spline.t[3 : len(grid)]
+        knots = spline.t[3 : len(grid)]
         # Taylor coefficients at the left of each cell, highest power first.
-        taylor = [unit(self._knots, m) / factor for m, factor in ((3, 6), (2, 2), (1, 1), (0, 1))]
-        self._cells = np.stack(
-            [[part[j, j : j + 4] for part in taylor] for j in range(len(self._knots))]
-        )
+        taylor = [unit(knots, m) / factor for m, factor in ((3, 6), (2, 2), (1, 1), (0, 1))]
+        cells = np.stack([[part[j, j : j + 4] for part in taylor] for j in range(len(knots))])
+        self.spline = knots, cells
         coefficients: FloatArray = spline.c.T
         return coefficients
 
     def value(self, theta: FloatArray) -> FloatArray:
         """Λ_i at one point (n_parameters,), shape (n_events,)."""
         rows, basis = self._basis(theta, (0,) * len(self._low))
-        return np.asarray(basis @ self._coefficients[rows], dtype=np.float64)
+        return np.asarray(basis @ self.coefficients[rows], dtype=np.float64)
 
     def gradient(self, theta: FloatArray) -> FloatArray:
         """dΛ_i/dθ at one point (n_parameters,), shape (n_parameters, n_events)."""
@@ -642,21 +656,22 @@ class EventSurfaces:
         slopes = [self._basis(theta, tuple(int(j == k) for j in range(n))) for k in range(n)]
         rows = slopes[0][0]
         basis = np.stack([factors for _, factors in slopes])
-        return np.asarray(basis @ self._coefficients[rows], dtype=np.float64)
+        return np.asarray(basis @ self.coefficients[rows], dtype=np.float64)
 
     def _basis(self, theta: FloatArray, orders: tuple[int, ...]) -> tuple[slice, FloatArray]:
         """Rows of the coefficients that count at θ, and their factors."""
-        if self._cells is not None:
-            cell = int(np.searchsorted(self._knots, theta[0], side="right")) - 1
-            offset = float(theta[0] - self._knots[cell])
-            c3, c2, c1, c0 = self._cells[cell]
+        if self.spline is not None:
+            knots, cells = self.spline
+            cell = int(np.searchsorted(knots, theta[0], side="right")) - 1
+            offset = float(theta[0] - knots[cell])
+            c3, c2, c1, c0 = cells[cell]
             if orders[0]:
                 return slice(cell, cell + 4), (3 * c3 * offset + 2 * c2) * offset + c1
             return slice(cell, cell + 4), ((c3 * offset + c2) * offset + c1) * offset + c0
         basis = np.ones(1)
         for t, low, high, order in zip(theta, self._low, self._high, orders, strict=True):
             scaled = float((2 * t - low - high) / (high - low))
-            along = np.array(chebyshev_terms(scaled, self._degree + 1)[order])
+            along = np.array(chebyshev_terms(scaled, self.degree + 1)[order])
             if order:
                 along = along * (2 / (high - low))
             basis = (basis[:, None] * along).ravel()
@@ -690,7 +705,7 @@ class EventPolynomials:
         self, interpolation: Interpolation | ChebyshevBox, sums: LogPolynomials, n_events: int
     ) -> None:
         self.interpolation = interpolation
-        self._sums, self._shape = sums, (-1, n_events + 1)
+        self.sums, self._shape = sums, (-1, n_events + 1)
         self._at_reference = self._ratios(np.log(sums.at(sums.reference)))
 
     def _ratios(self, rows: FloatArray) -> FloatArray:
@@ -701,9 +716,9 @@ class EventPolynomials:
 
     def value(self, theta: FloatArray) -> FloatArray:
         """Λ_i at one point (n_parameters,), shape (n_events,)."""
-        return self._ratios(np.log(self._sums.at(theta))) - self._at_reference
+        return self._ratios(np.log(self.sums.at(theta))) - self._at_reference
 
     def gradient(self, theta: FloatArray) -> FloatArray:
         """dΛ_i/dθ at one point (n_parameters,), shape (n_parameters, n_events)."""
-        relative = self._sums.slopes_at(theta) / self._sums.at(theta)[:, None]
+        relative = self.sums.slopes_at(theta) / self.sums.at(theta)[:, None]
         return np.stack([self._ratios(column) for column in relative.T])

@@ -353,6 +353,11 @@ class Surface:
         """
         return self._within(theta).gradient(theta)
 
+    @property
+    def function(self) -> Series | PiecewiseCubic | LogPolynomials:
+        """What is evaluated at one point inside the range."""
+        return self._series
+
     @cached_property
     def _local(self) -> FloatArray:
         return self.interpolation._coefficients(self.values[None])

@@ -193,8 +193,11 @@ class ChebyshevBox:
                 if not worse.any():
                     break
                 scale[worse] /= 2
-                target = np.clip(theta + scale[:, None] * step, low, high)
-                value = self._contract(coefficients, target, (0,) * self.n_parameters)
+                # Only of surfaces whose step is too long.
+                target[worse] = np.clip(theta[worse] + scale[worse, None] * step[worse], low, high)
+                value[worse] = self._contract(
+                    coefficients[worse], target[worse], (0,) * self.n_parameters
+                )
             better = value >= best
             change = np.abs(target - theta)[better] / span if better.any() else np.zeros((1, 1))
             theta = np.where(better[:, None], target, theta)
@@ -235,28 +238,47 @@ class ChebyshevBox:
     ) -> tuple[FloatArray, FloatArray]:
         p = self.n_parameters
         unit = np.eye(p, dtype=int)
-        slope = np.stack([self._contract(coefficients, theta, unit[k]) for k in range(p)], axis=1)
+        pairs = [(j, k) for j, k in product(range(p), repeat=2) if j <= k]
+        orders = [*unit, *(unit[j] + unit[k] for j, k in pairs)]
+        values = self._contract_all(coefficients, theta, [tuple(o.tolist()) for o in orders])
+        slope = np.stack(values[:p], axis=1)
         hessian = np.empty((len(theta), p, p))
-        for j, k in product(range(p), repeat=2):
-            if j <= k:
-                hessian[:, j, k] = self._contract(coefficients, theta, unit[j] + unit[k])
-                hessian[:, k, j] = hessian[:, j, k]
+        for (j, k), value in zip(pairs, values[p:], strict=True):
+            hessian[:, j, k] = hessian[:, k, j] = value
         return slope, hessian
 
     def _contract(
-        self, coefficients: FloatArray, theta: FloatArray, derivative: ArrayLike
+        self, coefficients: FloatArray, theta: FloatArray, derivative: tuple[int, ...]
     ) -> FloatArray:
         """Surfaces or mixed derivatives at one point each, shape (n_surfaces,)."""
-        value = coefficients
+        return self._contract_all(coefficients, theta, [derivative])[0]
+
+    def _contract_all(
+        self, coefficients: FloatArray, theta: FloatArray, derivatives: list[tuple[int, ...]]
+    ) -> list[FloatArray]:
+        """Several mixed derivatives at one point each; what they share is computed once."""
         scaled = (2 * theta - self.low - self.high) / (self.high - self.low)
-        orders = np.asarray(derivative)
+        # By the orders along the axes so far.
+        values: dict[tuple[int, ...], FloatArray] = {(): coefficients}
         for axis in range(self.n_parameters):
-            identity = np.eye(self.degree + 1)
-            slopes = np.asarray(chebyshev.chebder(identity, int(orders[axis]), axis=0))
-            slopes = slopes * (2 / (self.high[axis] - self.low[axis])) ** orders[axis]
-            basis = chebyshev.chebvander(scaled[:, axis], len(slopes) - 1) @ slopes
-            value = np.einsum("nj...,nj->n...", value, basis)
-        return np.asarray(value, dtype=np.float64)
+            powers = chebyshev.chebvander(scaled[:, axis], self.degree)
+            bases = {}
+            for order in {d[axis] for d in derivatives}:
+                slopes = self._slopes[axis][order]
+                bases[order] = powers[:, : len(slopes)] @ slopes
+            values = {
+                so_far: np.einsum("nj...,nj->n...", values[so_far[:-1]], bases[so_far[-1]])
+                for so_far in {d[: axis + 1] for d in derivatives}
+            }
+        return [np.asarray(values[d], dtype=np.float64) for d in derivatives]
+
+    @cached_property
+    def _slopes(self) -> list[list[FloatArray]]:
+        """Derivatives of order 0, 1, 2 of the polynomials, as polynomials, along each axis."""
+        identity = np.eye(self.degree + 1)
+        tables = [np.asarray(chebyshev.chebder(identity, order, axis=0)) for order in range(3)]
+        scales = (2 / (high - low) for low, high in zip(self.low, self.high, strict=True))
+        return [[t * scale**order for order, t in enumerate(tables)] for scale in scales]
 
 
 class UntabulatedBox(ChebyshevBox):
@@ -342,6 +364,11 @@ class BoxSurface:
     def limits(self) -> tuple[tuple[float, float], ...]:
         """Range of each parameter in which the surface is valid."""
         return self.interpolation.limits
+
+    @property
+    def function(self) -> Series | LogPolynomials:
+        """What is evaluated at one point inside the box."""
+        return self._series
 
     @cached_property
     def _series(self) -> Series | LogPolynomials:

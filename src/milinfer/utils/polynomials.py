@@ -509,6 +509,7 @@ class PiecewiseCubic:
     """
 
     def __init__(self, knots: FloatArray, coefficients: FloatArray) -> None:
+        self.knots, self.coefficients = knots, coefficients
         self._knots: list[float] = knots.tolist()
         self._pieces: list[list[float]] = coefficients.T.tolist()
 

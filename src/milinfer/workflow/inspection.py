@@ -40,7 +40,8 @@ def inspect_file(
     """Describe what a file or folder contains.
 
     Recognises event files (LHE, ROOT, Parquet, NanoAOD), files of features, saved models,
-    calibrations, belts, histograms, HistFactory workspaces and their patches, ``analysis.toml``,
+    calibrations, belts, published likelihoods, histograms, HistFactory workspaces and their
+    patches, ``analysis.toml``,
     ``summary.json``, folders of results and of variations, and ONNX exports.
 
     Parameters
@@ -110,6 +111,8 @@ def _folder(path: Path) -> Facts:
         return _summary(path / "summary.json")
     if is_variation_folder(path):
         return _variations(path)
+    if (path / "likelihood.json").is_file():
+        return _published(path)
     if not (path / "model.json").is_file():
         msg = (
             f"{path} is neither a saved model (it has no model.json) nor a folder of results (it "
@@ -121,6 +124,31 @@ def _folder(path: Path) -> Facts:
     kind = read_json(path / "model.json").get("format")
     kinds = {"xgboost-2": _boosted, "background-1": _background, "response-1": _response}
     return kinds.get(str(kind), _network)(path)
+
+
+def _published(path: Path) -> Facts:
+    from milinfer.likelihood.published_cost import load_published
+
+    published = load_published(path)
+    likelihood, content = published.likelihood, published.content
+    events = [t["n_events"] for t in content["terms"] if "n_events" in t]
+    facts: Facts = {
+        "kind": "published likelihood",
+        "title": published.title,
+        "terms": ", ".join(term["kind"] for term in content["terms"]),
+        "events": ", ".join(f"{n:g}" for n in events),
+    }
+    for role in ("interest", "normalisation", "nuisance"):
+        facts[f"parameters ({role})"] = ", ".join(
+            name for name, own in likelihood.roles.items() if own == role
+        )
+    return {
+        **facts,
+        "bound": content["bound"],
+        "written by milinfer": content["written_by"].get("milinfer", "not given"),
+        "created": content["created"],
+        "read it with": "milinfer.load_published, or read_likelihood.py in the folder",
+    }
 
 
 def _network(path: Path) -> Facts:
@@ -245,6 +273,7 @@ def _json(path: Path) -> Facts:
         workspace_facts,
     )
     from milinfer.intervals.saved_files import is_belt
+    from milinfer.likelihood.published_reader import FORMAT as PUBLISHED
     from milinfer.samples.variation_files import MANIFEST, is_variation_folder
 
     if is_workspace(path):
@@ -278,9 +307,11 @@ def _json(path: Path) -> Facts:
         }
     if "milinfer_calibration" in content:
         return _calibration(path)
+    if content.get("format") == PUBLISHED:
+        return _published(path.parent)
     msg = (
         f"{path} is no JSON file of a kind that milinfer knows (calibration, belt, summary.json, "
-        "histograms, HistFactory workspace or a patch of one, HS3); it has "
+        "published likelihood, histograms, HistFactory workspace or a patch of one, HS3); it has "
         f"{shortened(sorted(content)) or 'nothing'}; correct the path"
     )
     raise SampleError(msg)

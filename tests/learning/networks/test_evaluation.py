@@ -8,11 +8,11 @@ import weakref
 import numpy as np
 import pytest
 
-from milinfer.learning.fitted import event_outputs
 from milinfer.learning.networks.configs import NetworkConfig
 from milinfer.learning.networks.evaluation import evaluate
 from milinfer.learning.networks.heads import LinearHead
 from milinfer.learning.networks.network import build_network
+from milinfer.learning.networks.trained_network import keras_outputs
 
 RNG = np.random.default_rng(1)
 
@@ -63,7 +63,7 @@ def test_one_graph_serves_all_lengths(monkeypatch):
         type(model), "__call__", lambda *a, **k: called.append(None) or call(*a, **k)
     )
     for n in (0, 1, 7, 500):
-        assert event_outputs(model, np.zeros((n, 2), np.float32)).shape == (n, 3)
+        assert keras_outputs(model, np.zeros((n, 2), np.float32)).shape == (n, 3)
     assert len(called) == 1
 
 

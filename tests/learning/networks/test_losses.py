@@ -18,7 +18,7 @@ from milinfer.learning.networks.losses import LOSSES, loss
 
 TWO_CLASSES = [name for name, item in LOSSES.items() if item.n_classes == 2]
 EPSILON = 0.1
-N_EVENTS = 50_000
+N_EVENTS = 20_000
 """In each of the two classes."""
 SIGMA = 2 / np.sqrt(2 * N_EVENTS)
 """Statistical error of the slope of the log-ratio, for every loss that has the ratio as its

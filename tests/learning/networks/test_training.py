@@ -89,7 +89,7 @@ def test_the_best_weights_come_back(schedule):
     )
     model = settings.fit(SAMPLES, validation)
     # Bags of one: the validation loss does not depend on how they are drawn.
-    network = model.fitted.members[0][0].bag_model
+    network = model.fitted.members[0][0].keras.bag_model
     losses = []
     for k, sample in enumerate(validation):
         logits = np.asarray(network(sample.features[:, None], training=False), dtype=float)
@@ -164,11 +164,8 @@ def test_one_graph_trains_all_and_as_a_new_one_does(traced, name):
     assert again.fitted.history == pair.fitted.history
     assert len({tuple(h["loss"]) for h in pair.fitted.history}) == 2
     training_module._IDLE_LOOPS.clear()
-    assert fitted(training, samples, ensemble=2, **OPTIONS[name]).digest == pair.digest
-    assert len(traced) == 4
-    training_module._IDLE_LOOPS.clear()
     assert fitted(training, fewer, **OPTIONS[name]).digest == few.digest
-    assert len(traced) == 6
+    assert len(traced) == 4
 
 
 @pytest.mark.parametrize("traced", [False], indirect=True)
@@ -227,6 +224,8 @@ def test_short_trainings_are_not_compiled_and_give_the_same_but_for_digits(trace
     assert fitted(training, network=network).digest == short.digest
 
 
+# What a graph keeps does not depend on XLA either.
+@pytest.mark.parametrize("traced", [False], indirect=True)
 def test_graphs_that_are_kept_keep_no_data(traced):
     gc.collect()
     before = {id(x) for x in gc.get_objects() if type(x) is ClassBags}  # of other tests
@@ -338,7 +337,7 @@ settings = BagLikelihood(bag_size=5, network=NetworkConfig((8,)), training=Train
 for device in ("CPU:0", "CPU:1"):
     with tf.device(device):
         model = settings.fit(samples)
-    weights = model.fitted.members[0][0].bag_model.weights
+    weights = model.fitted.members[0][0].keras.bag_model.weights
     print({w.value.device.rpartition("device:")[2] for w in weights if w.dtype == "float32"},
           model.digest)
 """
@@ -362,7 +361,7 @@ def test_the_validation_loss_is_that_of_the_network_as_it_is():
     """
     samples = gaussian.samples(5000, [-1.0, -0.5, 0.0, 0.5, 1.0], seed=5000)
     seen = history(
-        TrainingConfig(6, batch_events=1000), samples=samples, bag_size=50, network=NetworkConfig()
+        TrainingConfig(6, batch_events=1250), samples=samples, bag_size=50, network=NetworkConfig()
     )
     assert (np.diff(seen["val_loss"]) < 0).sum() >= 4
     assert seen["val_loss"][-1] < 0.85 * seen["val_loss"][0]

@@ -415,8 +415,10 @@ class _Graphs:
         seeds = tf.TensorSpec((len(self._network.dropout_seeds),), tf.uint32)
         # Batches and bags may have any sizes: one graph serves all data of an architecture.
         inputs = (state, data, batches, seeds, one, one)
-        self.epoch = tf.function(self._one_epoch, inputs, autograph=False, jit_compile=compiled)
-        self.score = tf.function(self._one_score, (vector, data, chosen), autograph=False)
+        epoch = tf.function(self._one_epoch, inputs, autograph=False, jit_compile=compiled)
+        score = tf.function(self._one_score, (vector, data, chosen), autograph=False)
+        # The graphs themselves: looking them up takes as long as a short epoch.
+        self.epoch, self.score = epoch.get_concrete_function(), score.get_concrete_function()
 
     def _one_epoch(
         self, state: _State, data: _Data, batches: Any, seeds: Any, rate: Any, l2: Any

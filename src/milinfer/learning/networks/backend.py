@@ -35,9 +35,10 @@ if hasattr(os, "register_at_fork"):
 def require_threads(*, compiled: bool = False) -> None:
     """Refuse to work in a process that was forked after TensorFlow had worked: it waits for ever.
 
-    The threads of TensorFlow are not in such a process.  Everything that makes, trains or evaluates
-    a network asks here first.  With one thread for everything, networks can be evaluated, as that
-    is done by the thread that calls; compiled graphs, in which they are trained, still wait.
+    The threads of TensorFlow are not in such a process.  Everything that makes or trains a Keras
+    network, or evaluates one, asks here first.  With one thread for everything, networks can be
+    evaluated, as that is done by the thread that calls; compiled graphs, in which they are trained,
+    still wait.
 
     Parameters
     ----------

@@ -1,0 +1,178 @@
+"""The cost of a dataset by a trained model: options and work that ``fit`` and ``publish`` share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
+
+import click
+
+from milinfer.cli.options import (
+    calibration_option,
+    combine_option,
+    events_option,
+    feature_set_option,
+    model_option,
+    points_options,
+    read_samples,
+    split_spec,
+    tree_option,
+)
+
+if TYPE_CHECKING:
+    from milinfer.intervals.calibration import Calibration
+    from milinfer.io.event_range import EventRange
+    from milinfer.learning.bag_likelihood import BagLikelihood
+    from milinfer.learning.finite_simulation import SimulationError
+    from milinfer.likelihood.cost import LikelihoodCost
+    from milinfer.likelihood.rate import Rate
+    from milinfer.samples.cross_sections import Combine
+    from milinfer.samples.sample import Sample
+
+__all__ = ["DatasetCost", "cost_options", "read_cost", "read_dataset"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+Terms = Literal["all", "linear"]
+
+
+class DatasetCost(NamedTuple):
+    """What the options of a command say.
+
+    Parameters
+    ----------
+    model, data, rate
+        Model, dataset, and expected yield if samples for one are given.
+    as_trained
+        Cost without calibration and without the error from finite simulation.
+    cost
+        With that error, if it is asked for and the calibration does not contain it.
+    calibration
+        To be applied, widened if the error from finite simulation is asked for.
+    error
+        That from the simulation of the training, if it is in the cost.
+    """
+
+    model: BagLikelihood
+    data: Sample
+    rate: Rate | None
+    as_trained: LikelihoodCost
+    cost: LikelihoodCost
+    calibration: Calibration | None
+    error: SimulationError | None
+
+
+def cost_options(function: F) -> F:
+    """Options of :func:`read_cost`."""
+    for option in reversed(
+        [
+            model_option,
+            calibration_option,
+            click.option(
+                "--rate",
+                "rate_files",
+                multiple=True,
+                help="Sample whose cross-section enters ν(θ); repeat for each point. Adds the rate "
+                "term.",
+            ),
+            click.option(
+                "--luminosity", type=float, default=None, help="In 1/fb; goes with --rate."
+            ),
+            click.option(
+                "--terms",
+                type=click.Choice(["all", "linear"]),
+                default="all",
+                show_default=True,
+                help="linear: the interference alone, without squared coefficients.",
+            ),
+            click.option(
+                "--simulation-error",
+                "with_simulation",
+                is_flag=True,
+                help="Intervals contain the error from finite simulation: of the training (of a "
+                "model with --bootstrap) or, with --calibration, of the events that calibrate.",
+            ),
+            feature_set_option,
+            tree_option,
+            events_option,
+            combine_option,
+            points_options,
+        ]
+    ):
+        function = option(function)
+    return function
+
+
+def read_cost(
+    data: str,
+    *,
+    model_path: Path,
+    calibration_path: Path | None,
+    rate_files: tuple[str, ...],
+    luminosity: float | None,
+    terms: Terms,
+    with_simulation: bool,
+    feature_set: str | None,
+    tree: str | None,
+    events: EventRange | None,
+    combine: Combine | None,
+    points: dict[str, Any],
+) -> DatasetCost:
+    """Cost of a dataset, as the options of a command say.
+
+    Raises
+    ------
+    ConfigurationError, click.UsageError
+        If options do not go together.
+    """
+    from milinfer.exceptions import ConfigurationError
+    from milinfer.intervals.calibration import Calibration
+    from milinfer.intervals.simulation_widening import add_simulation_error
+    from milinfer.learning.bag_likelihood import BagLikelihood
+    from milinfer.learning.finite_simulation import simulation_error
+    from milinfer.likelihood.rate import Rate
+
+    model = BagLikelihood.load(model_path)
+    sample = read_dataset(data, feature_set, tree, events)
+    if bool(rate_files) != (luminosity is not None):
+        msg = "--rate and --luminosity go together: samples for ν(θ), and the luminosity in 1/fb"
+        raise ConfigurationError(msg)
+    if combine is not None and not rate_files:
+        msg = "--combine joins the files of --rate, and there are none; leave it out"
+        raise click.UsageError(msg)
+    rate = None
+    if rate_files and luminosity is not None:
+        rate = Rate.from_samples(
+            read_samples(
+                rate_files, features=feature_set, points=points, tree=tree, combine=combine
+            ),
+            luminosity=luminosity,
+        )
+    as_trained = cost = model.cost(sample, rate=rate, terms=terms)
+    calibration = None if calibration_path is None else Calibration.load(calibration_path)
+    if with_simulation and calibration is not None:
+        calibration = calibration.widened()
+    error = simulation_error(model, sample) if with_simulation and not calibration else None
+    if error is not None:
+        cost = add_simulation_error(cost, error)
+    return DatasetCost(
+        model=model,
+        data=sample,
+        rate=rate,
+        as_trained=as_trained,
+        cost=cost,
+        calibration=calibration,
+        error=error,
+    )
+
+
+def read_dataset(
+    spec: str, feature_set: str | None, tree: str | None, events: EventRange | None = None
+) -> Any:
+    """Read a dataset; it needs no parameter point."""
+    from milinfer.samples.sample import read_data
+
+    point, path = split_spec(spec)
+    options: dict[str, Any] = {"features": feature_set, "tree": tree, "events": events}
+    return read_data(path, point=point, **options).as_data()

@@ -1,0 +1,107 @@
+"""The command ``publish``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from milinfer.cli.dataset_cost import cost_options, read_cost
+from milinfer.cli.options import FILES_HELP, json_option, output_option, write_json
+from milinfer.cli.printing import echo
+
+__all__ = ["publish"]
+
+
+@click.command(epilog=FILES_HELP)
+@click.argument("data")
+@cost_options
+@click.option(
+    "--cl",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    help="With --calibration: confidence level of the intervals that others will quote; default: "
+    "the first calibrated.",
+)
+@click.option(
+    "--interval-of",
+    "parameter",
+    metavar="PARAMETER",
+    help="With --calibration of several parameters: that whose interval others will quote, with "
+    "the others profiled; default: joint regions.",
+)
+@click.option("--title", default="", help="A line that says what was measured.")
+@click.option(
+    "--without-events",
+    is_flag=True,
+    help="Write Λ of all events together, and no row of a single event.",
+)
+@click.option(
+    "--error",
+    type=click.FloatRange(0, min_open=True),
+    default=1e-6,
+    show_default=True,
+    help="With --without-events: largest error of −2 ln L, which is proven.",
+)
+@output_option("Folder to write.")
+@json_option
+def publish(
+    data: str,
+    cl: float | None,
+    parameter: str | None,
+    title: str,
+    without_events: bool,
+    error: float,
+    out: Path,
+    json_path: Path | None,
+    **options: Any,
+) -> None:
+    """Write the likelihood of a dataset for others, who read it with numpy and iminuit alone.
+
+    \b
+    milinfer publish data.lhe.gz --model model --calibration calibration.json --out published
+    """
+    from milinfer.likelihood.published_cost import load_published
+    from milinfer.likelihood.publishing import publish as write
+
+    if options["calibration_path"] is None and (cl is not None or parameter is not None):
+        msg = "--cl and --interval-of choose constants of --calibration, and there is none"
+        raise click.UsageError(msg)
+    made = read_cost(data, **options)
+    cost = made.cost
+    if made.calibration is not None:
+        cost = made.calibration(cost, cl, parameter=parameter)
+    write(
+        cost,
+        out,
+        title=title,
+        provenance={
+            "model": made.model.name,
+            "data": {"events": len(made.data)},
+            "terms": options["terms"],
+            "calibrated": made.calibration is not None,
+            "confidence_level": cl,
+        },
+        events=not without_events,
+        error=error,
+    )
+    published = load_published(out)
+    size = sum(path.stat().st_size for path in out.iterdir())
+    bound = float(published.content["bound"])
+    echo(
+        f"{out}: −2 ln L of {len(made.data)} events in {', '.join(published.parameters)}, "
+        f"{size / 1e6:.3g} MB, "
+        + (f"without events, within {bound:.1g}" if without_events else "exact")
+        + f"; {out / 'read_likelihood.py'} reads it"
+    )
+    write_json(
+        json_path,
+        {
+            "folder": out,
+            "parameters": published.parameters,
+            "n_events": len(made.data),
+            "calibrated": made.calibration is not None,
+            "bound": bound,
+            "bytes": size,
+        },
+    )

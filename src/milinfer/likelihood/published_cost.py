@@ -1,0 +1,207 @@
+"""Read a published likelihood as a cost of milinfer, which adds to others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from milinfer.exceptions import ModelError, ParameterError
+from milinfer.likelihood.auxiliary import AuxiliaryMeasurement
+from milinfer.likelihood.named_cost import UnbinnedCost
+from milinfer.likelihood.published_reader import Likelihood, LikelihoodError, read
+from milinfer.typing import FloatArray, PathLikeStr
+from milinfer.utils.arguments import as_path
+from milinfer.utils.display import ranges
+from milinfer.utils.keywords import did_you_mean
+
+__all__ = ["PublishedCost", "load_published"]
+
+
+def load_published(folder: PathLikeStr) -> PublishedCost:
+    """Read a likelihood that :func:`milinfer.publish` has written.
+
+    Parameters
+    ----------
+    folder
+        The folder.
+
+    Raises
+    ------
+    ModelError
+        If a file is missing or damaged, or of a later version of the format.
+    ConfigurationError
+        If that is no path.
+
+    Examples
+    --------
+    >>> load_published("nowhere")
+    Traceback (most recent call last):
+    milinfer.exceptions.ModelError: nowhere/likelihood.json cannot be read: ...
+    """
+    try:
+        return PublishedCost(read(as_path(folder)))
+    except LikelihoodError as error:
+        raise ModelError(str(error)) from error
+
+
+class PublishedCost(UnbinnedCost):
+    """Cost −2 ln L of a published likelihood.
+
+    The constraints of its nuisance parameters and normalisations are part of it:
+    :attr:`constrained` lists those that are Gaussian and independent of each other, and
+    :meth:`without_constraints` leaves them out of a sum with another cost that has them.  Those
+    inside a HistFactory workspace are not listed.
+
+    Parameters
+    ----------
+    likelihood
+        What the file beside it reads.
+    constraints
+        Auxiliary measurements in the place of those in the file; None: those.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from iminuit.cost import NormalConstraint
+    >>> from milinfer.datasets import gaussian
+    >>> from milinfer.likelihood.publishing import publish
+    >>> from milinfer.likelihood.systematics import NormalisationUncertainty, systematic_cost
+    >>> cost = systematic_cost(
+    ...     gaussian.MeanModel(), gaussian.generate(100, 0.1, seed=1).as_data(), rate=100.0,
+    ...     responses={}, reference=0.0,
+    ...     uncertainties=[NormalisationUncertainty("efficiency", {"signal": (0.9, 1.1)})])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     published = load_published(publish(cost, f"{folder}/published"))
+    >>> published.constrained
+    ('efficiency',)
+    >>> free = published.without_constraints(["efficiency"])
+    >>> free.constrained, round(published(0.1, 2.0) - free(0.1, 2.0), 9)
+    ((), 4.0)
+    """
+
+    def __init__(
+        self,
+        likelihood: Likelihood,
+        constraints: tuple[AuxiliaryMeasurement, ...] | None = None,
+    ) -> None:
+        self.likelihood = likelihood
+        self.parameters = likelihood.parameters
+        self._published = _constraints(likelihood)
+        self._constraints = self._published if constraints is None else constraints
+        super().__init__(dict(likelihood.limits), 0)
+
+    def __repr__(self) -> str:
+        title = f"{self.title}, " if self.title else ""
+        return f"PublishedCost({title}{ranges(self._parameters)})"
+
+    @property
+    def title(self) -> str:
+        """The line that says what was measured."""
+        return str(self.likelihood.content["title"])
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """The JSON: description, provenance, terms."""
+        return self.likelihood.content
+
+    @property
+    def start(self) -> dict[str, float]:
+        """Where fits start: ``Minuit(cost, **cost.start)``."""
+        return dict(self.likelihood.start)
+
+    @property
+    def fixed(self) -> tuple[str, ...]:
+        """Parameters that stay at their start."""
+        return self.likelihood.fixed
+
+    @property
+    def constraints(self) -> tuple[AuxiliaryMeasurement, ...]:
+        """Auxiliary measurements that are part of this cost."""
+        return self._constraints
+
+    @property
+    def constrained(self) -> tuple[str, ...]:
+        """Parameters whose constraint is part of this cost."""
+        return tuple(c.name for c in self._constraints)
+
+    def without_constraints(self, names: Sequence[str]) -> PublishedCost:
+        """The same cost without the constraints of some parameters.
+
+        Raises
+        ------
+        ParameterError
+            If one of them is not constrained here.
+        """
+        left_out = (names,) if isinstance(names, str) else tuple(names)
+        self._require_constrained(left_out)
+        kept = tuple(c for c in self._constraints if c.name not in left_out)
+        return PublishedCost(self.likelihood, kept)
+
+    def measuring(self, **measured: float) -> PublishedCost:
+        """The same cost with other results of auxiliary measurements, as toys have them.
+
+        Raises
+        ------
+        ParameterError
+            If a parameter is not constrained here.
+        """
+        self._require_constrained(tuple(measured))
+        moved = tuple(
+            c._replace(measured=float(measured.get(c.name, c.measured))) for c in self._constraints
+        )
+        return PublishedCost(self.likelihood, moved)
+
+    def _require_constrained(self, names: Sequence[str]) -> None:
+        for name in names:
+            if name not in self.constrained:
+                known = ", ".join(self.constrained) or "no parameter"
+                msg = f"this likelihood has no constraint of {name} of its own; it has {known}"
+                raise ParameterError(msg + did_you_mean(name, list(self.constrained)))
+
+    def _has_grad(self) -> bool:
+        return self.likelihood.has_grad
+
+    def _value(self, args: Sequence[float]) -> float:
+        try:
+            value = self.likelihood(*args)
+        except LikelihoodError as error:
+            raise ParameterError(str(error)) from error
+        for sign, c in self._changes:
+            value += sign * ((args[self.parameters.index(c.name)] - c.measured) / c.error) ** 2
+        return value
+
+    def _grad(self, args: Sequence[float]) -> FloatArray:
+        try:
+            slope = np.asarray(self.likelihood.grad(*args), dtype=np.float64)
+        except LikelihoodError as error:
+            raise ParameterError(str(error)) from error
+        for sign, c in self._changes:
+            k = self.parameters.index(c.name)
+            slope[k] += sign * 2 * (args[k] - c.measured) / c.error**2
+        return slope
+
+    @cached_property
+    def _changes(self) -> list[tuple[int, AuxiliaryMeasurement]]:
+        """Constraints that are added to those in the file, and those that are taken away."""
+        added = [(1, c) for c in self._constraints if c not in self._published]
+        return added + [(-1, c) for c in self._published if c not in self._constraints]
+
+
+def _constraints(likelihood: Likelihood) -> tuple[AuxiliaryMeasurement, ...]:
+    """Independent Gaussian measurements of parameters that are not those of interest."""
+    found = []
+    for term in likelihood.content["terms"]:
+        if term["kind"] != "normal":
+            continue
+        covariance = np.array(term["covariance"], dtype=np.float64)
+        for k, (name, measured) in enumerate(
+            zip(term["parameters"], term["measured"], strict=True)
+        ):
+            alone = np.count_nonzero(covariance[k]) == 1
+            if alone and likelihood.roles[name] != "interest":
+                error = float(np.sqrt(covariance[k, k]))
+                found.append(AuxiliaryMeasurement(name, float(measured), error))
+    return tuple(found)

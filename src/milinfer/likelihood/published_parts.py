@@ -1,0 +1,206 @@
+"""What a cost says of itself when it is published: a term of the sum, its arrays and parameters.
+
+:func:`published_terms` and :func:`published_correction` are open: rooms with costs or corrections
+of their own register how these are written, beside the class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import singledispatch
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from milinfer.exceptions import ConfigurationError
+from milinfer.typing import FloatArray, IntArray
+from milinfer.utils.polynomials import PiecewiseCubic, Series
+from milinfer.utils.smooth_polynomials import SmoothPolynomial
+
+__all__ = [
+    "ArrayStore",
+    "ParameterFacts",
+    "PublishedTerm",
+    "Role",
+    "dense_series",
+    "published_correction",
+    "published_cubic",
+    "published_polynomial",
+    "published_smooth",
+    "published_terms",
+]
+
+Role = Literal["interest", "normalisation", "nuisance"]
+
+
+class ParameterFacts(NamedTuple):
+    """What a term knows of one of its parameters.
+
+    Parameters
+    ----------
+    role
+        Parameter of interest, normalisation or nuisance parameter.
+    start
+        Where a fit starts.
+    low, high
+        Limits, which may be infinite.
+    fixed
+        Whether the likelihood keeps it at its start.
+    """
+
+    role: Role
+    start: float
+    low: float = -np.inf
+    high: float = np.inf
+    fixed: bool = False
+
+
+class PublishedTerm(NamedTuple):
+    """A term of −2 ln L.
+
+    Parameters
+    ----------
+    content
+        Its object in the JSON.
+    parameters
+        By name, in the order of the term.
+    bound
+        Upper bound of the difference to the cost, beside rounding.
+    """
+
+    content: dict[str, Any]
+    parameters: Mapping[str, ParameterFacts]
+    bound: float = 0.0
+
+
+@dataclass(frozen=True)
+class ArrayStore:
+    """Arrays of a published likelihood, by name.
+
+    Parameters
+    ----------
+    prefix
+        What names begin with.
+    error
+        Largest error of Λ if there are to be no rows of single events; None: there may be.
+    arrays
+        The arrays so far.
+
+    Examples
+    --------
+    >>> store = ArrayStore()
+    >>> store.within("0").within("shape").add("weights", [1.0, 2.0])
+    '0.shape.weights'
+    >>> store.arrays["0.shape.weights"].tolist()
+    [1.0, 2.0]
+    """
+
+    prefix: str = ""
+    error: float | None = None
+    arrays: dict[str, NDArray[Any]] = field(default_factory=dict)
+
+    def within(self, part: str) -> ArrayStore:
+        """The same store for the arrays of a part, whose names begin with it."""
+        return ArrayStore(f"{self.prefix}{part}.", self.error, self.arrays)
+
+    def add(self, name: str, values: ArrayLike) -> str:
+        """Keep an array of float64, float32 or int64, and say its name."""
+        array = np.ascontiguousarray(values)
+        if array.dtype.kind in "iu":
+            array = array.astype(np.int64)
+        elif array.dtype != np.float32:
+            array = array.astype(np.float64)
+        self.arrays[self.prefix + name] = array
+        return self.prefix + name
+
+
+@singledispatch
+def published_terms(cost: Any, _arrays: ArrayStore) -> list[PublishedTerm]:
+    """Terms of −2 ln L that say what a cost is.
+
+    Parameters
+    ----------
+    cost
+        A term of a sum of costs.
+    _arrays
+        Where its arrays go.
+
+    Raises
+    ------
+    ConfigurationError
+        If there is no form for costs of this class.
+    """
+    msg = (
+        f"a {type(cost).__name__} cannot be published: there is no form of it that others could "
+        "evaluate. Costs of models, with backgrounds and nuisance parameters too, of histograms "
+        "and of pyhf, NormalConstraint of iminuit and sums of these can; leave this term out, and "
+        "publish it in the form of its own package"
+    )
+    raise ConfigurationError(msg)
+
+
+@singledispatch
+def published_correction(correction: Any, _arrays: ArrayStore) -> dict[str, Any]:
+    """Object of the JSON that says what a calibration does to Λ, without what the cost knows.
+
+    Raises
+    ------
+    ConfigurationError
+        If there is no form for corrections of this class.
+    """
+    msg = (
+        f"a cost that is corrected by a {type(correction).__name__} cannot be published; those by "
+        "milinfer.Calibration and milinfer.add_simulation_error can"
+    )
+    raise ConfigurationError(msg)
+
+
+def published_polynomial(
+    exponents: IntArray, coefficients: FloatArray, arrays: ArrayStore
+) -> dict[str, Any]:
+    """A polynomial in the parameters.
+
+    Parameters
+    ----------
+    exponents, coefficients
+        Shape (n_monomials, n_parameters) and (n_monomials,).
+    arrays
+        Where they go.
+    """
+    return {
+        "exponents": arrays.add("exponents", exponents),
+        "coefficients": arrays.add("coefficients", coefficients),
+    }
+
+
+def published_smooth(polynomial: SmoothPolynomial, arrays: ArrayStore) -> dict[str, Any]:
+    """A polynomial in the scaled parameters, with the covariance of its coefficients."""
+    return {
+        "exponents": arrays.add("exponents", polynomial.basis.exponents),
+        "coefficients": arrays.add("coefficients", polynomial.coefficients),
+        "covariance": arrays.add("covariance", polynomial.covariance),
+        "low": polynomial.low.tolist(),
+        "high": polynomial.high.tolist(),
+        "beyond": polynomial.beyond,
+    }
+
+
+def published_cubic(cubic: PiecewiseCubic, arrays: ArrayStore) -> dict[str, Any]:
+    """A cubic spline in one parameter."""
+    return {
+        "kind": "cubic_spline",
+        "knots": arrays.add("knots", cubic.knots),
+        "coefficients": arrays.add("coefficients", cubic.coefficients),
+    }
+
+
+def dense_series(series: Series, arrays: ArrayStore) -> dict[str, Any]:
+    """A Chebyshev series on a box."""
+    return {
+        "kind": "chebyshev",
+        "low": series.low.tolist(),
+        "high": series.high.tolist(),
+        "coefficients": arrays.add("coefficients", series.coefficients),
+    }
