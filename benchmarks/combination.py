@@ -35,8 +35,7 @@ from milinfer.likelihood.models import EventModel
 from milinfer.likelihood.surface import Interpolation
 from milinfer.toys.pool import EventPool
 
-QUICK = {"events": 4000, "toys": 6, "pool": 2000}
-GRID = Interpolation(np.linspace(-0.9, 0.9, 13), "spline")
+QUICK = {"events": 4000, "toys": 6, "pool": 2000, "grid": 7}
 CALIBRATE_AT = (-0.45, -0.3, -0.15, 0.0, 0.15, 0.3, 0.45)
 TRUTHS, SHIFTS = (-0.2, 0.0, 0.2), (-1.0, 0.0, 1.0)
 N_EVENTS, SIGNAL, BACKGROUND, UNCERTAINTY = 300.0, 300.0, 100.0, 0.05
@@ -75,7 +74,7 @@ def channel() -> mil.PyhfCost:
 
 
 def combination(
-    model: object, pool: mil.SampleSet, seed: int, shift: float = 0.0
+    model: object, pool: mil.SampleSet, seed: int, n_points: int, shift: float = 0.0
 ) -> mil.CombinedToys:
     """Toys of both terms at a value of the efficiency, which moves the number of events."""
     sides = (1 - UNCERTAINTY, 1 + UNCERTAINTY)
@@ -89,7 +88,8 @@ def combination(
     growth = (sides[1] if shift > 0 else 1 / sides[0]) ** shift
     toys = mil.Toys(EventPool(pool, 2), n_events=N_EVENTS * growth, seed=seed, poisson=True)
     parts = [mil.EventTerm(terms, toys), channel()]
-    return mil.CombinedToys(parts, "c1", GRID, seed=seed)
+    grid = Interpolation(np.linspace(-0.9, 0.9, n_points), "spline")
+    return mil.CombinedToys(parts, "c1", grid, seed=seed)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -98,6 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--events", type=int, default=1500, help="to train on, at each point")
     parser.add_argument("--pool", type=int, default=100_000, help="of toys, at each point")
     parser.add_argument("--toys", type=int, default=1000)
+    parser.add_argument("--grid", type=int, default=13, help="points at which toys are profiled")
     options = parse(parser, QUICK, arguments)
     warnings.simplefilter("ignore", MilinferWarning)
     points = [{"c1": c} for c in (-1.0, 0.0, 1.0)]
@@ -110,14 +111,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     network = network.fit(train)
     start = time.process_time()
-    calibrating = combination(network, tune, 4).scan(CALIBRATE_AT, options.toys)
+    calibrating = combination(network, tune, 4, options.grid).scan(CALIBRATE_AT, options.toys)
     calibration = mil.calibrate(calibrating, cl=CL)
     seconds = (time.process_time() - start) / (len(CALIBRATE_AT) * options.toys)
     rows = []
     for shift in SHIFTS:
         truths = [{"c1": c, "efficiency": shift} for c in TRUTHS]
         for name, model in (("network", network), ("exact", Exact())):
-            toys = combination(model, test, 5, shift).scan(truths, options.toys)
+            toys = combination(model, test, 5, options.grid, shift).scan(truths, options.toys)
             methods = {"exact": None}
             if name == "network":
                 methods = {"as trained": None, "calibrated": calibration}

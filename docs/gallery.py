@@ -354,8 +354,8 @@ class ExactResponse(Response):
         return np.stack([0.3 * x, zero - 0.045, 0.25 * y, zero], axis=1)
 
 
-def job(seed: int = 1) -> dict[str, Any]:
-    """All results that are drawn, by the names in the calls."""
+def job(seed: int = 1, quick: bool = False) -> dict[str, Any]:
+    """All results that are drawn, by the names in the calls; the quick ones of fewer events."""
 
     def events(n: int, value: float, number: int) -> Any:
         generated = vbf_hww.generate(n, {"c_HW": value}, seed=seed + number)
@@ -369,7 +369,8 @@ def job(seed: int = 1) -> dict[str, Any]:
     settings = TrainingConfig(epochs=10, batch_events=1000)
     model = mil.BagLikelihood(head="polynomial", labels="joint", seed=seed, training=settings)
     model = model.fit(train)
-    pool = several(6000, (-0.3, 0.0, 0.3), 19)
+    n_pool = 2000 if quick else 6000
+    pool = several(n_pool, (-0.3, 0.0, 0.3), 19)
     result = analyse(
         Analysis(
             models=(model,),
@@ -377,7 +378,7 @@ def job(seed: int = 1) -> dict[str, Any]:
             templates=train,
             classifier_templates=held_out,
             calibration=pool,
-            evaluation=several(6000, (-0.3, 0.0, 0.3), 29),
+            evaluation=several(n_pool, (-0.3, 0.0, 0.3), 29),
             truth=0.0,
             simulated=True,
             weight_degree=4,
@@ -385,24 +386,26 @@ def job(seed: int = 1) -> dict[str, Any]:
             cover_at=(-0.2, 0.0, 0.2),
             belt_at=(-0.3, -0.15, 0.0, 0.15, 0.3),
             oracle_pool=pool.at(c_HW=0.0),
-            n_toys=300,
+            n_toys=100 if quick else 300,
             bins=8,
             seed=seed,
         )
     )
     found = _one_parameter(result, classifier_output(model), held_out)
-    found |= _two_parameters(seed) | _mixture(seed) | _expectations(seed) | _response(seed)
-    found["simulation"] = _simulation(seed)
+    found |= _two_parameters(seed, quick) | _mixture(seed) | _expectations(seed, quick)
+    found |= _response(seed)
+    found["simulation"] = _simulation(seed, quick)
     return found | {"bag_scan": _bag_sizes()}
 
 
-def _simulation(seed: int) -> mil.learning.SimulationError:
+def _simulation(seed: int, quick: bool) -> mil.learning.SimulationError:
     """Error of the quadratic problem from a simulation of 500 events a point."""
     samples = quadratic.samples(500, [{"c1": v} for v in (-0.8, -0.4, 0.0, 0.4, 0.8)], seed=seed)
     model = mil.BagLikelihood(
-        head="polynomial", labels="joint", order=1, ensemble=8, bootstrap=True, seed=seed,
+        head="polynomial", labels="joint", order=1, ensemble=4 if quick else 8, bootstrap=True,
+        seed=seed,
         network=mil.NetworkConfig((32, 32), "gelu", batch_norm=False, dropout=0.0, l2=0.0),
-        training=TrainingConfig(20, 500, 3e-3, 3e-5, schedule="cosine"),
+        training=TrainingConfig(5 if quick else 20, 500, 3e-3, 3e-5, schedule="cosine"),
     )  # fmt: skip
     data = quadratic.generate(1000, {"c1": 0.1}, seed=seed + 1)
     return mil.simulation_error(model.fit(samples), data)
@@ -458,13 +461,13 @@ def _one_parameter(result: Any, output: Any, held_out: Any) -> dict[str, Any]:
     }
 
 
-def _two_parameters(seed: int) -> dict[str, Any]:
+def _two_parameters(seed: int, quick: bool) -> dict[str, Any]:
     """Fit and Neyman regions of the quadratic problem with its exact ratio."""
     model, n = ExactPlane(), 2000
     points = [{"c1": a, "c2": b} for a in (-0.4, 0.4) for b in (-0.4, 0.4)]
-    pool = quadratic.samples(100_000, points, seed=seed)
+    pool = quadratic.samples(20_000 if quick else 100_000, points, seed=seed)
     toys = mil.Toys(pool, n, seed=seed)
-    ensembles = [toys.run([model], p, 200)["exact"] for p in points]
+    ensembles = [toys.run([model], p, 100 if quick else 200)["exact"] for p in points]
     belt = mil.neyman(ensembles, smooth=0)
     data = quadratic.generate(n, {"c1": 0.0, "c2": 0.0}, seed=seed + 1)
     surface = dataset_surface(model, data)
@@ -527,7 +530,7 @@ def _mixture(seed: int) -> dict[str, Any]:
     return {"mixture": cost, "fit": fit, "pulled": pulled, "uncertain": uncertain}
 
 
-def _expectations(seed: int) -> dict[str, Any]:
+def _expectations(seed: int, quick: bool) -> dict[str, Any]:
     """A shape with nuisance parameters, and what the mixture expects before data are looked at."""
     shaped = gaussian_systematics.GaussianCost(
         gaussian_systematics.dataset(0.1, {"shift": 0.4}, signal=1000, background=250, seed=seed),
@@ -536,9 +539,10 @@ def _expectations(seed: int) -> dict[str, Any]:
         constrained=False,
     )
     names = ["background_norm", *gaussian_systematics.NUISANCES]
+    n_events, n_toys = (5000, 100) if quick else (40_000, 300)
     pool = {
         name: mil.Sample(
-            gaussian.generate(40_000, mu, seed=seed + k).features, ("x0",), process=name
+            gaussian.generate(n_events, mu, seed=seed + k).features, ("x0",), process=name
         )
         for k, (name, mu) in enumerate((("signal", 0.0), ("top", 1.5), ("diboson", -1.0)))
     }
@@ -558,9 +562,9 @@ def _expectations(seed: int) -> dict[str, Any]:
         background = tuple(
             mil.Background(pool[n], e) for n, e in (("top", 300.0), ("diboson", 100.0))
         )
-        signal = mil.SampleSet((gaussian.generate(40_000, 0.0, seed=seed),))
+        signal = mil.SampleSet((gaussian.generate(n_events, 0.0, seed=seed),))
         toys = mil.Toys(signal, 800, seed=seed, poisson=True, background=background)
-        ensemble = toys.run([mil.ProfiledSystematics(terms)], 0.0, 300)["profiled"]
+        ensemble = toys.run([mil.ProfiledSystematics(terms)], 0.0, n_toys)["profiled"]
         costs[name] = mil.likelihood.asimov_cost(terms, pool)
         expectations[name] = mil.intervals.expected_interval(ensemble, costs[name])
     asimov = costs["backgrounds profiled"]
@@ -627,13 +631,13 @@ def pictures() -> list[Picture]:
     return [p for section in SECTIONS for p in section.pictures]
 
 
-def draw(folder: Path, seed: int = 1) -> None:
+def draw(folder: Path, seed: int = 1, *, quick: bool = False) -> None:
     """Run the job and draw everything into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     with warnings.catch_warnings():
         # The pools of so small a job are small, which it is warned of.
         warnings.simplefilter("ignore", MilinferWarning)
-        names = job(seed) | {"impacts": impacts, "nuisance_impacts": nuisance_impacts}
+        names = job(seed, quick) | {"impacts": impacts, "nuisance_impacts": nuisance_impacts}
         for picture in pictures():
             function = getattr(import_module(picture.module), picture.function)
             with mpl.rc_context():

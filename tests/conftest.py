@@ -5,8 +5,11 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from itertools import groupby, islice
+from typing import Any
 
 import pytest
 
@@ -65,3 +68,54 @@ def _settings_of_matplotlib() -> Iterator[None]:
     yield
     if "matplotlib" in sys.modules:
         sys.modules["matplotlib"].rcdefaults()
+
+
+@contextmanager
+def _draws(**functions: Callable[[Any, Any], Any]) -> Iterator[None]:
+    """Let other functions draw the figures of reports; each is given the usual one as well."""
+    from milinfer.workflow import report
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name, function in functions.items():
+            patch.setattr(report, name, partial(function, getattr(report, name)))
+        yield
+
+
+@pytest.fixture(scope="module")
+def one_picture() -> Iterator[None]:
+    """Draw the training alone: twenty pictures take longer than the rest of a small run.
+
+    They are looked at in test_html_report.py, test_report_pictures.py, and in the demo.
+    """
+    from milinfer.plotting.results import plot_training
+
+    def training(_, result):
+        return {"training": (plot_training(result.analysis.model.fitted.history), "Loss.")}
+
+    with _draws(draw_figures=training):
+        yield
+
+
+WRITTEN = ("training", "simulation", "templates_pyhf", "nuisance_profile", "contours_c1_c2")
+"""Pictures that :func:`few_pictures` leaves."""
+
+
+@pytest.fixture(scope="module")
+def few_pictures_of_a_module() -> Iterator[None]:
+    """The same as :func:`few_pictures`, for all tests of a module."""
+    with _few():
+        yield
+
+
+@pytest.fixture
+def few_pictures() -> Iterator[None]:
+    """Draw all figures, and write few of them: what takes longest is to make files of them."""
+    with _few():
+        yield
+
+
+def _few() -> AbstractContextManager[None]:
+    def written(usual, result):
+        return {name: drawn for name, drawn in usual(result).items() if name in WRITTEN}
+
+    return _draws(draw_figures=written, draw_several=written)

@@ -77,7 +77,7 @@ SIZES = {
         bags=(1, 10),
         repeats=1,
         epochs=6,
-        batch_events=500,
+        batch_events=1_000,
         integration=(32, 4),
         workers=1,
     ),

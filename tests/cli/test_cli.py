@@ -298,6 +298,7 @@ def _flat(events):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("few_pictures")
 # Coverage is measured all the same, with the small pools that a quick test has.
 @pytest.mark.filterwarnings("ignore:.*use a larger pool:milinfer.exceptions.MilinferWarning")
 @pytest.mark.filterwarnings("ignore:the toys of .* from a pool:milinfer.exceptions.MilinferWarning")
@@ -316,9 +317,9 @@ def test_a_users_own_files_go_all_the_way(tmp_path):
     calib = []
     for k, c in enumerate((-0.3, 0.0, 0.3)):
         path = tmp_path / f"calib{k}.lhe"
-        write_foreign_lhe(path, c, 12_000, seed=30 + k)
+        write_foreign_lhe(path, c, 6000, seed=30 + k)
         calib.append(f"c_HW={c}:{path}")
-    write_foreign_lhe(tmp_path / "eval.lhe", 0.0, 8000, seed=40)
+    write_foreign_lhe(tmp_path / "eval.lhe", 0.0, 5000, seed=40)
     evaluation = f"c_HW=0:{tmp_path / 'eval.lhe'}"
     model, calibration = tmp_path / "model", tmp_path / "calibration.json"
     call("train", *specs, "--out", model, "--epochs", 20, "--batch-events", 1000)
@@ -447,7 +448,8 @@ def test_train_between_points_that_have_no_sample(tmp_path):
 @pytest.mark.slow
 def test_the_demo_meets_its_contract(tmp_path):
     figures = tmp_path / "s.json"
-    call("demo", "--out", tmp_path / "d", "--events", 2500, "--toys", 300, "--json", figures)
+    sizes = ("--events", 2500, "--toys", 300, "--workers", 1)
+    call("demo", "--out", tmp_path / "d", *sizes, "--json", figures)
     summary = json.loads(figures.read_text())
     assert summary["poi"] == "c_HW"
     assert summary["truth"] == 0.0

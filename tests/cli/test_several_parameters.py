@@ -193,6 +193,7 @@ def test_fit_with_calibration_and_belt(folder, toys):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("few_pictures")
 def test_compare_in_two_parameters(folder, toys):
     printed = call(
         *("compare", folder / "data.parquet", "--model", folder / "model", "--bins", 6),

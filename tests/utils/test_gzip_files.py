@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 
 import pytest
 
@@ -47,3 +48,17 @@ def test_damage_is_noticed(tmp_path):
         file.write_bytes(damaged)
         with gzip_files.open_gzip(file) as opened, pytest.raises(gzip_files.DAMAGED):
             opened.read()
+
+
+@pytest.mark.usefixtures("kind")
+def test_what_is_packed_is_small_and_the_same_in_every_run():
+    written = []
+    for _ in range(2):
+        file = io.BytesIO()
+        with gzip_files.packed(file) as opened:
+            for start in range(0, len(TEXT), 10_000):
+                opened.write(TEXT[start : start + 10_000])
+        written.append(file.getvalue())
+    assert written[0] == written[1]
+    assert gzip.decompress(written[0]) == TEXT
+    assert len(written[0]) < 1.15 * len(gzip.compress(TEXT, 4))

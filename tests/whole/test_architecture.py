@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from sources import tree_of
+
 PACKAGE = Path(find_spec("milinfer").origin).parent
 DOCS = Path(__file__).parents[2] / "docs"
 # A file imports from its own room and from rooms in rows above it; rooms of one row know
@@ -47,7 +49,7 @@ def modules(package: Path) -> dict[str, Path]:
 def imported(path: Path, names: Mapping[str, Path]) -> set[str]:
     """Every module of the package that a file mentions: lazily, for types, or as a string."""
     targets = set()
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = tree_of(path)
     texts = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom):
@@ -78,7 +80,7 @@ def graph(package: Path) -> dict[str, set[str]]:
 
 def _own_code(path: Path) -> bool:
     """Whether a package's ``__init__`` defines anything, rather than offering names."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = tree_of(path)
     return any(isinstance(node, ast.ClassDef | ast.FunctionDef) for node in tree.body)
 
 
@@ -175,7 +177,7 @@ def test_nothing_is_imported_from_a_facade():
 
 def test_every_folder_says_what_it_holds():
     for path in PACKAGE.rglob("__init__.py"):
-        assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))), path
+        assert ast.get_docstring(tree_of(path)), path
 
 
 def test_no_function_of_a_package_has_the_name_of_one_of_its_files():

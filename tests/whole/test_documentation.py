@@ -31,6 +31,7 @@ from milinfer.io import events as event_files
 from milinfer.io import lhe
 from milinfer.likelihood.cost import dataset_cost
 from milinfer.likelihood.surface_box import ChebyshevBox
+from sources import tree_of
 
 ROOT = Path(__file__).parents[2]
 POINTS = (-1.0, -0.5, 0.0, 0.5, 1.0)
@@ -396,8 +397,9 @@ PREPARE: dict[str, Callable[[Path], dict[str, object] | None]] = {
     "docs/howto/variations.md": variations,
     "docs/howto/weights.md": one_file,
 }
-# Numbers of events and toys that only a measurement needs.
+# Numbers of events, toys and networks that only a measurement needs.
 SMALLER = {"50_000": "3_000", "20_000": "5_000", "4000": "1000", "10_000": "2_000", "2000": "500"}
+SMALLER |= {"ensemble=4)": "ensemble=2)", "ensemble=16": "ensemble=4"}
 # What runs these; the test looks that it is there.
 ELSEWHERE = {
     "docs/cluster.md": "examples/on_a_cluster.py",
@@ -444,7 +446,7 @@ def test_messages_that_pages_quote_are_in_the_source():
     """Of the page on calibrations that fail: what it explains is what is said."""
     said = set()
     for path in (ROOT / "src" / "milinfer").rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in ast.walk(tree_of(path)):
             if isinstance(node, ast.JoinedStr):
                 parts = (v.value if isinstance(v, ast.Constant) else "…" for v in node.values)
                 said.add("".join(map(str, parts)))

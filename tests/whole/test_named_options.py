@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import re
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from pkgutil import walk_packages
@@ -14,6 +15,7 @@ import pytest
 
 import milinfer
 from milinfer.cli import cli
+from sources import tree_of
 
 SOURCE = Path(milinfer.__file__).parent
 # Of other programs, which the texts name.
@@ -27,20 +29,23 @@ NO_MESSAGES = {"workflow/html_report.py", "utils/display.py", "likelihood/smefit
 KEYWORDS_OF_OTHERS = {"format", "savemetrics"}
 
 
+@cache
 def texts():
     """Every string of the package with its place, docstrings of commands included."""
+    found = []
     for path in sorted(SOURCE.rglob("*.py")):
-        tree = ast.parse(path.read_text(encoding="utf-8"))
+        nodes = list(ast.walk(tree_of(path)))
         documented = (ast.Module, ast.ClassDef, ast.FunctionDef)
         docstrings = {
             id(node.body[0].value)
-            for node in ast.walk(tree)
+            for node in nodes
             if isinstance(node, documented) and isinstance(node.body[0], ast.Expr)
         }
-        for node in ast.walk(tree):
+        for node in nodes:
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 file = path.relative_to(SOURCE).as_posix()
-                yield f"{file}:{node.lineno}", node.value, id(node) in docstrings
+                found.append((f"{file}:{node.lineno}", node.value, id(node) in docstrings))
+    return found
 
 
 def options_of(command: click.Command) -> set[str]:

@@ -26,6 +26,7 @@ import pytest
 from lhe_text import document, event
 from milinfer.exceptions import LHEError
 from milinfer.io.lhe import LHEReader
+from sources import tree_of
 
 PACKAGE = Path(find_spec("milinfer").origin).parent
 FUNCTIONS = {"compile", "sub", "subn", "search", "match", "fullmatch", "findall", "finditer",
@@ -71,11 +72,6 @@ def texts() -> dict[Path, str]:
     return {path: path.read_text("utf-8") for path in sorted(PACKAGE.rglob("*.py"))}
 
 
-@cache
-def parsed(path: Path) -> ast.Module:
-    return ast.parse(texts()[path])
-
-
 def files_with(name: str) -> list[Path]:
     return [path for path, text in texts().items() if re.search(rf"\b{name}\b", text)]
 
@@ -85,7 +81,7 @@ def uses(name: str, path: Path) -> set[str]:
     return {
         getattr(node, "attr", "other")
         for reader in ([path] if name.startswith("_") else files_with(name))
-        for node in ast.walk(parsed(reader))
+        for node in ast.walk(tree_of(reader))
         for child in ast.iter_child_nodes(node)
         if isinstance(child, ast.Name) and child.id == name and isinstance(child.ctx, ast.Load)
     }
@@ -94,7 +90,7 @@ def uses(name: str, path: Path) -> set[str]:
 def patterns() -> Iterator[Pattern]:
     for path in files_with("re"):
         relative = path.relative_to(PACKAGE.parent).with_suffix("")
-        for statement in ast.walk(parsed(path)):
+        for statement in ast.walk(tree_of(path)):
             for node in ast.iter_child_nodes(statement):
                 if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
                     continue

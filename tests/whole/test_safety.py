@@ -7,7 +7,6 @@ import io
 import pickle
 import xml.etree.ElementTree as ET
 import zipfile
-from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from milinfer.learning.model_files import pack_model, unpack_model
 from milinfer.learning.networks.configs import TrainingConfig
 from milinfer.workflow.html_report import Report
 from models import gaussian_samples
+from sources import tree_of
 
 PACKAGE = Path(find_spec("milinfer").origin).parent
 ROOT = Path(__file__).parents[2]
@@ -34,11 +34,6 @@ ATTRIBUTES = {
     "pd.read_hdf", "pd.read_pickle", "yaml.load", "zipfile.ZipFile.extractall",
     "keras.config.enable_unsafe_deserialization", "pyhf.readxml.parse", "urllib.request.urlopen",
 }  # fmt: skip
-
-
-@cache
-def tree_of(path: Path) -> ast.Module:
-    return ast.parse((PACKAGE / path).read_text("utf-8"))
 
 
 def dotted(node: ast.AST) -> str:
@@ -83,14 +78,14 @@ def test_the_search_finds_what_is_forbidden(text):
 
 @pytest.mark.parametrize("path", FILES, ids=str)
 def test_nothing_runs_what_a_file_says(path):
-    assert forbidden(tree_of(path)) == []
+    assert forbidden(tree_of(PACKAGE / path)) == []
 
 
 def test_xml_is_parsed_where_no_entities_can_be():
     """Only elements that milinfer has cut out itself, so that nothing can declare an entity."""
     parsers = {
         str(path)
-        for path, tree in zip(FILES, map(tree_of, FILES), strict=True)
+        for path, tree in ((p, tree_of(PACKAGE / p)) for p in FILES)
         for node in ast.walk(tree)
         if isinstance(node, ast.Call) and dotted(node.func).startswith(("ET.", "xml."))
     }

@@ -6,7 +6,15 @@ import pytest
 
 from milinfer.exceptions import ConfigurationError
 from milinfer.workflow.configuration import AnalysisConfig
-from milinfer.workflow.demo import DemoConfig, _files, _write_analysis, describe_steps, run_demo
+from milinfer.workflow.demo import (
+    DemoConfig,
+    _files,
+    _generate_all,
+    _write_analysis,
+    demo_files,
+    describe_steps,
+    run_demo,
+)
 from milinfer.workflow.provenance import Provenance, StepRun
 
 
@@ -42,6 +50,16 @@ def test_the_belt_stays_inside_the_training_range(tmp_path):
     config = DemoConfig(truth=-0.5)
     analysis = AnalysisConfig.from_file(_write_analysis(tmp_path, config, _files(config)))
     assert (min(analysis.toys.belt_at), max(analysis.toys.belt_at)) == (-0.8, -0.2)
+
+
+def test_files_that_another_process_generates_are_the_same(tmp_path):
+    files = demo_files([("train", {"c_HW": 0.5}, 100)], seed=3)
+    content = []
+    for workers in (1, 2):
+        path = tmp_path / f"{workers}.lhe.gz"
+        _generate_all(files, [path], workers)
+        content.append(path.read_bytes())
+    assert content[0] == content[1]
 
 
 def test_a_truth_without_room_for_calibration_is_refused(tmp_path):

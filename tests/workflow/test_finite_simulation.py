@@ -37,7 +37,7 @@ order = 1
 ensemble = 4
 bootstrap = true
 epochs = 12
-batch_events = 250
+batch_events = 800
 [toys]
 number = 200
 weight_degree = 2
@@ -68,7 +68,7 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def summary(folder):
+def summary(folder, few_pictures_of_a_module):
     return mil.run_analysis(folder / "analysis.toml")
 
 

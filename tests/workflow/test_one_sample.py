@@ -54,7 +54,7 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def finished(folder):
+def finished(folder, few_pictures_of_a_module):
     return mil.run_analysis(write(folder, CONFIGURATION))
 
 
@@ -89,7 +89,7 @@ def test_one_file_is_enough(folder, finished):
 
 
 @pytest.mark.slow
-def test_compare_on_the_command_line(folder, finished, one_picture):
+def test_compare_on_the_command_line(folder, finished, few_pictures):
     """Of the same model, on other events of the same point each."""
     for name, seed in (("tune", 3), ("evaluate", 4)):
         generate(folder / f"{name}.lhe.gz", 3000, seed)

@@ -9,7 +9,7 @@ from milinfer.workflow.operators_demo import OperatorsDemoConfig, run_operators_
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("one_picture")
+@pytest.mark.usefixtures("few_pictures")
 # Pools of few events, which make a test short; that they are small is tested elsewhere.
 @pytest.mark.filterwarnings("ignore::milinfer.exceptions.MilinferWarning")
 @pytest.mark.filterwarnings("ignore::milinfer.exceptions.ConvergenceWarning")

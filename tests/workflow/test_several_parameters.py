@@ -75,7 +75,7 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def summary(folder):
+def summary(folder, few_pictures_of_a_module):
     return mil.run_analysis(folder / "analysis.toml")
 
 

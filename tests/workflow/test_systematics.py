@@ -119,6 +119,7 @@ def finished(inputs):
     return summary["systematics"], done.output
 
 
+@pytest.mark.usefixtures("few_pictures")
 def test_the_response_is_learned_from_folders_in_pieces(inputs, tmp_path):
     """A run whose files of samples.train have no variations; those of the response are streamed."""
     (tmp_path / "nominal").mkdir()
@@ -336,6 +337,7 @@ def test_a_diagnosis_that_fails_is_a_problem():
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("few_pictures")
 @pytest.mark.filterwarnings("ignore::milinfer.exceptions.MilinferWarning")
 @pytest.mark.filterwarnings("ignore::milinfer.exceptions.ConvergenceWarning")
 def test_the_demo_fits_the_exact_likelihood_beside_it(tmp_path):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import html
 import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
@@ -15,7 +16,7 @@ from milinfer.utils.files import write_whole
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["Report", "svg_text"]
+__all__ = ["Report", "laid_out", "svg_text"]
 
 _PAGE = """<!DOCTYPE html>
 <html lang="en">
@@ -188,6 +189,35 @@ class Report:
         write_whole(path, self.to_html())
 
 
+@contextmanager
+def laid_out(figure: Figure) -> Iterator[None]:
+    """Lay a figure out once; files that are made of it meanwhile are drawn once each, not twice.
+
+    Matplotlib draws a figure before it makes a file if it has any layout engine.
+
+    Examples
+    --------
+    >>> from matplotlib.figure import Figure
+    >>> figure = Figure(layout="constrained")
+    >>> _ = figure.subplots()
+    >>> with laid_out(figure):
+    ...     print(figure.get_layout_engine())
+    None
+    >>> figure.get_layout_engine() is None
+    False
+    """
+    engine = figure.get_layout_engine()
+    if engine is None:
+        yield
+        return
+    engine.execute(figure)
+    figure.set_layout_engine(None)
+    try:
+        yield
+    finally:
+        figure.set_layout_engine(engine)
+
+
 def svg_text(figure: Figure) -> str:
     """A figure as an ``<svg>`` element, without prologue and date (equal runs, equal bytes).
 
@@ -204,7 +234,7 @@ def svg_text(figure: Figure) -> str:
 
     buffer = io.StringIO()
     # Without a salt ids are random; settings at the time of drawing do not matter.
-    with mpl.rc_context({"svg.hashsalt": "milinfer", "svg.fonttype": "path"}):
+    with laid_out(figure), mpl.rc_context({"svg.hashsalt": "milinfer", "svg.fonttype": "path"}):
         figure.savefig(buffer, format="svg", metadata={"Date": None})
     text = buffer.getvalue()
     return text[text.index("<svg") :]

@@ -14,7 +14,7 @@ from milinfer.plotting.style import method_title
 from milinfer.typing import PathLikeStr
 from milinfer.utils.files import write_whole
 from milinfer.utils.points import format_point
-from milinfer.workflow.html_report import Report, svg_text
+from milinfer.workflow.html_report import Report, laid_out, svg_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -40,13 +40,10 @@ def write_figures(
     plots.mkdir(parents=True, exist_ok=True)
     drawn: dict[str, tuple[Figure | str, str]] = {}
     for name, (figure, caption) in figures.items():
-        # Once for both files.  With any engine, and "none" is one, each of them is drawn twice.
-        if (engine := figure.get_layout_engine()) is not None:
-            engine.execute(figure)
-        figure.set_layout_engine(None)
-        svg = svg_text(figure)
-        write_whole(plots / f"{name}.svg", svg)
-        write_whole(plots / f"{name}.png", png_bytes(figure))
+        with laid_out(figure):  # once for both files
+            svg = svg_text(figure)
+            write_whole(plots / f"{name}.svg", svg)
+            write_whole(plots / f"{name}.png", png_bytes(figure))
         drawn[name] = svg, caption
     return drawn
 

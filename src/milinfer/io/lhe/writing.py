@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import math
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Mapping
 from itertools import groupby
-from typing import IO, Any, Final, Self, cast
+from typing import IO, Any, Final, Self
 from xml.sax.saxutils import escape, quoteattr
 
 import numpy as np
@@ -19,11 +18,11 @@ from milinfer.io.event_record.info import LHEInfo, LHEWeight
 from milinfer.io.event_record.record import first_not_finite, flatten_events
 from milinfer.typing import AwkwardArray, FloatArray, PathLikeStr
 from milinfer.utils.files import atomic_path
+from milinfer.utils.gzip_files import packed
 
 __all__ = ["LHEWriter", "write"]
 
 _AT_ONCE: Final = 10_000
-_COMPRESSION: Final = 4  # twice as fast as 6, and the file is 3 % larger
 _RESERVED: Final = ("</header", "<initrwgt", "<milinfer")
 _ATTRIBUTE: Final = {"\n": "&#10;", "\r": "&#13;", "\t": "&#9;"}
 
@@ -79,10 +78,7 @@ class LHEWriter(EventWriter):
             raw = self._stack.enter_context(temporary.open("wb"))
             self._file = raw
             if temporary.suffix == ".gz":
-                packed = gzip.GzipFile(
-                    filename="", mode="wb", compresslevel=_COMPRESSION, fileobj=raw, mtime=0
-                )
-                self._file = cast("IO[bytes]", self._stack.enter_context(packed))
+                self._file = self._stack.enter_context(packed(raw))
         except BaseException as error:
             # Not close(), which knows of no error: what is empty would take the place of the file.
             self._stack.__exit__(type(error), error, error.__traceback__)
