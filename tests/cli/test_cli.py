@@ -382,12 +382,12 @@ def test_a_belt_by_regression(tmp_path):
     calib = [f.with_suffix(".calib.parquet") for f in files]
     neyman = ("neyman", *calib, "--model", model, "--events-per-toy", 500, "--regression", 600)
     belt, figures = tmp_path / "belt.json", tmp_path / "figures.json"
-    assert "needs --weight-degree" in call(*neyman, "--out", belt, code=2)
+    assert "give --weight-degree" in call(*neyman, "--out", belt, code=2)
     printed = call(
         *(*neyman, "--truths", "-0.3,0.3", "--weight-degree", 4),
         *("--out", belt, "--json", figures),
     )
-    assert "600 toys at values of c_HW of their own" in " ".join(printed.split())
+    assert "600 toys, each at its own value of c_HW" in " ".join(printed.split())
     found = json.loads(figures.read_text())
     assert (found["n_toys"], found["regression"]) == (1, 600)
     assert -0.3 <= min(found["theta"]) < -0.29 < 0.29 < max(found["theta"]) <= 0.3
@@ -413,7 +413,7 @@ def test_a_figure_of_an_unknown_kind_is_refused_before_the_work(command, tmp_pat
     model.mkdir()
     more = ("--events-per-toy", 10) if command == "coverage" else ()
     printed = call(command, data, "--model", model, *more, "--out", "scan.html", code=2)
-    assert "a figure is one of .svg, .pdf, .png" in " ".join(printed.split())
+    assert "a figure is written as .svg, .pdf, .png" in " ".join(printed.split())
 
 
 def test_errors_name_options_and_not_arguments(tmp_path):

@@ -65,15 +65,15 @@ def test_convert_says_what_it_leaves_out(tmp_path):
     text = document(event(after="#rwgt 1 1 9.8\n"), before_init="<!--\n numevts 10\n-->\n")
     source.write_text(text)
     out = call("convert", source, "--out", tmp_path / "a.root", "--json", facts)
-    assert "left out: comments before <init>, lines #rwgt" in out
+    assert "not converted: comments before <init>, lines #rwgt" in out
     assert json.loads(facts.read_text())["left_out"] == ["comments before <init>", "lines #rwgt"]
-    assert "left out" not in call("convert", tmp_path / "a.root", "--out", tmp_path / "b.lhe")
+    assert "not converted" not in call("convert", tmp_path / "a.root", "--out", tmp_path / "b.lhe")
 
 
 def test_features_need_no_point(source, tmp_path):
     """They ended with an error; training, which needs a point, asks for it."""
     out = tmp_path / "features.parquet"
-    assert "the file states no parameter point" in call("features", source, "--out", out)
+    assert "the file records no parameter point" in call("features", source, "--out", out)
     assert "│ point │ not given" in call("inspect", out)
     with pytest.raises(ParameterError, match=r"features\.parquet does not say at which parameter"):
         Sample.from_file(out)

@@ -98,7 +98,7 @@ def test_training_on_some_events_and_on_slices(folder, tmp_path):
         *("--events", 5, "--events-in-memory", 10_000),
         code=2,
     )
-    assert "leave --events and --combine out" in text
+    assert "omit --events and --combine" in text
 
 
 def test_the_rate_of_slices(folder, model, tmp_path):
@@ -107,7 +107,7 @@ def test_the_rate_of_slices(folder, model, tmp_path):
     slices = rate_of(folder, *(f"{k}-{name}" for k in range(5) for name in ("low", "high")))
     call(*options, *slices, code=2)
     text = call(*options[:4], "--combine", "sum", code=2)
-    assert "--combine joins the files of --rate, and there are none" in text
+    assert "--combine joins the files of --rate, but none are given" in text
     results = []
     for rate in (whole, [*slices, "--combine", "sum"]):
         call(*options, *rate, "--json", tmp_path / "fit.json")

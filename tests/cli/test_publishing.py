@@ -62,7 +62,7 @@ def test_levels_without_a_calibration_are_refused(data, tmp_path):
     printed = call(
         *("publish", data, "--model", MODEL, "--out", tmp_path / "p", "--cl", 0.9), code=2
     )
-    assert "--cl and --interval-of choose constants of --calibration, and there is none" in printed
+    assert "--cl and --interval-of select constants of a calibration" in printed
     printed = call(
         *("publish", data, "--model", MODEL, "--out", tmp_path / "p", "--luminosity", 1), code=2
     )

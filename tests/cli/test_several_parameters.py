@@ -212,10 +212,14 @@ def test_compare_in_two_parameters(folder, toys):
 @pytest.mark.parametrize(
     ("command", "more", "complaint"),
     [
-        ("calibrate", ("--truths", "-0.5,0.5"), "--truths are values of one parameter"),
-        ("calibrate", ("--at", "c1=0.5"), "c1=0.5 is not a point of c1, c2"),
-        ("calibrate", ("--at", "c1=0,c2=0", "--truths", "0"), "say the same in two ways"),
-        ("neyman", ("--bounds", "0", "1"), "--bounds are those of one parameter"),
+        ("calibrate", ("--truths", "-0.5,0.5"), "--truths gives values of one parameter"),
+        ("calibrate", ("--at", "c1=0.5"), "c1=0.5 is not a point in c1, c2"),
+        (
+            "calibrate",
+            ("--at", "c1=0,c2=0", "--truths", "0"),
+            "both set the true points",
+        ),
+        ("neyman", ("--bounds", "0", "1"), "--bounds applies to models of one parameter"),
     ],
 )
 def test_options_of_one_parameter_are_refused(folder, toys, command, more, complaint):

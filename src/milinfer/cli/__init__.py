@@ -94,8 +94,8 @@ class _LazyGroup(click.Group):
             value = super().invoke(ctx)
             if lost := lost_output():
                 text = (
-                    f"standard output cannot be written ({lost.strerror}): what this command "
-                    "prints is lost; its files are complete"
+                    f"standard output cannot be written ({lost.strerror}): the printed text is "
+                    "lost, but all files are complete"
                 )
                 raise _Failure(text)
             return value

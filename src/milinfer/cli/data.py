@@ -45,8 +45,9 @@ _MOST_LEFT_OUT = 24  # that are named in one line
     "--weight",
     "weights",
     multiple=True,
-    help="Point at which each event carries a weight; repeatable. Default for vbf_hww: as many as"
-    " fix each event's weight at any other, 5 for one operator and 15 for two.",
+    help="Point at which each event gets a weight; repeatable. Default for vbf_hww: as many "
+    "points as determine the weight of an event at every other point (5 for one operator, 15 for "
+    "two).",
 )
 @output_option("LHE (.lhe, .lhe.gz), ROOT or Parquet file to write.")
 @seed_option
@@ -62,7 +63,7 @@ def generate(
     workers: int,
     json_path: Path | None,
 ) -> None:
-    """Generate embedded data with exact truth.
+    """Generate events from an embedded generator whose likelihood is known exactly.
 
     \b
     milinfer generate --process vbf_hww --point c_HW=0.5 --events 1000 --out f.lhe.gz
@@ -108,7 +109,7 @@ def generate(
 
 @click.command()
 @click.argument("source", type=FileOrAddress())
-@output_option("File to write; its suffix (.root, .parquet, .lhe, .lhe.gz) says the kind.")
+@output_option("File to write; its suffix (.root, .parquet, .lhe, .lhe.gz) selects the format.")
 @click.option(
     "--ntuple",
     type=click.Choice(["ttree", "rntuple"]),
@@ -134,7 +135,7 @@ def convert(
     workers: int,
     json_path: Path | None,
 ) -> None:
-    """Convert event files (LHE, ROOT, Parquet) into one another.
+    """Convert event files between LHE, ROOT and Parquet.
 
     Every number of events and weights is kept to the bit, as are header, init, and ids,
     descriptions and groups of weights. What else an LHE file may have (comments outside the
@@ -166,7 +167,7 @@ def convert(
         f"{done.n_events_in / done.seconds:.0f} events/s"
     )
     if done.left_out and kind_of(source) == "lhe":  # of other files a warning says it
-        echo(f"left out: {shortened(done.left_out, _MOST_LEFT_OUT)}")
+        echo(f"not converted: {shortened(done.left_out, _MOST_LEFT_OUT)}")
     write_json(json_path, done._asdict())
 
 
@@ -174,15 +175,15 @@ def convert(
 @click.argument("source", type=FileOrAddress())
 @output_option("Parquet or ROOT file to write.")
 @click.option("--feature-set", default="vbf_2l2j", show_default=True)
-@click.option("--point", default=None, help="Parameter point, where the file does not say it.")
-@click.option("--process", default=None, help="Process name, where the file does not say it.")
+@click.option("--point", default=None, help="Parameter point, if the file does not record it.")
+@click.option("--process", default=None, help="Process name, if the file does not record it.")
 @points_options
 @click.option(
     "--on-missing",
     type=click.Choice(["raise", "reject"]),
     default="raise",
     show_default=True,
-    help="What to do with events that lack particles the features need.",
+    help="What to do with events without the particles that the features need.",
 )
 @click.option(
     "--keep-weights",
@@ -196,14 +197,16 @@ def convert(
     type=int,
     multiple=True,
     metavar="PDG_ID",
-    help="Final-state particle that escapes a detector, where the PDG does not say it; repeatable.",
+    help="PDG id of a final-state particle that escapes the detector, if it is not in the PDG "
+    "numbering; repeatable.",
 )
 @click.option(
     "--visible",
     type=int,
     multiple=True,
     metavar="PDG_ID",
-    help="Final-state particle that a detector sees; likewise.",
+    help="PDG id of a final-state particle that the detector measures, if it is not in the PDG "
+    "numbering; repeatable.",
 )
 @workers_option
 @json_option
@@ -255,11 +258,11 @@ def features(
         f"{len(sample.feature_names)} features and the weight, {len(sample) / seconds:.0f} events/s"
     )
     if POINT_NOTE in sample.provenance:
-        echo("the file states no parameter point; give one where you train on its events")
+        echo("the file records no parameter point; give one when you train on its events")
     for line in weights_notice(sample):
         echo(line)
     if not keep_weights:
-        echo("weights at other points, if any, were left out; --keep-weights keeps them")
+        echo("weights at other points, if any, were not written; use --keep-weights to keep them")
     write_json(
         json_path,
         {

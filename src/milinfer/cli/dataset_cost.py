@@ -38,7 +38,7 @@ Terms = Literal["all", "linear"]
 
 
 class DatasetCost(NamedTuple):
-    """What the options of a command say.
+    """Options of a command that select the data and the terms of the cost.
 
     Parameters
     ----------
@@ -73,25 +73,29 @@ def cost_options(function: F) -> F:
                 "--rate",
                 "rate_files",
                 multiple=True,
-                help="Sample whose cross-section enters ν(θ); repeat for each point. Adds the rate "
-                "term.",
+                help="Add the rate term, with the cross-section of this sample in ν(θ); repeat "
+                "for each point.",
             ),
             click.option(
-                "--luminosity", type=float, default=None, help="In 1/fb; goes with --rate."
+                "--luminosity",
+                type=float,
+                default=None,
+                help="Integrated luminosity in 1/fb; use it with --rate.",
             ),
             click.option(
                 "--terms",
                 type=click.Choice(["all", "linear"]),
                 default="all",
                 show_default=True,
-                help="linear: the interference alone, without squared coefficients.",
+                help="linear: only the interference terms, without squared coefficients.",
             ),
             click.option(
                 "--simulation-error",
                 "with_simulation",
                 is_flag=True,
-                help="Intervals contain the error from finite simulation: of the training (of a "
-                "model with --bootstrap) or, with --calibration, of the events that calibrate.",
+                help="Include the error from the finite simulation in the intervals: that of the "
+                "training (for a model trained with --bootstrap) or, with --calibration, that of "
+                "the calibration events.",
             ),
             feature_set_option,
             tree_option,
@@ -119,7 +123,7 @@ def read_cost(
     combine: Combine | None,
     points: dict[str, Any],
 ) -> DatasetCost:
-    """Cost of a dataset, as the options of a command say.
+    """Build the cost of a dataset from the options of a command.
 
     Raises
     ------
@@ -139,7 +143,7 @@ def read_cost(
         msg = "--rate and --luminosity go together: samples for ν(θ), and the luminosity in 1/fb"
         raise ConfigurationError(msg)
     if combine is not None and not rate_files:
-        msg = "--combine joins the files of --rate, and there are none; leave it out"
+        msg = "--combine joins the files of --rate, but none are given; omit --combine"
         raise click.UsageError(msg)
     rate = None
     if rate_files and luminosity is not None:

@@ -26,23 +26,25 @@ __all__ = ["demo"]
     type=click.IntRange(2500),
     default=10_000,
     show_default=True,
-    help="Training events at each of 21 parameter values (with --systematics: of 5, with "
-    "--operators 2: of 17 points); with few, a network may be too rough to be calibrated.",
+    help="Training events at each of 21 parameter values (5 values with --systematics, 17 points "
+    "with --operators 2); with too few events the network cannot be calibrated.",
 )
-@click.option("--truth", type=float, default=0.0, show_default=True, help="c_HW of the data.")
+@click.option(
+    "--truth", type=float, default=0.0, show_default=True, help="True value of c_HW in the data."
+)
 @click.option("--toys", "n_toys", type=click.IntRange(100), default=2000, show_default=True)
 @click.option(
     "--systematics",
     is_flag=True,
-    help="Instead: a fit with nuisance parameters (two energy scales and a theory weight), beside "
-    "the exact one and one that ignores them.",
+    help="Run a fit with nuisance parameters instead (two energy scales and a theory weight), and "
+    "compare it with the exact fit and with a fit that ignores them.",
 )
 @click.option(
     "--operators",
     type=click.IntRange(1, 2),
     default=1,
     show_default=True,
-    help="With 2: c_HW and the CP-odd c_HWtil together, with contours and regions.",
+    help="2: fit c_HW and the CP-odd c_HWtil together, with contours and regions.",
 )
 @seed_option
 @workers_option
@@ -58,7 +60,7 @@ def demo(
     workers: int,
     json_path: Path | None,
 ) -> None:
-    """Run the whole main job on embedded data: LHE files to calibrated intervals and a report.
+    """Run a complete analysis of embedded data, from LHE files to calibrated intervals and report.
 
     \b
     milinfer demo --out demo
@@ -79,7 +81,7 @@ def demo(
         "workers": workers,
     }
     if systematics and operators > 1:
-        msg = "--systematics has one operator: leave out --operators, or --systematics"
+        msg = "--systematics works with one operator: omit --operators or --systematics"
         raise click.UsageError(msg)
     if operators > 1:
         summary = run_operators_demo(out, OperatorsDemoConfig(**sizes), echo=echo)

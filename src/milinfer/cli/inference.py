@@ -67,43 +67,59 @@ __all__ = ["compare", "fit", "report", "train"]
     type=click.Choice(["hard", "joint"]),
     default="hard",
     show_default=True,
-    help="The sample of an event, or the joint likelihood ratio from its weights.",
+    help="Training target: the sample an event belongs to (hard), or its joint likelihood ratio "
+    "computed from event weights (joint).",
 )
 @click.option(
     "--points",
     "points_spec",
     default=None,
-    help="With --labels joint: values between which the ratio is learned, -0.5,0,0.5 or "
-    "first:last:number; default: those of the samples, and of one also those of its weights.",
+    help="With --labels joint: parameter values between which the ratio is learned, as -0.5,0,0.5 "
+    "or first:last:number; default: the values of the samples; with a single sample also the "
+    "values of its weights.",
 )
 @click.option(
     "--order",
     type=click.IntRange(1, 2),
     default=2,
     show_default=True,
-    help="Of the amplitude in the parameters: 2 where production and decay carry an operator.",
+    help="Degree of the amplitude in the parameters: 2 if the operators act in production and "
+    "decay.",
 )
-@click.option("--pooling", default="mean", show_default=True, help="How a bag is summarised.")
 @click.option(
-    "--bag-size", type=click.IntRange(1), help="Default: 1 for a polynomial head, else 10."
+    "--pooling",
+    default="mean",
+    show_default=True,
+    help="How the network combines the events of a bag.",
+)
+@click.option(
+    "--bag-size",
+    type=click.IntRange(1),
+    help="Number of events in a training bag; default: 1 for a polynomial head, otherwise 10.",
 )
 @click.option(
     "--normalise",
     is_flag=True,
-    help="Scale and normalise the ratios after the training; a polynomial head always is.",
+    help="Scale and normalise the ratios after the training; this is always done for a polynomial "
+    "head.",
 )
 @click.option("--ensemble", type=click.IntRange(1), default=1, show_default=True)
 @click.option(
     "--bootstrap",
     is_flag=True,
     help="Train the members on bootstrap samples of the events, so that `fit --simulation-error` "
-    "can tell the error from the finite simulation; with --ensemble 4 or more, better 16.",
+    "can compute the error from the finite simulation; needs --ensemble 4 or more, better 16.",
 )
-@click.option("--epochs", type=click.IntRange(1), help="At most; default: of the head.")
+@click.option(
+    "--epochs",
+    type=click.IntRange(1),
+    help="Maximum number of epochs; the default depends on the head.",
+)
 @click.option(
     "--batch-events",
     type=click.IntRange(1),
-    help="Default: of a polynomial head, else as many as make 20 steps of an epoch.",
+    help="Events in a batch; default: fixed for a polynomial head, otherwise chosen such that an "
+    "epoch has 20 steps.",
 )
 @click.option("--reference", type=float, default=0.0, show_default=True, help="Reference θ0.")
 @feature_set_option
@@ -168,19 +184,23 @@ def train(
         for line in dict.fromkeys(notices):
             echo(line)
     elif tree is not None:
-        msg = "--tree is for ROOT files, and --events-in-memory reads Parquet files"
+        msg = (
+            "--tree applies to ROOT files, but --events-in-memory reads Parquet files; omit one of "
+            "them"
+        )
         raise click.UsageError(msg)
     elif events is not None or combine is not None:
         msg = (
-            "--events-in-memory reads whole files, one for each point; leave --events and "
-            "--combine out, or --events-in-memory"
+            "--events-in-memory reads whole files, one for each point; omit --events and "
+            "--combine, or omit --events-in-memory"
         )
         raise click.UsageError(msg)
     else:
         if points:
             msg = (
-                "--events-in-memory reads files of features, which have points of weights already; "
-                "give --parameter, --reweight-point and --reweight-card to `milinfer features`"
+                "--events-in-memory reads files of features, in which the weights already have "
+                "their points; give --parameter, --reweight-point and --reweight-card to `milinfer "
+                "features`"
             )
             raise ConfigurationError(msg)
         samples = streamed_samples(files, events_in_memory)
@@ -246,7 +266,7 @@ def train(
     "belt_path",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     default=None,
-    help="Neyman belt to take intervals from beside MINOS.",
+    help="Neyman belt that gives additional intervals, next to those of MINOS.",
 )
 @figure_option("Figure of the scan, or of the contours of several parameters")
 @json_option
@@ -275,7 +295,7 @@ def fit(
         words += ", linear terms only" if terms == "linear" else ""
         figures = fit_several(model.name, cost, words, out, calibration)
         if error is not None:
-            echo(f"{error}: it is in the intervals")
+            echo(f"{error}; it is included in the intervals")
             figures[model.name]["simulation_error"] = simulated
         if belt_path is not None:
             figures[model.name]["region"] = regions_several(Belt.load(belt_path), plain_cost)
@@ -293,7 +313,7 @@ def fit(
         f"{'calibrated' if calibration else 'NOT calibrated: do not trust the width'})"
     )
     if error is not None:
-        echo(f"{error}: it is in the interval")
+        echo(f"{error}; it is included in the interval")
     belt_figures: dict[str, Any] = {}
     if belt_path is not None:
         belt = Belt.load(belt_path)
@@ -342,14 +362,15 @@ def fit(
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     required=True,
     multiple=True,
-    help="Directory of a trained model; may be given several times, the main one first.",
+    help="Directory of a trained model; repeatable, give the main model first.",
 )
 @click.option(
     "--templates",
     "template_files",
     multiple=True,
     required=True,
-    help="Samples for histograms; of the network's output too if it was not trained on them.",
+    help="Samples that fill the histograms; also a histogram of the network's output, if the "
+    "network was not trained on them.",
 )
 @click.option(
     "--calibrate-on", "calibration_files", multiple=True, required=True, help="For calibration."
@@ -361,44 +382,53 @@ def fit(
     "--truth",
     default=None,
     metavar="VALUE|POINT",
-    help="Assumed, 0.1 or c_HW=0.1,c_HB=0; default: of the one sample to evaluate on.",
+    help="Assumed true point, 0.1 or c_HW=0.1,c_HB=0; default: the point of the evaluation sample, "
+    "if there is only one.",
 )
 @click.option(
     "--weight-degree",
     type=click.IntRange(1),
     default=None,
-    help="Degree of the event weights in the parameter. All events then serve all truths, and fill "
-    "the histograms at all values; one sample is enough.",
+    help="Degree of the event weights in the parameter. All events are then reweighted to every "
+    "true value, for toys and histograms; one sample is enough.",
 )
 @click.option(
     "--truths",
     type=str,
     default=None,
-    help="Where to calibrate and to measure coverage: -0.3,0,0.3 or first:last:number; default: "
-    "where the samples are. Other values need --weight-degree.",
+    help="True values for the calibration and the coverage: -0.3,0,0.3 or first:last:number; "
+    "default: the values of the samples. Other values need --weight-degree.",
 )
 @click.option(
-    "--belt-truths", type=str, default=None, help="Where to throw toys for a Neyman belt; likewise."
+    "--belt-truths",
+    type=str,
+    default=None,
+    help="True values for the toys of a Neyman belt, written as for --truths.",
 )
 @at_option(
     "--at",
     "points_at",
-    "In several parameters, point at which to calibrate and to measure coverage, or a grid of "
-    "them, c_HW=-0.5:0.5:3,c_HB=-0.5:0.5:3; repeatable.",
+    "For several parameters: point at which to calibrate and to measure coverage, or a grid of "
+    "points, c_HW=-0.5:0.5:3,c_HB=-0.5:0.5:3; repeatable.",
 )
-@at_option("--belt-at", "belt_points", "In two parameters, points for a Neyman belt; likewise.")
+@at_option(
+    "--belt-at",
+    "belt_points",
+    "For two parameters: points for the toys of a Neyman belt, written as for --at; repeatable.",
+)
 @click.option("--observable", default="d_phi_qq", show_default=True)
 @click.option("--bins", type=click.IntRange(2), default=20, show_default=True)
 @click.option(
     "--degree",
     type=click.IntRange(1),
-    help="Of the polynomial of a bin; default: --weight-degree, else 4.",
+    help="Degree of the polynomial in each bin; default: --weight-degree, otherwise 4.",
 )
 @click.option(
     "--simulation-error",
     "with_simulation",
     is_flag=True,
-    help="Calibrated intervals contain the error of the calibration, whose events are finite.",
+    help="Include the error of the calibration, from its finite number of events, in the "
+    "calibrated intervals.",
 )
 @n_toys_option
 @feature_set_option
@@ -433,7 +463,7 @@ def compare(
     seed: int,
     json_path: Path | None,
 ) -> None:
-    """Fit the same data by the network and by pyhf on histograms; measure both on the same toys.
+    """Fit the same data with the network and with pyhf on histograms; test both on the same toys.
 
     \b
     milinfer compare data.parquet --model model --templates a.parquet --templates b.parquet … \\
@@ -466,8 +496,8 @@ def compare(
     unseen = not any(has_seen(models[0], sketch(sample)) for sample in templates)
     if not unseen:
         echo(
-            f"{models[0].name} was trained on events of --templates: no histogram of its output; "
-            "give events that it has not seen for one"
+            f"{models[0].name} was trained on events of --templates, so there is no histogram of "
+            "its output; give other events in --templates to get one"
         )
     calibration = read(calibration_files, on_file=note("calibration"))
     assumed = truth_spec(truth, names)
@@ -490,8 +520,8 @@ def compare(
     if len(names) > 1:
         if truths or belt_truths:
             msg = (
-                f"--truths and --belt-truths are for one parameter, and the model has "
-                f"{', '.join(names)}; give points: --at, --belt-at"
+                "--truths and --belt-truths apply to models of one parameter, but the model has "
+                f"{', '.join(names)}; give points with --at and --belt-at"
             )
             raise click.UsageError(msg)
         given = [require_point(p, names) for p in points_spec(points_at)]
@@ -501,7 +531,10 @@ def compare(
         result = analyse_several(analysis, toys_at)
     else:
         if points_at or belt_points:
-            msg = "--at and --belt-at are for several parameters; give --truths and --belt-truths"
+            msg = (
+                "--at and --belt-at apply to models of several parameters; use --truths and "
+                "--belt-truths"
+            )
             raise click.UsageError(msg)
         result = analyse(
             replace(

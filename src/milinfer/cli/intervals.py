@@ -129,8 +129,8 @@ class ToyOptions:
         names = BagLikelihood.load(self.model_path).parameters
         if len(names) > 1:
             msg = (
-                f"{option} are those of one parameter, and {self.model_path} has "
-                f"{', '.join(names)}; leave them out, or give them in Python: {python}"
+                f"{option} applies to models of one parameter, but {self.model_path} has "
+                f"{', '.join(names)}; omit it, or set it in Python: {python}"
             )
             raise ParameterError(msg)
 
@@ -145,7 +145,7 @@ class ToyOptions:
         """True points of the toys, as given or the default ones."""
         names = model.parameters
         if self.at and self.truths:
-            msg = "--at and --truths say the same in two ways; give one of them"
+            msg = "--at and --truths both set the true points; give only one of them"
             raise click.UsageError(msg)
         if self.at:
             return [require_point(p, names) for p in points_spec(self.at)]
@@ -156,7 +156,7 @@ class ToyOptions:
             return [{names[0]: v} for v in values]
         if self.truths:
             msg = (
-                f"--truths are values of one parameter, and {self.model_path} has "
+                f"--truths gives values of one parameter, but {self.model_path} has "
                 f"{', '.join(names)}; give points: --at {names[0]}=0.5,{names[1]}=0, or a grid of "
                 f"them: --at {names[0]}=-0.5:0.5:3,{names[1]}=-0.5:0.5:3"
             )
@@ -180,7 +180,7 @@ def toy_options(function: Callable[..., Any]) -> Callable[..., Any]:
     # Options from other decorators of the function are kept.
     decorated: Callable[..., Any] = points_options(command)
     for option in (
-        scheduler_option("whose workers throw the toys instead of --workers."),
+        scheduler_option("whose workers generate the toys instead of --workers."),
         workers_option,
         seed_option,
         tree_option,
@@ -191,13 +191,14 @@ def toy_options(function: Callable[..., Any]) -> Callable[..., Any]:
             "degree",
             type=click.IntRange(1),
             default=None,
-            help="Degree of the event weights in the parameter. All events then serve all truths.",
+            help="Degree of the event weights in the parameter. All events are then reweighted to "
+            "every true value.",
         ),
         click.option(
             "--truths",
             type=str,
             default=None,
-            help="True values of the toys: -0.3,0,0.3 or first:last:number; default: those "
+            help="True values of the toys: -0.3,0,0.3 or first:last:number; default: the values "
             "of the samples. Other values need --weight-degree.",
         ),
         at_option(
@@ -224,7 +225,7 @@ def toy_options(function: Callable[..., Any]) -> Callable[..., Any]:
     type=click.Choice(["coverage", "bartlett"]),
     default="coverage",
     show_default=True,
-    help="What determines c_cicc.",
+    help="Criterion that determines c_cicc.",
 )
 @output_option("JSON file for the calibration, or the directory of the model.")
 @json_option
@@ -285,7 +286,7 @@ def calibrate(
     type=click.Choice(["likelihood-ratio", "central", "upper", "lower"]),
     default="likelihood-ratio",
     show_default=True,
-    help="likelihood-ratio is Feldman and Cousins'.",
+    help="Ordering of the toys; likelihood-ratio is that of Feldman and Cousins.",
 )
 @click.option(
     "--bounds", type=float, nargs=2, default=None, help="Physical range of the parameter."
@@ -295,8 +296,9 @@ def calibrate(
     type=click.IntRange(100),
     default=None,
     metavar="N",
-    help="One toy at each of N values drawn evenly between the outermost of --truths, and a fit "
-    "through what is accepted, in place of --toys at each. Needs --weight-degree.",
+    help="Instead of --toys at each value: generate one toy at each of N values, drawn evenly "
+    "between the outermost --truths, and fit the acceptance as a function of the value. Needs "
+    "--weight-degree.",
 )
 @calibration_option
 @output_option("JSON file for the belt.")
@@ -323,11 +325,14 @@ def neyman(
     from milinfer.intervals.neyman import regression_belt
 
     if regression is not None and options.degree is None:
-        msg = "--regression throws toys between the samples, and needs --weight-degree"
+        msg = "--regression generates toys between the samples; give --weight-degree"
         raise click.UsageError(msg)
     source = click.get_current_context().get_parameter_source("n_toys")
     if regression is not None and source is not ParameterSource.DEFAULT:
-        msg = "give --toys at each of the truths, or --regression for one at each of its own"
+        msg = (
+            "give --toys for toys at each of the truths, or --regression for one toy at each of "
+            "its own values"
+        )
         raise click.UsageError(msg)
     if bounds is not None:
         options.require_one_parameter("--bounds", "mil.neyman(toys, bounds=[…])")
@@ -346,7 +351,7 @@ def neyman(
     thrown = (
         f"{len(belt.points)} values of {model.parameter}, {options.n_toys} toys at each,"
         if regression is None
-        else f"{regression} toys at values of {model.parameter} of their own,"
+        else f"{regression} toys, each at its own value of {model.parameter},"
     )
     low, high = belt.limits[0]
     echo(f"{out}: {thrown} between {low:g} and {high:g}, {ordering} ordering")
@@ -377,7 +382,7 @@ def neyman(
     "belt_path",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     default=None,
-    help="Neyman belt to test beside it.",
+    help="Neyman belt whose coverage is measured as well.",
 )
 @figure_option("Figure")
 @json_option
@@ -388,7 +393,7 @@ def coverage(
     out: Path | None,
     json_path: Path | None,
 ) -> None:
-    """Measure coverage with toys from events that did not tune calibration or belt.
+    """Measure coverage on toys from events that were not used for the calibration or the belt.
 
     \b
     milinfer coverage eval/*.parquet --model model --calibration calibration.json \\

@@ -57,8 +57,9 @@ __all__ = [
 F = TypeVar("F", bound=Callable[..., Any])
 
 FILES_HELP = (
-    "FILES are LHE, ROOT or Parquet, of events or features; write c_HW=-1:FILE where the file "
-    "does not say its parameter point. ROOT files may be addresses, such as root://host//file.root."
+    "FILES are LHE, ROOT or Parquet files of events or features; write c_HW=-1:FILE if the file "
+    "does not record its parameter point. ROOT files may be addresses, such as "
+    "root://host//file.root."
 )
 
 
@@ -102,7 +103,7 @@ def calibration_option(function: F) -> F:
         "calibration_path",
         type=click.Path(exists=True, path_type=Path),
         default=None,
-        help="Calibration to apply: its file, or the directory of the model it is kept with.",
+        help="Calibration to apply: its file, or the directory of the model that contains it.",
     )(function)
 
 
@@ -111,7 +112,8 @@ def feature_set_option(function: F) -> F:
     return click.option(
         "--feature-set",
         default=None,
-        help="Default: vbf_2l2j for files of events, and all columns of files of features.",
+        help="Features to compute; default: vbf_2l2j for files of events, all columns for files "
+        "of features.",
     )(function)
 
 
@@ -125,7 +127,10 @@ def n_toys_option(function: F) -> F:
 def n_events_option(function: F) -> F:
     """``--events-per-toy N``."""
     return click.option(
-        "--events-per-toy", type=click.IntRange(1), required=True, help="As many as the data have."
+        "--events-per-toy",
+        type=click.IntRange(1),
+        required=True,
+        help="Number of events in a toy; give the number of events in the data.",
     )(function)
 
 
@@ -135,7 +140,7 @@ def json_option(function: F) -> F:
         "--json",
         "json_path",
         type=click.Path(dir_okay=False, path_type=Path),
-        help="Write the figures of this command to a JSON file.",
+        help="Write the numeric results of this command to a JSON file.",
     )(function)
 
 
@@ -152,7 +157,7 @@ def figure_option(help_text: str) -> Callable[[F], F]:
 
     def check_suffix(_: click.Context, __: click.Parameter, path: Path | None) -> Path | None:
         if path is not None and path.suffix.lower() not in _FIGURES:
-            msg = f"{path}: a figure is one of {', '.join(_FIGURES)}; choose another suffix"
+            msg = f"{path}: a figure is written as {', '.join(_FIGURES)}; choose another suffix"
             raise click.BadParameter(msg)
         return path
 
@@ -199,22 +204,22 @@ def points_options(function: F) -> F:
             "parameter_places",
             multiple=True,
             metavar="NAME[=PLACE]",
-            help="Parameter, and its block and number in the parameter card of the header or its "
-            'name there, such as c_HW="SMEFT 7" or c_HW=chw; repeatable. The card and the weights '
-            "of the events then say their points.",
+            help="Parameter, with its block and number in the parameter card of the header or its "
+            'name there, such as c_HW="SMEFT 7" or c_HW=chw; repeatable. The points of the events '
+            "and of their weights are then read from the file.",
         ),
         click.option(
             "--reweight-point",
             "weight_points",
             multiple=True,
             metavar="ID:POINT",
-            help="Point of a weight whose file does not say it, such as rwgt_7:c_HW=0.5; "
-            "repeatable.",
+            help="Parameter point of a weight, if the file does not record it, such as "
+            "rwgt_7:c_HW=0.5; repeatable.",
         ),
         click.option(
             "--reweight-card",
             type=click.Path(exists=True, dir_okay=False, path_type=Path),
-            help="Reweight card of MadGraph that says the points of the weights.",
+            help="Reweight card of MadGraph that lists the points of the weights.",
         ),
     ]
 
@@ -257,7 +262,10 @@ def point_keywords(
             raise ParameterError(msg)
         keywords.setdefault("parameters", {})[name.strip()] = (place or name).strip()
     if reweight_card is not None and weight_points:
-        msg = "--reweight-card and --reweight-point say the same; give one of them"
+        msg = (
+            "--reweight-card and --reweight-point both set the points of the weights; give only "
+            "one of them"
+        )
         raise ParameterError(msg)
     if reweight_card is not None:
         keywords["reweight_points"] = reweight_card
@@ -291,8 +299,8 @@ def events_option(function: F) -> F:
         default=None,
         callback=parse,
         metavar="N|START:STOP",
-        help="Read the first N events of a file, or those from START up to STOP (without it), "
-        "counted from 0; default: all.",
+        help="Read the first N events of a file, or events START to STOP-1, counted from 0; "
+        "default: all.",
     )(function)
 
 
@@ -302,8 +310,9 @@ def combine_option(function: F) -> F:
         "--combine",
         type=click.Choice(["sum", "mean"]),
         default=None,
-        help="How several files of a point are joined: as slices of a process, whose "
-        "cross-sections add up, or as runs of it; default: runs, if their cross-sections agree.",
+        help="How to join several files of one point: sum for slices of a process, whose "
+        "cross-sections add up; mean for runs of the same process; default: mean, if the "
+        "cross-sections agree.",
     )(function)
 
 
@@ -441,7 +450,10 @@ def require_point(point: Mapping[str, float], names: Sequence[str]) -> dict[str,
     {'a': 0.0, 'b': 1.0}
     """
     if set(point) != set(names):
-        msg = f"{format_point(point)} is not a point of {', '.join(names)}; give a value of each"
+        msg = (
+            f"{format_point(point)} is not a point in {', '.join(names)}; give a value for each "
+            "parameter"
+        )
         raise ParameterError(msg)
     return {name: float(point[name]) for name in names}
 

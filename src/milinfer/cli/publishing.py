@@ -20,28 +20,28 @@ __all__ = ["publish"]
 @click.option(
     "--cl",
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
-    help="With --calibration: confidence level of the intervals that others will quote; default: "
-    "the first calibrated.",
+    help="With --calibration: confidence level that the published likelihood is calibrated for; "
+    "default: the first calibrated level.",
 )
 @click.option(
     "--interval-of",
     "parameter",
     metavar="PARAMETER",
-    help="With --calibration of several parameters: that whose interval others will quote, with "
-    "the others profiled; default: joint regions.",
+    help="With a --calibration of several parameters: calibrate for the interval of this "
+    "parameter, with the others profiled; default: joint regions.",
 )
-@click.option("--title", default="", help="A line that says what was measured.")
+@click.option("--title", default="", help="One line that describes the measurement.")
 @click.option(
     "--without-events",
     is_flag=True,
-    help="Write Λ of all events together, and no row of a single event.",
+    help="Write only the sum of Λ over all events, and nothing about single events.",
 )
 @click.option(
     "--error",
     type=click.FloatRange(0, min_open=True),
     default=1e-6,
     show_default=True,
-    help="With --without-events: largest error of −2 ln L, which is proven.",
+    help="With --without-events: largest allowed error of −2 ln L (a proven bound).",
 )
 @output_option("Folder to write.")
 @json_option
@@ -56,7 +56,7 @@ def publish(
     json_path: Path | None,
     **options: Any,
 ) -> None:
-    """Write the likelihood of a dataset for others, who read it with numpy and iminuit alone.
+    """Write the likelihood of a dataset for publication; numpy and iminuit are enough to read it.
 
     \b
     milinfer publish data.lhe.gz --model model --calibration calibration.json --out published
@@ -65,7 +65,7 @@ def publish(
     from milinfer.likelihood.publishing import publish as write
 
     if options["calibration_path"] is None and (cl is not None or parameter is not None):
-        msg = "--cl and --interval-of choose constants of --calibration, and there is none"
+        msg = "--cl and --interval-of select constants of a calibration; give --calibration as well"
         raise click.UsageError(msg)
     made = read_cost(data, **options)
     cost = made.cost

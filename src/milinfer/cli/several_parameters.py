@@ -125,7 +125,7 @@ def _draw(name: str, fit: JointFit, x: str, y: str, path: Path) -> None:
     if not lines:
         msg = (
             f"{path}: no contour of {x} and {y} lies inside the range of the model; use more "
-            "events, a model of a wider range, or no figure"
+            "events or a model of a wider range, or omit the figure"
         )
         raise FitError(msg)
     estimates = {name: (fit.estimate[x], fit.estimate[y])}

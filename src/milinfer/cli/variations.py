@@ -29,7 +29,8 @@ _Varied = TypeVar("_Varied")
 _memory_option = click.option(
     "--events-in-memory",
     type=click.IntRange(1),
-    help="Nominal and varied events that are held at a time; a folder may have a quarter of them.  "
+    help="Largest number of nominal and varied events in memory; one folder may have a quarter of "
+    "it.  "
     "[default: 2 million]",
 )
 
@@ -41,14 +42,15 @@ _memory_option = click.option(
     type=(str, click.Path(dir_okay=False, path_type=Path)),
     multiple=True,
     metavar="NAME=VALUE FILE",
-    help="File of varied events, and the nuisance parameters there; repeatable.",
+    help="File of varied events, with the values of the nuisance parameters in it; repeatable.",
 )
 @click.option(
     "--weight-variation",
     type=(str, str),
     multiple=True,
     metavar="NAME=VALUE COLUMN",
-    help="Column of other weights in the nominal file; repeatable.",
+    help="Column of varied weights in the nominal file, with the values of the nuisance "
+    "parameters; repeatable.",
 )
 @click.option(
     "--event",
@@ -60,11 +62,15 @@ _memory_option = click.option(
 )
 @click.option("--weights", metavar="COLUMN", help="Column of event weights, in all files.")
 @click.option(
-    "--feature", "features", multiple=True, metavar="COLUMN", help="Default: all other columns."
+    "--feature",
+    "features",
+    multiple=True,
+    metavar="COLUMN",
+    help="Column of a feature; repeatable. Default: all other columns.",
 )
 @click.option("--point", metavar="POINT", help="Parameter point, such as c_HW=0.5.")
 @click.option("--process", help="Name of the process.  [default: signal]")
-@click.option("--cross-section", type=float, help="Of the nominal events, in pb.")
+@click.option("--cross-section", type=float, help="Cross-section of the nominal events in pb.")
 @_memory_option
 @output_option("New folder for the parts.")
 @json_option
@@ -82,7 +88,7 @@ def variations(
     out: Path,
     json_path: Path | None,
 ) -> None:
-    """Divide Parquet files of nominal and varied events into folders to learn a response from.
+    """Split Parquet files of nominal and varied events into folders for training a response.
 
     \b
     milinfer variations nominal.parquet --varied jes=1 up.parquet --varied jes=-1 down.parquet \\
@@ -130,7 +136,7 @@ def _by_shift(
             raise click.UsageError(msg)
         key = tuple(sorted(values.items()))
         if key in found:
-            msg = f"{option} is given twice for {format_point(dict(key))}; leave one out"
+            msg = f"{option} is given twice for {format_point(dict(key))}; give it once"
             raise click.UsageError(msg)
         found[key] = varied
     return found
@@ -142,9 +148,17 @@ def _by_shift(
 )
 @output_option("Folder of the response.")
 @click.option("--degree", type=click.IntRange(1), default=2, show_default=True)
-@click.option("--theta-dependent", is_flag=True, help="Linear in the parameters of interest.")
+@click.option(
+    "--theta-dependent",
+    is_flag=True,
+    help="Let the response depend linearly on the parameters of interest.",
+)
 @click.option("--ensemble", type=click.IntRange(1), default=1, show_default=True)
-@click.option("--epochs", type=click.IntRange(1), help="Default: as many as give 2500 steps.")
+@click.option(
+    "--epochs",
+    type=click.IntRange(1),
+    help="Number of epochs; default: as many as give 2500 steps.",
+)
 @click.option("--batch-events", type=click.IntRange(1))
 @_memory_option
 @combine_option
@@ -165,7 +179,7 @@ def response(
     scheduler: str | None,
     json_path: Path | None,
 ) -> None:
-    """Learn the response of a process to nuisance parameters, from folders of its variations.
+    """Learn the response of a process to nuisance parameters from folders of varied events.
 
     FOLDERS are those of `milinfer variations` or of ProcessVariations.save; they are read in
     pieces.

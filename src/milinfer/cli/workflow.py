@@ -34,7 +34,9 @@ def init(path: Path, overwrite: bool) -> None:
 
 @click.command()
 @click.argument("path", type=click.Path(dir_okay=False, path_type=Path))
-@click.option("--dry-run", is_flag=True, help="Show which steps would be done and why; do nothing.")
+@click.option(
+    "--dry-run", is_flag=True, help="Show which steps would run and why, without running them."
+)
 @json_option
 def run(path: Path, dry_run: bool, json_path: Path | None) -> None:
     """Run an analysis from its configuration; finished steps are not repeated.
@@ -64,7 +66,9 @@ def run(path: Path, dry_run: bool, json_path: Path | None) -> None:
     try:
         summary = run_analysis(config, echo=echo)
     except KeyboardInterrupt:
-        echo("stopped; the same command goes on after the last finished step", err=True)
+        echo(
+            "stopped; run the same command again to continue after the last finished step", err=True
+        )
         raise
     show_table(summary_table(summary))
     if "systematics" in summary:
@@ -75,7 +79,9 @@ def run(path: Path, dry_run: bool, json_path: Path | None) -> None:
 
 @click.command()
 @click.argument("path", type=click.Path(dir_okay=False, path_type=Path))
-@click.option("--reason", required=True, help="Why the data are opened, such as who approved it.")
+@click.option(
+    "--reason", required=True, help="Reason for opening the data, such as who approved it."
+)
 def unblind(path: Path, reason: str) -> None:
     """Open the data of a blind analysis, once and with a record.
 
