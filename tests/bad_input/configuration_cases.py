@@ -133,7 +133,7 @@ TEXTS: dict[str, tuple[str | bytes, str]] = {
     "three numbers of bins": (LEAST + "[templates]\nbins_2d = [2, 2, 2]\n", "templates.bins_2d"),
     "fractions of all": ("[samples]\nfractions = [0.6, 0.4]\n" + LEAST, "samples: fractions"),
     "fractions below zero": ("[samples]\nfractions = [-0.1, 0.4]\n" + LEAST, "samples.fractions"),
-    "nothing to train on": ("[samples]\nheld_out = 1.0\n" + LEAST, "samples.held_out: "),
+    "no events to train on": ("[samples]\nheld_out = 1.0\n" + LEAST, "samples.held_out: "),
     "files to tune and none to evaluate": (
         '[[samples.tune]]\npath = "t"\n' + LEAST,
         "samples: has no files in 'evaluate'",

@@ -93,7 +93,7 @@ def test_the_method_that_the_report_is_about_must_have_toys(analysis):
     with pytest.raises(CalibrationError, match="estimates at 0 are alike") as caught:
         analyse(replace(analysis, models=(ASTRAY, *analysis.models)))
     (note,) = caught.value.__notes__
-    assert note.startswith("settings that bear on the toys: truth, ")
+    assert note.startswith("settings that affect the toys: truth, ")
 
 
 def test_a_first_model_that_cannot_be_calibrated_stays_as_trained(analysis):
@@ -129,8 +129,8 @@ def test_a_first_model_that_cannot_be_calibrated_stays_as_trained(analysis):
     drawn = {name: ("<svg></svg>", caption) for name, (_, caption) in figures.items()}
     page = build_report(result, drawn).to_html()
     assert "as trained: such intervals cover in" in page
-    assert page.count(f"&lt;off&gt;: {problem} (settings that bear on") == 1
-    assert "There is none, for the reason below the first table" in page
+    assert page.count(f"&lt;off&gt;: {problem} (settings that affect") == 1
+    assert "There is no calibration, for the reason below the first table" in page
     assert result.comparison.to_table()["c_cicc"].to_pylist()[0] is None
 
 
@@ -278,7 +278,7 @@ def test_a_belt_that_cuts_the_set_off_is_said_everywhere(analysis):
     assert summary["exact"]["neyman68_at_bound"] == [[False, True]]
     assert any("cut off at 0, where" in problem for problem in summary["exact"]["problems"])
     assert "cut off at 0" in summary_table(summary).caption
-    assert "is cut off there, and may go on" in build_report(result, {}).to_html()
+    assert "is cut off there and may extend further" in build_report(result, {}).to_html()
     whole = analyse(analysis)
     assert whole.summary()["exact"]["neyman68_at_bound"] == [[False, False]]
     assert "cut off" not in build_report(whole, {}).to_html()

@@ -72,7 +72,7 @@ def test_a_blind_result_does_not_depend_on_the_data(analysis):
     assert blind["blinding"] == {"state": "blind", "pseudo_data_events": 200}
     assert blind["simulated"]
     page = (file.parent / "results" / "report.html").read_text(encoding="utf-8")
-    assert "the 200 events that are fitted here are pseudo-data, not the data" in page
+    assert "the 200 events fitted here are pseudo-data, not the data" in page
     gaussian.generate(200, 0.1, seed=10, n_features=2).to_file(file.parent / "data.parquet")
     assert figures(mil.run_analysis(file)) == figures(blind)
 
@@ -148,7 +148,7 @@ def test_a_damaged_record_is_refused(tmp_path, text):
 
 
 def test_a_reason_is_needed(tmp_path):
-    with pytest.raises(ConfigurationError, match="say why"):
+    with pytest.raises(ConfigurationError, match="give the reason"):
         write_unblinding(tmp_path, "  ", {})
 
 
@@ -156,7 +156,7 @@ def test_a_reason_is_needed(tmp_path):
     ("keys", "message"),
     [
         ("expected_events = 10", "add blind = true"),
-        ("blind = true\nluminosity = 10.0", "must not use that of the data; give expected_events"),
+        ("blind = true\nluminosity = 10.0", "must stay blind; give expected_events"),
     ],
 )
 def test_numbers_of_events_of_a_blind_analysis(tmp_path, keys, message):

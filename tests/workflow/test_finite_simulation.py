@@ -115,7 +115,7 @@ def test_the_report_says_it(summary, folder):
     page = (folder / "results" / "report.html").read_text(encoding="utf-8")
     assert "Finite simulation" in page
     assert f"{summary['simulation_error'][NAME]['c1']['estimate_error']:.3f}" in page
-    assert "with the error of the calibration in the intervals" in page
+    assert "including the error of the calibration" in page
     assert (folder / "results" / "plots" / "simulation.svg").is_file()
 
 

@@ -76,7 +76,7 @@ def test_truths_beyond_the_training_are_refused_before_it(tmp_path):
         f"{tmp_path / 'analysis.toml'}:",
         "  toys.truth: 3 is outside of the training points, from -1 to 1",
         "  toys.calibrate_at: -1.5 is outside of the training points, from -1 to 1",
-        "  templates.degree = 3 needs samples at 4 points, and there are 3",
+        "  templates.degree = 3 needs samples at 4 points, but there are 3",
     ]
     # Points that only the files say are looked at when these are read.
     silent = [FilesSection(path="a")]

@@ -85,7 +85,7 @@ def test_one_file_is_enough(folder, finished):
     assert "not diagnosed" not in diagnosis["verdict"]
     assert len(diagnosis["checks"]) > 5
     report = (folder / "results" / "report.html").read_text(encoding="utf-8")
-    assert "fill the histograms at every value of c_HW through the weights" in report
+    assert "fill the histograms at every value of c_HW through their weights" in report
 
 
 @pytest.mark.slow
@@ -116,8 +116,11 @@ def test_compare_on_the_command_line(folder, finished, few_pictures):
     ("change", "complaints"),
     [
         (("weight_degree = 4\noracle = true", ""), ["give toys.weight_degree"]),
-        (('labels = "joint"', ""), ["model[1].labels = 'hard' tells samples apart"]),
-        (("bins = 5", "bins = 5\ndegree = 3"), ["leave out templates.degree"]),
+        (
+            ('labels = "joint"', ""),
+            ["model[1].labels = 'hard' trains a classifier between samples"],
+        ),
+        (("bins = 5", "bins = 5\ndegree = 3"), ["omit templates.degree"]),
         (("number = 100", "number = 100\ntruth = 1.5"), ["from -1 to 1"]),
     ],
     ids=["no degree", "hard labels", "two degrees", "truth beyond the weights"],
@@ -136,5 +139,5 @@ def test_settings_are_refused_before_files_are_read_if_they_say_the_point(tmp_pa
         (tmp_path / name).write_text("no events")
     text = CONFIGURATION.replace('"sm.lhe.gz"', '"sm.lhe.gz"\npoint = { c_HW = 0.0 }')
     mil.plan_analysis(write(tmp_path, text))
-    with pytest.raises(ConfigurationError, match="'hard' tells samples apart"):
+    with pytest.raises(ConfigurationError, match="'hard' trains a classifier between samples"):
         mil.plan_analysis(write(tmp_path, text.replace('labels = "joint"', "")))

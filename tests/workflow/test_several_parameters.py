@@ -237,7 +237,7 @@ def test_nuisances_and_belts_of_five_parameters_are_refused_before_files_are_rea
     with pytest.raises(ConfigurationError) as error:
         mil.plan_analysis(tmp_path / "analysis.toml")
     assert "one parameter of interest" in str(error.value)
-    assert "a region by a belt has two parameters" in str(error.value)
+    assert "a belt gives regions of two parameters" in str(error.value)
     assert "need a table of Λ in 4 at most" in str(error.value)
 
 

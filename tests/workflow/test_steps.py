@@ -54,7 +54,7 @@ def test_what_has_changed_is_named(write):
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
-        (lambda f: f.unlink(), "out/a.txt is gone"),
+        (lambda f: f.unlink(), "out/a.txt is missing"),
         (lambda f: f.write_text("b"), "out/a.txt is not as it was written"),
     ],
 )
@@ -109,7 +109,7 @@ def test_a_record_without_its_files_is_seen(write, name):
     files = {} if name == "out" else {name: "0" * 64}
     (steps.folder / "steps" / "write.json").write_text(json.dumps(RECORD | {"files": files}))
     shutil.rmtree(steps.folder / "out")
-    assert steps.state(step({})) == ("damaged", f"{name} is gone")
+    assert steps.state(step({})) == ("damaged", f"{name} is missing")
 
 
 def test_a_folder_in_the_place_of_a_record_is_named(write):
@@ -118,7 +118,7 @@ def test_a_folder_in_the_place_of_a_record_is_named(write):
     record = steps.folder / "steps" / "write.json"
     record.mkdir(parents=True)
     assert steps.state(step({})) == ("damaged", f"{record} is not a record of a step")
-    with pytest.raises(ConfigurationError, match=r"write\.json is a folder, .*; move it away"):
+    with pytest.raises(ConfigurationError, match=r"write\.json is a folder, .*; move the folder"):
         steps.execute(step({}))
     record.rmdir()
     record.parent.rmdir()
@@ -185,7 +185,7 @@ def test_a_step_that_fails_has_no_record(write):
 
 
 def test_a_step_that_writes_nothing_is_an_error(tmp_path):
-    with pytest.raises(ConfigurationError, match=r"was to write .*nothing\.txt"):
+    with pytest.raises(ConfigurationError, match=r"did not write its file .*nothing\.txt"):
         Steps(tmp_path).execute(Step("idle", {}, ("nothing.txt",), lambda: ""))
 
 

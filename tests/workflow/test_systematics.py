@@ -229,8 +229,8 @@ def test_the_fit_is_calibrated_on_toys_of_its_own(finished, inputs):
     assert abs(row["coverage68"] - 0.6827) < 0.1
     assert "calibrated" in output
     page = (inputs / "results" / "report.html").read_text(encoding="utf-8")
-    assert "the same, calibrated" in page
-    assert "with a c_cicc and a bias of its own" in page
+    assert "learned, with nuisance parameters, calibrated" in page
+    assert "has its own calibration (c_cicc and bias)" in page
 
 
 def test_a_terminal_shows_the_fits(finished):
@@ -490,7 +490,7 @@ def test_toys_that_are_all_alike_do_not_end_the_fits():
     assert result.coverage == ()
     assert result.problems[1] == (
         "coverage of learned at nominal values: all 100 toys have the same estimate, 1: the model "
-        "says nothing about the parameter; train on more events, or extend its range"
+        "is not sensitive to the parameter; train on more events, or extend its range"
     )
 
 

@@ -68,7 +68,7 @@ def flat(tmp_path):
 @pytest.mark.parametrize(
     ("response", "words"),
     [
-        ('folders = "folder"', "there is one folder, .*; give two or more"),
+        ('folders = "folder"', "there is only one folder, .*; give two or more"),
         ('folders = ["folder", "absent"]', r"no file 'absent/variations\.json'"),
         ('folders = "f*"\nevents_in_memory = 100', "events_in_memory=100 is too little"),
         ("events_in_memory = 100", "events_in_memory is of events that are read in pieces: give"),

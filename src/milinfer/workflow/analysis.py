@@ -215,8 +215,8 @@ def _truth(analysis: Analysis) -> float:
     values = analysis.evaluation.values(analysis.model.parameter)
     if len(analysis.evaluation) != 1:
         msg = (
-            f"evaluation samples are at {', '.join(f'{v:g}' for v in values)}: say at which value "
-            "the methods are to be compared, with truth="
+            f"evaluation samples are at {', '.join(f'{v:g}' for v in values)}: give the value at "
+            "which to compare the methods, as truth="
         )
         raise SampleError(msg)
     return float(values[0])
@@ -295,8 +295,8 @@ def _truncation(belt: Belt, cost: Cost) -> str:
         return ""
     return (
         f"the Neyman set of the data at {' and '.join(levels)} is cut off at "
-        f"{', '.join(f'{end:g}' for end in sorted(ends))}, where the belt ends: more values may "
-        "belong to it; take belt_at further out"
+        f"{', '.join(f'{end:g}' for end in sorted(ends))}, the edge of the belt, and may extend "
+        "further; widen the range of belt_at"
     )
 
 
@@ -309,7 +309,7 @@ def _inside(
     low, high = applied.limits[0]
     inside = [e for e in ensembles if low <= e.truth <= high]
     beyond = ", ".join(f"{e.truth:g}" for e in ensembles if not low <= e.truth <= high)
-    problem = f"no coverage of {label} at {beyond}: it is known from {low:.4g} to {high:.4g}"
+    problem = f"no coverage of {label} at {beyond}: it was measured from {low:.4g} to {high:.4g}"
     return inside, problem if beyond else ""
 
 
@@ -352,7 +352,7 @@ def _relative(
 def _diagnosis(model: BagLikelihood, analysis: Analysis, n_events: int) -> Diagnosis | str:
     """Diagnose a model on events that did not train it, or say why that is impossible."""
     if not model.additive:
-        return "not diagnosed: its bags are more than the sum of their events"
+        return "not diagnosed: its score of a bag is not a sum over events"
     reference = float(np.ravel(model.reference)[0])
     for samples in (analysis.evaluation, analysis.classifier_templates):
         if samples is None or len(samples) < 2:

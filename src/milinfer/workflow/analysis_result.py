@@ -233,8 +233,8 @@ def _coverage_errors(summary: dict[str, Any]) -> str:
         return ""
     toys = max(m["coverage68_error"] for m in methods)
     pool = max((m.get("coverage68_pool_error") or 0.0 for m in methods), default=0.0)
-    more = "; more than the toys: use more events" if pool > toys else ""
-    return f"errors of the coverages, in quadrature: toys {toys:.1%}, events {pool:.1%}{more}"
+    more = "; the event pool dominates: use more events" if pool > toys else ""
+    return f"errors of the coverages: {toys:.1%} (number of toys), {pool:.1%} (event pool){more}"
 
 
 def summary_table(summary: dict[str, Any]) -> Table:

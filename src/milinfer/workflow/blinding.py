@@ -80,7 +80,7 @@ class Unblinding:
         try:
             fields = parse_json(path.read_text(encoding="utf-8"))
             if not isinstance(fields, dict) or not isinstance(fields.get("frozen"), dict):
-                msg = "it has no hashes of what was frozen"
+                msg = "it has no hashes of the frozen results"
                 raise ValueError(msg)
             texts = {
                 name: text_field(name, fields.get(name))
@@ -140,10 +140,7 @@ class Blinding:
         'Blind: the 1000 events that are fitted here are pseudo-data, not the data.'
         """
         if self.unblinding is None:
-            return (
-                f"Blind: the {self.n_events} events that are fitted here are pseudo-data, not the "
-                "data."
-            )
+            return f"Blind: the {self.n_events} events fitted here are pseudo-data, not the data."
         opened = f"Unblinded at {self.unblinding.time} ({self.unblinding.reason})."
         if not self.changed_since:
             return f"{opened} Nothing has changed since."
@@ -237,7 +234,7 @@ def write_unblinding(folder: Path, reason: str, frozen: Mapping[str, str]) -> Un
     from milinfer.version import __version__
 
     if not reason.strip():
-        msg = "say why the data are opened, such as reason='approved by the collaboration'"
+        msg = "give the reason for opening the data, such as reason='approved by the collaboration'"
         raise ConfigurationError(msg)
     before = Unblinding.load(folder)
     if before is not None:

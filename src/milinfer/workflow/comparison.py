@@ -255,7 +255,7 @@ class Comparison:
     def _repr_html_(self) -> str:
         return html_table(self.header, self.rows(), title=self._title)
 
-    _title: ClassVar = "The same data and the same toys by each method"
+    _title: ClassVar = "The same data and the same toys, fitted with each method"
 
     def to_table(self) -> pa.Table:
         """One row for each method.
@@ -358,8 +358,8 @@ def assess(
         for warning in caught:
             if issubclass(warning.category, SecondMinimumWarning) and not required:
                 problems.append(
-                    f"the interval of the data is not the whole confidence set, whose coverage is "
-                    f"given: {warning.message}"
+                    "the interval of the data is not the whole confidence set, and the coverage "
+                    f"given is that of the set: {warning.message}"
                 )
             else:
                 warnings.warn(warning.message, warning.category, stacklevel=2)
@@ -455,7 +455,7 @@ def advice(stage: Stage) -> str:
     >>> advice("oracle")
     'settings that bear on the oracle: oracle'
     """
-    return f"settings that bear on the {stage}: {_SETTINGS[stage]}"
+    return f"settings that affect the {stage}: {_SETTINGS[stage]}"
 
 
 class Unavailable(NamedTuple):

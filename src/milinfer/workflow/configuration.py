@@ -94,10 +94,13 @@ class _EventsSection(_Section):
     @model_validator(mode="after")
     def _one_range(self) -> Self:
         if self.events is not None and self.slice is not None:
-            msg = "has events and slice, which say the same in two ways; give one of them"
+            msg = "has events and slice, which both select events; give only one of them"
             raise ValueError(msg)
         if self.slice is not None and self.slice[0] >= self.slice[1]:
-            msg = f"slice {list(self.slice)} has no events; the second number must be the larger"
+            msg = (
+                f"slice {list(self.slice)} selects no events; the second number must be larger "
+                "than the first"
+            )
             raise ValueError(msg)
         return self
 
@@ -198,7 +201,7 @@ class SamplesSection(_Section):
             raise ValueError(msg)
         if sum(self.fractions) >= 1:
             shares = ", ".join(f"{f:g}" for f in self.fractions)
-            msg = f"fractions [{shares}] leave nothing to train on; give smaller ones"
+            msg = f"fractions [{shares}] leave no events to train on; give smaller fractions"
             raise ValueError(msg)
         return self
 
@@ -214,7 +217,10 @@ class SamplesSection(_Section):
                 f"{key} has {', '.join(sorted(names)) or 'none'}"
                 for names, key in first_keys.items()
             )
-            msg = f"points have different parameters: {parameters}; give the same to all"
+            msg = (
+                f"points have different parameters: {parameters}; give the same parameters in all "
+                "points"
+            )
             raise ValueError(msg)
         return self
 
@@ -259,8 +265,8 @@ class DataSection(_EventsSection):
             raise ValueError(msg)
         if self.blind and self.luminosity is not None and self.expected_events is None:
             msg = (
-                "the number of events counts in a fit with luminosity, so that a blind analysis "
-                "must not use that of the data; give expected_events"
+                "a fit with luminosity uses the number of events, which must stay blind; give "
+                "expected_events"
             )
             raise ValueError(msg)
         return self
@@ -268,7 +274,7 @@ class DataSection(_EventsSection):
     @model_validator(mode="after")
     def _uncertainty_of_something(self) -> Self:
         if self.luminosity_uncertainty is not None and self.luminosity is None:
-            msg = "luminosity_uncertainty is that of luminosity, which is missing; give it in 1/fb"
+            msg = "luminosity_uncertainty needs luminosity; give luminosity in 1/fb"
             raise ValueError(msg)
         return self
 
@@ -307,14 +313,14 @@ class ModelSection(_Section):
     def _bootstrap_of_events(self) -> Self:
         if self.bootstrap and self.ensemble < 4:
             msg = (
-                f"bootstrap = true needs 4 networks or more, better 16, and ensemble is "
+                "bootstrap = true needs 4 networks or more, better 16, but ensemble is "
                 f"{self.ensemble}; give ensemble = 16"
             )
             raise ValueError(msg)
         if self.bootstrap and self.pooling not in ("mean", "sum"):
             msg = (
-                f"bootstrap = true measures the error of ratios of single events, and pooling = "
-                f"{self.pooling!r} scores bags as a whole; take pooling = 'mean'"
+                f"bootstrap = true needs the ratio of each event, but pooling = {self.pooling!r} "
+                "scores bags as a whole; use pooling = 'mean'"
             )
             raise ValueError(msg)
         return self
@@ -376,7 +382,7 @@ class ToysSection(_Section):
             msg = "oracle = true takes the exact ratio from event weights: give weight_degree"
             raise ValueError(msg)
         if self.oracle_at is not None and not self.oracle:
-            msg = "oracle_at normalises the exact ratio: give oracle = true, or leave it out"
+            msg = "oracle_at normalises the exact ratio: give oracle = true, or omit oracle_at"
             raise ValueError(msg)
         return self
 
@@ -437,7 +443,7 @@ class TrackingSection(_Section):
     @model_validator(mode="after")
     def _offline_is_for_wandb(self) -> TrackingSection:
         if self.offline and self.to != "wandb":
-            msg = f"offline = true is for to = 'wandb'; {self.to!r} writes where store says"
+            msg = f"offline = true works only with to = 'wandb'; omit it for {self.to!r}"
             raise ValueError(msg)
         return self
 
@@ -482,7 +488,7 @@ class AnalysisConfig(_Section):
         titles = [m.title.lower() for m in self.model]
         twice = sorted({m.title for m in self.model if titles.count(m.title.lower()) > 1})
         if twice:
-            msg = f"two models are called {', '.join(twice)}; give each a name of its own"
+            msg = f"two models are called {', '.join(twice)}; give each a different name"
             raise ValueError(msg)
         return self
 
@@ -496,8 +502,8 @@ class AnalysisConfig(_Section):
         of_yields = [s.name for s in self.systematics if not s.changes_events]
         if of_yields and self.data.luminosity is None:
             msg = (
-                f"systematics: {of_yields[0]} changes the number of events, which counts only with "
-                "data.luminosity; give that in 1/fb"
+                f"systematics: {of_yields[0]} changes the number of events, which is fitted only "
+                "with data.luminosity; give data.luminosity in 1/fb"
             )
             raise ValueError(msg)
         return self
@@ -626,20 +632,18 @@ def _read_toml(source: Path) -> dict[str, Any]:
         msg = f"cannot read {source}: {error}"
         raise ConfigurationError(msg) from error
     if len(text) > _LARGEST:
-        msg = f"{source} has more than {_LARGEST} characters, which no configuration needs: "
+        msg = f"{source} has more than {_LARGEST} characters, more than any configuration needs; "
         raise ConfigurationError(msg + "correct the path")
     # The memory of tomllib grows with the square of the parts of a key: 100 000 take 40 GB.
     deep = _DEEP.search(text)
     if deep is not None:
         line = text.count("\n", 0, deep.start()) + 1
-        msg = (
-            f"{source}: line {line} has a key nested too deep; nothing known needs that, correct it"
-        )
+        msg = f"{source}: line {line} has a key nested too deep; correct it"
         raise ConfigurationError(msg)
     try:
         return tomllib.loads(text)
     except RecursionError as error:
-        msg = f"{source}: lists or tables are nested too deep; nothing known needs that, correct it"
+        msg = f"{source}: lists or tables are nested too deep; correct it"
         raise ConfigurationError(msg) from error
     except ValueError as error:  # also of numbers with too many digits
         msg = f"{source} is not TOML: {error}; correct it"
@@ -739,7 +743,7 @@ def init_analysis(path: PathLikeStr = "analysis.toml", *, overwrite: bool = Fals
     """
     target = as_path(path)
     if target.exists() and not overwrite:
-        msg = f"{target} is there already; give another name, or overwrite=True to replace it"
+        msg = f"{target} exists already; give another name, or overwrite=True to replace it"
         raise ConfigurationError(msg)
     if not target.parent.is_dir():
         msg = f"cannot write {target}: there is no folder {target.parent}; make it first"

@@ -180,7 +180,8 @@ def _files(config: DemoConfig) -> list[DemoFile]:
 # the point in the middle normalise the exact ratio.
 _ANALYSIS = """\
 # The analysis of the demo, for `milinfer run`; see `milinfer init` for every key.
-# Toys lie around the true value, which only a demo knows; take a range that the data cannot leave.
+# The toys here are centred on the true value, which is known only in a demo; in an analysis, cover
+# the full range that the data may prefer.
 [analysis]
 title = {title}
 out = "."

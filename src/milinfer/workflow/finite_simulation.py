@@ -146,11 +146,16 @@ def add_training_errors(
         return
     report.section("Finite simulation")
     report.text(
-        "Other simulated events would have trained another network. The members of an ensemble on "
-        "bootstrap samples of the events say by how much the estimate would change. The intervals "
-        "here are those of the network as trained, with this error in them. A calibrated interval "
-        "does not need it, as other events measure what the training did; it "
-        + ("contains the error of its calibration." if widened else "has that of its calibration.")
+        "A network trained on other simulated events would give another estimate. The spread of an "
+        "ensemble trained on bootstrap samples of the events measures this error. The intervals "
+        "here are those of the uncalibrated network, with this error included. A calibrated "
+        "interval does not need it, because the calibration measures the effects of the training "
+        "on independent events; it "
+        + (
+            "contains the error of its calibration."
+            if widened
+            else "needs the error of its calibration."
+        )
     )
     rows = []
     for model, found in errors.items():
@@ -187,6 +192,7 @@ def add_training_errors(
                 f"{CL95:.2%} with it",
             ],
             rows,
-            "Share of the events: of the variance of one member; the rest is the scatter of the "
-            "training. If it is small, train longer; if large, only more simulated events help.",
+            "Share of the events: the fraction of the variance of one member that comes from the "
+            "finite events; the rest is the scatter of the training. If it is small, train longer; "
+            "if it is large, only more simulated events help.",
         )

@@ -460,7 +460,7 @@ def require_parameters(samples: SampleSet) -> None:
     """
     if not samples.parameters:
         msg = (
-            "samples.train: the events have no parameters, so that there is nothing to fit; give "
+            "samples.train: the events have no parameters, so there is no parameter to fit; give "
             "every file a point, such as point = { c_HW = 0.5 }"
         )
         raise ConfigurationError(msg)
@@ -507,12 +507,12 @@ def require_several(config: AnalysisConfig, values: FloatArray) -> None:
     problems = []
     if config.toys.weight_degree is None:
         problems.append(
-            f"{one} toys at other values need weights that the events carry: give "
+            f"{one} toys at other values need event weights: give "
             "toys.weight_degree, the degree of these weights in the parameter, or add samples"
         )
     problems += [
-        f"{one} model[{k + 1}].labels = 'hard' tells samples apart: take labels = 'joint', which "
-        "learns from the weights that the events carry at other points, or add samples"
+        f"{one} model[{k + 1}].labels = 'hard' trains a classifier between samples: use labels = "
+        "'joint', which learns from the event weights at other points, or add samples"
         for k, model in enumerate(config.model)
         if model.labels == "hard"
     ]
@@ -580,11 +580,11 @@ def require_truths(config: AnalysisConfig, values: FloatArray, *, weighted: bool
     if weighted and degree not in (None, toys.weight_degree):
         problems.append(
             f"templates.degree = {degree}: histograms filled through weights are polynomials of "
-            f"toys.weight_degree = {toys.weight_degree}; leave out templates.degree"
+            f"toys.weight_degree = {toys.weight_degree}; omit templates.degree"
         )
     if not weighted and (degree or 4) >= distinct:
         problems.append(
-            f"templates.degree = {degree or 4} needs samples at {(degree or 4) + 1} points, and "
+            f"templates.degree = {degree or 4} needs samples at {(degree or 4) + 1} points, but "
             f"there are {distinct}"
         )
     if problems:
@@ -620,8 +620,8 @@ def require_other_files(
                 if first != role:
                     msg = (
                         f"{of}samples.{first} and samples.{role} have the same events "
-                        f"({_named(other, others)}, {_named(path, events)}); every part needs "
-                        "events of its own: give other files or slices, or split one by "
+                        f"({_named(other, others)}, {_named(path, events)}); these parts need "
+                        "independent events: give other files or slices, or split one with "
                         "samples.fractions"
                     )
                     raise ConfigurationError(msg)
@@ -713,7 +713,7 @@ def truths(
     inside = np.sort(values[np.abs(values - centre) <= reach * (1 + 1e-9)])
     if not len(inside):
         inner = f"[{limits[0]:g}, {limits[1]:g}]"
-        msg = f"toys.{key}: no sample is in the inner half of {inner}; say where to generate toys"
+        msg = f"toys.{key}: no sample is in the inner half of {inner}; give toys.{key}"
         raise ConfigurationError(msg)
     return tuple(inside.tolist())
 

@@ -116,7 +116,8 @@ def _folder(path: Path) -> Facts:
     if not (path / "model.json").is_file():
         msg = (
             f"{path} is neither a saved model (it has no model.json) nor a folder of results (it "
-            "has no summary.json) or of variations (it has no variations.json); name a file in it"
+            "has no summary.json) or of variations (it has no variations.json); give the path of a "
+            "file in it"
         )
         raise ModelError(msg)
     from milinfer.learning.model_files import read_json
@@ -290,7 +291,7 @@ def _json(path: Path) -> Facts:
     if path.name == MANIFEST and is_variation_folder(path.parent):
         return _variations(path.parent)
     if not isinstance(content, dict):
-        msg = f"{path} holds no JSON object, and milinfer writes no such file; correct the path"
+        msg = f"{path} contains no JSON object, so milinfer did not write it; correct the path"
         raise ModelError(msg)
     if "poi" in content:
         return _summary(path)
@@ -310,7 +311,8 @@ def _json(path: Path) -> Facts:
     if content.get("format") == PUBLISHED:
         return _published(path.parent)
     msg = (
-        f"{path} is no JSON file of a kind that milinfer knows (calibration, belt, summary.json, "
+        f"{path} is not a JSON file of a kind that milinfer reads (calibration, belt, "
+        "summary.json, "
         "published likelihood, histograms, HistFactory workspace or a patch of one, HS3); it has "
         f"{shortened(sorted(content)) or 'nothing'}; correct the path"
     )
@@ -421,7 +423,7 @@ def _analysis(path: Path) -> Facts:
         facts[role] = f"{number} files" if sections else "split off train"
     facts["data"] = f"{len(config.files(config.data.path))} files"
     facts["models"] = ", ".join(m.title for m in config.model)
-    facts["results"] = f"{config.out}" + ("" if config.out.exists() else " (not there yet)")
+    facts["results"] = f"{config.out}" + ("" if config.out.exists() else " (not created yet)")
     return facts
 
 
@@ -510,7 +512,7 @@ def _cross_section(info: LHEInfo, weights: FloatArray, process_ids: IntArray, pa
         given = ", ".join(f"{p.cross_section:g}" for p in info.processes)
         return (
             f"not given (XSECUP is {given}, and with IDWTUP {info.weighting_strategy} the weights "
-            "do not tell it)"
+            "do not determine it)"
         )
     value, error = cross_section_of_events(info, *sums)
     warn_of_mean_weight(info, *sums, path)

@@ -104,7 +104,8 @@ def _cross(centre: float, reach: float) -> tuple[Point, ...]:
 
 _ANALYSIS = """\
 # The analysis of the demo, for `milinfer run`; see `milinfer init` for every key.
-# Toys lie around the true point, which only a demo knows; take a range that the data cannot leave.
+# The toys here are centred on the true point, which is known only in a demo; in an analysis, cover
+# the full range that the data may prefer.
 [analysis]
 title = "c_HW and c_HWtil"
 out = "."

@@ -103,7 +103,7 @@ def build_report(result: AnalysisResult, drawn: Mapping[str, tuple[Figure | str,
     report.section("Result")
     _executive_table(report, result)
     report.section("Surfaces")
-    more = ", and what the calibration does to the learned one" if learned.calibrated else ""
+    more = ", and the effect of the calibration on the learned one" if learned.calibrated else ""
     report.text(
         f"−2ΔlnL of the same {n} events by each method{more}. Dotted: the thresholds of the "
         "intervals."
@@ -132,16 +132,16 @@ def build_report(result: AnalysisResult, drawn: Mapping[str, tuple[Figure | str,
     show(*(name for name in drawn if name.startswith("diagnosis_")))
     report.section("Comparison")
     report.text(
-        f"{_filling_text(result)} They are fitted with pyhf; only the shape counts, as for the "
-        "network. Bins of one observable are those that keep the most information, and the "
-        "Monte-Carlo errors of the templates are part of the fit (Barlow and Beeston's, one factor "
+        f"{_filling_text(result)} They are fitted with pyhf, using the shape alone, as for the "
+        "network. Bin edges of one observable are chosen to maximise the Fisher information, and "
+        "the fit includes the Monte-Carlo errors of the templates (Barlow and Beeston, one factor "
         "for each bin)."
     )
     report.table(
         list(comparison.header),
         [[method_title(row[0]), *row[1:]] for row in comparison.rows()],
-        "I_eff = R²/Var of the estimates, R the response dE[θ̂]/dθ, for datasets of this size; "
-        "Bartlett: I_curv/I_eff; ms: time of the fit with both intervals.",
+        "I_eff = R²/Var of the estimates for datasets of this size, with R the response dE[θ̂]/dθ; "
+        "Bartlett: I_curv/I_eff; ms: time for one fit with both intervals.",
     )
     show("widths", *(f"templates_{name}" for name in result.templates))
     if result.systematics is not None:
@@ -155,7 +155,7 @@ def build_report(result: AnalysisResult, drawn: Mapping[str, tuple[Figure | str,
             f"{'single events' if n_bag == 1 else f'bags of {n_bag} events'}"
             f", {sum(fitted.n_events.values())} events at {len(fitted.grid)} points between "
             f"{fitted.grid[0]:g} and {fitted.grid[-1]:g}."
-            f" Those of the last training set count as {effective:.0f} without weights."
+            f" The last training set is equivalent to {effective:.0f} unweighted events."
         )
     show("training", "features")
     report.section("Provenance")
@@ -222,10 +222,15 @@ def _executive_table(report: Report, result: AnalysisResult) -> None:
     report.table(
         header,
         rows,
-        f"The same {len(result.analysis.data)} events, and the same {result.analysis.n_toys} "
-        f"toys, by each method. Coverages carry binomial errors{_pool_phrase(result)}; "
-        "I_eff is the information of a dataset of this size"
-        + (f", beside that of {method_title(reference)} on the same toys." if reference else "."),
+        f"The same {len(result.analysis.data)} events and the same {result.analysis.n_toys} toys, "
+        "fitted with each method. Coverages are quoted with binomial "
+        f"errors{_pool_phrase(result)}; "
+        "I_eff is the information in a dataset of this size"
+        + (
+            f"; the next column divides it by that of {method_title(reference)} on the same toys."
+            if reference
+            else "."
+        ),
         {"diagnostics": "text"},
     )
     for name, failure in result.unavailable.items():
@@ -235,7 +240,9 @@ def _executive_table(report: Report, result: AnalysisResult) -> None:
             report.text(f"{method_title(m.name)}: {problem} ({advice('calibration')}).")
 
 
-_POOL_BARS = "Thick bars: Clopper–Pearson errors; thin: with those from events that toys share."
+_POOL_BARS = (
+    "Thick bars: Clopper–Pearson errors; thin bars: including the error from the finite event pool."
+)
 
 
 def _pool_phrase(result: AnalysisResult) -> str:
@@ -245,8 +252,11 @@ def _pool_phrase(result: AnalysisResult) -> str:
     if not largest:
         return ""
     toy_error = max(c.error for m in result.comparison for c in m.coverages)
-    more = ", which is more: use more events" if largest > toy_error else ""
-    return f", and the events that the toys share may shift them by up to {largest:.1%}{more}"
+    more = ", which dominates: use more events" if largest > toy_error else ""
+    return (
+        ", and all toys are drawn from the same simulated events, which may shift every coverage "
+        f"by up to {largest:.1%}{more}"
+    )
 
 
 def _verdict(result: AnalysisResult, name: str) -> str:
@@ -270,7 +280,7 @@ def _verdict(result: AnalysisResult, name: str) -> str:
         verdicts = [f"{problems} of {len(found)} bins with a problem"] if problems else []
         if few_events(found.information_events):
             verdicts.append("information from few events")
-        return "; ".join(verdicts) or f"{len(found)} bins sound"
+        return "; ".join(verdicts) or f"{len(found)} bins without a problem"
     return "exact by construction"
 
 
@@ -280,21 +290,20 @@ def _filling_text(result: AnalysisResult) -> str:
     morphed = [n for n in result.templates if n not in of_weights]
     parameter = result.analysis.model.parameter
     filled = (
-        f"All simulated events fill the histograms at every value of {parameter} through the "
-        "weights that they carry, so that a bin is a sum of polynomials and nothing is fitted."
+        f"All simulated events fill the histograms at every value of {parameter}, through their "
+        "weights. The content of a bin is a sum of polynomials, so no morphing is fitted."
     )
     fitted = "The histograms are morphed with a polynomial fitted through all samples."
     if of_weights and morphed:
-        return f"{filled} Those of {', '.join(morphed)} lack weights: {fitted}"
+        return f"{filled} The samples of {', '.join(morphed)} have no weights: {fitted}"
     return filled if of_weights else fitted
 
 
 def _diagnostics(report: Report, result: AnalysisResult) -> None:
     """Add verdict and checks of every learned model."""
     report.text(
-        "Identities that an exact likelihood ratio fulfils, checked on events that trained "
-        "nothing. A check is undecided where the events could not have shown a deviation that "
-        "does harm."
+        "Identities that an exact likelihood ratio fulfils, checked on events not used for "
+        "training. A check is undecided if there are too few events to detect a harmful deviation."
     )
     for name, diagnosis in result.diagnoses.items():
         if not isinstance(diagnosis, Diagnosis):
@@ -318,12 +327,12 @@ def _coverage_text(result: AnalysisResult) -> str:
     shift = float(np.sqrt(sum(len(analysis.data) / pool for pool in pools)))
     return (
         f"Coverage is measured on {analysis.n_toys} toys at {model.parameter} = {result.truth:g} "
-        "(and as many at other values) from events that neither trained nor calibrated anything. "
-        f"They share a pool that counts as {evaluated.n_effective:.0f} events at that value, each "
-        f"used {evaluated.reuse:.0f} times on average; the fluctuation of that pool, and of the "
-        f"one for the calibration, shifts all of them together by {shift:.2f} standard errors or "
-        f"so: {evaluated.pool_coverage_error(CL68):.2%} of coverage from the first, which is not "
-        "part of the binomial error."
+        "(and as many at other values), from events that were used neither for training nor for "
+        f"calibration. All toys are drawn from a pool equivalent to {evaluated.n_effective:.0f} "
+        f"unweighted events at that value, each used {evaluated.reuse:.0f} times on average; the "
+        "statistical fluctuation of this pool, and of the calibration pool, shifts all toys "
+        f"together by about {shift:.2f} standard errors. The first shifts the coverage by "
+        f"{evaluated.pool_coverage_error(CL68):.2%}, which is not part of the binomial error."
     )
 
 
@@ -331,8 +340,8 @@ def _calibration_text(learned: MethodResult) -> str:
     calibration = learned.applied
     if calibration is None:
         return (
-            "There is none, for the reason below the first table: intervals and coverages of "
-            f"{method_title(learned.name)} are those of the network as it was trained."
+            "There is no calibration, for the reason below the first table: intervals and "
+            f"coverages of {method_title(learned.name)} are those of the uncalibrated network."
         )
     theta = learned.information.theta
     levels = []
@@ -347,14 +356,15 @@ def _calibration_text(learned: MethodResult) -> str:
     )
     bias, bias_error = calibration.bias(theta)
     return (
-        "c_cicc, by which Λ is multiplied so that intervals cover, is a function of the parameter; "
-        f"at {theta:g} it is {' and '.join(levels)}. By the Bartlett ratio it would be {bartlett}. "
+        "c_cicc, the factor by which Λ is multiplied to give correct coverage, is a function of "
+        f"the parameter; at {theta:g} it is {' and '.join(levels)}. From the Bartlett ratio it "
+        f"would be {bartlett}. "
         f"The bias of the estimate at {theta:g}, which is corrected, is {bias:+.4f} ± "
         f"{bias_error:.4f}. {calibration.n_toys} toys at each of {len(calibration.points)} values, "
-        "from events of their own."
+        "from independent events."
         + (
-            " The intervals contain the error of this calibration, which has a finite pool of "
-            "events."
+            " The intervals include the error of this calibration, which comes from its finite "
+            "pool of events."
             if calibration.widen
             else ""
         )
@@ -366,11 +376,11 @@ def _belt_text(result: AnalysisResult) -> str:
     belt = result.belts[name]
     inner, outer = (result.neyman_interval(name, cl) for cl in (CL68, CL95))
     at_bound = [ends for found in (inner, outer) if found for ends in found.at_bound]
-    cut_off = " A set that ends where the belt does is cut off there, and may go on."
+    cut_off = " A set that ends at the edge of the belt is cut off there and may extend further."
     return (
         f"Toys at {len(belt.points)} values of {belt.parameters[0]} between {belt.limits[0][0]:g} "
         f"and {belt.limits[0][1]:g}, {min(belt.n_toys)} at each, ordered by likelihood ratio "
-        f"(Feldman and Cousins). No formula for the surface enters. {inner}; {outer}."
+        f"(Feldman and Cousins). No asymptotic formula is used. {inner}; {outer}."
         f"{cut_off if np.any(at_bound) else ''}"
     )
 
@@ -416,7 +426,7 @@ def _data_figures(result: AnalysisResult) -> dict[str, tuple[Figure, str]]:
                 result.truth if analysis.simulated else None,
                 dashed=[f"{first}, as trained"],
             ),
-            "The same dataset by every method. Dashed: the learned surface "
+            "The same dataset fitted with every method. Dashed: the learned surface "
             + ("before calibration." if comparison[model.name].calibrated else "as trained."),
         ),
         "intervals": (
@@ -439,8 +449,9 @@ def _among_others(
         return {}
     toys = toy_intervals(result.evaluation_toys[name], result.comparison[name].applied)
     caption = (
-        f"The interval of the data by {method_title(name)}, above those of twenty simulated "
-        f"datasets of this size at {parameter} = {result.truth:g} (line). About one in three "
+        f"The interval of the data from {method_title(name)}, above the intervals of twenty "
+        f"simulated datasets of this size at {parameter} = {result.truth:g} (line). About one in "
+        "three "
         "68.27 % intervals is expected to miss the truth."
     )
     return {"datasets": (plotting.plot_datasets(fitted[name][0], toys), caption)}
@@ -466,11 +477,11 @@ def _calibration_figures(
         ),
         "scale": (
             coverage_figures.plot_scale(calibration),
-            "The constant that makes intervals cover, at each true value, and what is applied.",
+            "Constant that gives correct coverage at each true value, and the one that is applied.",
         ),
         "bias": (
             plotting.plot_response(result.calibration_toys[model.name], calibration),
-            f"Bias of {title} on the calibration toys, and its fit.",
+            f"Bias of {title} on the calibration toys, with the fitted curve.",
         ),
     }
 
@@ -542,7 +553,7 @@ def draw_figures(result: AnalysisResult) -> dict[str, tuple[Figure, str]]:
     if result.widths:
         out["widths"] = (
             plot_relative_widths([w._replace(name=method_title(w.name)) for w in result.widths]),
-            "Width of an interval that covers, 1/√I_eff, over that of the best histogram.",
+            "Width of an interval with correct coverage, 1/√I_eff, over the best histogram's.",
         )
     out["estimates"] = (
         plotting.plot_estimates({method_title(n): e for n, e in result.evaluation_toys.items()}),
@@ -556,7 +567,7 @@ def draw_figures(result: AnalysisResult) -> dict[str, tuple[Figure, str]]:
     }
     out["coverage"] = (
         plotting.plot_coverage(rows),
-        "Coverage on evaluation toys; dashed: what is claimed. " + _POOL_BARS,
+        "Coverage on evaluation toys; dashed: nominal level. " + _POOL_BARS,
     )
     if calibration is not None:
         out |= _calibration_figures(result, calibration)
@@ -564,19 +575,19 @@ def draw_figures(result: AnalysisResult) -> dict[str, tuple[Figure, str]]:
     if isinstance(simulation, TrainingError):
         out["simulation"] = (
             plot_simulation_error(simulation.error, result.truth if analysis.simulated else None),
-            f"{method_title(model.name)} as trained, with its error from the finite simulation.",
+            f"{method_title(model.name)} as trained, with the error from the finite simulation.",
         )
     if len({r.theta for r in result.coverage}) > 1:
         out["coverage_scan"] = (
             coverage_figures.plot_coverage_scan(_with_titles(result.coverage)),
-            "Coverage against the truth. Bands: one and two binomial errors around the claim. "
-            + _POOL_BARS,
+            "Coverage against the true value. Bands: one and two binomial errors around the "
+            "nominal level. " + _POOL_BARS,
         )
     if model.name in result.belts:
         assert isinstance(raw, LikelihoodCost)
         out["belt"] = (
             plot_belt(result.belts[model.name], CL68, raw),
-            "Neyman construction: accepted is where the data lie below the critical value of toys.",
+            "Neyman construction: accepts values whose statistic is below the critical value.",
         )
     if isinstance(result.fit_tests, GoodnessOfFit) and result.fit_tests.histograms:
         out["fit_tests"] = (

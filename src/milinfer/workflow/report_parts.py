@@ -57,7 +57,7 @@ def with_errors(coverage: Coverage) -> str:
 
 def calibration_words(calibration: Calibration) -> str:
     """Words for the headline: calibrated, and whether intervals contain the error of that."""
-    more = ", with the error of the calibration in the intervals" if calibration.widen else ""
+    more = ", including the error of the calibration" if calibration.widen else ""
     return f"calibrated on toys{more}"
 
 
@@ -75,7 +75,7 @@ def add_fit_tests(report: Report, model: str, tests: GoodnessOfFit | str) -> Non
         list(tests.header),
         tests.rows(),
         f"χ² and distances of the data, their means over {tests.n_toys} toys at the fit, each "
-        "fitted again, and the share of toys that deviate as much or more.",
+        "fitted again, and the fraction of toys that deviate as much or more.",
     )
 
 
@@ -96,7 +96,7 @@ def add_provenance(report: Report, summary: dict[str, Any]) -> None:
                 [s["name"], words[s["state"]], f"{s['seconds']:.1f}", s["done"]]
                 for s in run["steps"]
             ],
-            "Steps before the report; those from the cache are of an earlier run.",
+            "Steps before the report; steps from the cache were done by an earlier run.",
             {"done": "text", "state": "text"},
         )
     if facts["inputs"]:

@@ -224,7 +224,8 @@ class AnalysisPlan:
             return
         if before == BLIND:
             msg = (
-                f"{self.config.out} holds a blind analysis: open its data with `milinfer unblind`, "
+                f"{self.config.out} contains a blind analysis: open its data with `milinfer "
+                "unblind`, "
                 "which keeps a record, or give another folder as analysis.out"
             )
             raise ConfigurationError(msg)
@@ -248,13 +249,13 @@ class AnalysisPlan:
             If the analysis is not blind, was opened before, or has steps to be done.
         """
         if not self.config.data.blind:
-            msg = "the data of this analysis are open: it has no blind = true in [data]"
+            msg = "the data of this analysis are not blind: [data] has no blind = true"
             raise ConfigurationError(msg)
         if self._unblinding is None:
             waiting = [step.name for step, state in self.planned() if state.kind != "done"]
             if waiting:
                 msg = (
-                    f"before the data are opened, the blind analysis has to be complete: "
+                    "the blind analysis must be complete before the data are opened: "
                     f"{', '.join(waiting)} must still be done; use milinfer run first"
                 )
                 raise ConfigurationError(msg)
@@ -546,8 +547,8 @@ class AnalysisPlan:
 
 _RESPONSE = "response"
 _NO_RATIO = (
-    "nuisance parameters need the ratio of each event, and every model scores bags as a whole: add "
-    "one with pooling = 'mean' or 'sum', such as head = 'polynomial'"
+    "nuisance parameters need the ratio of each event, but every model scores bags as a whole: add "
+    "a model with pooling = 'mean' or 'sum', such as head = 'polynomial'"
 )
 
 

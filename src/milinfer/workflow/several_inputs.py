@@ -115,8 +115,8 @@ def points_of_toys(
             points[key] = default_points(key, limits, samples, weighted=_weighted(config))
             if not points[key]:
                 problems.append(
-                    f"toys.{key}: no sample is in the inner half of {_box(names, limits)}; say "
-                    "where to generate toys, or give toys.weight_degree"
+                    f"toys.{key}: no sample is in the inner half of {_box(names, limits)}; give "
+                    f"toys.{key}, or toys.weight_degree"
                 )
     for key, own in points.items():
         role = "evaluate" if key in ("truth", "cover_at") else "tune"
@@ -181,7 +181,7 @@ def comparison_points(
     if truth is None and len(evaluation) != 1:
         msg = (
             f"evaluation samples are at {'; '.join(format_point(s.point) for s in evaluation)}: "
-            "say at which point the methods are to be compared, with --truth c_HW=0,c_HB=0"
+            "give the point at which to compare the methods, as --truth c_HW=0,c_HB=0"
         )
         raise SampleError(msg)
 

@@ -75,7 +75,7 @@ if TYPE_CHECKING:
 __all__ = ["REGION", "SeveralMethod", "SeveralResult", "analyse_several"]
 
 REGION = "region"
-"""What a coverage is of, if not of the intervals of a parameter: the region of all parameters."""
+"""Key of coverages of the region of all parameters, as opposed to intervals of one parameter."""
 
 _LEVELS = {"68": CL68, "95": CL95}
 # Bootstrap samples of matrices of information, and points of a region in each parameter.
@@ -403,7 +403,7 @@ def _linear_fit(model: BagLikelihood | Oracle, data: Sample) -> JointFit | str:
 def _diagnosis(model: BagLikelihood, analysis: Analysis) -> SeveralDiagnosis | str:
     """Diagnose a model on events that did not train it, or say why that is impossible."""
     if not model.additive:
-        return "not diagnosed: its bags are more than the sum of their events"
+        return "not diagnosed: its score of a bag is not a sum over events"
     try:
         return diagnose_lines(
             model,
@@ -516,7 +516,7 @@ def _inside(
         f"{name} from {a:.4g} to {b:.4g}"
         for name, (a, b) in zip(ensembles[0].point, applied.limits, strict=True)
     )
-    return inside, f"no coverage of {label} at {beyond}: it is known in {box}" if beyond else ""
+    return inside, f"no coverage of {label} at {beyond}: it was measured in {box}" if beyond else ""
 
 
 def _near_truth(evaluated: Sequence[ToyEnsemble], toys: Sequence[ToyEnsemble]) -> list[ToyEnsemble]:
@@ -546,8 +546,8 @@ def _with_belt(
         if region.at_bound:
             method = _with_problem(
                 method,
-                f"the Neyman region of the data at {_LEVELS[key]:.2%} is cut off where the belt "
-                "ends: more points may belong to it; take belt_at further out",
+                f"the Neyman region of the data at {_LEVELS[key]:.2%} is cut off at the edge of "
+                "the belt, and may extend further; widen the range of belt_at",
             )
     return belt, method
 

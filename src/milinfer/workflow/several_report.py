@@ -61,16 +61,17 @@ def draw_several(result: SeveralResult) -> dict[str, tuple[Figure, str]]:
             figures[f"regions_{name}"] = (
                 plot_region(*method.regions.values()),
                 (
-                    f"Neyman regions of the data by {method_title(name)}, from toys at "
-                    f"{len(result.points.belt_at)} points; no formula for the surface enters."
+                    f"Neyman regions of the data from {method_title(name)}, from toys at "
+                    f"{len(result.points.belt_at)} points; no asymptotic formula is used."
                 ),
             )
     scans = {target: _titled(scan) for target, scan in result.coverage.items() if scan.rows}
     for key, cl in (("68", CL68), ("95", CL95)):
         caption = (
             f"Coverage at {cl:.2%} of the regions and of the intervals of each parameter, at all "
-            "points of the toys. Bands: one and two binomial errors around the claim. Thick bars: "
-            "Clopper–Pearson errors; thin: with those from events that toys share."
+            "points of the toys. Bands: one and two binomial errors around the nominal level. "
+            "Thick bars: Clopper–Pearson errors; thin bars: including the error from the finite "
+            "event pool."
         )
         figures[f"coverage_{key}"] = plot_point_coverage(scans, cl), caption
     if isinstance(result.fit_tests, GoodnessOfFit) and result.fit_tests.histograms:
@@ -116,9 +117,10 @@ def _contour_figures(
     if lines:
         figures[f"contours_{x}_{y}"] = (
             plot_contour_lines(lines, estimates, x, y, **words),  # type: ignore[arg-type]
-            f"{CL68:.2%} contours of the same data by every method that has one inside the range "
+            f"{CL68:.2%} contours of the same data from every method whose contour lies inside the "
+            "range "
             "(joint probability of both parameters"
-            + (", all others at their best for each pair" if len(result.parameters) > 2 else "")
+            + (", all other parameters profiled" if len(result.parameters) > 2 else "")
             + "). The cross is the "
             + ("truth." if simulated else "point at which the methods are compared."),
         )
@@ -206,9 +208,9 @@ def build_several_report(result: SeveralResult, drawn: Drawn) -> Report:
     _directions(report, result)
     report.section("Intervals")
     report.text(
-        "Intervals of one parameter have the others at their best for each of its values. With "
-        "the others fixed where the fit has them, intervals are shorter, and cover only if the "
-        "others are known."
+        "Intervals of one parameter are profiled over the others. With the others fixed at their "
+        "fitted values, intervals are shorter, but have correct coverage only if the true values "
+        "of the others are known."
     )
     _fixed_table(report, result)
     show("intervals")
@@ -225,8 +227,9 @@ def build_several_report(result: SeveralResult, drawn: Drawn) -> Report:
     report.text(
         f"Coverage is measured on {analysis.n_toys} toys at each of "
         f"{len({format_point(r.point) for r in result.coverage[REGION]})} points, from events that "
-        "neither trained nor calibrated anything. A region contains the truth of all parameters "
-        "together; an interval contains that of its parameter."
+        "were used neither for training nor for calibration. A region contains the truth of all "
+        "parameters "
+        "together; an interval contains the true value of its parameter."
     )
     _coverage_table(report, result)
     show("coverage")
@@ -244,8 +247,8 @@ def build_several_report(result: SeveralResult, drawn: Drawn) -> Report:
         report.text(
             f"{method_title(trained.name)}: {trained.ensemble} network(s), "
             f"{sum(fitted.n_events.values())} events, learned between {len(fitted.points)} points "
-            f"in {ranges}. Those of the last training set count as {fitted.effective_events:.0f} "
-            "without weights."
+            f"in {ranges}. The last training set is equivalent to "
+            f"{fitted.effective_events:.0f} unweighted events."
         )
     show("training")
     show("features")
@@ -320,10 +323,10 @@ def _parameter_table(report: Report, result: SeveralResult, parameter: str) -> N
     report.table(
         header,
         rows,
-        f"{parameter}, with the other parameters at their best for each of its values: the same "
-        f"{len(result.analysis.data)} events by each method. Coverages at "
+        f"{parameter}, with the other parameters profiled: the same "
+        f"{len(result.analysis.data)} events fitted with each method. Coverages at "
         f"{format_point(result.points.truth)} from {result.analysis.n_toys} toys, with binomial "
-        "errors and, where it is larger, the error from events that toys share.",
+        "errors and, if it is larger, the error from the finite event pool.",
     )
 
 
@@ -354,7 +357,7 @@ def _directions(report: Report, result: SeveralResult) -> None:
     report.text(
         "In parameters divided by half of their trained range, −2 ln L has a narrow direction and "
         "wider ones, each of which changes one combination of the parameters. A combination is not "
-        "constrained where the trained range ends before −2 ln L has risen by one."
+        "constrained if the trained range ends before −2 ln L has risen by one."
     )
     rows = []
     for name, method in result.methods.items():
@@ -390,7 +393,7 @@ def _fixed_table(report: Report, result: SeveralResult) -> None:
             )
     header = ["method", "parameter"]
     header += [f"{kind}, {cl:.2%}" for kind in ("profiled", "others fixed") for cl in (CL68, CL95)]
-    report.table(header, rows, "Intervals by every method as it was trained, not calibrated.")
+    report.table(header, rows, "Intervals of every method before calibration.")
 
 
 def _linear_table(report: Report, result: SeveralResult) -> None:
@@ -421,7 +424,7 @@ def _linear_table(report: Report, result: SeveralResult) -> None:
             ["method", "terms", "parameter", "estimate", f"{CL68:.2%}", f"{CL95:.2%}"],
             rows,
             "With all terms, and with the interference alone (linear in the parameters), as "
-            "trained. The difference says how much the squared operators matter.",
+            "trained. The difference shows the effect of the squared operators.",
             {"terms": "text"},
         )
     for line in lines:
@@ -433,8 +436,8 @@ def _calibration(report: Report, result: SeveralResult) -> None:
     made = result.calibrations
     if not made:
         report.text(
-            "There is none, for the reason below the first tables: intervals, contours and "
-            "coverages are those of the networks as they were trained."
+            "There is no calibration, for the reason below the first tables: intervals, contours "
+            "and coverages are those of the uncalibrated networks."
         )
     for name, calibration in made.items():
         biases = calibration.response.bias(calibration.points)
@@ -456,8 +459,8 @@ def _calibration(report: Report, result: SeveralResult) -> None:
             header,
             rows,
             f"{method_title(name)}: bias of the estimates, which is corrected, and the constants "
-            f"by which Λ is multiplied so that {CL68:.2%} regions and intervals of each parameter "
-            f"cover; {calibration.n_toys} toys at each point.",
+            f"by which Λ is multiplied to give {CL68:.2%} regions and intervals of each parameter "
+            f"correct coverage; {calibration.n_toys} toys at each point.",
         )
 
 
@@ -483,7 +486,8 @@ def _coverage_table(report: Report, result: SeveralResult) -> None:
     report.table(
         ["of", "method", "claimed", "lowest", "highest", "χ²/n", "p-value"],
         rows,
-        "All points together; χ² with the errors of toys and of the events that they share.",
+        "All points together; χ² includes the errors from the number of toys and from the finite "
+        "event pool.",
         {"method": "text"},
     )
 
@@ -496,9 +500,10 @@ def _title_of(method: str) -> str:
 def _diagnostics(report: Report, result: SeveralResult) -> None:
     """Add verdict and checks of every learned model, along every line."""
     report.text(
-        "Identities that an exact likelihood ratio fulfils, checked on events that trained "
-        "nothing: along each parameter with the others at θ0, and along the diagonal of each pair. "
-        "A check is undecided where the events could not have shown a deviation that does harm."
+        "Identities that an exact likelihood ratio fulfils, checked on events not used for "
+        "training: along each parameter with the others at θ0, and along the diagonal of each "
+        "pair. "
+        "A check is undecided if there are too few events to detect a harmful deviation."
     )
     for name, diagnosis in result.diagnoses.items():
         if isinstance(diagnosis, str):
@@ -554,7 +559,7 @@ def _information(report: Report, result: SeveralResult) -> None:
         rows,
         f"I_eff = Rᵀ Var⁻¹ R of the estimates, for datasets of {len(result.analysis.data)} events "
         f"at {format_point(result.points.truth)}; the last column is the "
-        f"{_root(len(names))} root of the ratio of determinants, which goes with the area of a "
+        f"{_root(len(names))} root of the ratio of determinants, which scales like the area of a "
         "region.",
     )
     report.table(
@@ -565,8 +570,8 @@ def _information(report: Report, result: SeveralResult) -> None:
     )
     if not np.isfinite([m.relative.ratio for m in result.methods.values() if m.relative]).all():
         report.text(
-            "Where a determinant is not positive, the toys do not determine the information in "
-            "all directions."
+            "If a determinant is not positive, there are too few toys to determine the information "
+            "in all directions."
         )
 
 

@@ -122,12 +122,12 @@ class Steps:
         for name, saved in files.items():
             file = self.folder / name
             if not os.path.isfile(file):  # noqa: PTH113  # pathlib's raises if a name is too long
-                return StepState("damaged", f"{name} is gone")
+                return StepState("damaged", f"{name} is missing")
             if file_hash(file) != saved:
-                return StepState("damaged", f"{name} is not as it was written")
+                return StepState("damaged", f"{name} has changed since it was written")
         for name in step.outputs:
             if not (self.folder / name).exists():
-                return StepState("damaged", f"{name} is gone")
+                return StepState("damaged", f"{name} is missing")
         return StepState("done")
 
     def record(self, step: Step) -> dict[str, Any]:
@@ -145,7 +145,10 @@ class Steps:
         path = self._record(step)
         _make_folder(path.parent, "of records")
         if path.is_dir():
-            msg = f"{path} is a folder, where the record of a step has to be; move it away"
+            msg = (
+                f"{path} is a folder, but the run writes the record of a step there; move the "
+                "folder away"
+            )
             raise ConfigurationError(msg)
         # Without this a step that fails half-way would leave the record of an earlier run.
         path.unlink(missing_ok=True)
@@ -192,8 +195,8 @@ class Steps:
                 raise ConfigurationError(msg)
             if lock is None:
                 msg = (
-                    f"the file system of {self.folder} has no locks, so that nothing keeps a "
-                    "second run out; start only one at a time"
+                    f"the file system of {self.folder} has no locks, so a second run in this "
+                    "folder cannot be refused; start only one at a time"
                 )
                 warnings.warn(msg, MilinferWarning, stacklevel=3)
             with named_errors(path):
@@ -214,7 +217,7 @@ class Steps:
             elif path.is_file():
                 files.append(path)
             else:
-                msg = f"step {step.name} was to write {path} and did not"
+                msg = f"step {step.name} did not write its file {path}"
                 raise ConfigurationError(msg)
         return files
 
@@ -225,7 +228,9 @@ def _make_folder(folder: Path, what: str) -> None:
     except (FileExistsError, NotADirectoryError) as error:
         why = "a file has its name; move it"
         if folder.is_symlink() and not folder.exists():
-            why = f"it is a link to {folder.readlink()}, which is not there; make that folder first"
+            why = (
+                f"it is a link to {folder.readlink()}, which does not exist; make that folder first"
+            )
         msg = f"{folder} cannot be a folder {what}: {why}"
         raise ConfigurationError(msg) from error
 

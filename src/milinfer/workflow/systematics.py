@@ -394,7 +394,7 @@ def fit_with_nuisances(inputs: NuisanceInputs) -> NuisanceResult:
             profiled = ProfiledSystematics(terms, LEARNED).cost(inputs.data)
             both = fitted_intervals(LEARNED, profiled, parameter, calibration)
             fits[CALIBRATED] = NuisanceFit(CALIBRATED, *both, None, (), np.empty((2, 0)))
-    with guard("fit that ignores them"):
+    with guard("fit without them"):
         plain = SystematicCost(bare, MixtureEvents.of(bare, inputs.data), extended=extended)
         fits[IGNORING] = _fit(IGNORING, plain, parameter, guard)
     if inputs.templates is not None:
@@ -470,8 +470,8 @@ def _yield_noise(cost: SystematicCost, fit: NuisanceFit, guard: _Guard) -> dict[
     name, largest = max(noise.items(), key=lambda item: item[1])
     if largest > _NOISE:
         guard.problems.append(
-            "fit: the expected yields come from so few simulated events that their errors move "
-            f"{name} by {largest:.2f} of its error, which does not contain this; use more nominal "
+            "fit: the statistical errors of the expected yields, from few simulated events, shift "
+            f"{name} by {largest:.2f} of its error, which does not include this; use more nominal "
             "events"
         )
     return noise
@@ -642,8 +642,8 @@ def _coverage_row(
     spread = float(estimates.std(ddof=1))
     if spread <= _SAME * max(float(np.abs(estimates).max()), 1.0):
         msg = (
-            f"all {len(estimates)} toys have the same estimate, {estimates[0]:g}: the model says "
-            "nothing about the parameter; train on more events, or extend its range"
+            f"all {len(estimates)} toys have the same estimate, {estimates[0]:g}: the model is not "
+            "sensitive to the parameter; train on more events, or extend its range"
         )
         raise FitError(msg)
     inner, outer = (
@@ -678,8 +678,8 @@ def _toy_points(
                 samples = _varied_samples(inputs.varied, {name: side})
                 if samples is None:
                     guard.problems.append(
-                        f"coverage at {name}={side:g}: the events to measure coverage with have no "
-                        "such variation"
+                        f"coverage at {name}={side:g}: samples.evaluate has no events with this "
+                        "variation"
                     )
                     continue
                 with guard(f"coverage at {name}={side:g}"):

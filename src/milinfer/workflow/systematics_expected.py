@@ -210,8 +210,8 @@ def add_expectation(report: Report, found: NuisanceExpectation) -> None:
             ["part", f"error of {found.impacts.parameters[0]}"],
             [[p.name, f"{p.error:.4g}"] for p in found.parts],
             f"Parts of the error of the fit {found.subject} with nuisance parameters: shifts of "
-            "the estimate when each auxiliary measurement moves by its error, and what the "
-            "fluctuation of the events gives. They add in quadrature.",
+            "the estimate when each auxiliary measurement moves by its error, and the statistical "
+            "error from the events. They add in quadrature.",
         )
     for interval in found.intervals:
         report.table(
@@ -245,7 +245,7 @@ def expectation_figures(
             plot_impacts(found.impacts, parameter),
             (
                 f"Fit {found.subject}: shift of {parameter} with each nuisance parameter fixed one "
-                "error from its fitted value, all others fitted again; frames: one error of its "
+                "error from its fitted value and all others refitted; frames: one error of its "
                 "auxiliary measurement. Right: pulls."
             ),
         )

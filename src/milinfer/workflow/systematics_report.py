@@ -27,7 +27,7 @@ __all__ = ["add_nuisances", "nuisance_figures"]
 
 _TITLES = {
     "learned": "learned, with nuisance parameters",
-    "calibrated": "the same, calibrated",
+    "calibrated": "learned, with nuisance parameters, calibrated",
     "ignoring": "learned, nuisance parameters ignored",
     "histogram": "histogram of the score, with nuisance parameters",
     "exact": "exact likelihood, with nuisance parameters",
@@ -80,7 +80,7 @@ def add_nuisances(
         ],
         [_row(fit) for fit in result.fits.values()],
         "Profile likelihood intervals. Last column: the 68.27 % interval with the nuisance "
-        "parameters fixed where the fit has them.",
+        "parameters fixed at their fitted values.",
     )
     for problem in result.problems:
         report.text(f"Missing: {problem}.")
@@ -88,8 +88,8 @@ def add_nuisances(
         report.table(
             ["nuisance parameter", *(_TITLES.get(n, n) for n in _with_pulls(result))],
             _pull_rows(result),
-            "Fitted values with MINOS errors (of the histogram those of HESSE). Nominal is 0 ± 1 "
-            "before the fit; of the luminosity it is 1.",
+            "Fitted values with MINOS errors (HESSE errors for the histogram). Before the fit each "
+            "parameter is 0 ± 1; the luminosity is 1.",
         )
     for name in drawn:
         if name.startswith("nuisance_"):
@@ -106,9 +106,9 @@ def add_nuisances(
         report.table(
             list(ResponseDiagnosis.header),
             result.diagnosis.rows(),
-            f"The {result.diagnosis.title}. Checked on varied events that the response has not "
-            "seen. A check is undecided where the events could not have shown a deviation that "
-            "does harm.",
+            f"The {result.diagnosis.title}. Checked on varied events that were not used for "
+            "training. A check is undecided if there are too few events to detect a harmful "
+            "deviation.",
             {"measured": "text", "outcome": "text", "meaning": "text"},
         )
         for name in drawn:
@@ -134,8 +134,8 @@ def add_nuisances(
                 for c in result.coverage
             ],
             f"Toys at {result.parameter} = {result.truth:g}, {result.coverage[0].inner.n_toys} at "
-            "each point. Their events are simulated with the true values, not reweighted by what "
-            "was learned; auxiliary measurements scatter about these values.",
+            "each point. Their events are simulated with the true values, not reweighted by the "
+            "learned response; auxiliary measurements are drawn around these values.",
             {"fit": "text"},
         )
     add_expectation(report, result.expectation)
@@ -146,15 +146,16 @@ def _calibration_text(result: NuisanceResult) -> str:
     calibration = result.calibration
     if calibration is None:
         return (
-            "The learned surface is as it was trained: the constants of the calibration are those "
-            "of the fit without nuisance parameters."
+            "The learned surface is not calibrated here: the constants of the calibration hold for "
+            "the fit without nuisance parameters."
         )
     c, c_error = calibration.scale_at(result.truth)
     bias, bias_error = calibration.bias(result.truth)
     return (
-        "Calibrated is the profile likelihood with a c_cicc and a bias of its own, from toys in "
-        "which all auxiliary measurements scatter about the nominal values and all nuisance "
-        f"parameters are profiled, of events that neither train nor measure coverage: at "
+        "The profile likelihood has its own calibration (c_cicc and bias), from toys in which all "
+        "auxiliary measurements are drawn around the nominal values and all nuisance parameters "
+        "are profiled. The events of these toys are used neither for training nor for the "
+        "coverage: at "
         f"{result.parameter} = {result.truth:g} c_cicc is {c:.3f} ± {c_error:.3f} and the bias "
         f"{bias:+.4f} ± {bias_error:.4f}; {calibration.n_toys} toys at each of "
         f"{len(calibration.points)} values."
@@ -228,16 +229,17 @@ def nuisance_figures(result: NuisanceResult) -> dict[str, tuple[Figure, str]]:
         out["nuisance_impacts"] = (
             plot_impacts(fit.nuisances, result.parameter),
             (
-                f"Shift of {result.parameter} with each nuisance parameter at the ends of its "
-                "MINOS interval, all others fitted again."
+                f"Shift of {result.parameter} with each nuisance parameter fixed at the ends of "
+                "its MINOS interval and all others refitted."
             ),
         )
     if result.fit_tests is not None and result.fit_tests.histograms:
         out["goodness_of_systematic_fit"] = (
             plot_fit_tests(result.fit_tests),
             (
-                "Data over simulated events at the fit with nuisance parameters, the worst first; "
-                "the band is the error of the fit and of the simulation."
+                "Data over simulated events at the fit with nuisance parameters, the "
+                "worst-described feature first; the band is the error of the fit and of the "
+                "simulation."
             ),
         )
     if result.diagnosis is not None:

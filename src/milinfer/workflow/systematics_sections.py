@@ -191,7 +191,7 @@ def require_different_names(sections: Sequence[SystematicSection], parameters: s
     >>> jes = SystematicSection(name="jes", kind="scale", objects="jets", up=1.03, down=0.97)
     >>> require_different_names([jes, jes], {"c_HW"})
     Traceback (most recent call last):
-    ValueError: systematics[2]: jes is the name of systematics[1], too; give each a name of its own
+    ValueError: systematics[2]: jes is also the name of systematics[1]; give each a different name
     """
     seen: dict[tuple[str, bool], int] = {}
     for k, section in enumerate(sections, start=1):
@@ -204,8 +204,8 @@ def require_different_names(sections: Sequence[SystematicSection], parameters: s
         first = seen.setdefault((section.name, section.changes_events), k)
         if first != k:
             msg = (
-                f"systematics[{k}]: {section.name} is the name of systematics[{first}], too; give "
-                "each a name of its own"
+                f"systematics[{k}]: {section.name} is also the name of systematics[{first}]; give "
+                "each a different name"
             )
             raise ValueError(msg)
 

@@ -78,16 +78,16 @@ def point_of(value: TruePoint, names: Sequence[str]) -> dict[str, float]:
     ({'a': 1.0, 'b': 0.5}, {'a': 0.0, 'b': 0.0})
     >>> point_of(0.5, ("a", "b"))
     Traceback (most recent call last):
-    milinfer.exceptions.ConfigurationError: 0.5 is one number, and the parameters are a, b; write a
-    table with a value of each, such as { a = 0.5, b = 0.0 }
+    milinfer.exceptions.ConfigurationError: 0.5 is one number, but the parameters are a, b; write a
+    table with a value for each, such as { a = 0.5, b = 0.0 }
     """
     if not isinstance(value, Mapping):
         if len(names) == 1 or value == 0:
             return dict.fromkeys(names, float(value))
         table = ", ".join(f"{n} = {value if k == 0 else 0.0}" for k, n in enumerate(names))
         msg = (
-            f"{value:g} is one number, and the parameters are {', '.join(names)}; write a table "
-            f"with a value of each, such as {{ {table} }}"
+            f"{value:g} is one number, but the parameters are {', '.join(names)}; write a table "
+            f"with a value for each, such as {{ {table} }}"
         )
         raise ConfigurationError(msg)
     unknown = [name for name in value if name not in names]
@@ -96,7 +96,7 @@ def point_of(value: TruePoint, names: Sequence[str]) -> dict[str, float]:
         msg = f"{unknown[0]} is not one of the parameters {', '.join(names)}"
         raise ConfigurationError(msg + did_you_mean(unknown[0], names))
     if missing:
-        msg = f"{missing[0]} has no value; the table needs one of each of {', '.join(names)}"
+        msg = f"{missing[0]} has no value; the table needs a value for each of {', '.join(names)}"
         raise ConfigurationError(msg)
     return {name: float(value[name]) for name in names}
 
@@ -139,25 +139,26 @@ def require_several_parameters(config: AnalysisConfig, names: Sequence[str]) -> 
     problems = []
     if len(names) > _MOST_PARAMETERS:
         problems.append(
-            f"samples.train: the parameters are {', '.join(names)}, and toys, which calibrate and "
-            f"measure everything, need a table of Λ in {_MOST_PARAMETERS} at most; vary fewer, or "
-            "use `milinfer train` and `milinfer fit`, which need none"
+            f"samples.train: the samples vary {', '.join(names)}, but `milinfer run` handles at "
+            f"most {_MOST_PARAMETERS} parameters, because its toys need a table of Λ; vary fewer, "
+            "or use `milinfer train` and `milinfer fit`, which need no toys"
         )
     if config.has_nuisances:
         problems.append(
-            f"systematics: fits with nuisance parameters have one parameter of interest, and the "
-            f"samples have {', '.join(names)}; leave out [[systematics]] and "
+            "systematics: fits with nuisance parameters have one parameter of interest, but the "
+            f"samples have {', '.join(names)}; omit [[systematics]] and "
             "data.luminosity_uncertainty, or fit from Python: mil.systematic_cost"
         )
     if config.data.luminosity is not None:
         problems.append(
-            f"data.luminosity: in {', '.join(names)} the shape alone is fitted; leave it out, or "
-            "fit shape and rate from Python: model.cost(data, rate=mil.Rate.from_samples(…))"
+            f"data.luminosity: with several parameters ({', '.join(names)}) only the shape is "
+            "fitted; omit data.luminosity, or fit shape and rate from Python: model.cost(data, "
+            "rate=mil.Rate.from_samples(…))"
         )
     if config.toys.belt_at and len(names) != 2:
         problems.append(
-            f"toys.belt_at: a region by a belt has two parameters, and the samples have "
-            f"{', '.join(names)}; leave it out"
+            "toys.belt_at: a belt gives regions of two parameters, but the samples have "
+            f"{', '.join(names)}; omit toys.belt_at"
         )
     if problems:
         raise configuration_error(config, problems)

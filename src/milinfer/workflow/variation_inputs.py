@@ -129,8 +129,8 @@ class VariationInputs:
         )
         if len(streamed) < 2:
             msg = (
-                f"response.folders: there is one folder, {streamed.folders[0].path}; give two or "
-                "more, of which the last one is held out (ProcessVariations.split)"
+                f"response.folders: there is only one folder, {streamed.folders[0].path}; give two "
+                "or more: the last one is held out (ProcessVariations.split)"
             )
             raise ConfigurationError(msg)
         names = {s.name for s in self._sections}
@@ -175,15 +175,15 @@ class VariationInputs:
             saved = source.path.parent
             if not is_variation_folder(saved):
                 msg = (
-                    f"{source.path} has no {MANIFEST} beside it, which kind = 'saved' of "
+                    f"{source.path} has no {MANIFEST} in the same folder, which kind = 'saved' of "
                     f"{saved_names[0]} needs: give the nominal files in a folder that "
                     "ProcessVariations.save has written"
                 )
                 raise ConfigurationError(msg)
             if source.section.event_range is not None:
                 msg = (
-                    f"{source.path}: some of its events are read, and those of {saved_names[0]} "
-                    "were saved with all of them; leave out events and slice"
+                    f"{source.path}: only some of its events are read, but the variations of "
+                    f"{saved_names[0]} were saved for all of them; omit events and slice"
                 )
                 raise ConfigurationError(msg)
         if not of_events and not files and saved is None:
@@ -337,7 +337,7 @@ class VariationInputs:
             if not np.array_equal(process.nominal[0].features, sample.features):
                 msg = (
                     f"{source.path}: its nominal events were read differently with and without "
-                    "variations; this is a mistake of milinfer"
+                    "variations; this is a bug in milinfer; please report it"
                 )
                 raise SampleError(msg)
             return process.nominal, process.variations
