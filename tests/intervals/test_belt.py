@@ -369,7 +369,7 @@ def test_a_belt_of_calibrated_toys_takes_and_corrects_the_plain_cost(tmp_path):
     # Not at first order with the pool, as the belt of the plain surface.
     plain = coverage(ensemble, neyman(toys))
     assert coverage(ensemble, belt).pool_error < 0.5 * plain.pool_error
-    with pytest.raises(CalibrationError, match="without the calibration"):
+    with pytest.raises(CalibrationError, match="without calibration"):
         belt.interval(calibration(cost))
     with pytest.raises(CalibrationError, match="give the cost"):
         belt.interval(cost.surface)

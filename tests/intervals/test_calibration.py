@@ -126,7 +126,7 @@ def test_the_reason_for_maxima_at_the_edge_is_said():
     match = r"Neyman belt .*The toys at mu=0 could be used for a calibration"
     with pytest.raises(CalibrationError, match=match) as refused:
         calibrate(near)
-    assert "too many of those at" in str(refused.value)
+    assert "so do too many toys at" in str(refused.value)
     wrong = GaussianMean(shift=0.6, interpolation=Interpolation(np.linspace(-0.6, 0.6, 9)))
     match = r"The truth is more than 3 standard deviations .* Λ of the model is wrong there"
     with pytest.raises(CalibrationError, match=match):
@@ -434,7 +434,7 @@ def calibrated(**options):
 def test_a_cost_calibrated_for_one_level_serves_no_other():
     calibration, cost = calibrated()
     inner = calibration(cost)
-    message = r"of 68\.27%, not of 95\.45% .*; make it with calibration\(cost, 0\.9545\)"
+    message = r"of 68\.27%, not of 95\.45% .*; use calibration\(cost, 0\.9545\)"
     with pytest.raises(CalibrationError, match=message):
         profile_interval(inner, "mu", 0.9545)
     with pytest.raises(

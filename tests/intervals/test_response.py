@@ -48,7 +48,7 @@ def test_the_response_needs_toys_that_belong_together():
         mean_response([*throw(GaussianMean()), other])
     with pytest.raises(CalibrationError, match="4 true values"):
         mean_response(throw(GaussianMean()), degree=3)
-    with pytest.raises(CalibrationError, match="there are no toys"):
+    with pytest.raises(CalibrationError, match="the list of toys is empty"):
         mean_response([])
 
 

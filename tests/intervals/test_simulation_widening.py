@@ -169,7 +169,7 @@ def test_the_error_of_all_terms_is_not_that_of_the_linear_ones():
     )  # fmt: skip
     error = mil.simulation_error(model, data)
     add_simulation_error(model.cost(data), error)
-    with pytest.raises(ModelError, match=r"linear terms .* take model.cost\(data\) with all terms"):
+    with pytest.raises(ModelError, match=r"linear terms .* use model.cost\(data\) with all terms"):
         add_simulation_error(model.cost(data, terms="linear"), error)
     with pytest.raises(ModelError, match="the same trained model"):
         add_simulation_error(other.cost(data), error)

@@ -108,7 +108,7 @@ def test_each_row_has_its_place(nominal, varied):
         ({"features": ["x", "event"]}, "column 'event' is a feature and also event"),
         ({"weights": NOMINAL.w}, "weights must be names of columns"),
         ({"varied": {("jes", 0): UP}}, "shifts at least one"),
-        ({"varied": {"jes": UP}}, "'jes' names no shift"),
+        ({"varied": {"jes": UP}}, "'jes' is not a shift"),
         ({"varied": {(("jes", 1), ("jes", -1)): UP}}, "names a nuisance parameter twice"),
         ({"varied": {("jes", 1): UP.assign(w=-1.0)}}, "jes=1 .*its yield must be positive"),
         ({"nominal": NOMINAL.assign(w=0.0)}, "weights sum to 0"),

@@ -114,7 +114,7 @@ def test_toys_of_all_points_and_methods(toys):
         lambda e: mil.coverage_scan(e, {"raw": None}),
     ):
         with pytest.raises(
-            CalibrationError, match=r'not a dict; choose those of a model: \["mean"\]'
+            CalibrationError, match=r'not a dict; select one model: \["mean"\]'
         ):
             call(toys)
         with pytest.raises(CalibrationError, match=r"not a ToyEnsemble; put it into a list"):

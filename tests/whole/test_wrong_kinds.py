@@ -171,8 +171,8 @@ def test_paths(value, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda: PROCESS.save(None), ConfigurationError, "None is no path; give the path of a"),
-        (lambda: PROCESS.save("a\0b"), ConfigurationError, r"'a\\x00b' is no path"),
+        (lambda: PROCESS.save(None), ConfigurationError, "None is not a path; give the path of a"),
+        (lambda: PROCESS.save("a\0b"), ConfigurationError, r"'a\\x00b' is not a path"),
         (
             lambda: PROCESS.split(["a half", 0.5], 1),
             SampleError,

@@ -53,7 +53,7 @@ def test_a_method_that_fails_does_not_end_the_others(analysis, crippled):
     assert set(result.unavailable) == {"<astray>", "pyhf_2d"}
     edge, bins = result.unavailable["<astray>"], result.unavailable["pyhf_2d"]
     assert (edge.stage, bins.stage) == ("toys", "templates")
-    assert re.match(r"most estimates at 0 are alike, of mean 1; a spread", edge.reason)
+    assert re.match(r"most estimates at 0 are equal \(mean 1\), and", edge.reason)
     assert re.match(r"bin \d+ .* is empty at .*; use fewer or wider bins", bins.reason)
     assert len(messages) == 2
     for message, found, setting in zip(
@@ -81,7 +81,7 @@ def test_what_failed_is_shown(crippled):
     page = build_report(result, {}).to_html()
     assert "<astray>" not in page
     table = page[: page.index("Surfaces</h2>")]
-    for words in ("is not available: most estimates at 0 are alike", "is not available: bin "):
+    for words in ("is not available: most estimates at 0 are equal", "is not available: bin "):
         assert words in table
         assert words in result._repr_html_()
     names, _, cells = ([str(cell) for cell in c.cells] for c in summary_table(summary).columns[:3])

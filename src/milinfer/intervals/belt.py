@@ -256,7 +256,7 @@ class Belt:
             }
         )
         if self.ordering not in get_args(Ordering):
-            msg = f"the ordering {self.ordering!r} is unknown"
+            msg = f"the ordering {self.ordering!r} does not exist"
             raise ValueError(msg)
         curves = [curve.polynomial for level in self.regression for curve in level if curve]
         require_points(self.points, {"regression": curves})
@@ -425,7 +425,10 @@ class Belt:
             If the truth is outside the range of the belt.
         """
         if ensemble.tag != self.tag or tuple(ensemble.point) != self.parameters:
-            msg = f"a belt of {self.tag} cannot serve toys of {ensemble.tag}; make a belt of theirs"
+            msg = (
+                f"a belt of {self.tag} cannot serve toys of {ensemble.tag}; make a belt for that "
+                "model"
+            )
             raise CalibrationError(msg)
         self._require_size(ensemble.n_events, ensemble.extended)
         if self.calibration is not None:
@@ -465,8 +468,8 @@ class Belt:
             return observed
         if not isinstance(observed, LikelihoodCost):
             msg = (
-                "the toys of this belt are calibrated, and a surface alone cannot be: give the "
-                "cost of the data"
+                "the toys of this belt are calibrated, but a surface cannot be calibrated; give "
+                "the cost of the data"
             )
             raise CalibrationError(msg)
         return self.calibration(observed)
@@ -481,8 +484,8 @@ class Belt:
             raise CalibrationError(msg)
         if cost.correction is not None:
             msg = (
-                "this cost is calibrated: give the belt the cost without the calibration, "
-                "which it applies itself if it was made with one"
+                "this cost is calibrated: give the cost without calibration; a belt made with "
+                "calibration= applies it itself"
             )
             raise CalibrationError(msg)
         self._require_size(cost.n_events, cost.rate is not None)
@@ -499,7 +502,8 @@ class Belt:
             for (low, high), (start, stop) in zip(self.bounds, limits, strict=True)
         ):
             msg = (
-                f"the surface is known in {limits} only, but the toys were fitted in {self.bounds}"
+                f"the surface is defined only in {limits}, but the toys were fitted in "
+                f"{self.bounds}"
             )
             raise CalibrationError(msg)
 
@@ -545,8 +549,8 @@ def require_alike(ensembles: Sequence[ToyEnsemble], ordering: str) -> None:
         if e.interpolation.limits != first.interpolation.limits:
             msg = (
                 f"toys of {e.model} at {format_point(e.point)} have Λ in {e.interpolation.limits}, "
-                f"those at {format_point(first.point)} in {first.interpolation.limits}; they make "
-                "no belt together"
+                f"those at {format_point(first.point)} in {first.interpolation.limits}; make a "
+                "belt from toys with the same range"
             )
             raise CalibrationError(msg)
     if ordering != "likelihood-ratio" and len(first.point) > 1:

@@ -318,7 +318,7 @@ class Calibration:
             msg = f"there are profiles of {[x.parameter for x in self.profiles]}, not one of each"
             raise ValueError(msg)
         if self.interest not in {None, *self.parameters}:
-            msg = f"interest is {self.interest!r}, which is none of the parameters"
+            msg = f"interest is {self.interest!r}, which is not one of the parameters"
             raise ValueError(msg)
         for constants in self.profiles:
             what = f"profiles of {constants.parameter}"
@@ -398,8 +398,9 @@ class Calibration:
                 )
         msg = (
             f"this calibration of {self.model} has constants of joint regions of "
-            f"{', '.join(self.parameters)} only, as those of an earlier milinfer do, and none for "
-            f"intervals of {parameter} alone; calibrate again with milinfer.calibrate"
+            f"{', '.join(self.parameters)} only, as calibrations by earlier versions of milinfer "
+            f"do, and no constants for intervals of {parameter} alone; calibrate again with "
+            "milinfer.calibrate"
         )
         raise CalibrationError(msg)
 
@@ -561,8 +562,8 @@ class Calibration:
             place = format_point(dict(zip(self.parameters, point[0].tolist(), strict=True)))
             msg = (
                 f"the calibration of {self.model} serves {self.parameters} in {self.limits}, and "
-                f"{place} is outside: no calibrated interval contains it; stay inside, or train "
-                "over a wider range"
+                f"{place} is outside: no calibrated interval can contain it; stay inside this "
+                "range, or train over a wider range"
             )
             raise CalibrationError(msg)
         divisor: FloatArray | float = 1.0
@@ -653,15 +654,15 @@ class Calibration:
             msg = f"a calibration of {self.parameters} cannot serve a cost of {cost.parameters}"
             raise CalibrationError(msg)
         if cost.correction is not None:
-            msg = "this cost is calibrated already"
+            msg = "this cost is calibrated already; give the cost without calibration"
             raise CalibrationError(msg)
         if cost.tag is not None and cost.tag != self.tag:
             raise CalibrationError(_another_model(self.tag, cost.tag, "a dataset"))
         expected = self.n_events
         if self.extended and cost.rate is None:
             msg = (
-                "the toys of this calibration had the rate term, the cost has none; make the cost "
-                "with rate="
+                "the toys of this calibration have the rate term, but the cost has none; make the "
+                "cost with rate="
             )
             raise CalibrationError(msg)
         if self.extended and cost.rate is not None:
@@ -700,17 +701,17 @@ class _Correction:
             target = together if interest is None else f"intervals of {interest}"
             if interest != parameter:
                 msg = (
-                    f"this cost is calibrated for {target}, and an interval of {parameter} from it "
-                    "does not cover as it claims; take profile_interval(calibration(cost, "
+                    f"this cost is calibrated for {target}, so an interval of {parameter} from it "
+                    "has a wrong coverage; use profile_interval(calibration(cost, "
                     f'{cl:g}, parameter="{parameter}"), "{parameter}", {cl:g})'
                 )
                 raise CalibrationError(msg)
             kept = [name for name in fixed if name in names]
             if kept:
                 msg = (
-                    f"this cost is calibrated for {target} with the other parameters profiled, and "
-                    f"{', '.join(kept)} would be fixed; leave all free, or take the cost as it is, "
-                    "without the calibration"
+                    f"this cost is calibrated for {target} with the other parameters profiled, but "
+                    f"{', '.join(kept)} would be fixed; leave all free, or use the cost without "
+                    "calibration"
                 )
                 raise CalibrationError(msg)
         self._require_level(cl)
@@ -721,7 +722,7 @@ class _Correction:
             return
         if abs(cl - self.level) > 1e-9:
             made = ", ".join(f"{level:g}" for level in self.calibration.cls)
-            remedy = f"make it with calibration(cost, {cl:g})"
+            remedy = f"use calibration(cost, {cl:g})"
             if not any(abs(cl - level) < 1e-9 for level in self.calibration.cls):
                 remedy = f"calibrate with cl=({made}, {cl:g}), then {remedy}"
             msg = (
@@ -799,7 +800,7 @@ def _another_model(mine: ModelTag, other: ModelTag, what: str) -> str:
     name, (a, b) = next((k, v) for k, v in differences.items() if v[0] != v[1])
     return (
         f"a calibration of {mine.name} cannot serve {what} of another {name}: it was made for "
-        f"{a!r}, not for {b!r}; calibrate this model with toys of its own"
+        f"{a!r}, not for {b!r}; calibrate this model with its own toys"
     )
 
 
@@ -843,14 +844,14 @@ def calibrated_toys(
     calibration.require_like(ensemble)
     if calibration.widen:
         msg = (
-            "surfaces of toys are calibrated without the error of the calibration, which a belt "
-            "that is made of them contains by itself; give the calibration without widened()"
+            "a belt made from calibrated toys includes the error of the calibration already; give "
+            "the calibration without widened()"
         )
         raise CalibrationError(msg)
     if calibration.interest is not None:
         msg = (
-            f"this calibration is for intervals of {calibration.interest}, and calibrated surfaces "
-            "are of all parameters; give the calibration itself, without profiled()"
+            f"this calibration is for intervals of {calibration.interest}, but calibrated surfaces "
+            "depend on all parameters; give the calibration without profiled()"
         )
         raise CalibrationError(msg)
     low, high = np.array(calibration.limits).T

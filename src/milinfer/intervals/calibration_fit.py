@@ -57,19 +57,19 @@ def _require_inside(ensembles: Sequence[ToyEnsemble]) -> None:
     if distance is not None and distance > _FAR_FROM_EDGE:
         reason = (
             f"The truth is more than {_FAR_FROM_EDGE:g} standard deviations of the estimates away "
-            "from it, so that the range is not the reason: Λ of the model is wrong there. Train "
-            "with more events, normalise=True or another head; mil.diagnose says what is wrong"
+            "from the edge, so the range is not the reason: Λ of the model is wrong there. Train "
+            "with more events, normalise=True or another head; mil.diagnose shows what is wrong"
         )
     else:
         reason = (
             "Calibrate nearer to the middle, widen the range of the training points, train better "
-            "or use larger datasets. Where the parameter itself ends there, as a fraction does at "
-            "zero, take a Neyman belt (mil.neyman), which needs no maximum inside"
+            "or use larger datasets. If the edge is a physical bound of the parameter, such as "
+            "zero for a fraction, use a Neyman belt (mil.neyman), which needs no maximum inside"
         )
     msg = (
         f"{e.model}: {shares[worst]:.1%} of the toys at {names[worst]} have their maximum at the "
         f"edge of {ranges}"
-        + (f", and too many of those at {', '.join(others)}" if others else "")
+        + (f", and so do too many toys at {', '.join(others)}" if others else "")
         + f". {reason}. "
         + (f"The toys at {', '.join(inside)} could" if inside else "No other toys could")
         + " be used for a calibration"
@@ -245,8 +245,8 @@ def _require_enough(
 ) -> None:
     if not cls or not all(0 < c < 1 for c in cls) or n_bootstrap < 2:
         msg = (
-            f"cl = {tuple(cls)} must be between 0 and 1, and n_bootstrap = {n_bootstrap} be 2 or "
-            "more, for errors"
+            f"cl = {tuple(cls)} must be between 0 and 1, and n_bootstrap = {n_bootstrap} must be 2 "
+            "or more, to estimate errors"
         )
         raise CalibrationError(msg)
     # With less than one toy beyond it on average, a quantile would only be the largest toy.
@@ -273,11 +273,11 @@ def _warn_of_small_pools(ensembles: Sequence[ToyEnsemble]) -> None:
         lost = CL68 - float(np.diff(norm.cdf([-z, z], scale=np.hypot(1, shift)))[0])
         msg = (
             f"the toys of {worst.model} at {format_point(worst.point)} have {worst.n_events:g} "
-            f"events from a pool of effectively {worst.n_effective:.0f}: its fluctuation shifts "
-            f"all of them together by about {shift:.2f} standard errors, and the calibration with "
-            f"them, so that intervals of {CL68:.2%} cover {lost:.1%} less on average; use "
-            f"{np.ceil(worst.n_events / _MAX_SHIFT**2):.0f} events or more, or take the "
-            "calibration.widened(), whose intervals contain this error"
+            f"events from a pool of effectively {worst.n_effective:.0f}: the statistical "
+            f"fluctuation of this pool shifts all toys, and the calibration, by about {shift:.2f} "
+            f"standard errors, so {CL68:.2%} intervals cover {lost:.1%} less on average; use "
+            f"{np.ceil(worst.n_events / _MAX_SHIFT**2):.0f} events or more, or "
+            "calibration.widened(), which includes this error in the intervals"
         )
         warnings.warn(msg, MilinferWarning, stacklevel=3)
 
@@ -371,10 +371,10 @@ def _limits(
     if determinants.min() <= 0:
         worst = dict(zip(names, points[int(np.argmin(determinants))].tolist(), strict=True))
         msg = (
-            f"the estimator of {', '.join(names)} does not follow the truth at "
-            f"{format_point(worst)} (response {determinants.min():.2f}). If surfaces of toys have "
-            "several maxima, as with a small interference, no calibration helps: make a Neyman "
-            "belt (milinfer.neyman). If not, train longer or on more events"
+            f"the estimator of {', '.join(names)} does not follow the true value at "
+            f"{format_point(worst)} (response {determinants.min():.2f}). If Λ of the toys has "
+            "several maxima, as with a small interference, use a Neyman belt (milinfer.neyman) "
+            "instead of a calibration. Otherwise train longer or on more events"
         )
         raise CalibrationError(msg)
 

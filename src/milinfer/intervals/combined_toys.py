@@ -166,19 +166,22 @@ class CombinedToys:
         for term in self.terms:
             if not isinstance(term, EventTerm | PyhfCost | NormalConstraint):
                 msg = (
-                    f"a combination has terms of EventTerm, PyhfCost and NormalConstraint, not of "
+                    f"the terms of a combination are EventTerm, PyhfCost and NormalConstraint, not "
                     f"{type(term).__name__}; give the likelihood of events together with their "
                     "toys: EventTerm(model, toys)"
                 )
                 raise ModelError(msg)
         if not any(isinstance(term, EventTerm | PyhfCost) for term in self.terms):
-            msg = "a combination of constraints has nothing to draw: give an EventTerm or PyhfCost"
+            msg = (
+                "a combination of constraints has no data to generate: give an EventTerm or "
+                "PyhfCost"
+            )
             raise ConfigurationError(msg)
         names = [n for term in self.terms for n in _parameters_of(term)]
         put(self, "_names", tuple(dict.fromkeys(names)))
         for name in self.parameters:
             if name not in self._names:
-                msg = f"{name} is no parameter of the terms; they have {', '.join(self._names)}"
+                msg = f"{name} is not a parameter of the terms; they have {', '.join(self._names)}"
                 raise ParameterError(msg + did_you_mean(name, list(self._names)))
 
     @cached_property
@@ -237,7 +240,7 @@ class CombinedToys:
             differ = ", ".join(sorted(names ^ set(self._names)))
             msg = (
                 f"the cost and the terms of the toys have different parameters ({differ}); make "
-                "both of the same terms"
+                "both from the same terms"
             )
             raise ParameterError(msg)
         return LikelihoodCost(

@@ -82,7 +82,10 @@ class ConditionalCoverage(NamedTuple):
             ]
             for r in self.to_table().to_pylist()
         ]
-        title = f"Coverage of {self.method} at {self.cl:.2%}, p = {self.p_value:.2g} for all alike"
+        title = (
+            f"Coverage of {self.method} at {self.cl:.2%}, p = {self.p_value:.2g} for equal "
+            "coverage in all bins"
+        )
         return html_table((self.by, "toys", "coverage", "68.27 % interval"), rows, title=title)
 
     def to_table(self) -> pa.Table:
@@ -184,7 +187,7 @@ def conditional_coverage(
     edges = np.unique(np.quantile(value, np.linspace(0, 1, n_bins + 1)))
     label = by if isinstance(by, str) else getattr(by, "__name__", type(by).__name__)
     if len(edges) < 3:
-        msg = f"all toys have nearly the same {label} ({edges[0]:g}): there is nothing to bin by"
+        msg = f"all toys have nearly the same {label} ({edges[0]:g}); bin by another quantity"
         raise CalibrationError(msg)
     index, n = _bin_counts(value, edges)
     if np.any(n == 0):
@@ -280,8 +283,9 @@ def coverage_function(
     if not 0 < share < 1 or np.linalg.matrix_rank(design) < len(basis):
         distinct = len(np.unique(points, axis=0))
         msg = (
-            f"{k.sum():.0f} of {n.sum():.0f} toys at {distinct} truths cover: that does "
-            f"not determine a polynomial of degree {degree}; generate toys at more truths"
+            f"{k.sum():.0f} of {n.sum():.0f} toys at {distinct} true values contain the truth, "
+            f"which does not determine a polynomial of degree {degree}; generate toys at more true "
+            "values"
         )
         raise FitError(msg)
     coefficients = np.zeros(len(basis))
@@ -291,8 +295,9 @@ def coverage_function(
         information = design.T @ (design * (n * p * (1 - p))[:, None])
         if np.linalg.cond(information) > _SINGULAR:
             msg = (
-                f"{k.astype(int).tolist()} of {n.astype(int).tolist()} toys cover at the truths: a "
-                f"polynomial of degree {degree} describes that with infinite coefficients; "
+                f"{k.astype(int).tolist()} of {n.astype(int).tolist()} toys contain the truth at "
+                f"the true values: a polynomial of degree {degree} would need infinite "
+                "coefficients; "
                 "generate more toys, or lower the degree"
             )
             raise FitError(msg)

@@ -170,7 +170,7 @@ def _points(theta: ArrayLike, limits: Limits) -> FloatArray:
     outside = ~np.all((points >= low - slack) & (points <= high + slack), axis=1)
     if outside.any():
         msg = (
-            f"the critical value at θ = {points[outside][0]} is not known: its range is {limits}; "
+            f"the critical value at θ = {points[outside][0]} is not defined outside {limits}; "
             "generate toys at points further out"
         )
         raise ParameterError(msg)
@@ -331,8 +331,8 @@ def smooth_curve(
     """
     if not np.all(errors > 0) or (logarithmic and not np.all(values > 0)):
         msg = (
-            "smooth needs critical values and errors above 0, which they are not if toys pile up "
-            "at a bound; use smooth=None"
+            "smooth needs critical values and errors above 0, which fails if toys pile up at a "
+            "bound; use smooth=None"
         )
         raise CalibrationError(msg)
     target, sigma = (np.log(values), errors / values) if logarithmic else (values, errors)
@@ -418,10 +418,10 @@ def quantile_regression(
     points = np.asarray(theta, dtype=np.float64)
     points = points[:, None] if points.ndim == 1 else points
     if q.ndim != 1 or points.shape[:1] != q.shape or points.ndim != 2:
-        msg = f"theta of shape {points.shape} and statistic of shape {q.shape} are not pairs"
+        msg = f"theta of shape {points.shape} and statistic of shape {q.shape} do not match"
         raise CalibrationError(msg)
     if not 0 < cl < 1 or not np.all(np.isfinite(q)):
-        msg = f"cl = {cl} must be between 0 and 1, and the statistic finite; look at both"
+        msg = f"cl = {cl} must be between 0 and 1, and the statistic finite"
         raise CalibrationError(msg)
     if logarithmic:
         q = _logarithm(q, cl)
@@ -439,7 +439,8 @@ def quantile_regression(
             return PolynomialCurve(fitted(d + 1), logarithmic)
     msg = (
         f"no polynomial below degree {MAX_DEGREE} in {', '.join(parameters)} describes the "
-        f"{cl:.2%} quantile, as near a physical bound; generate many toys at each of a grid of "
+        f"{cl:.2%} quantile, as happens near a physical bound; generate many toys at each of a "
+        "grid of "
         "points instead (mil.neyman)"
     )
     raise CalibrationError(msg)
@@ -451,7 +452,7 @@ def _logarithm(q: FloatArray, cl: float) -> FloatArray:
     tiny = _TINY * float(np.quantile(q, cl))
     if not tiny > 0:
         msg = (
-            f"the {cl:.2%} quantile of the statistic is not above 0, and has no logarithm; take a "
+            f"the {cl:.2%} quantile of the statistic is not above 0, so it has no logarithm; use a "
             "higher cl, or generate many toys at each of a grid of points (mil.neyman)"
         )
         raise CalibrationError(msg)

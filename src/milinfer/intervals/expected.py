@@ -163,8 +163,8 @@ def expected_interval(
     parameter = only(tuple(ensemble.point))
     if ensemble.n_toys < _FEWEST:
         msg = (
-            f"{ensemble.n_toys} toys of {ensemble.model} at {format_point(ensemble.point)} do not "
-            f"know the ±2σ band; generate {_FEWEST} or more"
+            f"{ensemble.n_toys} toys of {ensemble.model} at {format_point(ensemble.point)} are too "
+            f"few for the ±2σ band; generate {_FEWEST} or more"
         )
         raise CalibrationError(msg)
     toys = toy_intervals(ensemble, calibration, cl, belt=belt)

@@ -196,8 +196,9 @@ def information(
     half_width = float(_half_width(theta_hat))
     if not (variance > 0 and half_width > 0):
         msg = (
-            f"{at.model}: most estimates at {at.truth:g} are alike, of mean {theta_hat.mean():g}; "
-            "a spread of zero has no information: check whether the maxima lie at the edge of the "
+            f"{at.model}: most estimates at {at.truth:g} are equal (mean {theta_hat.mean():g}), "
+            "and the information cannot be computed from a spread of zero; check whether the "
+            "maxima lie at the edge of the "
             "range"
         )
         raise CalibrationError(msg)
@@ -320,8 +321,8 @@ class InformationMatrix(NamedTuple):
             if abs(value) < _NO_RESPONSE * error and abs(value) < _SMALL_RESPONSE:
                 found.append(
                     f"the estimates of {name} do not follow its true value (response {value:.2f} ± "
-                    f"{error:.2f}): the features may have no information on its sign, as those "
-                    "that are even under CP have none on a CP-odd operator"
+                    f"{error:.2f}): the features may have no information about its sign, as "
+                    "CP-even features have none about a CP-odd operator"
                 )
         return tuple(found)
 

@@ -246,7 +246,10 @@ def _estimates_and_statistic(
     grid = ensembles[0].interpolation
     for e in ensembles:
         if not np.array_equal(e.interpolation.grid, grid.grid):
-            msg = f"toys of {e.model} have Λ at different points; they make no belt together"
+            msg = (
+                f"toys of {e.model} have Λ at different points; make a belt from toys with the "
+                "same points"
+            )
             raise CalibrationError(msg)
     values = np.concatenate([e.values for e in ensembles])
     truth = theta[:, 0] if theta.shape[1] == 1 else theta

@@ -53,7 +53,7 @@ Kind = Literal["observable", "postfit", "prefit"]
 """Definition of an impact."""
 
 STATISTICAL, SYSTEMATIC, TOTAL = "statistical", "systematic", "total"
-"""Names of the parts of an error that are always there."""
+"""Names of the standard parts of an error."""
 
 # The default of 0.1 leaves shifts off by up to a percent of the error.
 _TOLERANCE = 1e-4
@@ -299,8 +299,8 @@ class NuisanceImpacts:
                 raise ParameterError(msg + did_you_mean(name, known))
             if np.isnan(self.nuisances[known.index(name)].prefit_error):
                 msg = (
-                    f"{name} has no auxiliary measurement: its fluctuation is that of the data, "
-                    "and belongs to the statistical part"
+                    f"{name} has no auxiliary measurement: its uncertainty comes from the data and "
+                    "is in the statistical part"
                 )
                 raise ParameterError(msg)
         places = [known.index(name) for name in dict.fromkeys(names)]
@@ -411,7 +411,10 @@ def _groups(
             raise ParameterError(msg)
     taken = sorted(set(chosen) & {STATISTICAL, SYSTEMATIC, TOTAL, "others"})
     if taken:
-        msg = f"{taken[0]!r} cannot be the name of a group: it names a part that is always there"
+        msg = (
+            f"{taken[0]!r} cannot be the name of a group: it is the name of a standard part of the "
+            "error"
+        )
         raise ParameterError(msg)
     others = [n for n in constrained if n not in listed]
     return chosen | ({"others": others} if others else {})
@@ -612,9 +615,9 @@ def _warn_of_limits(pulls: Sequence[NuisancePull]) -> None:
         if p.at_limit:
             ends = "both limits" if p.at_limit == "both" else f"the {p.at_limit} limit"
             warnings.warn(
-                f"{p.name} = {p.value:.4g} ± {p.error:.2g} reaches {ends} of its range: its impact "
-                "is that of the limit, and its error is not that of a Gaussian; widen the limits "
-                "if the model allows",
+                f"{p.name} = {p.value:.4g} ± {p.error:.2g} reaches {ends} of its range; its "
+                "impact comes from the limit and its error is not Gaussian; widen the limits if "
+                "the model allows",
                 MilinferWarning,
                 stacklevel=3,
             )

@@ -145,9 +145,9 @@ def mean_response(ensembles: Sequence[ToyEnsemble], degree: int | None = None) -
         if not curved or np.linalg.det(response.jacobian(points)).min() > 0:
             return response
     msg = (
-        f"{ensembles[0].model}: the mean estimate as a curve in the truth turns around among "
-        f"the truths {points.tolist()}, so a linear function is fitted instead; larger pools "
-        "for the toys make the means more precise"
+        f"{ensembles[0].model}: the mean estimate is not a monotonic function of the true value "
+        f"between the points {points.tolist()}, so a linear function is fitted instead; use larger "
+        "pools, which make the means more precise"
     )
     warnings.warn(msg, MilinferWarning, stacklevel=2)
     return _fitted_response(ensembles, 1, spare=0)

@@ -85,9 +85,8 @@ def add_simulation_error(cost: LikelihoodCost, error: SimulationError) -> Likeli
     """
     if cost.correction is not None:
         msg = (
-            "this cost is calibrated or widened already; the error from the training belongs to "
-            "the cost as trained, and that of a calibration is added by calibration(cost, "
-            "widen=True)"
+            "this cost is calibrated or widened already; add the error from the training to the "
+            "uncalibrated cost, and the error of a calibration with calibration(cost, widen=True)"
         )
         raise CalibrationError(msg)
     _require_same_model(cost, error)
@@ -97,8 +96,8 @@ def add_simulation_error(cost: LikelihoodCost, error: SimulationError) -> Likeli
     if not same:
         msg = (
             f"the error is in {', '.join(error.parameters)} in {error.interpolation.limits}, and "
-            f"the cost in {', '.join(cost.parameters)} in {cost.surface.limits}; take both of the "
-            "same model"
+            f"the cost in {', '.join(cost.parameters)} in {cost.surface.limits}; use the same "
+            "model for both"
         )
         raise ParameterError(msg)
     # With the rate term in the surface, which holds the estimate where it is.
@@ -112,14 +111,14 @@ def _require_same_model(cost: LikelihoodCost, error: SimulationError) -> None:
         return
     if is_linear(cost.tag):
         msg = (
-            f"this cost has the linear terms of {error.tag.name} alone, and simulation_error "
-            "measures the error of the whole Λ, squares included; take model.cost(data) with all "
-            "terms, or quote the linear fit without this error and say so"
+            f"this cost has only the linear terms of {error.tag.name}, but simulation_error "
+            "measures the error of Λ with all terms; use model.cost(data) with all terms, or quote "
+            "the linear fit without this error and state that"
         )
     else:
         msg = (
             f"the cost is of {cost.tag.name} and the error of {error.tag.name}, or of another "
-            "training of it; take both of the same trained model"
+            "training of it; use the same trained model for both"
         )
     raise ModelError(msg)
 

@@ -101,7 +101,9 @@ def toy_intervals(
     """
     require_level(cl)
     if belt is not None and calibration is not None:
-        msg = "a belt calibrates the toys as its own were; give a belt or a calibration, not both"
+        msg = (
+            "a belt applies its own calibration to the toys; give a belt or a calibration, not both"
+        )
         raise CalibrationError(msg)
     if belt is not None:
         return _between(belt_excess(belt, ensemble, cl), belt.limits[0], belt, ensemble, cl)

@@ -262,8 +262,8 @@ class _Profile:
         m = minuit(cost, start=start)
         if parameter not in m.parameters or m.fixed[parameter]:
             msg = (
-                f"an upper limit on {parameter} needs a cost in which it is free; this one has "
-                f"{', '.join(m.parameters)}"
+                f"an upper limit on {parameter} needs a cost in which it is free; the parameters "
+                f"of this cost are {', '.join(m.parameters)}"
             )
             raise ParameterError(msg)
         low, self.highest = (float(x) for x in m.limits[parameter])
@@ -367,8 +367,8 @@ def upper_limit_of_toys(
     for e in (nulls[0], *above):
         if e.n_toys < _FEWEST:
             msg = (
-                f"{e.n_toys} toys of {e.model} at {parameter} = {e.truth:g} do not know tails; "
-                f"generate {_FEWEST} or more"
+                f"{e.n_toys} toys of {e.model} at {parameter} = {e.truth:g} are too few for the "
+                f"tails of the distribution; generate {_FEWEST} or more"
             )
             raise CalibrationError(msg)
     _require_model(cost, ordered[0])

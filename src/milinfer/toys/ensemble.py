@@ -141,7 +141,7 @@ class ToyEnsemble:
             "toys": self.n_toys,
             "events in a toy": f"{self.n_events:g}" + ", Poisson" * self.poisson,
             "Λ": "with the rate term" if self.extended else "shape",
-            "pool": f"{self.pool_events} events, worth {self.n_effective:g}; each used "
+            "pool": f"{self.pool_events} events, {self.n_effective:g} effective; each used "
             f"{self.reuse:.2g} times",
             "seed": self.seed,
         }
@@ -509,13 +509,13 @@ def require_toys(ensembles: object) -> None:
     >>> require_toys({"polynomial": []})
     Traceback (most recent call last):
     milinfer.exceptions.CalibrationError: this takes the list of the toys of one model at several
-    true points, not a dict; choose those of a model: ["polynomial"]
+    true points, not a dict; select one model: ["polynomial"]
     """
     if isinstance(ensembles, Sequence) and all(isinstance(e, ToyEnsemble) for e in ensembles):
         return
     remedy = "generate them with toys.scan([model], truths, n_toys)[model.name]"
     if isinstance(ensembles, Mapping) and ensembles:
-        remedy = f"choose those of a model: [{next(iter(ensembles))!r}]".replace("'", '"')
+        remedy = f"select one model: [{next(iter(ensembles))!r}]".replace("'", '"')
     elif isinstance(ensembles, ToyEnsemble):
         remedy = "put it into a list: [toys]"
     msg = (
@@ -538,7 +538,7 @@ def require_one_kind(ensembles: Sequence[ToyEnsemble]) -> None:
     """
     require_toys(ensembles)
     if not ensembles:
-        msg = "there are no toys; generate some at several true points with Toys.scan"
+        msg = "the list of toys is empty; generate toys at several true points with Toys.scan"
         raise CalibrationError(msg)
     kinds = {(e.tag, tuple(e.point), e.poisson, e.extended) for e in ensembles}
     sizes = {e.n_events for e in ensembles}

@@ -32,7 +32,7 @@ __all__ = ["Background", "EventPool", "PointPool"]
 Array = TypeVar("Array", FloatArray, Float32Array)
 
 _REMEDY = (
-    "such an event has no density there: draw toys at the points of the samples (degree=None), or "
+    "these events have no density there: draw toys at the points of the samples (degree=None), or "
     "keep the squared operator terms in the generator"
 )
 
@@ -149,7 +149,7 @@ class PointPool(NamedTuple):
             if np.any(w < 0):
                 msg = (
                     f"{label}: event {int(np.argmax(w < 0))} has a negative weight, and toys of "
-                    "several processes draw from positive ones; use events of positive weight"
+                    "several processes need positive weights; use events of positive weight"
                 )
                 raise SampleError(msg)
             total = w.sum()
@@ -157,7 +157,7 @@ class PointPool(NamedTuple):
                 msg = (
                     f"{label}: the weights of its {len(w)} events sum to {total:g}, and toys of "
                     f"{expected:g} events cannot be drawn from them; give events of positive "
-                    "weight, or leave out the process"
+                    "weight, or omit the process"
                 )
                 raise SampleError(msg)
             weights.append(w * (expected / total))

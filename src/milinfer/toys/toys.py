@@ -132,8 +132,8 @@ class Toys:
         """Raise unless numbers of events, backgrounds and rate go with the pool."""
         if (self.n_events is None) == (self.rate is None):
             msg = (
-                "give n_events, the number of signal events in a toy, or rate=, their expected "
-                "number: one of the two"
+                "give n_events, the number of signal events in a toy, or rate=, the expected "
+                "number; give one of the two"
             )
             raise ConfigurationError(msg)
         if self.n_events is not None and not self.n_events > 0:
@@ -143,7 +143,7 @@ class Toys:
         for sample, expected in self.background:
             if not (np.isfinite(expected) and expected > 0):
                 msg = (
-                    f"{sample.label}: n_expected must be positive, not {expected:g}; leave out a "
+                    f"{sample.label}: n_expected must be positive, not {expected:g}; omit a "
                     "background without events"
                 )
                 raise ConfigurationError(msg)
@@ -417,9 +417,9 @@ class Toys:
         n_signal = float(self.n_events) if self.n_events is not None else self._nu(point)
         if self.rate is not None and np.any(signal.weights < 0):
             msg = (
-                f"{signal.samples[0].label}: toys with a rate need events of positive weight, as "
-                "the number of signed events is not Poisson; leave out rate=, or reweight to "
-                "positive weights"
+                f"{signal.samples[0].label}: toys with a rate need events of positive weight, "
+                "because the number of events with signed weights is not Poisson distributed; omit "
+                "rate=, or reweight to positive weights"
             )
             raise SampleError(msg)
         return Draws(
@@ -488,8 +488,8 @@ def _require_events_left(draws: Draws) -> None:
     if np.any(weights < 0) and not weights.sum() > 0:
         msg = (
             f"{draws.pool.samples[0].label}: the weights of its {len(weights)} events sum to "
-            f"{weights.sum():g}, so that no events are left to draw toys from; give events whose "
-            "weights have a positive sum"
+            f"{weights.sum():g}, so no toys can be drawn from them; give events whose weights have "
+            "a positive sum"
         )
         raise SampleError(msg)
 
@@ -502,8 +502,8 @@ def _can_follow_data(model: Model, draws: Draws) -> bool:
     net = net_share(draws.pool.weights)
     msg = (
         f"{draws.pool.samples[0].label}: {(1 - net) / 2:.1%} of the weight is negative; toys of "
-        f"{model.name} then fluctuate as {1 / net:.2f} times as many events as they hold, which "
-        "data do not: intervals calibrated with them are too wide. Make the weights positive, by "
+        f"{model.name} then fluctuate more than data (as if they had {1 / net:.2f} times as many "
+        "events), so intervals calibrated with them are too wide. Make the weights positive, by "
         "reweighting or by a resampling of cells"
     )
     warnings.warn(msg, MilinferWarning, stacklevel=4)

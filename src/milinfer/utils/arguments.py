@@ -47,13 +47,13 @@ def path_text(path: object) -> str:
     'root://host//a.root'
     >>> path_text(None)
     Traceback (most recent call last):
-    milinfer.exceptions.ConfigurationError: None is no path; give the path of a file or folder as a
-    text or a pathlib.Path
+    milinfer.exceptions.ConfigurationError: None is not a path; give the path of a file or folder as
+    a text or a pathlib.Path
     """
     text: object = os.fspath(path) if isinstance(path, os.PathLike) else path
     if not isinstance(text, str) or "\0" in text:
         msg = (
-            f"{short_repr(path)} is no path; give the path of a file or folder as a text or a "
+            f"{short_repr(path)} is not a path; give the path of a file or folder as a text or a "
             "pathlib.Path"
         )
         raise ConfigurationError(msg)
@@ -113,7 +113,7 @@ def require_seed(seed: object) -> None:
     --------
     >>> require_seed("first")
     Traceback (most recent call last):
-    milinfer.exceptions.ConfigurationError: seed='first' is no seed; give a whole number of 0 or
+    milinfer.exceptions.ConfigurationError: seed='first' is not a seed; give a whole number of 0 or
     more
     """
     from numpy.random import Generator, SeedSequence
@@ -123,7 +123,7 @@ def require_seed(seed: object) -> None:
     try:
         SeedSequence(seed)  # type: ignore[arg-type]
     except (TypeError, ValueError) as error:
-        msg = f"seed={short_repr(seed)} is no seed; give a whole number of 0 or more"
+        msg = f"seed={short_repr(seed)} is not a seed; give a whole number of 0 or more"
         raise ConfigurationError(msg) from error
 
 

@@ -45,7 +45,7 @@ __all__ = [
 
 
 UNKNOWN = "—"
-"""Text in the place of an unknown number."""
+"""Text shown for a missing number."""
 
 # Longer arrays, lists and texts are shown by their size.
 _FEW, _LONG = 8, 80

@@ -26,7 +26,7 @@ def _damaged() -> tuple[type[Exception], ...]:
 
 
 DAMAGED: Final = _damaged()
-"""What reading a gzip file raises where its content is wrong; where it is cut: EOFError."""
+"""Exceptions that reading a corrupt gzip file raises; a truncated file raises EOFError."""
 
 
 def open_gzip(path: PathLikeStr) -> IO[bytes]:

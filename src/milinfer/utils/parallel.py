@@ -66,10 +66,15 @@ def require_client(client: Any, workers: int = 1) -> None:
         what = f"a {type(client).__name__}"
         if isinstance(client, client_type):
             what = "an asynchronous one"
-        msg = f"client= is {what}, not a distributed.Client: give Client(address), or of a cluster"
+        msg = (
+            f"client= is {what}, not a distributed.Client: give Client(address) or Client(cluster)"
+        )
         raise ConfigurationError(msg)
     if workers > 1:
-        msg = f"workers={workers} are of this machine, client= of a cluster: give one of the two"
+        msg = (
+            f"workers={workers} sets the workers on this machine, client= a cluster: give one "
+            "of the two"
+        )
         raise ConfigurationError(msg)
 
 
@@ -227,8 +232,8 @@ class Workers:
                 except KilledWorker as error:
                     msg = (
                         f"{error.allowed_failures + 1} workers in a row died while they worked on "
-                        f"the same task ({name}): look into their logs, most often they are out of "
-                        "memory; where they are only preempted, raise dask's "
+                        f"the same task ({name}): read their logs; most often they are out of "
+                        "memory. If they were only preempted, raise dask's "
                         "distributed.scheduler.allowed-failures"
                     )
                     raise ConfigurationError(msg) from error
@@ -273,8 +278,8 @@ def _scatter(client: Client, part: Any) -> ClusterFuture:
             return client.scatter([part], broadcast=True, hash=False)[0]
         except TypeError as error:
             msg = (
-                f"a {type(part).__name__} cannot be sent to workers ({error}): functions that a "
-                "model has must be those of a module; or work without client="
+                f"a {type(part).__name__} cannot be sent to workers ({error}): define the "
+                "functions of a model in a module, or work without client="
             )
             raise ConfigurationError(msg) from error
         except (OSError, KeyError, CancelledError) as error:  # KeyError: a worker has gone
@@ -290,7 +295,7 @@ def _wait_for_workers(client: Client) -> None:
             client.wait_for_workers(1, timeout=_SILENT_SECONDS)
         except TimeoutError:
             warnings.warn(
-                f"the cluster has had no workers for {_SILENT_SECONDS:g} s, and the work waits for "
+                f"the cluster has had no workers for {_SILENT_SECONDS:g} s, and the tasks wait for "
                 "one; look at the scheduler and at the queue of the batch system",
                 MilinferWarning,
                 stacklevel=2,
@@ -317,12 +322,15 @@ def _require_hope(client: Client, losses: int, error: BaseException) -> None:
         Gives the reason.
     """
     if client.status != "running":
-        msg = "the dask scheduler is gone; start the cluster again, and read its log"
+        msg = (
+            "the connection to the dask scheduler is lost; start the cluster again, and read its "
+            "log"
+        )
         raise ConfigurationError(msg) from error
     if losses >= _ATTEMPTS:
         msg = (
-            f"all workers of the cluster were lost {losses} times before any had a result: look "
-            "into their logs, most often they are out of memory"
+            f"all workers of the cluster were lost {losses} times before any task finished: read "
+            "their logs; most often they are out of memory"
         )
         raise ConfigurationError(msg) from error
 

@@ -162,7 +162,7 @@ def shifts_of(nuisances: Point, label: str) -> dict[str, float]:
     try:
         shifts: dict[Any, float] = {n: float(value) for n, value in nuisances.items()}
     except (AttributeError, OverflowError, TypeError, ValueError) as error:
-        msg = f"{label}: {nuisances!r} are no shifts; give values by name, such as {{'jes': 1.0}}"
+        msg = f"{label}: {nuisances!r} are not shifts; give values by name, such as {{'jes': 1.0}}"
         raise SampleError(msg) from error
     if not any(shifts.values()):
         msg = (
@@ -202,7 +202,7 @@ def shifts_of_key(key: object) -> dict[str, float]:
     if not isinstance(pairs, list | tuple) or not all(
         isinstance(pair, tuple) and len(pair) == 2 for pair in pairs
     ):
-        msg = f"{key!r} names no shift; write ('jes', 1.0), or (('jes', 1.0), ('jer', -1.0))"
+        msg = f"{key!r} is not a shift; write ('jes', 1.0), or (('jes', 1.0), ('jer', -1.0))"
         raise SampleError(msg)
     shifts = dict(pairs)
     if len(shifts) < len(pairs):

@@ -337,7 +337,7 @@ def point_array(parameters: Sequence[str], point: Point) -> FloatArray:
     """
     given: object = point
     if not isinstance(given, Mapping):
-        msg = f"{given!r} is no point; give a value of each of {', '.join(parameters)} by name"
+        msg = f"{given!r} is not a point; give a value for each of {', '.join(parameters)} by name"
         raise ParameterError(msg)
     if set(point) != set(parameters):
         msg = f"the point has the parameters {tuple(point)}, expected {tuple(parameters)}"
@@ -347,7 +347,7 @@ def point_array(parameters: Sequence[str], point: Point) -> FloatArray:
         try:
             values.append(float(point[name]))
         except (OverflowError, TypeError, ValueError) as error:
-            msg = f"the value of {name} is no number: {error}"
+            msg = f"the value of {name} is not a number: {error}"
             raise ParameterError(msg) from error
         if not math.isfinite(values[-1]):
             msg = f"{name} = {values[-1]:g}; give a finite value"
