@@ -169,7 +169,7 @@ def first(sample: Sample) -> np.ndarray:
 
 
 def last(sample: Sample) -> np.ndarray:
-    """Not where the first feature is small: such events are no background."""
+    """Not where the first feature is small: such events are not background."""
     x = sample.features[:, -1].astype(np.float64)
     return np.where(x > np.median(x) - 1, -0.5 * x - 0.2, -np.inf)
 

@@ -152,11 +152,11 @@ FILES: dict[str, tuple[str, str]] = {
         '[samples]\nfeatures = "vbf"\n' + LEAST.replace("a.root", "d.root"),
         "samples.features: .*'vbf'",
     ),
-    "an observable that is no feature": (
+    "an observable that is not a feature": (
         LEAST.replace("a.root", "d.root") + '[templates]\nobservable = "d_fi"\n',
         "templates.observable: .*'d_fi'",
     ),
-    "a second observable that is no feature": (
+    "a second observable that is not a feature": (
         LEAST.replace("a.root", "d.root") + '[templates]\nsecond_observable = "pt"\n',
         "templates.second_observable: .*'pt'",
     ),

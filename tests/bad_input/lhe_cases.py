@@ -134,7 +134,7 @@ TEXTS: dict[str, tuple[str | bytes, str]] = {
     "NUP is one too few": (document(event(), event(nup=3)), "event 1 .*claims 3 .* has 4"),
     "NUP is negative": (document(event(), event(nup=-4)), "event 1 .*claims -4"),
     "NUP is infinite": (replaced(" 4 1 ", " 1e999 1 "), "event 0 .*begins with '1e999'"),
-    "NUP is no number": (replaced(" 4 1 ", " many 1 ", nth=2), "event 1 .*begins with 'many'"),
+    "NUP is not a number": (replaced(" 4 1 ", " many 1 ", nth=2), "event 1 .*begins with 'many'"),
     "an event line too short": (replaced(" 7.8e-03 1.18e-01", "", nth=2), "event 1 "),
     "an event of nothing": (document(event(), "<event></event>"), "event 1 .*no event line"),
     "no events": (document(), "no events"),

@@ -120,7 +120,7 @@ CASES = [
     case("a feature that is called weight",
          lambda out: Sample(X, ("weight",)).to_file(out / "a.root"), "a.root.*'weight'",
          "rename"),
-    case("provenance that is no JSON",
+    case("provenance that is not JSON",
          lambda out: one(provenance={"x": object()}).to_file(out / "a.parquet"), "a.parquet",
          "keep to"),
     case("a point of one word", lambda _: parse_point("c_HW"), "'c_HW'", "write it as",

@@ -135,7 +135,7 @@ def test_poor_bins_are_merged_with_neighbours():
     assert {-0.25, 0.0, 0.25} <= set(templates.edges)
     with pytest.raises(TemplateError, match="no two bins have"):
         bins_with_enough(np.array([0.0, 1, 2]), [np.zeros(5)], [np.ones(5)], 1.0, "x")
-    # Weights that cancel are no events.
+    # Weights that cancel are not events.
     edges = bins_with_enough(
         np.array([0.0, 1, 2, 3]),
         [np.array([0.5, 0.5, 1.5, 1.5, 2.5, 2.5, 2.5])],

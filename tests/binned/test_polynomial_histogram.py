@@ -271,7 +271,7 @@ def test_what_does_not_fit_is_refused(tmp_path):
         histogram + 1
     # Regression: these were errors of Python, or let through.
     for array in (np.array([["a", "b"]]), np.ones((1, 2)) * 1j):
-        with pytest.raises(TemplateError, match="no real numbers"):
+        with pytest.raises(TemplateError, match="not real numbers"):
             PolynomialHistogram.of_arrays(["1"], [axis], array)
     with pytest.raises(TemplateError, match="negative variance"):
         PolynomialHistogram.of_arrays(["1"], [axis], np.ones((1, 2)), -np.ones((1, 1, 2)))

@@ -229,5 +229,5 @@ def test_operators_of_events_and_chosen_ones(few):
     shared = observable_coefficients(few, TWO, n_rapidity=32, workers=2)
     alone = observable_coefficients(few, TWO, n_rapidity=32)
     np.testing.assert_array_equal(shared.coefficients, alone.coefficients)
-    with pytest.raises(ParameterError, match="are no operators"):
+    with pytest.raises(ParameterError, match="are not operators"):
         observable_coefficients(few, ["c_W"])

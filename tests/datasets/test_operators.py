@@ -214,14 +214,14 @@ def test_operators_and_points_are_checked_and_ordered():
     assert check_operators(["c_HWtil", "c_HW"]) == TWO
     assert list(check_point({"c_Hbox": 1, "c_HW": 2})) == ["c_HW", "c_Hbox"]
     for wrong in ([], ["c_W"], ["c_HW", "c_HW"]):
-        with pytest.raises(ParameterError, match="are no operators"):
+        with pytest.raises(ParameterError, match="are not operators"):
             check_operators(wrong)
     for point in ({}, {"c_W": 1.0}, {"c_HW": 5.1}, {"c_HW": np.nan}, {"c_HWtil": "much"}):
         with pytest.raises(ParameterError, match="some of c_HW, c_HWtil and c_Hbox, each between"):
             check_point(point)
     with pytest.raises(ParameterError, match="give c_HW between -5 and 5"):
         check_point({"c_HWtil": 0.0}, ("c_HW",))
-    with pytest.raises(ParameterError, match="are no operators"):
+    with pytest.raises(ParameterError, match="are not operators"):
         production(momenta("production"), ["c_HB"])
 
 

@@ -44,8 +44,8 @@ def test_a_slice_is_the_ratio_on_its_line():
 @pytest.mark.parametrize(
     ("centre", "step", "message"),
     [
-        (ZERO, {"c3": 1.0}, "are no line through points of c1, c2"),
-        ({"c1": 0.0}, {"c1": 1.0}, "are no line through"),
+        (ZERO, {"c3": 1.0}, "are not a line through points of c1, c2"),
+        ({"c1": 0.0}, {"c1": 1.0}, "are not a line through"),
         ({"c1": 0.0, "c2": 0.9}, {"c1": 1.0}, "outside of the range of ratio"),
     ],
 )

@@ -446,7 +446,7 @@ def one_sided_weights(n):
         ),
         (lambda e: {"variations": {"s": {1: {"Jet": e.x}, -1: e}}}, "s=1: .* no collection 'Jet'"),
         (lambda e: {"variations": {"s": {1: {"x": e.x[1:]}, -1: e}}}, "s=1: x has 29 events"),
-        (lambda e: {"variations": {"s": {1: [1.0], -1: e}}}, "s=1: these are no events, but list"),
+        (lambda e: {"variations": {"s": {1: [1.0], -1: e}}}, "s=1: these are not events, but list"),
         (lambda e: {"variations": {"s": {"x": e}}}, "'s': x has no up and down, only"),
         (lambda e: {"variations": {"s": e}}, "'s': give events by value"),
         (lambda e: {"variations": {"s": {0: e}}}, "shifts at least one nuisance"),

@@ -38,7 +38,7 @@ def test_scaled_jets_and_missing_momentum():
     jets = sum(vectors(nominal, key, f"{key}_pt") for key in ("q0", "q1"))
     expected = vectors(nominal, "met", "met_et") - 0.1 * jets
     np.testing.assert_allclose(vectors(up, "met", "met_et"), expected, rtol=1e-4, atol=1e-3)
-    # The decay products of the W are scaled, the W, which is no final state, is not.
+    # The decay products of the W are scaled, the W, which is not a final state, is not.
     chosen = mil.ScaleVariation({"s": 1.0}, 2.0, objects=[24])
     assert chosen.columns(COLUMNS, FEATURES)[1] == 0
     leptons = table(mil.ScaleVariation({"les": 1.0}, 1.005, objects="leptons")).columns
@@ -149,7 +149,7 @@ def test_objects_that_are_none(objects):
 
 @pytest.mark.parametrize("function", [None, "x", 3])
 def test_functions_that_are_none(function):
-    with pytest.raises(SampleError, match=r"jer=1: .* is no function"):
+    with pytest.raises(SampleError, match=r"jer=1: .* is not a function"):
         mil.FunctionVariation({"jer": 1.0}, function)
 
 
@@ -162,8 +162,8 @@ def test_true_is_no_number_of_a_weight():
     ("variations", "message"),
     [
         (None, r"has a NoneType, .*\[variation, \.\.\.\]"),
-        ([1], "has a int, which is no variation"),
-        ("x", "has a str, which is no variation"),
+        ([1], "has a int, which is not a variation"),
+        ("x", "has a str, which is not a variation"),
         ([mil.up_and_down(mil.ScaleVariation, "jes", 1.03, 0.97)], r"has a tuple, .*\[\*up_and"),
     ],
 )

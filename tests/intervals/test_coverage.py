@@ -166,7 +166,7 @@ def test_a_level_is_a_probability(cl):
 
 
 def test_a_scan_of_bags_is_json():
-    """Regression: the error of the pool is not known for models of bags, and NaN is no JSON."""
+    """Regression: the error of the pool is not known for models of bags, and NaN is not JSON."""
     toys = [replace(e, pool_variance_error=np.nan) for e in throw(GaussianMean(), 20)]
     scan = coverage_scan(toys, {"x": None}, (0.6827,))
     assert np.isnan(scan.rows[0].pool_error)

@@ -1,4 +1,4 @@
-"""Files in the layout of NanoAOD: weights that share a branch, and what is no event record."""
+"""Files in the layout of NanoAOD: weights that share a branch, and what is not an event record."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def test_named_weights_of_nanoaod_are_relative(tmp_path):
     branches = nano_branches() | {"LHEWeight_sm": np.full(30, 2.0, np.float32)}
     record, _ = events.read(write_nano(tmp_path / "nano.root", branches))
     np.testing.assert_array_equal(record.LHEWeight["sm"], 2.0 * branches["genWeight"])
-    del branches["LHEWeight_originalXWGTUP"]  # then it is no file of CMS
+    del branches["LHEWeight_originalXWGTUP"]  # then it is not a file of CMS
     record, _ = events.read(write_nano(tmp_path / "other.root", branches))
     np.testing.assert_array_equal(record.LHEWeight["sm"], 2.0)
 

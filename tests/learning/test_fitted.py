@@ -295,7 +295,7 @@ def test_the_surface_of_a_polynomial_head_is_exact_between_its_points(names):
     assert best.maximum[0] >= at_nodes.max() - 1e-9
     assert surface.value(np.ravel(best.theta_hat)) == pytest.approx(best.maximum[0], abs=1e-9)
     assert len(nodes) == len(at_nodes)
-    # Other averages of members are no logarithms of polynomials.
+    # Other averages of members are not logarithms of polynomials.
     other = dataclasses.replace(model, average="ratio")
     assert other.log_polynomials(data) is None
     assert other.surface(data).exact is None

@@ -214,7 +214,7 @@ def test_equal_weights_of_asimov_data_are_data():
 
 
 def test_what_does_not_go_together_is_refused(terms, events):
-    with pytest.raises(ParameterError, match=r"mus is no parameter .*did you mean mu"):
+    with pytest.raises(ParameterError, match=r"mus is not a parameter .*did you mean mu"):
         asimov_cost(terms, events, mus=0.3)
     with pytest.raises(ParameterError, match="mu has two values"):
         asimov_cost(terms, events, {"mu": 0.1}, mu=0.3)

@@ -50,7 +50,7 @@ def exact_cost(n, n_events, seed=1):
 
 @pytest.fixture(scope="module")
 def two():
-    """A cost in two parameters that is no parabola, and its constraint."""
+    """A cost in two parameters that is not a parabola, and its constraint."""
     cost = exact_cost(2, 150)
     return cost, constraint(cost, degree=4)
 
@@ -184,7 +184,7 @@ def test_files_are_read_back(two, tmp_path):
         ({"error": float("nan")}, "error is nan"),
         ({"error": "small"}, "error is 'small'"),
         ({"exponents": []}, "another order"),
-        ({"parameters": [1, 2]}, "parameters are no names"),
+        ({"parameters": [1, 2]}, "parameters are not names"),
         ({"parameters": ["c1", "c1"]}, "different names"),
     ],
 )
@@ -194,7 +194,9 @@ def test_files_that_are_no_constraint_are_refused(two, tmp_path, change, message
     measured.save(path)
     record = json.loads(path.read_text("utf-8"))
     path.write_text(json.dumps(record | change), "utf-8")
-    with pytest.raises(ConfigurationError, match=rf"constraint\.json is no constraint .*{message}"):
+    with pytest.raises(
+        ConfigurationError, match=rf"constraint\.json is not a constraint .*{message}"
+    ):
         Constraint.load(path)
 
 
@@ -209,7 +211,7 @@ def test_files_with_missing_keys_are_refused(two, tmp_path):
             Constraint.load(path)
     for text in ("", "[]", "1", "{"):
         path.write_text(text, "utf-8")
-        with pytest.raises(ConfigurationError, match=r"constraint\.json is no constraint"):
+        with pytest.raises(ConfigurationError, match=r"constraint\.json is not a constraint"):
             Constraint.load(path)
     with pytest.raises(MissingFileError):
         Constraint.load(tmp_path / "absent.json")
@@ -218,7 +220,7 @@ def test_files_with_missing_keys_are_refused(two, tmp_path):
 def test_other_names():
     measured = constraint(NORMAL, n_tests=10).renamed({"b": "OpW"})
     assert measured.parameters == ("a", "OpW", "c")
-    with pytest.raises(ParameterError, match="x is no parameter"):
+    with pytest.raises(ParameterError, match="x is not a parameter"):
         measured.renamed({"x": "y"})
     with pytest.raises(ParameterError, match="different names"):
         measured.renamed({"a": "c"})
@@ -227,7 +229,7 @@ def test_other_names():
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"parameters": ["x"]}, ParameterError, "x is no parameter of this fit"),
+        ({"parameters": ["x"]}, ParameterError, "x is not a parameter of this fit"),
         ({"parameters": []}, ParameterError, "are not parameters"),
         ({"parameters": ["a", "a"]}, ParameterError, "are not parameters"),
         ({"degree": 1}, ConfigurationError, "degree = 1"),

@@ -101,7 +101,7 @@ def test_limits_are_what_all_costs_allow(unbinned, counting):
 
 def test_start_values_are_checked(counting):
     assert minuit(counting, norm=0.5).values["norm"] == 0.5
-    with pytest.raises(ParameterError, match="nrom is no parameter of this cost; it has norm"):
+    with pytest.raises(ParameterError, match="nrom is not a parameter of this cost; it has norm"):
         minuit(counting, nrom=1.0)
     with pytest.raises(ParameterError, match="mu = -3 is outside"):
         minuit(counting, mu=-3.0)
@@ -320,8 +320,8 @@ def test_the_start_of_a_second_parameter():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"banana": 3.0}, "banana is no parameter of this cost; it has mu, norm"),
-        ({"start": {"nrom": 1.0}}, r"nrom is no parameter .*; did you mean norm\?"),
+        ({"banana": 3.0}, "banana is not a parameter of this cost; it has mu, norm"),
+        ({"start": {"nrom": 1.0}}, r"nrom is not a parameter .*; did you mean norm\?"),
         ({"start": 0.3}, r"start=0\.3 gives no names"),
         ({"start": {"mu": 1.0}, "mu": 2.0}, "mu has two starting values"),
     ],
@@ -335,7 +335,7 @@ def test_keywords_that_are_no_parameters_are_refused(call, options, message):
 
 
 def test_an_interval_of_no_or_of_a_fixed_parameter(counting):
-    with pytest.raises(ParameterError, match=r"mew is no parameter .* it has mu"):
+    with pytest.raises(ParameterError, match=r"mew is not a parameter .* it has mu"):
         profile_interval(NormalConstraint("mu", 0.0, 1.0), "mew")
     with pytest.raises(ParameterError, match=r"cl = 68 is not .*: 68 % is cl=0\.68"):
         profile_interval(NormalConstraint("mu", 0.0, 1.0), "mu", 68)

@@ -124,7 +124,7 @@ def test_points_of_other_parameters_are_refused():
         Oracle.from_sample(samples[0], ("c1", "c2"), np.linspace(-1, 1, 5), degree=2)
     with pytest.raises(ParameterError, match="points are of 2 parameters, not of c1"):
         Oracle("c1", box, np.ones(3))
-    with pytest.raises(ParameterError, match="4 coefficients are no polynomial"):
+    with pytest.raises(ParameterError, match="4 coefficients are not a polynomial"):
         Oracle(("c1", "c2"), box, np.ones(4))
     with pytest.raises(ParameterError, match="the samples have c1, c2, not c1"):
         Oracle.from_sample(samples, "c1", np.linspace(-1, 1, 5), degree=2)

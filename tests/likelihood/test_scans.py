@@ -66,5 +66,5 @@ def test_a_fit_that_fails_is_tried_again() -> None:
 
 
 def test_an_unknown_parameter_is_named() -> None:
-    with pytest.raises(ParameterError, match="nu is no parameter"):
+    with pytest.raises(ParameterError, match="nu is not a parameter"):
         profiling_minuit(NormalConstraint("mu", 1.0, 0.5), ["nu"])

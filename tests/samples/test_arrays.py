@@ -325,7 +325,7 @@ def test_sets_that_cannot_be():
         (np.ones((3, 2)), ["x"], "an array of 2 columns without names, and 1 names are given"),
         (np.ones((3, 2)), ["x", "x"], "the name 'x' comes twice"),
         (np.ones(3), ["x"], r"an array of shape \(3,\)"),
-        ([[1.0], [1.0, 2.0]], ["x"], "no array of shape"),
+        ([[1.0], [1.0, 2.0]], ["x"], "not an array of shape"),
         (pd.DataFrame(np.ones((3, 2)), columns=["x", "x"]), None, "the name 'x' comes twice"),
         (pd.DataFrame(np.ones((3, 2))), None, "a column named 0"),
         (pd.Series([1.0, 2.0], name="x"), None, r"an array of shape \(2,\)"),

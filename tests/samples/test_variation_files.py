@@ -354,7 +354,7 @@ def test_a_damaged_folder(folder, tmp_path):
     )
     broken(fewer, r"nominal_0.parquet has \d+ events, and variations.json says")
     broken(lambda f: (f / "variations.json").unlink(), "has no variations.json", MissingFileError)
-    broken(lambda f: (f / "variations.json").write_text("{"), "is no JSON")
+    broken(lambda f: (f / "variations.json").write_text("{"), "is not JSON")
     broken(manifest(kind="model"), "lists no variations")
     broken(manifest(format=2), "has the format 2")
     broken(manifest(nominal=[{}]), "variations.json is damaged")
@@ -384,7 +384,7 @@ def test_a_damaged_folder(folder, tmp_path):
 
     # Regression: these were errors of Python, or files outside the folder.
     broken(entry("nominal", 0, "file", value="x" * 400), "variations.json names 'xxx")
-    broken(entry("nominal", 0, "file", value="../x.parquet"), "no file beside it")
+    broken(entry("nominal", 0, "file", value="../x.parquet"), "not a file beside it")
     broken(entry("nominal", 0, "file", value=1), "file is 1, and not a text")
     broken(entry("variations", 0, "nuisances", "jes", value=10**400), "jes is a number of too many")
     broken(entry("variations", 0, "nuisances", "jes", value=float("nan")), "jes is nan")

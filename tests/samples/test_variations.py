@@ -1,4 +1,4 @@
-"""What is no variation is said to be none, by an error that says what to give."""
+"""What is not a variation is said to be none, by an error that says what to give."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_shifts(nuisances: Any, message: str) -> None:
 
 @pytest.mark.parametrize("weights", [["a", "b"], [None, [1]]])
 def test_weights_that_are_no_numbers(weights: Any) -> None:
-    with pytest.raises(SampleError, match="the weights are no numbers"):
+    with pytest.raises(SampleError, match="the weights are not numbers"):
         Variation.of_weights(NOMINAL, {"jes": 1.0}, weights)
 
 

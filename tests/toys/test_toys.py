@@ -429,7 +429,7 @@ def test_disjoint_toys_share_no_event(seed, n_events, poisson):
         assert len(np.unique(used)) == len(used)
         ensemble = toys.run([MODEL], 0.0, 130)["gaussian"]
         np.testing.assert_array_equal(ensemble.counts, [len(f) for f in found])
-        # In random order: neighbours in the pool are no neighbours in toys.
+        # In random order: neighbours in the pool are not neighbours in toys.
         assert np.mean(np.abs(np.diff(used)) == 1) < 0.2
 
 

@@ -199,12 +199,12 @@ def test_smooth_polynomials_at_one_point_inside_and_beyond(beyond, x, y):
 @pytest.mark.parametrize(
     ("point", "message"),
     [
-        (None, "None is no point"),
-        ("a=1", "'a=1' is no point"),
-        ({"a": "x"}, "the value of a is no number"),
-        ({"a": None}, "the value of a is no number"),
-        ({"a": 10**400}, "the value of a is no number"),
-        ({"a": [1.0, 2.0]}, "the value of a is no number"),
+        (None, "None is not a point"),
+        ("a=1", "'a=1' is not a point"),
+        ({"a": "x"}, "the value of a is not a number"),
+        ({"a": None}, "the value of a is not a number"),
+        ({"a": 10**400}, "the value of a is not a number"),
+        ({"a": [1.0, 2.0]}, "the value of a is not a number"),
         ({"a": float("nan")}, "a = nan; give a finite value"),
         ({"a": float("inf")}, "a = inf; give a finite value"),
         ({"b": 1.0}, "the point has the parameters"),

@@ -23,7 +23,7 @@ def results():
 
 
 def test_information_after_calibration_is_a_curvature_times_a_constant():
-    """Of all 18 rows, to the digits that the paper has; so it is no variance of estimates."""
+    """Of all 18 rows, to the digits that the paper has; so it is not a variance of estimates."""
     for rows in PAPER.values():
         for n, (c, _, before, after, *_) in rows.items():
             assert after == pytest.approx(c * before, rel=1e-3 + 0.05 / before), n

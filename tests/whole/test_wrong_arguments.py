@@ -113,9 +113,7 @@ def test_toys_of_all_points_and_methods(toys):
         conditional_coverage,
         lambda e: mil.coverage_scan(e, {"raw": None}),
     ):
-        with pytest.raises(
-            CalibrationError, match=r'not a dict; select one model: \["mean"\]'
-        ):
+        with pytest.raises(CalibrationError, match=r'not a dict; select one model: \["mean"\]'):
             call(toys)
         with pytest.raises(CalibrationError, match=r"not a ToyEnsemble; put it into a list"):
             call(listed[0])
@@ -197,8 +195,8 @@ def cross_sections():
         ({"labels": [0, 1, 2]}, r"labels=\[0, 1, 2\] is not one of 'hard', 'joint'"),
         ({"labels": np.arange(3)}, r"is not one of 'hard', 'joint'"),
         ({"average": "mean"}, "average='mean' is not one of"),
-        ({"points": 3}, r"points=3 is no list of parameter points"),
-        ({"points": [{"c_HW": "a"}]}, r"is no list of parameter points \(could not convert"),
+        ({"points": 3}, r"points=3 is not a list of parameter points"),
+        ({"points": [{"c_HW": "a"}]}, r"is not a list of parameter points \(could not convert"),
         ({"points": [{"c_HW": np.nan}]}, "not finite"),
     ],
 )

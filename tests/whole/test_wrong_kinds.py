@@ -191,7 +191,7 @@ def test_paths(value, tmp_path, monkeypatch):
         (
             lambda: from_arrays(cross_section="2 pb"),
             SampleError,
-            r"signal: cross_section='2 pb' is no number; give it in pb",
+            r"signal: cross_section='2 pb' is not a number; give it in pb",
         ),
         (lambda: COST(mu=0.0, far_norm=1.0, eff="up"), ParameterError, "eff is 'up'; a cost takes"),
         (lambda: COST.grad(0.0), ParameterError, "far_norm, eff are missing"),
@@ -215,7 +215,9 @@ def test_messages_say_what_to_give(call, error, message):
 def test_points_as_text(file):
     with pytest.raises(ParameterError, match=r"a\.lhe: the point 'c_HW=0' must be finite numbers"):
         mil.Sample.from_file(file, features="vbf_2l2j", point="c_HW=0")
-    with pytest.raises(FeatureError, match="3 is no list of names of columns; give some of l0_pt"):
+    with pytest.raises(
+        FeatureError, match="3 is not a list of names of columns; give some of l0_pt"
+    ):
         mil.Sample.from_file(file, features=3)
 
 

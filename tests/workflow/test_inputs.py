@@ -179,7 +179,7 @@ def test_weights_that_cannot_be_used_are_refused_before_the_training(tmp_path):
     require_pools(toys(tmp_path, oracle_at=0.0, **exact), known, known, LIMITS)
     with pytest.raises(ConfigurationError, match=r"^toys\.oracle_at, .*no sample at c1=0\.3"):
         require_pools(toys(tmp_path, oracle_at=0.3, **exact), known, known, LIMITS)
-    # 1 − 1.2 c is no density at c = 0.9.
+    # 1 − 1.2 c is not a density at c = 0.9.
     linear = Sample(
         np.zeros((50, 1)),
         ("x",),

@@ -286,7 +286,7 @@ def test_a_run_that_was_killed_goes_on(finished, inputs, start, tmp_path):
 
 @pytest.mark.slow
 def test_a_kill_within_a_step_costs_that_step_alone(finished, start, tmp_path):
-    """What such a run has left is no result, and the next one ends as if nothing had been."""
+    """What such a run has left is not a result, and the next one ends as if nothing had been."""
     file, summary, _ = finished
     folder = tmp_path / "copy"
     shutil.copytree(file.parent, folder, symlinks=True)
@@ -428,7 +428,7 @@ def test_the_configuration_names_a_tracker(finished):
     try:
         section = '[tracking]\nto = "tensorboard"\nexperiment = "vbf"\nrun = "first"\n'
         file.write_text(text + section, encoding="utf-8")
-        # What is tracked is no part of what is done.
+        # What is tracked is not part of what is done.
         assert {s.kind for s in states(file).values()} == {"done"}
         assert mil.run_analysis(file) == summary
     finally:

@@ -37,7 +37,7 @@ def scaled_workspace(workspace: Mapping[str, Any], luminosity: float) -> dict[st
     -------
     dict
         The workspace, for ``PyhfCost.from_workspace(…, asimov={"mu": 0.0})`` for example.  Observed
-        events are scaled as well, and are no data.
+        events are scaled as well, and are not data.
 
     Raises
     ------

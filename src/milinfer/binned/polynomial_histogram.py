@@ -67,7 +67,7 @@ def monomial_powers(monomial: str) -> dict[str, int]:
     Raises
     ------
     TemplateError
-        If the text is no monomial.
+        If the text is not a monomial.
 
     Examples
     --------
@@ -215,7 +215,7 @@ class PolynomialHistogram:
                 )
                 raise TemplateError(msg)
             if np.asarray(array).dtype.kind not in "iuf":
-                msg = f"coefficients of {np.asarray(array).dtype} are no real numbers"
+                msg = f"coefficients of {np.asarray(array).dtype} are not real numbers"
                 raise TemplateError(msg)
             view[...] = array
             histograms.append(histogram)

@@ -394,7 +394,7 @@ class PyhfCost(NamedCost):
         Parameters
         ----------
         **values
-            The point; other parameters are at :attr:`start`.  Names that are no Python names go
+            The point; other parameters are at :attr:`start`.  Names that are not Python names go
             into a dictionary: ``cost.asimov(**{"gamma[0]": 1.1})``.
 
         Raises
@@ -456,8 +456,8 @@ class PyhfCost(NamedCost):
         Raises
         ------
         ConfigurationError
-            If factors are tied to parameters by a function that is no polynomial, or modifiers are
-            not of HistFactory.
+            If factors are tied to parameters by a function that is not a polynomial, or modifiers
+            are not of HistFactory.
         """
         polynomials = [] if self._tie is None else getattr(self._tie.weights, "polynomials", None)
         if polynomials is None:

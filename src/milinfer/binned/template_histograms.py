@@ -508,7 +508,7 @@ class TemplateHistograms:
         sigma = self.cross_sections(point)
         share, score = sigma / sigma.sum(), self._slopes_of_shape(point) / sigma
         square, fourth = (score**power @ share for power in (2, 4))
-        # Less than rounding over the range of the points is no slope.
+        # Less than rounding over the range of the points is not a slope.
         depends = np.sqrt(square) * np.ptp(self.points, axis=0) > _ROUNDING
         known = np.divide(square**2, fourth, out=np.full(len(score), np.nan), where=depends)
         return dict(zip(self.basis.parameters, (n_events * known).tolist(), strict=True))

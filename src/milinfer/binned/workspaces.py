@@ -716,7 +716,7 @@ def _require_consistent(spec: Mapping[str, Any], name: str) -> None:
                         what = f"normsys {modifier['name']!r} needs positive factors, not {factor}"
                         fail(name, [*here, "modifiers", m, "data", side], what)
     for k, measurement in enumerate(spec["measurements"]):
-        # The parameters of a morphing are no modifiers.
+        # The parameters of a morphing are not modifiers.
         if not measurement["name"].startswith(MORPHING):
             _require_measurement(
                 measurement["config"], ["measurements", k, "config"], name, modifiers

@@ -77,7 +77,7 @@ def check_operators(operators: Sequence[str] | None) -> tuple[str, ...]:
     """
     names = _DEFAULT if operators is None else tuple(operators)
     if not names or not set(names) <= set(OPERATORS) or len(set(names)) < len(names):
-        msg = f"{list(names)} are no operators of this process; give some of {_listed(OPERATORS)}"
+        msg = f"{list(names)} are not operators of this process; give some of {_listed(OPERATORS)}"
         raise ParameterError(msg)
     return tuple(name for name in OPERATORS if name in names)
 

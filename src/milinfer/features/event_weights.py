@@ -102,7 +102,7 @@ def event_weights(
     try:
         array = column if isinstance(column, ak.Array | np.ndarray) else ak.Array(column)
     except (TypeError, ValueError) as error:
-        msg = f"{place}{name} is no array of numbers ({error}); give one number for each event"
+        msg = f"{place}{name} is not an array of numbers ({error}); give one number for each event"
         raise SampleError(msg) from error
     if array.ndim != 1:
         remedy = "name a branch with one number for each event"
@@ -110,7 +110,7 @@ def event_weights(
             counts = np.asarray(ak.fill_none(ak.num(array, axis=1), 0))
             event = int(np.argmax(counts != 1))
             raise fail(event, f"is a list of length {counts[event]}", remedy)
-        msg = f"{place}{name} is no list of one number for each event; {remedy}"
+        msg = f"{place}{name} is not a list of one number for each event; {remedy}"
         raise SampleError(msg)
     missing = np.zeros(len(array), dtype=np.bool_)
     if isinstance(array, ak.Array):

@@ -177,7 +177,7 @@ class FeatureSet:
         texts = isinstance(given, Iterable) and not isinstance(given, str)
         if not texts or not all(isinstance(name, str) for name in names):
             msg = (
-                f"{self.name}: {short_repr(given)} is no list of names of columns; give some of "
+                f"{self.name}: {short_repr(given)} is not a list of names of columns; give some of "
                 f"{shortened(self.names)}"
             )
             raise FeatureError(msg)

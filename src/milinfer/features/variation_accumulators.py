@@ -295,7 +295,7 @@ def _with_collections(
 def _require_same(events: AwkwardArray, changed: Any, label: str) -> None:
     """Raise unless varied events are the nominal ones in their order."""
     if not isinstance(changed, ak.Array):
-        msg = f"{label}: these are no events, but {type(changed).__name__}; give awkward arrays"
+        msg = f"{label}: these are not events, but {type(changed).__name__}; give awkward arrays"
         raise SampleError(msg)
     if len(changed) != len(events):
         msg = (

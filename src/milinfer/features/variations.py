@@ -192,7 +192,7 @@ class FunctionVariation:
         given: object = self.function
         if not callable(given):
             msg = (
-                f"{format_point(self.nuisances)}: {given!r} is no function; give one that takes "
+                f"{format_point(self.nuisances)}: {given!r} is not a function; give one that takes "
                 "events and returns them changed"
             )
             raise SampleError(msg)
@@ -335,7 +335,7 @@ def up_and_down(
     Raises
     ------
     SampleError
-        If one side is missing, or both are the same, or `kind` is no kind of variation.
+        If one side is missing, or both are the same, or `kind` is not a kind of variation.
     ConfigurationError
         If there is no such option.
 
@@ -362,7 +362,7 @@ def up_and_down(
         raise SampleError(msg)
     own: object = name
     if not isinstance(own, str):
-        msg = f"up_and_down(): {short_repr(own)} is no name of a nuisance parameter; give a text"
+        msg = f"up_and_down(): {short_repr(own)} is not a name of a nuisance parameter; give a text"
         raise SampleError(msg)
     require_keywords(options, kind, f"{kind.__name__}()")
     make: Callable[..., _Kind] = kind
@@ -390,7 +390,7 @@ def require_one_meaning(variations: Iterable[EventVariation]) -> None:
         if not isinstance(given, ScaleVariation | FunctionVariation | WeightVariation):
             star = isinstance(given, Sequence) and not isinstance(given, str)
             msg = (
-                f"variations= has a {type(given).__name__}, which is no variation; give a list, "
+                f"variations= has a {type(given).__name__}, which is not a variation; give a list, "
                 + ("as [*up_and_down(...), *up_and_down(...)]" if star else "[variation, ...]")
             )
             raise SampleError(msg)

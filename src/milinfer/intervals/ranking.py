@@ -535,7 +535,7 @@ def _require_kinds(kinds: Sequence[str]) -> None:
 def _require_parameter(m: Minuit, name: str) -> None:
     if name not in m.parameters:
         known = list(m.parameters)
-        msg = f"{name} is no parameter of this cost; it has {', '.join(known)}"
+        msg = f"{name} is not a parameter of this cost; it has {', '.join(known)}"
         raise ParameterError(msg + did_you_mean(name, known))
 
 

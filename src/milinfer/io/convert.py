@@ -100,7 +100,7 @@ def convert(
     Warns
     -----
     MilinferWarning
-        If the source has branches that are no part of the event record; names them.
+        If the source has branches that are not part of the event record; names them.
 
     Examples
     --------
@@ -164,7 +164,7 @@ def convert(
     if reader.left_out and events.kind_of(src) != "lhe":
         collections = list(dict.fromkeys(n.partition("_")[0] for n in reader.left_out))
         msg = (
-            f"{src}: {len(reader.left_out)} branches and trees are no part of an event record and "
+            f"{src}: {len(reader.left_out)} branches and trees are not part of an event record and "
             f"were left out: {shortened(collections)}"
         )
         warnings.warn(msg, MilinferWarning, stacklevel=2)

@@ -481,7 +481,7 @@ def _loaded(content: Mapping[str, Any], file: Path) -> BoostedLikelihood:
         raise ValueError(msg)
     tried = list_field("tried", content["tried"])
     if not all(isinstance(trial, dict) for trial in tried):
-        msg = "tried has an entry that is no trial of a search"
+        msg = "tried has an entry that is not a trial of a search"
         raise ValueError(msg)
     fitted = _Fitted(
         booster=booster,
@@ -515,7 +515,7 @@ def _texts(name: str, entries: Any) -> tuple[str, ...]:
 def read_booster(n_jobs: int, model: bytearray) -> Any:
     """Trees of the bytes of a file.
 
-    XGBoost cannot open files whose names are no UTF-8.
+    XGBoost cannot open files whose names are not UTF-8.
 
     Raises
     ------

@@ -318,7 +318,8 @@ def simulation_error(model: BagLikelihood, data: Sample) -> SimulationError:
     Raises
     ------
     ModelError
-        If the model is no BagLikelihood, was trained without bootstrap, or scores bags as a whole.
+        If the model is not a BagLikelihood, was trained without bootstrap, or scores bags as a
+        whole.
 
     Examples
     --------

@@ -383,7 +383,7 @@ def history_entry(name: str, entry: Any) -> dict[str, list[float]]:
     Raises
     ------
     ValueError
-        If the losses are no finite numbers, or not equally many; names the entry.
+        If the losses are not finite numbers, or not equally many; names the entry.
 
     Examples
     --------
@@ -421,7 +421,7 @@ def event_numbers(content: Mapping[str, Any]) -> tuple[dict[str, int], float]:
     Raises
     ------
     ValueError
-        If they are no numbers; names the entry.
+        If they are not numbers; names the entry.
 
     Examples
     --------

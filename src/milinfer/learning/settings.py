@@ -229,7 +229,7 @@ def _require_points(points: object) -> None:
         numbers = [float(v) for row in rows for v in row]
     except (TypeError, ValueError) as error:
         msg = (
-            f"points={points!r} is no list of parameter points ({error}); write "
+            f"points={points!r} is not a list of parameter points ({error}); write "
             "points=[{'c_HW': -0.5}, {'c_HW': 0.0}, ...]"
         )
         raise ConfigurationError(msg) from error

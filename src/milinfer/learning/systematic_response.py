@@ -354,7 +354,7 @@ class SystematicResponse(Response):
                     raise SampleError(msg)
 
     def _require_variations(self, variations: object, validation: object) -> None:
-        """Say what to give in place of what are no variations."""
+        """Say what to give in place of what are not variations."""
         streamed = isinstance(variations, StreamedVariations)
         if isinstance(validation, StreamedVariations):
             msg = "validation= must be in memory: give ProcessVariations"

@@ -124,7 +124,7 @@ def asimov_sample(
 ) -> Sample:
     """Asimov data at a point, to fit with any model; parameters as for :func:`asimov_cost`.
 
-    Auxiliary measurements are no part of a sample: with nuisance parameters away from their start,
+    Auxiliary measurements are not part of a sample: with nuisance parameters away from their start,
     use ``cost.measuring(…)``, or :func:`asimov_cost`.
 
     Returns
@@ -199,7 +199,7 @@ def _point(
     values = {**(point or {}), **values}
     for name in values:
         if name not in known:
-            msg = f"{name} is no parameter of the likelihood; it has {', '.join(known)}"
+            msg = f"{name} is not a parameter of the likelihood; it has {', '.join(known)}"
             raise ParameterError(msg + did_you_mean(name, known))
     return {**terms.start, **{name: float(v) for name, v in values.items()}}
 

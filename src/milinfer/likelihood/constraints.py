@@ -192,7 +192,7 @@ class Constraint:
         Raises
         ------
         ParameterError
-            If a name is no parameter, or two are the same afterwards.
+            If a name is not a parameter, or two are the same afterwards.
 
         Examples
         --------
@@ -201,7 +201,7 @@ class Constraint:
         ('OWWW',)
         """
         if unknown := sorted(set(names) - set(self.parameters)):
-            msg = f"{unknown[0]} is no parameter; there are {', '.join(self.parameters)}"
+            msg = f"{unknown[0]} is not a parameter; there are {', '.join(self.parameters)}"
             raise ParameterError(msg)
         return replace(self, parameters=tuple(names.get(p, p) for p in self.parameters))
 
@@ -229,7 +229,7 @@ class Constraint:
         MissingFileError
             If there is no file.
         ConfigurationError
-            If it is no constraint; names the file and what is wrong.
+            If it is not a constraint; names the file and what is wrong.
         """
         require_file(path)
         try:
@@ -238,7 +238,7 @@ class Constraint:
             return cls._of_record(record)
         except (KeyError, TypeError, ValueError) as error:
             what = f"{error} is missing" if isinstance(error, KeyError) else str(error)
-            msg = f"{path} is no constraint as Constraint.save writes it: {what}"
+            msg = f"{path} is not a constraint as Constraint.save writes it: {what}"
             raise ConfigurationError(msg) from error
 
     @classmethod
@@ -252,7 +252,7 @@ class Constraint:
         fields = {name: record[name] for name in cls.__dataclass_fields__}
         for name in ("parameters", "profiled"):
             if not all(isinstance(x, str) for x in fields[name]):
-                msg = f"{name} are no names"
+                msg = f"{name} are not names"
                 raise ValueError(msg)
             fields[name] = tuple(fields[name])
         if not isinstance(fields["degree"], int) or not 2 <= fields["degree"] <= _MOST_DEGREE:

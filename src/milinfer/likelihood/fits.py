@@ -141,7 +141,7 @@ def minuit(cost: Cost, *, start: Point | None = None, **values: float) -> Minuit
     Raises
     ------
     ParameterError
-        If a name is no parameter or given twice, its value is outside the limits, limits exclude
+        If a name is not a parameter or given twice, its value is outside the limits, limits exclude
         each other, or two terms contain the constraint of the same parameter.
 
     Examples
@@ -221,7 +221,7 @@ def _validate_start(start: Mapping[str, float], limits: Mapping[str, tuple[float
 def _unknown_parameter(name: str, names: Iterable[str]) -> str:
     """Message that a cost has no such parameter, with names like it."""
     known = list(names)
-    message = f"{name} is no parameter of this cost; it has {', '.join(known)}"
+    message = f"{name} is not a parameter of this cost; it has {', '.join(known)}"
     return message + did_you_mean(name, known)
 
 

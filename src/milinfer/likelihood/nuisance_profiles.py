@@ -446,7 +446,7 @@ def _expand(  # type: ignore[no-untyped-def]
                 log_slopes[sides[s] : sides[s + 1]],
                 log_bends[sides[s] : sides[s + 1]],
             )
-            for c in range(begin, end):  # these are no terms of a polynomial
+            for c in range(begin, end):  # these are not terms of a polynomial
                 factors[c] = by_first[c] = 0.0
     value = 0.0
     gradient = np.zeros(n_values)

@@ -120,7 +120,8 @@ class Oracle(EventModel):
             raise ParameterError(msg)
         if len(self._basis) != len(self.total):
             msg = (
-                f"{len(self.total)} coefficients are no polynomial in {', '.join(self.parameters)}"
+                f"{len(self.total)} coefficients are not a polynomial in "
+                f"{', '.join(self.parameters)}"
             )
             raise ParameterError(msg)
 

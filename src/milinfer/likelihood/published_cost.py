@@ -33,7 +33,7 @@ def load_published(folder: PathLikeStr) -> PublishedCost:
     ModelError
         If a file is missing or damaged, or of a later version of the format.
     ConfigurationError
-        If that is no path.
+        If that is not a path.
 
     Examples
     --------

@@ -239,7 +239,10 @@ class ResponseTerms:
 def _require_known(given: Mapping[str, object] | Sequence[str], names: Sequence[str]) -> None:
     unknown = [name for name in given if name not in names]
     if unknown:
-        msg = f"{unknown[0]!r} is no nuisance parameter of this response; it has {', '.join(names)}"
+        msg = (
+            f"{unknown[0]!r} is not a nuisance parameter of this response; it has "
+            f"{', '.join(names)}"
+        )
         raise ParameterError(msg + did_you_mean(unknown[0], list(names)))
 
 

@@ -100,7 +100,7 @@ def profile_scan(
     [1.0, 4.0]
     """
     if parameter not in m.parameters:
-        msg = f"{parameter} is no parameter of this fit; it has {', '.join(m.parameters)}"
+        msg = f"{parameter} is not a parameter of this fit; it has {', '.join(m.parameters)}"
         raise ParameterError(msg)
     if not m.valid:
         msg = f"the fit has no valid minimum to scan about; call migrad() and hesse(): {m.fmin}"
@@ -148,7 +148,7 @@ def profiling_minuit(cost: Cost, parameters: Sequence[str], *, tolerance: float 
     m = minuit(cost)
     for name in parameters:
         if name not in m.parameters:
-            msg = f"{name} is no parameter of this cost; it has {', '.join(m.parameters)}"
+            msg = f"{name} is not a parameter of this cost; it has {', '.join(m.parameters)}"
             raise ParameterError(msg)
         m.fixed[name] = True
     m.tol = tolerance

@@ -64,7 +64,7 @@ class Slice(EventModel):
         unknown = [name for name in {**self.centre, **self.step} if name not in names]
         if unknown or set(self.centre) != set(names) or not any(self.step.values()):
             msg = (
-                f"{format_point(self.centre)} and {format_point(self.step)} are no line through "
+                f"{format_point(self.centre)} and {format_point(self.step)} are not a line through "
                 f"points of {', '.join(names)}, the parameters of {self.model.name}"
             )
             raise ParameterError(msg)

@@ -562,7 +562,7 @@ def _validate_names(terms: SystematicTerms) -> None:
         for name in {*response.terms.parameters, *response.expected.parameters}:
             if name not in terms.parameters:
                 msg = (
-                    f"the response of {process} depends on {name}, which is no parameter of "
+                    f"the response of {process} depends on {name}, which is not a parameter of "
                     f"{terms.mixture.model.name}: {', '.join(terms.parameters)}"
                 )
                 raise ParameterError(msg)

@@ -227,7 +227,7 @@ def _require_same(first: Sequence[str], names: Sequence[str], dataset: str) -> N
 
 
 def _require_columns(output: Any) -> None:
-    """Refuse what is no accumulator of columns, and say what it is."""
+    """Refuse what is not an accumulator of columns, and say what it is."""
     if isinstance(output, Mapping) and {"columns", "weight"} <= set(output):
         return
     if isinstance(output, Mapping) and "chunks" in output:

@@ -27,7 +27,7 @@ __all__ = ["array_fields", "identified_fields", "point_fields"]
 Data: TypeAlias = Any
 """A 2-D array, or what has named columns; spelled ``Any`` because pandas is not needed here."""
 
-# Columns that milinfer reads as weights elsewhere; they are no features unless somebody says so.
+# Columns that milinfer reads as weights elsewhere; they are not features unless somebody says so.
 _WEIGHTS = ("weight", "genWeight")
 # Points closer than this fraction of the largest value differ by rounding.
 _ROUNDING = 1e-7
@@ -525,7 +525,7 @@ def _of_matrix(
     try:
         matrix = data if isinstance(data, np.ma.MaskedArray) else np.asarray(data)
     except ValueError as error:
-        msg = f"{what} are no array of shape (n_events, n_columns): {error}"
+        msg = f"{what} are not an array of shape (n_events, n_columns): {error}"
         raise SampleError(msg) from error
     if matrix.ndim != 2:
         msg = (
@@ -597,7 +597,7 @@ def _named_reweights(
     given: object = points
     if isinstance(given, str) or not isinstance(given, Sequence):
         msg = (
-            f"reweight_points={short_repr(points)} are no points; give them by the name of the "
+            f"reweight_points={short_repr(points)} are not points; give them by the name of the "
             'weight, as in {"bsm": {"c_HW": 0.5}}, or a list in the order of reweights='
         )
         raise SampleError(msg)

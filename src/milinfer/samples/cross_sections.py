@@ -252,7 +252,7 @@ def cross_section_in_pb(value: object, name: str, label: str) -> float:
     Raises
     ------
     SampleError
-        If it is no number.
+        If it is not a number.
 
     Examples
     --------
@@ -260,14 +260,14 @@ def cross_section_in_pb(value: object, name: str, label: str) -> float:
     2.0
     >>> cross_section_in_pb("2 pb", "cross_section", "signal")
     Traceback (most recent call last):
-    milinfer.exceptions.SampleError: signal: cross_section='2 pb' is no number; give it in pb
+    milinfer.exceptions.SampleError: signal: cross_section='2 pb' is not a number; give it in pb
     """
     try:
         if not isinstance(value, str | bytes | bool):
             return float(value)  # type: ignore[arg-type]
     except (OverflowError, TypeError, ValueError):
         pass
-    msg = f"{label}: {name}={short_repr(value)} is no number; give it in pb"
+    msg = f"{label}: {name}={short_repr(value)} is not a number; give it in pb"
     raise SampleError(msg)
 
 

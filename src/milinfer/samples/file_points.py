@@ -636,7 +636,7 @@ def _user_points(
 
 def _refuse_points(points: object, source: str) -> NoReturn:
     msg = (
-        f"{source}: reweight_points={short_repr(points)} are no points of weights; give them by "
+        f"{source}: reweight_points={short_repr(points)} are not points of weights; give them by "
         'id, as in {"rwgt_7": {"c_HW": 0.5}}, a list in the order of the weights, or the '
         "pathlib.Path of a reweight card"
     )

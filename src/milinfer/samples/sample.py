@@ -108,7 +108,7 @@ class Sample:
         # first: labels of errors contain both
         process: object = self.process
         if not isinstance(process, str):
-            msg = f"process={short_repr(process)} is no name of a process; give a text"
+            msg = f"process={short_repr(process)} is not a name of a process; give a text"
             raise SampleError(msg)
         put(self, "point", finite_point(self.point, self.process, SampleError))
         for name in ("cross_section", "cross_section_error"):
@@ -256,12 +256,13 @@ class Sample:
         Raises
         ------
         SampleError
-            If the weights differ: weighted events are no dataset, draw one with
+            If the weights differ: weighted events are not a dataset, draw one with
             :meth:`milinfer.Toys.dataset`.
         """
         if not np.all(self.weights == self.weights[:1]):
             msg = (
-                f"{self.label}: the weights of the events differ, so they are no dataset; draw one "
+                f"{self.label}: the weights of the events differ, so they are not a dataset; draw "
+                "one "
                 "from them with Toys(...).dataset(...)"
             )
             raise SampleError(msg)

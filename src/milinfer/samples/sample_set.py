@@ -124,7 +124,7 @@ class SampleSet:
         Raises
         ------
         SampleError
-            If `files` is no dictionary.
+            If `files` is not a dictionary.
         """
         given: object = files
         if not isinstance(given, Mapping):
@@ -152,7 +152,8 @@ class SampleSet:
         Parameters
         ----------
         data, features
-            As for :meth:`Sample.from_arrays`; columns that `points` and others use are no features.
+            As for :meth:`Sample.from_arrays`; columns that `points` and others use are not
+            features.
         points
             Parameter point of each row: the name of a column (or several), or a mapping of
             parameters to columns, ``{"mu": array}``.  The samples are in ascending order of the

@@ -66,7 +66,7 @@ class VariationFolder:
         Raises
         ------
         SampleError
-            If it is no folder of variations, or a file is missing or damaged.
+            If it is not a folder of variations, or a file is missing or damaged.
         """
         nominal, stored, n_events, fingerprint = outline_folder(path)
         with named_errors_of(path):

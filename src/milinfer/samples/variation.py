@@ -157,7 +157,7 @@ class Variation:
             try:
                 new = np.asarray(weights, dtype=np.float64)
             except (OverflowError, TypeError, ValueError) as error:
-                msg = f"{label}: the weights are no numbers: {error}"
+                msg = f"{label}: the weights are not numbers: {error}"
                 raise SampleError(msg) from error
         if new.shape != nominal.weights.shape:
             msg = f"{label}: weights of shape {new.shape} for {len(nominal)} events"

@@ -361,7 +361,7 @@ def _file_beside(folder: Path, entry: Mapping[str, Any]) -> Path:
     name = text_field("file", entry["file"])
     if Path(name).name != name or len(name) > _LONGEST:
         msg = (
-            f"{folder / MANIFEST} names {name[:_LONGEST]!r}, which is no file beside it; write "
+            f"{folder / MANIFEST} names {name[:_LONGEST]!r}, which is not a file beside it; write "
             "the folder again"
         )
         raise SampleError(msg)
@@ -410,7 +410,7 @@ def _manifest(folder: Path) -> dict[str, Any]:
         )
         raise MissingFileError(msg) from error
     except ValueError as error:
-        msg = f"{file} is no JSON ({error}); write the folder again"
+        msg = f"{file} is not JSON ({error}); write the folder again"
         raise SampleError(msg) from error
     if not isinstance(manifest, dict) or manifest.get("kind") != _KIND:
         msg = f"{file} lists no variations; give a folder that ProcessVariations.save has written"

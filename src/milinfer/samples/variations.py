@@ -633,7 +633,7 @@ def _names(given: object) -> list[Any]:
 
 def _require_variation(given: object) -> None:
     if not isinstance(given, Variation):
-        msg = f"{short_repr(given)} is no variation; give one of process.variations"
+        msg = f"{short_repr(given)} is not a variation; give one of process.variations"
         raise SampleError(msg)
 
 

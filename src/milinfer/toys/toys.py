@@ -258,9 +258,9 @@ class Toys:
         Warns
         -----
         MilinferWarning
-            If events have negative weights and a model's Λ is no sum over events (histograms with
-            errors, profiled backgrounds): its toys fluctuate more than data, and intervals that are
-            calibrated with them are too wide.  Toys of the other models are corrected
+            If events have negative weights and a model's Λ is not a sum over events (histograms
+            with errors, profiled backgrounds): its toys fluctuate more than data, and intervals
+            that are calibrated with them are too wide.  Toys of the other models are corrected
             (:mod:`milinfer.toys.signed`), so that they are not the surfaces of :meth:`dataset`.
 
         Examples
@@ -471,7 +471,7 @@ def _models(models: object) -> list[Model]:
     Raises
     ------
     ModelError
-        If it is no list, or has something that is not a model.
+        If it is not a list, or has something that is not a model.
     """
     if not isinstance(models, Iterable) or isinstance(models, str | Mapping):
         msg = (

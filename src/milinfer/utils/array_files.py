@@ -76,7 +76,7 @@ def read_arrays(path: Path, *, compressed: bool = True) -> dict[str, NDArray[Any
             raise ValueError(msg)
         arrays = {name: loaded[name] for name in loaded.files}
         for name, array in arrays.items():
-            if not isinstance(array, np.ndarray):  # numpy gives the bytes of what is no array
+            if not isinstance(array, np.ndarray):  # numpy gives the bytes of what is not an array
                 msg = f"{name} in it is not an array"
                 raise ValueError(msg)
         return arrays

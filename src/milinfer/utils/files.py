@@ -282,7 +282,7 @@ def named_errors(target: PathLikeStr, temporary: Path | None = None) -> Iterator
 def write_whole(path: PathLikeStr, content: str | bytes) -> None:
     r"""Write a file completely or not at all; text as UTF-8.
 
-    Names of files that are no text are escaped, such as ``\udcff``.
+    Names of files that are not text are escaped, such as ``\udcff``.
 
     Raises
     ------

@@ -328,7 +328,7 @@ def point_array(parameters: Sequence[str], point: Point) -> FloatArray:
     Raises
     ------
     ParameterError
-        If the point has other parameters, or a value is no finite number.
+        If the point has other parameters, or a value is not a finite number.
 
     Examples
     --------

@@ -675,7 +675,7 @@ def _problem(problem: Mapping[str, Any]) -> str:
 def _place(location: Sequence[int | str]) -> list[int | str]:
     """Keys and indices of a place in the file.
 
-    Members of a union add their type to the location, which is no key of the file.
+    Members of a union add their type to the location, which is not a key of the file.
     """
     place: list[int | str] = []
     section: type[BaseModel | dict[str, Any]] | None = AnalysisConfig

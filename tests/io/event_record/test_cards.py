@@ -13,7 +13,7 @@ from milinfer.io.event_record.cards import (
 )
 
 # The parameter card of a MadGraph 3.5 file with SMEFTsim: a block that stands there twice, first
-# with the placeholders of a restriction, and particles' numbers that are no parameters of it.
+# with the placeholders of a restriction, and particles' numbers that are not parameters of it.
 CARD = """\
 <mgversion>
 3.5.6

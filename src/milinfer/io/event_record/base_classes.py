@@ -122,7 +122,7 @@ class ColumnReader:
         Header and init; without processes where milinfer has not written the file.  Its weights
         are all that the events have.
     left_out
-        Branches of the file, and other trees, that are no part of the event record.
+        Branches of the file, and other trees, that are not part of the event record.
     """
 
     info: LHEInfo

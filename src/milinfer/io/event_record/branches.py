@@ -101,7 +101,7 @@ class FileMetadata:
             content = parse_json(text)
             weights = content["weights"]
             if not all(isinstance(name, str) for name in weights.values()):
-                msg = f"the weights {weights} are no names"
+                msg = f"the weights {weights} are not names"
                 raise TypeError(msg)
             return cls(LHEInfo.from_json(content["info"]), weights)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -384,7 +384,7 @@ def needed_branches(available: Iterable[str], weights: Mapping[str, str], source
         raise SampleError(msg)
     if missing:
         msg = (
-            f"{source}: the branches {shortened(missing, 10)} are missing; these are no event "
+            f"{source}: the branches {shortened(missing, 10)} are missing; these are not event "
             "records as milinfer writes them: read its reconstructed objects or features instead, "
             "or convert the LHE file"
         )

@@ -214,6 +214,6 @@ class LHEInfo:
 
 def _text(value: Any) -> str:
     if not isinstance(value, str):
-        msg = f"{value!r} is no text"
+        msg = f"{value!r} is not a text"
         raise TypeError(msg)
     return value

@@ -331,14 +331,14 @@ def _check_process(line: str, source: str, number: int) -> None:
     if not float(identity).is_integer():
         msg = (
             f"{source}: process {number} (counted from 0) has the id {identity}, "
-            "which is no whole number; correct the line"
+            "which is not a whole number; correct the line"
         )
         raise LHEError(msg)
 
 
 def _whole(word: str) -> int:
     if not float(word).is_integer():
-        msg = f"{word} in its first line is no whole number"
+        msg = f"{word} in its first line is not a whole number"
         raise ValueError(msg)
     return int(float(word))
 
@@ -393,7 +393,7 @@ def _milinfer_block(block: bytes, name: str) -> dict[str, Any]:
         if point is not None:
             content["point"] = point_from_json(point)
         if not (process is None or isinstance(process, str)):
-            msg = f"the process {process!r} is no text"
+            msg = f"the process {process!r} is not a text"
             raise TypeError(msg)
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
         msg = f"{name}: the <milinfer> block of the header cannot be read ({error}); remove it"

@@ -98,7 +98,7 @@ def _above_and_below(
     x: Float32Array, exponential: Float32Array, above: np.float32, below: np.float32
 ) -> None:
     for i in range(len(x)):
-        # What is no number stays none.
+        # What is not a number stays none.
         x[i] = below * (exponential[i] - np.float32(1)) if x[i] <= 0 else above * x[i]
 
 
