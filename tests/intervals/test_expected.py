@@ -88,7 +88,7 @@ def test_nuisance_parameters_are_profiled(profiled):
     with pytest.raises(CalibrationError, match=r"use profiled\.profiled\(cost\)"):
         expected_interval(toys[2], cost, belt=belt)
     other = systematic_terms(gaussian.MeanModel(), rate=float(N), responses={}, reference=0.0)
-    with pytest.raises(ParameterError, match="make both of the same terms"):
+    with pytest.raises(ParameterError, match="make both from the same terms"):
         model.profiled(asimov_cost(other, gaussian.generate(8000, 0.0, seed=3)))
 
 

@@ -601,7 +601,7 @@ def test_more_parameters_than_a_table_holds(tmp_path):
         assert cost.grad(*zero.values())[k] == pytest.approx((up - down) / (2 * h), rel=1e-4)
     model.save(tmp_path / "model")
     assert BagLikelihood.load(tmp_path / "model").cost(data)(*fit.values) == cost(*fit.values)
-    with pytest.raises(ParameterError, match="in 5 parameters, which toys"):
+    with pytest.raises(ParameterError, match="in 5 parameters, but toys"):
         model.event_llr(data)
     with pytest.raises(ConfigurationError, match="5 parameters; take head='polynomial'"):
         BagLikelihood(head="multiclass", labels="joint", bag_size=1, degree=2, **settings).fit(

@@ -96,7 +96,7 @@ def test_of_the_rate_the_linear_terms_count_too():
     assert both(0.2) - shape(0.2) == pytest.approx(-2 * extra)
     grid = quadratic.samples(10, quadratic.default_weights(2), seed=3)
     other = Rate.from_samples(grid, luminosity=1.0, degree=2)
-    with pytest.raises(ParameterError, match="cannot be one of c1"):
+    with pytest.raises(ParameterError, match="but the model on c1"):
         linear_cost(model, data, rate=other)
 
 
@@ -110,7 +110,7 @@ def test_of_the_rate_the_linear_terms_count_too():
                 Oracle.from_sample(d, "c", np.linspace(0.1, 0.3, 5), degree=2), d
             ),
             ParameterError,
-            "zero, which has to be inside",
+            "zero, which must be inside",
         ),
     ],
     ids=["terms", "bags", "range"],

@@ -204,7 +204,7 @@ class NotAdditive(Plain):
     additive = False
 
 
-INHERIT = "give its class name, .*let it inherit from BagModel"
+INHERIT = "give its class name, .*derive the class from BagModel"
 
 
 @pytest.mark.parametrize(
@@ -323,7 +323,7 @@ def test_bags_refuse_negative_weights():
 def test_bags_refuse_weighted_datasets(weights):
     data = replace(DATA, weights=weights)
     assert Bags().event_table(data).shape == (40, 2)  # toys are drawn by these weights
-    with pytest.raises(SampleError, match="bags scores bags as a whole and knows no weights"):
+    with pytest.raises(SampleError, match="bags scores bags as a whole and cannot use weights"):
         dataset_surface(Bags(), data)
 
 

@@ -122,7 +122,7 @@ def test_points_of_other_parameters_are_refused():
     box = ChebyshevBox(-np.ones(2), np.ones(2), 4)
     with pytest.raises(ParameterError, match="give a ChebyshevBox for several"):
         Oracle.from_sample(samples[0], ("c1", "c2"), np.linspace(-1, 1, 5), degree=2)
-    with pytest.raises(ParameterError, match="points are of 2 parameters, not of c1"):
+    with pytest.raises(ParameterError, match="points have 2 parameters, not c1"):
         Oracle("c1", box, np.ones(3))
     with pytest.raises(ParameterError, match="4 coefficients are not a polynomial"):
         Oracle(("c1", "c2"), box, np.ones(4))

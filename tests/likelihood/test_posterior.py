@@ -100,7 +100,7 @@ def test_the_posterior_of_a_model_and_its_data():
         ([0.0, 1.0, 2.0], [[0, 0, 0], [0, 0, np.nan]], None, "dataset 1 at θ = 2 is not finite"),
         ([0.0, 1.0, 2.0], np.zeros(3), [1.0, -1.0, 1.0], "not negative"),
         ([0.0, 1.0, 2.0], np.zeros(3), [1.0, 1.0], r"shape \(2,\)"),
-        ([0.0, 1.0, 2.0], np.zeros(3), np.zeros(3), "the prior vanishes"),
+        ([0.0, 1.0, 2.0], np.zeros(3), np.zeros(3), "the prior is zero"),
         (np.linspace(0, 1, 5), -5e3 * (np.linspace(0, 1, 5) - 0.5) ** 2, None, "more points"),
     ],
 )

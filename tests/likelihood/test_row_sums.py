@@ -84,7 +84,7 @@ def test_weights_of_one_and_single_precision_change_nothing():
 @pytest.mark.parametrize(
     ("index", "weights", "offsets", "message"),
     [
-        ([0, 3], [1, 1], [0, 2], "events 0 to 3 are to be summed, of a table of 3 events"),
+        ([0, 3], [1, 1], [0, 2], "events 0 to 3 were asked for, but the table has 3 events"),
         ([-1, 0], [1, 1], [0, 2], "events -1 to 0"),
         ([0, 1], [1], [0, 2], "1 weights were given for 2 events"),
         ([0, 1], [1, 1], [0, 3], "do not divide 2 events"),

@@ -61,5 +61,5 @@ def test_wrong_use_is_named() -> None:
     m = mil.minuit(cost)
     with pytest.raises(FitError, match="no covariance matrix"):
         yield_noise(cost, m)
-    with pytest.raises(ParameterError, match="takes a SystematicCost and the Minuit of it"):
+    with pytest.raises(ParameterError, match="takes a SystematicCost and its Minuit"):
         yield_noise(lambda mu: mu**2, m)  # type: ignore[arg-type]

@@ -194,7 +194,7 @@ def _point(
     known = list(terms.names)
     twice = sorted(set(point or {}) & set(values))
     if twice:
-        msg = f"{twice[0]} has two values, in point and as a keyword; give one"
+        msg = f"{twice[0]} has two values, in point and as a keyword; give only one"
         raise ParameterError(msg)
     values = {**(point or {}), **values}
     for name in values:
@@ -211,8 +211,8 @@ def _require_events(
     for name in [*terms.processes, *events]:
         if name not in events or name not in terms.processes:
             msg = (
-                f"events are given of {', '.join(events)}, and the likelihood has "
-                f"{', '.join(terms.processes)}; give events of each process, by these names"
+                f"events are given for {', '.join(events)}, but the processes of the likelihood "
+                f"are {', '.join(terms.processes)}; give events for each process, by these names"
             )
             raise SampleError(msg)
         require_sample(events[name], "asimov_cost()")
@@ -225,8 +225,8 @@ def _require_events(
     if given and any(not np.isclose(given.get(n, np.nan), v) for n, v in theta.items()):
         what = "the reference of the model" if density == "model" else "the point"
         msg = (
-            f"{events[SIGNAL].label}: with density={density!r} the events of the signal must be "
-            f"those of {what}, {format_point(theta)}; take these, or reweight them with "
+            f"{events[SIGNAL].label}: with density={density!r} the events of the signal must be at "
+            f"{what}, {format_point(theta)}; use events at that point, or reweight them with "
             "EventPool.reweighted"
         )
         raise SampleError(msg)
@@ -248,15 +248,17 @@ def _balanced(cost: SystematicCost, weights: FloatArray, point: Point) -> FloatA
             break
     if solved is None or solved.spread > _TOO_MUCH:
         msg = (
-            f"no weights of these {len(weights)} events have the density of the model at "
-            f"{format_point(point)}; take a point where they have events, or more of them"
+            f"no weights of these {len(weights)} events can give the density of the model at "
+            f"{format_point(point)}; choose a point inside the range of the events, or use more "
+            "events"
         )
         raise ModelError(msg)
     if solved.spread > _MUCH:
         warnings.warn(
             f"the weights of the Asimov data at {format_point(point)} had to change by "
-            f"{solved.spread:.1%} (rms) to have the density of the model: it is not normalised "
-            f"there, or the {len(weights)} events are too few; see diagnose and diagnose_response",
+            f"{solved.spread:.1%} (rms) to give the density of the model: the model is not "
+            f"normalised there, or {len(weights)} events are too few; check it with diagnose and "
+            "diagnose_response",
             MilinferWarning,
             stacklevel=4,
         )
@@ -312,9 +314,9 @@ def _warn_of_the_rest(cost: SystematicCost, solved: _Balance, point: Point) -> N
     if abs(moved[k]) > _OFF:
         warnings.warn(
             f"the minimum of the Asimov data at {format_point(point)} is off by {moved[k]:+.2g} "
-            f"standard deviations in {cost.terms.names[k]}: the densities of the model say another "
-            "number of events than its yields do, and no weights of events have both; use more "
-            "events for the yields of responses, or a likelihood of the shape (extended=False)",
+            f"standard deviations in {cost.terms.names[k]}: the densities of the model and its "
+            "yields imply different numbers of events, and no weights of events can give both; use "
+            "more events for the yields of responses, or fit the shape alone (extended=False)",
             MilinferWarning,
             stacklevel=5,
         )

@@ -155,8 +155,8 @@ def _scalars(term: NormalConstraint) -> list[str]:
     names = list(describe(term))
     if len(names) != len(term.value):
         msg = (
-            f"the NormalConstraint of {', '.join(names)} is one of a vector of {len(term.value)} "
-            "numbers; name each of them as a parameter of its own"
+            f"the NormalConstraint of {', '.join(names)} is a vector of {len(term.value)} numbers; "
+            "give each number its own parameter name"
         )
         raise ParameterError(msg)
     return names

@@ -116,8 +116,8 @@ def compressed_surface(sums: LogPolynomials, error: float) -> CompressedSurface:
     n = sums.n_parameters
     if n > _MOST_PARAMETERS:
         msg = (
-            f"a likelihood in {n} parameters is not published without events: its surface would "
-            "have too many pieces; publish with events=True, or a milinfer.constraint"
+            f"a likelihood in {n} parameters cannot be published without events, because its "
+            "surface would have too many pieces; publish with events=True, or a milinfer.constraint"
         )
         raise ConfigurationError(msg)
     weight = float(np.abs(sums.weights).sum())
@@ -127,8 +127,8 @@ def compressed_surface(sums: LogPolynomials, error: float) -> CompressedSurface:
         if degree > _MOST_DEGREE:
             least = 2 * weight * interpolation_bound(_MOST_DEGREE, n)
             msg = (
-                f"no series without events is within {2 * error:g} of −2 ln L; the least bound is "
-                f"{least:.1g}: allow as much, or publish with events=True"
+                f"no series approximates −2 ln L within {2 * error:g}; the smallest reachable "
+                f"bound is {least:.1g}: allow that error, or publish with events=True"
             )
             raise ConfigurationError(msg)
     boxes = _boxes(sums)
@@ -157,7 +157,7 @@ def _boxes(sums: LogPolynomials) -> list[tuple[FloatArray, FloatArray]]:
                 for name, x in zip(sums.basis.parameters, (low + high) / 2, strict=True)
             )
             msg = (
-                f"the density of an event all but vanishes near {where}, and a surface without "
+                f"the density of an event almost vanishes near {where}, so a surface without "
                 f"events needs more than {_MOST_BOXES} pieces; publish with events=True"
             )
             raise ConfigurationError(msg)

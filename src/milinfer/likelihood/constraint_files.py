@@ -112,7 +112,7 @@ def write_hepdata(constraint: Described, folder: PathLikeStr, title: str) -> Non
     """
     names, exponents = constraint.parameters, constraint.basis.exponents
     region = (
-        f"It describes −2 ln L where that is at most {constraint.threshold:.6g} "
+        f"It is valid where −2 ln L is at most {constraint.threshold:.6g} "
         f"({100 * constraint.cl:.2f} % CL in {len(names)} parameters) to "
     )
     profiled = f" Profiled: {', '.join(constraint.profiled)}." if constraint.profiled else ""
@@ -121,7 +121,7 @@ def write_hepdata(constraint: Described, folder: PathLikeStr, title: str) -> Non
     columns = {f"power of {name}": exponents[:, k].tolist() for k, name in enumerate(names)}
     errors = constraint.errors.tolist()
     parabola = (
-        "Covariance matrix of the best fit. Of −2 ln L it makes a parabola, off by up to "
+        "Covariance matrix of the best fit. The parabola from it differs from −2 ln L by up to "
         f"{constraint.gaussian_error:.2g} inside the {100 * constraint.cl:.2f} % region."
     )
     polynomial = (
@@ -298,7 +298,10 @@ def write_popxf(
     """
     degree = constraint.degree
     if degree > _POPXF_DEGREE:
-        msg = f"POPxf has polynomials up to degree {_POPXF_DEGREE}, and this one is of {degree}"
+        msg = (
+            f"POPxf supports polynomials up to degree {_POPXF_DEGREE}, but this one has degree "
+            f"{degree}"
+        )
         raise ConfigurationError(msg)
     if not (np.isfinite(scale) and scale > 0):
         msg = f"scale = {scale}; give the renormalisation scale of the parameters in GeV"

@@ -401,7 +401,7 @@ def constraint(
     )
     if off > _TOLERANCE:
         msg = (
-            f"the polynomial of degree {degree} is off by up to {off:.2g} in −2 ln L inside the "
+            f"the polynomial of degree {degree} differs by up to {off:.2g} in −2 ln L inside the "
             f"{cl:.2%} region (the covariance matrix by {gaussian_off:.2g}); raise degree=, or "
             "publish a smaller region (cl=)"
         )
@@ -530,8 +530,8 @@ class _Region:
                 tried += 1
                 if tried > 200 * n:
                     msg = (
-                        f"of {tried} points about the best fit {len(points)} are in the region: it "
-                        "does not resemble the covariance matrix"
+                        f"{len(points)} of {tried} points around the best fit are in the region, "
+                        "which therefore does not resemble the covariance matrix"
                     )
                     raise FitError(msg)
                 radius, point = self._draw()
@@ -549,7 +549,7 @@ class _Region:
             points, rises = points[: n // 2], rises[: n // 2]
         else:
             msg = (
-                "the confidence region of the parameters has no end: it goes beyond "
+                "the confidence region of the parameters is not closed: it extends beyond "
                 f"{self._radius / np.sqrt(self._threshold):.2g} times the ellipse of the "
                 "covariance matrix; publish fewer parameters, or a lower level (cl=)"
             )

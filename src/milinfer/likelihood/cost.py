@@ -140,7 +140,7 @@ def within_limits(
     if outside.any():
         k = int(np.argmax(outside))
         remedy = (
-            f"Minuit asks for nan if a cost is flat: check that it depends on {names[k]}"
+            f"Minuit tries nan if a cost is flat: check that the cost depends on {names[k]}"
             if np.isnan(theta[k])
             else "keep the limits that Minuit takes from this cost"
         )
@@ -220,7 +220,10 @@ class LikelihoodCost(UnbinnedCost):
         self.correction = correction
         self.box = surface.limits if correction is None else correction.limits
         if len(self.box) != len(self.parameters):
-            msg = f"a surface in {len(self.box)} parameters cannot be one in {self.parameters}"
+            msg = (
+                f"a surface in {len(self.box)} parameters does not match the parameters "
+                f"{self.parameters}"
+            )
             raise ParameterError(msg)
         self._low, self._high = np.array(self.box).T
         super().__init__(dict(zip(self.parameters, self.box, strict=True)), 0)

@@ -297,8 +297,8 @@ def _require_positive(means: FloatArray, names: Sequence[str]) -> None:
     if not np.all(means > 0):
         k = int(np.argwhere(~(means > 0))[0][1])
         msg = (
-            f"the mean response to {names[k]} is not positive: events of negative weight outweigh "
-            "the others; use more events, or lower limit="
+            f"the mean response to {names[k]} is not positive: events of negative weight dominate; "
+            "use more events, or a lower limit="
         )
         raise ModelError(msg)
 
@@ -318,7 +318,7 @@ def _pair_fit(means: FloatArray, log_single: FloatArray) -> FloatArray:
     if not np.isfinite(out).all():
         msg = (
             "the mean response to two nuisance parameters together is not positive; use more "
-            "events, or lower limit="
+            "events, or a lower limit="
         )
         raise ModelError(msg)
     return out
@@ -382,7 +382,7 @@ def _require_positive_weights(
             if own is not None and not own.total > 0:
                 msg = (
                     f"{sample.label}: the weights at {format_point(point)} sum to {own.total:g}; "
-                    "leave out this weight or this sample"
+                    "omit this weight or this sample"
                 )
                 raise SampleError(msg)
 

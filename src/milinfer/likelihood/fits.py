@@ -201,7 +201,7 @@ def _starting_values(start: object, values: Point) -> dict[str, float]:
         raise ParameterError(msg)
     twice = sorted(set(named) & set(values))
     if twice:
-        msg = f"{twice[0]} has two starting values, in start= and as a keyword; give one"
+        msg = f"{twice[0]} has two starting values, in start= and as a keyword; give only one"
         raise ParameterError(msg)
     return {**named, **values}
 
@@ -242,7 +242,7 @@ def _require_constrained_once(terms: Iterable[Cost]) -> None:
             continue
         inside, second = (other, one) if isinstance(one, NormalConstraint) else (one, other)
         where = type(inside).__name__
-        remedy = f"add cost.without_constraints({twice}) in the place of "
+        remedy = f"add cost.without_constraints({twice}) instead of "
         if isinstance(second, NormalConstraint):
             remedy = f"leave out the NormalConstraint, or {remedy}the {where}"
         else:
@@ -739,7 +739,7 @@ def _find_lowest(m: Minuit, parameter: str, given: Point) -> tuple[FloatArray, F
         warnings.warn(
             f"from {parameter} = {given[parameter]:g} MIGRAD reached the minimum at {first:.4g}, "
             f"but −2 ln L is lower by {first_cost - m.fval:.3g} at {m.values[parameter]:.4g}; the "
-            "interval is that of the lower minimum",
+            "interval is given for the lower minimum",
             MilinferWarning,
             stacklevel=3,
         )
@@ -759,9 +759,9 @@ def _warn_of_other_minima(interval: Interval, values: FloatArray, costs: FloatAr
     k = int(np.argmin(np.where(missed, rise, np.inf)))
     warnings.warn(
         f"{interval.parameter} has a second minimum near {values[k]:.3g}, where −2 ln L is higher "
-        f"by {rise[k]:.3g}: values there belong to the {interval.cl:.2%} set, too, and are outside "
-        f"of the interval [{interval.low:.4g}, {interval.high:.4g}]; quote both, or take the set "
-        "of a Neyman belt (milinfer.neyman)",
+        f"by {rise[k]:.3g}: the {interval.cl:.2%} confidence set includes values there, outside "
+        f"the interval [{interval.low:.4g}, {interval.high:.4g}]; quote both ranges, or use the "
+        "set from a Neyman belt (milinfer.neyman)",
         SecondMinimumWarning,
         stacklevel=3,
     )

@@ -124,7 +124,8 @@ class Direction(NamedTuple):
         needed = float(chi2.ppf(self.cl, 1))
         return (
             f"the data do not constrain {self.combination}{side} within the trained range: "
-            f"−2 ln L has not risen by {needed:.3g} where it ends, at {' and '.join(sides)}"
+            f"−2 ln L has not risen by {needed:.3g} at the end of the range, at "
+            f"{' and '.join(sides)}"
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -204,7 +205,10 @@ def directions(
     require_level(cl, ParameterError)
     names = tuple(describe(cost))
     if set(point) != set(names):
-        msg = f"{format_point(point)} is not a point of {', '.join(names)}, those of the cost"
+        msg = (
+            f"{format_point(point)} is not a point in {', '.join(names)}, the parameters of the "
+            "cost"
+        )
         raise ParameterError(msg)
     given = describe(cost, annotations=True) if ranges is None else ranges
     limits = np.array([given.get(n) or (np.nan, np.nan) for n in names], dtype=np.float64)

@@ -39,7 +39,7 @@ from milinfer.utils.polynomials import PolynomialBasis
 __all__ = ["Terms", "is_linear", "linear_cost", "require_terms"]
 
 Terms = Literal["all", "linear"]
-"""Which terms in the parameters count."""
+"""Terms in the parameters to keep: all or linear."""
 
 # Share of the range to the first zero of a density that is used.
 _INSIDE = 0.999
@@ -112,14 +112,16 @@ def linear_cost(model: AnyModel, data: Sample, *, rate: Rate | None = None) -> L
     zero = np.zeros(len(names))
     if not np.all((low < 0) & (high > 0)):
         msg = (
-            f"{source.name} was learned in {limits.tolist()}, and linear terms are those at zero, "
-            "which has to be inside"
+            f"{source.name} was learned in {limits.tolist()}, but linear terms are defined at "
+            "zero, which must be inside this range"
         )
         raise ParameterError(msg)
     slopes, weights, events = _slopes(source, data)
     if rate is not None:
         if rate.basis.parameters != names:
-            msg = f"a rate in {rate.basis.parameters} cannot be one of {', '.join(names)}"
+            msg = (
+                f"the rate depends on {rate.basis.parameters}, but the model on {', '.join(names)}"
+            )
             raise ParameterError(msg)
         rate = rate.linear()
         warn_of_rate_error(rate, zero)
@@ -207,8 +209,8 @@ def _slopes(source: Model, data: Sample) -> tuple[FloatArray, FloatArray, list[s
         return slopes, polynomials.weights, rows
     if not source.additive:
         msg = (
-            f"{source.name} gives no ratios of single events, whose linear terms could be taken; "
-            "use a model of single events, such as head='polynomial'"
+            f"{source.name} gives no ratios of single events, so linear terms are undefined; use a "
+            "model of single events, such as head='polynomial'"
         )
         raise ModelError(msg)
     each = [score_observable(source, zero, parameter=n)(data) for n in source.parameters]

@@ -329,7 +329,7 @@ class Component(NamedTuple):
         except (TypeError, ValueError) as error:
             msg = (
                 f"the ratio of background {self.name!r} gives a {type(given).__name__}; it must "
-                "give an array of numbers, one ln p_b/p_s for each event"
+                "give an array with one ln p_b/p_s for each event"
             )
             raise ModelError(msg) from error
         if values.shape != (len(sample),):
@@ -513,13 +513,13 @@ def _validate_signal(model: Model, rate: Rate | float, reference: ArrayLike | No
     """Raise unless model, rate and reference describe the signal of a mixture."""
     if not model.additive:
         msg = (
-            f"{model.name} scores bags as a whole, and a mixture with a background needs the ratio "
+            f"{model.name} scores bags as a whole, but a mixture with a background needs the ratio "
             "of each event; use mean or sum pooling without layers after it"
         )
         raise ModelError(msg)
     require_linear(model.interpolation, model.name)
     if reference is None:
-        msg = f"{model.name} does not say what its θ0 is; give reference="
+        msg = f"{model.name} has no reference point θ0; give reference="
         raise ParameterError(msg)
     if isinstance(rate, Rate) and rate.basis.parameters != model.parameters:
         msg = f"the rate is a function of {rate.basis.parameters}, {model.name} of "
@@ -541,7 +541,10 @@ def _validate_backgrounds(
             msg = f"background {c.name!r}: the expected yield must not be negative: {c.expected:g}"
             raise ConfigurationError(msg)
         if c.parameter in parameters:
-            msg = f"background {c.name!r} needs the name {c.parameter!r}, a parameter of the model"
+            msg = (
+                f"background {c.name!r} needs the parameter name {c.parameter!r}, which the model "
+                "uses already; rename the background"
+            )
             raise ParameterError(msg)
 
 

@@ -60,7 +60,7 @@ __all__ = [
 ]
 
 Table: TypeAlias = FloatArray | Float32Array
-"""Output of a model for each event, one row an event."""
+"""Output of a model, one row for each event."""
 
 # Events whose summaries are reduced at once.
 _BLOCK = 1 << 18
@@ -312,7 +312,7 @@ class BagModel(Model):
             return event_sums(table, index, signs, offsets)
         if not np.all(signs == 1):
             msg = (
-                f"{self.name} scores bags as a whole and knows no weights; give events of weight "
+                f"{self.name} scores bags as a whole and cannot use weights; give events of weight "
                 "one (sample.as_data(), or a draw by Toys), or use mean or sum pooling"
             )
             raise SampleError(msg)
@@ -465,7 +465,7 @@ def _require_rows(model: Model, sample: Sample, table: Table) -> Table:
             msg = (
                 f"{model.name} gave {found:g} for event {k} of {sample.label} ({int(bad.sum())} of "
                 f"its {len(sample)} events have such values); look at the features of the event, "
-                "and at what the model computes of them"
+                "and at the output of the model for them"
             )
             raise ModelError(msg)
     return table
@@ -582,8 +582,8 @@ def as_model(model: AnyModel) -> Model:
         return _PlainModel(candidate)
     msg = (
         f"{getattr(model, 'name', type(model).__name__)} is not a model: give its class name, "
-        "parameters, interpolation and event_llr(sample), or, where Λ is not a sum over events, "
-        "let it inherit from BagModel, CountModel or DatasetModel of milinfer.likelihood.models"
+        "parameters, interpolation and event_llr(sample), or, if Λ is not a sum over events, "
+        "derive the class from BagModel, CountModel or DatasetModel of milinfer.likelihood.models"
     )
     raise ModelError(msg)
 
@@ -686,7 +686,7 @@ def curve(model: AnyModel) -> Interpolation:
     name = only(model.parameters)
     interpolation = model.interpolation
     if not isinstance(interpolation, Interpolation):
-        msg = f"{model.name} has a box of one parameter, {name}, where a curve is needed"
+        msg = f"{model.name} has a box of one parameter, {name}, but a curve is needed"
         raise ParameterError(msg)
     return interpolation
 
@@ -759,6 +759,6 @@ def require_unseen(model: object, samples: SampleSet, purpose: str) -> None:
         if has_seen(model, sketch(sample)):
             msg = (
                 f"{sample.label}: {getattr(model, 'name', model)} was trained on these events; "
-                f"{purpose} needs others"
+                f"{purpose} needs independent events"
             )
             raise SampleError(msg)

@@ -32,7 +32,7 @@ class NamedCost(Cost):  # type: ignore[misc]  # iminuit has no type information 
     True
     >>> cost()
     Traceback (most recent call last):
-    milinfer.exceptions.ParameterError: this cost takes a number for each of mu, and mu is missing
+    milinfer.exceptions.ParameterError: this cost takes one number for each of mu, and mu is missing
     """
 
     def __call__(self, *args: float, **values: float) -> float:
@@ -68,10 +68,10 @@ class NamedCost(Cost):  # type: ignore[misc]  # iminuit has no type information 
     def _in_order(self, args: Sequence[Any], values: Mapping[str, Any]) -> tuple[float, ...]:
         """Values of the parameters in order, from those by position and those by name."""
         names = list(self._parameters)
-        takes = f"this cost takes a number for each of {', '.join(names)}"
+        takes = f"this cost takes one number for each of {', '.join(names)}"
         unknown = [name for name in values if name not in names]
         if unknown:
-            msg = f"{takes}, and {unknown[0]} is none of them"
+            msg = f"{takes}, but {unknown[0]} is not one of them"
             raise ParameterError(msg + did_you_mean(unknown[0], names))
         if len(args) > len(names):
             msg = f"{takes}, not {len(args)} values"
@@ -85,7 +85,7 @@ class NamedCost(Cost):  # type: ignore[misc]  # iminuit has no type information 
         missing = [name for name in names if name not in point]
         if missing:
             what = "is" if len(missing) == 1 else "are"
-            msg = f"{takes}, and {', '.join(missing)} {what} missing"
+            msg = f"{takes}, but {', '.join(missing)} {what} missing"
             raise ParameterError(msg)
         for name, value in point.items():
             if np.ndim(value):

@@ -186,8 +186,8 @@ def score_observable(
     chosen = names[0] if parameter is None and len(names) == 1 else parameter
     if chosen not in names:
         msg = (
-            f"{model.name} has the parameters {', '.join(names)}: give parameter=, the one to take "
-            f"the score of, not {parameter!r}"
+            f"{model.name} has the parameters {', '.join(names)}: give one of them as parameter= "
+            f"for the score, not {parameter!r}"
         )
         raise ParameterError(msg)
     title = name or f"score_{chosen}"
@@ -234,7 +234,7 @@ def independent_scores(
     if not (matrix.shape == (len(names), len(names)) and _is_covariance(matrix)):
         msg = (
             f"the information must be a positive-definite matrix in {', '.join(names)}, not "
-            f"{matrix.tolist()}; parameters with the same score cannot be told apart"
+            f"{matrix.tolist()}; parameters with the same score cannot be distinguished"
         )
         raise ParameterError(msg)
     scores = tuple(score_observable(model, theta0, parameter=name) for name in names)
@@ -303,6 +303,6 @@ def _inside(model: LLRModel, theta: ArrayLike) -> FloatArray:
         low <= t <= high for t, (low, high) in zip(point.tolist(), limits, strict=True)
     ):
         ranges = dict(zip(model.parameters, limits, strict=True))
-        msg = f"θ = {point.tolist()} is not a point inside {ranges}, where {model.name} is known"
+        msg = f"θ = {point.tolist()} is not inside {ranges}, the range of {model.name}"
         raise ParameterError(msg)
     return point

@@ -116,7 +116,7 @@ class Oracle(EventModel):
         n = self.interpolation.n_parameters if isinstance(self.interpolation, ChebyshevBox) else 1
         if n != len(self.parameters):
             remedy = "" if several else "; give a ChebyshevBox for several"
-            msg = f"the points are of {n} parameters, not of {', '.join(self.parameters)}{remedy}"
+            msg = f"the points have {n} parameters, not {', '.join(self.parameters)}{remedy}"
             raise ParameterError(msg)
         if len(self._basis) != len(self.total):
             msg = (

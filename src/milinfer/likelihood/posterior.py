@@ -94,7 +94,10 @@ class Posterior:
         density = np.exp(ratios - ratios.max(axis=-1, keepdims=True)) * _prior(prior, points)
         total = np.trapezoid(density, points, axis=-1)
         if not np.all(total > 0):
-            msg = "the prior vanishes wherever the likelihood does not; widen its range"
+            msg = (
+                "the prior is zero at all points with a finite likelihood; widen the range of the "
+                "prior"
+            )
             raise ParameterError(msg)
         posterior = cls(points, density / np.expand_dims(total, -1))
         posterior._require_resolved()
@@ -168,7 +171,7 @@ class Posterior:
             If the probability is not between 0 and 1.
         """
         if not 0 <= probability <= 1:
-            msg = f"a probability is between 0 and 1, not {probability}"
+            msg = f"a probability must be between 0 and 1, not {probability}"
             raise ParameterError(msg)
         rows = self.density.reshape(-1, len(self.theta))
         steps = np.diff(self.theta)

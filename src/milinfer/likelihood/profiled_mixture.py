@@ -217,8 +217,9 @@ class ProfiledMixture(DatasetModel):
         """
         if not np.all(signs == 1):
             msg = (
-                f"{self.name} profiles the backgrounds of events of weight one, and these have "
-                "others; give unweighted events, or fit mixture_cost, which takes weights ±1"
+                f"{self.name} profiles the backgrounds only for events of weight one, but these "
+                "events have other weights; give unweighted events, or fit mixture_cost, which "
+                "takes weights ±1"
             )
             raise SampleError(msg)
         out = np.empty((len(offsets) - 1, len(self._points)))

@@ -124,8 +124,8 @@ class ProfiledSystematics(DatasetModel):
         terms: object = self.terms
         if not isinstance(terms, SystematicTerms):
             msg = (
-                f"ProfiledSystematics() takes the terms of a likelihood, and not "
-                f"{short_repr(terms)}; make them with systematic_terms(...), or take cost.terms"
+                f"ProfiledSystematics() takes the terms of a likelihood, not {short_repr(terms)}; "
+                "make them with systematic_terms(...), or use cost.terms"
             )
             raise ModelError(msg)
         names = self._others
@@ -137,8 +137,8 @@ class ProfiledSystematics(DatasetModel):
             most = np.count_nonzero(response.terms.exponents, axis=1).max()
             if most > 2:
                 msg = (
-                    f"the response of {process} has terms of {most} nuisance parameters; toys "
-                    "need one or two in a term; take cross_terms= of pairs"
+                    f"the response of {process} has terms of {most} nuisance parameters; toys need "
+                    "one or two in a term; give cross_terms= of pairs"
                 )
                 raise ModelError(msg)
 
@@ -338,8 +338,9 @@ class ProfiledSystematics(DatasetModel):
 
         if not np.all(signs == 1):
             msg = (
-                f"{self.name} profiles nuisance parameters of events of weight one, and these have "
-                "others; give unweighted events, or fit systematic_cost, which takes weights"
+                f"{self.name} profiles nuisance parameters only for events of weight one, but "
+                "these events have other weights; give unweighted events, or fit systematic_cost, "
+                "which takes weights"
             )
             raise SampleError(msg)
         measured, _, precision = self._auxiliary
@@ -451,9 +452,9 @@ class ProfiledSystematics(DatasetModel):
         if cost.terms.names != self.terms.names or cost.extended != self.extended:
             kinds = ["extended" if e else "shape-only" for e in (cost.extended, self.extended)]
             msg = (
-                f"the cost is {kinds[0]} and has the parameters {', '.join(cost.terms.names)}, and "
-                f"{self.name} profiles a likelihood that is {kinds[1]}, of "
-                f"{', '.join(self.terms.names)}; make both of the same terms and extended="
+                f"the cost is {kinds[0]} and has the parameters {', '.join(cost.terms.names)}, but "
+                f"{self.name} profiles a likelihood that is {kinds[1]}, with "
+                f"{', '.join(self.terms.names)}; make both from the same terms and extended="
             )
             raise ParameterError(msg)
         m = profiling_minuit(cost, self.parameters)

@@ -158,7 +158,7 @@ class PublishedCost(UnbinnedCost):
         for name in names:
             if name not in self.constrained:
                 known = ", ".join(self.constrained) or "no parameter"
-                msg = f"this likelihood has no constraint of {name} of its own; it has {known}"
+                msg = f"this likelihood has no separate constraint of {name}; it has {known}"
                 raise ParameterError(msg + did_you_mean(name, list(self.constrained)))
 
     def _has_grad(self) -> bool:

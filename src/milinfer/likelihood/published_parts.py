@@ -133,10 +133,10 @@ def published_terms(cost: Any, _arrays: ArrayStore) -> list[PublishedTerm]:
         If there is no form for costs of this class.
     """
     msg = (
-        f"a {type(cost).__name__} cannot be published: there is no form of it that others could "
-        "evaluate. Costs of models, with backgrounds and nuisance parameters too, of histograms "
-        "and of pyhf, NormalConstraint of iminuit and sums of these can; leave this term out, and "
-        "publish it in the form of its own package"
+        f"a {type(cost).__name__} cannot be published. Publishable are costs of models (with "
+        "backgrounds and nuisance parameters), of histograms and of pyhf, NormalConstraint of "
+        "iminuit, and sums of these; omit this term, and publish it in the format of its own "
+        "package"
     )
     raise ConfigurationError(msg)
 
@@ -151,8 +151,8 @@ def published_correction(correction: Any, _arrays: ArrayStore) -> dict[str, Any]
         If there is no form for corrections of this class.
     """
     msg = (
-        f"a cost that is corrected by a {type(correction).__name__} cannot be published; those by "
-        "milinfer.Calibration and milinfer.add_simulation_error can"
+        f"a cost that is corrected by a {type(correction).__name__} cannot be published; "
+        "corrections by milinfer.Calibration and milinfer.add_simulation_error can"
     )
     raise ConfigurationError(msg)
 

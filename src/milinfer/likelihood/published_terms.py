@@ -100,15 +100,18 @@ def _of_interest(
 def _(cost: LikelihoodCost, arrays: ArrayStore) -> list[PublishedTerm]:
     rate = None if cost.rate_in_surface else cost.rate
     if rate is not None and rate.basis.parameters != cost.parameters:
-        msg = f"a rate in {rate.basis.parameters} cannot be one of {', '.join(cost.parameters)}"
+        msg = (
+            f"the rate depends on {rate.basis.parameters}, but the cost on "
+            f"{', '.join(cost.parameters)}"
+        )
         raise ParameterError(msg)
     shape = published_surface(cost.surface, arrays.within("shape"))
     bound = 2 * shape.get("bound", 0.0)
     correction = cost.correction
     if correction is not None and bound:
         msg = (
-            "the bound of the error of a compressed surface is not known of a calibrated one; "
-            "publish with events=True"
+            "the error of a compressed surface has no bound if the cost is calibrated; publish "
+            "with events=True"
         )
         raise ConfigurationError(msg)
     content = {
@@ -144,8 +147,8 @@ def _rate(rate: Rate, arrays: ArrayStore) -> dict[str, Any]:
 def _require_events(arrays: ArrayStore, what: str) -> None:
     if arrays.error is not None:
         msg = (
-            f"a likelihood with {what} cannot be published without events: each event counts by "
-            "itself at every value of the parameters; publish with events=True, or a "
+            f"a likelihood with {what} cannot be published without events: its value depends on "
+            "each event separately; publish with events=True, or a "
             "milinfer.constraint"
         )
         raise ConfigurationError(msg)
@@ -286,8 +289,8 @@ def _response(
     terms, yields = response.terms, response.expected
     if yields.nuisances != terms.nuisances:
         msg = (
-            f"the response of {response.process} is to {', '.join(terms.nuisances)}, and its mean "
-            f"to {', '.join(yields.nuisances)}; it cannot be published"
+            f"the response of {response.process} depends on {', '.join(terms.nuisances)}, but its "
+            f"mean on {', '.join(yields.nuisances)}; it cannot be published"
         )
         raise ConfigurationError(msg)
     return {
@@ -314,8 +317,8 @@ def _(cost: NormalConstraint, _arrays: ArrayStore) -> list[PublishedTerm]:
     measured = np.asarray(cost.value, dtype=np.float64)
     if len(names) != len(measured):
         msg = (
-            f"the NormalConstraint of {', '.join(names)} is one of a vector of {len(measured)} "
-            "numbers; name each of them as a parameter of its own"
+            f"the NormalConstraint of {', '.join(names)} is a vector of {len(measured)} numbers; "
+            "give each number its own parameter name"
         )
         raise ParameterError(msg)
     covariance = np.asarray(cost.covariance, dtype=np.float64)

@@ -138,7 +138,8 @@ def publish(
     given: object = cost
     if not isinstance(given, Cost):
         msg = (
-            f"publish() takes a cost, and not {short_repr(cost)}; give what Minuit minimises, such "
+            f"publish() takes a cost, not {short_repr(cost)}; give the function that Minuit "
+            "minimises, such "
             "as model.cost(data)"
         )
         raise ConfigurationError(msg)
@@ -156,7 +157,7 @@ def publish(
     for what, of_parameters in (("units", units or {}), ("start", starts)):
         for name in of_parameters:
             if name not in facts:
-                msg = f"{what}= names {name!r}, and the cost has {', '.join(names)}"
+                msg = f"{what}= names {name!r}, but the cost has {', '.join(names)}"
                 raise ParameterError(msg + did_you_mean(str(name), names))
     for name, value in starts.items():
         facts[name] = facts[name]._replace(start=_start(name, value, facts[name]))
@@ -214,7 +215,9 @@ def published_schema() -> dict[str, Any]:
 def _require_kinds(title: object, mappings: Mapping[str, object]) -> None:
     """Raise unless the title is a text, and the others say something by name."""
     if not isinstance(title, str):
-        msg = f"title={short_repr(title)} is not a text; give a line that says what was measured"
+        msg = (
+            f"title={short_repr(title)} is not a text; give one line that describes the measurement"
+        )
         raise ConfigurationError(msg)
     for option, given in mappings.items():
         named = isinstance(given, Mapping) and all(isinstance(name, str) for name in given)
@@ -224,7 +227,7 @@ def _require_kinds(title: object, mappings: Mapping[str, object]) -> None:
         if option == "units" and isinstance(given, Mapping):
             for name, unit in given.items():
                 if not isinstance(unit, str):
-                    msg = f"the unit of {name} is {short_repr(unit)}, and not a text"
+                    msg = f"the unit of {name} is {short_repr(unit)}, but must be a text"
                     raise ConfigurationError(msg)
 
 
@@ -236,7 +239,7 @@ def _start(name: str, value: object, fact: ParameterFacts) -> float:
             number = float(value)  # type: ignore[arg-type]
     if not fact.low <= number <= fact.high:
         msg = (
-            f"start= of {name} is {short_repr(value)}, and not a number in "
+            f"start= of {name} is {short_repr(value)}, but must be a number in "
             f"[{fact.low:g}, {fact.high:g}]"
         )
         raise ParameterError(msg)
@@ -315,7 +318,7 @@ def _write(target: Path, content: dict[str, Any], arrays: ArrayStore) -> None:
         text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
         content["checksum"] = canonical_hash(json.loads(text))
     except (TypeError, ValueError) as error:
-        msg = f"provenance= or a term is not what JSON can say: {error}"
+        msg = f"provenance= or a term cannot be written as JSON: {error}"
         raise ConfigurationError(msg) from error
     text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
     (target / "likelihood.json").write_text(text + "\n", encoding="utf-8")
@@ -327,7 +330,10 @@ def _read_again(target: Path) -> Likelihood:
     try:
         return read(target)
     except LikelihoodError as error:
-        msg = f"what was written cannot be read: {error}; this is a fault of milinfer: report it"
+        msg = (
+            f"the written files cannot be read: {error}; this is a bug in milinfer: please report "
+            "it"
+        )
         raise FitError(msg) from error
 
 
@@ -340,8 +346,8 @@ def _compare(
         if not abs(found - expected) <= allowed:
             where = dict(zip(likelihood.parameters, point, strict=True))
             msg = (
-                f"the folder would say −2 ln L = {found!r} at {where}, and the cost says "
-                f"{expected!r}; a class of your own that changes the value of a cost cannot be "
-                "published, otherwise report it"
+                f"the folder would give −2 ln L = {found!r} at {where}, but the cost gives "
+                f"{expected!r}; if you use your own class that changes the value of a cost, it "
+                "cannot be published; otherwise please report this bug"
             )
             raise FitError(msg)

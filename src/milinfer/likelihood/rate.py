@@ -393,10 +393,10 @@ def warn_of_rate_error(rate: Rate, reference: ArrayLike, n_background: float = 0
         return
     lost = CL68 - float(2 * norm.cdf(norm.ppf((1 + CL68) / 2) / np.hypot(1, share)) - 1)
     msg = (
-        f"the cross-sections give ν = {nu:.4g} ± {error:.2g} events at {format_point(point)}, and "
-        f"the likelihood takes ν as exact. The error is {share:.2g} of the Poisson error of all "
+        f"the cross-sections give ν = {nu:.4g} ± {error:.2g} events at {format_point(point)}, but "
+        f"the likelihood treats ν as exact. The error is {share:.2g} of the Poisson error of all "
         f"events: intervals from the rate alone cover {lost:.1%} less than {CL68:.2%}. Give "
-        "cross-sections with smaller errors, or milinfer.systematic_cost a normalisation "
+        "cross-sections with smaller errors, or use milinfer.systematic_cost with a normalisation "
         "uncertainty of the signal"
     )
     warnings.warn(msg, MilinferWarning, stacklevel=4)

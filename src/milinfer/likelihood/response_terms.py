@@ -75,7 +75,10 @@ class ResponseTerms:
             raise ParameterError(msg)
         shared = {*self.nuisances} & {*self.parameters}
         if shared:
-            msg = f"{sorted(shared)} are parameters of interest and nuisance parameters; rename one"
+            msg = (
+                f"{sorted(shared)} are both parameters of interest and nuisance parameters; rename "
+                "one"
+            )
             raise ParameterError(msg)
         if self.exponents.shape != (self.n_terms, len(self.nuisances)):
             msg = f"exponents of shape {self.exponents.shape} for {self.nuisances}"
@@ -231,7 +234,7 @@ class ResponseTerms:
             if not low - 1e-9 <= value <= high + 1e-9:
                 msg = (
                     f"{name} = {value:g} is outside [{low:g}, {high:g}], the limits of its "
-                    "response; give limit= where the response is made"
+                    "response; train the response with a larger limit="
                 )
                 raise ParameterError(msg)
 

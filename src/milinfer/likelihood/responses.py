@@ -21,8 +21,8 @@ from milinfer.utils.points import format_point
 __all__ = ["NEGLIGIBLE", "SIGMAS", "MeanAndYield", "Response"]
 
 SIGMAS, NEGLIGIBLE = 5.0, 1e-3
-"""A mean of a response that is this many errors from the ratio of the yields is no fluctuation; a
-difference below a per mille does not matter, however precise both are."""
+"""Report a mean response that is so many errors from the ratio of the yields, unless the difference
+is below one per mille."""
 
 
 class MeanAndYield(NamedTuple):
@@ -61,7 +61,7 @@ class MeanAndYield(NamedTuple):
     def __str__(self) -> str:
         return (
             f"at {format_point(self.point)} and {format_point(self.nuisances)} its mean is "
-            f"{self.mean:.5g}, and the ratio of the yields {self.ratio:.5g} ± {self.error:.2g}"
+            f"{self.mean:.5g}, but the ratio of the yields {self.ratio:.5g} ± {self.error:.2g}"
         )
 
 

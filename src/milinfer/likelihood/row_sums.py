@@ -61,7 +61,9 @@ def row_sums(
 def _require_terms(n_rows: int, rows: IntArray, weights: FloatArray, offsets: IntArray) -> None:
     """Raise if compiled loops, which do not look, would read beyond an array."""
     if len(rows) and not (rows.min() >= 0 and rows.max() < n_rows):
-        msg = f"events {rows.min()} to {rows.max()} are to be summed, of a table of {n_rows} events"
+        msg = (
+            f"events {rows.min()} to {rows.max()} were asked for, but the table has {n_rows} events"
+        )
         raise SampleError(msg)
     if len(weights) != len(rows):
         msg = f"{len(weights)} weights were given for {len(rows)} events"

@@ -103,7 +103,10 @@ def profile_scan(
         msg = f"{parameter} is not a parameter of this fit; it has {', '.join(m.parameters)}"
         raise ParameterError(msg)
     if not m.valid:
-        msg = f"the fit has no valid minimum to scan about; call migrad() and hesse(): {m.fmin}"
+        msg = (
+            "the fit has no valid minimum to start the scan from; call migrad() and hesse(): "
+            f"{m.fmin}"
+        )
         raise FitError(msg)
     low, high = m.limits[parameter]
     estimate, error = float(m.values[parameter]), float(m.errors[parameter])

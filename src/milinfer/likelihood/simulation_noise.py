@@ -62,7 +62,7 @@ def yield_noise(cost: SystematicCost, fit: Minuit) -> dict[str, float]:
     given: object = cost
     if not isinstance(given, SystematicCost) or tuple(fit.parameters) != cost.terms.names:
         msg = (
-            "yield_noise() takes a SystematicCost and the Minuit of it, and not "
+            "yield_noise() takes a SystematicCost and its Minuit object, not "
             f"{short_repr(cost)} and a fit of {', '.join(fit.parameters)}"
         )
         raise ParameterError(msg)

@@ -71,7 +71,7 @@ class Slice(EventModel):
         low, high = np.array(box.limits).T
         inside = (self._start > low - 1e-12) & (self._start < high + 1e-12)
         if not inside.all():
-            msg = f"{format_point(self.centre)} is outside of the range of {self.model.name}"
+            msg = f"{format_point(self.centre)} is outside the range of {self.model.name}"
             raise ParameterError(msg)
 
     @property

@@ -226,7 +226,8 @@ class Interpolation:
     def _coefficients(self, values: FloatArray) -> FloatArray:
         if self.kind == "points":
             msg = (
-                f"Λ is known at {self.grid} alone (two hypotheses); a curve in the parameter needs "
+                f"Λ is defined only at {self.grid} (two hypotheses); a curve in the parameter "
+                "needs "
                 "samples at more points, or head='polynomial'"
             )
             raise ParameterError(msg)
@@ -477,7 +478,7 @@ def restricted(limits: Limits, bounds: Bounds | None) -> Limits:
         if not start <= first < last <= stop:
             msg = (
                 f"bounds ({low:g}, {high:g}) are not inside [{start:g}, {stop:g}], where the "
-                "surface was learned; use an infinite end for one without a bound"
+                "surface was learned; use an infinite value for an open end"
             )
             raise ParameterError(msg)
         out.append((first, last))

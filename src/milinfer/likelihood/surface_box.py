@@ -332,10 +332,10 @@ class UntabulatedBox(ChebyshevBox):
 
     def _message(self) -> str:
         return (
-            f"no table holds Λ at points in {self.n_parameters} parameters, which toys, "
-            "calibrations, belts, ONNX and ratios of single events need; fix some parameters for "
-            "these (train on samples that vary the others). cost(), fits, MINOS, profiles and "
-            "contours need none"
+            f"Λ cannot be tabulated in {self.n_parameters} parameters, but toys, calibrations, "
+            "belts, ONNX and ratios of single events need a table; fix some parameters for these "
+            "(train on samples that vary the others). cost(), fits, MINOS, profiles and contours "
+            "need no table"
         )
 
 

@@ -461,8 +461,8 @@ def systematic_terms(
     for process, response in responses.items():
         if response.process != process and response.process in processes:
             msg = (
-                f"responses: {process!r} has the response of {response.process!r}, which "
-                f"is another process here; give responses={{{response.process!r}: …}}"
+                f"responses: {process!r} has the response of another process, "
+                f"{response.process!r}; give responses={{{response.process!r}: …}}"
             )
             raise ModelError(msg)
     constraints = []
@@ -502,7 +502,7 @@ def _require_kinds(uncertainties: object, responses: object, norm_constraints: o
     for process, response in responses.items():
         if not isinstance(response, Response):
             msg = (
-                f"responses: that of {process!r} is a {type(response).__name__}; give a trained "
+                f"responses: {process!r} has a {type(response).__name__}; give a trained "
                 "milinfer.SystematicResponse"
             )
             raise ModelError(msg)
@@ -526,7 +526,10 @@ def _validate_factors(uncertainties: Sequence[NormalisationUncertainty]) -> None
         name: object = u.name
         factors: object = u.factors
         if not isinstance(name, str) or not name:
-            msg = f"an uncertainty has the name {name!r}; give the name of its nuisance parameter"
+            msg = (
+                f"an uncertainty has the name {name!r}, which is not a text; give the name of its "
+                "nuisance parameter"
+            )
             raise ConfigurationError(msg)
         if not isinstance(factors, Mapping) or not factors:
             msg = f"uncertainty {u.name}: it has no factors; give {{process: (down, up)}}"
@@ -555,7 +558,7 @@ def _validate_names(terms: SystematicTerms) -> None:
     if twice:
         msg = (
             f"{twice[0]} is the name of two parameters (parameters of interest, normalisations, "
-            "nuisance parameters and lumi share one space of names); rename one"
+            "nuisance parameters and lumi must have different names); rename one"
         )
         raise ParameterError(msg)
     for process, response in terms.responses.items():
@@ -573,7 +576,10 @@ def _without(terms: SystematicTerms, names: Sequence[str]) -> SystematicTerms:
     names = [names] if isinstance(names, str) or not isinstance(names, Iterable) else list(names)
     for name in names:
         if name not in known:
-            msg = f"{name} has no constraint here; these have: {', '.join(known) or 'none'}"
+            msg = (
+                f"{name} has no constraint; parameters with a constraint: "
+                f"{', '.join(known) or 'none'}"
+            )
             raise ParameterError(msg + did_you_mean(str(name), known))
     kept = tuple(c for c in terms.constraints if c.name not in names)
     return replace(terms, constraints=kept)
@@ -669,8 +675,9 @@ def _warn_of_dependence(terms: SystematicTerms) -> None:
         if wrong:
             far = max(wrong, key=lambda found: abs(found.mean - found.ratio) / found.error)
             msg = (
-                f"the response of {process} is the same at all {', '.join(far.point)}, and wrong "
-                f"where these are far off: {far}; train it with theta_dependent=True, or check it "
+                f"the response of {process} does not depend on {', '.join(far.point)}, and is "
+                f"wrong far from the reference: {far}; train it with theta_dependent=True, or "
+                "check it "
                 "with milinfer.diagnose_response"
             )
             warnings.warn(msg, MilinferWarning, stacklevel=3)

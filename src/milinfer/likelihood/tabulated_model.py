@@ -80,7 +80,7 @@ class Tabulated(EventModel):
         """
         if not as_model(model).additive:
             msg = (
-                f"Λ of {model.name} is not a sum over events, so it has no table of them; use the "
+                f"Λ of {model.name} is not a sum over events, so it cannot be tabulated; use the "
                 "model itself"
             )
             raise ModelError(msg)
@@ -116,7 +116,7 @@ class Tabulated(EventModel):
         True
         """
         if not models:
-            msg = "there are no models to take the mean of"
+            msg = "the list of models is empty; give at least one model"
             raise ModelError(msg)
         first = models[0]
         for other in models[1:]:
@@ -129,7 +129,7 @@ class Tabulated(EventModel):
             if not same:
                 msg = (
                     f"{first.name} and {other.name} have different parameters, events or points of "
-                    "Λ; take the mean of models that differ only in their training"
+                    "Λ; average only models that differ in nothing but their training"
                 )
                 raise ModelError(msg)
         digests = "".join(m.digest for m in models)
