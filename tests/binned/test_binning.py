@@ -176,7 +176,7 @@ def test_edges_know_the_events_that_chose_them():
         circular = Templates.from_samples(first, "x0", bins=edges, degree=2)
     assert circular.circular == ("x0",)
     assert not circular.diagnose().passed
-    assert "choose them on other events" in str(circular.diagnose())
+    assert "choose the edges on other events" in str(circular.diagnose())
     with pytest.raises(TemplateError, match="circular: the edges of x0 were chosen on events"):
         BinnedLLR("circular", circular, "mu", interpolation)
     # a part of the events is recognised too, and one sample of several

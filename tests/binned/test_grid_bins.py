@@ -136,9 +136,9 @@ def test_wrong_arguments(samples, yields):
     with pytest.raises(TemplateError, match=r"n_bins = \(1, 4\), but each axis"):
         fisher_grid(samples, ("x1", "x3"), (1, 4), AT, **options)
     others = quadratic.samples(100, [AT], seed=3)
-    with pytest.raises(TemplateError, match="not of these samples"):
+    with pytest.raises(TemplateError, match="not to these samples"):
         fisher_grid(others, ("x1", "x3"), (2, 2), AT, **options)
-    with pytest.raises(TemplateError, match="are of degree 2, but weight_degree = 4"):
+    with pytest.raises(TemplateError, match="have degree 2, but weight_degree = 4"):
         fisher_grid(samples, ("x1", "x3"), (2, 2), AT, weight_degree=4, yields=yields)
 
 

@@ -291,9 +291,9 @@ def test_a_constraint_can_be_left_out(simple):
     assert len(full.constrained) == 5
     with pytest.raises(ParameterError, match=r"no constraint of stat\[2\].*did you mean stat"):
         full.without_constraints(["stat[2]"])
-    with pytest.raises(ParameterError, match=r"no constraint of mu; it has those of norm"):
+    with pytest.raises(ParameterError, match=r"no constraint of mu; it has constraints of norm"):
         full.without_constraints(["mu"])
-    with pytest.raises(ParameterError, match="no constraint of norm; it has those of data"):
+    with pytest.raises(ParameterError, match="no constraint of norm; it has constraints of data"):
         free.without_constraints(["norm"])
     with pytest.raises(TemplateError, match="data of shape"):
         full.with_data([1.0, 2.0, 3.0])

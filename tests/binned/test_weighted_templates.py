@@ -275,7 +275,7 @@ def test_closure_finds_samples_that_contradict_the_weights(fault):
         samples[1] = replace(
             samples[1], reweight_points={f"w{k}": {"c": -a} for k, a in enumerate(WEIGHTS_AT)}
         )
-    with pytest.warns(match="own histograms differ from that of all events"):
+    with pytest.warns(match="histograms of the samples differ from the histogram of all events"):
         templates = Templates.from_samples(SampleSet(samples), "z", bins=EDGES, weight_degree=2)
     assert "check the weights and the cross-sections" in templates.diagnose().problems[0]
 
@@ -295,7 +295,7 @@ def test_error_of_a_cross_section_counts_in_the_closure():
 
 
 def test_degrees_that_differ():
-    with pytest.raises(TemplateError, match="leave out degree"):
+    with pytest.raises(TemplateError, match="omit degree"):
         Templates.from_samples(
             SampleSet([generate(100, 0.0, 1)]), "z", bins=EDGES, degree=4, weight_degree=2
         )
@@ -330,7 +330,9 @@ def test_a_bin_that_one_sample_does_not_fill():
     samples = SampleSet([low, high])
     with pytest.raises(TemplateError, match="is empty at"):
         Templates.from_samples(samples, "z", bins=EDGES, degree=1)
-    with pytest.warns(match="own histograms differ"):  # as low lacks its events above 0.3
+    with pytest.warns(
+        match="histograms of the samples differ"
+    ):  # as low lacks its events above 0.3
         Templates.from_samples(samples, "z", bins=EDGES, weight_degree=2)
 
 

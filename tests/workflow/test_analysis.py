@@ -90,7 +90,7 @@ def test_what_failed_is_shown(crippled):
 
 
 def test_the_method_that_the_report_is_about_must_have_toys(analysis):
-    with pytest.raises(CalibrationError, match="estimates at 0 are alike") as caught:
+    with pytest.raises(CalibrationError, match="estimates at 0 are equal") as caught:
         analyse(replace(analysis, models=(ASTRAY, *analysis.models)))
     (note,) = caught.value.__notes__
     assert note.startswith("settings that affect the toys: truth, ")
@@ -276,7 +276,7 @@ def test_a_belt_that_cuts_the_set_off_is_said_everywhere(analysis):
     ((low, high),) = summary["exact"]["neyman68"]
     assert -0.3 < low < high == 0.0
     assert summary["exact"]["neyman68_at_bound"] == [[False, True]]
-    assert any("cut off at 0, where" in problem for problem in summary["exact"]["problems"])
+    assert any("cut off at 0, the edge" in problem for problem in summary["exact"]["problems"])
     assert "cut off at 0" in summary_table(summary).caption
     assert "is cut off there and may extend further" in build_report(result, {}).to_html()
     whole = analyse(analysis)

@@ -377,8 +377,8 @@ def test_slices_of_one_file_in_two_roles(tmp_path):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"events": 5, "slice": (0, 5)}, "give one of them"),
-        ({"slice": (5, 5)}, "has no events"),
+        ({"events": 5, "slice": (0, 5)}, "give only one of them"),
+        ({"slice": (5, 5)}, "selects no events"),
         ({"events": 0}, "greater than or equal to 1"),
         ({"slice": (-1, 5)}, "greater than or equal to 0"),
         ({"combine": "add"}, "'sum' or 'mean'"),

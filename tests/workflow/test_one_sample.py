@@ -85,7 +85,7 @@ def test_one_file_is_enough(folder, finished):
     assert "not diagnosed" not in diagnosis["verdict"]
     assert len(diagnosis["checks"]) > 5
     report = (folder / "results" / "report.html").read_text(encoding="utf-8")
-    assert "fill the histograms at every value of c_HW through their weights" in report
+    assert "fill the histograms at every value of c_HW, through their weights" in report
 
 
 @pytest.mark.slow

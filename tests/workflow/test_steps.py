@@ -55,7 +55,7 @@ def test_what_has_changed_is_named(write):
     ("damage", "words"),
     [
         (lambda f: f.unlink(), "out/a.txt is missing"),
-        (lambda f: f.write_text("b"), "out/a.txt is not as it was written"),
+        (lambda f: f.write_text("b"), "out/a.txt has changed since it was written"),
     ],
 )
 def test_damaged_results_are_seen(write, damage, words):
@@ -132,7 +132,7 @@ def test_a_folder_in_the_place_of_a_record_is_named(write):
 def test_a_link_that_leads_nowhere_is_no_file(tmp_path):
     """Regression: a file was said to have its name."""
     for to, why in (
-        ("nowhere/x", "link to nowhere/x, which is not there"),
+        ("nowhere/x", "link to nowhere/x, which does not exist"),
         ("loop", "link to loop"),
     ):
         folder = tmp_path / "loop"

@@ -164,7 +164,7 @@ down = "{down}"
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        (FLAT + SAVED, "other.parquet has no variations.json beside it"),
+        (FLAT + SAVED, "other.parquet has no variations.json in the same folder"),
         (FLAT + FILES.replace("up.parquet", "missing.parquet"), "no file 'missing.parquet'"),
         (
             FLAT + FILES.replace('of = "other', 'of = "data'),

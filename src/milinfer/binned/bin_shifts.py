@@ -253,8 +253,8 @@ def shift_at_one_point(
     if gained.any():
         b = int(np.argmax(gained))
         msg = (
-            f"{name}: bin {b} {bin_names(templates.axes)[b]} has no nominal events, and the "
-            f"variation {variation.label} has; use fewer or wider bins, or more events"
+            f"{name}: bin {b} {bin_names(templates.axes)[b]} has no nominal events, but events of "
+            f"the variation {variation.label}; use fewer or wider bins, or more events"
         )
         raise TemplateError(msg)
     _require_filled(templates, name, variation, shift)

@@ -96,7 +96,7 @@ def quantile_bins(values: Sequence[FloatArray], n_bins: int, name: str) -> Float
     if n_bins < 2 or not np.all(np.diff(edges) > 0):
         msg = (
             f"{name}: {n_bins} quantiles do not give two or more ascending bins; give the edges "
-            "yourself"
+            "explicitly"
         )
         raise TemplateError(msg)
     return edges
@@ -276,7 +276,7 @@ def fisher_bins(
     """
     name = observable_name(observable)
     if n_bins < 2:
-        msg = f"{name}: n_bins = {n_bins}, but a shape has two or more bins"
+        msg = f"{name}: n_bins = {n_bins}, but a shape needs two or more bins"
         raise TemplateError(msg)
     degree = polynomial_degree(degree, weight_degree)
     values = [observable_values(s, observable, name) for s in samples]
@@ -411,7 +411,7 @@ def too_few_events(
     return (
         f"{name}: there are no {bins} bins with {min_effective:g} effective events "
         f"{f'at {format_point(at)}' if weighted else 'in every sample'}"
-        + (f" and a share of {min_share:.2g} there" if min_share else "")
+        + (f" and a share of at least {min_share:.2g} there" if min_share else "")
         + "; use fewer bins or more events"
     )
 
@@ -456,7 +456,7 @@ def polynomial_degree(degree: int | None, weight_degree: int | None) -> int:
     if degree is not None and weight_degree is not None and degree != weight_degree:
         msg = (
             f"degree = {degree} and weight_degree = {weight_degree}: bins filled through weights "
-            "are polynomials of the degree of the weights; leave out degree"
+            "are polynomials of the degree of the weights; omit degree"
         )
         raise TemplateError(msg)
     default = 4 if weight_degree is None else weight_degree

@@ -93,15 +93,15 @@ def chosen_templates(
     choose, fill = _samples(choosing), _samples(filling)
     if any_shared(sketch_each(choose), sketch_each(fill)):
         msg = (
-            f"the events of {choose!r} would choose the bins and fill them, so that their slope is "
-            "too steep; choose the bins on other events"
+            f"the events of {choose!r} would be used both to choose the bins and to fill them, "
+            "which makes their slope too steep; choose the bins on other events"
         )
         raise TemplateError(msg)
     n_bins = int(np.prod(bins))
     if not 0 <= min_expected < n_events / n_bins:
         msg = (
-            f"min_expected={min_expected:g} events in each of {n_bins} bins cannot be expected of "
-            f"{n_events:g} events; give less, or fewer bins"
+            f"min_expected={min_expected:g} events in each of {n_bins} bins is impossible with "
+            f"{n_events:g} events; give a smaller min_expected or fewer bins"
         )
         raise TemplateError(msg)
     options: dict[str, Any] = {
@@ -116,7 +116,7 @@ def chosen_templates(
     elif isinstance(bins, int):
         edges = fisher_bins(choose, observable, bins, at, **options)
     else:
-        msg = f"bins = {bins} are those of two observables, but there is one; give one number"
+        msg = f"bins = {bins} is for two observables, but there is one; give one number"
         raise TemplateError(msg)
     return filled_templates(
         filling, observable, edges, degree=degree, luminosity=luminosity, background=background
@@ -222,8 +222,8 @@ def score_templates(
     names = model.parameters
     if len(names) not in _BINS:
         msg = (
-            f"{model.name} has the parameters {', '.join(names)}, and a histogram has one score or "
-            "two; take a model of fewer parameters"
+            f"{model.name} has the parameters {', '.join(names)}, but a histogram can have only "
+            "one or two scores; use a model with fewer parameters"
         )
         raise TemplateError(msg)
     require_unseen(model, filling, "a histogram of its scores")

@@ -190,8 +190,8 @@ def fisher_grid(
     normalised = _normalised(tables, edges, n_parameters, np.ptp(weight_points(samples), axis=0))
     if normalised is None:
         msg = (
-            f"{title} say nothing of a parameter, or of a combination of parameters, at "
-            f"{format_point(at)}; take other observables"
+            f"{title} are not sensitive to a parameter, or to a combination of parameters, at "
+            f"{format_point(at)}; use other observables"
         )
         raise TemplateError(msg)
     tables[1 : n_parameters + 1] = normalised

@@ -111,7 +111,7 @@ def _require_sizes(item: dict[str, Any]) -> None:
         n_values = max(n_values, values.size)
     axes = list_field("axes", item["axes"])
     if len(axes) > _MOST_AXES:
-        msg = f"it has {len(axes)} axes, and a histogram at most {_MOST_AXES}"
+        msg = f"it has {len(axes)} axes, but a histogram can have at most {_MOST_AXES}"
         raise ValueError(msg)
     n_bins = 1
     for k, axis in enumerate(axes):
@@ -123,5 +123,5 @@ def _require_sizes(item: dict[str, Any]) -> None:
         if "edges" in axis:
             array_field(f"edges of axis {k}", np.asarray(axis["edges"]).tolist(), infinite=True)
     if n_bins > max(8 * n_values, _MOST_BINS):
-        msg = f"its axes have {n_bins} bins, and the file has {n_values} numbers for them"
+        msg = f"its axes have {n_bins} bins, but the file has {n_values} numbers for them"
         raise ValueError(msg)

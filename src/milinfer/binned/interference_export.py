@@ -66,8 +66,8 @@ def interference_scaling(process: ScaledProcess, parameters: Sequence[str]) -> F
         if len(factors) > 2:
             msg = (
                 f"{process.name} has the monomial {monomial}, and Combine's InterferenceModels "
-                "multiply a bin by θᵀMθ, which is of degree 2 in the parameters; fit it with pyhf "
-                "(export_polynomials), or make it of one operator insertion (degree 2)"
+                "multiply a bin by θᵀMθ, which has degree 2 in the parameters; fit it with pyhf "
+                "(export_polynomials), or use one operator insertion (degree 2)"
             )
             raise TemplateError(msg)
         i, j = sorted([0, 0, *factors])[-1:-3:-1]
@@ -137,7 +137,8 @@ def export_datacard(
     for name in (channel, *processes, *at):
         if not _NAME.fullmatch(name) or name in {_CONSTANT, _DATA}:
             msg = (
-                f"{name!r} cannot be a name in a datacard here: letters, digits and underscores "
+                f"{name!r} cannot be used as a name in this datacard: letters, digits and "
+                "underscores "
                 f"are allowed, and not {_CONSTANT} or {_DATA}; rename it"
             )
             raise (ParameterError if name in at else TemplateError)(msg)
@@ -145,7 +146,7 @@ def export_datacard(
     for process in scaled:
         if mc_stat and process.errors is None:
             msg = (
-                f"the Monte-Carlo errors of {process.name} are not known; give its covariance (or "
+                f"the Monte-Carlo errors of {process.name} are missing; give its covariance (or "
                 "variances), or mc_stat=False"
             )
             raise TemplateError(msg)

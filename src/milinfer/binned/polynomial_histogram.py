@@ -210,7 +210,7 @@ class PolynomialHistogram:
             view = histogram.view(flow=True)
             if view.shape != np.shape(array):
                 msg = (
-                    f"the array has the shape {np.shape(array)}, and {view.shape} is needed for "
+                    f"the array has the shape {np.shape(array)}, but {view.shape} is needed for "
                     f"{len(monomials)} monomials and the bins of the axes with their flow bins"
                 )
                 raise TemplateError(msg)
@@ -451,8 +451,8 @@ class PolynomialHistogram:
         histograms = load_histograms(path)
         if not {"coefficients"} <= set(histograms) <= {"coefficients", "covariance"}:
             msg = (
-                f"{path} has the histograms {', '.join(histograms)}, and a polynomial histogram "
-                "has coefficients and, if known, their covariance; give another file"
+                f"{path} has the histograms {', '.join(histograms)}, but a polynomial histogram "
+                "consists of coefficients and, optionally, their covariance; give another file"
             )
             raise TemplateError(msg)
         try:
@@ -495,7 +495,7 @@ def _folded(array: FloatArray, k: int, axis: Any) -> FloatArray:
     inside = moved[first : first + size].copy()
     below, above = moved[:first].sum(axis=0), moved[first + size :].sum(axis=0)
     if isinstance(axis, (hist.axis.StrCategory, hist.axis.IntCategory)) and np.any(above):
-        msg = f"the axis {axis.name} has content outside its categories; choose among them first"
+        msg = f"the axis {axis.name} has content outside its categories; select categories first"
         raise TemplateError(msg)
     inside[0] += below
     inside[-1] += above
@@ -506,7 +506,7 @@ def _behind(index: Any, n: int) -> Any:
     """Index of the observables as one of a histogram with `n` axes of monomials before them."""
     if isinstance(index, Mapping):
         if set(index) & set(_LEADING):
-            msg = "monomials cannot be chosen; take .coefficients for the coefficients"
+            msg = "monomials cannot be selected; use .coefficients for the coefficients"
             raise TemplateError(msg)
         return {k + n if isinstance(k, int) and k >= 0 else k: v for k, v in index.items()}
     return (slice(None),) * n + (index if isinstance(index, tuple) else (index,))

@@ -104,17 +104,19 @@ def import_hist_eft(
         # Recent versions of boost-histogram leave only the categories in its axes.
         axes = list(getattr(histogram, "dense_axes", axes[len(axes) - view.ndim :]))
     if view.dtype.names:
-        msg = f"HistEFT has the storage Double, and this histogram has {view.dtype.names}"
+        msg = f"a HistEFT has the storage Double, but this histogram has {view.dtype.names}"
         raise TemplateError(msg)
     found = [k for k, a in enumerate(axes) if a.name == _QUADRATIC]
     if len(found) != 1:
-        msg = f"the histogram has the axes {[a.name for a in axes]}, and not one {_QUADRATIC}"
+        msg = (
+            f"the histogram has the axes {[a.name for a in axes]}, but needs one axis {_QUADRATIC}"
+        )
         raise TemplateError(msg)
     axis, n = axes.pop(found[0]), len(parameters) + 1
     rows, columns = lower_triangle(n)
     if len(axis) != len(rows):
         msg = (
-            f"the histogram has {len(axis)} terms, and a quadratic polynomial in "
+            f"the histogram has {len(axis)} terms, but a quadratic polynomial in "
             f"{', '.join(parameters)} has {len(rows)}; correct the parameters"
         )
         raise TemplateError(msg)
@@ -179,7 +181,7 @@ def import_scaling(
             == (channel, process)
         ]
         if len(entries) != 1:
-            msg = f"there are {len(entries)} entries for it, not one"
+            msg = f"it has {len(entries)} entries, but needs exactly one"
             raise ValueError(msg)
         factors = [_parameter(text_field("a parameter", p)) for p in entries[0]["parameters"]]
         n = len(factors)
@@ -197,7 +199,10 @@ def import_scaling(
         terms[label] = terms.get(label, 0.0) + value
     inner = tuple(len(a) for a in nominal.axes)
     if nominal.values(flow=True).sum() != nominal.values().sum():
-        msg = f"{name}: the flow bins of the nominal histogram are not empty, and are not scaled"
+        msg = (
+            f"{name}: the flow bins of the nominal histogram are not empty, but cannot be scaled; "
+            "empty them"
+        )
         raise TemplateError(msg)
     axes = [axis_without_flow(a) for a in nominal.axes]
     relative = np.stack(list(terms.values())).reshape(len(terms), *inner)
@@ -259,6 +264,6 @@ def _parameter(text: str) -> tuple[str, float]:
     name, numbers = found.groups()
     values = [] if numbers is None else [float(x) for x in numbers.split(",")]
     if len(values) > 3 or not np.isfinite(values).all():
-        msg = f"the parameter {text!r} has no value, or value and range, that are finite"
+        msg = f"the parameter {text!r} needs a finite value, or a finite value and range"
         raise ValueError(msg)
     return ("", values[0]) if len(values) == 1 else (name, 1.0)

@@ -76,7 +76,7 @@ def polynomial_terms(data: Any, n_bins: int) -> Terms:
     (('1', 'c'), array([[1. ], [0.5]]))
     """
     if not isinstance(data, Mapping) or set(data) != {"monomials", "scaling"}:
-        msg = "its data are not an object with the lists monomials and scaling"
+        msg = "its data must be an object with the lists monomials and scaling"
         raise ValueError(msg)
     monomials = tuple(
         text_field("a monomial", m) for m in list_field("monomials", data["monomials"])

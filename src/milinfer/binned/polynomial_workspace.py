@@ -121,8 +121,8 @@ def _scaled(name: str, histogram: Any, at: Point) -> ScaledProcess:
     contents = histogram.coefficients if polynomial else histogram
     if np.count_nonzero(contents.values(flow=True)) > np.count_nonzero(contents.values()):
         msg = (
-            f"{name} has content in flow bins; count it in the outer bins with without_flow(), or "
-            "leave it out"
+            f"{name} has content in flow bins; add it to the outer bins with without_flow(), or "
+            "remove it"
         )
         raise TemplateError(msg)
     axes = tuple(axis_without_flow(a) for a in histogram.axes)
@@ -138,8 +138,8 @@ def _scaled(name: str, histogram: Any, at: Point) -> ScaledProcess:
     if bad.any():
         b = int(np.argmax(bad))
         msg = (
-            f"{name}: bin {b} has {values[b]:g} events at {format_point(at)}, and is scaled from "
-            "there; choose a point= at which it is positive, or wider bins"
+            f"{name}: bin {b} has {values[b]:g} events at {format_point(at)}, but this is the "
+            "yield to be scaled; choose a point= at which it is positive, or wider bins"
         )
         raise TemplateError(msg)
     scaling = np.divide(coefficients, values, where=values > 0, out=np.zeros(coefficients.shape))
@@ -218,7 +218,7 @@ def export_polynomials(
         if mc_stat:
             if process.errors is None:
                 msg = (
-                    f"the Monte-Carlo errors of {process.name} are not known; give its covariance "
+                    f"the Monte-Carlo errors of {process.name} are missing; give its covariance "
                     "(or variances), or mc_stat=False"
                 )
                 raise TemplateError(msg)
@@ -262,7 +262,7 @@ def _add_systematics(
         unknown = [n for n in names if n not in nominal]
         if unknown:
             msg = (
-                f"systematic {systematic.name} is for {unknown[0]}, and the processes are "
+                f"systematic {systematic.name} is for {unknown[0]}, but the processes are "
                 f"{', '.join(nominal)}"
             )
             raise TemplateError(msg)

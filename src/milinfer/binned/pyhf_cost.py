@@ -178,7 +178,10 @@ class PyhfCost(NamedCost):
         cost._initialise(model, data, _Tie(names, weights, inside, values))
         unknown = [name for name in fixed if name not in cost.start]
         if unknown:
-            msg = f"{unknown[0]} cannot be fixed: the cost has {', '.join(cost.start)}"
+            msg = (
+                f"{unknown[0]} cannot be fixed; the parameters of the cost are "
+                f"{', '.join(cost.start)}"
+            )
             raise ParameterError(msg)
         cost._fixed = tuple(dict.fromkeys([*cost._fixed, *fixed]))
         return cost
@@ -235,7 +238,10 @@ class PyhfCost(NamedCost):
 
     def _initialise(self, model: Any, data: ArrayLike, tie: _Tie | None) -> None:
         if model.batch_size is not None:
-            msg = "a pyhf model with batch_size is many likelihoods; build it without"
+            msg = (
+                "a pyhf model with batch_size contains several likelihoods; build it without "
+                "batch_size"
+            )
             raise TemplateError(msg)
         self.model = model
         self._take_data(data)
@@ -282,8 +288,7 @@ class PyhfCost(NamedCost):
         for name in tie.parameters:
             if name in names and name not in tied:
                 msg = (
-                    f"{name} is a parameter of the pyhf model and one of the tie's; rename one "
-                    "of them"
+                    f"{name} is a parameter of both the pyhf model and the tie; rename one of them"
                 )
                 raise ParameterError(msg)
         return tied
@@ -462,8 +467,8 @@ class PyhfCost(NamedCost):
         polynomials = [] if self._tie is None else getattr(self._tie.weights, "polynomials", None)
         if polynomials is None:
             msg = (
-                f"a PyhfCost of {', '.join(self._tied)} as a function of your own cannot be "
-                "published; those of templates and of milinfer.import_workspace can: they are "
+                f"a PyhfCost of {', '.join(self._tied)} as your own function cannot be published; "
+                "costs of templates and of milinfer.import_workspace can, because they are "
                 "polynomials"
             )
             raise ConfigurationError(msg)
@@ -471,8 +476,8 @@ class PyhfCost(NamedCost):
         foreign = {kind for _, kind in config.modifiers} - _histfactory_modifiers()
         if foreign:
             msg = (
-                f"a workspace with modifiers {', '.join(sorted(foreign))} cannot be published: "
-                "pyhf alone does not know them; leave the term out"
+                f"a workspace with modifiers {', '.join(sorted(foreign))} cannot be published, "
+                "because pyhf alone does not define these modifiers; omit this term"
             )
             raise ConfigurationError(msg)
         observed = [
@@ -537,7 +542,7 @@ class PyhfCost(NamedCost):
         for name in names:
             if name not in self.constrained:
                 msg = (
-                    f"this cost has no constraint of {name}; it has those of "
+                    f"this cost has no constraint of {name}; it has constraints of "
                     f"{shortened(self.constrained) or 'no parameter'}"
                 )
                 raise ParameterError(msg + did_you_mean(name, self.constrained))
@@ -694,7 +699,7 @@ def _checked_data(model: Any, data: ArrayLike) -> FloatArray:
         bins = ", ".join(f"{name} {n}" for name, n in config.channel_nbins.items())
         msg = (
             f"data of shape {values.shape} given; the model has {config.nmaindata} bins ({bins}) "
-            f"and {config.nauxdata} auxiliary data, which may be left out"
+            f"and {config.nauxdata} auxiliary data, which may be omitted"
         )
         raise TemplateError(msg)
     main = values[: config.nmaindata]
@@ -703,7 +708,8 @@ def _checked_data(model: Any, data: ArrayLike) -> FloatArray:
     if bad.any():
         k = int(np.argmax(bad))
         msg = (
-            f"{_bin_name(model, k)} has {values[k]:g} observed; counts must be finite and not "
+            f"{_bin_name(model, k)} has {values[k]:g} observed events; counts must be finite and "
+            "not "
             "negative"
         )
         raise TemplateError(msg)
@@ -713,8 +719,9 @@ def _checked_data(model: Any, data: ArrayLike) -> FloatArray:
         name, b, count = unfillable[0]
         more = f" (and {len(unfillable) - 1} more bins)" if len(unfillable) > 1 else ""
         msg = (
-            f"channel {name}, bin {b} (counted from 0), has {count:g} observed, but every sample "
-            f"is 0 there and no modifier can fill it{more}: the likelihood is 0 everywhere; add "
+            f"channel {name}, bin {b} (counted from 0), has {count:g} observed events, but every "
+            f"sample is 0 there and no modifier changes that{more}: the likelihood is 0 "
+            "everywhere; add "
             "the sample or the patch that fills it, merge the bin with another, or correct the data"
         )
         raise TemplateError(msg)

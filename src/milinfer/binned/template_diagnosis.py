@@ -62,8 +62,8 @@ def circular_edges(name: str) -> str:
     'the edges of x0 were chosen on events that fill its bins, so that its slope is too steep: ...'
     """
     return (
-        f"the edges of {name} were chosen on events that fill its bins, so that its slope is too "
-        "steep: choose them on other events"
+        f"the edges of {name} were chosen on the events that fill its bins, so its slope is too "
+        "steep: choose the edges on other events"
     )
 
 
@@ -254,7 +254,10 @@ def diagnose_templates(
     ndf = templates.fit.ndf
     if templates.closure is not None:
         p_values = templates.closure
-        misfit = "the samples' own histograms differ from that of all events reweighted to their"
+        misfit = (
+            "the histograms of the samples differ from the histogram of all events reweighted to "
+            "their"
+        )
         misfit, remedy = f"{misfit} points", "check the weights and the cross-sections"
     else:
         p_values = chi2.sf(templates.fit.chi2, ndf) if ndf else np.full(templates.n_bins, np.nan)

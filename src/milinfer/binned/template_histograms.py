@@ -161,8 +161,8 @@ def make_axes(
         each = (bins,) * len(observables)
     if not (len(observables) in {1, 2} and len(names) == len(each) == len(observables)):
         msg = (
-            f"{len(observables)} observables, bins={bins!r} and name={name!r} do not fit together; "
-            "give one observable, or two with a pair of bins and, if any, a pair of names"
+            f"{len(observables)} observables, bins={bins!r} and name={name!r} do not match; give "
+            "one observable, or two with a pair of bins and, if any, a pair of names"
         )
         raise TemplateError(msg)
     if len(observables) == 2 and isinstance(name, str):
@@ -179,7 +179,7 @@ def make_axes(
         if min_effective is not None:
             if len(observables) > 1:
                 msg = (
-                    f"{title}: min_effective= merges neighbours on one axis, and there are "
+                    f"{title}: min_effective= merges bins on one axis, but there are "
                     f"{len(observables)}; choose edges for which templates.diagnose() passes"
                 )
                 raise TemplateError(msg)
@@ -292,8 +292,8 @@ def as_counts(counts: ArrayLike, n_bins: int, name: str) -> FloatArray:
     good = array.shape == (n_bins,) and np.all(np.isfinite(array) & (array >= 0))
     if not (good and array.sum() > 0):
         msg = (
-            f"{name}: counts of shape {array.shape} given, {n_bins} numbers expected that are "
-            f"finite, not negative and not all zero; they are {array.tolist()}"
+            f"{name}: counts of shape {array.shape} given, {n_bins} numbers expected, finite, not "
+            f"negative and not all zero; they are {array.tolist()}"
         )
         raise TemplateError(msg)
     return array

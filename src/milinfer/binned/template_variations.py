@@ -309,8 +309,8 @@ def varied_templates(
         raise TemplateError(msg)
     if templates.background is not None:
         msg = (
-            f"{templates.observable_name}: a background is part of the templates, and the signal "
-            "is varied alone; fill templates of the signal, and give background= here"
+            f"{templates.observable_name}: the templates contain a background, but only the signal "
+            "is varied; fill templates of the signal alone, and give background= here"
         )
         raise TemplateError(msg)
     if prune is not None and not 0 <= prune < 1:
@@ -320,14 +320,14 @@ def varied_templates(
     for process in background:
         if process.process in processes or process.process == SIGNAL:
             msg = (
-                f"a background cannot be called {process.process!r}: the signal or another one "
-                "is; give each its own process="
+                f"a background cannot be called {process.process!r}: the signal or another "
+                "background has this name; give each its own process="
             )
             raise TemplateError(msg)
         if len(process.nominal) > 1:
             msg = (
                 f"{process.process} has {len(process.nominal)} nominal samples; a background does "
-                "not depend on the parameters and has one"
+                "not depend on the parameters, so give one"
             )
             raise TemplateError(msg)
         processes[process.process] = process
@@ -369,8 +369,8 @@ def varied_templates(
     )
     if closure:
         warnings.warn(
-            "HistFactory has variations of one nuisance parameter at -1 and +1; not used, and "
-            f"compared in closure: {'; '.join(varied.unused)}",
+            "HistFactory uses variations of one nuisance parameter at -1 and +1; not used, but "
+            f"compared in the closure test: {'; '.join(varied.unused)}",
             MilinferWarning,
             stacklevel=2,
         )
@@ -402,8 +402,8 @@ def _sides(
     for name in process.nuisances:
         if name not in sides and any(v.nuisances.get(name) for v in process.variations):
             msg = (
-                f"{process.process}: {name} has no variation of its own at -1 or +1, which "
-                "HistFactory needs; make some, or leave the parameter out with restricted()"
+                f"{process.process}: {name} has no variation at -1 or +1, which HistFactory needs; "
+                "produce them, or remove the parameter with restricted()"
             )
             raise TemplateError(msg)
     for name, of_name in sides.items():
@@ -411,14 +411,14 @@ def _sides(
         if len(of_name) == 1 and not mirror:
             (value,) = of_name
             msg = (
-                f"{process.process}: {name} has a variation at {value:+d} and none at "
-                f"{-value:+d}; add it, or take the opposite shift with mirror=True"
+                f"{process.process}: {name} has a variation at {value:+d} but none at {-value:+d}; "
+                "add it, or use the opposite shift with mirror=True"
             )
             raise TemplateError(msg)
         if len(of_name) == 2 and points[-1] != points[1]:
             msg = (
                 f"{process.process}: the variations of {name} at -1 and at +1 are at different "
-                "parameter points; make both at the same ones"
+                "parameter points; produce both at the same points"
             )
             raise TemplateError(msg)
     return sides, unused

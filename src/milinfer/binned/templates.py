@@ -271,12 +271,14 @@ class Templates(TemplateHistograms):
         observables = observable if isinstance(observable, tuple) else (observable,)
         names = name if isinstance(name, tuple) else (name,) * len(observables)
         if histogram.covariance is None:
-            msg = f"the errors of {histogram!r} are not known; give it a covariance, if only zeros"
+            msg = (
+                f"the errors of {histogram!r} are missing; give it a covariance (zeros are allowed)"
+            )
             raise TemplateError(msg)
         if not len(histogram.axes) == len(observables) == len(names) <= 2:
             msg = (
-                f"{histogram!r} has {len(histogram.axes)} axes, and {len(observables)} observables "
-                f"with {len(names)} names are given; templates have one or two"
+                f"{histogram!r} has {len(histogram.axes)} axes, but {len(observables)} observables "
+                f"with {len(names)} names are given; templates have one or two axes"
             )
             raise TemplateError(msg)
         inside = histogram.without_flow()

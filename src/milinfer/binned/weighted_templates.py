@@ -245,13 +245,13 @@ def require_yields(yields: EventYields, samples: SampleSet, weight_degree: int |
     """
     if yields.samples is not samples:
         msg = (
-            f"yields= are those of {yields.samples!r}, not of these samples, {samples!r}; give "
+            f"yields= belong to {yields.samples!r}, not to these samples, {samples!r}; give "
             "event_yields of the same object"
         )
         raise TemplateError(msg)
     if weight_degree != yields.basis.degree:
         msg = (
-            f"yields= are of degree {yields.basis.degree}, but weight_degree = {weight_degree}; "
+            f"yields= have degree {yields.basis.degree}, but weight_degree = {weight_degree}; "
             "give the same degree"
         )
         raise TemplateError(msg)
@@ -306,9 +306,9 @@ def _require_own_weight(sample: Sample, value: FloatArray, size: FloatArray) -> 
     none = ~(np.abs(value) > _ROUNDING * size)
     if none.any():
         msg = (
-            f"{sample.label}: the weights of event {int(np.argmax(none))} say that it has none at "
-            f"{format_point(sample.point)}, where it was generated; check its weights, or leave it "
-            "out"
+            f"{sample.label}: the weights of event {int(np.argmax(none))} are zero at "
+            f"{format_point(sample.point)}, where it was generated; check its weights, or remove "
+            "the event"
         )
         raise SampleError(msg)
 

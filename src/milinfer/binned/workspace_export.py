@@ -128,8 +128,8 @@ class WorkspaceMorphing:
         good = n > 0 and all("inits" in e and "bounds" in e for e in parameters)
         if degree is None or not good or any(len(e["factors"]) != n for e in tied):
             msg = (
-                f"measurement {measurement['name']}: {len(tied)} factors at points in {n} "
-                "parameters are not a morphing basis; export the templates again"
+                f"measurement {measurement['name']}: {len(tied)} factors do not form a morphing "
+                f"basis in {n} parameters; export the templates again"
             )
             raise WorkspaceError(msg)
         names = tuple(str(e["name"]) for e in parameters)
@@ -216,7 +216,7 @@ def import_workspace(
     model, data = model_and_data(workspace, measurement)
     morphings = workspace_morphings(workspace)
     if not morphings:
-        msg = f"{name} records no morphing; PyhfCost.from_workspace reads a plain workspace"
+        msg = f"{name} contains no morphing; read a plain workspace with PyhfCost.from_workspace"
         raise WorkspaceError(msg)
     parameters = tuple(dict.fromkeys(n for m in morphings for n in m.basis.parameters))
     limits = {n: _common_range(n, morphings) for n in parameters}
@@ -559,7 +559,7 @@ def _systematic_modifiers(
     if unknown or (varied and names != (SIGNAL,)):
         msg = (
             f"systematic {systematic.name} is for {', '.join(names)}; there are {SIGNAL}"
-            f"{''.join(f', {b}' for b in others)}, and varied templates are for {SIGNAL} alone"
+            f"{''.join(f', {b}' for b in others)}, and only {SIGNAL} can have varied templates"
         )
         raise TemplateError(msg)
     targets = {**(nominal if SIGNAL in names else {})}
@@ -636,7 +636,7 @@ def _varied_yields(
         if not same or shift.luminosity != templates.luminosity:
             msg = (
                 f"systematic {systematic.name}: the varied templates have other parameters, "
-                "degree, edges or luminosity than the nominal ones; fill them in the same way"
+                "degree, edges or luminosity than the nominal ones; fill both in the same way"
             )
             raise TemplateError(msg)
         names = templates.basis.parameters

@@ -198,10 +198,10 @@ def is_hs3(content: object) -> bool:
 
 
 HS3_REMEDY = (
-    "milinfer reads the HistFactory JSON of pyhf: ask the authors for it, or write the XML of "
-    "HistFactory and convert it with `pyhf xml2json`; pyhs3 and ROOT evaluate HS3 itself"
+    "milinfer reads the HistFactory JSON of pyhf: ask the authors for this file, or write the XML "
+    "of HistFactory and convert it with `pyhf xml2json`; pyhs3 and ROOT evaluate HS3 itself"
 )
-"""What to do with a file of HS3."""
+"""Advice for a file in the HS3 format."""
 
 
 def is_patch(content: object) -> bool:
@@ -379,7 +379,7 @@ def _usable_poi(spec: Mapping[str, Any], measurement: str) -> str | None:
         return poi or None
     warnings.warn(
         f"no sample has the parameter of interest {poi!r} of measurement {measurement!r}, so this "
-        "is a fit of the background alone; add the signal with patch=, or correct the name"
+        "workspace describes the background alone; add the signal with patch=, or correct the name"
         + did_you_mean(poi, names),
         MilinferWarning,
         stacklevel=4,
@@ -478,7 +478,10 @@ def _apply_patch(spec: Any, path: Path, patch: Path, signal: str | Sequence[floa
                 raise WorkspaceError(msg)
             return _patched(spec, content)
         if not isinstance(content, dict):
-            msg = f"{patch} is neither a JSON patch (a list) nor a patch set of pyhf; give one"
+            msg = (
+                f"{patch} is neither a JSON patch (a list) nor a patch set of pyhf; give one of "
+                "these"
+            )
             raise WorkspaceError(msg)
         version = content.get("version", _PATCH_SETS)
         if version != _PATCH_SETS:  # pyhf makes a path of it
@@ -547,13 +550,16 @@ def _patched(spec: Any, operations: Sequence[Any]) -> Any:
             else [None]
         )
         if not all(isinstance(text, str) for text in texts):
-            msg = f"operation {k} (counted from 0) is not an object with the texts op and path"
+            msg = (
+                f"operation {k} (counted from 0) is not an object with the keys op and path, both "
+                "texts"
+            )
             raise ValueError(msg)
         if operation.get("op") == "copy" and "from" in operation:
             source = jsonpatch.JsonPointer(operation["from"]).resolve(document)
             n_copies += _count_values(source, _MOST_COPIES)
             if n_copies > _MOST_COPIES:
-                what = f"copies too much: more than {_MOST_COPIES} values"
+                what = f"copies more than {_MOST_COPIES} values"
                 msg = f"operation {k} (counted from 0) {what}"
                 raise ValueError(msg)
         document = jsonpatch.JsonPatch([operation]).apply(document, in_place=True)
@@ -742,7 +748,8 @@ def _require_measurement(
         for pair in bounds:
             if not (len(pair) == 2 and pair[0] < pair[1]):
                 what = (
-                    f"bounds of {entry['name']} are pairs of a lower and an upper one, not {pair}"
+                    f"bounds of {entry['name']} must be pairs of a lower and an upper bound, not "
+                    f"{pair}"
                 )
                 fail(name, [*here, "bounds"], what)
         for value, (low, high) in zip(entry.get("inits", []), bounds, strict=False):
@@ -751,7 +758,7 @@ def _require_measurement(
                 fail(name, [*here, "inits"], what)
     configured = {e["name"]: e for e in config["parameters"]}
     if "lumi" in modifiers and not {"auxdata", "sigmas"} <= configured.get("lumi", {}).keys():
-        what = "samples have the modifier lumi, whose auxdata, sigmas, inits and bounds go here"
+        what = "samples have the modifier lumi; give its auxdata, sigmas, inits and bounds here"
         fail(name, [*at, "parameters"], what)
 
 

@@ -137,7 +137,7 @@ class Blinding:
         Examples
         --------
         >>> Blinding(1000).sentence
-        'Blind: the 1000 events that are fitted here are pseudo-data, not the data.'
+        'Blind: the 1000 events fitted here are pseudo-data, not the data.'
         """
         if self.unblinding is None:
             return f"Blind: the {self.n_events} events fitted here are pseudo-data, not the data."

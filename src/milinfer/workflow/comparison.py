@@ -453,7 +453,7 @@ def advice(stage: Stage) -> str:
     Examples
     --------
     >>> advice("oracle")
-    'settings that bear on the oracle: oracle'
+    'settings that affect the oracle: oracle'
     """
     return f"settings that affect the {stage}: {_SETTINGS[stage]}"
 
@@ -487,7 +487,7 @@ class Attempts:
     Parameters
     ----------
     required
-        Methods whose errors are raised, with a note that names the settings that bear on them.
+        Methods whose errors are raised, with a note that names the settings that affect them.
 
     Attributes
     ----------

@@ -99,7 +99,7 @@ class Steps:
     ...     file.unlink()
     ...     steps.state(step)
     new | 1 byte | done
-    StepState(kind='damaged', why='a.txt is gone')
+    StepState(kind='damaged', why='a.txt is missing')
     """
 
     def __init__(self, folder: PathLikeStr) -> None:
