@@ -237,7 +237,7 @@ def both(suffix: str) -> list[Case]:
           metadata=sample(provenance=[1])),
         c(suffix, "a format of the future", nothing, "format 99", of="features",
           metadata=sample(format=99)),
-        c(suffix, "nothing said of its columns", nothing, "does not say which", of="features",
+        c(suffix, "nothing said of its columns", nothing, "does not record which", of="features",
           metadata=None, error=ParameterError),
         c(suffix, "no point", nothing, "does not say at which parameter point", of="features",
           metadata=None, error=ParameterError, command=None,

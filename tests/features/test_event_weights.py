@@ -188,5 +188,5 @@ def test_names_that_coffea_cannot_take(nano, tmp_path):
     path.symlink_to(nano[0])
     with pytest.raises(ConfigurationError, match=r"the file .*jürgen\.root: .* of a link to it"):
         run_features(fileset(path))
-    with pytest.raises(ConfigurationError, match=r"the dataset Z→ττ: .* give it another name$"):
+    with pytest.raises(ConfigurationError, match=r"the dataset Z→ττ: .* rename it$"):
         run_features({"Z→ττ": fileset(nano[0])["nano"]})

@@ -522,7 +522,9 @@ def test_accumulators_that_do_not_fit():
     with pytest.raises(SampleError, match="an accumulator of variations has 'nominal'"):
         samples(output["nominal"])
     more = mil.accumulate_variations(FLAT, flat(9), {}, weights=None)
-    with pytest.raises(SampleError, match=r"s=1 has \d+ events where there are \d+; every"):
+    with pytest.raises(
+        SampleError, match=r"s=1 has \d+ events, but the nominal sample has \d+; every"
+    ):
         samples(processor.accumulate([accumulated(events), more]))
     weights = Weights(9)
     weights.add("t", np.ones(9), np.full(9, 1.1))

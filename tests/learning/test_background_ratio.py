@@ -135,7 +135,7 @@ def test_it_goes_into_the_cost(trees):
 def test_a_ratio_off_its_scale_is_noticed(monkeypatch):
     wrong = (1.5, 0.0, np.eye(2) * 1e-4)
     monkeypatch.setattr("milinfer.learning.background_ratio._regression", lambda *_: wrong)
-    with pytest.warns(MilinferWarning, match="not one; train") as caught:
+    with pytest.warns(MilinferWarning, match="not 1; train") as caught:
         BackgroundRatio(BoostedLikelihood(), held_out=0.5, seed=1).fit(
             gaussian.generate(20_000, 0.0, seed=1), background(20_000, 2)
         )

@@ -294,7 +294,7 @@ def test_damaged_models_are_refused(binary, tmp_path):
     [
         ({"loss": [0.6], "val_loss": [float("nan")]}, r"val_loss is \[nan\]"),
         ({"loss": ["low"], "val_loss": [0.6]}, r"loss is \['low'\]"),
-        ([0.6], "history is not the losses"),
+        ([0.6], "history must contain the losses"),
     ],
     ids=["NaN", "words", "a list"],
 )

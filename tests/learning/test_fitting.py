@@ -258,7 +258,7 @@ def test_one_sample_is_learned_between_the_points_of_its_weights(tmp_path):
     expected = [[-1.0], [0.0], [0.25], [0.5], [1.0]]
     assert training_points(settings, streamed).tolist() == expected
     assert training_points(settings, one).tolist() == expected
-    with pytest.raises(ConfigurationError, match="take bag_size=1"):
+    with pytest.raises(ConfigurationError, match="use bag_size=1"):
         BagLikelihood(head="multiclass", labels="joint", bag_size=5).fit(one)
     # Samples that span the parameter are learned between their own points, as before.
     two = quadratic.samples(50, [{"c1": -0.25}, {"c1": 0.5}], seed=1)
@@ -340,7 +340,7 @@ def test_a_binary_head_has_a_network_for_each_other_point():
         surface(np.array(MEANS)), llr.sum(axis=0), atol=1e-6
     )
     assert surface.extremum.theta_hat[0] == pytest.approx(0.2, abs=0.08)
-    with pytest.raises(ConfigurationError, match="head='binary' has no continuation"):
+    with pytest.raises(ConfigurationError, match="head='binary' cannot be interpolated"):
         BagLikelihood(head="binary").fit(SAMPLES2)
 
 
@@ -603,7 +603,7 @@ def test_more_parameters_than_a_table_holds(tmp_path):
     assert BagLikelihood.load(tmp_path / "model").cost(data)(*fit.values) == cost(*fit.values)
     with pytest.raises(ParameterError, match="in 5 parameters, but toys"):
         model.event_llr(data)
-    with pytest.raises(ConfigurationError, match="5 parameters; take head='polynomial'"):
+    with pytest.raises(ConfigurationError, match="5 parameters; use head='polynomial'"):
         BagLikelihood(head="multiclass", labels="joint", bag_size=1, degree=2, **settings).fit(
             samples
         )

@@ -100,7 +100,7 @@ def test_a_network_for_each_nuisance_and_one_for_those_with_cross_terms():
     assert relative_error(response, theory=1.0) < 0.2
     assert relative_error(response, shift=1.0) < 0.3
     apart = dataclasses.replace(SystematicResponse(**SMALL), joint=False)
-    with pytest.raises(SampleError, match="moves nuisance parameters of two networks"):
+    with pytest.raises(SampleError, match="shifts nuisance parameters of two networks"):
         apart.fit(process)
 
 
@@ -130,7 +130,7 @@ def test_validation_events_are_of_the_same_variations(response):
 
 
 def test_other_features_are_refused(response):
-    with pytest.raises(SampleError, match="lacks the features x that the model was trained on"):
+    with pytest.raises(SampleError, match="has no features x, which the model was trained on"):
         response.table(Sample(np.zeros((2, 1)), ("y",)))
 
 
@@ -164,7 +164,7 @@ def test_a_wrong_mean_is_a_warning():
         ({"validation_fraction": 1.0}, "validation_fraction=1 must be between 0 and 1"),
         ({"limit": 0.0}, "limit=0 must be positive"),
         ({"classifier": "trees", "training": TrainingConfig()}, "takes no network= and training="),
-        ({"trees": mil.learning.BoostedSettings()}, "are settings of classifier='trees'"),
+        ({"trees": mil.learning.BoostedSettings()}, "needs classifier='trees'"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(options, message):
@@ -174,7 +174,7 @@ def test_settings_that_cannot_work_are_refused(options, message):
 
 def test_names_of_other_nuisance_parameters_are_refused():
     process = variations(100, 1)
-    with pytest.raises(ConfigurationError, match="degree= names 'shfit', which no variation of"):
+    with pytest.raises(ConfigurationError, match="degree= names 'shfit', but no variation of"):
         SystematicResponse(degree={"shfit": 1}).fit(process)
-    with pytest.raises(ConfigurationError, match="cross_terms= names 'jes', which no variation"):
+    with pytest.raises(ConfigurationError, match="cross_terms= names 'jes', but no variation"):
         SystematicResponse(cross_terms=[("shift", "jes")]).fit(process)

@@ -253,7 +253,7 @@ GOOD = {"x": [0.5, 1.5, 2.5], "y": [1.0, 2.0, 3.0]}
         ({"x": np.array([1.0, 2.0, 3.0], object)}, "column 'x': the values are of type object"),
         ({"x": np.ones(3, complex)}, "column 'x': the values are of type complex128"),
         ({"x": np.zeros(3, "M8[s]")}, "column 'x': the values are of type datetime64"),
-        ({"x": [1, 2, 2**24 + 1]}, "column 'x' is 16777217, an integer that float32 rounds"),
+        ({"x": [1, 2, 2**24 + 1]}, "column 'x' is 16777217, an integer too large for float32"),
         ({"y": [1.0, 2.0]}, "column 'y' has 2 rows, but column 'x' has 3"),
         ({"weight": [1.0, 1.0, 1.0]}, "column 'weight' looks like an event weight"),
         ({"LHEWeight_1": [1.0, 1.0, 1.0]}, "column 'LHEWeight_1' looks like an event weight"),
@@ -268,7 +268,7 @@ def test_bad_columns_are_named(change, message):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"features": ["x", "z"]}, "there is no column 'z' for features; there are x, y"),
+        ({"features": ["x", "z"]}, "there is no column 'z' for features; the columns are x, y"),
         ({"features": ["x", "x"]}, "features: the name 'x' comes twice"),
         ({"features": []}, "no column is left for the features"),
         ({"weights": "w"}, "there is no column 'w' for weights"),
@@ -288,8 +288,8 @@ def test_bad_options_are_named(options, message):
     ("points", "message"),
     [
         ("z", "there is no column 'z' for the parameter 'z'"),
-        ([], "points names no parameter"),
-        (None, "points names no parameter"),
+        ([], "points has no parameter"),
+        (None, "points has no parameter"),
         (0.5, "points has 0.5 in the place of a name"),
         ({"mu": [1.0, 2.0, 3.0]}, "column 'y' is the same as the parameter 'mu'"),
         ({"mu": [0.0, np.nan, 0.0]}, "the parameter 'mu' is nan in row 1"),

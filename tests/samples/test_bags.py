@@ -143,7 +143,7 @@ def test_lists_of_events_that_cannot_be_are_refused():
         listed_bags(events, 5)
     with pytest.raises(SampleError, match="do not fill one bag of 0"):
         listed_bags(events, 0)
-    with pytest.raises(SampleError, match="weights, which differ"):
+    with pytest.raises(SampleError, match="the weights of the events differ"):
         listed_bags(Sample(np.zeros((2, 1)), ("x",), np.array([1.0, 2.0])), 2)
     with pytest.raises(SampleError, match="no feature 'y'"):
         listed_bags(events, 2, sort_by="y")

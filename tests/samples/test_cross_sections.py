@@ -369,7 +369,7 @@ def test_run_features_joins_files_as_samples_are_joined(tmp_path):
     assert whole.provenance["cutflow"]["all"]["n_events"] == 20
     assert whole.provenance["cutflow"]["all"]["sum_of_weights"] == pytest.approx(20)
     assert run(combine="mean").cross_section == pytest.approx(0.55)
-    with pytest.raises(ConfigurationError, match="cross_section too; give one of them"):
+    with pytest.raises(ConfigurationError, match="and also cross_section; give only one"):
         run(combine="sum", cross_section=1.0)
     assert run(cross_section=3.0).cross_section == 3.0
 

@@ -159,7 +159,7 @@ def test_an_id_that_an_empty_description_contradicts_gives_no_point():
     """MadGraph ignores `set cHB 0.1` if the model has no cHB: the weight is that of the card."""
     info = info_of([("cHW_1", HW.format(1.0, 0.0)), ("cHB_0p1", ""), ("SM", "")], header="")
     points = points_of(info, point={"cHW": 0.0, "cHB": 0.0})
-    assert "its description changes nothing" in points.without_point["cHB_0p1"]
+    assert "its description changes no parameter" in points.without_point["cHB_0p1"]
     assert points.reweight_points["SM"] == {"cHW": 0.0, "cHB": 0.0}
 
 
@@ -237,7 +237,7 @@ def test_wrong_parameters():
         points_of(twice, parameters=["cHW"])
     with pytest.raises(ParameterError, match="must be names, or the place"):
         points_of(info_of(TWO), parameters={"c_HW": 7})
-    with pytest.raises(ParameterError, match="name the same parameters in both"):
+    with pytest.raises(ParameterError, match="give the same parameters in both"):
         points_of(info_of(TWO), parameters=["c_HW"], point={"c_HB": 0.0})
     with pytest.raises(ParameterError, match="is at c_HW=0, but point says c_HW=1"):
         points_of(info_of(TWO), point={"c_HW": 1.0})

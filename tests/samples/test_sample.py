@@ -124,7 +124,7 @@ def test_as_features():
     assert as_features(sample, ("a", "b")) is sample.features
     np.testing.assert_array_equal(as_features(sample, ("b",)), sample.features[:, 1:])
     np.testing.assert_array_equal(as_features([[1.0, 2.0]], ("a", "b")), [[1.0, 2.0]])
-    with pytest.raises(SampleError, match=r"lacks the features c that"):
+    with pytest.raises(SampleError, match=r"has no features c, which"):
         as_features(sample, ("a", "c"))
     with pytest.raises(SampleError, match="the model expects"):
         as_features([[1.0]], ("a", "b"))
@@ -145,7 +145,7 @@ def test_samples_that_cannot_be_joined_say_in_what_they_differ():
             "other points; other processes",
         ),
     ):
-        with pytest.raises(SampleError, match=f"not of one kind, .*{message}|{message}"):
+        with pytest.raises(SampleError, match=f"they differ in kind: .*{message}|{message}"):
             first + other
     two, swapped = (Sample([[1.0, 2.0]], names) for names in (("x", "y"), ("y", "x")))
     with pytest.raises(SampleError, match=r"features \(in another order\)"):

@@ -148,7 +148,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
     for bad in (small(provenance={"x": np.nan}), small(provenance={"x": object()})):
         with pytest.raises(SampleError, match="cannot be written"):
             bad.to_file(path)
-    with pytest.raises(SampleError, match="features named as weights"):
+    with pytest.raises(SampleError, match="features have the names of weights"):
         Sample(np.zeros((1, 1)), ("weight",)).to_file(path)
     with pytest.raises(ConfigurationError, match="choose one of these"):
         small().to_file(tmp_path / "a.csv")
@@ -184,7 +184,7 @@ def test_flat_files_of_ones_own(tmp_path, suffix):
     )
     with pytest.raises(SampleError, match=r"no weight column 'weight'; it has .*weight=None"):
         Sample.from_file(path, features=["x"], point={})
-    with pytest.raises(ParameterError, match="does not say which of its columns"):
+    with pytest.raises(ParameterError, match="does not record which of its columns"):
         Sample.from_file(path, weight="w", point={})
     with pytest.raises(ParameterError, match="does not say at which parameter point"):
         Sample.from_file(path, features=["x"], weight="w")

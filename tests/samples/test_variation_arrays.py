@@ -104,7 +104,7 @@ def test_each_row_has_its_place(nominal, varied):
         ({"varied": {("jes", 1): UP.assign(x=np.nan)}}, "jes=1: column 'x' has no value in row 0"),
         ({"event": "number"}, "there is no column 'number' for event"),
         ({"event": "x"}, "not by values of type float64"),
-        ({"event": []}, "event names no column"),
+        ({"event": []}, "event has no column"),
         ({"features": ["x", "event"]}, "column 'event' is a feature and also event"),
         ({"weights": NOMINAL.w}, "weights must be names of columns"),
         ({"varied": {("jes", 0): UP}}, "shifts at least one"),

@@ -95,7 +95,7 @@ def test_a_dead_network_is_refused(head, monkeypatch):
             variable.assign(np.zeros(variable.shape))
 
     monkeypatch.setattr(training, "copy_variables", zeros)
-    with pytest.raises(ModelError, match=r"is dead: it gives all bags the same output; lower"):
+    with pytest.raises(ModelError, match=r"the network gives the same output for all bags; lower"):
         fit(SAMPLES, **HEADS[head])
 
 

@@ -143,7 +143,9 @@ class BackgroundRatio:
             )
             raise ConfigurationError(msg)
         if model is not None and model.reference != 0:
-            msg = f"reference={model.reference} of the classifier must be 0, which is the signal"
+            msg = (
+                f"reference={model.reference} of the classifier must be 0, the label of the signal"
+            )
             raise ConfigurationError(msg)
 
     def fit(self, signal: Sample, background: Sample) -> BackgroundRatio:
@@ -213,8 +215,9 @@ class BackgroundRatio:
         ):
             if not abs(pull) < _SIGMAS:
                 msg = (
-                    f"{background.label}: {what} is {mean:.4g} ± {error:.2g}, not one; train "
-                    "longer or on more events, or cut where one of the processes has none"
+                    f"{background.label}: {what} is {mean:.4g} ± {error:.2g}, not 1; train longer "
+                    "or on more events, or cut away the region where one of the processes has no "
+                    "events"
                 )
                 warnings.warn(msg, MilinferWarning, stacklevel=2)
         return dataclasses.replace(self, classifier=model, _fitted=fitted)
@@ -230,8 +233,8 @@ class BackgroundRatio:
         """
         if self._fitted is None:
             msg = (
-                "this BackgroundRatio is not trained; call .fit(signal, background) and use what "
-                "it returns"
+                "this BackgroundRatio is not trained; call .fit(signal, background) and use the "
+                "object it returns"
             )
             raise ModelError(msg)
         return self._fitted
@@ -309,11 +312,11 @@ class BackgroundRatio:
             try:
                 ratio = BackgroundRatio(classifier, held_out, seed, fitted)
             except ConfigurationError as error:
-                msg = f"{folder} is not as a ratio is written: {error}; train again"
+                msg = f"{folder} is not a valid background ratio: {error}; train again"
                 raise ModelError(msg) from error
             saved_digest = content["digest"]
         if ratio.digest != saved_digest:
-            msg = f"{folder} differs from what was saved; restore it or train again"
+            msg = f"{folder} was changed after it was saved; restore it or train again"
             raise ModelError(msg)
         return ratio
 
@@ -355,8 +358,8 @@ def _regression(
         hessian = design.T @ (design * (w * p * (1 - p))[:, None])
         if not np.all(np.linalg.eigvalsh(hessian) > 0):
             msg = (
-                "the held-out events do not fix the scale of the ratio: the processes hardly "
-                "overlap, or negative weights cancel the others; hold out more events"
+                "the held-out events do not determine the scale of the ratio: the processes hardly "
+                "overlap, or negative weights cancel the positive ones; hold out more events"
             )
             raise ModelError(msg)
         step = np.linalg.solve(hessian, design.T @ (w * (y - p)))
@@ -364,7 +367,10 @@ def _regression(
         if np.abs(step).max() < 1e-10:
             break
     else:
-        msg = "the scale of the ratio does not converge: a classifier separates the processes"
+        msg = (
+            "the scale of the ratio does not converge, because the classifier separates the "
+            "processes completely"
+        )
         raise ModelError(msg)
     inverse = np.linalg.inv(hessian)
     meat = design.T @ (design * (w * (y - p))[:, None] ** 2)

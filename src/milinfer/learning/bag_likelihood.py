@@ -213,7 +213,10 @@ class BagLikelihood(LikelihoodSettings, BagModel):
             Before :meth:`fit`.
         """
         if self._fitted is None:
-            msg = "this BagLikelihood is not trained; call .fit(samples) and use what it returns"
+            msg = (
+                "this BagLikelihood is not trained; call .fit(samples) and use the object it "
+                "returns"
+            )
             raise ModelError(msg)
         return self._fitted
 
@@ -298,7 +301,7 @@ class BagLikelihood(LikelihoodSettings, BagModel):
             If there is one member only.
         """
         if self.ensemble < 2:
-            msg = "one network has no spread; train with ensemble=2 or more"
+            msg = "a single network has no spread; train with ensemble=2 or more"
             raise ModelError(msg)
         values = np.stack([s.values for s in self.member_surfaces(data)])
         error: FloatArray = values.std(axis=0, ddof=1) / np.sqrt(self.ensemble)
@@ -403,8 +406,8 @@ class BagLikelihood(LikelihoodSettings, BagModel):
         facts |= {
             "points": f"{len(points)}: {shortened(points)}",
             "features": f"{len(self.feature_names)}: {shortened(self.feature_names)}",
-            "events": f"{sum(fitted.n_events.values())}, worth {fitted.effective_events:.0f} "
-            "without weights",
+            "events": f"{sum(fitted.n_events.values())}, "
+            f"equivalent to {fitted.effective_events:.0f} unweighted",
             "network": f"{'-'.join(map(str, fitted.network.hidden))}, {fitted.network.activation}",
             "epochs": shortened([str(len(h["loss"])) for h in histories]),
             "lowest validation loss": shortened([f"{v:.5f}" for v in best]),

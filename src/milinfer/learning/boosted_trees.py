@@ -170,7 +170,7 @@ class BoostedLikelihood(EventModel):
         else:
             validation = self._sort_by_point(validation.with_features(samples.feature_names))
             if not np.array_equal(validation.values(samples.parameters[0]), grid):
-                msg = f"the validation samples are not at the points of the training, {grid}"
+                msg = f"the validation samples must be at the training points, {grid}"
                 raise ModelError(msg)
         settings, tried = self.settings or BoostedSettings(), list[dict[str, float]]()
         reference = self._reference_index(grid)
@@ -224,7 +224,8 @@ class BoostedLikelihood(EventModel):
         """
         if self._fitted is None:
             msg = (
-                "this BoostedLikelihood is not trained; call .fit(samples) and use what it returns"
+                "this BoostedLikelihood is not trained; call .fit(samples) and use the object it "
+                "returns"
             )
             raise ModelError(msg)
         return self._fitted
@@ -372,7 +373,7 @@ class BoostedLikelihood(EventModel):
             try:
                 return _loaded(content, file)
             except MilinferError as error:
-                msg = f"{folder} is not as a model is written: {error}; train again"
+                msg = f"{folder} is not a valid model: {error}; train again"
                 raise ModelError(msg) from error
 
     def __repr__(self) -> str:

@@ -175,7 +175,7 @@ class SimulationError:
         )
         return (
             f"SimulationError({errors} from simulation, {self.data_share:.0%} of a member's "
-            f"variance from events, {len(self.values)} members, known to "
+            f"variance from events, {len(self.values)} members, relative error "
             f"{self.relative_error:.0%})"
         )
 
@@ -338,15 +338,16 @@ def simulation_error(model: BagLikelihood, data: Sample) -> SimulationError:
     bootstrap = getattr(model, "bootstrap", None)  # boosted trees have none
     if bootstrap is None:
         msg = (
-            f"a {type(model).__name__} has no members on bootstrap samples of the events, which "
-            "tell the error from the finite simulation; train a BagLikelihood with ensemble=16, "
-            "bootstrap=True, or calibrate and take calibration(cost, widen=True)"
+            f"a {type(model).__name__} has no members trained on bootstrap samples of the events, "
+            "which are needed for the error from the finite simulation; train a BagLikelihood with "
+            "ensemble=16, "
+            "bootstrap=True, or calibrate and use calibration(cost, widen=True)"
         )
         raise ModelError(msg)
     if not bootstrap:
         msg = (
-            "the members of this model were all trained on the same events, and their spread says "
-            "nothing of the error from the finite simulation; train with ensemble=16, "
+            "the members of this model were all trained on the same events, so their spread does "
+            "not measure the error from the finite simulation; train with ensemble=16, "
             "bootstrap=True"
         )
         raise ModelError(msg)

@@ -80,8 +80,8 @@ def fit(
         raise ConfigurationError(msg)
     if settings.bootstrap and isinstance(samples, StreamedSamples):
         msg = (
-            "bootstrap=True draws anew from events in memory, and these are streamed from files; "
-            "read a part of them with SampleSet.from_files(…), or train without bootstrap="
+            "bootstrap=True resamples events in memory, but these are streamed from files; read a "
+            "part of them with SampleSet.from_files(…), or train without bootstrap="
         )
         raise ConfigurationError(msg)
     if settings.loss == "score" and not settings.score_weight:
@@ -279,7 +279,7 @@ def warn_of_short_training(
     if short:
         msg = (
             f"the validation loss of {short} of {len(history)} networks was still falling after "
-            f"{training.epochs} epochs; train for more: TrainingConfig(epochs=…), --epochs, or "
+            f"{training.epochs} epochs; use more epochs: TrainingConfig(epochs=…), --epochs, or "
             "epochs of [[model]]"
         )
         warnings.warn(msg, ConvergenceWarning, stacklevel=4)

@@ -53,8 +53,8 @@ _SCALES = (0.3, 4.0)
 # Networks that have seeds: more than any member has; spawning is cheap, and independent of it.
 _MOST_NETWORKS = 64
 _NO_MEANS = (
-    "the ratios of the trained network have no positive, finite means over the events of the "
-    "training, so that they cannot be normalised; train with a smaller learning rate, look for "
+    "the ratios of the trained network have no positive, finite means over the training events, so "
+    "they cannot be normalised; train with a smaller learning rate, look for "
     "outliers in the features, or set normalise=False"
 )
 

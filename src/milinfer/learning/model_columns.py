@@ -74,14 +74,17 @@ class ModelColumns:
         self.path = Path(path).absolute()
         content = self.path / "model.json"
         if not content.is_file():
-            msg = f"{path} is not the folder of a model: it has no model.json; save one there"
+            msg = (
+                f"{path} is not the folder of a model: it has no model.json; correct the path, or "
+                "save a model there"
+            )
             raise ModelError(msg)
         self.digest = file_hash(content)
         self.score_at = score_at
         self._files: tuple[tuple[str, bytes], ...] = ()
         points = tuple(points)
         if not points and score_at is None:
-            msg = "give points= or score_at=: there is nothing to compute"
+            msg = "give points= or score_at=; without them there are no columns to compute"
             raise ParameterError(msg)
         model = self.model
         self.points = tuple(
@@ -176,8 +179,8 @@ class ModelColumns:
         for name, table in variations.items():
             if not _same_events(nominal, table):
                 msg = (
-                    f"variation {name!r} has {len(table)} events, or others than the "
-                    f"{len(nominal)} nominal ones; select those that pass in any, then vary them"
+                    f"variation {name!r} has {len(table)} events, which are not the {len(nominal)} "
+                    "nominal events; select events that pass in any variation, then vary them"
                 )
                 raise ModelError(msg)
             shifts |= {f"{c}:{name}": v - nominal_columns[c] for c, v in self(table).items()}

@@ -155,7 +155,7 @@ def load_model(path: PathLikeStr) -> tuple[LikelihoodSettings, Fitted]:
     file = folder / _CONTENT
     content = read_json(file)
     if content.get("format") != FORMAT:
-        msg = f"{folder} has model format {content.get('format')}, this milinfer reads {FORMAT}"
+        msg = f"{folder} has model format {content.get('format')}, but this milinfer reads {FORMAT}"
         raise ModelError(msg)
     with _as_written(file):
         network = network_config(content["network"])
@@ -216,7 +216,7 @@ def _as_written(file: Path) -> Iterator[None]:
     except ModelError:
         raise
     except (MilinferError, *_DAMAGED) as error:
-        msg = f"{file} is not as a model is written: {error!r}; restore it or train again"
+        msg = f"{file} is not a valid part of a model: {error!r}; restore it or train again"
         raise ModelError(msg) from error
 
 
@@ -301,7 +301,7 @@ def read_weights(
         content.visititems(collect)
         if found != expected:
             name = next(n for n in (*expected, *found) if found.get(n) != expected.get(n))
-            msg = f"{name} has shape {found.get(name)}, and the network needs {expected.get(name)}"
+            msg = f"{name} has shape {found.get(name)}, but the network needs {expected.get(name)}"
             raise ValueError(msg)
         return tuple(np.asarray(content[name], dtype=np.float32) for name in expected)
 
@@ -324,7 +324,7 @@ def network_config(entries: Mapping[str, Any]) -> NetworkConfig:
     flag_field("batch_norm of the network", config.batch_norm)
     number_field("l2 of the network", config.l2, least=0.0)
     if number_field("dropout of the network", config.dropout, least=0.0) >= 1:
-        msg = f"dropout of the network is {config.dropout:g}, and not below 1"
+        msg = f"dropout of the network is {config.dropout:g}, but must be below 1"
         raise ValueError(msg)
     return config
 
@@ -394,11 +394,11 @@ def history_entry(name: str, entry: Any) -> dict[str, list[float]]:
     ValueError: history: val_loss is [nan], and not numbers that are all finite
     """
     if not isinstance(entry, dict):
-        msg = f"{name} is not the losses of a training by name"
+        msg = f"{name} must contain the losses of a training by name"
         raise ValueError(msg)
     n_epochs = len(list_field(f"{name}: loss", entry["loss"]))
     if not n_epochs:
-        msg = f"{name}: loss is empty, and has one number for each epoch"
+        msg = f"{name}: loss is empty, but needs one number for each epoch"
         raise ValueError(msg)
     numbers = {
         label: array_field(f"{name}: {label}", values, (n_epochs,))
@@ -430,7 +430,7 @@ def event_numbers(content: Mapping[str, Any]) -> tuple[dict[str, int], float]:
     """
     samples = content["n_events"]
     if not isinstance(samples, dict):
-        msg = f"n_events is {samples!r}, and not a number for each sample"
+        msg = f"n_events is {samples!r}, but must have one number for each sample"
         raise ValueError(msg)
     n_events = {name: whole_field(f"n_events of {name}", n) for name, n in samples.items()}
     effective = content.get("effective_events", float(sum(n_events.values())))
@@ -458,17 +458,17 @@ def _require_size(
         degrees["order"] = 2 * whole_field("order", settings.order)
         squares = settings.squares
         if squares is not None and whole_field("squares", squares, least=1) > n_bytes:
-            msg = f"squares is {squares}, and the files of weights have {n_bytes} bytes"
+            msg = f"squares is {squares}, but the files of weights have {n_bytes} bytes"
             raise ValueError(msg)
     for name, degree in degrees.items():
         require_number_of_terms(
             f"bytes of weights for {name}", n_parameters, degree, n_bytes, at_most=True
         )
     if n_weights > n_bytes:
-        msg = f"layers {widths} need {n_weights} weights, and their files have {n_bytes} bytes"
+        msg = f"layers {widths} need {n_weights} weights, but their files have {n_bytes} bytes"
         raise ValueError(msg)
     if whole_field("ensemble", settings.ensemble, least=1) > n_files:
-        msg = f"ensemble is {settings.ensemble}, and there are {n_files} files of weights"
+        msg = f"ensemble is {settings.ensemble}, but there are {n_files} files of weights"
         raise ValueError(msg)
 
 
@@ -508,7 +508,7 @@ def unpack_model(files: Mapping[str, bytes]) -> tuple[LikelihoodSettings, Fitted
     with tempfile.TemporaryDirectory() as parent:
         for name, content in files.items():
             if Path(name).name != name:
-                msg = f"{name!r} leaves the folder of the model; pack it again"
+                msg = f"{name!r} is outside the folder of the model; pack the model again"
                 raise ModelError(msg)
             Path(parent, name).write_bytes(content)
         return load_model(parent)
@@ -624,7 +624,7 @@ def read_content(folder: Path, file_format: str, reader: str) -> dict[str, Any]:
     content = read_json(folder / _CONTENT)
     if content.get("format") != file_format:
         msg = (
-            f"{folder} has model format {content.get('format')}, and {reader} reads {file_format}; "
+            f"{folder} has model format {content.get('format')}, but {reader} reads {file_format}; "
             "load it with the class that saved it"
         )
         raise ModelError(msg)
@@ -702,6 +702,6 @@ def read_json(path: Path) -> dict[str, Any]:
         msg = f"{path} is damaged ({error}); restore it or train again"
         raise ModelError(msg) from error
     if not isinstance(content, dict):
-        msg = f"{path} does not hold a model; train again"
+        msg = f"{path} does not contain a model; train again"
         raise ModelError(msg)
     return content

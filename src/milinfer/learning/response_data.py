@@ -158,7 +158,7 @@ def _streamed(
 def _require_matching(validation: ProcessVariations, variations: ProcessVariations) -> None:
     """Raise unless validation events are of the same process, features and variations."""
     if validation.process != variations.process:
-        msg = f"validation= is of {validation.process}, and not of {variations.process}"
+        msg = f"validation= contains {validation.process}, not {variations.process}"
         raise SampleError(msg)
     if validation.feature_names != variations.feature_names:
         differ = {*validation.feature_names} ^ {*variations.feature_names}

@@ -81,8 +81,8 @@ def term_values(terms: ResponseTerms, shift: FloatArray) -> FloatArray:
     if between.any():
         k = int(np.argmax(between))
         msg = (
-            f"a variation at {terms.nuisances[k]}={shift[k]:g}: interpolation='code4' is fixed by "
-            "those at −1 and 1, and between them there is none; leave it out, or use "
+            f"a variation at {terms.nuisances[k]}={shift[k]:g}: interpolation='code4' uses only "
+            "variations at −1 and 1; remove this one, or use "
             "interpolation='polynomial'"
         )
         raise SampleError(msg)
@@ -189,7 +189,7 @@ def _require_terms(
     names = ", ".join(n for n, free in zip(terms.names, loose, strict=True) if free)
     msg = (
         f"{where} has terms {names} that the variations do not determine; add variations in which "
-        "these nuisance parameters are moved together and alone, or leave out cross terms"
+        "these nuisance parameters are shifted together and separately, or omit cross terms"
     )
     raise SampleError(msg)
 
@@ -604,7 +604,7 @@ def _shift_number(variation: Variation, base: BasePoints, names: Sequence[str]) 
     row = [variation.nuisances.get(n, 0.0) for n in names]
     same = np.all(base.shifts == row, axis=1)
     if not same.any():
-        msg = f"variation {variation.label} is at none of the shifts of the training; leave it out"
+        msg = f"variation {variation.label} is not at a shift of the training; remove it"
         raise SampleError(msg)
     return int(np.argmax(same))
 
@@ -616,8 +616,8 @@ def _varied_weights(variation: Variation, nominal: Sample, point: Point) -> Floa
     weights = weights_at(sample, point) if elsewhere else sample.weights
     if weights is None:
         msg = (
-            f"variation {variation.label} has no weights at {format_point(point)}, where the "
-            "nominal events have; give its events the same weights, or leave them out of both"
+            f"variation {variation.label} has no weights at {format_point(point)}, but the nominal "
+            "events have; give its events the same weights, or remove the weights from both"
         )
         raise SampleError(msg)
     return weights

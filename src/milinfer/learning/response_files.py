@@ -146,11 +146,11 @@ def load_response(path: PathLikeStr) -> tuple[dict[str, Any], ResponseFit]:
             arrays = _Arrays(read_arrays(folder / _ARRAYS, compressed=False))
             fitted = _fitted(settings, content, arrays)
         except MilinferError as error:
-            msg = f"{folder} is not as a response is written: {error}; train again"
+            msg = f"{folder} is not a valid response: {error}; train again"
             raise ModelError(msg) from error
         saved = content["digest"]
     if fitted.digest != saved:
-        msg = f"{folder} differs from what was saved; restore it or train again"
+        msg = f"{folder} was changed after it was saved; restore it or train again"
         raise ModelError(msg)
     return settings, fitted
 
@@ -168,10 +168,10 @@ class _Arrays:
             n in (None, m) for n, m in zip(shape, array.shape, strict=True)
         )
         if not fits:
-            msg = f"{name} has shape {array.shape}, and not {shape}"
+            msg = f"{name} has shape {array.shape}, not {shape}"
             raise ValueError(msg)
         if array.dtype.kind not in "iuf":
-            msg = f"{name} holds {array.dtype}, and not numbers"
+            msg = f"{name} contains {array.dtype}, not numbers"
             raise ValueError(msg)
         if not np.isfinite(array).all() or (array.size and array.min() < least):
             above = "" if least == -np.inf else f" of {least:g} or more"
@@ -208,7 +208,7 @@ def _settings(entries: Mapping[str, Any]) -> dict[str, Any]:
     ranges = settings.setdefault("theta_range", None)
     if ranges is not None:
         if not isinstance(ranges, dict):
-            msg = f"theta_range is {ranges!r}, and not a range of each parameter"
+            msg = f"theta_range is {ranges!r}, but must have a range for each parameter"
             raise ValueError(msg)
         settings["theta_range"] = {n: _range(f"theta_range of {n}", r) for n, r in ranges.items()}
     for name in ("interpolation", "classifier"):
@@ -236,17 +236,17 @@ def _fitted(
     terms = _terms(content, arrays)
     limit = float(settings["limit"])
     if {*terms.limits} != {(-limit, limit)}:
-        msg = f"limits are {list(terms.limits)}, and limit is {limit:g}"
+        msg = f"limits are {list(terms.limits)}, but limit is {limit:g}"
         raise ValueError(msg)
     network, training = network_config(content["network"]), training_config(content["training"])
     features = _texts(content, "feature_names")
     if not features or len({*features}) < len(features):
-        msg = "feature_names are none, or not all different"
+        msg = "feature_names are empty, or not all different"
         raise ValueError(msg)
     members = _members(settings, content, arrays, network, terms, len(features))
     for name, used in (("network", network), ("training", training)):
         if settings[name] not in (None, used):
-            msg = f"{name} is {used}, and that of the settings {settings[name]}"
+            msg = f"{name} is {used}, but {settings[name]} in the settings"
             raise ValueError(msg)
     # Trees are grown for each base point, networks for all of them.
     n_histories = sum(
@@ -288,13 +288,13 @@ def _terms(content: Mapping[str, Any], arrays: _Arrays) -> ResponseTerms:
     kind, n = content["interpolation"], len(nuisances)
     exponents = arrays.numbers("terms_exponents", (None, n), 0)
     if exponents.dtype.kind != "i":
-        msg = f"terms_exponents holds {exponents.dtype}, and not whole numbers"
+        msg = f"terms_exponents contains {exponents.dtype}, not whole numbers"
         raise ValueError(msg)
     if kind not in ("polynomial", "code4") or (kind == "code4" and len(exponents) != 2 * n):
         msg = f"interpolation {kind!r} does not belong to {len(exponents)} terms"
         raise ValueError(msg)
     if not exponents.any(axis=1).all():
-        msg = "terms_exponents has a term, or has none, without a nuisance parameter"
+        msg = "terms_exponents is empty, or has a term without a nuisance parameter"
         raise ValueError(msg)
     return ResponseTerms(
         nuisances=nuisances,
@@ -314,7 +314,7 @@ def _base(content: Mapping[str, Any], arrays: _Arrays, terms: ResponseTerms) -> 
     points = []
     for point in list_field("points", content["points"]):
         if not isinstance(point, dict) or not {*terms.parameters} <= {*point}:
-            msg = f"points has {point!r}, and not a value of each of {list(terms.parameters)}"
+            msg = f"points has {point!r}, but needs a value for each of {list(terms.parameters)}"
             raise ValueError(msg)
         points.append({name: number_field(f"points: {name}", x) for name, x in point.items()})
     shifts = arrays.floats("base_shifts", (None, len(terms.nuisances)))
@@ -329,7 +329,7 @@ def _expected(basis: Any, arrays: _Arrays, terms: ResponseTerms) -> ExpectedResp
     n = len(terms.nuisances)
     limits = arrays.floats("expected_limits", (n,))
     if limits.tolist() != [high for _, high in terms.limits]:
-        msg = f"expected_limits are {limits.tolist()}, and the limits {list(terms.limits)}"
+        msg = f"expected_limits are {limits.tolist()}, but the limits {list(terms.limits)}"
         raise ValueError(msg)
     singles = arrays.floats("expected_singles", (None, n, None, 4, None))
     n_replicas, _, n_cells, _, n_monomials = singles.shape
@@ -386,7 +386,7 @@ def _members(
             raise ValueError(msg)
         members.append(tuple(member))
     if len(members) != settings["ensemble"]:
-        msg = f"there are {len(members)} members, and ensemble is {settings['ensemble']}"
+        msg = f"there are {len(members)} members, but ensemble is {settings['ensemble']}"
         raise ValueError(msg)
     return tuple(members)
 

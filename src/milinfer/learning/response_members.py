@@ -110,7 +110,7 @@ class ResponseNetwork:
         event_network = response.network.event_network
         assert event_network is not None
         if event_network.n_outputs != len(size):
-            msg = f"the network has {event_network.n_outputs} outputs, and {len(size)} sizes"
+            msg = f"the network has {event_network.n_outputs} outputs, but {len(size)} sizes"
             raise ModelError(msg)
         return response
 

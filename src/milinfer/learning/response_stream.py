@@ -236,7 +236,7 @@ class _TemporaryFolder:
     def _full(self, error: Exception) -> ConfigurationError:
         size = sum(f.stat().st_size for f in self._folder.iterdir()) / 1e9
         return ConfigurationError(
-            f"{self._folder} takes no more than {size:.1f} GB of events to train on ({error}); "
+            f"{self._folder} has too little space for {size:.1f} GB of training events ({error}); "
             "set TMPDIR to a folder on a larger disk"
         )
 

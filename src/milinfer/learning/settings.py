@@ -173,7 +173,7 @@ def require_consistent(settings: LikelihoodSettings) -> None:
         ),
         (
             settings.loss == "mlc-linear" and bags,
-            "loss='mlc-linear' makes Λ no sum over events; use bag_size=1",
+            "loss='mlc-linear' gives a Λ that is not a sum over events; use bag_size=1",
         ),
         (
             min(settings.ensemble, settings.events_in_bag) < 1,

@@ -153,11 +153,11 @@ class SystematicResponse(Response):
             (not self.limit > 0, f"limit={self.limit:g} must be positive"),
             (
                 self.theta_range is not None and not self.theta_dependent,
-                "theta_range= is of a response with theta_dependent=True",
+                "theta_range= needs theta_dependent=True",
             ),
             (
                 self.trees is not None and self.classifier != "trees",
-                "trees= are settings of classifier='trees'",
+                "trees= needs classifier='trees'",
             ),
             (
                 self.classifier == "trees"
@@ -166,7 +166,7 @@ class SystematicResponse(Response):
             ),
             (
                 self.network is not None and bool(self.network.bag_hidden),
-                "bag_hidden= of the network does not fit a response, which is one of single events",
+                "omit bag_hidden= of the network: a response acts on single events",
             ),
         ]
         for wrong, message in problems:
@@ -348,13 +348,13 @@ class SystematicResponse(Response):
                 shifted = {n for n, x in variation.nuisances.items() if x}
                 if shifted & inside and not shifted <= inside:
                     msg = (
-                        f"variation {variation.label} moves nuisance parameters of two networks; "
-                        "add a cross term for them, use joint=True, or leave this variation out"
+                        f"variation {variation.label} shifts nuisance parameters of two networks; "
+                        "add a cross term for them, use joint=True, or remove this variation"
                     )
                     raise SampleError(msg)
 
     def _require_variations(self, variations: object, validation: object) -> None:
-        """Say what to give in place of what are not variations."""
+        """Raise an error that tells the user to give variations."""
         streamed = isinstance(variations, StreamedVariations)
         if isinstance(validation, StreamedVariations):
             msg = "validation= must be in memory: give ProcessVariations"
@@ -370,7 +370,7 @@ class SystematicResponse(Response):
                 raise SampleError(msg)
         if streamed and self.classifier == "trees":
             msg = (
-                "classifier='trees' needs its variations in memory, and these are streamed; use "
+                "classifier='trees' needs its variations in memory, but these are streamed; use "
                 "classifier='network', or fewer events (ProcessVariations.load)"
             )
             raise ConfigurationError(msg)
@@ -386,8 +386,8 @@ class SystematicResponse(Response):
         """
         if self._fitted is None:
             msg = (
-                "this SystematicResponse is not trained; call .fit(variations) and use what it "
-                "returns"
+                "this SystematicResponse is not trained; call .fit(variations) and use the object "
+                "it returns"
             )
             raise ModelError(msg)
         return self._fitted
@@ -458,7 +458,7 @@ class SystematicResponse(Response):
         try:
             return SystematicResponse(**settings, _fitted=fitted)
         except (ConfigurationError, TypeError) as error:
-            msg = f"{path} is not as a response is written: {error}; train again"
+            msg = f"{path} is not a valid response: {error}; train again"
             raise ModelError(msg) from error
 
     def export_onnx(self, path: PathLikeStr) -> None:
@@ -515,7 +515,7 @@ def _require_names(names: Sequence[str], variations: ProcessVariations, option: 
     for name in names:
         if name not in known:
             msg = (
-                f"{option}= names {name!r}, which no variation of {variations.process} shifts; "
+                f"{option}= names {name!r}, but no variation of {variations.process} shifts it; "
                 f"they shift {', '.join(known)}"
             )
             raise ConfigurationError(msg + did_you_mean(name, list(known)))
@@ -528,7 +528,7 @@ def _box(
     nominal = variations.nominal
     if not nominal.parameters:
         msg = (
-            f"{variations.process} is at no parameter point; theta_dependent=True needs samples "
+            f"{variations.process} has no parameter point; theta_dependent=True needs samples "
             "with points"
         )
         raise SampleError(msg)
@@ -545,8 +545,8 @@ def _box(
     if within and len(points) < 2:
         have = "; ".join(format_point(p) for p in everywhere)
         msg = (
-            f"{variations.process}: theta_range={within} contains {len(points)} of the points that "
-            f"events have weights for, and a slope needs two; they are at {have}"
+            f"{variations.process}: theta_range={within} contains {len(points)} of the points for "
+            f"which events have weights, but a slope needs two; the points are {have}"
         )
         raise SampleError(msg)
     box = {}
@@ -572,7 +572,7 @@ def _warn_of_means(
         shift = {n: x for n, x in zip(terms.nuisances, base.shifts[b % n_shifts], strict=True) if x}
         where = format_point({**base.points[b // n_shifts], **shift})
         msg = (
-            f"{process} at {where}: the mean of the response is {closure.means[b]:.5g}, and the "
+            f"{process} at {where}: the mean of the response is {closure.means[b]:.5g}, but the "
             f"ratio of the yields {closure.yields[b]:.5g} ± {closure.errors[b]:.2g}; train longer "
             "or on more events, or add terms (degree=, cross_terms=)"
         )

@@ -121,8 +121,8 @@ class GuardedTracker:
         missing = [n for n in names if not callable(getattr(tracker, n, None))]
         if missing:
             msg = (
-                f"tracker={tracker!r} has no {', '.join(missing)}; see milinfer.Tracker, or take "
-                "one of milinfer.learning.tracking"
+                f"tracker={tracker!r} has no {', '.join(missing)}; see milinfer.Tracker, or use a "
+                "tracker from milinfer.learning.tracking"
             )
             raise ConfigurationError(msg)
         self._tracker = tracker

@@ -115,7 +115,7 @@ def require_bags(samples: SampleSet | StreamedSamples, bag_size: int, purpose: s
         if not s.weights.sum() > 0:
             msg = (
                 f"{s.label}: the weights of the {len(s)} events to {purpose} sum to "
-                f"{s.weights.sum():g}, as negative ones outweigh the others; use more events, or "
+                f"{s.weights.sum():g}, because negative weights dominate; use more events, or "
                 "another seed"
             )
             raise SampleError(msg)
@@ -154,7 +154,7 @@ def resolved_moments(
     resolved = variance > (_RESOLUTION * np.abs(mean)) ** 2
     if not resolved.any():
         names = ", ".join(feature_names)
-        msg = f"no feature varies from event to event ({names}); use features that do"
+        msg = f"no feature varies from event to event ({names}); use features that vary"
         raise SampleError(msg)
     # With a variance of one, a constant feature is zero after centring.
     return mean, np.where(resolved, variance, 1.0)

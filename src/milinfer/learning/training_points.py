@@ -56,7 +56,7 @@ def ordered_points(
             if set(point) != set(parameters):
                 msg = (
                     f"points= has {format_point(point) or 'an empty point'}, but each point needs "
-                    f"a value of {', '.join(parameters)} and of nothing else"
+                    f"values of {', '.join(parameters)} and of no other parameter"
                 )
                 unknown = sorted(set(point) - set(parameters))
                 raise ConfigurationError(
@@ -107,8 +107,8 @@ def training_points(
             msg += "at other points, give events weights at other points, or give points="
         else:
             msg += (
-                "at other points, or if the events carry weights at other points, take "
-                "labels='joint', which learns between these"
+                "at other points, or if the events have weights at other points, use "
+                "labels='joint', which learns between these points"
             )
         raise ModelError(msg)
     return points
@@ -133,8 +133,8 @@ def _with_weights(settings: LikelihoodSettings, samples: SampleSet | StreamedSam
         return points
     if settings.events_in_bag != 1:
         msg = (
-            f"samples at {points.tolist()} do not span {', '.join(names)}, and bags of several "
-            "events are simulated at the points of samples: take bag_size=1, or add samples"
+            f"samples at {points.tolist()} do not span {', '.join(names)}, but bags of several "
+            "events exist only at the points of samples: use bag_size=1, or add samples"
         )
         raise ConfigurationError(msg)
     points = np.concatenate([points + 0.0, sorted(shared)])
@@ -273,17 +273,18 @@ class ModelPoints:
         """Refuse what has no surface in several parameters."""
         if len(self.parameters) not in _BOX_DEGREE and self.head != "polynomial":
             msg = (
-                f"a table of Λ cannot hold {len(self.parameters)} parameters; take "
-                "head='polynomial', which needs none, or fix some of them"
+                f"a table of Λ is impossible in {len(self.parameters)} parameters; use "
+                "head='polynomial', which needs no table, or fix some of them"
             )
             raise ConfigurationError(msg)
         if self.head == "multiclass" and self.degree is None:
             msg = (
-                "free logits (degree=None) have no continuation in several parameters; set degree="
+                "free logits (degree=None) cannot be interpolated in several parameters; set "
+                "degree="
             )
             raise ConfigurationError(msg)
         if self.head == "binary":
-            msg = "head='binary' has no continuation in several parameters; use another head"
+            msg = "head='binary' cannot be interpolated in several parameters; use another head"
             raise ConfigurationError(msg)
 
     @property
@@ -346,9 +347,9 @@ def warn_of_free_coefficients(settings: LikelihoodSettings, model_points: ModelP
     fixed, number = _count_coefficients(names, points, 2 * settings.order)
     if fixed < number:
         msg = (
-            f"samples at {len(points)} points fix {fixed} of the {number} coefficients "
-            f"of a squared amplitude of order={settings.order} in {', '.join(names)}: "
-            "between the points nothing determines Λ. Add points, use order=1, or "
+            f"samples at {len(points)} points determine only {fixed} of the {number} coefficients "
+            f"of a squared amplitude of order={settings.order} in {', '.join(names)}, so Λ between "
+            "the points is not determined. Add points, use order=1, or "
             "labels='joint' if the events have weights at other points"
         )
         warnings.warn(msg, MilinferWarning, stacklevel=4)
@@ -387,9 +388,9 @@ def logit_degree(settings: LikelihoodSettings, samples: SampleSet | StreamedSamp
     if degree < 1 or not determined(degree):
         # Points along the axes, for instance, do not fix the coefficient of a cross term.
         msg = (
-            f"logits of degree {degree} in {', '.join(names)} do not fit {len(points)} points that "
-            f"lie as they do: they need {len(PolynomialBasis(names, max(degree, 1)))} or more that "
-            "fix every coefficient; lower degree= or add points"
+            f"logits of degree {degree} in {', '.join(names)} cannot be determined from these "
+            f"{len(points)} points: they need {len(PolynomialBasis(names, max(degree, 1)))} or "
+            "more points that determine every coefficient; lower degree= or add points"
         )
         raise ModelError(msg)
     return degree

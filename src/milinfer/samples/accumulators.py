@@ -180,27 +180,27 @@ def varied_accumulators(
         names = [k for k, v in inner.items() if isinstance(v, Mapping) and "variations" in v]
         hint = f"; give output[{names[0]!r}]" if names else ""
         msg = (
-            f"{place}an accumulator of variations has 'nominal' and 'variations', as "
-            f"milinfer.accumulate_variations makes it{hint}"
+            f"{place}an accumulator of variations has 'nominal' and 'variations', as made by "
+            f"milinfer.accumulate_variations{hint}"
         )
         raise SampleError(msg)
     twice = [key for key, count in output.get("chunks", {}).items() if count > 1]
     if twice:
         file, start = twice[0]
-        msg = f"{place}events from {start} of {file} come twice; list each file once"
+        msg = f"{place}events from {start} of {file} appear twice; list each file once"
         raise SampleError(msg)
     nominal = output["nominal"]
     kept = np.asarray(nominal["kept"].value)
     number = np.cumsum(kept) - 1
     number[~kept] = -1
     rows: list[VariedRows] = []
-    advice = "every chunk must have the same variations, at the same time as the nominal events"
+    advice = "every chunk must have the same variations, made together with the nominal events"
     for shifts, varied in output["variations"].items():
         mask = np.asarray(varied["kept"].value)
         if len(mask) != len(kept):
             msg = (
-                f"{place}variation {format_point(dict(shifts))} has {len(mask)} events where there "
-                f"are {len(kept)}; {advice}"
+                f"{place}variation {format_point(dict(shifts))} has {len(mask)} events, but the "
+                f"nominal sample has {len(kept)}; {advice}"
             )
             raise SampleError(msg)
         rows.append((dict(shifts), varied, number[mask], None))
@@ -221,7 +221,7 @@ def _require_same(first: Sequence[str], names: Sequence[str], dataset: str) -> N
     if more:
         msg = (
             f"dataset {dataset!r} has columns that the first one lacks ({', '.join(more)}); list "
-            "the features that all have in features="
+            "the features common to all datasets in features="
         )
         raise SampleError(msg)
 
@@ -231,10 +231,10 @@ def _require_columns(output: Any) -> None:
     if isinstance(output, Mapping) and {"columns", "weight"} <= set(output):
         return
     if isinstance(output, Mapping) and "chunks" in output:
-        msg = "its chunks are not joined; run FeatureProcessor.postprocess on the output before"
+        msg = "its chunks are not joined; run FeatureProcessor.postprocess on the output first"
         raise SampleError(msg)
     if isinstance(output, tuple):
-        msg = "this is a tuple, as a Runner with savemetrics=True returns it; give its first entry"
+        msg = "this is a tuple, as returned by a Runner with savemetrics=True; give its first entry"
         raise SampleError(msg)
     if isinstance(output, Mapping):
         inner = [
@@ -248,8 +248,8 @@ def _require_columns(output: Any) -> None:
     else:
         there, hint = f"it is a {type(output).__name__}", ""
     msg = (
-        "an accumulator of events has 'columns' and 'weight', as FeatureProcessor and "
-        f"FeatureTable.accumulate make it, but {there}{hint}"
+        "an accumulator of events has 'columns' and 'weight', as made by FeatureProcessor and "
+        f"FeatureTable.accumulate, but {there}{hint}"
     )
     raise SampleError(msg)
 
@@ -276,8 +276,8 @@ def _selected(
     cutflow = output.get("cutflow", {})
     if "all" not in cutflow:
         msg = (
-            "the accumulator has no cut flow, which says how much of the cross-section its events "
-            "are; give sum_of_weights=, the sum over all events before any selection"
+            "the accumulator has no cut flow, so the cross-section of its events is unknown; give "
+            "sum_of_weights=, the sum over all events before any selection"
         )
         raise SampleError(msg)
     everything = cutflow["all"]

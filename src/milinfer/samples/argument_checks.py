@@ -42,7 +42,7 @@ def require_sample(value: object, where: str, *, data: bool = True) -> None:
         remedy = "give one of its samples: samples[0], or samples.at(c_HW=0.1)"
     else:
         call = "milinfer.Sample.from_arrays(...)" + (".as_data()" if data else "")
-        remedy = f"make one of arrays or a data frame with {call}"
+        remedy = f"make one from arrays or a data frame with {call}"
     msg = f"{where} takes a Sample, not {_named(value)}; {remedy}"
     raise SampleError(msg)
 
@@ -72,7 +72,7 @@ def require_samples(value: object, where: str, *, streamed: bool = False) -> Non
     >>> require_samples(np.zeros((5, 2)), "fit()")
     Traceback (most recent call last):
     milinfer.exceptions.SampleError: fit() takes a SampleSet, not a ndarray of shape (5, 2); make
-    one of arrays or a data frame with milinfer.SampleSet.from_arrays(..., points=...)
+    one from arrays or a data frame with milinfer.SampleSet.from_arrays(..., points=...)
     """
     if isinstance(value, SampleSet) or (streamed and isinstance(value, StreamedSamples)):
         return
@@ -85,7 +85,7 @@ def require_samples(value: object, where: str, *, streamed: bool = False) -> Non
         remedy = "write milinfer.SampleSet(samples)"
     else:
         remedy = (
-            "make one of arrays or a data frame with milinfer.SampleSet.from_arrays(..., "
+            "make one from arrays or a data frame with milinfer.SampleSet.from_arrays(..., "
             "points=...)"
         )
     msg = f"{where} takes a SampleSet, not {_named(value)}; {remedy}"

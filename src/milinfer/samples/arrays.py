@@ -188,11 +188,11 @@ class _Columns:
             else {name: name for name in _names(points, "points") or ()}
         )
         if not given:
-            msg = "points names no parameter; give a column, as in points='mu'"
+            msg = "points has no parameter; give a column, as in points='mu'"
             raise SampleError(msg)
         matrix = np.column_stack([self._parameter(name, c) for name, c in given.items()])
         if not len(matrix):
-            msg = "there are no rows, so there is no point to make a sample for; give events"
+            msg = "the data have no rows; give events"
             raise SampleError(msg)
         order = np.lexsort(matrix.T[::-1])
         first = np.any(np.diff(matrix[order], axis=0) != 0, axis=1)
@@ -233,12 +233,12 @@ class _Columns:
         known = np.zeros(len(array), dtype=np.bool_)
         for group in groups:
             if not len(group.rows):
-                msg = f"{what}: no row has the label {group.key!r} of points; leave it out"
+                msg = f"{what}: no row has the label {group.key!r} of points; remove this label"
                 raise SampleError(msg)
             known[group.rows] = True
         if not known.all():
             other = array[int(np.argmin(known))]
-            self._refuse(~known, what, f"is {other!r}, which points does not name,")
+            self._refuse(~known, what, f"is {other!r}, which is not in points,")
         return groups
 
     def one_for_each(self, given: Any, role: str, groups: Sequence[_Group]) -> list[float]:
@@ -279,7 +279,8 @@ class _Columns:
             alike = [n for n in names if n in _WEIGHTS or n.startswith(("weight:", "LHEWeight"))]
             if alike:
                 msg = (
-                    f"column {alike[0]!r} looks like an event weight and would be a feature; give "
+                    f"column {alike[0]!r} looks like an event weight but would be used as a "
+                    "feature; give "
                     "weights= (or reweights=) its name, or list the features in features="
                 )
                 raise SampleError(msg)
@@ -290,12 +291,12 @@ class _Columns:
                 self._require(name, "features")
                 if name in self._used:
                     msg = (
-                        f"column {name!r} is a feature and also {self._used[name]}; leave it out "
-                        "of features="
+                        f"column {name!r} is a feature and also {self._used[name]}; remove it from "
+                        "features="
                     )
                     raise SampleError(msg)
         if not names:
-            msg = f"no column is left for the features; there are {', '.join(self._by_name)}"
+            msg = f"no column is left for the features; the columns are {', '.join(self._by_name)}"
             raise SampleError(msg)
         return names
 
@@ -308,7 +309,8 @@ class _Columns:
             for name, column in columns.items():
                 if np.array_equal(column, single):
                     msg = (
-                        f"column {name!r} is the same as {role} and would be a feature; give "
+                        f"column {name!r} is the same as {role} but would be used as a feature; "
+                        "give "
                         "the name of the column instead of its values, or list the features in "
                         "features="
                     )
@@ -326,8 +328,8 @@ class _Columns:
                 self._refuse(
                     inexact,
                     f"column {name!r}",
-                    f"is {value}, an integer that float32 rounds, as the number of an event is,",
-                    "list the features without it, or make the column one of floats",
+                    f"is {value}, an integer too large for float32, such as an event number,",
+                    "list the features without it, or convert the column to floats",
                 )
         return single
 
@@ -335,7 +337,7 @@ class _Columns:
         """What identifies the event of each row, shape (n_rows,); all differ."""
         names = _names(event, "event") or ()
         if not names:
-            msg = "event names no column; name those that identify an event, as event='event'"
+            msg = "event has no column; give the columns that identify an event, as event='event'"
             raise SampleError(msg)
         parts = []
         for name in names:
@@ -345,8 +347,8 @@ class _Columns:
             self._refuse(missing, what, "has no value")
             if array.dtype.kind not in "iuSUO":
                 msg = (
-                    f"{what}: events are identified by whole numbers or texts, not by values of "
-                    f"type {array.dtype}; convert the column with .astype"
+                    f"{what}: events are identified by integers or texts, not by values of type "
+                    f"{array.dtype}; convert the column with .astype"
                 )
                 raise SampleError(msg)
             parts.append(array.astype(str) if array.dtype == object else array)
@@ -362,8 +364,8 @@ class _Columns:
             row = int(np.argmax(again))
             msg = (
                 f"{self._row(row)} is the event {ids[row]} of {self._row(int(first[place][row]))} "
-                f"again ({int(again.sum())} such rows); name more columns in event=, such as "
-                "['run', 'event'], or remove copies"
+                f"again ({int(again.sum())} such rows); give more columns in event=, such as "
+                "['run', 'event'], or remove the duplicates"
             )
             raise SampleError(msg)
         return ids
@@ -400,7 +402,7 @@ class _Columns:
             example = f", such as {array[0]!r} in {self._row(0)}" if len(array) else ""
             msg = (
                 f"{what}: the values are of type {array.dtype}{example}; give real numbers, or "
-                "leave the column out"
+                "remove the column"
             )
             raise SampleError(msg)
         finite = np.isfinite(array)
@@ -427,7 +429,7 @@ class _Columns:
     def _require(self, name: str, role: str) -> None:
         if name not in self._by_name:
             there = shortened(list(self._by_name), most=20) or "none"
-            msg = f"there is no column {name!r} for {role}; there are {there}"
+            msg = f"there is no column {name!r} for {role}; the columns are {there}"
             if self._index is not None and name in getattr(self._index[0], "names", ()):
                 msg += f"; {name!r} is the index: make a column of it with .reset_index()"
             raise SampleError(msg)
@@ -446,8 +448,8 @@ class _Columns:
         index, first = self._index = self._index or (values.index, what)
         if not index.equals(values.index):
             msg = (
-                f"the index of {what} is not that of {first}; put its rows in the same order "
-                "with .reindex, or give .to_numpy() if they are"
+                f"the index of {what} differs from the index of {first}; put its rows in the same "
+                "order with .reindex, or give .to_numpy() if the order is the same"
             )
             raise SampleError(msg)
 
@@ -478,7 +480,7 @@ def _names(given: Any, role: str) -> Sequence[str] | None:
         names = [given]
     wrong = [name for name in names if not isinstance(name, str)]
     if wrong:
-        msg = f"{role} has {wrong[0]!r} in the place of a name; give names of columns"
+        msg = f"{role} has {wrong[0]!r} instead of a name; give names of columns"
         raise SampleError(msg)
     return names
 
@@ -547,7 +549,7 @@ def _of_matrix(
 def _require_unique(names: Sequence[str], what: str) -> None:
     for i, name in enumerate(names):
         if name in names[:i]:
-            msg = f"{what}: the name {name!r} comes twice; give every column a name of its own"
+            msg = f"{what}: the name {name!r} appears twice; give every column a different name"
             raise SampleError(msg)
 
 
@@ -571,7 +573,7 @@ def _array(values: Any, what: str) -> tuple[NDArray[Any], BoolArray]:
             return values.data, np.ma.getmaskarray(values)
         array = np.asarray(values)
     except (TypeError, ValueError) as error:
-        msg = f"{what} is not one number for each event ({error}); choose or flatten it before"
+        msg = f"{what} is not one number for each event ({error}); select or flatten it first"
         raise SampleError(msg) from error
     return array, np.zeros(array.shape, dtype=np.bool_)
 

@@ -222,7 +222,9 @@ def listed_bags(sample: Sample, bag_size: int, sort_by: str | None = None) -> Sa
         msg = f"{sample.label}: {len(sample)} events do not fill one bag of {bag_size}"
         raise SampleError(msg)
     if not np.all(sample.weights == sample.weights[0]):
-        msg = f"{sample.label}: a list of events cannot carry their weights, which differ"
+        msg = (
+            f"{sample.label}: the weights of the events differ, and a list of events has no weights"
+        )
         raise SampleError(msg)
     shape = (n_bags, bag_size, len(sample.feature_names))
     bags = sample.features[: n_bags * bag_size].reshape(shape)

@@ -41,7 +41,7 @@ __all__ = [
 ]
 
 Combine: TypeAlias = Literal["sum", "mean"]
-"""How files of one point are joined: slices of a process add up, runs of a process are averaged."""
+"""How to join files of one point: add slices of a process, average runs of a process."""
 
 
 def cross_section_source(info: LHEInfo) -> Literal["init", "weights", "unknown"]:
@@ -113,8 +113,8 @@ def warn_of_mean_weight(
     if abs(mean - sigma) > 5 * math.hypot(scatter, error) + 1e-3 * abs(sigma):
         msg = (
             f"{source}: the mean weight is {mean:.6g} ± {scatter:.2g} pb, which IDWTUP "
-            f"{info.weighting_strategy} calls the cross-section, but <init> says {sigma:.6g} ± "
-            f"{error:.2g} pb, which is used; say with cross_section= which is right"
+            f"{info.weighting_strategy} defines as the cross-section, but <init> gives {sigma:.6g} "
+            f"± {error:.2g} pb, which is used; give the correct one as cross_section="
         )
         warnings.warn(msg, MilinferWarning, stacklevel=2)
 
@@ -178,7 +178,7 @@ def process_factors(
     if unknown:
         msg = (
             f"{source}: there are events of the process {min(unknown)}, which <init> does not "
-            f"list, and with IDWTUP {strategy} every process has weights of its own; add its line"
+            f"list, and with IDWTUP {strategy} every process has its own weights; add its line"
         )
         raise LHEError(msg)
     factors: dict[int, float] = {}
@@ -192,8 +192,8 @@ def process_factors(
         elif math.isnan(info.cross_section):
             msg = (
                 f"{source}: IDWTUP is {strategy}, and XSECUP of the process {process.process_id} "
-                f"is {sigma:g}: it is needed to mix the {len(info.processes)} processes; write it "
-                "into <init>"
+                f"is {sigma:g}: but it is needed to mix the {len(info.processes)} processes; write "
+                "it into <init>"
             )
             raise LHEError(msg)
         pairs.append((sigma, error))
@@ -201,7 +201,7 @@ def process_factors(
             if not sigma * total > 0:
                 msg = (
                     f"{source}: the weights of the process {process.process_id} add up to "
-                    f"{total:g}, and its cross-section is {sigma:g} pb; correct <init>"
+                    f"{total:g}, but its cross-section is {sigma:g} pb; correct <init>"
                 )
                 raise LHEError(msg)
             factors[process.process_id] = sigma * len(weights) / total
@@ -341,7 +341,7 @@ def join_cross_sections(
     if combine == "sum":
         if not known.all():
             msg = (
-                f"slices add up only where all cross-sections are known ({listed}); give "
+                f"slices can be added only if all cross-sections are known ({listed}); give "
                 "cross_section= in pb for the others"
             )
             raise SampleError(msg)
@@ -349,14 +349,15 @@ def join_cross_sections(
     if combine is None and known.any() and not known.all():
         msg = (
             f"some of these cross-sections are unknown ({listed}); give cross_section= in pb for "
-            "them, or combine='mean' if all are runs of one process, so that the known ones hold"
+            "them, or combine='mean' if all are runs of one process, so that the known ones are "
+            "used"
         )
         raise SampleError(msg)
     if combine is None and known.all() and differ(pairs).any():
         msg = (
-            f"the cross-sections differ by more than their errors ({listed}); say "
-            "combine='sum' if these are slices of one process, which add up, or combine='mean' "
-            "if they are runs of one process, whose mean is taken"
+            f"the cross-sections differ by more than their errors ({listed}); give combine='sum' "
+            "if these are slices of one process, which add up, or combine='mean' if they are runs "
+            "of one process, to take their mean"
         )
         raise SampleError(msg)
     if not known.any():
@@ -428,9 +429,9 @@ def _join_slices(parts: Sequence[Part]) -> JoinedCrossSection:
     for p in parts:
         if (p.n_events or p.cross_section) and not p.cross_section * p.weights.total > 0:
             msg = (
-                f"{p.source}: its {p.n_events} weights add up to {float(p.weights.total):g}, and "
+                f"{p.source}: its {p.n_events} weights add up to {float(p.weights.total):g}, but "
                 f"its cross-section is {p.cross_section:g} pb, so they cannot be scaled to it; "
-                "correct one of them, or leave it out"
+                "correct one of them, or remove this file"
             )
             raise SampleError(msg)
     scale = math.fsum(abs(float(p.weights.total)) for p in parts) / (
@@ -461,8 +462,8 @@ def _run_factors(parts: Sequence[Part]) -> tuple[float, ...]:
     for p in filled:
         if not means[id(p)] > 0:
             msg = (
-                f"{p.source}: its weights add up to {float(p.weights.total):g}, and cannot be "
-                "scaled to those of the other runs; leave it out"
+                f"{p.source}: its weights add up to {float(p.weights.total):g}, so they cannot be "
+                "scaled to the weights of the other runs; remove this file"
             )
             raise SampleError(msg)
     total = math.fsum(float(p.weights.total) for p in filled) / sum(p.n_events for p in filled)

@@ -214,7 +214,8 @@ def samples_from_events(
         if sum(part.rows[n_features].n_scaled for part in parts) == 0:
             msg = (
                 f"{path}: the variation {format_point(nuisances)} scales "
-                f"{getattr(variation, 'objects', 'particles')}, and no event has any; scale others"
+                f"{getattr(variation, 'objects', 'particles')}, but no event has any; scale other "
+                "objects"
             )
             raise SampleError(msg)
         fields = fields_of(n_features, with_points, {"nuisances": nuisances})
@@ -352,7 +353,10 @@ def _reweight_names(parts: Sequence[_Part], path: PathLikeStr) -> list[str]:
     names = list(parts[0].reweights)
     for part in parts:
         if set(part.reweights) != set(names):
-            msg = f"{path}: the weights change at event {part.first}; give every event the same"
+            msg = (
+                f"{path}: the weights change at event {part.first}; give every event the same "
+                "weights"
+            )
             raise SampleError(msg)
     return names
 

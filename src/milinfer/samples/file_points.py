@@ -176,8 +176,8 @@ def file_points(
         file_point = _card_point(coefficients, card, settings)
     if point is not None and set(point) != set(names):
         msg = (
-            f"{source}: point says {format_point(point) or 'no point'}, but parameters= names "
-            f"{', '.join(names) or 'none'}; name the same parameters in both"
+            f"{source}: point is {format_point(point) or 'no point'}, but parameters= lists "
+            f"{', '.join(names) or 'none'}; give the same parameters in both"
         )
         raise ParameterError(msg)
     sample_point = None
@@ -185,8 +185,8 @@ def file_points(
         sample_point = resolve_point(point, file_point, source)
     if sample_point is not None and set(sample_point) != set(names):
         msg = (
-            f"{source} is at {format_point(sample_point) or 'no point'}, but parameters= names "
-            f"{', '.join(names)}; name those of the file"
+            f"{source} is at {format_point(sample_point) or 'no point'}, but parameters= lists "
+            f"{', '.join(names)}; give the parameters of the file"
         )
         raise ParameterError(msg)
     if sample_point is not None:
@@ -232,7 +232,7 @@ def _require_known(
             close = did_you_mean(coefficient.name.replace("_", "").lower(), names)
             msg = (
                 f"{source}: neither its parameter card nor its weights have {coefficient.name}"
-                f"{close or '.'} Name its place, as in "
+                f"{close or '.'} Give its place, as in "
                 f"parameters={{{coefficient.name!r}: 'SMEFT 7'}}"
             )
             raise ParameterError(msg)
@@ -301,7 +301,7 @@ def _coefficient(name: str, text: str, card: ParameterCard, source: str) -> _Coe
     if len(entries) > 1:
         msg = (
             f"{source}: the parameter card has {text} at {', '.join(e.place for e in entries)}; "
-            f'say which is meant, as in parameters={{"{name}": "{entries[0].place}"}}'
+            f'choose one of them, as in parameters={{"{name}": "{entries[0].place}"}}'
         )
         raise ParameterError(msg)
     entry_place = (entries[0].block, entries[0].code) if entries else None
@@ -398,8 +398,8 @@ class _WeightReader:
             # MadGraph ignores a name that the model does not have: such an id is wrong.
             if not settings and not isinstance(from_id, str) and not same_point(from_id, self.own):
                 return (
-                    f"its id says {format_point(from_id)}, but its description changes nothing, as "
-                    "at the point of the sample"
+                    f"its id gives {format_point(from_id)}, but its description changes no "
+                    "parameter, as for the point of the sample"
                 )
             return self._from_settings(settings)
         if self._are_scales(description or identity):
@@ -435,7 +435,7 @@ class _WeightReader:
             point[parameter] = value
         missing = [n for n in self.names if n not in point and n not in self.own]
         if missing:
-            return f"it does not give {', '.join(missing)}, and neither does the sample"
+            return f"it has no value of {', '.join(missing)}, and the sample has none either"
         return {n: point[n] if n in point else self.own[n] for n in self.names}
 
     def _from_settings(self, settings: Sequence[CardSetting]) -> dict[str, float] | str:
@@ -556,8 +556,8 @@ def _launches_of_card(
         names = [launch.id for launch in launches]
         twice = next(name for name in by_id if names.count(name) > 1)
         msg = (
-            f"{source}: the reweight card {path} has two weights {twice!r}; give each a name of "
-            "its own with --rwgt_name="
+            f"{source}: the reweight card {path} has two weights {twice!r}; give each a different "
+            "name with --rwgt_name="
         )
         raise ParameterError(msg)
     if not set(by_id) & set(weight_ids):  # NanoAOD has no ids, but the order of the card
@@ -702,7 +702,7 @@ def points_remedy(info: LHEInfo | None = None) -> str:
         names = {e.name or f"c{k}": e.place for k, e in enumerate(entries, 1)}
         example = "{" + ", ".join(f'"{n}": "{p}"' for n, p in list(names.items())[:4]) + "}"
     return (
-        "name parameters by their place in the parameter card, "
+        "give parameters by their place in the parameter card, "
         f"parameters={example} (--parameter), "
         'or give the points of weights, reweight_points={"id": {"c_HW": 0.5}} (--reweight-point)'
     )
@@ -752,8 +752,8 @@ def resolve_point(
     if user_point is not None and file_point is not None and not same_point(user_point, file_point):
         mine, theirs = (format_point(p) or "no point" for p in (user_point, file_point))
         msg = (
-            f"{source} is at {theirs}, but point says {mine}; correct it, or leave point out to "
-            "take that of the file"
+            f"{source} is at {theirs}, but point= is {mine}; correct it, or omit point= to use the "
+            "point of the file"
         )
         raise ParameterError(msg)
     point = user_point if user_point is not None else file_point

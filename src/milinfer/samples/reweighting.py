@@ -121,8 +121,8 @@ def reweight_polynomial(sample: Sample, basis: PolynomialBasis) -> FloatArray:
         msg = (
             f"{sample.label}: the weights of event {worst} are not a polynomial of degree "
             f"{basis.degree} in {', '.join(names)} (relative misfit "
-            f"{misfit[worst] / scale[worst]:.2g}); take a higher degree, or leave out the weights "
-            "of other operators"
+            f"{misfit[worst] / scale[worst]:.2g}); use a higher degree, or remove the weights of "
+            "other operators"
         )
         raise SampleError(msg)
     coefficients /= size
@@ -477,8 +477,8 @@ def bennett(
             break
     else:
         msg = (
-            f"the normalisation of the samples is not settled after {_MAX_ITERATIONS} iterations: "
-            "the samples hardly overlap; add samples at points in between"
+            f"the normalisation of the samples has not converged after {_MAX_ITERATIONS} "
+            "iterations, because the samples hardly overlap; add samples at points in between"
         )
         warnings.warn(msg, MilinferWarning, stacklevel=2)
     means = _means(ratios, weights, values, share / normalisation)

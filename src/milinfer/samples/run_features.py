@@ -83,7 +83,7 @@ def make_executor(
 
     require_client(client, workers)
     if client is not None and name not in (None, "dask"):
-        msg = f"client= is for executor='dask', not {name!r}; leave one of them out"
+        msg = f"client= works only with executor='dask', not {name!r}; omit one of them"
         raise ConfigurationError(msg)
     alone = "iterative" if workers == 1 else "futures"
     name = name or (alone if client is None else "dask")
@@ -93,7 +93,10 @@ def make_executor(
         return processor.FuturesExecutor(workers=workers, status=False, retries=retries)
     if name == "dask":
         return processor.DaskExecutor(client=client, status=False, retries=retries)
-    msg = f"unknown executor {name!r}; choose iterative, futures or dask, or give one of coffea's"
+    msg = (
+        f"unknown executor {name!r}; choose iterative, futures or dask, or give an executor of "
+        "coffea"
+    )
     raise ConfigurationError(msg)
 
 
@@ -202,7 +205,7 @@ def run_features(
     }
     is_ours = executor is None or isinstance(executor, str)
     if not is_ours and client is not None:
-        msg = "client= does not go with an executor of your own: give DaskExecutor the client"
+        msg = "client= cannot be combined with your own executor: give the client to DaskExecutor"
         raise ConfigurationError(msg)
     if is_ours:
         remote = any(is_address(path) for group in groups.values() for path in group["files"])
@@ -229,7 +232,7 @@ def run_features(
         raise cause from error
     missing = [name for name in groups if name not in output]
     if missing:
-        msg = f"the datasets {', '.join(missing)} have no events; leave them out"
+        msg = f"the datasets {', '.join(missing)} have no events; remove them"
         raise SampleError(msg)
 
     def of_datasets(make: Callable[..., _T], join: Callable[..., _T]) -> dict[str, _T]:
@@ -297,7 +300,7 @@ def _group(name: str, entry: Any) -> dict[str, Any]:
     if not isinstance(files, Mapping):
         files = [str(path) for path in files]
     if len(set(files)) != len(files):
-        msg = f"dataset {name!r} lists a file twice; its events would count twice"
+        msg = f"dataset {name!r} lists a file twice; list each file once"
         raise SampleError(msg)
     return {**entry, "files": files, "metadata": dict(entry.get("metadata") or {})}
 
@@ -309,8 +312,8 @@ def _parts(name: str, group: dict[str, Any]) -> dict[str, dict[str, Any]]:
         return {name: group}
     if "cross_section" in metadata:
         msg = (
-            f"dataset {name!r} has combine={metadata['combine']!r}, which takes the cross-section "
-            "of each file, and cross_section too; give one of them"
+            f"dataset {name!r} has combine={metadata['combine']!r}, which uses the cross-section "
+            "of each file, and also cross_section; give only one of them"
         )
         raise ConfigurationError(msg)
     files = group["files"]
@@ -344,8 +347,8 @@ def _require_ascii(groups: Mapping[str, Any]) -> None:
             if not str(text).isascii():
                 shown = str(text).encode("utf-8", "backslashreplace").decode()
                 msg = (
-                    f"coffea cannot read the {what} {shown}: its name has characters that are not "
-                    "of ASCII; give it another name"
+                    f"coffea cannot read the {what} {shown}: its name has characters outside "
+                    "ASCII; rename it"
                     + (", such as that of a link to it" if what == "file" else "")
                 )
                 raise ConfigurationError(msg)
@@ -368,7 +371,7 @@ def _file_metadata(paths: Sequence[str] | Mapping[str, Any], treename: str) -> d
                 if isinstance(name, str) and name not in file:
                     msg = (
                         f"{path}: there is no tree {name!r} in this file, only "
-                        f"{shortened(root_trees(file)) or 'none'}; name one with treename="
+                        f"{shortened(root_trees(file)) or 'none'}; choose one with treename="
                     )
                     raise SampleError(msg)
                 if text is None and isinstance(name, str):
@@ -415,8 +418,8 @@ def _describe(
             infos.append(file.info)
             if needs_mixing(file.info):
                 msg = (
-                    f"{path}: IDWTUP is {file.info.weighting_strategy}, so that the weights of its "
-                    f"{len(file.info.processes)} processes have scales of their own; read it with "
+                    f"{path}: IDWTUP is {file.info.weighting_strategy}, so the weights of its "
+                    f"{len(file.info.processes)} processes have different scales; read it with "
                     "Sample.from_file, which mixes them"
                 )
                 raise SampleError(msg)
@@ -554,15 +557,18 @@ def _told(
             changed = [k for k, text in told.items() if descriptions.get(k, text) != text]
             if changed:
                 msg = (
-                    f"dataset {name!r}: the title of {changed[0]} in {path} is not that of other "
-                    "files, so it may be another weight; read them apart"
+                    f"dataset {name!r}: the title of {changed[0]} in {path} differs from that in "
+                    "other files, so it may be another weight; read these files separately"
                 )
                 raise SampleError(msg)
             descriptions |= told
         else:
             weight_ids = {k.removeprefix("LHEWeight_"): v for k, v in file.weights.items()}
             if any(branches.get(k, v) != v for k, v in weight_ids.items()):
-                msg = f"dataset {name!r}: its files name different weights alike; read them apart"
+                msg = (
+                    f"dataset {name!r}: its files use the same name for different weights; read "
+                    "these files separately"
+                )
                 raise SampleError(msg)
             branches |= weight_ids
             info = info if info.header else file.info

@@ -147,14 +147,14 @@ class Sample:
         unknown = set(self.reweight_points) - set(self.reweights)
         if unknown:
             msg = (
-                f"{self.label}: reweight_points names unknown weights {sorted(unknown)}; give "
+                f"{self.label}: reweight_points contains unknown weights {sorted(unknown)}; give "
                 "these reweights too"
             )
             raise SampleError(msg)
         if self.cross_section_error < 0:
             msg = (
-                f"{self.label}: cross_section_error is {self.cross_section_error:g}; give one that "
-                "is not negative"
+                f"{self.label}: cross_section_error is {self.cross_section_error:g}; give a value "
+                "that is not negative"
             )
             raise SampleError(msg)
         finite = np.isfinite(features)
@@ -281,7 +281,7 @@ class Sample:
             return
         if self.n_events and self.weights[0] != 1 and np.all(self.weights == self.weights[0]):
             msg = (
-                f"{self.label}: every event has the weight {self.weights[0]:g}, as simulation has; "
+                f"{self.label}: every event has the weight {self.weights[0]:g}, as in simulation; "
                 "use sample.as_data() to fit these events as a dataset"
             )
             raise SampleError(msg)
@@ -324,7 +324,7 @@ class Sample:
         (4.0, array([1.5, 1.5, 0.5, 0.5]))
         """
         if not samples:
-            msg = "there is nothing to concatenate; give at least one sample"
+            msg = "the list of samples is empty; give at least one sample"
             raise SampleError(msg)
         first = samples[0]
         for other in samples[1:]:
@@ -332,8 +332,8 @@ class Sample:
             differ = _differences(first, other)
             if differ:
                 msg = (
-                    f"cannot concatenate {_named(first)} and {_named(other)}: they are not of one "
-                    f"kind, {'; '.join(differ)}"
+                    f"cannot concatenate {_named(first)} and {_named(other)}: they differ in kind: "
+                    f"{'; '.join(differ)}"
                 )
                 raise SampleError(msg)
         return dataclasses.replace(first, **joined_fields(samples, combine))
@@ -652,7 +652,7 @@ def require_same_beams(a: Sample, b: Sample) -> None:
     if mine is not None and others is not None and mine != others:
         msg = (
             f"{a.label} and {b.label} were made with different beams ({mine} and {others}, PDG id "
-            "and energy in GeV); keep them apart"
+            "and energy in GeV); do not join them"
         )
         raise SampleError(msg)
 
@@ -671,7 +671,7 @@ def as_features(sample: Sample | ArrayLike, names: Sequence[str]) -> Float32Arra
         missing = [n for n in names if n not in sample.feature_names]
         if missing:
             absent = ", ".join(missing)
-            msg = f"{sample.label} lacks the features {absent} that the model was trained on"
+            msg = f"{sample.label} has no features {absent}, which the model was trained on"
             raise SampleError(msg)
         return np.column_stack([sample.column(n) for n in names])
     array = np.asarray(sample, dtype=np.float32)

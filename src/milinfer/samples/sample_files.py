@@ -68,7 +68,7 @@ __all__ = [
 
 WEIGHT: Final = "weight"
 ROW_GROUP: Final = 65_536
-"""Events in a row group of a Parquet file: the least that streaming reads at a time."""
+"""Events in a row group of a Parquet file, the smallest piece that streaming reads at a time."""
 
 
 def write_sample(sample: SampleFields, path: PathLikeStr) -> None:
@@ -113,7 +113,7 @@ def write_sample(sample: SampleFields, path: PathLikeStr) -> None:
     extra = {WEIGHT: sample.weights, **{f"{WEIGHT}:{k}": v for k, v in sample.reweights.items()}}
     clash = sorted(columns.keys() & extra.keys())
     if clash:
-        msg = f"{target}: there are features named as weights: {clash}; rename them"
+        msg = f"{target}: features have the names of weights: {clash}; rename them"
         raise SampleError(msg)
     columns |= extra
     suffix = target.suffix.lower()
@@ -158,8 +158,8 @@ def _metadata(sample: SampleFields, target: Path) -> dict[str, Any]:
         json.dumps(metadata, allow_nan=False)
     except (TypeError, ValueError) as error:
         msg = (
-            f"{target}: point or provenance of {sample.process} cannot be written ({error}); keep "
-            "to finite numbers, texts, lists and dicts in the provenance"
+            f"{target}: point or provenance of {sample.process} cannot be written ({error}); use "
+            "only finite numbers, texts, lists and dicts in the provenance"
         )
         raise SampleError(msg) from error
     return metadata
@@ -364,8 +364,8 @@ def read_events(
 
     if weight not in (WEIGHT, "genWeight"):
         msg = (
-            f"{path}: weight={weight!r} is for flat files, and events have the weight "
-            "genWeight; leave weight= out, or take another branch with "
+            f"{path}: weight={weight!r} works only for flat files, but events have the weight "
+            "genWeight; omit weight=, or use another branch with "
             "milinfer.run_features(..., weight=...)"
         )
         raise SampleError(msg)
@@ -460,7 +460,7 @@ def _read_table(
         advice = objects_hint(set(table.columns)) or (
             f"name them with features=[…]; it has {shortened(list(table.columns))}"
         )
-        msg = f"{table.path} does not say which of its columns are features; {advice}"
+        msg = f"{table.path} does not record which of its columns are features; {advice}"
         raise ParameterError(msg)
     reweights = _reweight_columns(table, reweight_points) if keep_reweights else {}
     columns = [*names, *([weight] if weight else []), *reweights.values()]

@@ -271,7 +271,7 @@ def test_labels_of_any_kind_and_more_classes_than_two():
     assert model.instance_contributions(TEST)[0].shape == (len(TEST[0]), 3)
     with pytest.raises(ConfigurationError, match="differ from class to class"):
         model.key_instances(TEST, by="contributions")
-    with pytest.raises(ConfigurationError, match="two classes apart, not 3"):
+    with pytest.raises(ConfigurationError, match="works for two classes, not 3"):
         mil.BagClassifier("noisy-or").fit(TRAIN, names)
 
 

@@ -84,7 +84,7 @@ def test_scikit_learn_agrees_that_weights_are_copies(model):
         (np.where(np.arange(120) == 7, np.nan, 1.0), "sample_weight of bag 7 is nan"),
         (np.zeros(120), "zero for all bags"),
         (["much"] * 120, "not a list of numbers"),
-        (np.arange(120) == 5, "one bag, apart from copies"),
+        (np.arange(120) == 5, "one bag, not counting copies"),
     ],
 )
 def test_weights_that_cannot_work_are_refused(weights, message):

@@ -71,7 +71,7 @@ def _refuse_groups(data: Any) -> None:
     first = data[0] if isinstance(data, list | tuple) and data else None
     pairs = isinstance(first, tuple) and len(first) == 2 and hasattr(first[1], "columns")
     if pairs or "GroupBy" in type(data).__name__:
-        msg = f"X is a table grouped by a column, whose labels do not say their order; {_GROUP}"
+        msg = f"X is a table grouped by a column, but the order of its labels is unknown; {_GROUP}"
         raise SampleError(msg)
 
 

@@ -203,7 +203,7 @@ class InstanceWrapper(MetaEstimatorMixin, BaseEstimator):  # type: ignore[misc] 
             If the pooling is unknown, or the estimator takes no weights or gives no probabilities.
         """
         if self.pooling not in _POOLS:
-            msg = f"pooling={self.pooling!r} is none of {', '.join(_POOLS)}"
+            msg = f"pooling={self.pooling!r} is not one of {', '.join(_POOLS)}"
             raise ConfigurationError(msg)
         classifier = is_classifier(self.estimator)
         name = type(self.estimator).__name__
@@ -227,7 +227,7 @@ class InstanceWrapper(MetaEstimatorMixin, BaseEstimator):  # type: ignore[misc] 
             self.classes_ = self.estimator_.classes_
             if len(self.classes_) > 2 and self.pooling != "mean":
                 msg = (
-                    f"the {self.pooling} is of the positive class of two, and there are "
+                    f"the {self.pooling} is defined for the positive class of two, but there are "
                     f"{len(self.classes_)} classes; use pooling='mean'"
                 )
                 raise ConfigurationError(msg)

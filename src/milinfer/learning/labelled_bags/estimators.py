@@ -92,7 +92,7 @@ class BagEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is unty
         """Check bags, or a table as bags of one; the same checks in training and prediction."""
         bags = checked_bags(self, X, y, reset=reset)
         if reset and len(bags.sizes) < 2:
-            msg = "X has one bag; training needs two bags or more, one of them to stop by"
+            msg = "X has one bag; training needs two bags or more, one of them for early stopping"
             raise SampleError(msg)
         return bags
 
@@ -143,14 +143,17 @@ class BagEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is unty
         """Refuse settings that cannot work."""
         fraction = self.validation_fraction
         problems = [
-            (any(w < 1 for w in self.hidden), f"hidden={self.hidden!r} must hold positive widths"),
+            (
+                any(w < 1 for w in self.hidden),
+                f"hidden={self.hidden!r} must contain positive widths",
+            ),
             (
                 any(w < 1 for w in self.bag_hidden),
-                f"bag_hidden={self.bag_hidden!r} must hold positive widths",
+                f"bag_hidden={self.bag_hidden!r} must contain positive widths",
             ),
             (
                 bool(self.bag_hidden) and self.pooling == "noisy-or",
-                "noisy-or pooling gives the output itself; leave bag_hidden empty",
+                "noisy-or pooling allows no layers after it; leave bag_hidden empty",
             ),
             (not 0 <= self.dropout < 1, f"dropout={self.dropout} must be in [0, 1)"),
             (not self.l2 >= 0, f"l2={self.l2} must not be negative"),
@@ -169,7 +172,7 @@ class BagEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is unty
         try:
             keras.activations.get(self.activation)
         except ValueError as error:
-            msg = f"Keras does not know activation={self.activation!r}; take 'gelu' or 'relu'"
+            msg = f"Keras has no activation={self.activation!r}; use 'gelu' or 'relu'"
             raise ConfigurationError(msg) from error
 
     def _entropy(self) -> int:
@@ -465,8 +468,8 @@ class BagClassifier(ClassifierMixin, BagEstimator):  # type: ignore[misc]  # as 
             raise ModelError(msg)
         if n_classes > 2 and self.pooling == "noisy-or":
             msg = (
-                "Only binary classification is supported. noisy-or pooling tells two classes "
-                f"apart, not {n_classes}; use 'attention'"
+                "Only binary classification is supported. noisy-or pooling works for two classes, "
+                f"not {n_classes}; use 'attention'"
             )
             raise ConfigurationError(msg)
         counted = np.flatnonzero(weights > 0)
@@ -493,7 +496,7 @@ class BagClassifier(ClassifierMixin, BagEstimator):  # type: ignore[misc]  # as 
             msg = f"class_weight={self.class_weight!r}: {error}"
             raise ConfigurationError(msg) from error
         if not np.all((weights > 0) & np.isfinite(weights)):
-            msg = f"class_weight={self.class_weight!r} must hold positive, finite weights"
+            msg = f"class_weight={self.class_weight!r} must contain positive, finite weights"
             raise ConfigurationError(msg)
         return np.asarray(weights, dtype=np.float64)
 
@@ -607,9 +610,7 @@ class BagRegressor(RegressorMixin, BagEstimator):  # type: ignore[misc]  # as ab
         check_consistent_length(bags.sizes, y)
         wrong = np.flatnonzero(~np.isfinite(y))
         if len(wrong):
-            msg = (
-                f"y of bag {wrong[0]} is {y[wrong[0]]}; fix or leave out bags with NaN or infinity"
-            )
+            msg = f"y of bag {wrong[0]} is {y[wrong[0]]}; fix or remove bags with NaN or infinity"
             raise SampleError(msg)
         weights = bag_weights(sample_weight, len(y))
         counted = np.flatnonzero(weights > 0)

@@ -88,7 +88,7 @@ def first_accuracy(values: Sequence[Any], truth: Sequence[Any]) -> KeyAccuracy:
 
 def _over_bags(judge: Any, values: Sequence[Any], truth: Sequence[Any]) -> KeyAccuracy:
     if len(values) != len(truth):
-        msg = f"there are values of {len(values)} bags, and the truth of {len(truth)}"
+        msg = f"there are values for {len(values)} bags, but the truth for {len(truth)}"
         raise SampleError(msg)
     of_bags = np.full(len(values), np.nan)
     for b, (one, other) in enumerate(zip(values, truth, strict=True)):
@@ -106,7 +106,10 @@ def _over_bags(judge: Any, values: Sequence[Any], truth: Sequence[Any]) -> KeyAc
             of_bags[b] = judge(value, true)
     judged = of_bags[np.isfinite(of_bags)]
     if len(judged) == 0:
-        msg = "in no bag does the truth tell instances apart; nothing can be judged"
+        msg = (
+            "the truth has the same value for all instances of every bag, so the ranking cannot be "
+            "evaluated"
+        )
         raise SampleError(msg)
     error = judged.std(ddof=1) / np.sqrt(len(judged)) if len(judged) > 1 else np.nan
     return KeyAccuracy(float(judged.mean()), float(error), of_bags)

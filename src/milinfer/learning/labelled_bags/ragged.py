@@ -152,7 +152,7 @@ def ragged_bags(data: Any) -> RaggedBags:
         b = int(np.searchsorted(offsets, row, side="right")) - 1
         msg = (
             f"bag {b}, instance {row - offsets[b]}: feature {feature} is "
-            f"{instances[row, feature]}; fix or leave out instances with NaN or infinity"
+            f"{instances[row, feature]}; fix or remove instances with NaN or infinity"
         )
         raise SampleError(msg)
     return RaggedBags(instances, offsets)
@@ -182,7 +182,7 @@ def _require_same_names(data: Any) -> None:
 
 def _table(bag: Any, b: int) -> FloatArray:
     if hasattr(bag, "__len__") and len(bag) == 0:
-        msg = f"bag {b} is empty; leave such bags out"
+        msg = f"bag {b} is empty; remove such bags"
         raise SampleError(msg)
     try:
         table = np.asarray(bag)

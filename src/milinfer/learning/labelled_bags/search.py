@@ -295,7 +295,7 @@ class _Scorer:
             error_score="raise",  # a setting that cannot work is to be taken out of the grid
         )
         if not np.all(np.isfinite(scores)):
-            msg = f"the scores with {settings} are {scores}; take another scoring or other values"
+            msg = f"the scores with {settings} are {scores}; use another scoring or other values"
             raise ModelError(msg)
         error = float(np.std(scores, ddof=1) / np.sqrt(len(scores)))
         self.history.append(SearchStep(parameter, settings, float(np.mean(scores)), error))

@@ -82,15 +82,15 @@ def group_bags(
             msg = f"the table has {have} {column!r}; it has {', '.join(map(str, table.columns))}"
             raise SampleError(msg)
     if not chosen:
-        msg = f"the table has no feature beside {' and '.join(map(repr, special))}"
+        msg = f"the table has no features except {' and '.join(map(repr, special))}"
         raise SampleError(msg)
     if len(table) == 0:
-        msg = "the table has no rows, and so no bags"
+        msg = "the table has no rows; give a table with at least one row"
         raise SampleError(msg)
     for column in special:
         missing = np.flatnonzero(np.asarray(table[column].isna()))
         if len(missing):
-            msg = f"row {missing[0]} has no {column!r}; fill it in, or leave such rows out"
+            msg = f"row {missing[0]} has no {column!r}; fill it in, or remove such rows"
             raise SampleError(msg)
     # Grouping by position gives the rows of every bag, in order.
     numbers = table.groupby(by, sort=False, observed=True).ngroup().to_numpy()
@@ -111,8 +111,8 @@ def _labels(table: Any, by: str, label: str, numbers: IntArray, first: IntArray)
         row = differing[0]
         msg = (
             f"the bag {table[by].iloc[row]!r} has several values of {label!r}, as "
-            f"{values[first[numbers[row]]]!r} and {values[row]!r}; the label of a bag is equal in "
-            "all of its rows"
+            f"{values[first[numbers[row]]]!r} and {values[row]!r}; give all rows of a bag the same "
+            "label"
         )
         raise SampleError(msg)
     return values[first]

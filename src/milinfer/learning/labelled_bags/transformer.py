@@ -128,7 +128,9 @@ class InstanceTransformer(  # type: ignore[call-arg]  # scikit-learn is untyped
         if not config:
             return
         if not hasattr(transformer, "set_output"):
-            msg = f"{type(transformer).__name__} has no set_output, and so gives no named tables"
+            msg = (
+                f"{type(transformer).__name__} has no set_output, so it cannot return named tables"
+            )
             raise ConfigurationError(msg)
         transformer.set_output(**config)
 

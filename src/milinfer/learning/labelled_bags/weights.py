@@ -71,7 +71,7 @@ def bag_weights(weights: Any, n_bags: int) -> FloatArray:
         msg = f"sample_weight of bag {wrong[0]} is {values[wrong[0]]}; use 0 or a positive number"
         raise SampleError(msg)
     if not values.any():
-        msg = "sample_weight is zero for all bags; nothing is left to train on"
+        msg = "sample_weight is zero for all bags; give at least two bags a positive weight"
         raise SampleError(msg)
     return values
 
@@ -100,7 +100,9 @@ def distinct_bags(bags: RaggedBags, targets: FloatArray, weights: FloatArray) ->
     keys = np.frombuffer(digests, ">u8").reshape(len(targets), 2)
     _, first, number = np.unique(keys, axis=0, return_index=True, return_inverse=True)
     if len(first) < 2:
-        msg = "X has one bag, apart from copies and weights of zero; training needs two or more"
+        msg = (
+            "X has one bag, not counting copies and bags of weight zero; training needs two or more"
+        )
         raise SampleError(msg)
     totals = np.bincount(number.ravel(), weights).astype(np.float64)
     return TrainingBags(bags.take(first), targets[first], totals)

@@ -51,10 +51,10 @@ Tensor: TypeAlias = Any
 _Shape: TypeAlias = tuple[int | None, ...]
 
 MAX_EXPONENT = 30.0
-"""Exponentials of outputs are straight lines above this."""
+"""Exponentials of outputs are continued linearly above this value."""
 
 MIN_LINEAR_RATIO = 0.01
-"""Below this the linear f = 1 + o goes on as an exponential, which stays positive."""
+"""Below this value the linear f = 1 + o is continued by an exponential, which stays positive."""
 
 
 @dataclass(frozen=True)

@@ -340,7 +340,7 @@ def segment_reduce(
         bag = int(wrong[0])
         msg = (
             f"bag {bag} is empty: its offsets are {edges[bag]} and {edges[bag + 1]} ({len(wrong)} "
-            f"such bags of {len(edges) - 1}); leave empty bags out"
+            f"such bags of {len(edges) - 1}); remove empty bags"
         )
         raise SampleError(msg)
     if reduction == "max":

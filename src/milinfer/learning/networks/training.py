@@ -191,7 +191,8 @@ def _require_alive(network: BagNetwork, bags: TrainingBags, drawn: EpochBags) ->
     outputs = np.asarray(network.bag_model(inputs, training=False))
     if len(outputs) > 1 and not np.ptp(outputs, axis=0).any():
         msg = (
-            "the network is dead: it gives all bags the same output; lower learning_rate, choose "
+            "the training failed: the network gives the same output for all bags; lower "
+            "learning_rate, choose "
             "another activation or seed, or a weaker regularisation"
         )
         raise ModelError(msg)
