@@ -160,15 +160,15 @@ def both(suffix: str) -> list[Case]:
     c = case
     far = particles("pdgId", 2.0**40)
     return [
-        c(suffix, "empty", nothing, "whole Parquet|ROOT", damage=lambda _: b""),
-        c(suffix, "text", nothing, "whole Parquet|ROOT", damage=lambda _: b"x,y\n" * 99),
-        c(suffix, "cut in the middle", nothing, "whole Parquet|ROOT|read|tree",
+        c(suffix, "empty", nothing, "complete Parquet|ROOT", damage=lambda _: b""),
+        c(suffix, "text", nothing, "complete Parquet|ROOT", damage=lambda _: b"x,y\n" * 99),
+        c(suffix, "cut in the middle", nothing, "complete Parquet|ROOT|read|tree",
           damage=lambda d: d[: len(d) // 2]),
-        c(suffix, "cut after ten bytes", nothing, "whole Parquet|ROOT", damage=lambda d: d[:10]),
+        c(suffix, "cut after ten bytes", nothing, "complete Parquet|ROOT", damage=lambda d: d[:10]),
         c(suffix, "zeros in the middle", nothing, "ROOT|read|Parquet|metadata|tree",
           damage=lambda d: d[: len(d) // 3] + bytes(len(d) // 3) + d[2 * (len(d) // 3) :]),
         c(suffix, "zero events", only_first(0), "no events"),
-        c(suffix, "no momenta", without("LHEPart_exact_px", "LHEPart_exact_py"),
+        c(suffix, "not momenta", without("LHEPart_exact_px", "LHEPart_exact_py"),
           "LHEPart_exact_px, LHEPart_exact_py are missing"),
         c(suffix, "no weight", without("genWeight"), "genWeight are missing"),
         c(suffix, "a reweight lost", without("LHEWeight_a"), "LHEWeight_a are missing"),
@@ -200,8 +200,9 @@ def both(suffix: str) -> list[Case]:
         c(suffix, "a weight without a name", nothing, "metadata",
           metadata=whole(weights={"LHEWeight_a": 5})),
         # features
-        c(suffix, "text", nothing, "whole Parquet|ROOT", of="features", damage=lambda _: b"a" * 99),
-        c(suffix, "cut in the middle", nothing, "whole Parquet|ROOT|read|damaged", of="features",
+        c(suffix, "text", nothing, "complete Parquet|ROOT", of="features",
+          damage=lambda _: b"a" * 99),
+        c(suffix, "cut in the middle", nothing, "complete Parquet|ROOT|read|damaged", of="features",
           damage=lambda d: d[: len(d) // 2]),
         c(suffix, "a column lost", without("y"), r"no columns y;", of="features"),
         c(suffix, "no weights", without("weight"), "no weight column 'weight'", of="features"),
@@ -269,7 +270,7 @@ def strange(values: Any) -> Change:
 
 PARQUET = [
     *both(".parquet"),
-    case(".parquet", "cut in its last bytes", nothing, "whole Parquet", damage=lambda d: d[:-3]),
+    case(".parquet", "cut in its last bytes", nothing, "complete Parquet", damage=lambda d: d[:-3]),
     case(".parquet", "missing values among the particles",
          with_column("LHEPart_exact_px", ak.Array([[1.0, None], [1.0, 2.0, 3.0], [1.0]])),
          "LHEPart_exact_px"),

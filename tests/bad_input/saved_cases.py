@@ -116,8 +116,7 @@ def swap(folder: Path) -> None:
 JSON = "model.json"
 NAN, INFINITY = float("nan"), float("inf")
 MODELS = [
-    model("no "
-    "model.json", same, "no model.json", command=inspect, files=lambda f: (f / JSON).unlink()),  # noqa: E501
+    model("no model.json", same, "no model.json", command=inspect, files=lambda f: (f / JSON).unlink()),  # noqa: E501
     model("an empty model.json", same, "model.json is damaged", text=""),
     model("a model.json that is cut", same, "model.json is damaged", text='{"format": 4, "se'),
     model("a model.json of a list", same, "model.json does not contain", text="[1]"),
@@ -151,8 +150,8 @@ MODELS = [
           r"history\[0\]: val_loss is \[nan\]"),
     model("a history of words", put("history", 0, "loss", value=["low"]),
           r"history\[0\]: loss is \['low'\]"),
-    model("a history of a "
-    "number", put("history", 0, value=1.0), r"history\[0\] must contain the losses"),
+    model("a history of a number", put("history", 0, value=1.0),
+          r"history\[0\] must contain the losses"),
     model("a history of no network", put("history", value=[]), "history has 0 entries for 1"),
     model("a history that is a text", put("history", value="none"), "history is 'none'"),
     model("a history without epochs",
@@ -182,8 +181,7 @@ MODELS = [
     model("weights that were changed", same, f"{WEIGHTS} differs", files=swap),
     model("weights that are cut", same, WEIGHTS, files=weights(lambda d: d[: len(d) // 2])),
     model("weights that are a text", same, WEIGHTS, files=weights(lambda _: b"weights")),
-    model("weights of another "
-    "network", put("network", "units", value=[7]), f"{WEIGHTS}|model.json"),  # noqa: E501
+    model("weights of another network", put("network", "units", value=[7]), f"{WEIGHTS}|model.json"),  # noqa: E501
     model("a model of another class", same, "model format 4", load=BoostedLikelihood.load,
           command=None),
 ]  # fmt: skip

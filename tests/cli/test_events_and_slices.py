@@ -62,7 +62,7 @@ def test_features_of_some_events(folder, tmp_path, text, expected):
 def test_events_that_are_not_there(folder, tmp_path):
     out = tmp_path / "f.parquet"
     text = call("features", folder / "0.lhe", "--out", out, "--events", 601, code=2)
-    assert "0.lhe has 600 events, and --events asks for those up to 601" in text
+    assert "0.lhe has 600 events, but --events asks for events up to 601" in text
     text = call("features", folder / "0.lhe", "--out", out, "--events", "5:x", code=2)
     assert "--events='5:x': give the number N" in text
     assert not out.exists()

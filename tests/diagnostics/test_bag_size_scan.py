@@ -185,7 +185,9 @@ def test_a_common_factor_does_not_pull_the_fit_down():
 
 
 def test_what_cannot_be_fitted_is_named():
-    with pytest.raises(FitError, match=r"1 bag sizes cannot fix info_true, k; scan at least 2"):
+    with pytest.raises(
+        FitError, match=r"1 bag sizes cannot determine info_true, k; scan at least 2"
+    ):
         fit_bag_sizes([5, 5], [100.0, 101.0], [1.0, 1.0])
     with pytest.raises(FitError, match="scan at least 3"):
         fit_bag_sizes([1, 5], [100.0, 120.0], [1.0, 1.0], ansatz="power")
@@ -296,7 +298,7 @@ def test_a_real_scan_stays_below_the_exact_bound():
     assert json.loads(json.dumps(scan.to_dict() | table.to_dict()))["reference"] == "exact"
     figure = plot_bag_sizes(scan, table.fits)
     assert figure.axes[0].get_ylim()[1] > bound
-    with pytest.raises(ConfigurationError, match="a value other than the truth"):
+    with pytest.raises(ConfigurationError, match="at least one neighbour other than the truth"):
         scan_bag_sizes(
             estimator, train, Toys(pool, 500, seed=3), sizes=[5], truth=0.0, neighbours=[], n_toys=9
         )

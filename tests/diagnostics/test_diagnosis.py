@@ -168,7 +168,7 @@ def test_a_normalisation_matters_more_the_more_events_a_dataset_has():
         mil.diagnose(model, samples, n_events=n, n_toys=0)["normalisation"] for n in (20, 1_000)
     )
     assert few.outcome == "passed"
-    assert "as far as Λ of 20 events needs it" in few.meaning
+    assert "precisely enough for Λ of 20 events" in few.meaning
     assert many.outcome == "failed"
     assert abs(many.value - 1) < 0.05  # what was tolerated
     assert many.tolerance < 0.02
@@ -182,7 +182,7 @@ def test_an_exact_normalisation_is_not_known_well_enough_for_very_many_events():
         for n in (1, 100, 5_000, 1_000_000)
     }
     assert [c.outcome for c in checks.values()] == ["passed", "passed", "undecided", "undecided"]
-    assert "Too few events at θ0 to know Λ of 5000 events" in checks[5_000].meaning
+    assert "Too few events at θ0 to measure Λ of 5000 events" in checks[5_000].meaning
 
 
 def test_bias_matters_more_the_more_events_a_dataset_has():
@@ -299,7 +299,7 @@ def test_samples_that_do_not_differ_show_nothing():
     diagnosis = mil.diagnose(GaussianMean(), close, n_toys=0)
     for name in ("closure", "classifier", "calibration"):
         assert diagnosis[name].outcome == "undecided"
-        assert "differ too little" in diagnosis[name].meaning
+        assert "Not sensitive: the samples" in diagnosis[name].meaning
 
 
 def test_one_sample_leaves_the_comparisons_out():

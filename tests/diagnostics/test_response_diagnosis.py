@@ -325,7 +325,7 @@ def test_what_does_not_belong_together_is_refused():
     with pytest.raises(SampleError, match="feature 'z'"):
         mil.diagnose_response(features, held_out)
     alone = ShiftAndTilt(ResponseTerms.of(["shift"]), training())
-    with pytest.raises(ParameterError, match="knows no nuisance parameter 'tilt'"):
+    with pytest.raises(ParameterError, match="has no nuisance parameter 'tilt'"):
         mil.diagnose_response(alone, held_out)
     narrow = ShiftAndTilt(two_terms(limit=0.5), training())
     with pytest.raises(ParameterError, match=r"outside \[-0.5, 0.5\]"):

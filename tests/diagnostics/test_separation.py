@@ -149,7 +149,7 @@ def test_exchanged_columns_keep_their_distributions():
 
 @pytest.mark.parametrize("columns", [["z"], [], ["x", "y"], ["x", "z"]])
 def test_columns_that_cannot_be_exchanged_are_refused(columns):
-    with pytest.raises(SampleError, match="name some, but not all, of x, y"):
+    with pytest.raises(SampleError, match="give some, but not all, of x, y"):
         joint_and_product(Sample(np.zeros((3, 2)), ("x", "y")), columns, seed=1)
 
 

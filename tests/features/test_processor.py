@@ -429,7 +429,7 @@ def test_a_chunk_never_counts_twice(files):
     )
     work = FeatureProcessor("vbf_2l2j")
     output = work.process(factory.events())
-    with pytest.raises(SampleError, match="come twice"):
+    with pytest.raises(SampleError, match="appear twice"):
         processor.accumulate([output, output])
 
 
@@ -438,7 +438,7 @@ def test_bad_selections(files):
     for selection, message in (
         (lambda e: e.genWeight, "is float64"),
         (lambda _: ak.Array([True]), "of shape"),
-        (lambda e: {"all": e.genWeight > 0}, "name the selection otherwise"),
+        (lambda e: {"all": e.genWeight > 0}, "give the selection another name"),
     ):
         with pytest.raises(SampleError, match=message):
             FeatureProcessor(selection=selection).process(events)

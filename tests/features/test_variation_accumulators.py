@@ -277,7 +277,7 @@ def test_the_processor_alone_gives_the_accumulator(files):
     with pytest.raises(SampleError, match="lists a file twice"):
         one_pass(files[:1] * 2)
     once = mine.process(factory(files[0]).events())
-    with pytest.raises(SampleError, match="come twice in one dataset"):
+    with pytest.raises(SampleError, match="appear twice in one dataset"):
         processor.accumulate([once, once])
 
 
@@ -478,7 +478,7 @@ def test_weights_that_are_missing_name_the_event_of_the_file(files):
 def test_a_name_with_two_meanings():
     events, weights = flat(5), Weights(5)
     weights.add("s", np.ones(5), np.full(5, 1.1))
-    with pytest.raises(SampleError, match="s changes events and is a variation of weights"):
+    with pytest.raises(SampleError, match="s is used both to change events and to vary weights"):
         mil.accumulate_variations(
             FLAT, events, {"s": {1: moved(events, 1), -1: moved(events, -1)}}, weights=weights
         )

@@ -349,5 +349,5 @@ def test_a_skim_without_the_weight_of_the_generator_says_so(tmp_path):
     branches = nano_branches()
     del branches["genWeight"]
     path = write_nano(tmp_path / "nano.root", branches)
-    with pytest.raises(SampleError, match=r"nano\.root: .* it has no genWeight; copy that"):
+    with pytest.raises(SampleError, match=r"nano\.root: .* there is no genWeight; keep that"):
         events.read(path)

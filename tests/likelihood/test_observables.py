@@ -67,7 +67,7 @@ def test_information_that_is_none(matrix):
 def test_parameters_with_the_same_score():
     """Two that enter as their sum: rounding must not make their covariance look invertible."""
     turned = np.array([[1.0, 1.0, 0.3], [1.0, 1.0 + 1e-13, 0.3], [0.3, 0.3, 1.0]])
-    with pytest.raises(ParameterError, match="with the same score cannot be told apart"):
+    with pytest.raises(ParameterError, match="with the same score cannot be distinguished"):
         independent_scores(Plane(), np.zeros(3), turned)
 
 

@@ -90,7 +90,7 @@ def test_a_ratio_of_backgrounds():
 
 def test_data_cannot_be_diagnosed():
     data = mil.Sample(SAMPLES[1].features, SAMPLES[1].feature_names)
-    with pytest.raises(SampleError, match=r"has no parameter point, as data have none; diagnose"):
+    with pytest.raises(SampleError, match=r"has no parameter point, like data; diagnose"):
         mil.diagnose(MODEL, data)
 
 

@@ -138,8 +138,7 @@ def export_datacard(
         if not _NAME.fullmatch(name) or name in {_CONSTANT, _DATA}:
             msg = (
                 f"{name!r} cannot be used as a name in this datacard: letters, digits and "
-                "underscores "
-                f"are allowed, and not {_CONSTANT} or {_DATA}; rename it"
+                f"underscores are allowed, and not {_CONSTANT} or {_DATA}; rename it"
             )
             raise (ParameterError if name in at else TemplateError)(msg)
     entries = []

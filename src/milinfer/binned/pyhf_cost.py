@@ -709,8 +709,7 @@ def _checked_data(model: Any, data: ArrayLike) -> FloatArray:
         k = int(np.argmax(bad))
         msg = (
             f"{_bin_name(model, k)} has {values[k]:g} observed events; counts must be finite and "
-            "not "
-            "negative"
+            "not negative"
         )
         raise TemplateError(msg)
     observed = {name: main[s] for name, s in config.channel_slices.items()}
@@ -721,8 +720,8 @@ def _checked_data(model: Any, data: ArrayLike) -> FloatArray:
         msg = (
             f"channel {name}, bin {b} (counted from 0), has {count:g} observed events, but every "
             f"sample is 0 there and no modifier changes that{more}: the likelihood is 0 "
-            "everywhere; add "
-            "the sample or the patch that fills it, merge the bin with another, or correct the data"
+            "everywhere; add the sample or the patch that fills it, merge the bin with another, "
+            "or correct the data"
         )
         raise TemplateError(msg)
     return values

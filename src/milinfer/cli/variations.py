@@ -30,8 +30,7 @@ _memory_option = click.option(
     "--events-in-memory",
     type=click.IntRange(1),
     help="Largest number of nominal and varied events in memory; one folder may have a quarter of "
-    "it.  "
-    "[default: 2 million]",
+    "it.  [default: 2 million]",
 )
 
 

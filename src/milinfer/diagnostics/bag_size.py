@@ -148,7 +148,7 @@ def fit_bag_sizes(
     n_points = len(n) + (bound is not None)
     if len(np.unique(n)) + (bound is not None) < len(names):
         msg = (
-            f"{len(np.unique(n))} bag sizes cannot fix {', '.join(names)}; scan at least "
+            f"{len(np.unique(n))} bag sizes cannot determine {', '.join(names)}; scan at least "
             f"{len(names) - (bound is not None)}"
         )
         raise FitError(msg)
@@ -195,7 +195,7 @@ def fit_bag_sizes(
     if free and not m.valid:
         msg = (
             f"the fit of {ansatz!r} to the information at bag sizes {n.tolist()} did not converge "
-            f"({m.fmin.reduced_chi2:.3g} for χ²/ndf): scan more sizes, or take a simpler ansatz"
+            f"({m.fmin.reduced_chi2:.3g} for χ²/ndf): scan more sizes, or use a simpler ansatz"
         )
         raise FitError(msg)
     chi2, ndf = _chi2(m), n_points - len(names)
@@ -255,17 +255,19 @@ def log_points(
     """
     n, value = (np.asarray(a, dtype=np.float64) for a in (sizes, info))
     if (error is None) == (covariance is None):
-        msg = "give the errors of the informations, or their covariance, and not both"
+        msg = "give either the errors of the informations or their covariance"
         raise ConfigurationError(msg)
     matrix = np.asarray(covariance, float) if error is None else np.diag(np.square(error))
     if n.ndim != 1 or value.shape != n.shape or matrix.shape != (len(n), len(n)):
         msg = (
             f"{n.shape} bag sizes, {value.shape} informations and a covariance of shape "
-            f"{matrix.shape} do not belong together; give one of each for every size"
+            f"{matrix.shape} do not match; give one information and one error for every size"
         )
         raise ConfigurationError(msg)
     if not (np.all(n >= 1) and np.all(value > 0) and np.all(np.isfinite(value))):
-        msg = f"bag sizes {n.tolist()} from 1 and informations {value.tolist()} above 0 are needed"
+        msg = (
+            f"bag sizes {n.tolist()} must be at least 1, and informations {value.tolist()} above 0"
+        )
         raise ConfigurationError(msg)
     try:
         cholesky = np.linalg.cholesky(matrix / np.outer(value, value))

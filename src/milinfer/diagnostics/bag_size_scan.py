@@ -267,13 +267,13 @@ def scan_bag_sizes(
         msg = f"bag sizes {list(sizes)}: give at least one, all different"
         raise ConfigurationError(msg)
     if ordered[0] < 1:
-        msg = f"bag sizes {list(sizes)}: a bag has one event or more"
+        msg = f"bag sizes {list(sizes)}: a bag needs at least one event"
         raise ConfigurationError(msg)
     neighbour_values = sorted({float(t) for t in neighbours} - {float(truth)})
     if not neighbour_values or repeats < 1:
         msg = (
-            f"neighbours={list(neighbours)}, repeats={repeats}: give a value other than the truth "
-            f"{truth:g}, for the response, and one training or more"
+            f"neighbours={list(neighbours)}, repeats={repeats}: give at least one neighbour other "
+            f"than the truth {truth:g}, and at least one training"
         )
         raise ConfigurationError(msg)
     models: dict[tuple[int, int], Renamed] = {}

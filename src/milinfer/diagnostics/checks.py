@@ -40,7 +40,7 @@ ALL: tuple[Outcome, ...] = ("failed", "undecided", "passed")
 ANY: tuple[Outcome, ...] = ("failed", "passed", "undecided")
 
 MINIMUM = 100.0
-"""Effective number of events below which means and their errors are not trusted."""
+"""Smallest effective number of events for which means and their errors are used."""
 
 _POWER = 2.0
 # The p-value of larger pulls underflows.
@@ -305,7 +305,7 @@ def width_meaning(look: Look, excess: float) -> str:
         if excess > 1
         else f"{excess**-0.5:.2g} times too wide"
     )
-    return f"Intervals where Λ falls by ½ are {size}. Scale Λ by c_cicc (mil.calibrate)."
+    return f"The uncalibrated ΔΛ = ½ intervals are {size}. Scale Λ by c_cicc (mil.calibrate)."
 
 
 def jsonable(value: Any) -> Any:

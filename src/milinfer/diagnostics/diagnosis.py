@@ -137,8 +137,8 @@ def diagnose(
     require_samples(samples, "diagnose()")
     if not samples.parameters:
         msg = (
-            f"{samples[0].label} has no parameter point, as data have none; diagnose() needs "
-            "simulated events at known points that the model has not seen"
+            f"{samples[0].label} has no parameter point, like data; diagnose() needs simulated "
+            "events at known points, which were not used for training"
         )
         raise SampleError(msg)
     held_out = hold_out(

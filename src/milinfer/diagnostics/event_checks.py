@@ -108,16 +108,18 @@ def normalisation_check(held_out: HeldOut) -> tuple[NormalisationScan, Check]:
     off = events * abs(np.log(look.value)) if look.value > 0 else np.inf
     few = fewest < MINIMUM
     meaning = {
-        "passed": "r(x|θ) is the ratio of two normalised densities, as far as Λ of "
-        f"{events} events needs it.",
+        "passed": (
+            f"r(x|θ) is the ratio of two normalised densities, precisely enough for Λ of {events} "
+            "events."
+        ),
         "failed": f"r(x|θ) is not normalised, so Λ of {events} events is off by {off:.2g} there. "
         "Use toys for intervals (mil.calibrate), and do not reweight with it.",
     }.get(
         look.outcome,
-        f"Weights r spread over too few events (effectively {fewest:.0f} at worst){reach}. "
-        "More events at θ0, or a smaller range."
+        f"Too few events have large weights r (at worst {fewest:.0f} effective events){reach}. Use "
+        "more events at θ0, or a smaller range."
         if few or look.tolerance == most
-        else f"Too few events at θ0 to know Λ of {events} events to "
+        else f"Too few events at θ0 to measure Λ of {events} events to "
         f"{events * look.tolerance:.2g} there{reach}.",
     )
     return (
@@ -170,7 +172,7 @@ def score_check(held_out: HeldOut) -> Check:
         "passed": f"Estimates from {held_out.n_events} events are unbiased.",
         "failed": f"Estimates from {held_out.n_events} events are biased. Correct them with toys "
         "(mil.calibrate), or train with more events.",
-    }.get(look.outcome, f"Too few events to see a bias of {tolerance:g} standard errors.")
+    }.get(look.outcome, f"Too few events to detect a bias of {tolerance:g} standard errors.")
     if np.isnan(look.value):
         meaning = "The slope of the ratio is the same for every event: it ignores the data."
     return look.check("score", critical, meaning, look.outcome)
@@ -245,17 +247,19 @@ def range_check(held_out: HeldOut) -> Check:
     look = max(looks, key=lambda one: (one.outcome == "failed", one.value))
     outcome = worst(looks, ALL).outcome
     meaning = {
-        "passed": "The events lie where the model was trained.",
-        "failed": f"The model was trained on other values of {look.quantity.split()[2]} than "
-        "these events have. Check units and selection.",
-    }.get(outcome, "Too few events to tell whether they lie where the model was trained.")
+        "passed": "The events are inside the training range.",
+        "failed": (
+            f"The model was trained on other values of {look.quantity.split()[2]} than in these "
+            "events. Check units and selection."
+        ),
+    }.get(outcome, "Too few events to tell whether they are inside the training range.")
     return look.check("training range", critical, meaning, outcome)
 
 
-_ALONE = "There are samples at θ0 only; add some at other values."
+_ALONE = "There are samples only at θ0; add samples at other values."
 _NO_POWER = (
-    "The samples differ too little from the one at θ0, or are too small, to show "
-    "a wrong ratio. More events, or values farther from θ0."
+    "Not sensitive: the samples are too small, or too similar to the one at θ0. Use more events, "
+    "or values farther from θ0."
 )
 
 
@@ -291,10 +295,14 @@ def closure_check(held_out: HeldOut) -> tuple[tuple[FeatureClosure, ...], Check]
     look = looks[decisive]
     feature = all_closures[decisive].feature
     meaning = {
-        "passed": "Events of θ0 with weights r look like events of θ in every feature, within the "
-        "tolerance.",
-        "failed": f"Reweighted events differ from those of θ, most in {feature}: the ratio is "
-        "wrong there, or does not use it and loses its information.",
+        "passed": (
+            "Events of θ0 with weights r agree with events of θ in every feature, within the "
+            "tolerance."
+        ),
+        "failed": (
+            f"Reweighted events differ from those of θ, most in {feature}: the ratio is wrong in "
+            "this feature, or ignores it and loses its information."
+        ),
     }.get(outcome, _NO_POWER)
     return all_closures, look.check(name, critical, meaning, outcome)
 
@@ -363,10 +371,13 @@ def calibration_check(held_out: HeldOut) -> tuple[tuple[CalibrationCurve, ...], 
     outcome = worst(looks, ANY).outcome
     look = max(looks, key=lambda one: (one.outcome == outcome, one.pull))
     meaning = {
-        "passed": "Probabilities r/(1 + r) are the fractions that are observed, within the "
-        "tolerance.",
-        "failed": "Probabilities r/(1 + r) are not the fractions that are observed: r is too "
-        "extreme, too timid or not normalised.",
+        "passed": (
+            "Probabilities r/(1 + r) agree with the observed fractions, within the tolerance."
+        ),
+        "failed": (
+            "Probabilities r/(1 + r) differ from the observed fractions: r is too extreme, too "
+            "close to 1, or not normalised."
+        ),
     }.get(outcome, _NO_POWER)
     return tuple(curves), look.check(name, critical, meaning, outcome)
 

@@ -358,14 +358,14 @@ def _require_events(fitted: FittedSimulation) -> None:
     if sample.feature_names != data.feature_names:
         msg = (
             f"the simulation has the features {', '.join(sample.feature_names)}, the data "
-            f"{', '.join(data.feature_names)}; compute the same"
+            f"{', '.join(data.feature_names)}; compute the same features"
         )
         raise SampleError(msg)
     effective = effective_number(fitted.weights)
     if effective < len(data):
         msg = (
-            f"{sample.label}: weighted to the fit, its events count as {effective:.0f}, fewer than "
-            f"the {len(data)} of the data; use more events"
+            f"{sample.label}: weighted to the fit, it has {effective:.0f} effective events, fewer "
+            f"than the {len(data)} events of the data; use more events"
         )
         raise SampleError(msg)
 
@@ -550,7 +550,10 @@ def _columns(
             bins.append(np.searchsorted(inner, values, side="right") == place)
             data_bins.append(np.searchsorted(inner, of_data, side="right") == place)
     if not kept:
-        msg = f"{fitted.sample.label}: all features are constants, so data cannot be told from it"
+        msg = (
+            f"{fitted.sample.label}: all features are constant, so they cannot be compared with "
+            "data"
+        )
         raise SampleError(msg)
     of_design, inputs, data_inputs = _classifier_inputs(x, design.weights, rng)
     centred = of_design - (of_design @ design.weights)[:, None]

@@ -213,15 +213,15 @@ def valid_fit(m: Minuit, name: str) -> Minuit:
     if m.valid:
         m.hesse()
     if not m.valid or m.covariance is None or any(p.is_fixed for p in m.params):
-        msg = f"{name}: the fit to the data is not valid, so nothing can be tested against it"
+        msg = f"{name}: the fit to the data is not valid, so the data cannot be tested against it"
         raise ModelError(msg)
     for parameter in m.params:
         if _distance(m, parameter.name) < _CLOSE * parameter.error:
             low, high = m.limits[parameter.name]
             msg = (
                 f"{name}: the fit, {parameter.name} = {parameter.value:.4g} ± "
-                f"{parameter.error:.2g}, is at the end of its range, {low:g} to {high:g}; a test "
-                "needs a fit inside: train over a wider range"
+                f"{parameter.error:.2g}, is at the end of its range, {low:g} to {high:g}; the test "
+                "needs a fit inside the range: train over a wider range"
             )
             raise ModelError(msg)
     return m
@@ -266,8 +266,8 @@ def _weights_of(
         total = np.bincount(processes, of_all)
         if np.any((kept == 0) & (total != 0)):
             msg = (
-                "a process has hardly any of the simulated events, so that none of them is in the "
-                "half that tests the data; give more events of each process"
+                "a process has so few simulated events that none is in the half used for the test; "
+                "give more events of each process"
             )
             raise SampleError(msg)
         share = np.divide(total, kept, out=np.zeros_like(total), where=kept != 0)

@@ -155,13 +155,15 @@ def hold_out(
     """Run the model once on every sample; arguments and errors as of :func:`milinfer.diagnose`."""
     parameter, grid = only(model.parameters), curve(model).grid
     if n_events is not None and n_events < 1:
-        msg = f"n_events = {n_events}: a dataset has one event or more"
+        msg = f"n_events = {n_events}: a dataset needs at least one event"
         raise ConfigurationError(msg)
     if reference is None:
         reference = float(np.ravel(getattr(model, "reference", 0.0))[0])
     require_unseen(model, samples, "a diagnosis")
     if len(samples.parameters) > 1:
-        msg = f"diagnose() needs samples in {parameter} alone, not {samples.parameters}"
+        msg = (
+            f"diagnose() needs samples that depend only on {parameter}, not on {samples.parameters}"
+        )
         raise ParameterError(msg)
     values = samples.values(parameter)
     low, high = curve(model).range
@@ -192,7 +194,7 @@ def hold_out(
             msg = (
                 f"{model.name} gives an array of shape {table.shape} for {sample!r}, with "
                 f"{int((~np.isfinite(table)).sum())} numbers that are not finite; "
-                f"({len(sample)}, {len(grid)}) finite ones are needed"
+                f"({len(sample)}, {len(grid)}) finite numbers are needed"
             )
             raise ModelError(msg)
         tables.append(table)

@@ -276,7 +276,7 @@ def hold_out_response(
         If datasets have less than one event.
     """
     if n_events is not None and n_events < 1:
-        msg = f"n_events = {n_events}: a dataset has one event or more"
+        msg = f"n_events = {n_events}: a dataset needs at least one event"
         raise ConfigurationError(msg)
     _require_fits(response, variations)
     _require_unseen(response, variations)
@@ -309,7 +309,7 @@ def _require_fits(response: Response, variations: ProcessVariations) -> None:
     name, terms = f"the response of {response.process}", response.terms
     if variations.process != response.process:
         msg = (
-            f"{name} cannot be checked with variations of {variations.process}; give those of "
+            f"{name} cannot be checked with variations of {variations.process}; give variations of "
             f"{response.process}"
         )
         raise SampleError(msg)
@@ -324,7 +324,7 @@ def _require_fits(response: Response, variations: ProcessVariations) -> None:
         unknown = [n for n in variation.nuisances if n not in terms.nuisances]
         if unknown:
             msg = (
-                f"variation {variation.label}: {name} knows no nuisance parameter {unknown[0]!r}, "
+                f"variation {variation.label}: {name} has no nuisance parameter {unknown[0]!r}, "
                 f"only {', '.join(terms.nuisances)}; use variations.restricted([…])"
             )
             raise ParameterError(msg + did_you_mean(unknown[0], list(terms.nuisances)))
@@ -343,7 +343,7 @@ def _require_unseen(response: Response, variations: ProcessVariations) -> None:
         if has_seen(response, sketch(sample)):
             msg = (
                 f"{label}: the response of {response.process} was trained on these events; a "
-                "diagnosis needs others (ProcessVariations.split before training)"
+                "diagnosis needs independent events (use ProcessVariations.split before training)"
             )
             raise SampleError(msg)
 

@@ -91,8 +91,8 @@ def goodness_of_systematic_fit(
     }
     if set(processes) != set(terms.processes):
         msg = (
-            f"simulation= has events of {', '.join(processes) or 'no process'}, and the fit has "
-            f"{', '.join(terms.processes)}; give nominal events of each"
+            f"simulation= has events of {', '.join(processes) or 'no process'}, but the fit has "
+            f"{', '.join(terms.processes)}; give nominal events of each process"
         )
         raise SampleError(msg)
     for name, samples in processes.items():

@@ -71,8 +71,8 @@ _SMALLEST_FRACTION = 0.2
 _INSIDE = np.linspace(-0.9, 0.9, 13)
 _CURVE_POINTS = 25
 _NO_POWER = (
-    "The varied events differ too little from the nominal ones, or are too few, to show a wrong "
-    "response. More events, or variations at ±2."
+    "Not sensitive: there are too few varied events, or they are too similar to the nominal ones. "
+    "Use more events, or variations at ±2."
 )
 
 
@@ -152,16 +152,19 @@ def yield_check(held_out: HeldOutResponse) -> tuple[tuple[YieldComparison, ...],
     ]
     look = worst(looks, ALL)
     meaning = {
-        "passed": "The mean of S is the yield of the varied events, over the nominal one.",
-        "failed": f"The response changes the yield by a wrong amount, which matters for "
+        "passed": (
+            "The mean of S agrees with the yield of the varied events relative to the nominal "
+            "yield."
+        ),
+        "failed": f"The response changes the yield by the wrong amount, which matters for "
         f"{held_out.n_events} events. Train with more events, or a higher degree=.",
     }.get(
         look.outcome,
-        "Too few events to know the yields of the varied samples to "
+        "Too few events to measure the yields of the varied samples to "
         f"{held_out.tolerance:.2g}, which matters for {held_out.n_events} events.",
     )
     if look.outcome == "undecided" and untested:
-        meaning = f"There are no variations of {', '.join(untested)} alone to check. Add some."
+        meaning = f"No variation shifts {', '.join(untested)} alone. Add such variations."
     return comparisons, look.check("yields", critical, meaning, look.outcome)
 
 
@@ -223,14 +226,16 @@ def expected_yield_check(held_out: HeldOutResponse) -> Check:
         )
     look = worst(looks, ALL)
     meaning = {
-        "passed": "The expected yield is right where all nuisance parameters move together.",
-        "failed": "The expected yield that fits use, of single nuisance parameters and pairs, is "
-        "not the mean of S where all move together: it was computed from other events or at other "
-        f"parameters, or products of three matter for {held_out.n_events} events.",
+        "passed": "The expected yield is right if all nuisance parameters are shifted together.",
+        "failed": (
+            "The expected yield used in fits, from single nuisance parameters and pairs, differs "
+            "from the mean of S if all are shifted together: it was computed from other events or "
+            f"at other parameters, or products of three matter for {held_out.n_events} events."
+        ),
     }.get(
         look.outcome,
-        f"Too few events to know the expected yield to {held_out.tolerance:.2g} where all nuisance "
-        f"parameters move together, which matters for {held_out.n_events} events.",
+        f"Too few events to measure the expected yield to {held_out.tolerance:.2g} if all nuisance "
+        f"parameters are shifted together, which matters for {held_out.n_events} events.",
     )
     return look.check(name, critical, meaning, look.outcome)
 
@@ -248,10 +253,14 @@ def response_closure_check(
     outcome = worst(looks, ANY).outcome
     feature = closures[decisive].histogram.feature
     meaning = {
-        "passed": "Nominal events with weights S look like varied events in every feature, within "
-        f"the tolerance.{_untold(looks, [(c.nuisances, c.point) for c in closures])}",
-        "failed": f"Nominal events with weights S differ from varied ones, most in {feature}: the "
-        "response is wrong there, or does not use it.",
+        "passed": (
+            "Nominal events with weights S agree with varied events in every feature, within the "
+            f"tolerance.{_untold(looks, [(c.nuisances, c.point) for c in closures])}"
+        ),
+        "failed": (
+            f"Nominal events with weights S differ from varied ones, most in {feature}: the "
+            "response is wrong in this feature, or ignores it."
+        ),
     }.get(outcome, _NO_POWER)
     return closures, looks[decisive].check(name, critical, meaning, outcome)
 
@@ -364,8 +373,8 @@ def factorisation_check(
         reason = (
             "There is only one nuisance parameter."
             if alone
-            else "No variation shifts two nuisance parameters together, so it is not known whether "
-            "their effects multiply. Add some, such as Variation({"
+            else "No variation shifts two nuisance parameters together, so the product of their "
+            "effects cannot be tested. Add such variations, for example Variation({"
             f"{terms.nuisances[0]!r}: 1, {terms.nuisances[1]!r}: 1}}, …)."
         )
         return (), (), Check(name, "skipped", reason)
@@ -381,12 +390,13 @@ def factorisation_check(
     elif crossed:
         remedy = "more events of this variation, or cross_terms=True if this pair has none"
     meaning = {
-        "passed": "The response is right where two nuisance parameters move together.",
-        "failed": "The response is wrong where two nuisance parameters move together. Train with "
+        "passed": "The response is right if two nuisance parameters are shifted together.",
+        "failed": "The response is wrong if two nuisance parameters are shifted together. Train "
+        "with "
         f"{remedy}.",
     }.get(
         look.outcome,
-        "Too few events to know the yields of two nuisance parameters together to "
+        "Too few events to measure the yields with two nuisance parameters shifted together to "
         f"{held_out.tolerance:.2g}, which matters for {held_out.n_events} events.",
     )
     return comparisons, closures, look.check(name, critical, meaning, look.outcome)
@@ -401,9 +411,9 @@ def dependence_check(
     note = f" ({held_out.left_out})" if held_out.left_out else ""
     if not events:
         if held_out.left_out:
-            return (), (), Check(name, "undecided", f"Not checked:{note}. More events.")
+            return (), (), Check(name, "undecided", f"Not checked:{note}. Use more events.")
         reason = (
-            "There are variations at one parameter point only, and no weights at others"
+            "There are variations at only one parameter point, and no weights at other points"
             if held_out.reference
             else "The process has no parameters"
         )
@@ -421,13 +431,13 @@ def dependence_check(
     )
     reference = format_point(held_out.reference)
     meaning = {
-        "passed": f"The response is right away from {reference}, too{note}.",
+        "passed": f"The response is also right away from {reference}{note}.",
         "failed": f"The response is wrong away from {reference}{note}. If the checks at "
         f"{reference} pass, it depends on the parameters of interest. {remedy}",
     }.get(
         look.outcome,
-        f"Too few events to know yields away from {reference} to {held_out.tolerance:.2g}, which "
-        f"matters for {held_out.n_events} events{note}.",
+        f"Too few events to measure yields away from {reference} to {held_out.tolerance:.2g}, "
+        f"which matters for {held_out.n_events} events{note}.",
     )
     return comparisons, separations, look.check(name, critical, meaning, look.outcome)
 
@@ -464,10 +474,10 @@ def extrapolation_check(held_out: HeldOutResponse) -> Check:
                 )
     look = min(looks, key=lambda one: one.value)
     meaning = (
-        "At the limits of the nuisance parameters many events share the weight S."
+        "At the limits of the nuisance parameters the weights S are spread over many events."
         if look.outcome == "passed"
-        else "At the limit few events have most of the weight S: the response is extrapolated to "
-        "where there are no events. Use a lower limit=, or train with variations at ±2."
+        else "At the limit few events have most of the weight S: the response is extrapolated to a "
+        "region without events. Use a lower limit=, or train with variations at ±2."
     )
     return look.check(name, np.nan, meaning, look.outcome)
 

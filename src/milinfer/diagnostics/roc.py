@@ -100,7 +100,7 @@ class Roc:
         """
         rates = np.asarray(true_positive, dtype=np.float64)
         if not np.all((rates >= 0) & (rates <= 1)):
-            msg = f"true positive rates are between 0 and 1, not {rates}"
+            msg = f"true positive rates must be between 0 and 1, not {rates}"
             raise ParameterError(msg)
         if np.any(np.diff(self.true_positive) < 0):
             msg = (
@@ -373,8 +373,8 @@ def _sample(
     w = np.ones(values.shape) if weights is None else np.asarray(weights, dtype=np.float64)
     if values.ndim != 1 or len(values) < 2 or w.shape != values.shape:
         msg = (
-            f"scores of the {name} have shape {values.shape}, its weights {w.shape}; give both "
-            "for two events or more, in one dimension"
+            f"scores of the {name} have shape {values.shape}, its weights {w.shape}; give both as "
+            "one-dimensional arrays for two events or more"
         )
         raise SampleError(msg)
     if np.isnan(values).any():

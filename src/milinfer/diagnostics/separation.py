@@ -211,8 +211,8 @@ def _score_and_llr(score: ArrayLike, llr: ArrayLike) -> tuple[FloatArray, FloatA
     t, exact = np.asarray(score, dtype=np.float64), np.asarray(llr, dtype=np.float64)
     if t.ndim != 1 or t.shape != exact.shape or len(t) < 2:
         msg = (
-            f"scores of shape {t.shape} with log-ratios of shape {exact.shape}; give one of each "
-            "for every event, in one dimension"
+            f"scores of shape {t.shape} with log-ratios of shape {exact.shape}; give "
+            "one-dimensional arrays with one entry for every event"
         )
         raise SampleError(msg)
     for name, values in (("score", t), ("log-ratio", exact)):
@@ -220,7 +220,7 @@ def _score_and_llr(score: ArrayLike, llr: ArrayLike) -> tuple[FloatArray, FloatA
             msg = f"the {name} of event {int(np.argmin(np.isfinite(values)))} is not finite"
             raise SampleError(msg)
         if np.ptp(values) == 0:
-            msg = f"the {name} is the same for all events, and separates nothing"
+            msg = f"the {name} is the same for all events, so it cannot separate them"
             raise SampleError(msg)
     return t, exact
 
@@ -346,7 +346,7 @@ def joint_and_product(sample: Sample, columns: Sequence[str], *, seed: Seed) -> 
     chosen = [name in columns for name in sample.feature_names]
     if sum(chosen) != len(set(columns)) or all(chosen) or not any(chosen):
         msg = (
-            f"{sample.label}: columns {list(columns)} are to be exchanged; name some, but not all, "
+            f"{sample.label}: columns {list(columns)} cannot be exchanged; give some, but not all, "
             f"of {', '.join(sample.feature_names)}"
         )
         raise SampleError(msg)
@@ -378,8 +378,8 @@ def _events(
     w = np.ones(values.shape) if weights is None else np.asarray(weights, dtype=np.float64)
     if values.ndim != 1 or len(values) < 2 or w.shape != values.shape:
         msg = (
-            f"log-ratios of the {name} have shape {values.shape}, weights {w.shape}; give both "
-            "for two events or more, in one dimension"
+            f"log-ratios of the {name} have shape {values.shape}, weights {w.shape}; give both as "
+            "one-dimensional arrays for two events or more"
         )
         raise SampleError(msg)
     good = np.isfinite(values) & np.isfinite(w)

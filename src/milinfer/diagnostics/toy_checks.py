@@ -47,7 +47,8 @@ def toy_checks(held_out: HeldOut, n_toys: int, seed: int) -> tuple[Check, Check,
         return _three_checks(Check("", "failed", reason), surfaces)
     if edge > _AT_EDGE:
         reason = (
-            f"In {edge:.0%} of the toys the estimate is an end of the range, so it tells nothing."
+            f"In {edge:.0%} of the toys the estimate is at an end of the range, so the response "
+            "cannot be measured."
         )
         return _three_checks(Check("", "undecided", reason), surfaces)
     near = []
@@ -72,12 +73,14 @@ def toy_checks(held_out: HeldOut, n_toys: int, seed: int) -> tuple[Check, Check,
     )
     meaning = {
         "passed": "Estimates follow the truth.",
-        "failed": "Estimates are pulled towards the middle (below 1) or away from it. Correct "
-        "them with mil.calibrate; intervals as they are do not cover away from θ0.",
+        "failed": (
+            "Estimates are pulled towards the middle (below 1) or away from it. Correct them with "
+            "mil.calibrate; uncalibrated intervals do not have correct coverage away from θ0."
+        ),
     }.get(look.outcome, "Too few toys or events to measure the response.")
     response = look.check("response", held_out.sigma, meaning, look.outcome)
     if not near:
-        reason = "No other sample far enough from the ends of the range for toys."
+        reason = "There is no other sample far enough from the ends of the range for toys."
         response = Check("response", "undecided", reason)
     ratio, error = measured.bartlett_ratio, measured.bartlett_ratio_error
     look = Look(
@@ -141,11 +144,11 @@ def _obstacle(held_out: HeldOut, n_toys: int, pool: float) -> Check | None:
     if n_toys < _FEWEST_TOYS:
         return Check("", "undecided", f"{n_toys} toys are too few; {_FEWEST_TOYS} are needed.")
     if np.any(held_out.samples[held_out.origin].weights < 0):
-        reason = "Some events have negative weights: toys of them fluctuate more than data do."
+        reason = "Some events have negative weights, so their toys fluctuate more than data."
         return Check("", "skipped", reason)
     if pool < _SMALLEST_POOL * held_out.n_events:
         reason = (
-            f"The held-out events are effectively {pool:.0f}: too few for toys of "
+            f"There are {pool:.0f} effective held-out events: too few for toys of "
             f"{held_out.n_events} events, which need a pool of {_SMALLEST_POOL} times as many."
         )
         return Check("", "undecided", reason)
@@ -153,7 +156,7 @@ def _obstacle(held_out: HeldOut, n_toys: int, pool: float) -> Check | None:
         # Even exact surfaces of so few events have several maxima, and maxima at the ends.
         reason = (
             f"Datasets of {held_out.n_events} events do not confine an estimate to the range, so "
-            "no asymptotic interval holds. More events (n_events=), or a wider range."
+            "no asymptotic interval is valid. Use more events (n_events=), or a wider range."
         )
         return Check("", "undecided", reason)
     return None
@@ -174,9 +177,11 @@ def _surface_check(held_out: HeldOut, toys: ToyEnsemble | Check) -> Check:
     tolerance = held_out.tolerances.surfaces
     outcome: Outcome = "failed" if misshapen else judge(fraction, error, tolerance, held_out.sigma)
     meaning = {
-        "passed": "One smooth maximum inside the range, as a likelihood has.",
-        "failed": "Surfaces with steps, several maxima or a maximum at an end of the range: no "
-        f"parabola, no interval. {remedy}",
+        "passed": "One smooth maximum inside the range, as for a likelihood.",
+        "failed": (
+            "Surfaces with steps, several maxima or a maximum at an end of the range: such "
+            f"surfaces give no parabola and no interval. {remedy}"
+        ),
     }.get(outcome, "Too few toys to tell.")
     look = Look(
         quantity="fraction of bad surfaces",

@@ -127,7 +127,7 @@ class ChunkFeatures:
         arrays: dict[str, BoolArray] = {}
         for name, mask in masks.items():
             if name in ("all", "features"):
-                msg = f"the cut flow has its own step {name!r}; name the selection otherwise"
+                msg = f"the cut flow has its own step {name!r}; give the selection another name"
                 raise SampleError(msg)
             array = np.asarray(ak.to_numpy(ak.fill_none(mask, value=False)))
             if array.shape != (len(events),) or array.dtype != np.bool_:

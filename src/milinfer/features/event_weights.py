@@ -97,7 +97,7 @@ def event_weights(
         return SampleError(f"{place}event {number} (counted from 0): {name} {problem}; {remedy}")
 
     def no_numbers(kind: object) -> SampleError:
-        return SampleError(f"{place}{name} has no numbers, but {kind}; name a branch of weights")
+        return SampleError(f"{place}{name} contains {kind}, not numbers; give a branch of weights")
 
     try:
         array = column if isinstance(column, ak.Array | np.ndarray) else ak.Array(column)
@@ -105,7 +105,7 @@ def event_weights(
         msg = f"{place}{name} is not an array of numbers ({error}); give one number for each event"
         raise SampleError(msg) from error
     if array.ndim != 1:
-        remedy = "name a branch with one number for each event"
+        remedy = "give a branch with one number for each event"
         if len(array) and array.ndim == 2:
             counts = np.asarray(ak.fill_none(ak.num(array, axis=1), 0))
             event = int(np.argmax(counts != 1))

@@ -233,7 +233,7 @@ class FeatureSet:
         if missing:
             what = [*(c.name for c in self.collections), "the missing momentum"][missing[0]]
             msg = f"{self.name}: {what} is None; give " + (
-                "a record of pt and phi or the events, or leave it out for minus the sum of the "
+                "a record of pt and phi or the events; or omit it to use minus the sum of the "
                 "given momenta"
                 if missing[0] == n
                 else "an array of momenta"
@@ -272,7 +272,7 @@ class FeatureSet:
         if "LHEPart" not in ak.fields(events):
             msg = (
                 f"{source or 'these events'} have no LHEPart, only "
-                f"{shortened(ak.fields(events)) or 'no fields'}; give the objects yourself"
+                f"{shortened(ak.fields(events)) or 'no fields'}; give the objects explicitly"
             )
             raise FeatureError(msg)
         if self.selector is not None:
@@ -341,9 +341,9 @@ class FeatureSet:
             event = int(np.searchsorted(parts.offsets, k, side="right")) - 1
             msg = (
                 f"event {_event_number(first_event, event)} of {source or 'the events'} has a "
-                f"final-state particle with the PDG id {parts.column('pdgId')[k]}, of which the "
-                f"PDG does not say whether a detector sees it; say invisible={{{ids[k]}}} if it "
-                f"escapes, which is missing momentum, or visible={{{ids[k]}}} if not"
+                f"final-state particle with the PDG id {parts.column('pdgId')[k]}, which is not in "
+                f"the PDG numbering; give invisible={{{ids[k]}}} if it escapes the detector "
+                f"(missing momentum), or visible={{{ids[k]}}} if it is measured"
             )
             raise FeatureError(msg)
         return parts.subset(final & (states == VISIBLE), "LHEPart")
@@ -362,7 +362,7 @@ class FeatureSet:
             raise FeatureError(msg)
         if not particles:
             msg = (
-                f"{self.name} names no collections of particles, so it cannot be computed from "
+                f"{self.name} has no collections of particles, so it cannot be computed from "
                 f"{source or 'events'}; give it collections, or read columns with these names"
             )
             raise FeatureError(msg)
@@ -381,9 +381,9 @@ class FeatureSet:
                 place = f" of {source}" if source else ""
                 number = _event_number(first_event, int(np.argmax(bad)))
                 msg = (
-                    f"event {number}{place} has {reason}, as have "
-                    f"{count} of {len(kept)} events; {self.name} needs them: select such events "
-                    "away before, or drop and count them with on_missing='reject'"
+                    f"event {number}{place} has {reason} ({count} of {len(kept)} events), but "
+                    f"{self.name} needs them: remove such events in the selection, or reject and "
+                    "count them with on_missing='reject'"
                 )
                 raise FeatureError(msg)
             rejected[reason] = count

@@ -118,8 +118,8 @@ class Particles:
 
     def _no_momenta(self) -> FeatureError:
         return FeatureError(
-            f"{self.name} have the fields {shortened(sorted(self._fields), 20)}, no momenta; give "
-            "px, py, pz and mass or energy, or pt, eta, phi and mass, in GeV"
+            f"{self.name} have the fields {shortened(sorted(self._fields), 20)}, which are not "
+            "momenta; give px, py, pz and mass or energy, or pt, eta, phi and mass, in GeV"
         )
 
     def __len__(self) -> int:
@@ -188,7 +188,7 @@ class Particles:
                 msg = (
                     f"{self.name} have no field {axis!r}; they have "
                     f"{shortened(sorted(self._fields), 20)}: add it with awkward.with_field, or "
-                    "leave out the columns that need it (.select; the feature sets *_reco need no "
+                    "omit the columns that need it (.select; the feature sets *_reco need no "
                     "flavour of jets)"
                 )
                 raise FeatureError(msg)

@@ -199,8 +199,8 @@ def missing_momentum(
         if "LHEPart" not in fields:
             msg = (
                 f"the missing momentum has {', '.join(sorted(fields)) or 'no fields'}, not pt and "
-                f"phi or px and py, and is no events with {', '.join(MET_NAMES)} or LHEPart; leave "
-                "it out for minus the sum of the given momenta"
+                f"phi or px and py, and it is not a record of events with {', '.join(MET_NAMES)} "
+                "or LHEPart; omit it to use minus the sum of the given momenta"
             )
             raise FeatureError(msg)
         visible = [generator(events_or_met["LHEPart"])]

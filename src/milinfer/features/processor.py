@@ -70,7 +70,7 @@ class _Apart:
 
     def __add__(self, other: _Apart) -> _Apart:
         msg = (
-            f"events from {self.key[1]} of {self.key[0]} come twice in one dataset; list each "
+            f"events from {self.key[1]} of {self.key[0]} appear twice in one dataset; list each "
             "file once"
         )
         raise SampleError(msg)
@@ -174,7 +174,10 @@ class FeatureProcessor(ProcessorABC):  # type: ignore[misc]  # coffea has no typ
         self.one_sided = one_sided
         given: Any = variations
         if given is not None and not callable(given):
-            msg = f"variations= is a function of the events of a chunk, not {type(given).__name__}"
+            msg = (
+                "variations= must be a function of the events of a chunk, not "
+                f"{type(given).__name__}"
+            )
             raise SampleError(msg)
 
     def process(self, events: AwkwardArray) -> dict[str, Any]:
@@ -291,8 +294,8 @@ class FeatureProcessor(ProcessorABC):  # type: ignore[misc]  # coffea has no typ
         branch = next((name for name in names if name in fields), None)
         if branch is None:
             msg = (
-                f"{source or 'the events'} have no weight {' or '.join(names)}; name it with "
-                "weight=, or say weight=None if all weights are 1"
+                f"{source or 'the events'} have no weight {' or '.join(names)}; give the name as "
+                "weight=, or weight=None if all weights are 1"
             )
             raise SampleError(msg)
         first = int(chunk_metadata(events).get("entrystart", 0))
@@ -334,8 +337,8 @@ def _require_same_weights(
         if difference:
             msg = (
                 f"{dataset}: not all files have the weights {shortened(difference)}: {first} and "
-                f"{file} (from event {start}) differ; read them apart, or leave these weights out "
-                "with reweights=False"
+                f"{file} (from event {start}) differ; read these files separately, or omit these "
+                "weights with reweights=False"
             )
             raise SampleError(msg)
 
@@ -357,7 +360,7 @@ def _joined(
                     f"{dataset}: not all chunks have the variation "
                     f"{format_point(dict(difference[0]))}: those from event {place[1]} of "
                     f"{place[0]} and from event {key[1]} of {key[0]} differ; vary the same "
-                    "nuisance parameters in all of them"
+                    "nuisance parameters in all chunks"
                 )
                 raise SampleError(msg)
     joined: dict[str, Any] = dict(accumulate([output for _, output in filled]))

@@ -34,7 +34,7 @@ from milinfer.utils.points import format_point, shifts_of, shifts_of_key
 __all__ = ["accumulate_variations"]
 
 Shifts: TypeAlias = tuple[tuple[str, float], ...]
-"""Names and values of the shifted nuisance parameters: a key that coffea can add up."""
+"""Names and values of the shifted nuisance parameters, used as a key that coffea can add."""
 
 _IDENTITY: Final = ("run", "luminosityBlock", "event")
 _SIDES: Final = {"up": 1.0, "down": -1.0}
@@ -125,8 +125,8 @@ def accumulate_variations(
     both = sorted(_names(with_events) & _names(with_weights))
     if both:
         msg = (
-            f"the nuisance parameter {both[0]} changes events and is a variation of weights, too; "
-            "give each a name of its own, or let weights= be a function of the varied events"
+            f"the nuisance parameter {both[0]} is used both to change events and to vary weights; "
+            "give each a different name, or give weights= as a function of the varied events"
         )
         raise SampleError(msg)
     nominal = chunk.analyse(events, w)
@@ -214,7 +214,7 @@ def _weight_variations(weights: Any, place: _Place) -> dict[Shifts, FloatArray]:
     for modifier in sorted(weights.variations, key=lambda name: (name[:-2], name[-2:] != "Up")):
         side = next((s for s in _SIDES if modifier.endswith(s.capitalize())), None)
         if side is None:
-            msg = f"the weight variation {modifier!r} is neither Up nor Down; name it with one"
+            msg = f"the weight variation {modifier!r} must end in Up or Down; rename it"
             raise SampleError(msg)
         name = modifier[: -len(side)]
         shifts = shifts_of({name: _SIDES[side]}, f"weight variation {modifier!r}")
@@ -310,8 +310,8 @@ def _require_same(events: AwkwardArray, changed: Any, label: str) -> None:
             if differ.any():
                 k = int(np.argmax(differ))
                 msg = (
-                    f"{label}: {name} of entry {k} is {changed[name][k]}, and {events[name][k]} of "
-                    "the nominal one; give the same events in the same order"
+                    f"{label}: {name} of entry {k} is {changed[name][k]}, but {events[name][k]} in "
+                    "the nominal events; give the same events in the same order"
                 )
                 raise SampleError(msg)
 
@@ -326,13 +326,13 @@ def _require_sides(shifts: Iterable[Shifts], one_sided: Collection[str]) -> None
     allowed = {one_sided} if isinstance(one_sided, str) else set(one_sided)
     unknown = sorted(allowed - _names(given))
     if unknown:
-        msg = f"one_sided names {', '.join(unknown)}, which is not varied; leave it out"
+        msg = f"one_sided contains {', '.join(unknown)}, which is not varied; remove it"
         raise SampleError(msg)
     for key in given:
         (name, value), *more = key
         if not more and name not in allowed and ((name, -value),) not in given:
             msg = (
-                f"the nuisance parameter {name} is varied to {value:+g} and not to {-value:+g}; "
-                f"give both sides, or say one_sided=[{name!r}]"
+                f"the nuisance parameter {name} is varied to {value:+g} but not to {-value:+g}; "
+                f"give both sides, or one_sided=[{name!r}]"
             )
             raise SampleError(msg)

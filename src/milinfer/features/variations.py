@@ -99,8 +99,8 @@ class ScaleVariation:
             factor = math.nan
         if not 0 < factor < math.inf or factor == 1:
             msg = (
-                f"{format_point(self.nuisances)}: the factor {self.factor!r} scales nothing or is "
-                "not positive; give a number such as 1.03"
+                f"{format_point(self.nuisances)}: the factor {self.factor!r} must be positive and "
+                "different from 1; give a number such as 1.03"
             )
             raise SampleError(msg)
         given: object = self.objects
@@ -127,7 +127,8 @@ class ScaleVariation:
         if not known.get(self.objects):
             msg = (
                 f"{format_point(self.nuisances)}: there are no objects {self.objects!r} to scale; "
-                f"there are {', '.join(n for n, ids in known.items() if ids)}, or give PDG ids"
+                f"the objects are {', '.join(n for n, ids in known.items() if ids)}, or give PDG "
+                "ids"
             )
             raise SampleError(msg + did_you_mean(self.objects, known))
         return known[self.objects]
@@ -218,7 +219,7 @@ class FunctionVariation:
             raise SampleError(msg)
         for name in ("event", "genWeight", "LHE_processId"):
             if name not in ak.fields(changed):
-                msg = f"the function returns events without {name}; return the events themselves"
+                msg = f"the function returns events without {name}; return all fields of the events"
                 raise SampleError(msg)
             differ = ak.to_numpy(changed[name]) != ak.to_numpy(record[name])
             if differ.any():
@@ -311,7 +312,7 @@ class WeightVariation:
 
 
 EventVariation: TypeAlias = ScaleVariation | FunctionVariation | WeightVariation
-"""What can be done to the events of a file."""
+"""Variations of the events of a file."""
 
 _Kind = TypeVar("_Kind", ScaleVariation, FunctionVariation, WeightVariation)
 
@@ -355,7 +356,7 @@ def up_and_down(
     given: object = kind
     if not any(given is k for k in (ScaleVariation, FunctionVariation, WeightVariation)):
         msg = (
-            f"up_and_down() makes a ScaleVariation, FunctionVariation or WeightVariation, and not "
+            "up_and_down() makes a ScaleVariation, FunctionVariation or WeightVariation, not "
             f"{short_repr(given)}; give one of these, as in "
             "up_and_down(ScaleVariation, 'jes', 1.03, 0.97)"
         )
@@ -408,8 +409,8 @@ def require_one_meaning(variations: Iterable[EventVariation]) -> None:
             before = meanings.setdefault(name, meaning)
             if before != meaning:
                 msg = (
-                    f"the nuisance parameter {name} is {before} and {meaning}; give each a name of "
-                    "its own, or do both in one FunctionVariation"
+                    f"the nuisance parameter {name} is {before} and {meaning}; give each a "
+                    "different name, or combine both in one FunctionVariation"
                 )
                 raise SampleError(msg)
 

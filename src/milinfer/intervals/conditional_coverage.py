@@ -297,8 +297,7 @@ def coverage_function(
             msg = (
                 f"{k.astype(int).tolist()} of {n.astype(int).tolist()} toys contain the truth at "
                 f"the true values: a polynomial of degree {degree} would need infinite "
-                "coefficients; "
-                "generate more toys, or lower the degree"
+                "coefficients; generate more toys, or lower the degree"
             )
             raise FitError(msg)
         step = np.linalg.solve(information, design.T @ (k - n * p))

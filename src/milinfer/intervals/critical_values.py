@@ -440,8 +440,7 @@ def quantile_regression(
     msg = (
         f"no polynomial below degree {MAX_DEGREE} in {', '.join(parameters)} describes the "
         f"{cl:.2%} quantile, as happens near a physical bound; generate many toys at each of a "
-        "grid of "
-        "points instead (mil.neyman)"
+        "grid of points instead (mil.neyman)"
     )
     raise CalibrationError(msg)
 

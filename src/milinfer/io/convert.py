@@ -165,7 +165,7 @@ def convert(
         collections = list(dict.fromkeys(n.partition("_")[0] for n in reader.left_out))
         msg = (
             f"{src}: {len(reader.left_out)} branches and trees are not part of an event record and "
-            f"were left out: {shortened(collections)}"
+            f"were not converted: {shortened(collections)}"
         )
         warnings.warn(msg, MilinferWarning, stacklevel=2)
     return ConversionSummary(
@@ -221,7 +221,7 @@ def convert_many(
     targets = [str(Path(target).resolve()) for _, target in jobs]
     twice = sorted({t for t in targets if targets.count(t) > 1})
     if twice:
-        msg = f"{twice[0]} is the target of more than one conversion; give each its own"
+        msg = f"{twice[0]} is the target of more than one conversion; give each its own target"
         raise ConfigurationError(msg)
     require_workers(workers)
     options: dict[str, Any] = {"chunk_size": chunk_size, "ntuple": ntuple, "tree": tree}

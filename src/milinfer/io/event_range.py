@@ -12,7 +12,7 @@ from milinfer.typing import PathLikeStr
 __all__ = ["EventRange", "EventSelection", "events_in_range"]
 
 EventSelection: TypeAlias = int | Sequence[int]
-"""The first N events, or those from START up to, without, STOP."""
+"""The first N events, or the events from START up to but not including STOP."""
 
 
 class EventRange(NamedTuple):
@@ -103,7 +103,7 @@ class EventRange(NamedTuple):
         """
         if n_events < self.stop:
             msg = (
-                f"{path} has {n_events} events, and events= asks for those up to {self.stop}; ask "
+                f"{path} has {n_events} events, but events= asks for events up to {self.stop}; ask "
                 "for fewer"
             )
             raise SampleError(msg)

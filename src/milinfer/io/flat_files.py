@@ -166,7 +166,7 @@ class ParquetTable(FlatTable):
         try:
             schema = pq.read_schema(arrow_file(path))
         except (pa.ArrowInvalid, pa.ArrowIOError) as error:
-            msg = f"{path}: this is not a whole Parquet file ({error}); copy or produce it again"
+            msg = f"{path}: this is not a complete Parquet file ({error}); copy or produce it again"
             raise SampleError(msg) from error
         text = (schema.metadata or {}).get(KEY.encode())
         metadata = sample_metadata(text.decode() if text else None, path)
@@ -201,7 +201,7 @@ class ParquetTable(FlatTable):
         n = self.n_events
         size = f"{8 * n * n_columns / 1e9:.1f} GB"
         msg = (
-            f"{self.path}: its {n} events with {n_columns} columns need {size} or more, and there "
+            f"{self.path}: its {n} events with {n_columns} columns need {size} or more, but there "
         )
         return SampleError(msg + "is not that much memory; read fewer columns, or split the file")
 

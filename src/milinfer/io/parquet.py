@@ -133,7 +133,7 @@ class ParquetReader(ColumnReader):
         try:
             file = pq.ParquetFile(arrow_file(path))
         except (pa.ArrowInvalid, pa.ArrowIOError) as error:
-            msg = f"{path}: this is not a whole Parquet file ({error}); copy or produce it again"
+            msg = f"{path}: this is not a complete Parquet file ({error}); copy or produce it again"
             raise SampleError(msg) from error
         super().__init__(path, file)
         try:
@@ -172,8 +172,8 @@ class ParquetReader(ColumnReader):
                 done += len(counts)
         except MemoryError as error:
             msg = (
-                f"{self.name}: event {done} (counted from 0) and those after it need more memory "
-                f"than there is ({error}); read fewer events at a time"
+                f"{self.name}: event {done} (counted from 0) and those after it do not fit into "
+                f"memory ({error}); read fewer events at a time"
             )
             raise SampleError(msg) from error
         except (pa.ArrowException, OSError) as error:

@@ -339,9 +339,8 @@ def simulation_error(model: BagLikelihood, data: Sample) -> SimulationError:
     if bootstrap is None:
         msg = (
             f"a {type(model).__name__} has no members trained on bootstrap samples of the events, "
-            "which are needed for the error from the finite simulation; train a BagLikelihood with "
-            "ensemble=16, "
-            "bootstrap=True, or calibrate and use calibration(cost, widen=True)"
+            "which are needed for the error from the finite simulation; train a BagLikelihood "
+            "with ensemble=16, bootstrap=True, or calibrate and use calibration(cost, widen=True)"
         )
         raise ModelError(msg)
     if not bootstrap:

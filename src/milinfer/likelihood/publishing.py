@@ -139,8 +139,7 @@ def publish(
     if not isinstance(given, Cost):
         msg = (
             f"publish() takes a cost, not {short_repr(cost)}; give the function that Minuit "
-            "minimises, such "
-            "as model.cost(data)"
+            "minimises, such as model.cost(data)"
         )
         raise ConfigurationError(msg)
     _require_kinds(title, {"provenance": provenance, "units": units, "start": start})

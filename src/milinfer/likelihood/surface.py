@@ -227,8 +227,7 @@ class Interpolation:
         if self.kind == "points":
             msg = (
                 f"Λ is defined only at {self.grid} (two hypotheses); a curve in the parameter "
-                "needs "
-                "samples at more points, or head='polynomial'"
+                "needs samples at more points, or head='polynomial'"
             )
             raise ParameterError(msg)
         if self.kind == "polynomial":

@@ -677,8 +677,7 @@ def _warn_of_dependence(terms: SystematicTerms) -> None:
             msg = (
                 f"the response of {process} does not depend on {', '.join(far.point)}, and is "
                 f"wrong far from the reference: {far}; train it with theta_dependent=True, or "
-                "check it "
-                "with milinfer.diagnose_response"
+                "check it with milinfer.diagnose_response"
             )
             warnings.warn(msg, MilinferWarning, stacklevel=3)
 

@@ -47,10 +47,14 @@ __all__ = [
 _CAPTIONS = {
     "normalisation": "Mean of the ratio over events of the reference, exactly 1 for an exact one. "
     "Below: the effective number of events behind the mean.",
-    "closure": "The features that agree worst: reference events before and after weighting with "
-    "r, relative to the events of the other value.",
-    "separation": "How well a classifier tells the events of each value from those of the "
-    "reference, before and after weighting with r.",
+    "closure": (
+        "The worst-described features: ratio of reference to target sample, before and after "
+        "reweighting the reference with r."
+    ),
+    "separation": (
+        "Power of a classifier to separate the events of each value from the reference events, "
+        "before and after reweighting with r."
+    ),
     "calibration_curves": "Observed against predicted fraction of events of each value.",
 }
 
@@ -235,7 +239,10 @@ def _point_text(diagnosis: Diagnosis, theta: float) -> str:
 
 def _require_results(results: Sequence[Any]) -> None:
     if not results:
-        msg = "nothing to draw: the diagnosis had no sample at a second value, or too few events"
+        msg = (
+            "there is no figure to draw: the diagnosis has no sample at a second value, or too few "
+            "events"
+        )
         raise SampleError(msg)
 
 

@@ -291,7 +291,10 @@ def plot_posterior(
         styles = method_styles(posteriors)
         for name, p in posteriors.items():
             if p.density.ndim != 1:
-                msg = f"{name!r} holds the posteriors of {len(p.density)} datasets; give one"
+                msg = (
+                    f"{name!r} contains the posteriors of {len(p.density)} datasets; give one of "
+                    "them"
+                )
                 raise ParameterError(msg)
             style = styles[name]
             a, b = (float(v) for v in p.interval(probability))

@@ -39,15 +39,15 @@ def response_figures(diagnosis: ResponseDiagnosis) -> dict[str, tuple[Figure, st
             plot_response_yields(diagnosis),
             (
                 "Expected yield of the response against each nuisance parameter, and the yields of "
-                "held-out varied events. Below: their difference; in the band it does no harm."
+                "held-out varied events. Below: their difference; inside the band it is harmless."
             ),
         )
     if here:
         out["closure"] = (
             plot_response_closure(diagnosis),
             (
-                "The features that agree worst: held-out varied events (points) and nominal ones "
-                "with weights S (lines), relative to the nominal ones."
+                "The worst-described features: held-out varied events (points) and nominal events "
+                "with weights S (lines), relative to the nominal events."
             ),
         )
     return out
@@ -78,7 +78,7 @@ def plot_response_yields(diagnosis: ResponseDiagnosis, n_nuisances: int = 6) -> 
     chosen = {c.nuisance for c in curves[:n_nuisances]}
     drawn = [c for c in diagnosis.curves if c.nuisance in chosen]
     if not drawn:
-        msg = "nothing to draw: give n_nuisances=1 or more"
+        msg = "there is no figure to draw: give n_nuisances=1 or more"
         raise SampleError(msg)
     tolerance = diagnosis["yields"].tolerance
     columns = min(len(drawn), 3)
@@ -164,7 +164,7 @@ def plot_response_closure(diagnosis: ResponseDiagnosis, n_panels: int = 4) -> Fi
         panels.setdefault(key, []).append(c)
     chosen = list(panels.values())[:n_panels]
     if not chosen:
-        msg = "nothing to draw: there were too few nominal or varied events in the diagnosis"
+        msg = "there is no figure to draw: the diagnosis has too few nominal or varied events"
         raise SampleError(msg)
     with styled():
         columns = min(len(chosen), 2)

@@ -280,8 +280,8 @@ class _Columns:
             if alike:
                 msg = (
                     f"column {alike[0]!r} looks like an event weight but would be used as a "
-                    "feature; give "
-                    "weights= (or reweights=) its name, or list the features in features="
+                    "feature; give weights= (or reweights=) its name, or list the features in "
+                    "features="
                 )
                 raise SampleError(msg)
         else:
@@ -310,9 +310,8 @@ class _Columns:
                 if np.array_equal(column, single):
                     msg = (
                         f"column {name!r} is the same as {role} but would be used as a feature; "
-                        "give "
-                        "the name of the column instead of its values, or list the features in "
-                        "features="
+                        "give the name of the column instead of its values, or list the features "
+                        "in features="
                     )
                     raise SampleError(msg)
 

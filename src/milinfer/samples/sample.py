@@ -262,8 +262,7 @@ class Sample:
         if not np.all(self.weights == self.weights[:1]):
             msg = (
                 f"{self.label}: the weights of the events differ, so they are not a dataset; draw "
-                "one "
-                "from them with Toys(...).dataset(...)"
+                "one from them with Toys(...).dataset(...)"
             )
             raise SampleError(msg)
         return dataclasses.replace(self, weights=np.ones(self.n_events))

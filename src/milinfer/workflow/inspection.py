@@ -312,9 +312,8 @@ def _json(path: Path) -> Facts:
         return _published(path.parent)
     msg = (
         f"{path} is not a JSON file of a kind that milinfer reads (calibration, belt, "
-        "summary.json, "
-        "published likelihood, histograms, HistFactory workspace or a patch of one, HS3); it has "
-        f"{shortened(sorted(content)) or 'nothing'}; correct the path"
+        "summary.json, published likelihood, histograms, HistFactory workspace or a patch of one, "
+        f"HS3); it has {shortened(sorted(content)) or 'nothing'}; correct the path"
     )
     raise SampleError(msg)
 

@@ -358,10 +358,9 @@ def _calibration_text(learned: MethodResult) -> str:
     return (
         "c_cicc, the factor by which Λ is multiplied to give correct coverage, is a function of "
         f"the parameter; at {theta:g} it is {' and '.join(levels)}. From the Bartlett ratio it "
-        f"would be {bartlett}. "
-        f"The bias of the estimate at {theta:g}, which is corrected, is {bias:+.4f} ± "
-        f"{bias_error:.4f}. {calibration.n_toys} toys at each of {len(calibration.points)} values, "
-        "from independent events."
+        f"would be {bartlett}. The bias of the estimate at {theta:g}, which is corrected, is "
+        f"{bias:+.4f} ± {bias_error:.4f}. {calibration.n_toys} toys at each of "
+        f"{len(calibration.points)} values, from independent events."
         + (
             " The intervals include the error of this calibration, which comes from its finite "
             "pool of events."
@@ -451,8 +450,7 @@ def _among_others(
     caption = (
         f"The interval of the data from {method_title(name)}, above the intervals of twenty "
         f"simulated datasets of this size at {parameter} = {result.truth:g} (line). About one in "
-        "three "
-        "68.27 % intervals is expected to miss the truth."
+        "three 68.27 % intervals is expected to miss the truth."
     )
     return {"datasets": (plotting.plot_datasets(fitted[name][0], toys), caption)}
 

@@ -225,8 +225,7 @@ class AnalysisPlan:
         if before == BLIND:
             msg = (
                 f"{self.config.out} contains a blind analysis: open its data with `milinfer "
-                "unblind`, "
-                "which keeps a record, or give another folder as analysis.out"
+                "unblind`, which keeps a record, or give another folder as analysis.out"
             )
             raise ConfigurationError(msg)
 

@@ -118,8 +118,7 @@ def _contour_figures(
         figures[f"contours_{x}_{y}"] = (
             plot_contour_lines(lines, estimates, x, y, **words),  # type: ignore[arg-type]
             f"{CL68:.2%} contours of the same data from every method whose contour lies inside the "
-            "range "
-            "(joint probability of both parameters"
+            "range (joint probability of both parameters"
             + (", all other parameters profiled" if len(result.parameters) > 2 else "")
             + "). The cross is the "
             + ("truth." if simulated else "point at which the methods are compared."),
@@ -228,8 +227,7 @@ def build_several_report(result: SeveralResult, drawn: Drawn) -> Report:
         f"Coverage is measured on {analysis.n_toys} toys at each of "
         f"{len({format_point(r.point) for r in result.coverage[REGION]})} points, from events that "
         "were used neither for training nor for calibration. A region contains the truth of all "
-        "parameters "
-        "together; an interval contains the true value of its parameter."
+        "parameters together; an interval contains the true value of its parameter."
     )
     _coverage_table(report, result)
     show("coverage")
@@ -502,8 +500,7 @@ def _diagnostics(report: Report, result: SeveralResult) -> None:
     report.text(
         "Identities that an exact likelihood ratio fulfils, checked on events not used for "
         "training: along each parameter with the others at θ0, and along the diagonal of each "
-        "pair. "
-        "A check is undecided if there are too few events to detect a harmful deviation."
+        "pair. A check is undecided if there are too few events to detect a harmful deviation."
     )
     for name, diagnosis in result.diagnoses.items():
         if isinstance(diagnosis, str):

@@ -144,7 +144,7 @@ def to_branches(
     if set(reweights) != set(weights.values()):
         msg = (
             f"{target}: from event {first} (counted from 0) the weights are {list(reweights)}, "
-            f"but they were {list(weights.values())}; give every event the same"
+            f"but they were {list(weights.values())}; give every event the same weights"
         )
         raise SampleError(msg)
     n = len(counts)
@@ -189,7 +189,7 @@ def _require_numbers(
 
     of_particles = name.startswith(PART)
     if of_particles != (lengths is not None):
-        kinds = ("one number for each event", "a list for the particles of each event")
+        kinds = ("one number for each event", "a list with one entry for each particle")
         fail(f"is {kinds[not of_particles]}, not {kinds[of_particles]}")
     if lengths is not None and not np.array_equal(lengths, counts):
         event = int(np.argmax(lengths != counts))
@@ -206,7 +206,7 @@ def _require_numbers(
         if not good.all():
             row = int(np.argmin(good))
             event = int(np.searchsorted(np.cumsum(counts), row, "right")) if of_particles else row
-            fail(f"is {values[row]}, no whole number of 32 bits", event)
+            fail(f"is {values[row]}, which is not a 32-bit integer", event)
     return values
 
 
@@ -369,8 +369,8 @@ def needed_branches(available: Iterable[str], weights: Mapping[str, str], source
     lacks_weight = names.issuperset(nanoaod[:-1]) and "genWeight" not in names
     if lacks_weight and not hint:
         msg = (
-            f"{source}: no events of a generator can be read, for it has no genWeight; copy that "
-            "branch too, when events are skimmed"
+            f"{source}: no generator events can be read, because there is no genWeight; keep that "
+            "branch when skimming events"
         )
         raise SampleError(msg)
     if missing and hint:
@@ -380,12 +380,12 @@ def needed_branches(available: Iterable[str], weights: Mapping[str, str], source
             problem = f"its LHEPart have no {', '.join(fields)}, as in older NanoAOD"
         if not fields:
             problem = "it has no genWeight"
-        msg = f"{source}: no events of a generator can be read, for {problem}; {hint}"
+        msg = f"{source}: no generator events can be read, because {problem}; {hint}"
         raise SampleError(msg)
     if missing:
         msg = (
-            f"{source}: the branches {shortened(missing, 10)} are missing; these are not event "
-            "records as milinfer writes them: read its reconstructed objects or features instead, "
+            f"{source}: the branches {shortened(missing, 10)} are missing; this file has no event "
+            "records written by milinfer: read its reconstructed objects or features instead, "
             "or convert the LHE file"
         )
         raise SampleError(msg)

@@ -34,7 +34,7 @@ __all__ = [
 
 WEIGHT: Final = "LHEWeight_"
 ORIGINAL: Final = "originalXWGTUP"
-"""The weight of the event in the LHE file, which only NanoAOD has beside ``genWeight``."""
+"""The weight of the event in the LHE file, which only NanoAOD has in addition to ``genWeight``."""
 
 _VECTOR: Final = re.compile(r"(LHE|PS)[A-Za-z0-9]*Weight[A-Za-z0-9]*")
 _ENTRY: Final = re.compile(r"(.+)\[(\d+)\]")
@@ -190,8 +190,8 @@ def vector_weights(
         k = int(np.argmax(wrong))
         msg = (
             f"{source}: event {numbers[k]} (counted from 0) has {lengths[k]} numbers in {branch}, "
-            f"others have {n}; select events that have the same weights, or leave the weights "
-            "at other points out"
+            f"others have {n}; select events that have the same weights, or omit the weights at "
+            "other points"
         )
         raise SampleError(msg)
     return np.asarray(values, dtype=np.float64).reshape(len(lengths), n)

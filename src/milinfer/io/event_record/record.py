@@ -69,7 +69,7 @@ _EVENT_DEFAULTS: Final = {"LHE_scale": -1.0, "LHE_alphaQED": -1.0, "LHE_alphaQCD
 _RECORD: Final = "LHEParticle"
 
 MAY_BE_NAN: Final = tuple(_EVENT_DEFAULTS)
-"""Event-level fields with which nothing is computed, and which some generators do not know."""
+"""Event-level fields that no computation uses and some generators do not fill."""
 
 
 @functools.cache
@@ -309,7 +309,7 @@ def as_column(
     """
     if name not in columns:
         if name not in defaults:
-            msg = f"the events lack the column {name!r}; an LHE event cannot be made without it"
+            msg = f"the events have no column {name!r}, which an LHE event needs"
             raise LHEError(msg)
         return np.full(length, defaults[name], dtype=dtype)
     column = np.asarray(columns[name])

@@ -250,8 +250,8 @@ def _root(text: _Growing, name: str) -> tuple[int, bytes, str]:
         raise LHEError(msg)
     if _DTD.search(without_comments(before)[0]):
         msg = (
-            f"{name}: a document type definition stands before <LesHouchesEvents>; its entities "
-            "are not read, remove it"
+            f"{name}: there is a document type definition before <LesHouchesEvents>, which is not "
+            "supported; remove it"
         )
         raise LHEError(msg)
     version = re.search(rb"version\s*=\s*[\"']([^\"']*)[\"']", match.group())
@@ -379,7 +379,7 @@ def _header(
     if twice:
         msg = (
             f"{name}: <initrwgt> declares the weight ids {', '.join(map(repr, twice))} more than "
-            "once, so that weights cannot be told apart; rename them"
+            "once; rename them"
         )
         raise LHEError(msg)
     return header, tuple(weights), block_content, left_out

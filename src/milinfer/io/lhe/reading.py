@@ -158,8 +158,8 @@ class LHEReader:
         if self.n_nan:
             numbers = ", ".join(f"{name} in {n}" for name, n in self.n_nan.items())
             msg = (
-                f"{self._file.name}: of {self.n_events} events these numbers are NaN: {numbers}; "
-                "nothing is computed with them, and they are kept as they are"
+                f"{self._file.name}: these numbers are NaN: {numbers} (of {self.n_events} events); "
+                "they are kept, but no computation uses them"
             )
             warnings.warn(msg, MilinferWarning, stacklevel=2)
 
@@ -430,7 +430,7 @@ class BlockParser:
             what = f"cannot be read ({error!r}); correct its lines or produce the file again"
             raise self._fail(number + len(counts), what) from error
         if len(counts) != len(n_weights):
-            what = f"cannot be read, though it is there, as are {len(n_weights)} events"
+            what = f"cannot be read: {len(n_weights)} events were expected here"
             raise self._fail(number + len(counts), what + "; produce the file again")
         return self._columns(number, counts, flat, heads, weights)
 

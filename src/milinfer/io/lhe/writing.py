@@ -116,7 +116,8 @@ class LHEWriter(EventWriter):
             if set(ids) != set(self._ids):
                 msg = (
                     f"{self.path}: from event {self.n_events} (counted from 0) the weights are "
-                    f"{list(ids)}, but they were {list(self._ids)}; give every event the same"
+                    f"{list(ids)}, but they were {list(self._ids)}; give every event the same "
+                    "weights"
                 )
                 raise LHEError(msg)
             bad = first_not_finite(counts, particles, event, weights)

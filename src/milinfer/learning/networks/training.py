@@ -192,8 +192,7 @@ def _require_alive(network: BagNetwork, bags: TrainingBags, drawn: EpochBags) ->
     if len(outputs) > 1 and not np.ptp(outputs, axis=0).any():
         msg = (
             "the training failed: the network gives the same output for all bags; lower "
-            "learning_rate, choose "
-            "another activation or seed, or a weaker regularisation"
+            "learning_rate, choose another activation or seed, or a weaker regularisation"
         )
         raise ModelError(msg)
 
