@@ -264,7 +264,7 @@ def shift_at_one_point(
 
 
 def _of_one(shift: BinShift, under_theta: str, at_basis: FloatArray | None = None) -> ProcessShift:
-    """Shift of a process that one shift of its bins says all of."""
+    """Shift of a process with only one shift of its bins."""
     return ProcessShift(
         at_basis=at_basis,
         ratio=shift.ratio,
@@ -340,7 +340,7 @@ def _from_points(
 def _determined(
     basis: PolynomialBasis, points: FloatArray, shift_degree: int | None
 ) -> PolynomialBasis:
-    """Polynomials of the degree asked for, or of the highest one that the points determine."""
+    """Polynomials of the requested degree, or of the highest degree that the points determine."""
     if shift_degree is not None:
         return PolynomialBasis(basis.parameters, shift_degree)
     for degree in range(basis.degree, 0, -1):

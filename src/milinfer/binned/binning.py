@@ -167,7 +167,7 @@ _EMPTY = 1e-12
 
 
 class BinEdges(np.ndarray[Any, np.dtype[np.float64]]):
-    """Edges of bins, shape (n_bins + 1,), that know which events they were chosen on.
+    """Edges of bins, shape (n_bins + 1,), with fingerprints of the events they were chosen on.
 
     They are an array like any other; a histogram that the same events fill is told apart by them.
 
@@ -341,7 +341,7 @@ def best_merge(
     min_effective: float,
     min_share: float,
 ) -> IntArray | None:
-    """Merge rows of fine bins into those that keep the most information; None if none may be.
+    """Merge fine bins into the bins with the most information; None if that is impossible.
 
     There are columns of fine bins, whose rows are merged in all columns alike.
 
@@ -441,7 +441,7 @@ def fit_bins(
 
 
 def polynomial_degree(degree: int | None, weight_degree: int | None) -> int:
-    """Degree of the polynomials of bins: 4 by default, and that of the weights if they fill.
+    """Degree of the polynomials of bins: 4 by default, or the degree of the weights that fill them.
 
     Raises
     ------

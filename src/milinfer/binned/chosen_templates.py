@@ -132,7 +132,7 @@ def filled_templates(
     luminosity: float | None = None,
     background: Sample | None = None,
 ) -> Templates:
-    """Templates of samples, or of what events add through their weights.
+    """Templates from samples, or from events through their weights.
 
     Parameters
     ----------
@@ -264,7 +264,7 @@ def _samples(events: SampleSet | EventYields) -> SampleSet:
 
 
 def _weights_or_degree(events: SampleSet | EventYields, degree: int | None) -> dict[str, Any]:
-    """Options that say how events fill bins."""
+    """Options that determine how events fill bins."""
     if isinstance(events, EventYields):
         return {"weight_degree": events.basis.degree, "yields": events}
     return {"degree": degree}

@@ -88,7 +88,7 @@ def load_histograms(path: PathLikeStr) -> dict[str, Any]:
 
 
 def _require_sizes(item: dict[str, Any]) -> None:
-    """Raise ``ValueError`` for numbers that are none, and for bins without end.
+    """Raise ``ValueError`` for values that are not numbers, and for too many bins.
 
     A file names any number of bins in a few characters.  Sparse histograms have more bins than
     numbers, so that a moderate number is allowed to all.

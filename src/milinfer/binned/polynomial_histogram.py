@@ -1,4 +1,4 @@
-r"""Histograms whose bins are polynomials in named parameters, made of ordinary ``hist.Hist``.
+r"""Histograms whose bins are polynomials in named parameters, built from ordinary ``hist.Hist``.
 
 A bin is :math:`\sum_k a_k m_k(\theta)` with monomials :math:`m_k` such as ``"c_HW^2"``.
 :class:`PolynomialHistogram` keeps the coefficients :math:`a_k` in one ``hist.Hist``, whose first

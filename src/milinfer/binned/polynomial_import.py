@@ -1,4 +1,4 @@
-"""Make polynomial histograms of what other tools write: HistEFT, and the scaling of Combine.
+"""Import polynomial histograms from other tools: HistEFT, and the scaling of Combine.
 
 `import_hist_eft` takes a histogram in the layout of TopEFT's HistEFT: an axis ``quadratic_term``
 with the coefficients of a quadratic polynomial, in the order of a lower triangle over
@@ -54,7 +54,7 @@ def import_hist_eft(
     *,
     covariance: FloatArray | None = None,
 ) -> PolynomialHistogram:
-    """Make a polynomial histogram of one in the layout of HistEFT.
+    """Make a polynomial histogram from one in the layout of HistEFT.
 
     Parameters
     ----------
@@ -139,7 +139,7 @@ def import_scaling(
     channel: str,
     process: str,
 ) -> PolynomialHistogram:
-    """Make a polynomial histogram of the scaling of Combine's ``InterferenceModels``.
+    """Make a polynomial histogram from the scaling of Combine's ``InterferenceModels``.
 
     Parameters
     ----------

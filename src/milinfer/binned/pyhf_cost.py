@@ -194,7 +194,7 @@ class PyhfCost(NamedCost):
         measurement: str | None = None,
         asimov: Point | None = None,
     ) -> PyhfCost:
-        """Cost of a workspace with its own data, or with what is expected at a point.
+        """Make the cost of a workspace with its own data, or with the data expected at a point.
 
         Parameters
         ----------

@@ -33,7 +33,7 @@ _MIN_P_VALUE = 1e-6
 
 
 def few_events(information_events: Mapping[str, float]) -> tuple[str, ...]:
-    """What is wrong with information that few events carry, and what to do, for each parameter.
+    """Problem and advice for each parameter whose information comes from few events.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ def few_events(information_events: Mapping[str, float]) -> tuple[str, ...]:
 
 
 def circular_edges(name: str) -> str:
-    """What is wrong with edges that were chosen on the events that fill the bins, and the remedy.
+    """Problem and advice for edges that were chosen on the events that fill the bins.
 
     Examples
     --------
@@ -137,7 +137,7 @@ class TemplateDiagnosis:
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """Every problem: those of all bins together, and those of one with its name."""
+        """All problems, of the whole histogram and of single bins by name."""
         return (
             *self._common_problems,
             *(f"bin {r.number} {r.name}: {p}" for r in self.rows for p in r.problems),

@@ -92,7 +92,7 @@ class TemplateShift:
 
 @dataclass(frozen=True, eq=False)
 class TemplateClosure:
-    """What HistFactory expects where a variation was made that it does not take, and what is there.
+    """HistFactory prediction at the point of an unused variation, compared with its events.
 
     Parameters
     ----------
@@ -155,7 +155,7 @@ class VariedTemplates:
 
     @property
     def pruned(self) -> tuple[tuple[str, str], ...]:
-        """Nuisance parameter and process of the shapes that were left out."""
+        """Nuisance parameter and process of the removed shapes."""
         return tuple(dict.fromkeys((s.nuisance, s.process) for s in self.shifts if s.pruned))
 
     def __repr__(self) -> str:
@@ -481,7 +481,7 @@ def _closure(
     variation: Variation,
     name: str,
 ) -> TemplateClosure:
-    """Compare a variation with what pyhf makes of the systematics of its process."""
+    """Compare a variation with the prediction of pyhf from the systematics of its process."""
     import pyhf
 
     shift = shift_at_one_point(templates, process, variation, name)

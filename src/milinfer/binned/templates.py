@@ -231,7 +231,7 @@ class Templates(TemplateHistograms):
         luminosity: float | None = None,
         name: str | tuple[str, str] | None = None,
     ) -> Templates:
-        """Make templates of a histogram whose bins are polynomials already.
+        """Make templates from a histogram whose bins are polynomials already.
 
         It does not say which events have filled it, so that :meth:`diagnose` cannot tell whether
         its edges were chosen on them.

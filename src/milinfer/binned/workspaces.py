@@ -270,7 +270,7 @@ def patch_facts(path: PathLikeStr) -> dict[str, object]:
 def unfillable_bins(
     channels: Sequence[Mapping[str, Any]], observed: Mapping[str, Sequence[float]]
 ) -> list[tuple[str, int, float]]:
-    """Bins with data in which the model expects nothing, whatever its parameters are.
+    """Bins with data in which the model expects no events for any parameters.
 
     Every sample is zero there, and so is every shape variation (``histosys``); the other modifiers
     of HistFactory are factors.  The likelihood is zero at all points if there is such a bin.

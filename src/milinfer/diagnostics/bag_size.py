@@ -633,7 +633,7 @@ def compare_ansaetze(
     covariance: ArrayLike | None = None,
     bound: tuple[float, float] | None = None,
 ) -> AnsatzComparison:
-    """Fit several ansätze, to see whether the data distinguish them.
+    """Fit several ansätze, to test whether the data distinguish them.
 
     Parameters
     ----------

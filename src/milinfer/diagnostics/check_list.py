@@ -24,7 +24,7 @@ _COLOURS = {"passed": "#2e8b57", "failed": "#d64545", "undecided": "#a87b00", "s
 
 @dataclass(frozen=True, eq=False, repr=False)
 class CheckList:
-    """Base of the diagnoses: what their checks say together."""
+    """Base of the diagnoses: summary of their checks."""
 
     header = ("check", "measured", "exact", "pull", "outcome", "meaning")
 

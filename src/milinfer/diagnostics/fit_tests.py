@@ -289,7 +289,7 @@ def goodness_of_fit(
 def examine_fit(
     fitted: FittedSimulation, *, name: str, n_bins: int = 10, n_toys: int = 2000, seed: int = 0
 ) -> GoodnessOfFit:
-    """Test data against simulated events that stand for the model fitted to them.
+    """Test data against simulated events weighted to the fitted model.
 
     Parameters
     ----------

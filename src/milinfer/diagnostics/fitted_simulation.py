@@ -1,4 +1,4 @@
-"""Simulated events that stand for a model fitted to data, and how the fit reacts to events."""
+"""Simulated events weighted to a fitted model, and the response of the fit to events."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _CLOSE = 0.05  # standard errors to the end of a range, below which the fit is a
 
 @dataclass(frozen=True, eq=False)
 class FittedSimulation:
-    """Simulated events that stand for a fitted model, and how its fit reacts to events.
+    """Simulated events weighted to a fitted model, and the response of the fit to events.
 
     Parameters
     ----------
@@ -277,7 +277,7 @@ def _weights_of(
 
 
 def by_weights(pool: EventPool, point: Point) -> tuple[Sample, Callable[[Point], FloatArray]]:
-    """Events and their weights at a point, from the weights that they carry."""
+    """Events and their weights at a point, from event weights."""
     at_fit = pool.at(point)
     # With the weights at other points, from which an exact ratio is made.
     events = at_fit.take(np.arange(len(at_fit.weights)), point)

@@ -46,7 +46,7 @@ _MOST_POINTS = 6
 
 
 class YieldComparison(NamedTuple):
-    """Expected events of a variation over the nominal ones, and what the response says.
+    """Yield of a variation relative to the nominal one, compared with the response.
 
     Parameters
     ----------

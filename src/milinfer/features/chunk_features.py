@@ -57,7 +57,7 @@ class Analysis(NamedTuple):
 
 @dataclass(frozen=True)
 class ChunkFeatures:
-    """What is computed of a chunk; the arguments are those of :class:`~milinfer.FeatureProcessor`.
+    """Features of a chunk; the arguments are those of :class:`~milinfer.FeatureProcessor`.
 
     Parameters
     ----------
@@ -175,7 +175,7 @@ def _flat_table(events: AwkwardArray, names: tuple[str, ...]) -> FeatureTable:
 
 
 def source_of(events: AwkwardArray) -> str | None:
-    """File that events come from, if they say so."""
+    """File of the events, if it is recorded."""
     return str(chunk_metadata(events).get("filename", "")) or None
 
 

@@ -15,7 +15,7 @@ __all__ = ["all_weights", "are_coffea_weights", "event_weights"]
 
 
 def are_coffea_weights(weights: Any) -> bool:
-    """Whether these are the ``Weights`` of coffea, or alike."""
+    """Whether these are ``Weights`` as in coffea."""
     return hasattr(weights, "variations") and callable(getattr(weights, "weight", None))
 
 

@@ -438,7 +438,7 @@ def _lookup(ids: NDArray[Any], absolute_ids: Sequence[int] | frozenset[int]) -> 
 
 
 def _without_flavour(columns: dict[str, Column]) -> dict[str, Column]:
-    """Remove the flavour of quarks, which no detector sees."""
+    """Remove the flavour of quarks, which a detector cannot measure."""
     flavours = tuple(f"{key}_id_" for key in JETS.keys)
     return {name: column for name, column in columns.items() if not name.startswith(flavours)}
 

@@ -85,7 +85,7 @@ class Particles:
     def from_columns(
         cls, counts: IntArray, columns: Mapping[str, NDArray[Any]], name: str
     ) -> Particles:
-        """Make particles of flat columns of shape (n_particles,), each read on first use.
+        """Make particles from flat columns of shape (n_particles,), each read on first use.
 
         Examples
         --------

@@ -494,7 +494,7 @@ class Belt:
             require_rate_of_toys("belt", cost.rate, self.parameters, self.points[0], self.n_events)
 
     def _require_range(self, observed: LikelihoodCost | Surface | BoxSurface) -> None:
-        """Raise unless the surface is known wherever the toys were fitted."""
+        """Raise unless the surface covers the range in which the toys were fitted."""
         surface = observed.surface if isinstance(observed, LikelihoodCost) else observed
         limits: Limits = surface.interpolation.limits
         if len(limits) != len(self.parameters) or any(

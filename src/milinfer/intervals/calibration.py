@@ -405,7 +405,7 @@ class Calibration:
         raise CalibrationError(msg)
 
     def widened(self) -> Calibration:
-        r"""The calibration for intervals that contain its own error.
+        r"""The same calibration, for intervals that include its own error.
 
         Its toys come from a finite pool of events, whose fluctuation shifts the bias m(θ) that it
         corrects, for all datasets alike: with five times the events of a dataset, intervals of

@@ -37,7 +37,7 @@ _MAX_SHIFT = 0.2
 
 
 def _require_inside(ensembles: Sequence[ToyEnsemble]) -> None:
-    """Refuse toys whose maxima lie at the edge of the range; say why they do, as far as they show.
+    """Refuse toys whose maxima lie at the edge of the range, with the likely reason.
 
     Raises
     ------

@@ -48,7 +48,7 @@ _FIT_OF_DATA, _FIT_OF_TOY = (1e-4, 1), (1e-2, 0)
 
 
 class EventTerm(NamedTuple):
-    """Unbinned term of a combination: its likelihood, and where its toys come from.
+    """Unbinned term of a combination: its likelihood and the source of its toys.
 
     Parameters
     ----------
@@ -205,7 +205,7 @@ class CombinedToys:
         return np.asarray(self.grid.grid, dtype=np.float64).reshape(-1, len(self.parameters))
 
     def dataset(self, truth: float | Point, toy: int = 0) -> Cost:
-        """The cost of one pseudo-experiment, to be fitted as that of data.
+        """The cost of one pseudo-experiment, to be fitted like data.
 
         Parameters
         ----------
@@ -330,7 +330,7 @@ class CombinedToys:
 
     @cached_property
     def _nominal(self) -> dict[str, float]:
-        """Starting values, or what is measured elsewhere."""
+        """Starting values, or values from auxiliary measurements."""
         nominal: dict[str, float] = dict.fromkeys(self._names, 0.0)
         for term in reversed(self.terms):
             source = term.likelihood if isinstance(term, EventTerm) else term
@@ -450,7 +450,7 @@ def _parameters_of(term: Term) -> list[str]:
 
 
 def _identity(term: Term) -> object:
-    """What makes two terms the same, whatever their data are."""
+    """Identity of a term, independent of its data."""
     if isinstance(term, EventTerm):
         return term.tag
     if isinstance(term, PyhfCost):

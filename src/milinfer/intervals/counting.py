@@ -168,7 +168,7 @@ class EnumeratedBelt:
 
     @property
     def excess(self) -> FloatArray:
-        """Q − c, shape (n_outcomes, n_points); not positive where a point is accepted."""
+        """Q − c, shape (n_outcomes, n_points); not positive if a point is accepted."""
         return self.statistic - self.critical
 
     @property

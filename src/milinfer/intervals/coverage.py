@@ -51,7 +51,7 @@ class IntervalMethod(Protocol):
 
     @property
     def pool_ids(self) -> tuple[str, ...]:
-        """Fingerprints of the events that tuned it."""
+        """Fingerprints of the events used for the calibration."""
 
     def contains_truth(self, ensemble: ToyEnsemble, cl: float) -> BoolArray:
         """Whether the interval of each toy contains its truth, shape (n_toys,)."""
@@ -77,7 +77,7 @@ class Asymptotic:
 
     @property
     def pool_ids(self) -> tuple[str, ...]:
-        """Empty: no events tuned it."""
+        """Empty, because no events were used for a calibration."""
         return ()
 
     def contains_truth(self, ensemble: ToyEnsemble, cl: float) -> BoolArray:
@@ -268,7 +268,7 @@ def warn_of_pools(rows: Sequence[Coverage]) -> None:
 
 
 def require_other_events(ensemble: ToyEnsemble, pool_ids: Sequence[str], method: str) -> None:
-    """Raise if toys were drawn from the events that trained a model or tuned a method.
+    """Raise if toys were drawn from events used to train a model or calibrate a method.
 
     Raises
     ------
@@ -341,7 +341,7 @@ class Coverage(NamedTuple):
 
     @property
     def total_error(self) -> float:
-        """Errors of toys and of their finite pool in quadrature; that of toys if it is unknown."""
+        """Error from toys and pool, added in quadrature; from toys alone if the other is unknown."""
         return (
             self.error
             if np.isnan(self.pool_error)

@@ -154,7 +154,7 @@ class CriticalCurve(Protocol):
 
     @property
     def limits(self) -> Limits:
-        """Range of each parameter in which it is defined."""
+        """Range of each parameter in which the polynomial is defined."""
 
     def __call__(self, theta: ArrayLike) -> FloatArray:
         """Critical values."""

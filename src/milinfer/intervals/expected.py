@@ -1,4 +1,4 @@
-"""Expected intervals: of the Asimov data, with the bands in which those of toys lie."""
+"""Expected intervals from Asimov data, with bands from toys."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def expected_interval(
     calibration: Calibration | None = None,
     belt: Belt | None = None,
 ) -> ExpectedInterval:
-    """Interval of the Asimov data of one method, beside the intervals of its toys.
+    """Interval of the Asimov data by one method, with the intervals of its toys.
 
     Parameters
     ----------

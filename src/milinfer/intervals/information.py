@@ -355,7 +355,7 @@ _NO_RESPONSE, _SMALL_RESPONSE = 3.0, 0.5
 
 
 class RelativeInformation(NamedTuple):
-    """Information of an estimator over that of a reference on the same toys.
+    """Information of an estimator relative to a reference on the same toys.
 
     In P parameters the information is the P-th root of the determinant, which goes with the volume
     of a confidence region.
@@ -604,7 +604,7 @@ def _mean(ensemble: ToyEnsemble, drawn: FloatArray, pool: FloatArray | None) -> 
 
 
 class InformationRatio(NamedTuple):
-    """I_eff of a method over that of a reference.
+    """I_eff of a method relative to a reference.
 
     Parameters
     ----------
@@ -644,7 +644,7 @@ def information_ratios(
     n_bootstrap: int = 100,
     seed: int = 0,
 ) -> tuple[InformationRatio, ...]:
-    """I_eff of all methods over that of one of them.
+    """I_eff of all methods relative to one of them.
 
     The ratio is that of the results of :func:`milinfer.information`; fluctuations that both have in
     common, of the toys and of the pools, drop out of its error.
@@ -698,7 +698,7 @@ def relative_widths(
     n_bootstrap: int = 100,
     seed: int = 0,
 ) -> tuple[RelativeWidth, ...]:
-    r"""Widths of all methods over that of the histogram with the most information.
+    r"""Widths of all methods relative to the histogram with the most information.
 
     A width is :math:`1/\sqrt{I_\mathrm{eff}}`: the width of an interval that covers as often as it
     claims, whatever width the method itself claims.

@@ -62,7 +62,7 @@ _STEP = 0.1
 
 
 class NuisancePull(NamedTuple):
-    """Fitted nuisance parameter, beside its auxiliary measurement.
+    """Fitted nuisance parameter, with its auxiliary measurement.
 
     Parameters
     ----------
@@ -402,7 +402,7 @@ class NuisanceImpacts:
 def _groups(
     groups: Mapping[str, Sequence[str]], constrained: Sequence[str]
 ) -> dict[str, list[str]]:
-    """Groups with that of the others; each nuisance parameter at most once."""
+    """Groups, with one for the remaining parameters; each nuisance parameter at most once."""
     chosen = {key: list(members) for key, members in groups.items()}
     listed = [n for members in chosen.values() for n in members]
     for name in listed:

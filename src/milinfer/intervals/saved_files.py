@@ -191,7 +191,7 @@ def _polynomials(name: str, content: Any) -> tuple[SmoothPolynomial, ...]:
 
 
 def _polynomial(name: str, content: Any) -> SmoothPolynomial:
-    """A polynomial, or an error that says which one it is."""
+    """Read a polynomial; an error names the damaged one."""
     try:
         return SmoothPolynomial.from_dict(content)
     except KeyError as error:

@@ -1,4 +1,4 @@
-"""Fit of one dataset in several parameters: intervals of each, contours, and what is not known.
+"""Fit of one dataset in several parameters: intervals, contours and unconstrained directions.
 
 :func:`joint_fit` makes, from a cost and optionally a calibration of it, the profile intervals of
 each parameter at two levels, as the model was trained and calibrated; the intervals with the other
@@ -278,7 +278,7 @@ def joint_fit(cost: Cost, calibration: Calibration | None = None) -> JointFit:
 
 
 def _held(flat: Sequence[Direction]) -> tuple[str, ...]:
-    """A parameter of each flat direction: with it fixed, nothing is flat, and nothing is lost."""
+    """One parameter for each flat direction; with these fixed, no direction is flat."""
     held: list[str] = []
     for direction in flat:
         share = np.abs(direction.coefficients * direction.step)

@@ -46,7 +46,7 @@ _FEWEST = 100
 
 @dataclass(frozen=True, eq=False)
 class UpperLimit:
-    """Upper limit on one parameter, and what is expected without a signal.
+    """Upper limit on one parameter, with the limit expected without a signal.
 
     Parameters
     ----------
@@ -238,7 +238,7 @@ def _cls(q: float, q_asimov: float) -> float:
 def _root(
     excess: Callable[[float], float], null: float, high: float, guess: float, parameter: str
 ) -> float:
-    """Where CLs falls below its threshold: the upper limit."""
+    """Value at which CLs falls below its threshold: the upper limit."""
     low, far = null, null + guess
     for _ in range(_DOUBLINGS):
         if far >= high or excess(far) < 0:

@@ -1,4 +1,4 @@
-r"""Intervals that contain the error of their own calibration.
+r"""Intervals that include the error of their own calibration.
 
 A calibration is measured with toys from a finite pool of simulated events.  Its bias m(θ) is wrong
 by δm, the same for every dataset, and an interval that takes m as known covers less than it claims,

@@ -25,7 +25,7 @@ __all__ = ["ConversionSummary", "convert", "convert_many"]
 
 
 class ConversionSummary(NamedTuple):
-    """Files, numbers of events and duration of a conversion, and what is not in the new file.
+    """Files, numbers of events, duration and omitted content of a conversion.
 
     Parameters
     ----------
@@ -186,7 +186,7 @@ def convert_many(
     ntuple: Ntuple = "ttree",
     tree: str = "Events",
 ) -> list[ConversionSummary]:
-    """Convert several files, each in a process of its own, ``workers`` at a time.
+    """Convert several files, each in a separate process, ``workers`` at a time.
 
     The processes are spawned, not forked, so that it works after TensorFlow has run; as always
     then, a script needs ``if __name__ == "__main__":`` around its main part.

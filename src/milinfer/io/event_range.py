@@ -23,7 +23,7 @@ class EventRange(NamedTuple):
 
     @classmethod
     def of(cls, events: EventSelection) -> EventRange:
-        """Make a range of a number N (the first N events) or of a pair (START, STOP).
+        """Make a range from a number N (the first N events) or a pair (START, STOP).
 
         Raises
         ------
@@ -50,7 +50,7 @@ class EventRange(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> EventRange:
-        """Make a range of text, ``N`` or ``START:STOP``.
+        """Make a range from text, ``N`` or ``START:STOP``.
 
         Raises
         ------

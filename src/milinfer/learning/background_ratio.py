@@ -1,4 +1,4 @@
-"""`BackgroundRatio`: the density of a background over that of the signal, learned by a classifier.
+"""`BackgroundRatio`: the density ratio of a background to the signal, learned by a classifier.
 
 The classifier is a :class:`~milinfer.learning.bag_likelihood.BagLikelihood` or a
 :class:`~milinfer.learning.boosted_trees.BoostedLikelihood` trained on two samples.  Held-out events
@@ -246,7 +246,7 @@ class BackgroundRatio:
 
     @property
     def digest(self) -> str:
-        """Hash of what was learned, the same after saving and loading."""
+        """Hash of the trained parameters, the same after saving and loading."""
         text = repr((self._trained_classifier.digest, self.fitted.slope, self.fitted.shift))
         return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 

@@ -237,7 +237,7 @@ class BagLikelihood(LikelihoodSettings, BagModel):
 
     @property
     def digest(self) -> str:
-        """Hash of what was learned, the same after saving and loading."""
+        """Hash of the trained parameters, the same after saving and loading."""
         return weights_digest(self.fitted)
 
     @property

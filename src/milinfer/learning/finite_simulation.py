@@ -44,7 +44,7 @@ __all__ = ["MemberVariances", "SimulationError", "member_variances", "simulation
 
 @dataclass(frozen=True, eq=False)
 class MemberVariances:
-    """Variances of what the members of a bootstrap ensemble give for one or several quantities.
+    """Variances of one or several quantities over the members of a bootstrap ensemble.
 
     Parameters
     ----------
@@ -285,7 +285,7 @@ class SimulationError:
         return 0 if len(self.parameters) == 1 else slice(None)
 
     def to_dict(self) -> dict[str, Any]:
-        """Errors of the estimates and how well they are known, as plain numbers for JSON."""
+        """Errors of the estimates with their precision, as plain numbers for JSON."""
         errors = {
             name: {"estimate_error": float(sigma)}
             for name, sigma in zip(self.parameters, self.estimate_error, strict=True)

@@ -143,7 +143,7 @@ class Fitted:
         return self.where.polynomial
 
     def scaled(self, theta: FloatArray) -> FloatArray:
-        """θ as a parametrised network sees it, shape (m, n_parameters)."""
+        """θ scaled for the input of a parametrised network, shape (m, n_parameters)."""
         return self.where.scaled(theta)
 
     @property

@@ -268,7 +268,7 @@ def report_histories(
 def warn_of_short_training(
     training: TrainingConfig, history: Sequence[Mapping[str, Sequence[float]]]
 ) -> None:
-    """Warn that networks would have learned more in more epochs.
+    """Warn about networks whose loss was still falling at the last epoch.
 
     Warns
     -----

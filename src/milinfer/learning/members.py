@@ -191,7 +191,7 @@ def build_member(
 
 
 class Normalisation(NamedTuple):
-    """What makes the outputs of a trained member ratios of densities.
+    """Normalisation that turns the outputs of a trained member into ratios of densities.
 
     Parameters
     ----------
@@ -333,7 +333,7 @@ class MemberTask:
         return ClassBags(samples, n, joint, scores=scores, hard=settings.labels == "hard")
 
     def normalisation(self, member: Sequence[TrainedNetwork]) -> Normalisation:
-        """Find the held-out scale, and what makes E_θ0[r] = 1 over all events.
+        """Find the held-out scale, and the normalisation for E_θ0[r] = 1 over all events.
 
         A network trained on labels is slightly over-confident, or under-confident if it stopped
         early; either spoils the curvature of Λ.  One factor on all amplitudes or log-ratios, chosen

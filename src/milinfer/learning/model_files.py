@@ -545,7 +545,7 @@ def _parts(label: str, network: TrainedNetwork | BagNetwork) -> dict[str, Any]:
 
 
 def _json_value(value: Any) -> Any:
-    """Numbers and lists in place of those of numpy."""
+    """Convert numbers and arrays of numpy to Python."""
     if isinstance(value, (np.generic, np.ndarray)):
         return value.tolist()
     msg = f"{value!r} cannot be written to model.json"

@@ -1,4 +1,4 @@
-"""Events that a response is learned from: those to train on, and those that are held out.
+"""Training and held-out events of a response.
 
 They are in memory, or streamed from folders.  Importing this module does not import Keras.
 """
@@ -30,7 +30,7 @@ __all__ = ["ResponseData", "response_data"]
 
 
 class ResponseData(NamedTuple):
-    """Events that a response is learned from.
+    """Training and held-out events of a response.
 
     Parameters
     ----------

@@ -40,7 +40,7 @@ _ROWS = 1 << 16
 
 
 class BasePoints(NamedTuple):
-    """Where a response is learned.
+    """Parameter points at which a response is trained.
 
     Parameters
     ----------

@@ -88,7 +88,7 @@ class ResponseFit:
 
     @property
     def digest(self) -> str:
-        """Hash of what was learned, the same after saving and loading."""
+        """Hash of the trained parameters, the same after saving and loading."""
         digest = hashlib.blake2b(digest_size=8)
         digest.update(repr((self.terms.names, self.terms.parameters)).encode())
         arrays = [a for member in self.members for p in member for a in p.predictor.arrays]

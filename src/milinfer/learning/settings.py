@@ -82,7 +82,7 @@ class LikelihoodSettings:
 
     @property
     def name(self) -> str:
-        """Name of the method: its label, or that of the head."""
+        """Name of the method: its label, or the name of the head."""
         if self.label is not None:
             return self.label
         return self.head if self.labels == "hard" else f"{self.head}-joint"
@@ -264,12 +264,12 @@ def is_additive(settings: LikelihoodSettings) -> bool:
 
 
 def two_classes(settings: LikelihoodSettings) -> bool:
-    """Whether each network tells two classes apart, rather than all points."""
+    """Whether each network separates two classes, rather than all points."""
     return settings.head in ("binary", "parametrised")
 
 
 def loss_name(settings: LikelihoodSettings) -> str:
-    """Name of the loss, by default that of the head.
+    """Name of the loss; default: the loss of the head.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-r"""`SystematicResponse`: how nuisance parameters change the events of a process, learned.
+r"""`SystematicResponse`: learned effect of nuisance parameters on the events of a process.
 
 .. math:: S(x; \alpha) = \exp \sum_A f_A(\alpha)\,\Delta_A(x)
 
@@ -424,7 +424,7 @@ class SystematicResponse(Response):
 
     @property
     def digest(self) -> str:
-        """Hash of what was learned, the same after saving and loading."""
+        """Hash of the trained parameters, the same after saving and loading."""
         return self.fitted.digest
 
     def event_columns(self, sample: Sample) -> Float32Array:

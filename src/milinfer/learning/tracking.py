@@ -58,7 +58,7 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 
 @runtime_checkable
 class Tracker(Protocol):
-    """Where numbers, figures and files of a training or an analysis go.
+    """Receiver of numbers, figures and files from a training or an analysis.
 
     Examples
     --------
@@ -634,7 +634,7 @@ class WandbTracker(_Run):
             self.run.log({f"figures/{name}": self._wandb.Image(str(file))})
 
     def log_artifact(self, path: PathLikeStr) -> None:
-        """Log a file as an artefact of its name."""
+        """Log a file as an artefact under its name."""
         name = re.sub(r"[^\w.\-]", "_", Path(path).name)
         artifact = self._wandb.Artifact(f"{self.run.id}-{name}", type="result")
         artifact.add_file(str(path))

@@ -120,7 +120,7 @@ def _span(points: FloatArray) -> bool:
 
 
 def _with_weights(settings: LikelihoodSettings, samples: SampleSet | StreamedSamples) -> FloatArray:
-    """Points of the samples and of the weights that all of them carry, and the reference."""
+    """Points of the samples and of the weights common to all of them, and the reference."""
     names = samples.parameters
     shared: set[tuple[float, ...]] | None = None
     for sample in samples:

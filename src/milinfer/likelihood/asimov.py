@@ -1,4 +1,4 @@
-r"""Asimov data of an unbinned likelihood: simulated events with the weights of what is expected.
+r"""Asimov data of an unbinned likelihood: simulated events with expected weights.
 
 A histogram is replaced by its expectation; unbinned data are replaced by simulated events whose
 weights are those of the expected density at a point (θ, α), so that sums over events are

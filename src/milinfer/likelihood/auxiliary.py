@@ -1,4 +1,4 @@
-"""Auxiliary measurements (global observables) of any iminuit cost: list, shift, leave out.
+"""Auxiliary measurements (global observables) of any iminuit cost: list, shift or remove them.
 
 A nuisance parameter is measured elsewhere, and the cost contains that measurement as a constraint:
 inside a :class:`~milinfer.likelihood.systematics.SystematicCost` or a
@@ -133,7 +133,7 @@ def _is_data(term: Cost, interest: Sequence[str]) -> bool:
 
 
 def _of_likelihood(term: Cost) -> list[AuxiliaryMeasurement]:
-    """Constraints that a likelihood says it contains."""
+    """Constraints declared by a likelihood."""
     found = getattr(term, "constraints", ())
     # Other classes of costs may use the name for something else.
     if isinstance(found, tuple) and all(isinstance(c, AuxiliaryMeasurement) for c in found):

@@ -29,7 +29,7 @@ _POPXF_DEGREE = 5
 
 
 class Described(Protocol):
-    """What is written: the fields of :class:`~milinfer.likelihood.constraints.Constraint`."""
+    """Content to write: the fields of :class:`~milinfer.likelihood.constraints.Constraint`."""
 
     @property
     def parameters(self) -> tuple[str, ...]:

@@ -187,7 +187,7 @@ class Constraint:
         return np.asarray(shift @ self.coefficients)
 
     def renamed(self, names: Mapping[str, str]) -> Constraint:
-        """The same with other names, such as those of a global fit.
+        """The same constraint with other names, such as those of a global fit.
 
         Raises
         ------
@@ -270,7 +270,7 @@ class Constraint:
         return made
 
     def to_hepdata(self, folder: PathLikeStr, *, title: str = "Constraint") -> None:
-        """Write a submission for HEPData: tables and what they are.
+        """Write a submission for HEPData: tables with descriptions.
 
         Parameters
         ----------
@@ -410,7 +410,7 @@ def constraint(
 
 
 class _Profile:
-    """−2 ln L over that of the minimum as a function of the parameters of interest."""
+    """−2 ln L relative to its minimum, as a function of the parameters of interest."""
 
     def __init__(self, fit: Minuit | Cost, parameters: Sequence[str] | None) -> None:
         m = fit if isinstance(fit, Minuit) else minuit(fit).migrad()

@@ -43,7 +43,7 @@ class Correction(Protocol):
         """Raise a CalibrationError unless intervals of this parameter and level are calibrated."""
 
     def forward(self, theta: FloatArray) -> FloatArray:
-        """m(θ), where a biased estimator puts its maximum for truth θ, (n_parameters,)."""
+        """m(θ), the mean position of the maximum for truth θ, (n_parameters,)."""
 
     def jacobian(self, theta: FloatArray) -> FloatArray:
         """dm_j/dθ_k, shape (n_parameters, n_parameters)."""

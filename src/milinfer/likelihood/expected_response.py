@@ -304,7 +304,7 @@ def _require_positive(means: FloatArray, names: Sequence[str]) -> None:
 
 
 def _pair_fit(means: FloatArray, log_single: FloatArray) -> FloatArray:
-    """Coefficients of what pairs add to ln κ, shape (n_points, n_pairs, 4)."""
+    """Coefficients of the contributions of pairs to ln κ, shape (n_points, n_pairs, 4)."""
     index = list(combinations(range(log_single.shape[1]), 2))
     u = _NODES[_PAIR_NODES]
     grid = np.array([[a**p * b**q for p, q in _PAIR_POWERS] for a in u for b in u])

@@ -185,7 +185,7 @@ _NEARLY_ZERO, _STEP = 1e-6, 1e-4
 
 
 def _least_step(value: float, low: float, high: float) -> float:
-    """First step that Minuit must not go below; 0 where its own will do.
+    """Smallest first step for Minuit; 0 if its own step is sufficient.
 
     Its own is a hundredth of the value, of −1e-14 too, which ends fits where they started.
     """
@@ -655,7 +655,7 @@ def profile_interval(
 
 
 def _minos(m: Minuit, names: Sequence[str], cl: float | None = None) -> None:
-    """Run MINOS, again with more care where it has asked for the cost at nan.
+    """Run MINOS, again with smaller steps if it has evaluated the cost at nan.
 
     Where another parameter is at its minimum for all values of this one, as a nuisance parameter
     that it is not correlated with, there is no slope to follow, and Minuit divides by zero.
@@ -714,7 +714,7 @@ def _scan(m: Minuit, parameter: str) -> tuple[FloatArray, FloatArray]:
 
 
 def _find_lowest(m: Minuit, parameter: str, given: Point) -> tuple[FloatArray, FloatArray]:
-    """Start a fit again where a scan of its parameter finds a lower cost; return the last scan.
+    """Restart a fit at the lowest point of a scan of its parameter; return the last scan.
 
     Raises
     ------

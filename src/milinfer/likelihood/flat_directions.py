@@ -109,7 +109,7 @@ class Direction(NamedTuple):
 
     @property
     def sentence(self) -> str:
-        """What the data say about the combination."""
+        """Sentence about the constraint of the data on the combination."""
         if not self.open:
             return (
                 f"{self.combination} = {self.value:.4g}, from {self.down:.4g} to {self.up:.4g} at "

@@ -1,4 +1,4 @@
-r"""The likelihood with the interference alone, as EFT groups publish it beside the full one.
+r"""The likelihood with interference terms only, which EFT groups publish with the full one.
 
 A cross-section is a polynomial in the coefficients: the standard model, its interference with each
 operator (linear), and the squared operators (quadratic, of the order of neglected operators of

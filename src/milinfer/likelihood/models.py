@@ -90,7 +90,7 @@ class ModelTag(NamedTuple):
 
 @runtime_checkable
 class LLRModel(Protocol):
-    """Members that a class of your own needs to be a model: log-ratios of single events.
+    """Members that your own class needs to be a model: log-ratios of single events.
 
     It need not inherit from anything.  Λ of a dataset is the sum over its events.
     """
@@ -344,7 +344,7 @@ class BagModel(Model):
         return np.add.reduceat(of_bags, np.cumsum(n_bags) - n_bags, axis=0)
 
     def event_ratios(self, table: Table) -> FloatArray:
-        """The table of an additive model; not known of bags."""
+        """The table of an additive model; models of bags have none."""
         if self.additive:
             return table.astype(np.float64, copy=False)
         return super().event_ratios(table)
@@ -402,7 +402,7 @@ class CountModel(Model):
 
 
 class DatasetModel(Model):
-    """Λ of whole datasets, rate term included, that is a sum over neither events nor bags."""
+    """Base of models whose Λ of a dataset, rate term included, is not a sum over events or bags."""
 
     @property
     def has_rate(self) -> bool:
@@ -493,7 +493,7 @@ def event_sums(table: Table, index: IntArray, signs: FloatArray, offsets: IntArr
 
 @dataclass(frozen=True, eq=False)
 class _Delegate(Model):
-    """A model that passes on what another says of itself."""
+    """Base of models that wrap another model."""
 
     model: AnyModel
 
@@ -519,12 +519,12 @@ class _Delegate(Model):
 
     @property
     def digest(self) -> str:
-        """Hash of what was learned."""
+        """Hash of the trained parameters."""
         return model_tag(self.model).digest
 
     @property
     def trained_on(self) -> tuple[str, ...]:
-        """Fingerprints of the events that the model has learned from."""
+        """Fingerprints of the training events of the model."""
         return trained_on(self.model)
 
 
@@ -590,7 +590,7 @@ def as_model(model: AnyModel) -> Model:
 
 @dataclass(frozen=True, eq=False)
 class Renamed(_Delegate):
-    """A model by another name: toys tell models by name, and two trainings of one head share it.
+    """A model under another name; toys identify models by their names.
 
     Parameters
     ----------
@@ -731,7 +731,7 @@ def trained_on(model: object) -> tuple[str, ...]:
 
 
 def has_seen(model: object, events: str) -> bool:
-    """Whether a model has learned from a set of events, given by its fingerprint.
+    """Whether a model was trained on a set of events, given by its fingerprint.
 
     Examples
     --------
@@ -743,7 +743,7 @@ def has_seen(model: object, events: str) -> bool:
 
 
 def require_unseen(model: object, samples: SampleSet, purpose: str) -> None:
-    """Raise if a model has learned from the events of a sample.
+    """Raise if a model was trained on the events of a sample.
 
     Raises
     ------

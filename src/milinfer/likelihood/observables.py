@@ -200,7 +200,7 @@ def score_observable(
 def independent_scores(
     model: LLRModel, theta0: ArrayLike, information: ArrayLike
 ) -> tuple[Callable[[Sample], FloatArray], ...]:
-    """Scores of several parameters at θ0, each without what those before it already say.
+    """Scores of several parameters at θ0, each without its correlation with the preceding ones.
 
     The first is the score of the first parameter.  From each other score its correlation with those
     before it is taken away, so that it is the score that is left where their parameters are fitted

@@ -283,7 +283,7 @@ def profile_grid(signal: Interpolation | ChebyshevBox) -> Interpolation | Chebys
 
 
 def auxiliary_noise(rows: IntArray, n: int) -> FloatArray:
-    """Errors that auxiliary measurements make in a toy, in units of their widths, shape (n,).
+    """Deviations of auxiliary measurements in a toy, in units of their widths, shape (n,).
 
     Seeded by the events of the toy, which differ from toy to toy.  Like these, the measurements
     depend neither on the number of toys nor on the worker that generates them.

@@ -149,7 +149,7 @@ class ProfiledSystematics(DatasetModel):
 
     @cached_property
     def _others(self) -> tuple[str, ...]:
-        """Names of what is profiled, in the order of the kernel."""
+        """Names of the profiled parameters, in the order of the kernel."""
         lumi = (LUMINOSITY,) if self.terms.luminosity else ()
         return (*self.terms.nuisances, *self.terms.mixture.norms, *lumi)
 
@@ -191,12 +191,12 @@ class ProfiledSystematics(DatasetModel):
 
     @cached_property
     def _start(self) -> FloatArray:
-        """True values of what is profiled."""
+        """True values of the profiled parameters."""
         return np.array([self.truth.get(n, self.terms.start[n]) for n in self._others])
 
     @cached_property
     def _auxiliary(self) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """Measured values, errors and precisions of what is profiled."""
+        """Measured values, errors and precisions of the profiled parameters."""
         by_name = {c.name: c for c in self.terms.constraints}
         measured = np.array(
             [by_name[n].measured if n in by_name else self.terms.start[n] for n in self._others]

@@ -99,7 +99,7 @@ class PublishedCost(UnbinnedCost):
 
     @property
     def title(self) -> str:
-        """The line that says what was measured."""
+        """The line that describes the measurement."""
         return str(self.likelihood.content["title"])
 
     @property
@@ -109,7 +109,7 @@ class PublishedCost(UnbinnedCost):
 
     @property
     def start(self) -> dict[str, float]:
-        """Where fits start: ``Minuit(cost, **cost.start)``."""
+        """Starting values of fits: ``Minuit(cost, **cost.start)``."""
         return dict(self.likelihood.start)
 
     @property

@@ -1,4 +1,4 @@
-"""What a cost says of itself when it is published: a term of the sum, its arrays and parameters.
+"""Description of a published cost: a term of the sum, its arrays and parameters.
 
 :func:`published_terms` and :func:`published_correction` are open: rooms with costs or corrections
 of their own register how these are written, beside the class.
@@ -36,7 +36,7 @@ Role = Literal["interest", "normalisation", "nuisance"]
 
 
 class ParameterFacts(NamedTuple):
-    """What a term knows of one of its parameters.
+    """Properties of one parameter of a term.
 
     Parameters
     ----------
@@ -106,7 +106,7 @@ class ArrayStore:
         return ArrayStore(f"{self.prefix}{part}.", self.error, self.arrays)
 
     def add(self, name: str, values: ArrayLike) -> str:
-        """Keep an array of float64, float32 or int64, and say its name."""
+        """Store an array of float64, float32 or int64, and return its name."""
         array = np.ascontiguousarray(values)
         if array.dtype.kind in "iu":
             array = array.astype(np.int64)
@@ -118,7 +118,7 @@ class ArrayStore:
 
 @singledispatch
 def published_terms(cost: Any, _arrays: ArrayStore) -> list[PublishedTerm]:
-    """Terms of −2 ln L that say what a cost is.
+    """Terms of −2 ln L that describe a cost.
 
     Parameters
     ----------
@@ -143,7 +143,7 @@ def published_terms(cost: Any, _arrays: ArrayStore) -> list[PublishedTerm]:
 
 @singledispatch
 def published_correction(correction: Any, _arrays: ArrayStore) -> dict[str, Any]:
-    """Object of the JSON that says what a calibration does to Λ, without what the cost knows.
+    """JSON object that describes the effect of a calibration on Λ, without facts of the cost.
 
     Raises
     ------

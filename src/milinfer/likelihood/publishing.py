@@ -1,4 +1,4 @@
-"""Publish a likelihood: one folder that says what −2 ln L of these data is, without a network.
+"""Publish a likelihood: one folder that gives −2 ln L of the data without a network.
 
 The folder has ``likelihood.json``, the arrays of it in ``events.npz``, and ``read_likelihood.py``,
 which is :mod:`milinfer.likelihood.published_reader` and reads both with numpy alone.
@@ -212,7 +212,7 @@ def published_schema() -> dict[str, Any]:
 
 
 def _require_kinds(title: object, mappings: Mapping[str, object]) -> None:
-    """Raise unless the title is a text, and the others say something by name."""
+    """Raise unless the title is a text and the others are mappings by name."""
     if not isinstance(title, str):
         msg = (
             f"title={short_repr(title)} is not a text; give one line that describes the measurement"
@@ -250,7 +250,7 @@ def _or_none(limit: float) -> float | None:
 
 
 def _joined(name: str, terms: Sequence[Mapping[str, ParameterFacts]]) -> ParameterFacts:
-    """What the terms say of one parameter that they share."""
+    """Properties of one parameter shared by several terms."""
     known = [facts[name] for facts in terms if name in facts]
     role = min((fact.role for fact in known), key=_ROLES.index)
     low, high = max(fact.low for fact in known), min(fact.high for fact in known)

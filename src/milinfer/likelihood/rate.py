@@ -362,7 +362,7 @@ def require_factor(luminosity: float) -> None:
 
 
 def warn_of_rate_error(rate: Rate, reference: ArrayLike, n_background: float = 0.0) -> None:
-    """Warn if the cross-sections give ν(θ) with an error that a likelihood may not leave out.
+    """Warn if the error of ν(θ) from the cross-sections is too large to be neglected.
 
     Parameters
     ----------

@@ -54,7 +54,7 @@ class MeanAndYield(NamedTuple):
 
     @property
     def differ(self) -> bool:
-        """Whether the difference is no fluctuation, and matters."""
+        """Whether the difference is significant and relevant."""
         off = abs(self.mean - self.ratio)
         return off >= NEGLIGIBLE and off >= SIGMAS * self.error
 
@@ -84,11 +84,11 @@ class Response(ABC):
 
         @property
         def digest(self) -> str:
-            """Hash of what was learned; empty if nothing was."""
+            """Hash of the trained parameters; empty if there are none."""
 
         @property
         def trained_on(self) -> tuple[str, ...]:
-            """Fingerprints of the events that it has learned from."""
+            """Fingerprints of the training events."""
 
         @property
         def expected(self) -> ExpectedResponse:

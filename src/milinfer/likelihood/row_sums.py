@@ -1,4 +1,4 @@
-"""Compiled sums (numba) of the rows of tables: what toys, bootstraps and bags are made of.
+"""Compiled sums (numba) of the rows of tables, used for toys, bootstraps and bags.
 
 Eight rows are added at a time, in pairs, for all columns at once, and the sum of the eight is added
 to that of the segment.  The order is the same on every machine and does not depend on what else is

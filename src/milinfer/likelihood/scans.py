@@ -225,7 +225,7 @@ def profiled_costs(
 
 
 def _problem_of_fit(m: Minuit) -> str:
-    """Fit; what is wrong with it, or nothing."""
+    """Run a fit and describe its problem; empty if there is none."""
     try:
         m.migrad()
     except ParameterError as error:  # Minuit may ask for values that are not numbers

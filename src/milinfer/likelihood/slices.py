@@ -96,12 +96,12 @@ class Slice(EventModel):
 
     @property
     def digest(self) -> str:
-        """Hash of what the model has learned."""
+        """Hash of the trained parameters."""
         return model_tag(self.model).digest
 
     @property
     def trained_on(self) -> tuple[str, ...]:
-        """Fingerprints of the events that the model has learned from."""
+        """Fingerprints of the training events of the model."""
         return trained_on(self.model)
 
     @cached_property

@@ -1,4 +1,4 @@
-"""Surfaces Λ(θ) in one parameter: known at K points, interpolated between them.
+"""Surfaces Λ(θ) in one parameter, tabulated at K points and interpolated between them.
 
 A multi-class network, a histogram and an exact likelihood ratio alike give, for each event, the
 log-likelihood ratio at K points; sums over events give Λ(D|θ_k).  An :class:`Interpolation` turns
@@ -266,7 +266,7 @@ class Interpolation:
     def _evaluate(
         self, coefficients: FloatArray, theta: FloatArray, derivative: int = 0
     ) -> FloatArray:
-        """Surfaces at points of their own (n, m)."""
+        """Surfaces, each at its own points (n, m)."""
         if self.kind == "spline":
             cell, offset = self._cells(theta)
             return _cubic(coefficients[:, cell, np.arange(len(theta))[:, None]], offset, derivative)
@@ -355,7 +355,7 @@ class Surface:
 
     @property
     def function(self) -> Series | PiecewiseCubic | LogPolynomials:
-        """What is evaluated at one point inside the range."""
+        """Function to evaluate at one point inside the range."""
         return self._series
 
     @cached_property

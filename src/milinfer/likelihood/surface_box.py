@@ -282,7 +282,7 @@ class ChebyshevBox:
 
 
 class UntabulatedBox(ChebyshevBox):
-    """Box of so many parameters that no table holds Λ at its nodes.
+    """Box with too many parameters for a table of Λ at its nodes.
 
     Surfaces are made of Λ itself, which a polynomial head knows between points; what needs a table
     (toys, calibrations, belts) raises an error.
@@ -367,7 +367,7 @@ class BoxSurface:
 
     @property
     def function(self) -> Series | LogPolynomials:
-        """What is evaluated at one point inside the box."""
+        """Function to evaluate at one point inside the box."""
         return self._series
 
     @cached_property

@@ -207,7 +207,7 @@ class SystematicTerms:
 
     @cached_property
     def base(self) -> FloatArray:
-        """Expected events of each process at a factor of one, ν_s being that of the signal."""
+        """Expected events of each process at a factor of one; ν_s for the signal."""
         return np.concatenate([[1.0], self.mixture.expected])
 
     def factors(self, theta: FloatArray, norms: FloatArray) -> FloatArray:
@@ -661,7 +661,7 @@ def systematic_cost(
 
 
 def _warn_of_dependence(terms: SystematicTerms) -> None:
-    """Say which response is wrong somewhere in the range of the parameters of interest."""
+    """Warn about responses that are wrong somewhere in the range of the parameters of interest."""
     for process, response in terms.responses.items():
         wrong = [
             found

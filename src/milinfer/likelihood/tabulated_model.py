@@ -39,7 +39,7 @@ class Tabulated(EventModel):
     events_in_bag, feature_names, digest
         As in :class:`~milinfer.likelihood.models.ModelTag`.
     trained_on
-        Fingerprints of the events that the model has learned from.
+        Fingerprints of the training events of the model.
 
     Examples
     --------

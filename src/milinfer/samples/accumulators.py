@@ -1,4 +1,4 @@
-"""Make samples of what coffea processors accumulate: columns of features, weights and cut flows."""
+"""Make samples from the output of coffea processors: columns of features, weights and cut flows."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ def dataset_fields(
 def varied_accumulators(
     output: Any, dataset: str | None = None
 ) -> tuple[dict[str, Any], list[VariedRows]]:
-    """Nominal part of what a coffea processor has accumulated, and the variations.
+    """Nominal part and variations of the output of a coffea processor.
 
     Parameters
     ----------
@@ -227,7 +227,7 @@ def _require_same(first: Sequence[str], names: Sequence[str], dataset: str) -> N
 
 
 def _require_columns(output: Any) -> None:
-    """Refuse what is not an accumulator of columns, and say what it is."""
+    """Raise unless a value is an accumulator of columns; the error names its type."""
     if isinstance(output, Mapping) and {"columns", "weight"} <= set(output):
         return
     if isinstance(output, Mapping) and "chunks" in output:

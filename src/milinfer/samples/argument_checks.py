@@ -1,4 +1,4 @@
-"""Say what a function needs if it is given arrays, lists or other things in place of samples."""
+"""Errors for functions that get arrays, lists or other objects instead of samples."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def require_samples(value: object, where: str, *, streamed: bool = False) -> Non
 
 
 def _named(value: object) -> str:
-    """What a value is: its type, with the shape of an array or the type of what it holds."""
+    """Describe a value: its type, with the shape of an array or the type of its elements."""
     name = type(value).__name__
     if value is None:
         return "None"

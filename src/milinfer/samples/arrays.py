@@ -1,4 +1,4 @@
-"""Make samples of numpy arrays, data frames, Arrow tables and awkward records.
+"""Make samples from numpy arrays, data frames, Arrow tables and awkward records.
 
 Columns are found by name in whatever holds them, converted to numbers one by one, and refused with
 their name and row where they are none.  Rows of a set of samples are grouped by their parameter
@@ -242,7 +242,7 @@ class _Columns:
         return groups
 
     def one_for_each(self, given: Any, role: str, groups: Sequence[_Group]) -> list[float]:
-        """A number of each sample: the same of all, by point, or a column that says it."""
+        """One number for each sample: a common one, by point, or from a column."""
         if given is None:
             return [float("nan")] * len(groups)
         if isinstance(given, Mapping):
@@ -301,7 +301,7 @@ class _Columns:
         return names
 
     def _refuse_copies(self, columns: Mapping[str, Float32Array]) -> None:
-        """Refuse features that nobody named, and whose values are weights or a parameter."""
+        """Refuse features chosen by default whose values are weights or a parameter."""
         for role, array in self._given.items():
             single = array.astype(np.float32)
             if not len(single) or np.all(single == single[0]):
@@ -485,7 +485,7 @@ def _names(given: Any, role: str) -> Sequence[str] | None:
 
 
 def _is_pandas(data: Any) -> bool:
-    """Whether these are a data frame or series with an index, of pandas or alike."""
+    """Whether this is a data frame or series with an index, as in pandas."""
     return hasattr(data, "iloc") and hasattr(data, "index")
 
 

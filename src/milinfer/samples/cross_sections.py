@@ -120,7 +120,7 @@ def warn_of_mean_weight(
 
 
 def needs_mixing(info: LHEInfo) -> bool:
-    """Whether the weights of each process of a file have a normalisation of their own.
+    """Whether the weights of each process of a file have a separate normalisation.
 
     That is so for IDWTUP ±1 and ±2, where a shower chooses the processes.
 
@@ -213,7 +213,7 @@ def process_factors(
 
 
 class Part(NamedTuple):
-    """What joining needs to know of one of several samples of a point.
+    """Properties of one of several samples of a point that are needed to join them.
 
     Parameters
     ----------
@@ -247,7 +247,7 @@ class JoinedCrossSection(NamedTuple):
 
 
 def cross_section_in_pb(value: object, name: str, label: str) -> float:
-    """Check a cross-section, or its error, of a user; NaN is one that is not known.
+    """Check a cross-section or its error given by the user; NaN if it is unknown.
 
     Raises
     ------

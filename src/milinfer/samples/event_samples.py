@@ -79,7 +79,7 @@ class _Rows(NamedTuple):
 
 
 class _Part(NamedTuple):
-    """What is computed of one chunk of events."""
+    """Results from one chunk of events."""
 
     first: int
     n_events: int

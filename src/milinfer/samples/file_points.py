@@ -224,7 +224,7 @@ def _require_known(
     weight_ids: Sequence[str],
     source: str,
 ) -> None:
-    """Refuse a name that neither the card nor any weight has."""
+    """Refuse a name that is neither in the card nor in any weight."""
     ids = plain_name(" ".join(weight_ids))
     for coefficient in coefficients:
         if coefficient.place is None and not any(s in ids for s in coefficient.spellings):
@@ -311,7 +311,7 @@ def _coefficient(name: str, text: str, card: ParameterCard, source: str) -> _Coe
 def _with_place(
     coefficient: _Coefficient, settings: Mapping[str, tuple[CardSetting, ...]]
 ) -> _Coefficient:
-    """Take the place of a coefficient from weights whose id and description say the same.
+    """Take the place of a coefficient from weights whose id and description agree.
 
     A weight ``cHW_m0p5`` that sets ``SMEFT 7`` to -0.5 shows where cHW is, if all of them agree.
     """
@@ -356,7 +356,7 @@ def _card_point(
     card: ParameterCard,
     settings: Mapping[str, tuple[CardSetting, ...]],
 ) -> Point | None:
-    """Point of the sample from its card, or from what weights say of it (``# orig:``)."""
+    """Point of the sample from its card, or from the descriptions of weights (``# orig:``)."""
     originals = {
         (s.block, s.code): s.original
         for weight in settings.values()
@@ -695,7 +695,7 @@ def moved_parameters(info: LHEInfo) -> dict[str, CardEntry]:
 
 
 def points_remedy(info: LHEInfo | None = None) -> str:
-    """How to say at which points weights are; names the parameters that they change, if known."""
+    """Advice to give the points of weights, with the parameters that they change, if known."""
     example = '{"c_HW": "SMEFT 7"}'
     if info is not None and (moved := moved_parameters(info)):
         entries = list(moved.values())
@@ -768,7 +768,7 @@ def resolve_point(
 
 
 def with_notes(provenance: Mapping[str, Any], points: FilePoints) -> dict[str, Any]:
-    """Provenance that says whether nobody states a point, and which weights have none.
+    """Provenance with a note on a missing point of the sample or of its weights.
 
     Examples
     --------

@@ -109,7 +109,7 @@ def _joined(samples: Sequence[Joinable], combine: Combine | None) -> JoinedCross
 
 
 def part_of(sample: Joinable) -> Part:
-    """What joining needs to know of a sample."""
+    """Properties of a sample that are needed to join it."""
     files = sample.provenance.get("files", ())
     return Part(
         source=", ".join(map(str, files)) or repr(sample),

@@ -146,7 +146,7 @@ def _without_point(sample: Sample) -> str:
 
 
 def carried_points(sample: Sample, names: Sequence[str]) -> set[tuple[float, ...]]:
-    """Distinct points in these parameters at which the events of a sample carry weights.
+    """Distinct points in these parameters at which the events of a sample have weights.
 
     Examples
     --------

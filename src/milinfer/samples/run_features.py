@@ -334,7 +334,7 @@ class _Titles(NamedTuple):
     titles: Mapping[str, str]
 
     def description(self, identity: str) -> str:
-        """What the file says about a weight."""
+        """Description of a weight in the file."""
         entry = WeightEntry.parse(identity)
         branch, position = (WEIGHT + identity, 0) if entry is None else entry
         return entry_description(self.titles.get(branch, ""), position)
@@ -355,7 +355,7 @@ def _require_ascii(groups: Mapping[str, Any]) -> None:
 
 
 def _file_metadata(paths: Sequence[str] | Mapping[str, Any], treename: str) -> dict[str, _File]:
-    """What each file says of itself: files of events of milinfer, of a sample, and others."""
+    """Read the metadata of each file: event files of milinfer, files of a sample, and others."""
     from milinfer.io.event_record.branches import FileMetadata
     from milinfer.io.flat_files import sample_metadata
     from milinfer.io.root import open_root, root_trees
@@ -470,7 +470,7 @@ def _describe(
 
 
 class _Told(NamedTuple):
-    """What the files of a dataset say about its weights and cross-section.
+    """Weights and cross-section of a dataset, as recorded in its files.
 
     Parameters
     ----------

@@ -362,7 +362,7 @@ class Sample:
     def from_table(
         table: FeatureTable, weights: ArrayLike | AwkwardArray | None = None, **options: Any
     ) -> Sample:
-        """Make a sample of a table of features.
+        """Make a sample from a table of features.
 
         Parameters
         ----------
@@ -396,7 +396,7 @@ class Sample:
         reweight_points: Mapping[str, Point] | Sequence[Point] | None = None,
         **options: Any,
     ) -> Sample:
-        """Make a sample of arrays, a data frame or awkward records, one row for each event.
+        """Make a sample from arrays, a data frame or awkward records, one row for each event.
 
         Features become float32 and weights float64, always in arrays of their own.
 
@@ -448,7 +448,7 @@ class Sample:
     def from_accumulator(
         output: Any, features: Sequence[str] | None = None, *, point: Point, **options: Any
     ) -> Sample:
-        """Make a sample of what a coffea processor has accumulated of one dataset.
+        """Make a sample from the output of a coffea processor for one dataset.
 
         Parameters
         ----------
@@ -582,7 +582,7 @@ def split_rows(n_events: int, fractions: Sequence[float], seed: Seed) -> tuple[I
 
 
 def sample_of_file(fields: SampleFields, path: PathLikeStr) -> Sample:
-    """Make a sample of what a file contains; errors name the file."""
+    """Make a sample from the content of a file; errors name the file."""
     try:
         return Sample(**fields._asdict())
     except MilinferError as error:
@@ -591,7 +591,7 @@ def sample_of_file(fields: SampleFields, path: PathLikeStr) -> Sample:
 
 
 def read_data(path: PathLikeStr, **options: Any) -> Sample:
-    """Read a dataset: a file needs no parameter point, because data are at none.
+    """Read a dataset; the file needs no parameter point.
 
     See :func:`milinfer.samples.sample_files.read_sample` for the options.
 

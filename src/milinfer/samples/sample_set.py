@@ -1,4 +1,4 @@
-"""Sets of samples: those of one process at several parameter points, with the same features.
+"""Sets of samples of one process at several parameter points, with the same features.
 
 They are shown as tables in notebooks, and are Arrow tables with one row for each sample.
 """
@@ -145,7 +145,7 @@ class SampleSet:
     def from_arrays(
         cls, data: Any, features: str | Sequence[str] | None = None, *, points: Any, **options: Any
     ) -> SampleSet:
-        """Make a set of arrays, a data frame or awkward records: one sample for each point.
+        """Make a set from arrays, a data frame or awkward records, with one sample for each point.
 
         Every row is in exactly one sample; the rows of a sample keep their order.
 
@@ -195,7 +195,7 @@ class SampleSet:
         points: Mapping[str, Point],
         **options: Any,
     ) -> SampleSet:
-        """Make a set of what a coffea processor has accumulated: one sample for each dataset.
+        """Make a set from the output of a coffea processor, with one sample for each dataset.
 
         Parameters
         ----------

@@ -238,7 +238,7 @@ class StreamedSamples:
 
     @cached_property
     def counts(self) -> tuple[int, ...]:
-        """Events of each sample, without those left out."""
+        """Events of each sample, without the held-out ones."""
         return tuple(
             sum(
                 int(self._training_mask(k, g).sum()) if self.held_out else n
@@ -249,7 +249,7 @@ class StreamedSamples:
 
     @property
     def n_events(self) -> int:
-        """Total number of events, without those left out."""
+        """Total number of events, without the held-out ones."""
         return sum(self.counts)
 
     @property

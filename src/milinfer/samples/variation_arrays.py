@@ -1,4 +1,4 @@
-"""Make nominal and varied samples of data frames and arrays, whose rows are paired by event."""
+"""Make nominal and varied samples from data frames and arrays, whose rows are paired by event."""
 
 from __future__ import annotations
 

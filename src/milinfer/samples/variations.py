@@ -252,7 +252,7 @@ class ProcessVariations:
         reweight_points: Mapping[str, Point] | Sequence[Point] | None = None,
         **options: Any,
     ) -> ProcessVariations:
-        """Make nominal and varied samples of data frames or arrays, paired by event.
+        """Make nominal and varied samples from data frames or arrays, paired by event.
 
         Parameters
         ----------
@@ -323,7 +323,7 @@ class ProcessVariations:
     def from_accumulator(
         cls, output: Any, features: Sequence[str] | None = None, *, point: Point, **options: Any
     ) -> ProcessVariations:
-        """Make nominal and varied samples of what a coffea processor has accumulated.
+        """Make nominal and varied samples from the output of a coffea processor.
 
         Parameters
         ----------
@@ -720,7 +720,7 @@ def _variation(nominal: Sample, varied: VariedFields) -> Variation:
 def variations_of_folder(
     nominal: Sequence[SampleFields], stored: Sequence[StoredVariation]
 ) -> ProcessVariations:
-    """Variations as a folder has them, with nominal features where weights alone are varied."""
+    """Variations of a folder, with nominal features if only weights are varied."""
     samples = SampleSet(tuple(Sample(**fields._asdict()) for fields in nominal))
     variations = []
     for nuisances, fields, partners, weights_only in stored:

@@ -176,7 +176,7 @@ def analyse(analysis: Analysis) -> AnalysisResult:
 
 
 def plain(calibration: Calibration | None) -> Calibration | None:
-    """A calibration as a belt takes it: what widens intervals is in the toys of a belt."""
+    """A calibration without widening, for a belt: toys of the belt contain that error already."""
     return None if calibration is None else replace(calibration, widen=False)
 
 
@@ -281,7 +281,7 @@ def _with_problem(method: MethodResult, problem: str) -> MethodResult:
 
 
 def _truncation(belt: Belt, cost: Cost) -> str:
-    """A sentence about Neyman sets of the data that end only where the belt does; or nothing."""
+    """Sentence about Neyman sets of the data that are cut off at the edge of the belt; or empty."""
     if not isinstance(cost, LikelihoodCost):
         return ""
     levels, ends = [], set()
@@ -314,7 +314,7 @@ def _inside(
 
 
 def warn_of_problems(name: str, problems: Iterable[str]) -> None:
-    """Warn of what is missing of a method.
+    """Warn about missing results of a method.
 
     Warns
     -----

@@ -52,7 +52,7 @@ __all__ = ["AnalysisResult", "provenance_facts", "summary_table"]
 
 @dataclass(frozen=True, eq=False)
 class AnalysisResult:
-    """Comparison of the methods, with what is needed to draw it.
+    """Comparison of the methods, with the inputs of its figures.
 
     Parameters
     ----------

@@ -110,16 +110,16 @@ class Analysis:
 
     @property
     def calibration_values(self) -> tuple[float, ...]:
-        """True values of the toys that tune calibrations."""
+        """True values of the toys for calibrations."""
         return self.calibrate_at or self._true_values(self.calibration, 7)
 
     @property
     def coverage_values(self) -> tuple[float, ...]:
-        """True values of the toys that measure coverage, besides `truth`."""
+        """True values of the toys for coverage, in addition to `truth`."""
         return self.cover_at or self._true_values(self.evaluation, 5)
 
     def _true_values(self, samples: SampleSet, number: int) -> tuple[float, ...]:
-        """The points of samples or, of one whose events carry weights, some in the inner half."""
+        """The points of the samples, or points inside the range of one sample with weights."""
         values = np.sort(samples.values(self.model.parameter))
         if len(values) == 1 and self.weight_degree is not None:
             return inner_values(self.model.interpolation.limits[0], number)

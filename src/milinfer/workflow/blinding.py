@@ -165,7 +165,7 @@ def pseudo_data(
     weight_degree: int | None,
     seed: int,
 ) -> Sample:
-    """Draw the events that stand in for the data.
+    """Draw the pseudo-data that replace the data.
 
     Parameters
     ----------

@@ -448,7 +448,7 @@ _SETTINGS: dict[Stage, str] = {
 
 
 def advice(stage: Stage) -> str:
-    """Name the settings that bear on a stage of a method.
+    """List the settings that affect a stage of a method.
 
     Examples
     --------
@@ -477,7 +477,7 @@ class Unavailable(NamedTuple):
 
     @property
     def advice(self) -> str:
-        """Settings that bear on the stage that failed."""
+        """Settings that affect the stage that failed."""
         return advice(self.stage)
 
 

@@ -327,7 +327,7 @@ class ModelSection(_Section):
 
     @property
     def title(self) -> str:
-        """The configured name, or that of the head."""
+        """The configured name, or the name of the head."""
         if self.name is not None:
             return self.name
         return self.head + ("-joint" if self.labels == "joint" else "")
@@ -692,7 +692,7 @@ def _place(location: Sequence[int | str]) -> list[int | str]:
 
 
 def _key(name: str) -> str:
-    """A key as it is in the file, in quotes where TOML needs them."""
+    """A key as written in the file, in quotes if TOML needs them."""
     return name if re.fullmatch(r"[\w-]+", name) else json.dumps(name, ensure_ascii=False)
 
 

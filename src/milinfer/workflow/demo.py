@@ -152,7 +152,7 @@ class DemoFile:
 
 
 def demo_files(sizes: Sequence[tuple[str, Point, int]], seed: int) -> list[DemoFile]:
-    """Files from role, point and number of events of each, with seeds of their own."""
+    """Files from role, point and number of events, each with its own seed."""
     seeds = np.random.SeedSequence(seed).generate_state(len(sizes))
     return [
         DemoFile(role=role, point=point, n_events=n_events, seed=int(own))
@@ -412,7 +412,7 @@ def _copy_results(directory: Path, models: list[str]) -> None:
 
 
 def _generate(file: DemoFile, path: Path) -> int:
-    """Generate one LHE file (in a process of its own); returns its number of events."""
+    """Generate one LHE file in a separate process; returns its number of events."""
     from milinfer.datasets import vbf_hww
     from milinfer.io.lhe.writing import write
 

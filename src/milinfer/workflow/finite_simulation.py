@@ -52,7 +52,7 @@ class TrainingError:
 
 
 def training_error(model: BagLikelihood, cost: LikelihoodCost, data: Sample) -> TrainingError:
-    """Measure the error of one fit, and take it into the intervals of the model as trained.
+    """Measure the error of one fit, and include it in the intervals of the uncalibrated model.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""A report as one HTML file: text, tables and vector figures, nothing loaded from elsewhere."""
+"""A report as one self-contained HTML file with text, tables and vector figures."""
 
 from __future__ import annotations
 

@@ -96,7 +96,7 @@ class SourceFile:
 
     @property
     def name(self) -> str:
-        """Name of the file without suffixes, and a hash of what the features depend on.
+        """Name of the file without suffixes, and a hash of the inputs of its features.
 
         Of long names it is the start, and of names that are not UTF-8 the part that is.
         """
@@ -221,7 +221,7 @@ class AnalysisInputs:
 
     @cached_property
     def _reweight_points(self) -> tuple[ReweightPoints | None, Any]:
-        """Points of weights of the user, and what tells whether they have changed."""
+        """Points of weights from the user, and a hash that shows whether they have changed."""
         points = self.config.samples.reweight_points
         if not isinstance(points, str):
             return points, points
@@ -487,7 +487,7 @@ def require_points(config: AnalysisConfig) -> None:
 
 
 def require_several(config: AnalysisConfig, values: FloatArray) -> None:
-    """Refuse samples at one point, unless everything is told to use the weights of their events.
+    """Refuse samples at one point, unless all settings use the weights of their events.
 
     Parameters
     ----------

@@ -451,7 +451,7 @@ class AnalysisPlan:
             return failure
 
     def _nuisance_inputs(self, result: AnalysisResult, parts: Parts) -> NuisanceInputs:
-        """What the fits with nuisance parameters are made of."""
+        """Inputs of the fits with nuisance parameters."""
         from milinfer.learning.systematic_response import SystematicResponse
         from milinfer.workflow.systematics import NuisanceInputs, signal_rate
 
@@ -502,7 +502,7 @@ class AnalysisPlan:
         )
 
     def _write_results(self, result: AnalysisResult | SeveralResult) -> None:
-        """Write the results, calibrations and belts in place of those of an earlier run."""
+        """Write the results, calibrations and belts, replacing those of an earlier run."""
         from milinfer.workflow.report import write_report
 
         out = self.config.out
@@ -552,7 +552,7 @@ _NO_RATIO = (
 
 
 def _require_event_model(config: AnalysisConfig) -> None:
-    """Refuse nuisance parameters where every network scores bags as a whole.
+    """Refuse nuisance parameters if every network scores bags as a whole.
 
     Raises
     ------

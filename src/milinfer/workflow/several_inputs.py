@@ -203,7 +203,7 @@ def comparison_points(
 def default_points(
     key: str, limits: Limits, samples: SampleSet, *, weighted: bool
 ) -> tuple[Point, ...]:
-    """Points of toys that nobody has chosen; empty if there are no samples for any.
+    """Default points of toys; empty if there are no samples for them.
 
     Parameters
     ----------

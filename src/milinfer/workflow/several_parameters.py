@@ -103,7 +103,7 @@ class SeveralMethod:
     region
         Neyman regions of the data at 68.27 % and 95.45 % by name ``"68"`` and ``"95"``.
     problems
-        What is missing, and why.
+        Messages about missing results, with reasons.
     """
 
     name: str
@@ -123,7 +123,7 @@ class SeveralMethod:
 
 @dataclass(frozen=True, eq=False)
 class SeveralResult:
-    """Comparison of the methods in several parameters, with what is needed to draw it.
+    """Comparison of the methods in several parameters, with the inputs of its figures.
 
     Parameters
     ----------
@@ -236,7 +236,7 @@ class SeveralResult:
         }
 
     def _method(self, name: str) -> dict[str, Any]:
-        """Figures of one method: those of each parameter below its name."""
+        """Results of one method, with those of each parameter under its name."""
         method = self.methods[name]
         widened = method.calibration is not None and method.calibration.widen
         content: dict[str, Any] = {"calibrated": method.calibrated, "widened": widened}
@@ -520,7 +520,7 @@ def _inside(
 
 
 def _near_truth(evaluated: Sequence[ToyEnsemble], toys: Sequence[ToyEnsemble]) -> list[ToyEnsemble]:
-    """Toys at the truth, and others that give the response: those of coverages if they span."""
+    """Toys at the truth, and neighbouring toys for the response."""
     points = truths(evaluated)
     if np.linalg.matrix_rank(points - points[0]) == points.shape[1]:
         return list(evaluated)
@@ -558,7 +558,7 @@ def _relative(
     toys: dict[str, list[ToyEnsemble]],
     seed: int,
 ) -> dict[str, SeveralMethod]:
-    """Information of all methods over that of the exact ratio or, without it, of two scores."""
+    """Information of all methods relative to the exact ratio or, without it, to two scores."""
     reference = next((n for n in ("oracle", "pyhf_scores") if n in methods), None)
     if reference is None:
         return methods

@@ -329,7 +329,7 @@ def _parameter_table(report: Report, result: SeveralResult, parameter: str) -> N
 
 
 def _messages(report: Report, result: SeveralResult) -> None:
-    """What is missing, and why."""
+    """Messages about missing results, with reasons."""
     for name, failure in result.unavailable.items():
         report.text(f"{method_title(name)} is not available: {failure.reason} ({failure.advice}).")
     for name, method in result.methods.items():
@@ -351,7 +351,7 @@ def _correlation_table(report: Report, result: SeveralResult) -> None:
 
 
 def _directions(report: Report, result: SeveralResult) -> None:
-    """What each method says about each direction."""
+    """Constraint of each method along each direction."""
     report.text(
         "In parameters divided by half of their trained range, −2 ln L has a narrow direction and "
         "wider ones, each of which changes one combination of the parameters. A combination is not "
@@ -395,7 +395,7 @@ def _fixed_table(report: Report, result: SeveralResult) -> None:
 
 
 def _linear_table(report: Report, result: SeveralResult) -> None:
-    """Fits without squared coefficients, beside those with all terms."""
+    """Table of fits with and without squared coefficients."""
     rows, lines = [], []
     for name, linear in result.linear.items():
         full = result.methods[name].fit

@@ -80,7 +80,7 @@ class Step:
 
 
 class Steps:
-    """Runs steps in a folder, which holds their files and records.
+    """Runs steps in a folder, which contains their files and records.
 
     Parameters
     ----------
@@ -244,7 +244,7 @@ _FIELDS: dict[str, type | tuple[type, ...]] = {
 
 
 def _read_record(path: Path) -> dict[str, Any]:
-    """Read the record of a step; a ``ValueError`` says that the file is none."""
+    """Read the record of a step; raises ``ValueError`` if the file is not a record."""
     record = parse_json(path.read_text(encoding="utf-8"))
     fields = record if isinstance(record, dict) else {}
     wrong = [name for name, kind in _FIELDS.items() if not isinstance(fields.get(name), kind)]

@@ -15,7 +15,7 @@ __all__ = ["diagnosis_facts", "failure_facts", "fit_test_facts", "histogram_fact
 
 
 def failure_facts(unavailable: Mapping[str, Unavailable]) -> dict[str, Any]:
-    """Where each method failed, and why.
+    """Stage at which each method failed, with the reason.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Fit one dataset with nuisance parameters, beside fits without them, and measure the coverage.
+"""Fit one dataset with and without nuisance parameters, and measure the coverage.
 
 :func:`fit_with_nuisances` fits the learned likelihood with the response of the signal, the same
 likelihood without nuisance parameters, a histogram with the same ones, and what else it is given.
@@ -89,7 +89,7 @@ _SAME = 1e-9
 
 @dataclass(frozen=True, eq=False)
 class NuisanceInputs:
-    """What a fit with nuisance parameters is made of.
+    """Inputs of a fit with nuisance parameters.
 
     Parameters
     ----------
@@ -275,7 +275,7 @@ class NuisanceResult:
     coverage
         Coverage at nominal and varied values of the nuisance parameters.
     problems
-        What is missing, and why.
+        Messages about missing results, with reasons.
     diagnosis
         Checks of the response on events that it has not seen; None without a response.
     calibration
@@ -544,7 +544,7 @@ def _fit(
 def _profiles(
     fits: Mapping[str, NuisanceFit], parameter: str, guard: _Guard
 ) -> dict[str, NuisanceFit]:
-    """The fits with profiles over one range; that of a histogram would take long."""
+    """The fits with profiles over a common range; histograms are omitted because they take long."""
     drawn = [fit for name, fit in fits.items() if name != HISTOGRAM]
     if not drawn:
         return dict(fits)

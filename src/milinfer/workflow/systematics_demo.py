@@ -1,4 +1,4 @@
-"""The demo with nuisance parameters: energy scales and a theory weight, beside the exact fit.
+"""The demo with nuisance parameters (energy scales, a theory weight) and the exact fit.
 
 Events of the embedded process are generated with their variations, and the analysis of them is that
 of ``milinfer run``, from an ``analysis.toml`` in the folder.  The exact likelihood of the visible
@@ -217,7 +217,7 @@ def _seeds(config: SystematicsDemoConfig) -> list[int]:
 
 
 class _Data(NamedTuple):
-    """The events of the dataset, and what was known when they were generated."""
+    """The events of the dataset, with the true values used to generate them."""
 
     events: GeneratedEvents
     cross_section: SelectedCrossSection
@@ -252,7 +252,7 @@ def _generate(directory: Path, config: SystematicsDemoConfig) -> _Data:
 def _with_cross_sections(
     process: ProcessVariations, cross_section: SelectedCrossSection
 ) -> ProcessVariations:
-    """The same events with these cross-sections; those of variations follow their weights."""
+    """The same events with these cross-sections; variations are scaled by their weights."""
     nominal, variations = [], []
     for sample in process.nominal:
         value = cross_section.value(sample.point[vbf_hww.PARAMETER])

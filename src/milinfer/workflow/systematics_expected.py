@@ -1,4 +1,4 @@
-"""What an analysis with nuisance parameters expects, and the parts of its error.
+"""Expected results of an analysis with nuisance parameters, and the parts of its error.
 
 The part of :mod:`milinfer.workflow.systematics` about Asimov data and impacts of measurements.
 """
@@ -98,7 +98,7 @@ class NuisanceExpectation:
 
 @contextmanager
 def _remarks(into: list[str]) -> Iterator[None]:
-    """Keep what is warned of; it is part of the result."""
+    """Collect warnings, which are part of the result."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", MilinferWarning)
         yield
@@ -195,7 +195,7 @@ def expected_of(
 
 
 def add_expectation(report: Report, found: NuisanceExpectation) -> None:
-    """Add tables of the parts of the error and of what is expected to a report.
+    """Add tables of the parts of the error and of expected intervals to a report.
 
     Examples
     --------

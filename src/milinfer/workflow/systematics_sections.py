@@ -44,7 +44,7 @@ _ALL_KEYS = ("objects", "up", "down", "files", "factors")
 
 
 class VariedFilesSection(_Section):
-    """One of the ``files`` of a systematic uncertainty: files beside one with nominal events.
+    """One of the ``files`` of a systematic uncertainty: varied files for one nominal file.
 
     Attributes
     ----------
@@ -163,7 +163,7 @@ class SystematicSection(_Section):
         return self.kind != "normalisation"
 
     def event_variations(self) -> tuple[EventVariation, ...]:
-        """What happens to the events of a file at +1 and −1; nothing for other kinds."""
+        """Variations of the events of a file at +1 and −1; empty for other kinds."""
         if self.kind == "scale":
             objects: Any = "jets" if self.objects is None else self.objects
             return up_and_down(ScaleVariation, self.name, self.up, self.down, objects=objects)
@@ -241,7 +241,7 @@ class ResponseSection(_Section):
     combine: Literal["sum", "mean"] | None = None
 
     def settings(self) -> dict[str, Any]:
-        """Settings of :class:`milinfer.SystematicResponse`, by name; those of a training apart."""
+        """Settings of :class:`milinfer.SystematicResponse`, by name."""
         others = {"epochs", "batch_events", "folders", "events_in_memory", "combine"}
         return self.model_dump(exclude=others)
 

@@ -207,7 +207,7 @@ class VariationInputs:
 
     @property
     def depends(self) -> dict[str, str]:
-        """What the response is learned from, by name, and hashes of it."""
+        """Inputs of the response by name, with their hashes."""
         if self._streamed is not None:
             folders = enumerate(self._streamed.folders)
             return {f"{k} {f.path.name}": f.fingerprint for k, f in folders}
@@ -270,7 +270,7 @@ class VariationInputs:
         return out
 
     def _of_folder(self, folder: Path, path: Path, nominal: Sample) -> list[Variation]:
-        """Variations that were saved beside the nominal file."""
+        """Variations saved in the folder of the nominal file."""
         process = ProcessVariations.load(folder)
         names = {s.name for s in self._saved}
         chosen = [

@@ -120,7 +120,7 @@ class ParameterCard:
 
 
 def plain_name(name: str) -> str:
-    """Name of a coefficient as cards, weights and users spell it alike: ``c_HW``, ``cHW``, ``chw``.
+    """Name of a coefficient in a common spelling: ``c_HW``, ``cHW`` and ``chw`` are equal.
 
     Examples
     --------

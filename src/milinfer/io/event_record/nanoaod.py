@@ -96,7 +96,7 @@ def are_relative(names: Collection[str]) -> bool:
 
 
 def entry_description(title: str, position: int) -> str:
-    """What the title of a branch says about one of its numbers; else the whole title.
+    """Description of one number of a branch, from its title; otherwise the whole title.
 
     Examples
     --------
@@ -234,7 +234,7 @@ def weights_of_file(
 
 
 def objects_hint(names: Set[str]) -> str:
-    """What to do with a file of reconstructed objects; empty if it is none.
+    """Advice for a file of reconstructed objects; empty for other files.
 
     Parameters
     ----------

@@ -23,7 +23,7 @@ _GZIP: Final = b"\x1f\x8b"
 
 
 class BlockReader:
-    """An LHE file, cut into blocks at the ends of events; comments are left out.
+    """An LHE file, cut into blocks at the ends of events; comments are removed.
 
     Parameters
     ----------

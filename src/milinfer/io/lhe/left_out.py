@@ -1,4 +1,4 @@
-"""Name what an LHE file holds beyond the event record: it is read over, and not written again."""
+"""List the content of an LHE file outside the event record, which is not written again."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ class LHEReader:
     n_events
         Events given out so far.
     left_out
-        Names of what is neither in the events nor in ``info``; complete after event 0.
+        Names of skipped content, in neither the events nor ``info``; complete after event 0.
     n_nan
         How many events have a scale or a coupling that is NaN, by column.  These numbers are kept
         as they are, and a warning at the end of the file says how many there are.
@@ -114,7 +114,7 @@ class LHEReader:
 
     @property
     def left_out(self) -> tuple[str, ...]:
-        """Names of what is neither in the events nor in ``info``; complete after event 0."""
+        """Names of skipped content, in neither the events nor ``info``; complete after event 0."""
         return self._file.left_out
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Checks of what estimators of labelled bags get: bags, and the names of their features.
+"""Checks of the input of estimators of labelled bags: bags and names of features.
 
 Importing this module imports scikit-learn (extra ``sklearn``).
 """

@@ -90,7 +90,7 @@ class BagSummary(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scik
         self.summaries = summaries
 
     def fit(self, X: Any, y: Any = None) -> BagSummary:  # noqa: ARG002
-        """Remember the features; nothing else is learned."""
+        """Store the names of the features; there is nothing to train."""
         known = (*_SUMMARIES, _SIZE)
         unknown = [name for name in self.summaries if name not in known]
         if unknown or not len(self.summaries) or isinstance(self.summaries, str):

@@ -1,4 +1,4 @@
-"""How well instances are ranked, where it is known how important they are."""
+"""Quality of the ranking of instances, for bags with known important instances."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def rank_accuracy(values: Sequence[Any], truth: Sequence[Any]) -> KeyAccuracy:
 
 
 def first_accuracy(values: Sequence[Any], truth: Sequence[Any]) -> KeyAccuracy:
-    """How often the instance with the largest value is one of those worth most.
+    """Fraction of bags in which the top-ranked instance is among the most important ones.
 
     Bags are judged as in :func:`rank_accuracy`.  Of several largest values the first counts, as in
     :meth:`milinfer.BagClassifier.key_instances`.

@@ -1,4 +1,4 @@
-"""What estimators of labelled bags take from scikit-learn, or the extra to install it with."""
+"""Imports from scikit-learn for estimators of labelled bags, or advice to install it."""
 
 from milinfer.exceptions import ConfigurationError
 

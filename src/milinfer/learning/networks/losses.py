@@ -160,7 +160,7 @@ class RatioLoss:
         return self._log_ratio(values if self.n_classes is None else values[:, 0])
 
     def _check(self, outputs: _Shape, targets: _Shape | None = None) -> None:
-        """Refuse shapes that broadcasting would turn into nonsense; None stands for any length."""
+        """Refuse shapes that would broadcast by mistake; None allows any length."""
         if len(outputs) != 2 or (self.n_classes and outputs[1] not in {1, None}):
             expected = "(n, 1)" if self.n_classes else "(n, K)"
             msg = f"loss {self.name!r} needs outputs of shape {expected}, not {outputs}"

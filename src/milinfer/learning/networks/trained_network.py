@@ -1,4 +1,4 @@
-"""Trained networks of a likelihood: arrays where these are enough, Keras where they are not.
+"""Trained networks of a likelihood, evaluated with numpy if possible and with Keras otherwise.
 
 Importing this module does not import Keras.
 """
@@ -41,7 +41,7 @@ class TrainedNetwork:
 
     @classmethod
     def of(cls, network: BagNetwork, mean: FloatArray, variance: FloatArray) -> TrainedNetwork:
-        """Take a network as training has left it, and the moments of its inputs."""
+        """Take a network after training, and the moments of its inputs."""
         if network.bag_head is not None:
             return cls(None, lambda: network)
         weights = tuple(np.asarray(w) for w in network.event_model.get_weights())
@@ -52,7 +52,7 @@ class TrainedNetwork:
     def of_weights(
         cls, event_network: EventNetwork, untrained: Callable[[], BagNetwork]
     ) -> TrainedNetwork:
-        """Take weights, and what builds a network for them."""
+        """Take weights and a builder of the network."""
 
         def build() -> BagNetwork:
             network = untrained()
