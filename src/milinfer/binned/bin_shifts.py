@@ -110,7 +110,7 @@ class ProcessShift(NamedTuple):
     ratio, variance, rate, rate_variance
         As of :class:`BinShift`, at the reference of the templates.
     p_value
-        Of the shape: the probability of larger changes by Monte-Carlo errors alone.
+        p-value of the shape: the probability of larger changes by Monte-Carlo errors alone.
     under_theta
         How the shift depends on θ, in words.
 

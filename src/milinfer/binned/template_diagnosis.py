@@ -38,7 +38,7 @@ def few_events(information_events: Mapping[str, float]) -> tuple[str, ...]:
     Parameters
     ----------
     information_events
-        Of :meth:`milinfer.Templates.information_events`.
+        Result of :meth:`milinfer.Templates.information_events`.
 
     Examples
     --------

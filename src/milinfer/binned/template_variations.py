@@ -131,7 +131,7 @@ class VariedTemplates:
     background
         Nominal backgrounds.
     shifts
-        What each nuisance parameter does to each process at −1 and +1.
+        Effect of each nuisance parameter on each process at −1 and +1.
     closure
         Variations that HistFactory has no place for, at other values than ±1 or of several nuisance
         parameters at once, against what it expects there.

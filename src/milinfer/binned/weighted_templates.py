@@ -188,7 +188,7 @@ class EventYields:
         bins
             Bin of each event, (n_events,) for each sample.
         fit
-            What :meth:`fill` gives for them.
+            Result of :meth:`fill` for them.
 
         Returns
         -------

@@ -67,7 +67,7 @@ def fit_several(
     Parameters
     ----------
     name
-        Of the model.
+        Name of the model.
     cost
         Cost of the dataset in several parameters, not calibrated.
     words

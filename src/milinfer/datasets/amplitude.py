@@ -192,8 +192,8 @@ def odd_forms_of_invariants(
     s
         Invariants, as for :func:`quadratic_of_invariants`.
     determinant
-        Of the four momenta [E, px, py, pz] 1 to 4 as rows, GeV⁴.  It is odd under reflections; only
-        its square follows from the invariants.
+        Determinant of the matrix of the four momenta [E, px, py, pz] 1 to 4 as rows, GeV⁴.  It is
+        odd under reflections; only its square follows from the invariants.
 
     Returns
     -------

@@ -83,7 +83,7 @@ class EventDensities:
         half the range of the rapidity, and of the coefficients of c_HW, …, c_HW⁴ over that density;
         shape (n, 5, n_jet_scale, n_lepton_scale).
     transverse
-        Of each event pT² of the jets, transverse mass of the leptons, mass² of the leptons, and
+        For each event: pT² of the jets, transverse mass of the leptons, mass² of the leptons, and
         −pT of the jets times pT of the leptons, shape (n, 4).
     exponent
         Logarithm of the theory weight at ``theory`` 1, jets not scaled, shape (n,).
@@ -339,7 +339,7 @@ class ObservableCost(UnbinnedCost):
     Parameters
     ----------
     densities
-        Of the events of the dataset.
+        Densities of the events of the dataset.
     cross_section
         σ(c_HW, α) after the selection.
     luminosity

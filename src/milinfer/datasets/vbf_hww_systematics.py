@@ -489,7 +489,7 @@ def _after_selection(
     cross_sections
         Those of the generator and their errors, of rounds of the same size.
     weights
-        Of all events, zero where not selected.
+        Weights of all events, zero where not selected.
     """
     # The rounds share most of their error, the integral of the matrix element: no √n.
     cross_section, error = np.mean(cross_sections, axis=0)

@@ -45,7 +45,7 @@ class WitnessBags(NamedTuple):
     labels
         0 or 1, shape (n_bags,).
     kinds
-        Of each bag an array (n_instances,): 1 or 2 for a witness, 0 for other instances.
+        One array (n_instances,) for each bag: 1 or 2 for a witness, 0 for other instances.
     """
 
     bags: list[FloatArray]

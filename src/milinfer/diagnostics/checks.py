@@ -94,7 +94,7 @@ def distortion(standard_errors: float, tolerances: Tolerances) -> float:
     standard_errors
         Distance from the maximum in standard errors of a dataset.
     tolerances
-        What is tolerated.
+        Tolerated deviation.
 
     Examples
     --------
@@ -117,7 +117,7 @@ class Check:
         ``"passed"``, ``"failed"``, ``"undecided"`` (too few events) or ``"skipped"`` (the check
         does not apply).
     meaning
-        What the outcome means, and what to do.
+        Meaning of the outcome, with advice.
     quantity
         The measured quantity.
     value, error, expected

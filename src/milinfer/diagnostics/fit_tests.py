@@ -415,7 +415,7 @@ class _Columns:
     extended
         Whether the number of events enters the fit.
     expansion
-        Of :meth:`milinfer.diagnostics.fitted_simulation.FittedSimulation.expansion`.
+        Result of :meth:`milinfer.diagnostics.fitted_simulation.FittedSimulation.expansion`.
     of_simulation
         Root of the covariance of these means that comes from the finite number of simulated events,
         shape (n_columns, n_components).

@@ -210,7 +210,7 @@ class FeatureSet:
             ``px, py``, or the events, of which ``MET`` (``PuppiMET``, ``PFMET``) is used, or else
             the visible particles of ``LHEPart``; default: minus the sum of all given momenta.
         on_missing
-            What happens to events that lack particles or have momenta that are not finite:
+            Treatment of events without the needed particles or with momenta that are not finite:
             ``"raise"``, or ``"reject"``: they get no row, ``table.kept`` says which and
             ``table.rejected`` how many.
         source, first_event

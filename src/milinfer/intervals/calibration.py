@@ -629,7 +629,7 @@ class Calibration:
         cl
             Confidence level of the intervals to come; default: the first calibrated.
         parameter
-            Of several parameters, the one whose interval is to come, with the others profiled
+            With several parameters: the one whose interval is requested, with the others profiled
             (:meth:`profiled`); default: joint regions of all of them.
         widen
             Whether the intervals contain the error of the calibration itself (:meth:`widened`);

@@ -63,7 +63,7 @@ class Asymptotic:
     Parameters
     ----------
     parameter
-        Of several parameters, the one whose profile intervals are meant, the others at their
+        With several parameters: the one whose profile intervals are tested, the others at their
         maximum for each of its values; None: joint regions of all.
 
     Examples
@@ -341,7 +341,7 @@ class Coverage(NamedTuple):
 
     @property
     def total_error(self) -> float:
-        """Error from toys and pool, added in quadrature; from toys alone if the other is unknown."""
+        """Error from toys and pool, added in quadrature; toys alone if the other is unknown."""
         return (
             self.error
             if np.isnan(self.pool_error)

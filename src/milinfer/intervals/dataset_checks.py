@@ -57,7 +57,7 @@ def require_rate_of_toys(
     Parameters
     ----------
     what
-        What was made with the toys, for the message.
+        Name of the object made with the toys, for the message.
     rate
         Rate term of a cost.
     parameters, point

@@ -50,7 +50,7 @@ class ExpectedInterval:
     cl
         Confidence level.
     estimate, low, high
-        Of the Asimov data.
+        Estimate and interval of the Asimov data.
     estimates, lows, highs, widths
         Quantiles of the toys at −2σ, −1σ, the median, +1σ and +2σ, shape (5,) each.
     n_toys
@@ -129,7 +129,7 @@ def expected_interval(
     cl
         Confidence level.
     calibration, belt
-        What makes intervals of surfaces; default: profile likelihood, as the model has it.
+        Method for the intervals; default: uncalibrated profile likelihood.
 
     Returns
     -------

@@ -67,7 +67,7 @@ class NuisancePull(NamedTuple):
     Parameters
     ----------
     name
-        Of the parameter.
+        Name of the parameter.
     value, error
         At the minimum; the error is that of HESSE.
     measured, prefit_error
@@ -101,7 +101,7 @@ class ErrorPart(NamedTuple):
     Parameters
     ----------
     name
-        Of a nuisance parameter, a group, or ``"statistical"``, ``"systematic"``, ``"total"``.
+        Nuisance parameter, group, or ``"statistical"``, ``"systematic"``, ``"total"``.
     error
         The part; those of all nuisance parameters (or of groups that have each once) and the
         statistical one add in quadrature to the total.
@@ -132,9 +132,9 @@ class NuisanceImpacts:
         upper value, shape (n_nuisances, n_parameters, 2); NaN if there is no auxiliary measurement.
         Definitions that were not asked for are not there.
     covariance
-        Of all parameters in the order of ``fit.labels``, from HESSE.
+        Covariance of all parameters in the order of ``fit.labels``, from HESSE.
     correlation
-        Of the auxiliary measurements, shape (n_nuisances, n_nuisances).
+        Correlation of the auxiliary measurements, shape (n_nuisances, n_nuisances).
     fit
         The fit at the minimum.
     """
@@ -202,7 +202,7 @@ class NuisanceImpacts:
         Parameters
         ----------
         parameter
-            Of interest; default: the first.
+            Parameter of interest; default: the first.
         kind
             Default: the first that was computed.
 
@@ -252,7 +252,7 @@ class NuisanceImpacts:
         kind
             Definition of the impact.
         parameter
-            Of interest; default: the first.
+            Parameter of interest; default: the first.
         """
         _require_kinds([kind])
         labels = self.fit.labels
@@ -284,7 +284,7 @@ class NuisanceImpacts:
         names
             Nuisance parameters.
         parameter
-            Of interest; default: the first.
+            Parameter of interest; default: the first.
 
         Raises
         ------
@@ -316,7 +316,7 @@ class NuisanceImpacts:
         Parameters
         ----------
         parameter
-            Of interest; default: the first.
+            Parameter of interest; default: the first.
         groups
             ``{name: nuisance parameters}``; default: each nuisance parameter alone.  Those in no
             group form the group ``"others"``.
@@ -350,7 +350,7 @@ class NuisanceImpacts:
         Parameters
         ----------
         parameter
-            Of interest; default: the first.
+            Parameter of interest; default: the first.
 
         Returns
         -------
@@ -436,8 +436,8 @@ def nuisance_impacts(
         Any iminuit cost or sum, with its constraints inside: a ``SystematicCost``, a ``PyhfCost``,
         ``NormalConstraint`` of iminuit.
     parameters
-        Of interest.  All other free parameters are nuisance parameters; without an auxiliary
-        measurement, as a free normalisation, they have postfit impacts alone.
+        Parameters of interest.  All other free parameters are nuisance parameters; without an
+        auxiliary measurement, as a free normalisation, they have postfit impacts alone.
     kinds
         Definitions of impacts to compute, each two fits for each nuisance parameter.
     start
@@ -448,7 +448,7 @@ def nuisance_impacts(
     Returns
     -------
     NuisanceImpacts
-        Of all definitions, with pulls, parts of errors and conversions.
+        Impacts by all definitions, with pulls, parts of errors and conversions.
 
     Raises
     ------

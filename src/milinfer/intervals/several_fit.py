@@ -86,19 +86,19 @@ class JointFit:
     calibrated
         Profile intervals by the calibrated cost; None without a calibration.
     correlation
-        Of the estimates, from the second derivatives, shape (n_parameters, n_parameters); None if
-        these have no inverse.
+        Correlation of the estimates, from the second derivatives, shape (n_parameters,
+        n_parameters); None if these have no inverse.
     contours
         Points of the contours of each pair of parameters by the cost as it is, by level; a contour
         is missing where it leaves the range.
     calibrated_contours
         The same by the calibrated cost, in two parameters.
     directions
-        What the data say about each direction, the least constrained first.
+        Constraint of the data on each direction, the least constrained first.
     seconds
         Time of the fits.
     problems
-        What is missing, and why, beside what is not constrained.
+        Messages about missing results, other than unconstrained directions.
     """
 
     parameters: tuple[str, ...]

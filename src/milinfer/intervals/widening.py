@@ -87,7 +87,7 @@ class Widening:
     own_scales
         ln c(θ) of the intervals of each component; empty if it is not applied.
     weights
-        Of :func:`inverse_variances`, shape (n_surfaces, n_parameters).
+        Result of :func:`inverse_variances`, shape (n_surfaces, n_parameters).
     contained
         Mean of ρ² of each component, shape (n_parameters,): the part of σ_m² that is in c(θ).
     quantile

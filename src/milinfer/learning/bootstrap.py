@@ -45,7 +45,7 @@ def multiplicities(
     samples
         Events; they count alike whatever part of them a member is trained on.
     seed
-        Of the bootstrap sample.
+        Seed of the bootstrap sample.
     part
         Number of the set of events; other sets get independent numbers.
 
@@ -89,7 +89,7 @@ def bootstrap_split(
     samples
         Events.
     numbers
-        Of :func:`multiplicities`.
+        Result of :func:`multiplicities`.
     fractions, seed
         As for :meth:`milinfer.samples.sample_set.SampleSet.split`, which splits the events alike.
 

@@ -91,7 +91,7 @@ def member_variances(values: ArrayLike, groups: IntArray) -> MemberVariances:
     Parameters
     ----------
     values
-        What each member gives, shape (n_members, ...).
+        Values from each member, shape (n_members, ...).
     groups
         Bootstrap sample of each member; twins have the same.
 

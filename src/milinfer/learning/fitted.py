@@ -199,9 +199,9 @@ def trained_log_ratios(
     Parameters
     ----------
     settings, where, member
-        Of a head that is not polynomial.
+        Settings and normalisation of a head that is not polynomial.
     features
-        Of the events, shape (n_events, n_features).
+        Features of the events, shape (n_events, n_features).
     points
         Shape (m, n_parameters); those of the training, for free logits and a binary head.
 

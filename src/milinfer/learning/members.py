@@ -163,7 +163,7 @@ def build_member(
     model_points
         Training points and heads.
     layout
-        Of the networks.
+        Layout of the networks.
     seeds
         Seeds of the member.
     task

@@ -97,7 +97,7 @@ def save_model(settings: LikelihoodSettings, fitted: Fitted, path: PathLikeStr) 
     Parameters
     ----------
     settings
-        What was trained, and how.
+        Trained networks, with their settings.
     fitted
         Result of the training.
     path
@@ -267,7 +267,7 @@ def read_weights(
     file
         HDF5, as ``save_weights`` of Keras 3 writes it.
     config, n_inputs, n_outputs
-        Of the network.
+        Settings and sizes of the network.
 
     Returns
     -------

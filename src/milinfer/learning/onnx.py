@@ -65,7 +65,7 @@ def export_onnx(settings: LikelihoodSettings, fitted: Fitted, path: PathLikeStr)
     Parameters
     ----------
     settings
-        What was trained, and how.
+        Trained networks, with their settings.
     fitted
         Result of the training.
     path

@@ -82,7 +82,7 @@ def response_data(
         Share of the events that is held out, without `validation`; of streamed events no more than
         a quarter of those that may be in memory.
     seed
-        Of the split.
+        Seed of the split.
 
     Raises
     ------

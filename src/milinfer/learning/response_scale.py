@@ -53,7 +53,8 @@ class ResponseScale(NamedTuple):
     factors, constants
         Shape (n_columns,).
     covariance
-        Of factors, then constants, by the spread of the events (sandwich), (2 n_columns, …).
+        Covariance of factors, then constants, by the spread of the events (sandwich), (2 n_columns,
+        …).
     """
 
     factors: FloatArray
@@ -273,7 +274,7 @@ def closure_at_ends(
     variations
         Nominal and varied events.
     base, terms
-        Of the response.
+        Base points and terms of the response.
 
     Returns
     -------

@@ -61,7 +61,7 @@ class StreamedEvents:
     held_out
         Share of the events in each of two held-out parts; 0 if others are held out.
     seed
-        Of the split.
+        Seed of the split.
     names
         Nuisance parameters, if only variations by some of them count.
     totals

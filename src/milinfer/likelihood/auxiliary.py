@@ -46,7 +46,7 @@ class AuxiliaryMeasurements:
     constraints
         One for each constrained parameter.
     correlation
-        Of the measurements, shape (n, n).
+        Correlation of the measurements, shape (n, n).
     """
 
     constraints: tuple[AuxiliaryMeasurement, ...]

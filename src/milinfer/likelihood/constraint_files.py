@@ -93,11 +93,11 @@ def write_hepdata(constraint: Described, folder: PathLikeStr, title: str) -> Non
     Parameters
     ----------
     constraint
-        What to write.
+        Constraint to write.
     folder
         A folder, which is replaced.
     title
-        What the names of the tables begin with.
+        Prefix of the names of tables.
 
     Examples
     --------
@@ -189,7 +189,7 @@ def write_smefit(constraint: Described, folder: PathLikeStr, name: str) -> None:
     Parameters
     ----------
     constraint
-        What to write, with SMEFiT's names and units of the parameters
+        Constraint to write, with SMEFiT's names and units of the parameters
         (:meth:`~milinfer.likelihood.constraints.Constraint.renamed`).
     folder
         A folder, which is replaced.
@@ -271,7 +271,7 @@ def write_popxf(
     Parameters
     ----------
     constraint
-        What to write.
+        Constraint to write.
     path
         File to write.
     scale

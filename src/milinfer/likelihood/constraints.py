@@ -68,13 +68,14 @@ class Constraint:
     best
         Best fit, shape (n_parameters,).
     covariance
-        Of the best fit, from the second derivatives of −2 ln L (HESSE), with nuisance parameters
-        profiled, shape (n_parameters, n_parameters).
+        Covariance of the best fit, from the second derivatives of −2 ln L (HESSE), with nuisance
+        parameters profiled, shape (n_parameters, n_parameters).
     degree
-        Of the polynomial.
+        Degree of the polynomial.
     coefficients
-        Of the monomials of :class:`~milinfer.utils.polynomials.PolynomialBasis` (by total degree)
-        in (θ − best)/σ, with σ the square roots of the variances, shape (n_monomials,).
+        Coefficients of the monomials of :class:`~milinfer.utils.polynomials.PolynomialBasis` (by
+        total degree) in (θ − best)/σ, with σ the square roots of the variances, shape
+        (n_monomials,).
     cl, threshold
         The region in which the polynomial holds: where −2 ln L is at most `threshold`, the quantile
         of χ² with as many degrees of freedom as there are parameters.
@@ -277,7 +278,7 @@ class Constraint:
         folder
             A folder, which is replaced.
         title
-            What the names of the tables begin with.
+            Prefix of the names of tables.
         """
         write_hepdata(self, folder, title)
 
@@ -327,13 +328,13 @@ def constraint(
     parameters
         The parameters of interest; default: all that the fit does not fix.
     degree
-        Of the polynomial, from 2 to 8.
+        Degree of the polynomial, from 2 to 8.
     cl
         Joint confidence level of the region in which the polynomial holds.
     n_tests
         Number of random points of that region at which its error is measured.
     seed
-        Of the random points.
+        Seed of the random points.
 
     Raises
     ------

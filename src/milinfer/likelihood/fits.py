@@ -286,7 +286,7 @@ class Impact(NamedTuple):
     Parameters
     ----------
     name
-        Of the nuisance parameter.
+        Name of the nuisance parameter.
     value, lower, upper
         Its value at the minimum, and its MINOS errors, `lower` negative.
     down, up

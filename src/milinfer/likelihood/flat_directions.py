@@ -51,8 +51,8 @@ class Direction(NamedTuple):
         Change of the parameters along the direction: one half range where it is that of a single
         parameter; shape (n_parameters,).
     coefficients
-        Of the combination of parameters that changes along it, of which the first is positive and
-        the largest ±1; shape (n_parameters,).
+        Coefficients of the combination of parameters that changes along it, of which the first is
+        positive and the largest ±1; shape (n_parameters,).
     value
         The combination at the minimum.
     curvature

@@ -86,7 +86,8 @@ class LogSums:
     basis
         Monomials in u.
     coefficients
-        Of the polynomials, shape (n_rows, n_monomials); columns that are contiguous are not copied.
+        Coefficients of the polynomials, shape (n_rows, n_monomials); columns that are contiguous
+        are not copied.
     weights
         Shape (n_rows,), of any sign.
     centre

@@ -69,8 +69,8 @@ class LogPolynomials:
     centre, half
         Shape (n_parameters,).
     coefficients
-        Of the polynomials in `basis`, shape (n_rows, n_monomials): one row for each event, and one
-        with minus the sum of the weights for a common denominator.
+        Coefficients of the polynomials in `basis`, shape (n_rows, n_monomials): one row for each
+        event, and one with minus the sum of the weights for a common denominator.
     weights
         Shape (n_rows,), of any sign.
     low, high

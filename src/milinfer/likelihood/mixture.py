@@ -444,7 +444,7 @@ def mixture_terms(
     Parameters
     ----------
     model, rate
-        Of the signal.
+        Model and rate of the signal.
     backgrounds
         ``{name: (ratio, expected yield)}``.
     reference
@@ -556,7 +556,7 @@ def require_linear(interpolation: Interpolation | ChebyshevBox, name: str) -> No
     interpolation
         Points and continuation.
     name
-        Of the model, for the message.
+        Name of the model, for the message.
 
     Raises
     ------
@@ -602,7 +602,7 @@ class EventSurfaces:
         Left ends of the cells of a spline, and the Taylor coefficients there of the four B-splines
         that are not zero, highest power first, shape (n_cells, 4, 4); None for polynomials.
     degree
-        Of the polynomials in each parameter; a spline has none.
+        Degree of the polynomials in each parameter; a spline has none.
 
     Examples
     --------

@@ -597,7 +597,7 @@ class Renamed(_Delegate):
     model
         Any model.
     name
-        What to call it.
+        New name.
 
     Examples
     --------

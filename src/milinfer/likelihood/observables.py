@@ -135,7 +135,7 @@ def log_ratio_observable(
     Returns
     -------
     callable
-        Of a sample, to (n_events,).
+        Function of a sample that returns an array (n_events,).
 
     Raises
     ------

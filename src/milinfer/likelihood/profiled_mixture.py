@@ -72,7 +72,7 @@ class ProfiledMixture(DatasetModel):
     reference
         θ0 of the model; default: its ``reference``.
     name
-        Of the method.
+        Name of the method.
     true_norms
         ``{name: normalisation}`` of the toys, if it is not one: the mean of the auxiliary
         measurement.

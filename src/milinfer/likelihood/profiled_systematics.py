@@ -85,7 +85,7 @@ class ProfiledSystematics(DatasetModel):
         Processes, responses, uncertainties and constraints, from
         :func:`~milinfer.likelihood.systematics.systematic_terms`.
     name
-        Of the method.
+        Name of the method.
     truth
         True values of normalisations, nuisance parameters and luminosity of the toys, about which
         auxiliary measurements scatter; default: those of the start of the cost.

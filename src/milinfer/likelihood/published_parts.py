@@ -82,7 +82,7 @@ class ArrayStore:
     Parameters
     ----------
     prefix
-        What names begin with.
+        Prefix of names.
     error
         Largest error of Λ if there are to be no rows of single events; None: there may be.
     arrays

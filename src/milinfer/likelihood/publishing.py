@@ -92,7 +92,7 @@ def publish(
     title
         A line that says what was measured.
     provenance
-        What else to say about it, such as ``{"experiment": …, "reference": …}``; any JSON.
+        Further facts to record, such as ``{"experiment": …, "reference": …}``; any JSON.
     units
         Units of parameters, by name.
     start

@@ -134,7 +134,7 @@ def profiling_minuit(cost: Cost, parameters: Sequence[str], *, tolerance: float 
     parameters
         Parameters of interest, which are fixed.
     tolerance
-        Of Minuit: it stops at an estimated distance of 0.002 times this in −2 ln L.
+        Tolerance of Minuit: it stops at an estimated distance of 0.002 times this in −2 ln L.
 
     Raises
     ------

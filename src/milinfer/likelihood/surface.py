@@ -204,7 +204,7 @@ class Interpolation:
         Returns
         -------
         ndarray
-            Of the shape of `theta`.
+            Values, in the shape of `theta`.
         """
         theta = np.asarray(theta, dtype=np.float64)
         flat = theta[:, None] if theta.ndim == 1 else theta
@@ -499,7 +499,7 @@ def parabola_error(interpolation: Interpolation, values: FloatArray) -> FloatArr
     Parameters
     ----------
     interpolation
-        Of the kind ``"parabola"``.
+        Interpolation of the kind ``"parabola"``.
     values
         Λ at its points, shape (n_surfaces, K).
 

@@ -47,7 +47,7 @@ class ChebyshevBox:
     low, high
         Corners of the box, shape (n_parameters,).
     degree
-        Of the polynomial in each parameter; there are ``(degree + 1)**n_parameters`` nodes.
+        Degree of the polynomial in each parameter; there are ``(degree + 1)**n_parameters`` nodes.
 
     Raises
     ------

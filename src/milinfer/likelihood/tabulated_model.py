@@ -71,7 +71,7 @@ class Tabulated(EventModel):
         samples
             Samples, a :class:`~milinfer.samples.sample_set.SampleSet` among others.
         name
-            What to call it; default: as the model.
+            Name; default: the name of the model.
 
         Raises
         ------

@@ -158,7 +158,7 @@ def varied_accumulators(
     Parameters
     ----------
     output
-        What :func:`milinfer.features.variation_accumulators.accumulate_variations` returns, added
+        Output of :func:`milinfer.features.variation_accumulators.accumulate_variations`, added
         up over chunks.
     dataset
         Name of the dataset, for messages.

@@ -459,7 +459,7 @@ class _Columns:
         return f"row {row} (index {self._index[0][row]})"
 
     def _refuse(
-        self, bad: BoolArray, what: str, wrong: str, remedy: str = "mend or remove these rows"
+        self, bad: BoolArray, what: str, wrong: str, remedy: str = "fix or remove these rows"
     ) -> None:
         if bad.any():
             msg = (

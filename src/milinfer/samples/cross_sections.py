@@ -488,7 +488,7 @@ def selected_cross_section(
     Parameters
     ----------
     cross_section, error
-        Of all events, before the selection.
+        Cross-section of all events before the selection, with its error.
     all_events, selected
         Sum of weights and sum of squared weights.
 
@@ -516,7 +516,7 @@ def varied_cross_section(
     Parameters
     ----------
     cross_section, error
-        Of the nominal events.
+        Cross-section of the nominal events, with its error.
     nominal, varied
         Weights of the nominal and of the varied events, of one normalisation.
 

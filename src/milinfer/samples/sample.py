@@ -367,7 +367,7 @@ class Sample:
         Parameters
         ----------
         table
-            What a :class:`~milinfer.FeatureSet` returns.
+            Output of a :class:`~milinfer.FeatureSet`.
         weights
             Weights of the rows, or of all events that the features were computed from; default:
             all 1.

@@ -107,7 +107,7 @@ def partners_of(ids: NDArray[Any] | None, nominal: NDArray[Any] | None) -> IntAr
     Parameters
     ----------
     ids, nominal
-        What identifies each event; all differ.
+        Identifier of each event; all differ.
 
     Raises
     ------

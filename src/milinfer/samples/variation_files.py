@@ -53,9 +53,9 @@ def read_variations(
     path
         File of events; of a file of features, weights alone can be varied.
     variations
-        What happens to the events.
+        Variations of the events.
     options
-        Those of :func:`milinfer.samples.sample_files.read_sample`.
+        Arguments of :func:`milinfer.samples.sample_files.read_sample`.
 
     Returns
     -------

@@ -195,14 +195,14 @@ class ProcessVariations:
             LHE, ROOT or Parquet file of events, or several: those of one point are joined, those of
             other points become nominal samples of their own.
         variations
-            What happens to the events: :class:`~milinfer.ScaleVariation`,
+            Variations of the events: :class:`~milinfer.ScaleVariation`,
             :class:`~milinfer.FunctionVariation`, :class:`~milinfer.WeightVariation`, or pairs of
             them by :func:`~milinfer.up_and_down`.
         combine
             How files of one point are joined; see :meth:`Sample.concatenate`.
         options
-            Those of :meth:`Sample.from_file`: ``features``, ``point``, ``on_missing``, …  Varied
-            samples keep the weights at other parameter points, and no other ones.
+            Arguments of :meth:`Sample.from_file`: ``features``, ``point``, ``on_missing``, …
+            Varied samples keep the weights at other parameter points, and no other ones.
 
         Raises
         ------
@@ -328,7 +328,7 @@ class ProcessVariations:
         Parameters
         ----------
         output
-            What :func:`milinfer.accumulate_variations` has returned for the chunks of a dataset,
+            Output of :func:`milinfer.accumulate_variations` for the chunks of a dataset,
             added up.  Join several datasets of a process with :meth:`concatenate`.
         features
             Columns to take, in this order; default: all.

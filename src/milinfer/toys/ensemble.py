@@ -337,8 +337,8 @@ class PoolInfluence(NamedTuple):
     Parameters
     ----------
     shift
-        Of the mean of θ̂, in standard deviations of the estimates of one event.  The sum of squares
-        is one over the effective number of events.
+        Shift of the mean of θ̂, in standard deviations of the estimates of one event.  The sum of
+        squares is one over the effective number of events.
     spread
         Relative, of Var(θ̂).
     variance_error
@@ -370,7 +370,7 @@ def pool_influence(
     interpolation, table
         The surfaces of the events; Λ at the grid points, shape (n_events, K).
     weights
-        Of the events, shape (n_events,); the sign of a weight is that of its influence.
+        Weights of the events, shape (n_events,); the sign of a weight is that of its influence.
     point
         The truth, shape (n_parameters,).
     log_rate

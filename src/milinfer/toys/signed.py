@@ -50,7 +50,7 @@ def as_data(
     counts
         Events drawn for each, shape (n_toys,).
     ratios, weights
-        Of the events of the pool, shapes (n_events, K) and (n_events,).
+        Log-ratios and weights of the events of the pool, shapes (n_events, K) and (n_events,).
     slope
         The slope at the truth as a sum over the K values, shape (K, n_parameters); None if surfaces
         have none.  In several parameters the scale is that of their geometric mean.

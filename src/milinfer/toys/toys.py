@@ -546,7 +546,7 @@ class Tables:
     Parameters
     ----------
     models
-        Of events, bags, counts or datasets.
+        Models of events, bags, counts or datasets.
     """
 
     def __init__(self, models: Sequence[Model]) -> None:

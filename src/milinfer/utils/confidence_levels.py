@@ -33,7 +33,7 @@ def require_level(
     Raises
     ------
     MilinferError
-        Of the given class.
+        Error of the given class.
 
     Examples
     --------

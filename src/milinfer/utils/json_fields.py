@@ -229,7 +229,7 @@ def require_number_of_terms(
     name
         For the message.
     n_parameters, degree
-        Of the polynomial.
+        Number of parameters and degree of the polynomial.
     n_terms
         How many numbers there are.
     at_most

@@ -45,7 +45,7 @@ def finite_point(
     point
         Value by name.
     label
-        What it belongs to, for the message.
+        Name of its owner, for the message.
     error
         Kind of the error.
 
@@ -147,7 +147,7 @@ def shifts_of(nuisances: Point, label: str) -> dict[str, float]:
     nuisances
         Value by name.
     label
-        What they belong to, for messages.
+        Name of their owner, for messages.
 
     Raises
     ------

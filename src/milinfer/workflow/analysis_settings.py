@@ -70,7 +70,7 @@ class Analysis:
     simulated
         Whether the data are simulated at `truth`; the report then says so.
     blinding
-        Of a blind analysis, whether `data` are pseudo-data; None: the analysis is not blind.
+        For a blind analysis: whether `data` are pseudo-data; None: the analysis is not blind.
     simulation_error
         Whether calibrated intervals contain the error of the calibration.
     """

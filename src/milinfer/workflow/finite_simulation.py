@@ -59,7 +59,7 @@ def training_error(model: BagLikelihood, cost: LikelihoodCost, data: Sample) -> 
     model
         Trained with ``bootstrap=True``.
     cost
-        Of the model and the data, not calibrated.
+        Uncalibrated cost of the model and the data.
     data
         The dataset.
 
@@ -92,7 +92,7 @@ def training_errors(
     models
         Trained models; those without bootstrap are left out.
     costs
-        Of the models that have been fitted, by name, not calibrated.
+        Uncalibrated costs of the fitted models, by name.
     data
         The dataset.
     """
@@ -138,7 +138,7 @@ def add_training_errors(
     report
         The report.
     errors
-        Of :func:`training_errors`.
+        Result of :func:`training_errors`.
     widened
         Whether calibrated intervals contain the error of their calibration.
     """

@@ -138,7 +138,7 @@ class ExactLikelihood(NamedTuple):
     make
         Makes the cost.
     depends
-        What it depends on, so that a changed one is fitted again.
+        Inputs; if they change, the fit runs again.
     """
 
     make: Callable[[], Cost]

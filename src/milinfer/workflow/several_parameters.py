@@ -139,7 +139,7 @@ class SeveralResult:
     fit_tests
         Tests of the data against the fit of the first model, or the reason why there are none.
     diagnoses
-        Of each learned model: checks along several lines, or the reason why there are none.
+        Diagnosis of each learned model along several lines, or the reason why it is missing.
     linear
         Fits of the data with the linear terms alone, as trained, by the name of the method, or the
         reason why there is none.

@@ -98,7 +98,7 @@ class NuisanceInputs:
     data
         The dataset.
     truth
-        Value of the parameter at which toys are thrown.
+        Value of the parameter at which toys are generated.
     response
         Learned response of the signal; None if nuisance parameters change yields alone.
     uncertainties
@@ -185,7 +185,7 @@ class NuisanceFit(NamedTuple):
     statistical
         68.27 % interval with all nuisance parameters fixed where the fit has them, or None.
     nuisances
-        Of each nuisance parameter, its value and its MINOS errors at the minimum, and how far it
+        For each nuisance parameter: its value and its MINOS errors at the minimum, and how far it
         shifts the parameter of interest; the largest shift first.
     profile
         Values of the parameter of interest, and −2 ln L there with all others fitted, shape (2, n).

@@ -56,7 +56,7 @@ class NuisanceExpectation:
     intervals
         Expected 68.27 % and 95.45 % intervals; empty without toys.
     remarks
-        What was warned of.
+        Warnings.
     """
 
     impacts: NuisanceImpacts | None = None
@@ -177,7 +177,7 @@ def expected_of(
     samples
         Nominal events of the signal, at the reference or with weights for it.
     toys
-        Of the same likelihood, profiled.
+        Toys of the same likelihood, profiled.
     weight_degree
         Degree of the event weights.
 

@@ -44,7 +44,7 @@ class VariedParts(NamedTuple):
         Variations of the events of those parts of :class:`milinfer.workflow.inputs.Parts`; of
         folders all but the last one, and the last one.
     evaluate
-        Likewise; None if the events to measure coverage with have no variations.
+        Variations for the coverage; None if there are none.
     """
 
     train: ProcessVariations | StreamedVariations

@@ -81,7 +81,7 @@ class Launch(NamedTuple):
     id
         Its name, or ``rwgt_`` and its number among those without one.
     settings
-        What it sets; None if it changes more than parameters.
+        Parameters that it sets; None if it changes anything else.
     other_change
         The line that changes more, or cannot be read; empty if there are settings.
     """

@@ -43,7 +43,7 @@ def rank_accuracy(values: Sequence[Any], truth: Sequence[Any]) -> KeyAccuracy:
         One array for each bag, as :meth:`milinfer.BagRegressor.instance_weights` and
         :meth:`~milinfer.BagRegressor.instance_contributions` give them.
     truth
-        What each instance is worth, in the same form.
+        Importance of each instance, in the same form.
 
     Raises
     ------

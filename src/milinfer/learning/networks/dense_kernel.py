@@ -52,7 +52,7 @@ def dense(x: Float32Array, kernel: Float32Array, bias: Float32Array) -> Float32A
     x
         As of :func:`in_blocks`, shape (n_blocks, n_in, 64).
     kernel, bias
-        Of the layer.
+        Weights of the layer.
 
     Returns
     -------

@@ -59,7 +59,7 @@ class EventNetwork:
     mean, variance
         Moments of the features, shape (n_inputs,).
     weights
-        Of the layers in the order of Keras, see :func:`weight_shapes`.
+        Weights of the layers in the order of Keras, see :func:`weight_shapes`.
 
     Raises
     ------
