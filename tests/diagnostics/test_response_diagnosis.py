@@ -254,7 +254,7 @@ def test_effects_too_small_for_a_test_of_shapes_are_named():
     for name in ("closure", "classifier"):
         assert diagnosis[name].outcome == "passed"
         text = diagnosis[name].meaning
-        assert "Too few events to tell for" in text
+        assert "Too few events to decide for" in text
         assert "tilt=-1 at mu=0, tilt=1 at mu=0." in text
 
 

@@ -115,7 +115,7 @@ def test_bad_variations():
         (lambda: mil.ScaleVariation({"jes": np.inf}, 1.1), "give a finite shift"),
         (lambda: mil.ScaleVariation({"j-s": 1.0}, 1.1), "needs a name like a variable's"),
         (lambda: mil.ScaleVariation("jes", 1.1), "are not shifts"),
-        (lambda: mil.ScaleVariation({"jes": 1.0}, 1.0), "scales nothing"),
+        (lambda: mil.ScaleVariation({"jes": 1.0}, 1.0), "must be positive"),
         (lambda: mil.ScaleVariation({"jes": 1.0}, -1.0), "not positive"),
         (lambda: mil.up_and_down(mil.ScaleVariation, "jes", 1.1, None), "down variation is None"),
         (lambda: mil.up_and_down(mil.ScaleVariation, "jes", 1.1, 1.1), "both 1.1"),
@@ -136,7 +136,7 @@ def test_bad_variations():
 
 @pytest.mark.parametrize("factor", ["1.03", None, [1.03], True, 10**400, float("nan"), 0, 1])
 def test_factors_that_scale_nothing(factor):
-    with pytest.raises(SampleError, match=r"jes=1: the factor .* scales nothing or is not pos"):
+    with pytest.raises(SampleError, match=r"jes=1: the factor .* must be positive"):
         mil.ScaleVariation({"jes": 1.0}, factor)
 
 

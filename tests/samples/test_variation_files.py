@@ -159,7 +159,7 @@ def test_several_files_are_joined_by_point(folder):
     assert process.variations[2].weights_only
     with pytest.raises(SampleError, match=r"more.root: there is no variation jes=-1, which other"):
         mil.ProcessVariations.concatenate([read(paths[0]), read(paths[2], JES[:1])])
-    with pytest.raises(SampleError, match="nothing to concatenate"):
+    with pytest.raises(SampleError, match="the list of variations is empty"):
         mil.ProcessVariations.concatenate([])
 
 
@@ -246,7 +246,7 @@ def test_mistakes_name_file_and_variation(folder):
             [mil.ScaleVariation({"pes": 1}, 1.1, "photons")],
             {},
             SampleError,
-            "sm.lhe: the variation pes=1 scales photons, and no event has any",
+            "sm.lhe: the variation pes=1 scales photons, but no event has any",
         ),
         (
             JES,
@@ -282,7 +282,7 @@ def test_files_of_features_have_weights_alone(folder, tmp_path):
         tmp_path / "a.parquet", variations=[mil.WeightVariation({"t": 1}, name)]
     )
     np.testing.assert_array_equal(process.variations[0].sample.weights, sample.reweights[name])
-    with pytest.raises(SampleError, match=r"jes=1 of .*a\.parquet: the file has features and no"):
+    with pytest.raises(SampleError, match=r"jes=1 of .*a\.parquet: the file has features but no"):
         mil.ProcessVariations.from_file(tmp_path / "a.parquet", variations=JES)
 
 
@@ -384,7 +384,7 @@ def test_a_damaged_folder(folder, tmp_path):
 
     # Regression: these were errors of Python, or files outside the folder.
     broken(entry("nominal", 0, "file", value="x" * 400), "variations.json names 'xxx")
-    broken(entry("nominal", 0, "file", value="../x.parquet"), "not a file beside it")
+    broken(entry("nominal", 0, "file", value="../x.parquet"), "not a file in the same folder")
     broken(entry("nominal", 0, "file", value=1), "file is 1, and not a text")
     broken(entry("variations", 0, "nuisances", "jes", value=10**400), "jes is a number of too many")
     broken(entry("variations", 0, "nuisances", "jes", value=float("nan")), "jes is nan")

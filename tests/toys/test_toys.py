@@ -163,7 +163,7 @@ def test_disjoint_toys_of_several_seeds_do_not_join():
     """Regression: the same events were used twice, and the sum said that none was."""
     one, two = (run(disjoint=True, seed=s) for s in (1, 2))
     for first, second in ((one, two), (one, run(seed=2)), (run(seed=2), one)):
-        with pytest.raises(SampleError, match="generate more of one seed"):
+        with pytest.raises(SampleError, match="generate more toys with one seed"):
             first + second
 
 

@@ -157,7 +157,7 @@ def test_a_dataset_of_one_event(models, head):
 @pytest.mark.parametrize("theta", [-1.01, 1.3, np.nan, np.inf])
 def test_values_outside_the_range_of_training(models, head, theta):
     cost = models[head].cost(SAMPLES.at(mu=0.0).take(slice(0, 100)).as_data())
-    with pytest.raises(ParameterError, match=r"outside \[-1, 1\], where the surface was learned"):
+    with pytest.raises(ParameterError, match=r"outside \[-1, 1\], the range of the surface"):
         cost(theta)
 
 

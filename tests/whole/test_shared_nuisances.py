@@ -45,7 +45,9 @@ def test_they_share_the_parameter_and_its_constraint_counts_once(unbinned, binne
         unbinned, binned.without_constraints(["efficiency"]), expected=["mu", "efficiency"]
     ) == {"mu": (0, 1), "efficiency": (0, 1)}
     for total in (unbinned + binned, binned + unbinned):
-        with pytest.raises(ParameterError, match="the constraint of efficiency would count twice"):
+        with pytest.raises(
+            ParameterError, match="the constraint of efficiency would be applied twice"
+        ):
             mil.minuit(total)
     one = unbinned + binned.without_constraints(["efficiency"])
     other = unbinned.without_constraints(["efficiency"]) + binned

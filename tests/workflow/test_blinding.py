@@ -117,7 +117,7 @@ def test_opening_is_one_recorded_act(analysis):
         assert opened[name]["coverage68"] == before[name]["coverage68"]
         assert opened[name]["estimate"] != before[name]["estimate"]
     page = (out / "report.html").read_text(encoding="utf-8")
-    assert "(approved &lt;by all&gt;). Nothing has changed since." in page
+    assert "(approved &lt;by all&gt;). No step has changed since." in page
     assert "truth" not in page.split("Coverage")[0]
 
     changed = CONFIGURATION.replace("bins = 4", "bins = 3")

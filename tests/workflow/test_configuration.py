@@ -199,7 +199,7 @@ JES = '[[systematics]]\nname = "jes"\nkind = "scale"\nup = 1.03\n'
     [
         (JES, "systematics[1]: jes lacks 'down'"),
         (JES + "down = 1.03\n", "systematics[1]: jes has up and down both 1.03"),
-        (JES + "down = -0.97\n", "systematics[1]: jes has down = -0.97, which scales nothing"),
+        (JES + "down = -0.97\n", "systematics[1]: jes has down = -0.97, which must be positive"),
         (JES + "down = 'x'\n", "jes has down = 'x', and kind = 'scale' needs a factor"),
         (JES + "down = 0.97\nfactor = 1\n", "systematics[1].factor: unknown key; did you mean"),
         (

@@ -379,7 +379,7 @@ class TemplateHistograms:
             If there are two; take ``axes[k].edges``.
         """
         if len(self.axes) > 1:
-            msg = f"{self.observable_name} has edges on two axes; take templates.axes[k].edges"
+            msg = f"{self.observable_name} has edges on two axes; use templates.axes[k].edges"
             raise TemplateError(msg)
         return self.axes[0].edges
 

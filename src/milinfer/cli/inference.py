@@ -60,7 +60,7 @@ __all__ = ["compare", "fit", "report", "train"]
     type=click.Choice(["multiclass", "polynomial", "parametrised"]),
     default="multiclass",
     show_default=True,
-    help="What the network's outputs mean as a function of the parameter.",
+    help="Form of the network's output as a function of the parameter.",
 )
 @click.option(
     "--labels",

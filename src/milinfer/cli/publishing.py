@@ -34,7 +34,7 @@ __all__ = ["publish"]
 @click.option(
     "--without-events",
     is_flag=True,
-    help="Write only the sum of Λ over all events, and nothing about single events.",
+    help="Write only the sum of Λ over all events, without single events.",
 )
 @click.option(
     "--error",

@@ -144,7 +144,7 @@ def observable_coefficients(
     """
     if events.process not in _LEPTONS:
         msg = (
-            f"no observable ratio of {events.process} events: it is known for those of "
+            f"no observable ratio of {events.process} events: it exists for "
             f"{' and '.join(_LEPTONS)}"
         )
         raise SampleError(msg)

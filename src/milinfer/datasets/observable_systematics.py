@@ -302,8 +302,8 @@ def _tabulate(seen: FloatArray, start: int, numbers: _Numbers) -> tuple[FloatArr
         bad = np.flatnonzero(~(values[:, 0] > 0).all(axis=(1, 2)))
         if len(bad):
             msg = (
-                f"event {start + a + bad[0]} has no density at some energy scale, where its "
-                "partons would need more energy than the beams have; leave it out"
+                f"event {start + a + bad[0]} has no density at some energy scale, because its "
+                "partons would need more energy than the beams have; remove it"
             )
             raise SampleError(msg)
         values[:, 1:] /= values[:, :1]

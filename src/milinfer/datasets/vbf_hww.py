@@ -132,8 +132,8 @@ def samples(
     points = [check_point(v if isinstance(v, Mapping) else {PARAMETER: v}) for v in values]
     if len({tuple(point) for point in points}) > 1:
         msg = (
-            f"the points name different operators: {sorted({tuple(point) for point in points})}; "
-            "name all in each, at 0 where they do not act"
+            f"the points have different operators: {sorted({tuple(point) for point in points})}; "
+            "give all operators in each point, with 0 if they do not act"
         )
         raise ParameterError(msg)
     jobs = [(n_events, p, int(s), features) for p, s in zip(points, seeds, strict=True)]

@@ -71,7 +71,7 @@ __all__ = [
 
 NUISANCES = ("jet_scale", "lepton_scale", "theory")
 LIMIT = 4.0
-"""Largest |α|: beyond, selected events would come from where the generator has none."""
+"""Largest |α|; beyond it, the generator's cuts would remove selected events."""
 JET_PT, LEPTON_PT = 30.0, 15.0
 """Selection after scaling, GeV."""
 
@@ -115,7 +115,10 @@ def nuisance_values(nuisances: Point | None) -> dict[str, float]:
             msg = f"there is no nuisance parameter {name!r}; there are {', '.join(NUISANCES)}"
             raise ParameterError(msg + did_you_mean(name, NUISANCES))
         if not abs(value) <= LIMIT:
-            msg = f"{name} = {value:g} is beyond ±{LIMIT:g}, where the generator's cuts would show"
+            msg = (
+                f"{name} = {value:g} is beyond ±{LIMIT:g}, the limit up to which the generator's "
+                "cuts have no effect"
+            )
             raise ParameterError(msg)
     return {name: given.get(name, 0.0) for name in NUISANCES}
 

@@ -38,6 +38,6 @@ def generate(
     'vbf_hzz'
     """
     if point:
-        msg = f"{PROCESS} has no parameter; leave out {dict(point)}"
+        msg = f"{PROCESS} has no parameter; remove {dict(point)}"
         raise ParameterError(msg)
     return _generate(PROCESS, "Z", n_events, {}, seed, workers)

@@ -96,7 +96,7 @@ def witness_bags(
     [[], [1], [1, 2], [2]]
     """
     if rule not in _RULES:
-        msg = f"rule={rule!r} is none of {', '.join(_RULES)}"
+        msg = f"rule={rule!r} is not one of {', '.join(_RULES)}"
         raise ConfigurationError(msg)
     problems = [
         (n_bags < 1, f"n_bags={n_bags} must be at least 1"),

@@ -313,7 +313,7 @@ def _untold(looks: Sequence[Look], places: Sequence[tuple[Point, Point]]) -> str
         label = label_of(*place)
         passed[label] = passed.get(label, False) or look.outcome == "passed"
     names = [label for label, seen in passed.items() if not seen]
-    return f" Too few events to tell for {shortened(names)}." if names else ""
+    return f" Too few events to decide for {shortened(names)}." if names else ""
 
 
 def response_separation_check(

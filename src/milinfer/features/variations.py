@@ -214,7 +214,7 @@ class FunctionVariation:
         if len(changed) != len(record):
             msg = (
                 f"the function returns {len(changed)} events for {len(record)}; change events "
-                "without selecting any, and let the features reject what a selection rejects"
+                "without a selection, and let the feature set reject events"
             )
             raise SampleError(msg)
         for name in ("event", "genWeight", "LHE_processId"):

@@ -575,7 +575,7 @@ def true_points(
     outside = ~np.all((points >= low) & (points <= high), axis=1)
     if outside.any():
         point = format_point(ensembles[int(np.argmax(outside))].point)
-        msg = f"toys at {point} are outside bounds = {allowed}; leave that point out"
+        msg = f"toys at {point} are outside bounds = {allowed}; remove that point"
         raise CalibrationError(msg)
     return points, allowed
 

@@ -543,7 +543,7 @@ def _others(best: Minuit, names: Sequence[str]) -> list[str]:
     for name in names:
         _require_parameter(best, name)
         if best.fixed[name]:
-            msg = f"the cost fixes {name}; take free parameters of interest"
+            msg = f"the cost fixes {name}; choose free parameters of interest"
             raise ParameterError(msg)
     others = [n for n in best.parameters if n not in names and not best.fixed[n]]
     if not others:

@@ -179,8 +179,8 @@ def _require_terms(
         if missing:
             have = ", ".join(f"{x:g}" for x in sorted(given)) or "none"
             msg = (
-                f"{where} to {name} has variations at {have} and needs {name} at "
-                f"{' and '.join(f'{x:g}' for x in missing)} too, or {remedy}"
+                f"{where} to {name} has variations at {have} but also needs {name} at "
+                f"{' and '.join(f'{x:g}' for x in missing)}, or {remedy}"
             )
             raise SampleError(msg)
     # A term in which all solutions of zero response at the base points have a part.

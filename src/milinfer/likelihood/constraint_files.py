@@ -213,7 +213,7 @@ def write_smefit(constraint: Described, folder: PathLikeStr, name: str) -> None:
     ['VBF.json', 'VBF.yaml', 'VBF_chi2.py', 'VBF_polynomial.json', 'runcard.yaml']
     """
     if not name.isidentifier():
-        msg = f"{name!r} cannot be the name of a Python module; take letters, digits and _"
+        msg = f"{name!r} cannot be the name of a Python module; use letters, digits and _"
         raise ConfigurationError(msg)
     n = len(constraint.parameters)
     # A dataset of one point has numbers instead of lists.  In several, each column of the root of

@@ -464,8 +464,8 @@ class _Profile:
         for k, name in enumerate(self.parameters):
             if min(self.best[k] - self.low[k], self.high[k] - self.best[k]) <= near[k]:
                 msg = (
-                    f"{name} = {self.best[k]:g} is at its limit, where −2 ln L has no minimum to "
-                    "describe; use a wider range"
+                    f"{name} = {self.best[k]:g} is at its limit, so −2 ln L has no minimum there; "
+                    "use a wider range"
                 )
                 raise FitError(msg)
 

@@ -145,8 +145,8 @@ def within_limits(
             else "keep the limits that Minuit takes from this cost"
         )
         msg = (
-            f"{names[k]} = {theta[k]:g} is outside [{low[k]:g}, {high[k]:g}], where the surface "
-            f"was learned; {remedy}"
+            f"{names[k]} = {theta[k]:g} is outside [{low[k]:g}, {high[k]:g}], the range of the "
+            f"surface; {remedy}"
         )
         raise ParameterError(msg)
     clipped: FloatArray = np.clip(theta, low, high)

@@ -244,12 +244,12 @@ def _require_constrained_once(terms: Iterable[Cost]) -> None:
         where = type(inside).__name__
         remedy = f"add cost.without_constraints({twice}) instead of "
         if isinstance(second, NormalConstraint):
-            remedy = f"leave out the NormalConstraint, or {remedy}the {where}"
+            remedy = f"remove the NormalConstraint, or {remedy}the {where}"
         else:
             remedy += "one of the costs"
         msg = (
-            f"the constraint of {', '.join(twice)} would count twice: the {where} contains it, and "
-            f"so does the {type(second).__name__}; {remedy}"
+            f"the constraint of {', '.join(twice)} would be applied twice: the {where} contains "
+            f"it, and so does the {type(second).__name__}; {remedy}"
         )
         raise ParameterError(msg)
 
@@ -681,7 +681,9 @@ def _require_free(m: Minuit, parameter: str) -> None:
     if parameter not in m.parameters:
         raise ParameterError(_unknown_parameter(parameter, m.parameters))
     if m.fixed[parameter]:
-        msg = f"the cost fixes {parameter}, so it has no interval; take one of the free parameters"
+        msg = (
+            f"the cost fixes {parameter}, so it has no interval; choose one of the free parameters"
+        )
         raise ParameterError(msg)
 
 

@@ -385,7 +385,7 @@ class Surface:
     def _require_inside(self, theta: FloatArray) -> None:
         low, high = self.range
         if not np.all((theta >= low) & (theta <= high)):
-            msg = f"θ = {theta} is outside [{low:g}, {high:g}], where this surface was learned"
+            msg = f"θ = {theta} is outside [{low:g}, {high:g}], the range of this surface"
             raise ParameterError(msg)
 
     def __call__(self, theta: ArrayLike, derivative: int = 0) -> FloatArray:
@@ -476,8 +476,8 @@ def restricted(limits: Limits, bounds: Bounds | None) -> Limits:
         last = stop if high == np.inf else high
         if not start <= first < last <= stop:
             msg = (
-                f"bounds ({low:g}, {high:g}) are not inside [{start:g}, {stop:g}], where the "
-                "surface was learned; use an infinite value for an open end"
+                f"bounds ({low:g}, {high:g}) are not inside [{start:g}, {stop:g}], the range of "
+                "the surface; use an infinite value for an open end"
             )
             raise ParameterError(msg)
         out.append((first, last))

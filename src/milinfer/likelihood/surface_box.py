@@ -402,7 +402,7 @@ class BoxSurface:
     def _require_inside(self, theta: FloatArray) -> None:
         low, high = self.interpolation.low, self.interpolation.high
         if np.shape(theta) != low.shape or not np.all((theta >= low) & (theta <= high)):
-            msg = f"θ = {theta} is outside the box {low} … {high}, where this surface was learned"
+            msg = f"θ = {theta} is outside the box {low} … {high}, the range of this surface"
             raise ParameterError(msg)
 
     @cached_property

@@ -129,7 +129,7 @@ class Tabulated(EventModel):
             if not same:
                 msg = (
                     f"{first.name} and {other.name} have different parameters, events or points of "
-                    "Λ; average only models that differ in nothing but their training"
+                    "Λ; average only models that differ only in their training"
                 )
                 raise ModelError(msg)
         digests = "".join(m.digest for m in models)

@@ -472,7 +472,7 @@ def _read_table(
     if weight and weight not in table.columns:
         msg = (
             f"{table.path} has no weight column {weight!r}; it has "
-            f"{shortened(list(table.columns))}: name it with weight=, or say weight=None if all "
+            f"{shortened(list(table.columns))}: give its name as weight=, or weight=None if all "
             "weights are 1"
         )
         raise SampleError(msg)

@@ -130,7 +130,7 @@ class SampleSet:
         if not isinstance(given, Mapping):
             msg = (
                 f"SampleSet.from_files() takes a dictionary, {{value: path}}, not a "
-                f"{type(given).__name__}; files that know their points are read with "
+                f"{type(given).__name__}; read files that record their points with "
                 "SampleSet([Sample.from_file(path) for path in paths])"
             )
             raise SampleError(msg)

@@ -150,9 +150,9 @@ class StreamedVariations:
         largest = max(self.folders, key=lambda f: f.n_events)
         if largest.n_events > self.piece_events:
             msg = (
-                f"events_in_memory={self.events_in_memory} is too little: {largest.path} has "
-                f"{largest.n_events} nominal and varied events, and a folder that is read may take "
-                f"a quarter of the memory; give {_SHARES * largest.n_events} or more, or save the "
+                f"events_in_memory={self.events_in_memory} is too small: {largest.path} has "
+                f"{largest.n_events} nominal and varied events, but one folder may use only a "
+                f"quarter of it; give {_SHARES * largest.n_events} or more, or save the "
                 "events in smaller parts (ProcessVariations.split)"
             )
             raise ConfigurationError(msg)
@@ -453,9 +453,9 @@ class StreamedVariations:
     def __getattr__(self, name: str) -> NoReturn:
         if name in _IN_MEMORY:
             msg = (
-                f"{name!r} of streamed variations is not in memory: SystematicResponse.fit trains "
-                "from them, everything else takes ProcessVariations, such as those of one folder "
-                "(ProcessVariations.load)"
+                f"{name!r} of streamed variations is not in memory: only SystematicResponse.fit "
+                "accepts streamed variations; for anything else use ProcessVariations, such as one "
+                "folder (ProcessVariations.load)"
             )
             raise ConfigurationError(msg)
         msg = f"{type(self).__name__!r} object has no attribute {name!r}"

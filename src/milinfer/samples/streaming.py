@@ -271,7 +271,7 @@ class StreamedSamples:
         if len(fractions) != 2 or not np.isclose(sum(fractions), 1) or self.held_out:
             msg = (
                 f"streamed samples are split once, in two parts, not in {list(fractions)}; "
-                "keep events for calibration and tests in files of their own"
+                "keep events for calibration and tests in separate files"
             )
             raise ConfigurationError(msg)
         held_out = min(fractions[1], self._piece_events / self.n_events)

@@ -166,7 +166,7 @@ class Variation:
         if lost.any():
             msg = (
                 f"{label}: event {int(np.argmax(lost))} has the weight 0 and gets "
-                f"{new[lost][0]:g}; the ratio of both is not defined, leave the event out"
+                f"{new[lost][0]:g}; the ratio of both is not defined; remove the event"
             )
             raise SampleError(msg)
         ratio = np.divide(new, nominal.weights, out=np.ones_like(new), where=nominal.weights != 0)

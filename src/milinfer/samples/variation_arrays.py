@@ -120,7 +120,7 @@ def partners_of(ids: NDArray[Any] | None, nominal: NDArray[Any] | None) -> IntAr
     array([-1,  0])
     """
     if ids is None or nominal is None:
-        msg = "nothing identifies the events; name a column in event="
+        msg = "the events have no identifier; give a column in event="
         raise SampleError(msg)
     if ids.dtype.kind != nominal.dtype.kind and "U" in (ids.dtype.kind, nominal.dtype.kind):
         msg = (

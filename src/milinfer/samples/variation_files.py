@@ -102,8 +102,8 @@ def _of_features(
         label = f"variation {format_point(variation.nuisances)} of {path}"
         if not isinstance(variation, WeightVariation) or callable(variation.weight):
             msg = (
-                f"{label}: the file has features and no events, so that nothing but its weights "
-                "can be varied, by their names; read the file of events, or give varied features "
+                f"{label}: the file has features but no events, so only its weights can be varied, "
+                "by their names; read the file of events, or give varied features "
                 "to ProcessVariations.from_arrays"
             )
             raise SampleError(msg)
@@ -312,8 +312,8 @@ def read_folder(
         fields = read_sample(checked(entry), missing_point={})
         if len(fields.weights) != entry["n_events"]:
             msg = (
-                f"{folder / str(entry['file'])} has {len(fields.weights)} events, and {MANIFEST} "
-                f"says {entry['n_events']}; write the folder again"
+                f"{folder / str(entry['file'])} has {len(fields.weights)} events, but {MANIFEST} "
+                f"records {entry['n_events']}; write the folder again"
             )
             raise SampleError(msg)
         return fields
@@ -361,7 +361,8 @@ def _file_beside(folder: Path, entry: Mapping[str, Any]) -> Path:
     name = text_field("file", entry["file"])
     if Path(name).name != name or len(name) > _LONGEST:
         msg = (
-            f"{folder / MANIFEST} names {name[:_LONGEST]!r}, which is not a file beside it; write "
+            f"{folder / MANIFEST} names {name[:_LONGEST]!r}, which is not a file in the same "
+            "folder; write "
             "the folder again"
         )
         raise SampleError(msg)

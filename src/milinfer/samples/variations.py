@@ -124,7 +124,7 @@ class ProcessVariations:
                 if before.weights_only != variation.weights_only:
                     msg = (
                         f"the nuisance parameter {name} has two meanings: {before!r} and "
-                        f"{variation!r}; give each a name of its own"
+                        f"{variation!r}; give each a different name"
                     )
                     raise SampleError(msg)
 
@@ -133,7 +133,7 @@ class ProcessVariations:
         if sample.process != nominal.process:
             msg = (
                 f"variation {variation.label} cannot belong to the process {nominal.process!r}; "
-                "give each process variations of its own"
+                "give each process its own variations"
             )
             raise SampleError(msg)
         if sample.feature_names != nominal.feature_names:
@@ -153,8 +153,8 @@ class ProcessVariations:
         partners = variation.partners
         if variation.weights_only and not np.array_equal(sample.features, nominal.features):
             msg = (
-                f"variation {variation.label}: weights_only=True, but its features are not those "
-                f"of the {len(nominal)} nominal events"
+                f"variation {variation.label}: weights_only=True, but its features differ from the "
+                f"features of the {len(nominal)} nominal events"
             )
             raise SampleError(msg)
         if partners is None:
@@ -411,7 +411,7 @@ class ProcessVariations:
         several: object = parts
         parts = list(several) if isinstance(several, Iterable) else []
         if not parts:
-            msg = "there is nothing to concatenate; give variations of at least one file"
+            msg = "the list of variations is empty; give variations of at least one file"
             raise SampleError(msg)
         require_combine(combine)
         wrong: list[object] = [p for p in parts if type(p) is not cls]
@@ -530,8 +530,8 @@ class ProcessVariations:
         for s in (nominal, sample):
             if not s.cross_section > 0:
                 msg = (
-                    f"variation {variation.label}: its events are not those of the nominal sample, "
-                    "so both need cross_section= in pb after the selection"
+                    f"variation {variation.label}: its events differ from the nominal sample, so "
+                    "both need cross_section= in pb after the selection"
                 )
                 raise SampleError(msg)
         ratio = sample.cross_section / nominal.cross_section

@@ -303,8 +303,8 @@ class ToyEnsemble:
         if disjoint.any() and (len(set(seeds)) > 1 or not disjoint.all()):
             msg = (
                 f"cannot join toys {self._label} and {other._label}: disjoint toys share no event, "
-                "but those of another seed are drawn from the same events; generate more of one "
-                "seed (start=)"
+                "but toys of another seed are drawn from the same events; generate more toys with "
+                "one seed (start=)"
             )
             raise SampleError(msg)
         if not same or len(set(seeds)) < len(seeds):

@@ -143,7 +143,7 @@ class Blinding:
             return f"Blind: the {self.n_events} events fitted here are pseudo-data, not the data."
         opened = f"Unblinded at {self.unblinding.time} ({self.unblinding.reason})."
         if not self.changed_since:
-            return f"{opened} Nothing has changed since."
+            return f"{opened} No step has changed since."
         return f"{opened} Changed since then: {', '.join(self.changed_since)}."
 
     def to_dict(self) -> dict[str, Any]:

@@ -195,7 +195,7 @@ def _background(path: Path) -> Facts:
 
     fitted = BackgroundRatio.load(path).fitted
     return {
-        "kind": "density of a background over that of the signal",
+        "kind": "density ratio of a background to the signal",
         "slope": f"{fitted.slope:.4f} ± {fitted.slope_error:.4f}",
         "shift": f"{fitted.shift:.4f} ± {fitted.shift_error:.4f}",
         "mean over signal": f"{fitted.mean_signal:.4f} ± {fitted.mean_signal_error:.4f}",

@@ -132,7 +132,7 @@ class SystematicSection(_Section):
                 problems.append(f"has up and down both {self.up!r}; give two sides that differ")
         if self.kind == "scale" and not problems:
             problems += [
-                f"has {side} = {value:g}, which scales nothing or is not positive"
+                f"has {side} = {value:g}, which must be positive and different from 1"
                 for side, value in (("up", self.up), ("down", self.down))
                 if isinstance(value, float) and (value <= 0 or value == 1)
             ]
@@ -256,6 +256,6 @@ class ResponseSection(_Section):
     @model_validator(mode="after")
     def _range_of_a_dependence(self) -> Self:
         if self.theta_range is not None and not self.theta_dependent:
-            msg = "theta_range is where a response depends on θ: add theta_dependent = true"
+            msg = "theta_range needs a response that depends on θ: add theta_dependent = true"
             raise ValueError(msg)
         return self

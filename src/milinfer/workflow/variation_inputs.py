@@ -138,8 +138,8 @@ class VariationInputs:
         if differ:
             where = "[[systematics]]" if differ[0] in streamed.nuisances else "the folders"
             msg = (
-                f"response.folders: {where} lacks {', '.join(differ)}; the variations in the "
-                f"folders are by {', '.join(streamed.nuisances)}, and [[systematics]] has "
+                f"response.folders: {where} lacks {', '.join(differ)}; the folders have variations "
+                f"of {', '.join(streamed.nuisances)}, but [[systematics]] has "
                 f"{', '.join(sorted(names)) or 'none'}"
             )
             raise ConfigurationError(msg)

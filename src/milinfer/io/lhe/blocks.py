@@ -164,8 +164,8 @@ class BlockReader:
         if wrong is not None:
             where = "the file" if event is None else f"event {event} (counted from 0)"
             msg = (
-                f"{self.name}: {where} ends with the tag {wrong} in the place of </{expected}>; "
-                "correct the tag"
+                f"{self.name}: {where} ends with the tag {wrong} instead of </{expected}>; correct "
+                "the tag"
             )
             raise LHEError(msg)
 
