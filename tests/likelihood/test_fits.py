@@ -397,7 +397,7 @@ def test_a_constraint_counts_once():
     for function in (minuit, shared_parameters, lambda c: profile_interval(c, "mu")):
         with pytest.raises(
             ParameterError,
-            match=r"of lumi, jes would be applied twice: .*without_constraints\(\['lumi', 'jes'\]\)",
+            match=r"lumi, jes would be applied twice: .*without_constraints\(\['lumi', 'jes'\]\)",
         ):
             function(twice)
     once = first + second.without_constraints(["jes", "lumi"])
