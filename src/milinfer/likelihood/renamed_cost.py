@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from iminuit import describe
-from iminuit.cost import Cost
+from iminuit.cost import Cost, CostSum, NormalConstraint
 
 from milinfer.exceptions import ParameterError
 from milinfer.likelihood.auxiliary import AuxiliaryMeasurement
@@ -33,10 +34,13 @@ class RenamedCost(NamedCost):
 
     Examples
     --------
-    >>> from iminuit.cost import NormalConstraint
-    >>> cost = renamed(NormalConstraint("c_W", 1.0, 0.5), {"c_W": "OWWW"})
-    >>> list(describe(cost)), float(cost(OWWW=1.5))
-    (['OWWW'], 1.0)
+    >>> from milinfer.datasets import gaussian
+    >>> from milinfer.likelihood.cost import dataset_cost
+    >>> data = gaussian.generate(100, 0.1, seed=1).as_data()
+    >>> cost = dataset_cost(gaussian.MeanModel(), data, reference=0.0)
+    >>> other = RenamedCost(cost, {"mu": "m"})
+    >>> list(describe(other)), other(m=0.3) == cost(mu=0.3)
+    (['m'], True)
     """
 
     def __init__(self, cost: Cost, names: Mapping[str, str]) -> None:
@@ -123,6 +127,8 @@ class RenamedCost(NamedCost):
 def renamed(cost: Cost, names: Mapping[str, str]) -> Cost:
     """A cost with other names of some of its parameters; itself if there are none.
 
+    A sum stays a sum, and a ``NormalConstraint`` of iminuit stays one.
+
     Parameters
     ----------
     cost
@@ -163,4 +169,12 @@ def renamed(cost: Cost, names: Mapping[str, str]) -> Cost:
             )
             raise ParameterError(msg)
         new[name] = target
-    return cost if all(a == b for a, b in new.items()) else RenamedCost(cost, new)
+    if all(a == b for a, b in new.items()):
+        return cost
+    if isinstance(cost, CostSum):
+        return CostSum(*(renamed(t, {n: new[n] for n in describe(t)}) for t in cost))
+    if isinstance(cost, NormalConstraint):
+        # It takes errors where it gives variances.
+        spread = cost.covariance if cost.covariance.ndim > 1 else np.sqrt(cost.covariance)
+        return NormalConstraint([*new.values()], cost.value, spread)
+    return RenamedCost(cost, new)
