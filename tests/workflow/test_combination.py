@@ -227,6 +227,9 @@ class TestALearnedLikelihoodAndAWorkspace:
         m.migrad()
         fit = combination.intervals["c1"]
         assert fit.estimate == pytest.approx(m.values["c1"], abs=1e-3 * m.errors["c1"])
+        assert combination.notes == (
+            "c1 stays in [0, 1], which all inputs allow: learned [-1, 1], bins [0, 5]",
+        )
         table = dict(zip(combination.parameters, combination.parameters_rows(), strict=True))
         assert table["trigger"][-2:] == ["yes, constraint left out", "yes, with constraint"]
 
@@ -478,7 +481,7 @@ def test_an_input_that_does_not_constrain_a_parameter(tmp_path):
     assert any("bins alone" in problem for problem in combination.problems)
     # It does not change what the other says.
     fit = combination.intervals["mu"]
-    assert (fit.estimate, fit.error) == pytest.approx((1.0, 0.2), rel=1e-3)
+    assert (fit.inner.low, fit.inner.high) == pytest.approx((0.8, 1.2), abs=1e-3)
     assert set(combination.profiles["mu"]) == {"theory", "combination"}
 
 

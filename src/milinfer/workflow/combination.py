@@ -111,14 +111,24 @@ class Combination:
     @property
     def notes(self) -> tuple[str, ...]:
         """What to say with the result."""
-        if not self.calibrated or len(self.inputs) == 1:
-            return ()
-        note = (
-            f"coverage is not shown: {', '.join(self.calibrated)} is calibrated by itself, which "
-            "does not make the sum cover; calibrate the sum with toys of all of its terms "
-            "(milinfer.CombinedToys)"
-        )
-        return (note,)
+        notes = []
+        if self.calibrated and len(self.inputs) > 1:
+            notes.append(
+                f"coverage is not shown: {', '.join(self.calibrated)} is calibrated by itself, "
+                "which does not make the sum cover; calibrate the sum with toys of all of its "
+                "terms (milinfer.CombinedToys)"
+            )
+        for name in self.interest:
+            limits = {i.name: i.limits[name] for i in self.inputs if name in i.parameters}
+            finite = {k: pair for k, pair in limits.items() if np.any(np.isfinite(pair))}
+            if len(set(finite.values())) > 1:
+                low, high = np.array([*finite.values()]).T
+                each = ", ".join(f"{k} [{a:g}, {b:g}]" for k, (a, b) in finite.items())
+                notes.append(
+                    f"{name} stays in [{low.max():g}, {high.min():g}], which all inputs allow: "
+                    f"{each}"
+                )
+        return tuple(notes)
 
     def __repr__(self) -> str:
         estimates = ", ".join(
