@@ -65,9 +65,7 @@ def test_a_sum_stays_a_sum(cost):
 
 def test_nothing_to_rename(cost):
     assert renamed(cost, {"c1": "c1"}) is cost
-    with pytest.raises(
-        ParameterError, match=r"no parameter tigger to rename.*did you mean trigger"
-    ):
+    with pytest.raises(ParameterError, match=r"no parameter tigger .*did you mean trigger"):
         renamed(cost, {"tigger": "x"})
 
 

@@ -15,7 +15,7 @@ import milinfer as mil
 from milinfer.binned.pyhf_cost import PyhfCost
 from milinfer.cli import cli
 from milinfer.exceptions import ConfigurationError, MilinferError
-from milinfer.workflow.combination import combine
+from milinfer.workflow.combination import Combination, combine
 from milinfer.workflow.combination_file import CombinationFile
 from milinfer.workflow.combination_inputs import combination_sum, read_input
 
@@ -338,7 +338,9 @@ class TestCalibrated:
         path = written(tmp_path, likelihood("learned", "widened_in_two_parameters"))
         assert set(added(path).roles) == {"a", "b"}
 
-    def test_is_allowed_with_a_warning(self, tmp_path):
+    def test_is_allowed_with_a_warning(self, tmp_path, monkeypatch):
+        # Figures are tested with likelihoods that take less time.
+        monkeypatch.setattr(Combination, "figures", lambda _: {})
         path = self.path(tmp_path, "allow_calibrated = true\n")
         result = CliRunner().invoke(cli, ["combine", str(path), "--out", str(tmp_path / "out")])
         assert result.exit_code == 0, result.output
@@ -346,7 +348,8 @@ class TestCalibrated:
         content = json.loads((tmp_path / "out" / "combination.json").read_text())
         assert content["calibrated_inputs"] == ["learned"]
         assert content["coverage_shown"] is False
-        assert "coverage is not shown" in content["notes"][0]
+        assert "confidence level that it was published for" in content["notes"][0]
+        assert "coverage is not shown" in content["notes"][1]
 
 
 def test_what_is_not_declared(tmp_path, one, other):
@@ -493,6 +496,29 @@ def test_a_patch_and_a_measurement(tmp_path, one):
     assert whole.cost(1.0, 0.2) == PyhfCost.from_workspace(channel(31.0))(1.0, 0.2)
     more = 'measurement = "n"\n'
     assert "the input a: " in refused(written(tmp_path, workspace("a", one, more=more)))
+
+
+def test_the_bins_of_a_workspace_are_renamed_together(tmp_path):
+    content = channel(modifier="gamma", kind="shapesys")
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    sections = (
+        workspace("a", "a.json", rename='gamma = "g"'),
+        gaussian("theory", ["mu"], [1.0], error=[0.2]),
+    )
+    whole = added(written(tmp_path, *sections, head='shared = ["mu"]\n'))
+    assert whole.roles == {"mu": "interest", "g[0]": "nuisance"}
+
+
+def test_a_workspace_with_morphing(tmp_path):
+    basis = mil.datasets.gaussian.samples(500, [-0.5, 0.0, 0.5], seed=1)
+    templates = mil.Templates.from_samples(basis, "x0", bins=3, degree=2, luminosity=0.1)
+    content = mil.export_workspace(templates, [20.0, 30.0, 25.0])
+    (tmp_path / "morphed.json").write_text(json.dumps(content))
+    whole = added(written(tmp_path, workspace("a", "morphed.json", rename='mu = "c"')))
+    expected = mil.import_workspace(content)
+    point = list(expected.start.values())
+    assert whole.roles["c"] == "interest"
+    assert whole.cost(*point) == expected(*point)
 
 
 def test_a_parameter_that_is_none(tmp_path):

@@ -111,7 +111,11 @@ class Combination:
     @property
     def notes(self) -> tuple[str, ...]:
         """What to say with the result."""
-        notes = []
+        notes = [
+            f"{name} is calibrated for intervals of the confidence level that it was published "
+            "for; its intervals of other levels are not"
+            for name in self.calibrated
+        ]
         if self.calibrated and len(self.inputs) > 1:
             notes.append(
                 f"coverage is not shown: {', '.join(self.calibrated)} is calibrated by itself, "
@@ -445,6 +449,9 @@ def _fitted(
         if m.valid and lowest.fval >= m.fval - _LOWER:
             break
         m = _migrad(minuit(cost, start=lowest.values.to_dict()), words)
+    else:
+        msg = f"the fit{words} has no valid minimum; look at its ranges and constraints: {m.fmin}"
+        raise FitError(msg)
     problems += missing
     m.hesse()
     return fits, fit_results(m)

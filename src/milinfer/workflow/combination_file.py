@@ -46,7 +46,8 @@ class InputSection(_Section):
     name
         Name in tables, figures and messages.
     rename
-        Names of parameters in this combination, by those that the input has.
+        Names of parameters in this combination, by those that the input has.  A name that a
+        workspace has for each bin (``stat`` of ``stat[0]``, ``stat[1]``, …) renames all of these.
     units
         Units of parameters, by their names in this combination.
     """
@@ -241,7 +242,6 @@ class CombinationFile(_Section):
         """
         found = self.folder / text
         if "\0" in text or not found.exists():
-            of = "" if self.source is None else f"{self.source}: "
-            msg = f"{of}there is no {text!r} in {self.folder.resolve()}; correct the path"
+            msg = f"there is no {text!r} in {self.folder.resolve()}; correct the path"
             raise ConfigurationError(msg)
         return found

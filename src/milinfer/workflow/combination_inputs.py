@@ -171,8 +171,9 @@ def read_input(file: CombinationFile, section: InputSection) -> CombinationInput
         else:
             assert isinstance(section, ConstraintSection)
             read = _constraint(section)
-        new = {name: section.rename.get(name, name) for name in read["roles"]}
-        cost = renamed(read["cost"], section.rename)
+        rename = _of_bins(section.rename, list(read["roles"]))
+        new = {name: rename.get(name, name) for name in read["roles"]}
+        cost = renamed(read["cost"], rename)
         units = {new[name]: unit for name, unit in read["units"].items()}
         for name, unit in section.units.items():
             if name not in new.values():
@@ -197,6 +198,18 @@ def read_input(file: CombinationFile, section: InputSection) -> CombinationInput
         identity=read["identity"],
         section=section,
     )
+
+
+def _of_bins(rename: Mapping[str, str], names: Sequence[str]) -> dict[str, str]:
+    """New names of single parameters, of those too that a workspace has one of for each bin."""
+    single: dict[str, str] = {}
+    for old, new in rename.items():
+        bins = [name for name in names if name.startswith(f"{old}[") and name.endswith("]")]
+        if old in names or not bins:
+            single[old] = new
+        else:
+            single |= {name: new + name.removeprefix(old) for name in bins}
+    return single
 
 
 def _likelihood(file: CombinationFile, section: LikelihoodSection) -> dict[str, Any]:
