@@ -172,7 +172,7 @@ def test_edges_know_the_events_that_chose_them():
     assert sound.diagnose().passed
     interpolation = Interpolation(np.linspace(-0.3, 0.3, 21), "spline")
     BinnedLLR("sound", sound, "mu", interpolation)
-    with pytest.warns(MilinferWarning, match="the edges of x0 were chosen on events that fill"):
+    with pytest.warns(MilinferWarning, match="the edges of x0 were chosen on the events that fill"):
         circular = Templates.from_samples(first, "x0", bins=edges, degree=2)
     assert circular.circular == ("x0",)
     assert not circular.diagnose().passed

@@ -132,10 +132,10 @@ def test_what_combine_cannot_take_is_refused(tmp_path):
         export_datacard({"sig": quartic}, tmp_path, limits={"a": (-1, 1)})
     flat = random_histogram(1, ("1", "a"), axis, positive=True).without_flow()
     for process, channel in (("my sig", "SR"), ("sig", "1l"), ("data_obs", "SR")):
-        with pytest.raises(TemplateError, match="cannot be a name"):
+        with pytest.raises(TemplateError, match="cannot be used as a name"):
             export_datacard({process: flat}, tmp_path, limits={"a": (-1, 1)}, channel=channel)
     other = random_histogram(1, ("1", "cSM"), axis, positive=True).without_flow()
-    with pytest.raises(ParameterError, match="'cSM' cannot be a name"):
+    with pytest.raises(ParameterError, match="'cSM' cannot be used as a name"):
         export_datacard({"sig": other}, tmp_path, limits={"cSM": (-1, 1)})
     unknown = PolynomialHistogram(flat.coefficients)
     with pytest.raises(TemplateError, match="errors of sig are not known"):

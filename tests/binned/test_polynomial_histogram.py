@@ -199,7 +199,7 @@ def test_templates_need_axes_with_edges_and_errors():
     points = [{"a": 0.0}, {"a": 0.5}]
     with pytest.raises(ParameterError, match="needs as many points; there are 2"):
         Templates.from_histogram(random_histogram(1, QUARTIC), "x0", points)
-    with pytest.raises(TemplateError, match=r"errors of .* are not known"):
+    with pytest.raises(TemplateError, match=r"errors of .* are missing"):
         Templates.from_histogram(random_histogram(1, QUARTIC, known=False), "x0", points)
     with pytest.raises(TemplateError, match="has 2 axes, and 1 observables"):
         Templates.from_histogram(
@@ -263,7 +263,7 @@ def test_what_does_not_fit_is_refused(tmp_path):
         PolynomialHistogram(histogram.coefficients, random_histogram(1, QUARTIC).covariance)
     with pytest.raises(TemplateError, match="has the monomial a\\*b"):
         histogram.with_monomials(["1", "a", "b", "a^2", "b^2"])
-    with pytest.raises(TemplateError, match="monomials cannot be chosen"):
+    with pytest.raises(TemplateError, match="monomials cannot be selected"):
         histogram[{"monomial": 0}]
     with pytest.raises(TypeError):
         histogram * "2"

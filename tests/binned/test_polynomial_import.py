@@ -94,7 +94,7 @@ def test_other_histograms_are_no_hist_eft():
     h = hist_eft()
     with pytest.raises(TemplateError, match="no wc_names"):
         import_hist_eft(h)
-    with pytest.raises(TemplateError, match=r"has 10 terms, and .* in ctG has 3"):
+    with pytest.raises(TemplateError, match=r"has 10 terms, but .* in ctG has 3"):
         import_hist_eft(h, ["ctG"])
     with pytest.raises(TemplateError, match="not one quadratic_term"):
         import_hist_eft(hist.Hist(X), ["ctG"])
@@ -156,7 +156,7 @@ def test_a_nominal_histogram_without_errors_gives_none():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"process": "new"}, "there are 0 entries"),
+        ({"process": "new"}, "it has 0 entries"),
         ({"channel": 3}, "channel is 3, and not a text"),
         ({"scaling": [[1.0]] * 4}, "scaling have shape"),
         ({"scaling": "many"}, "scaling is 'many', and not a list"),

@@ -137,7 +137,7 @@ def test_models_without_it_are_as_before():
         ({"monomials": ["1", "a^"], "scaling": [[1.0, 1.0]] * 2}, "not a monomial"),
         ({"monomials": [1], "scaling": [[1.0, 1.0]]}, "not a text"),
         ({"monomials": ["a"], "scaling": [[1.0, float("nan")]]}, "finite"),
-        (None, "not an object"),
+        (None, "must be an object"),
     ],
 )
 def test_damaged_modifiers_are_refused(data, message):

@@ -187,7 +187,7 @@ def test_what_cannot_be_exported_is_refused():
     with pytest.raises(TemplateError, match=r"signal: bin 0 has -.* choose a point="):
         export_polynomials({"signal": inside * -1.0}, limits=limits)
     unknown = PolynomialHistogram(inside.coefficients)
-    with pytest.raises(TemplateError, match="errors of signal are not known"):
+    with pytest.raises(TemplateError, match="errors of signal are missing"):
         export_polynomials({"signal": unknown}, limits=limits)
     wide = hist.Hist(hist.axis.Regular(2, 0, 1, name="x"), storage="Weight").fill([0.5])
     with pytest.raises(TemplateError, match="different axes"):
@@ -203,8 +203,8 @@ def test_what_cannot_be_exported_is_refused():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda m: m.pop("data"), "not an object with the lists"),
-        (lambda m: m["data"].update(more=1), "not an object with the lists"),
+        (lambda m: m.pop("data"), "must be an object with the lists"),
+        (lambda m: m["data"].update(more=1), "must be an object with the lists"),
         (lambda m: m["data"]["scaling"].pop(), r"scaling have shape \(4, 3\), and not \(5, 3\)"),
         (lambda m: m["data"]["monomials"].__setitem__(1, "a^"), "not a monomial"),
         (lambda m: m["data"]["monomials"].__setitem__(1, "1"), "different"),

@@ -272,7 +272,7 @@ def test_weights_order_and_division_of_samples_do_not_matter(scale, seed, cut):
 
 
 def test_what_makes_no_sense_is_refused(samples):
-    with pytest.raises(TemplateError, match="do not fit together"):
+    with pytest.raises(TemplateError, match="do not match"):
         Templates.from_samples(samples, ("x0", "x1"), bins=(3, 3, 3), degree=2)
     with pytest.raises(TemplateError, match="name="):
         Templates.from_samples(samples, ("x0", "x0"), bins=3, degree=2)

@@ -385,7 +385,7 @@ def test_what_histfactory_cannot_have_is_said(templates, background):
     with pytest.raises(TemplateError, match="b has no variation at -1 or"):
         varied_templates(templates, background=[process({"a": 1}, {"a": -1}, {"a": 1, "b": 1})])
     more = process({"a": 1}, {"a": -1}, {"b": 1}, {"b": -1}, {"a": 2}, {"a": 1, "b": 1})
-    with pytest.warns(MilinferWarning, match="in closure: a=2 of tt; a=1,b=1 of tt"):
+    with pytest.warns(MilinferWarning, match="in the closure test: a=2 of tt; a=1,b=1 of tt"):
         some = varied_templates(templates, background=[more])
     assert len(some.unused) == 2
     assert "unused: a=2 of tt" in repr(some)
@@ -483,5 +483,5 @@ def test_edges_chosen_on_the_background_are_named(signal):
     templates = Templates.from_samples(
         signal.nominal, "x", bins=edges, degree=DEGREE, luminosity=1.0
     )
-    with pytest.warns(MilinferWarning, match="tt: the edges of x were chosen on events"):
+    with pytest.warns(MilinferWarning, match="tt: the edges of x were chosen on the events"):
         varied_templates(templates, background=[process])

@@ -311,7 +311,7 @@ def test_an_event_without_weight_at_its_own_point():
     sample = changing(100, 0.5, 1)
     weights = {"a": np.full(100, -3.0), "b": np.ones(100)}
     broken = replace(sample, point={"c": 0.25}, reweights=weights)
-    with pytest.raises(SampleError, match=r"event 0 .* none at c=0.25, where it was generated"):
+    with pytest.raises(SampleError, match=r"event 0 are zero at c=0.25, where it was generated"):
         Templates.from_samples(SampleSet([broken]), "z", bins=EDGES, weight_degree=1)
 
 
@@ -361,7 +361,7 @@ def test_bins_have_a_least_share():
         shares.append(templates.fractions({"c": 0.0}).min())
     assert shares[0] < 0.02
     assert shares[1] >= 0.03 * (1 - 1e-9)
-    with pytest.raises(TemplateError, match=r"and a share of 0\.06 there"):
+    with pytest.raises(TemplateError, match=r"and a share of at least 0\.06 there"):
         fisher_bins(samples, "z", 20, {"c": 0.0}, weight_degree=2, min_share=0.06)
 
 

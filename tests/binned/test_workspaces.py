@@ -300,7 +300,7 @@ def broken(workspace, change):
         ),
         (
             lambda s: s["measurements"][0]["config"]["parameters"][0].update(bounds=[[1.0]]),
-            "at /measurements/0/config/parameters/0/bounds: bounds of w_x0_0 are pairs",
+            "at /measurements/0/config/parameters/0/bounds: bounds of w_x0_0 must be pairs",
         ),
         (
             lambda s: s["measurements"][0]["config"]["parameters"][0].update(inits=[99.0]),

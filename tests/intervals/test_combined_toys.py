@@ -158,8 +158,8 @@ def test_counts_of_auxiliary_measurements_are_poisson() -> None:
 @pytest.mark.parametrize(
     ("terms", "parameters", "error", "words"),
     [
-        ([NormalConstraint("mu", 0.0, 1.0)], "mu", ConfigurationError, "nothing to draw"),
-        ([gaussian.MeanModel()], "mu", ModelError, "not of MeanModel"),
+        ([NormalConstraint("mu", 0.0, 1.0)], "mu", ConfigurationError, "no data to generate"),
+        ([gaussian.MeanModel()], "mu", ModelError, "not MeanModel"),
         ([channel()], "efficency", ParameterError, "did you mean"),
     ],
 )

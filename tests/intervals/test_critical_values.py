@@ -72,7 +72,7 @@ def test_linear_interpolation_in_one_and_two_parameters():
     assert curve.limits == ((-1.0, 1.0),)
     np.testing.assert_allclose(curve([-0.5, 0.9]), [1.5, 2.9])
     np.testing.assert_allclose(curve.error([0.3, 0.65]), [0.1, 0.2])
-    with pytest.raises(ParameterError, match="not known"):
+    with pytest.raises(ParameterError, match="not defined"):
         curve(1.1)
     grid = np.stack(np.meshgrid([0.0, 1.0, 2.0], [0.0, 1.0]), -1).reshape(-1, 2)
     plane = InterpolatedCurve(grid, 1 + grid @ [1.0, 2.0], np.full(6, 0.1))
@@ -138,7 +138,7 @@ def test_quantile_regression_follows_a_scale_in_one_and_two_parameters():
 def test_quantile_regression_refuses_what_it_cannot_do():
     with pytest.raises(CalibrationError, match="too few"):
         quantile_regression(("mu",), np.linspace(0, 1, 50), np.ones(50), 0.99, 3)
-    with pytest.raises(CalibrationError, match="not pairs"):
+    with pytest.raises(CalibrationError, match="do not match"):
         quantile_regression(("mu",), np.ones(50), np.ones(49), 0.68, 1)
     with pytest.raises(CalibrationError, match="between 0 and 1"):
         quantile_regression(("mu",), np.ones(50), np.ones(50), 68, 1)

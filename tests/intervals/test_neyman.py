@@ -236,7 +236,7 @@ def test_what_makes_no_belt_is_refused(ensembles):
         regression_belt(gaussian_ensembles([-0.1, 0.1], 1000, 1), degree=2)
     with pytest.raises(CalibrationError, match="outside bounds"):
         regression_belt(ensembles, bounds=(0.0, 1.0))
-    with pytest.raises(CalibrationError, match="no toys"):
+    with pytest.raises(CalibrationError, match="list of toys is empty"):
         regression_belt([])
     finer = Interpolation(np.linspace(-1, 1, 11), "polynomial", 2)
     other = replace(ensembles[0], interpolation=finer, values=np.zeros((1, 11)))

@@ -311,7 +311,7 @@ def test_constraints_are_taken_apart():
     assert without_constraints(joint) is None
     with pytest.raises(ParameterError, match="no auxiliary measurement of c; it has"):
         measuring(joint, {"c": 0.0})
-    with pytest.raises(ParameterError, match="one of a vector of 2 numbers"):
+    with pytest.raises(ParameterError, match="a vector of 2 numbers"):
         auxiliary_measurements(NormalConstraint("v", [0.0, 1.0], [1.0, 1.0]))
 
 

@@ -99,7 +99,7 @@ def test_events_that_are_no_match_are_said(terms, events):
     with pytest.warns(MilinferWarning, match="had to change by .* not normalised"):
         asimov_cost(terms, few, mu=0.5)
     one = {"signal": events["signal"].take(slice(2)), "other": events["other"].take(slice(1))}
-    with pytest.raises(ModelError, match="no weights of these 3 events have the density"):
+    with pytest.raises(ModelError, match="no weights of these 3 events can give the density"):
         asimov_cost(terms, one, mu=0.5)
 
 
@@ -218,7 +218,7 @@ def test_what_does_not_go_together_is_refused(terms, events):
         asimov_cost(terms, events, mus=0.3)
     with pytest.raises(ParameterError, match="mu has two values"):
         asimov_cost(terms, events, {"mu": 0.1}, mu=0.3)
-    with pytest.raises(SampleError, match="give events of each process"):
+    with pytest.raises(SampleError, match="give events for each process"):
         asimov_cost(terms, events["signal"])
     with pytest.raises(SampleError, match="must be those of the reference of the model, mu=0"):
         asimov_cost(terms, events | {"signal": gaussian.generate(100, 0.3, seed=1)})

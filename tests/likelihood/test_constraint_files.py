@@ -222,5 +222,5 @@ def test_what_a_format_does_not_allow_is_refused(measured, tmp_path, write, mess
 
 def test_popxf_has_no_degree_above_five(tmp_path):
     measured = constraint(NormalConstraint("a", 0.0, 1.0), degree=6, n_tests=5)
-    with pytest.raises(ConfigurationError, match="up to degree 5, and this one is of 6"):
+    with pytest.raises(ConfigurationError, match="up to degree 5, but this one has degree 6"):
         measured.to_popxf(tmp_path / "a.json", **SCALE)

@@ -147,7 +147,7 @@ def test_too_low_a_degree_is_warned_of():
         return (np.expm1(0.5 * x) / 0.5) ** 2
 
     m = Minuit(bent, 0.3, name=["x"]).migrad()
-    with pytest.warns(MilinferWarning, match=r"degree 2 is off by up to .*raise degree="):
+    with pytest.warns(MilinferWarning, match=r"degree 2 differs by up to .*raise degree="):
         low = constraint(m, degree=2, cl=0.9)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -266,7 +266,7 @@ def test_fits_without_a_constraint_are_refused():
     def flat_far_away(x):
         return 2.0 * x**2 / (1 + x**2)
 
-    with pytest.raises(FitError, match="has no end"):
+    with pytest.raises(FitError, match="is not closed"):
         constraint(Minuit(flat_far_away, 0.1, name=["x"]).migrad())
 
 

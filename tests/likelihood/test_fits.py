@@ -355,7 +355,7 @@ def test_a_cost_takes_its_parameters_by_name(unbinned, counting):
         ((1.0,), {}, "mu is missing"),
         ((1.0, 2.0, 3.0), {}, "not 3 values"),
         ((1.0,), {"mu": 1.0, "norm": 1.0}, "norm is given twice"),
-        ((), {"mu": 1.0, "nrom": 1.0}, r"nrom is none of them; did you mean norm\?"),
+        ((), {"mu": 1.0, "nrom": 1.0}, r"nrom is not one of them; did you mean norm\?"),
         ((np.array([1.0, 2.0]), 1.0), {}, r"norm is an array of shape \(2,\)"),
         ((1.0,), {"mu": [1.0]}, "mu is an array"),
     ):

@@ -101,7 +101,7 @@ def test_three_parameters_with_two_flat_combinations():
 @pytest.mark.parametrize(
     ("point", "ranges", "message"),
     [
-        ({"a": 0.0}, BOX, "is not a point of a, b"),
+        ({"a": 0.0}, BOX, "is not a point in a, b"),
         ({"a": 0.0, "b": 0.0}, None, "a has no range"),
     ],
 )

@@ -72,7 +72,7 @@ def test_parameters_with_the_same_score():
 
 
 def test_points_outside():
-    with pytest.raises(ParameterError, match="is not a point inside"):
+    with pytest.raises(ParameterError, match="is not inside"):
         independent_scores(Plane(), np.full(3, 2.0), np.eye(3))
 
 

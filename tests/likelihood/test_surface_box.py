@@ -307,5 +307,5 @@ def test_a_box_without_nodes_says_what_needs_them():
         lambda: box.extrema(np.zeros((1, 1))),
         lambda: box.surface(np.zeros(3)).value(np.zeros(6)),
     ):
-        with pytest.raises(ParameterError, match=r"in 6 parameters, which toys.*fix some"):
+        with pytest.raises(ParameterError, match=r"in 6 parameters, but toys.*fix some"):
             use()

@@ -154,7 +154,7 @@ def test_a_response_that_is_wrong_at_other_values_is_said() -> None:
     with pytest.warns(MilinferWarning, match="theta_dependent=True") as caught:
         cost(right, wrong)
     text = str(caught[0].message)
-    assert "the response of signal is the same at all mu" in text
+    assert "the response of signal does not depend on mu" in text
     assert "at mu=0.5 and shift=-1 its mean is 1, and the ratio of the yields 1.16 ± 0.01" in text
     assert caught[0].filename == __file__
     with warnings.catch_warnings():
@@ -238,7 +238,11 @@ def test_expected_events_follow_the_parameters() -> None:
     ("options", "error", "words"),
     [
         ({"responses": {"fra": exact_shift()}}, ConfigurationError, "no process 'fra'.*far"),
-        ({"responses": {"far": exact_shift()}}, ModelError, "'far' has the response of 'signal'"),
+        (
+            {"responses": {"far": exact_shift()}},
+            ModelError,
+            "'far' has the response of another process",
+        ),
         (
             {"uncertainties": [NormalisationUncertainty("e", {"signal": (0.0, 1.1)})]},
             ConfigurationError,
@@ -260,7 +264,7 @@ def test_expected_events_follow_the_parameters() -> None:
         ({"reference": [0.0, 1.0]}, ParameterError, "not a value of each of mu"),
         ({"reference": "sm"}, ParameterError, "reference='sm' is not"),
         ({"responses": None}, ConfigurationError, "responses= is a NoneType; give {process"),
-        ({"responses": {"signal": 1}}, ModelError, "that of 'signal' is a int; give a trained"),
+        ({"responses": {"signal": 1}}, ModelError, "'signal' has a int; give a trained"),
         ({"responses": {1: exact_shift()}}, ConfigurationError, "no process 1; there are signal"),
         ({"backgrounds": "tt"}, ConfigurationError, "backgrounds= is a str"),
         ({"backgrounds": {"far": 60.0}}, ConfigurationError, "background 'far' is not .ratio, exp"),

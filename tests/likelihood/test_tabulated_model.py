@@ -73,5 +73,5 @@ def test_the_mean_is_of_models_that_differ_in_what_they_learned(other):
 
 
 def test_there_is_no_mean_of_nothing():
-    with pytest.raises(ModelError, match="no models"):
+    with pytest.raises(ModelError, match="list of models is empty"):
         Tabulated.mean([], "mean")

@@ -140,7 +140,7 @@ def test_toys_that_cannot_follow_data_are_warned_of():
     x = rng.normal(0, 1, (2000, 1))
     w = np.where(np.arange(2000) % 10 == 0, -1.0, 1.0)
     pool = SampleSet((Sample(x, ("x",), weights=w, point={"mu": 0.0}),))
-    with pytest.warns(MilinferWarning, match=r"10\.0% of the weight is negative.*as 1\.25 times"):
+    with pytest.warns(MilinferWarning, match=r"10\.0% of the weight is negative.*with 1\.25 times"):
         Toys(pool, 50, seed=1).run([TwoBins()], 0.0, 100)
     cancelled = SampleSet((Sample(x, ("x",), weights=-w, point={"mu": 0.0}),))
     with pytest.raises(SampleError, match="no toys can be drawn"):

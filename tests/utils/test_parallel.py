@@ -445,7 +445,7 @@ def test_a_scheduler_that_is_gone_is_an_error():
         found = Workers(client=client).map(slow, range(100), 1)
         assert next(found) == 1
         cluster.close()
-        with pytest.raises(ConfigurationError, match="scheduler is gone"):
+        with pytest.raises(ConfigurationError, match="scheduler is lost"):
             list(found)
 
 

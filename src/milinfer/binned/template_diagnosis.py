@@ -59,7 +59,7 @@ def circular_edges(name: str) -> str:
     Examples
     --------
     >>> circular_edges("x0")
-    'the edges of x0 were chosen on events that fill its bins, so that its slope is too steep: ...'
+    'the edges of x0 were chosen on the events that fill its bins, so its slope is too steep: ...'
     """
     return (
         f"the edges of {name} were chosen on the events that fill its bins, so its slope is too "

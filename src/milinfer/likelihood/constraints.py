@@ -437,7 +437,7 @@ class _Profile:
         self.parameters = tuple(free if parameters is None else parameters)
         for name in self.parameters:
             if name not in free:
-                what = "fixed" if name in m.parameters else "no parameter of this fit"
+                what = "fixed" if name in m.parameters else "not a parameter of this fit"
                 msg = f"{name} is {what}; free parameters are {', '.join(free)}"
                 raise ParameterError(msg)
         if not self.parameters or len(set(self.parameters)) != len(self.parameters):

@@ -32,7 +32,7 @@ class NamedCost(Cost):  # type: ignore[misc]  # iminuit has no type information 
     True
     >>> cost()
     Traceback (most recent call last):
-    milinfer.exceptions.ParameterError: this cost takes one number for each of mu, and mu is missing
+    milinfer.exceptions.ParameterError: this cost takes one number for each of mu, but mu is missing
     """
 
     def __call__(self, *args: float, **values: float) -> float:

@@ -43,7 +43,7 @@ class MeanAndYield(NamedTuple):
     --------
     >>> found = MeanAndYield({"c_HW": 1.0}, {"jes": 1.0}, 1.02, 1.05, 0.004)
     >>> print(found, found.differ)
-    at c_HW=1 and jes=1 its mean is 1.02, and the ratio of the yields 1.05 ± 0.004 True
+    at c_HW=1 and jes=1 its mean is 1.02, but the ratio of the yields 1.05 ± 0.004 True
     """
 
     point: Point

@@ -502,8 +502,8 @@ def _can_follow_data(model: Model, draws: Draws) -> bool:
     net = net_share(draws.pool.weights)
     msg = (
         f"{draws.pool.samples[0].label}: {(1 - net) / 2:.1%} of the weight is negative; toys of "
-        f"{model.name} then fluctuate more than data (as if they had {1 / net:.2f} times as many "
-        "events), so intervals calibrated with them are too wide. Make the weights positive, by "
+        f"{model.name} then fluctuate more than data (with {1 / net:.2f} times the variance), "
+        "so intervals calibrated with them are too wide. Make the weights positive, by "
         "reweighting or by a resampling of cells"
     )
     warnings.warn(msg, MilinferWarning, stacklevel=4)
