@@ -177,7 +177,7 @@ def test_edges_know_the_events_that_chose_them():
     assert circular.circular == ("x0",)
     assert not circular.diagnose().passed
     assert "choose the edges on other events" in str(circular.diagnose())
-    with pytest.raises(TemplateError, match="circular: the edges of x0 were chosen on events"):
+    with pytest.raises(TemplateError, match="circular: the edges of x0 were chosen on the events"):
         BinnedLLR("circular", circular, "mu", interpolation)
     # a part of the events is recognised too, and one sample of several
     with pytest.warns(MilinferWarning, match="the edges of x0"):

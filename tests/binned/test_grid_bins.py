@@ -121,7 +121,7 @@ def test_samples_without_weights():
 
 def test_edges_know_their_events(samples, yields):
     edges = fisher_grid(samples, ("x1", "x3"), (3, 3), AT, weight_degree=2, yields=yields)
-    with pytest.warns(match="were chosen on events"):
+    with pytest.warns(match="were chosen on the events"):
         templates = Templates.from_samples(
             samples, ("x1", "x3"), bins=edges, weight_degree=2, yields=yields
         )

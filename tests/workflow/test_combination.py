@@ -310,7 +310,7 @@ class TestConstraints:
     def test_one_that_cannot_be_left_out(self, tmp_path):
         sections = likelihood("p", "combined"), gaussian("aux", ["stat[0]"], [1.0], error=[0.1])
         text = refused(written(tmp_path, *sections, head='shared = ["stat[0]"]\n'))
-        assert "the constraint of stat[0] would count twice, in p and aux" in text
+        assert "the constraint of stat[0] would be applied twice, in p and aux" in text
         assert "publish that without it" in text
 
     def test_two_of_the_file_for_one_inside(self, tmp_path, one):
@@ -412,13 +412,13 @@ def test_units_that_differ(tmp_path):
     text = refused(written(tmp_path, a + more, head='roles = { c = "interest" }\n'))
     assert "the input a: units says that c is in 'GeV⁻²', and the file says 'TeV⁻²'" in text
     text = refused(written(tmp_path, a + 'units = { d = "GeV" }\n'))
-    assert "the input a: units has d, and its parameters are c" in text
+    assert "the input a: units has d, but its parameters are c" in text
 
 
 def test_data_that_would_count_twice(tmp_path, one):
     sections = workspace("a", one), workspace("b", one)
     text = refused(written(tmp_path, *sections, head='shared = ["mu", "alpha"]\n'))
-    assert "a and b are the same workspace, whose data would count twice" in text
+    assert "a and b are the same workspace, whose data would be used twice" in text
 
 
 def test_roles_that_nobody_says(tmp_path):
@@ -427,7 +427,7 @@ def test_roles_that_nobody_says(tmp_path):
     assert "mu is in constraints alone, and nothing says what it is" in text
     head = 'shared = ["mu"]\nroles = { mu = "nuisance" }\n'
     text = refused(written(tmp_path, *sections, head=head))
-    assert "no parameter is of interest; name one in roles" in text
+    assert "there is no parameter of interest; give one in roles" in text
 
 
 @pytest.mark.parametrize(
@@ -444,7 +444,7 @@ def test_names_that_cannot_be_changed(tmp_path, one, rename, words):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", "file: there is no input; give [[likelihood]]"),
+        ("", "file: the file has no input; give [[likelihood]]"),
         ("shard = ['mu']\n", "shard: unknown key; did you mean 'shared'?"),
         ("[[likelihood]]\nname = 'a'\npaht = 'b'\n", "likelihood[1].paht: unknown key; did you"),
         ("[[workspace]]\nname = 'a'\n", "workspace[1].path: missing"),
@@ -524,7 +524,7 @@ def test_a_workspace_with_morphing(tmp_path):
 def test_a_parameter_that_is_none(tmp_path):
     path = written(tmp_path, gaussian("a", ["mu"], [0.0], error=[1.0]),
                    gaussian("b", ["mu"], [0.0], error=[1.0]), head=INTEREST)  # fmt: skip
-    with pytest.raises(MilinferError, match="nu is no parameter of the combination"):
+    with pytest.raises(MilinferError, match="nu is not a parameter of the combination"):
         combine(path).correlation("mu", "nu")
 
 

@@ -118,9 +118,9 @@ class Combination:
         ]
         if self.calibrated and len(self.inputs) > 1:
             notes.append(
-                f"coverage is not shown: {', '.join(self.calibrated)} is calibrated by itself, "
-                "which does not make the sum cover; calibrate the sum with toys of all of its "
-                "terms (milinfer.CombinedToys)"
+                f"coverage is not shown: {', '.join(self.calibrated)} is calibrated alone, which "
+                "does not give correct coverage of the sum; calibrate the sum with toys of all of "
+                "its terms (milinfer.CombinedToys)"
             )
         for name in self.interest:
             limits = {i.name: i.limits[name] for i in self.inputs if name in i.parameters}
@@ -150,7 +150,7 @@ class Combination:
         """
         for name in (one, other):
             if name not in self.parameters:
-                msg = f"{name} is no parameter of the combination; it has {self.parameters}"
+                msg = f"{name} is not a parameter of the combination; it has {self.parameters}"
                 raise ParameterError(msg)
         row, column = self.parameters.index(one), self.parameters.index(other)
         return float(self.fit.corr_mat[row, column])

@@ -192,12 +192,12 @@ class CombinationFile(_Section):
     @model_validator(mode="after")
     def _names_differ(self) -> Self:
         if not self.inputs:
-            msg = "there is no input; give [[likelihood]], [[workspace]] or [[constraint]]"
+            msg = "the file has no input; give [[likelihood]], [[workspace]] or [[constraint]]"
             raise ValueError(msg)
         names = Counter(section.name for section in self.inputs)
         twice = [name for name, n in names.items() if n > 1]
         if twice:
-            msg = f"two inputs are called {twice[0]}; give each a name of its own"
+            msg = f"two inputs are called {twice[0]}; give each a different name"
             raise ValueError(msg)
         if COMBINATION in names:
             msg = f"an input is called {COMBINATION}, which is the name of the sum; rename it"

@@ -177,11 +177,11 @@ def read_input(file: CombinationFile, section: InputSection) -> CombinationInput
         units = {new[name]: unit for name, unit in read["units"].items()}
         for name, unit in section.units.items():
             if name not in new.values():
-                msg = f"units has {name}, and its parameters are {shortened(tuple(new.values()))}"
+                msg = f"units has {name}, but its parameters are {shortened(tuple(new.values()))}"
                 raise ConfigurationError(msg + did_you_mean(name, new.values()))
             if units.setdefault(name, unit) != unit:
                 msg = f"units says that {name} is in {unit!r}, and the file says {units[name]!r}"
-                raise ConfigurationError(msg + "; leave it out, or correct it")
+                raise ConfigurationError(msg + "; remove it, or correct it")
     return CombinationInput(
         name=section.name,
         kind=read["kind"],
@@ -333,7 +333,7 @@ def combination_sum(file: CombinationFile, inputs: Sequence[CombinationInput]) -
     left_out, more = _counted_once(having)
     problems += more
     if not problems and "interest" not in roles.values():
-        problems.append("no parameter is of interest; name one in roles")
+        problems.append("there is no parameter of interest; give one in roles")
     if problems:
         lines = [f"{file.source or 'combination'}:", *(f"  {line}" for line in problems)]
         raise ConfigurationError("\n".join(lines))
@@ -393,7 +393,7 @@ def _undeclared(
 
 def _twice(inputs: Sequence[CombinationInput]) -> list[str]:
     return [
-        f"{a.name} and {b.name} are the same {a.kind}, whose data would count twice; leave one out"
+        f"{a.name} and {b.name} are the same {a.kind}, whose data would be used twice; remove one"
         for a, b in combinations(inputs, 2)
         if a.kind == b.kind and a.identity == b.identity
     ]
@@ -466,7 +466,8 @@ def _counted_once(
             continue
         if bound:
             problems.append(
-                f"the constraint of {name} would count twice, in {_and(every)}: {bound[0].name} "
+                f"the constraint of {name} would be applied twice, in {_and(every)}: "
+                f"{bound[0].name} "
                 "contains it in a workspace or correlated with others, and cannot leave it out; "
                 "publish that without it"
             )
