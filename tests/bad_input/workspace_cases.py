@@ -195,10 +195,10 @@ PATCHES: dict[str, tuple[Any, str, Any]] = {
     "of another workspace": (patch_set(), "applied", "a"),
     "of an unknown name": (patch_set(), "applied", "b"),
     "of a name that pyhf uses": (OWN_SET, "applied.*no patch 'name'", "name"),
-    "in a set, that doubles itself": (OWN_SET, "applied.*copies too much", "bomb"),
+    "in a set, that doubles itself": (OWN_SET, "applied.*copies more than", "bomb"),
     "that doubles itself": (
         BOMB,
-        "applied.*copies too much",
+        "applied.*copies more than",
         None,
     ),
     "of too many operations": (100_001 * [LIST], "applied.*100001 operations", None),

@@ -138,6 +138,6 @@ def test_what_combine_cannot_take_is_refused(tmp_path):
     with pytest.raises(ParameterError, match="'cSM' cannot be used as a name"):
         export_datacard({"sig": other}, tmp_path, limits={"cSM": (-1, 1)})
     unknown = PolynomialHistogram(flat.coefficients)
-    with pytest.raises(TemplateError, match="errors of sig are not known"):
+    with pytest.raises(TemplateError, match="errors of sig are missing"):
         export_datacard({"sig": unknown}, tmp_path, limits={"a": (-1, 1)})
     assert not list(tmp_path.iterdir())

@@ -201,7 +201,7 @@ def test_templates_need_axes_with_edges_and_errors():
         Templates.from_histogram(random_histogram(1, QUARTIC), "x0", points)
     with pytest.raises(TemplateError, match=r"errors of .* are missing"):
         Templates.from_histogram(random_histogram(1, QUARTIC, known=False), "x0", points)
-    with pytest.raises(TemplateError, match="has 2 axes, and 1 observables"):
+    with pytest.raises(TemplateError, match="has 2 axes, but 1 observables"):
         Templates.from_histogram(
             random_histogram(1, QUARTIC, *observables(flow=False)), "x0", points
         )

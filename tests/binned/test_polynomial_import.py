@@ -96,7 +96,7 @@ def test_other_histograms_are_no_hist_eft():
         import_hist_eft(h)
     with pytest.raises(TemplateError, match=r"has 10 terms, but .* in ctG has 3"):
         import_hist_eft(h, ["ctG"])
-    with pytest.raises(TemplateError, match="not one quadratic_term"):
+    with pytest.raises(TemplateError, match="needs one axis quadratic_term"):
         import_hist_eft(hist.Hist(X), ["ctG"])
     with pytest.raises(TemplateError, match="storage Double"):
         import_hist_eft(hist.Hist(X, h.axes[1], storage="Weight"), NAMES)

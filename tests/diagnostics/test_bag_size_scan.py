@@ -193,7 +193,7 @@ def test_what_cannot_be_fitted_is_named():
         fit_bag_sizes([1, 5], [100.0, 120.0], [1.0, 1.0], ansatz="power")
     with pytest.raises(ConfigurationError, match="'cubic'"):
         fit_bag_sizes(SIZES, curve("sqrt"), np.ones(9), ansatz="cubic")
-    with pytest.raises(ConfigurationError, match="not both"):
+    with pytest.raises(ConfigurationError, match="give either the errors"):
         fit_bag_sizes(SIZES, curve("sqrt"))
     with pytest.raises(ConfigurationError, match="not positive"):
         fit_bag_sizes(SIZES, curve("sqrt"), np.zeros(9))

@@ -302,7 +302,7 @@ def test_missing_particles_are_named_or_counted():
     jet["p"] = np.array([np.nan, 1.0, 1.0])
     array = record(events)
     fs = feature_set("vbf_2l2j")
-    with pytest.raises(FeatureError, match=r"event 107 of a\.lhe has fewer than 2 leptons.* 2 of"):
+    with pytest.raises(FeatureError, match=r"event 107 of a\.lhe has fewer than 2 leptons .2 of"):
         fs.from_lhe(array, source="a.lhe", first_event=100)
     table = fs.from_lhe(array, on_missing="reject")
     assert table.kept.tolist() == [True] * 7 + [False] * 3

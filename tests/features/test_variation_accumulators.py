@@ -293,7 +293,7 @@ def one_side(events):
 def test_wrong_variations_of_a_pass(files):
     with pytest.raises(SampleError, match=r"not all chunks have the variation jes=.*2\.root"):
         one_pass(files, variations=sometimes)
-    with pytest.raises(SampleError, match=r"varied to \+1 and not to -1"):
+    with pytest.raises(SampleError, match=r"varied to \+1 but not to -1"):
         one_pass(files, variations=one_side)
     process = one_pass(files, variations=one_side, one_sided=["jes"])
     assert process.variations[0].nuisances == {"jes": 1.0}
@@ -423,7 +423,7 @@ def test_several_nuisances_and_one_side():
     events = flat(30)
     both = {(("a", 1), ("b", -1)): moved(events, 0.1), "a": {2: moved(events, 0.2)}}
     options = {"weights": None}
-    with pytest.raises(SampleError, match=r"a is varied to \+2 and not to -2; .*one_sided=\['a'\]"):
+    with pytest.raises(SampleError, match=r"a is varied to \+2 but not to -2; .*one_sided=\['a'\]"):
         mil.accumulate_variations(FLAT, events, both, **options)
     output = mil.accumulate_variations(FLAT, events, both, one_sided=["a"], **options)
     assert [v.nuisances for v in samples(output).variations] == [{"a": 1.0, "b": -1.0}, {"a": 2.0}]
@@ -438,11 +438,11 @@ def one_sided_weights(n):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda e: {"variations": {"s": {1: moved(e, 1)}}}, "s is varied to .1 and not to -1"),
+        (lambda e: {"variations": {"s": {1: moved(e, 1)}}}, "s is varied to .1 but not to -1"),
         (lambda e: {"variations": {"s": {1: e[:-1], -1: e}}}, "s=1: 29 events for 30 nominal"),
         (
             lambda e: {"variations": {"s": {1: e[::-1], -1: e}}},
-            "s=1: event of entry 0 is 29, and 0",
+            "s=1: event of entry 0 is 29, but 0",
         ),
         (lambda e: {"variations": {"s": {1: {"Jet": e.x}, -1: e}}}, "s=1: .* no collection 'Jet'"),
         (lambda e: {"variations": {"s": {1: {"x": e.x[1:]}, -1: e}}}, "s=1: x has 29 events"),
@@ -451,11 +451,11 @@ def one_sided_weights(n):
         (lambda e: {"variations": {"s": e}}, "'s': give events by value"),
         (lambda e: {"variations": {"s": {0: e}}}, "shifts at least one nuisance"),
         (lambda e: {"variations": {"s": {1: e, -1: e}, ("s", 1): e}}, "s=1 is given twice"),
-        (lambda e: {"weights": one_sided_weights(len(e))}, "muF is varied to -1 and not to .1"),
+        (lambda e: {"weights": one_sided_weights(len(e))}, "muF is varied to -1 but not to .1"),
         (lambda _: {"weights": np.ones(3)}, "the weight has 3 entries for 30 events"),
         (lambda e: {"weights": ak.mask(e.w, e.event != 4)}, r"event 4 .* is missing"),
         (lambda _: {"reweights": {"c": np.ones(3)}}, "the weight 'c' has 3 entries"),
-        (lambda _: {"one_sided": ["t"]}, "one_sided names t, which is not varied"),
+        (lambda _: {"one_sided": ["t"]}, "one_sided contains t, which is not varied"),
     ],
 )
 def test_bad_input_is_named(change, message):
@@ -533,7 +533,7 @@ def test_accumulators_that_do_not_fit():
         samples(processor.accumulate([third, more]))
     twice = accumulated(events)
     twice["chunks"] = {("a.root", 0): 2}
-    with pytest.raises(SampleError, match=r"events from 0 of a.root come twice"):
+    with pytest.raises(SampleError, match=r"events from 0 of a.root appear twice"):
         samples(twice)
     none = mil.accumulate_variations(
         FLAT, events, {"s": {1: moved(events, 1), -1: moved(events, -9)}},

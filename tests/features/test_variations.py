@@ -116,7 +116,7 @@ def test_bad_variations():
         (lambda: mil.ScaleVariation({"j-s": 1.0}, 1.1), "needs a name like a variable's"),
         (lambda: mil.ScaleVariation("jes", 1.1), "are not shifts"),
         (lambda: mil.ScaleVariation({"jes": 1.0}, 1.0), "must be positive"),
-        (lambda: mil.ScaleVariation({"jes": 1.0}, -1.0), "not positive"),
+        (lambda: mil.ScaleVariation({"jes": 1.0}, -1.0), "must be positive"),
         (lambda: mil.up_and_down(mil.ScaleVariation, "jes", 1.1, None), "down variation is None"),
         (lambda: mil.up_and_down(mil.ScaleVariation, "jes", 1.1, 1.1), "both 1.1"),
         (

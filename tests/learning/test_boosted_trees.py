@@ -374,7 +374,7 @@ def test_mistakes_are_named(samples, pair, model):
         BoostedLikelihood().fit(SampleSet((samples[2],)))
     with pytest.raises(ModelError, match="more than one log-ratio"):
         model.log_ratio(samples[0])
-    with pytest.raises(ModelError, match="not at the points"):
+    with pytest.raises(ModelError, match="must be at the training points"):
         BoostedLikelihood(reference=-0.3).fit(pair, gaussian.samples(100, [-0.3, 0.2], seed=1))
     with pytest.raises(ConfigurationError, match=r"subsample = 1\.5"):
         BoostedSettings(subsample=1.5)

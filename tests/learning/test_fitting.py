@@ -237,7 +237,7 @@ def test_logits_need_points_that_fix_them():
         with pytest.raises(ModelError, match="do not span c1, c2"):
             BagLikelihood(head=head).fit(diagonal)
     one = SampleSet(SAMPLES.samples[2:3])
-    with pytest.raises(ModelError, match=r"do not span c1; .* take labels='joint'"):
+    with pytest.raises(ModelError, match=r"do not span c1; .* use labels='joint'"):
         BagLikelihood(head="polynomial").fit(one)
     bare = SampleSet([dataclasses.replace(one[0], reweights={}, reweight_points={})])
     with pytest.raises(ModelError, match=r"do not span c1; .* give events weights"):
@@ -477,7 +477,7 @@ def test_negative_weights_train(labels, joint, hard):
             {"head": "polynomial", "labels": "joint", "points": ((0.0,), (1.0, 2.0))},
             "points= needs 1 values",
         ),
-        ({"head": "binary", "loss": "mlc-linear"}, "loss='mlc-linear' makes .* bag_size=1"),
+        ({"head": "binary", "loss": "mlc-linear"}, "loss='mlc-linear' gives .* bag_size=1"),
         ({"ensemble": 0}, "ensemble= and bag_size="),
         ({"bag_size": 0}, "ensemble= and bag_size="),
         ({"order": 0}, "order=0"),

@@ -110,9 +110,9 @@ def test_varied_events_need_the_weights_of_the_nominal_ones():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({}, r"jet_scale has variations at 1 and needs jet_scale at -1 too, or degree=\{'jet_sc"),
-        ({"interpolation": "code4"}, "needs jet_scale at -1 too, or interpolation='polynomial'"),
-        ({"degree": 3}, r"needs jet_scale at -1 and 2 too, or degree=\{'jet_scale': 1\}"),
+        ({}, r"jet_scale has variations at 1 but also needs jet_scale at -1, or degree=\{'jet_sc"),
+        ({"interpolation": "code4"}, "needs jet_scale at -1, or interpolation='polynomial'"),
+        ({"degree": 3}, r"needs jet_scale at -1 and 2, or degree=\{'jet_scale': 1\}"),
     ],
 )
 def test_a_missing_side_is_named(options, message):

@@ -269,7 +269,7 @@ def test_bad_columns_are_named(change, message):
     ("options", "message"),
     [
         ({"features": ["x", "z"]}, "there is no column 'z' for features; the columns are x, y"),
-        ({"features": ["x", "x"]}, "features: the name 'x' comes twice"),
+        ({"features": ["x", "x"]}, "features: the name 'x' appears twice"),
         ({"features": []}, "no column is left for the features"),
         ({"weights": "w"}, "there is no column 'w' for weights"),
         ({"features": ["x", "y"], "weights": "y"}, "column 'y' is a feature and also weights"),
@@ -290,7 +290,7 @@ def test_bad_options_are_named(options, message):
         ("z", "there is no column 'z' for the parameter 'z'"),
         ([], "points has no parameter"),
         (None, "points has no parameter"),
-        (0.5, "points has 0.5 in the place of a name"),
+        (0.5, "points has 0.5 instead of a name"),
         ({"mu": [1.0, 2.0, 3.0]}, "column 'y' is the same as the parameter 'mu'"),
         ({"mu": [0.0, np.nan, 0.0]}, "the parameter 'mu' is nan in row 1"),
         ({"mu": [0.3, 0.1 + 0.2, 0.0]}, "differ by rounding only"),
@@ -307,7 +307,7 @@ def test_sets_that_cannot_be():
         SampleSet.from_arrays(GOOD, ["x", "y"], points="y")
     with pytest.raises(SampleError, match="column 'y' is the parameter 'y' and also weights"):
         SampleSet.from_arrays(GOOD, points="y", weights="y")
-    with pytest.raises(SampleError, match="there are no rows"):
+    with pytest.raises(SampleError, match="the data have no rows"):
         SampleSet.from_arrays({"x": [], "mu": []}, points="mu")
     with pytest.raises(SampleError, match="cross_section is an array; give a number"):
         SampleSet.from_arrays(GOOD, points="y", cross_section=[1.0, 2.0, 3.0])
@@ -323,15 +323,15 @@ def test_sets_that_cannot_be():
     [
         (np.ones((3, 2)), None, "an array of 2 columns without names, and no names are given"),
         (np.ones((3, 2)), ["x"], "an array of 2 columns without names, and 1 names are given"),
-        (np.ones((3, 2)), ["x", "x"], "the name 'x' comes twice"),
+        (np.ones((3, 2)), ["x", "x"], "the name 'x' appears twice"),
         (np.ones(3), ["x"], r"an array of shape \(3,\)"),
         ([[1.0], [1.0, 2.0]], ["x"], "not an array of shape"),
-        (pd.DataFrame(np.ones((3, 2)), columns=["x", "x"]), None, "the name 'x' comes twice"),
+        (pd.DataFrame(np.ones((3, 2)), columns=["x", "x"]), None, "the name 'x' appears twice"),
         (pd.DataFrame(np.ones((3, 2))), None, "a column named 0"),
         (pd.Series([1.0, 2.0], name="x"), None, r"an array of shape \(2,\)"),
         (None, None, r"an array of shape \(\)"),
-        (np.ones((3, 2)), [1, 2], "features has 1 in the place of a name"),
-        (np.ones((3, 2)), 5, "features has 5 in the place of a name"),
+        (np.ones((3, 2)), [1, 2], "features has 1 instead of a name"),
+        (np.ones((3, 2)), 5, "features has 5 instead of a name"),
     ],
 )
 def test_bad_data(data, names, message):

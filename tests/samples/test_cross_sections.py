@@ -162,7 +162,7 @@ def test_processes_that_cannot_be_mixed_are_named(tmp_path):
         read(tmp_path, [1.0, 1.0], init(2, *two), [1, 2])
     with pytest.raises(LHEError, match=r"events of the process 7, which <init> does not list"):
         read(tmp_path, [1.0, 1.0], init(1, *two), [1, 7])
-    with pytest.raises(LHEError, match="add up to -1, and its cross-section is 2 pb"):
+    with pytest.raises(LHEError, match="add up to -1, but its cross-section is 2 pb"):
         read(tmp_path, [-1.0, 1.0], init(-2, (2.0, 0.1, 1, 1), (2.0, 0.1, 1, 2)), [1, 2])
 
 

@@ -233,7 +233,7 @@ def test_wrong_parameters():
     with pytest.raises(ParameterError, match="its blocks are SMEFT"):
         points_of(info_of(TWO), parameters={"c_HW": "DIM6 9"})
     twice = info_of([], "<slha>\nBlock A\n 1 0 # cHW\nBlock B\n 2 0 # chw\n</slha>")
-    with pytest.raises(ParameterError, match=r"has cHW at A 1, B 2; say which"):
+    with pytest.raises(ParameterError, match=r"has cHW at A 1, B 2; choose one"):
         points_of(twice, parameters=["cHW"])
     with pytest.raises(ParameterError, match="must be names, or the place"):
         points_of(info_of(TWO), parameters={"c_HW": 7})

@@ -89,7 +89,7 @@ def test_concatenate_refuses_other_kinds(change):
     sample = numbered(3)
     if "reweights" in change:
         change = {**change, "reweight_points": {}}
-    with pytest.raises(SampleError, match="not of one kind"):
+    with pytest.raises(SampleError, match="differ in kind"):
         _ = sample + dataclasses.replace(sample, **change)
 
 

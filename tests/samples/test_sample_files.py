@@ -119,7 +119,7 @@ def test_point_must_agree(tmp_path, suffix):
     path = tmp_path / f"a{suffix}"
     small().to_file(path)
     assert Sample.from_file(path, point={"mu": 0.5}).point == {"mu": 0.5}
-    with pytest.raises(ParameterError, match=r"is at mu=0\.5, but point says mu=1"):
+    with pytest.raises(ParameterError, match=r"is at mu=0\.5, but point= is mu=1"):
         Sample.from_file(path, point={"mu": 1.0})
     with pytest.raises(ParameterError, match=r"is at mu=0\.5, but point says no point"):
         Sample.from_file(path, point={})

@@ -352,7 +352,7 @@ def test_a_damaged_folder(folder, tmp_path):
         lambda f: shutil.copy(f / "variation_0.parquet", f / "variation_1.parquet"),
         "variation_1.parquet is not the file that was written here",
     )
-    broken(fewer, r"nominal_0.parquet has \d+ events, and variations.json says")
+    broken(fewer, r"nominal_0.parquet has \d+ events, but variations.json records")
     broken(lambda f: (f / "variations.json").unlink(), "has no variations.json", MissingFileError)
     broken(lambda f: (f / "variations.json").write_text("{"), "is not JSON")
     broken(manifest(kind="model"), "lists no variations")

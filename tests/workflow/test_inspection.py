@@ -181,7 +181,7 @@ def test_models(tmp_path):
     ratio = mil.BackgroundRatio(mil.BoostedLikelihood(), seed=1).fit(*samples)
     ratio.save(tmp_path / "ratio")
     facts = inspect_file(tmp_path / "ratio")
-    assert facts["kind"].startswith("density of a background")
+    assert facts["kind"].startswith("density ratio of a background")
     assert f"{ratio.fitted.slope:.4f}" in facts["slope"]
 
 

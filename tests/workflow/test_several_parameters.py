@@ -200,7 +200,7 @@ def test_a_second_run_does_nothing(folder, summary):
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        (("truth = { c2 = -0.1, c1 = 0.1 }", "truth = 0.1"), "write a table with a value of each"),
+        (("truth = { c2 = -0.1, c1 = 0.1 }", "truth = 0.1"), "write a table with a value for each"),
         (("truth = { c2 = -0.1,", "truth = { c3 = -0.1,"), "toys.truth: c3 is not one of"),
         (("truth = { c2 = -0.1, c1", "truth = { c1"), "toys.truth: c2 has no value"),
         (("reference = { c1 = 0.0, c2 = 0.0 }", "reference = { c1 = 0.0 }"), r"model\[1\].refer"),

@@ -59,7 +59,7 @@ def test_contributions_of_a_regression_rank_the_instances():
         ([[1.0, 2.0], [1.0]], [[1.0, 2.0], [1.0, 2.0]], r"bag 1 has values of shape \(1,\)"),
         ([[[1.0], [2.0]]], [[1.0, 2.0]], "bag 0 has values of shape"),
         ([[1.0, np.nan]], [[1.0, 2.0]], "bag 0 has a value or a truth that is NaN"),
-        ([[1.0, 2.0], [3.0]], [[1.0, 1.0], [2.0]], "nothing can be judged"),
+        ([[1.0, 2.0], [3.0]], [[1.0, 1.0], [2.0]], "cannot be evaluated"),
     ],
 )
 def test_what_cannot_be_judged_is_refused(values, truth, message):
