@@ -104,7 +104,7 @@ def test_what_cannot_work_is_refused():
     for summaries in (("median",), (), "mean"):
         with pytest.raises(ConfigurationError, match="must list some of mean, max"):
             BagSummary(summaries).fit(BAGS)
-    with pytest.raises(ConfigurationError, match="pooling='sum' is none of mean, max, min"):
+    with pytest.raises(ConfigurationError, match="pooling='sum' is not one of mean, max, min"):
         InstanceWrapper(LogisticRegression(), "sum").fit(BAGS, LABELS)
     with pytest.raises(ConfigurationError, match="LinearSVC gives no probabilities"):
         InstanceWrapper(LinearSVC()).fit(BAGS, LABELS)
