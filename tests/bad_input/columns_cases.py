@@ -243,7 +243,7 @@ def both(suffix: str) -> list[Case]:
         c(suffix, "no point", nothing, "does not say at which parameter point", of="features",
           metadata=None, error=ParameterError, command=None,
           call=lambda path, _: Sample.from_file(path, features=["x"])),
-        c(suffix, "another point than the one given", nothing, "is at c=0.5, but point says c=1",
+        c(suffix, "another point than the one given", nothing, "is at c=0.5, but point= is c=1",
           of="features", error=ParameterError, call=lambda path, _: Sample.from_file(
               path, point={"c": 1.0}), command=None),
         c(suffix, "events in the place of features", nothing, "fewer than 2 leptons",

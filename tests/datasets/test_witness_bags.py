@@ -47,7 +47,7 @@ def test_the_seed_decides():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"rule": "nand"}, "rule='nand' is none of or, and, xor"),
+        ({"rule": "nand"}, "rule='nand' is not one of or, and, xor"),
         ({"n_bags": 0}, "n_bags=0"),
         ({"sizes": (1, 3)}, r"sizes=\(1, 3\)"),
         ({"n_features": 1}, "n_features=1"),

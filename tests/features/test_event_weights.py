@@ -24,9 +24,9 @@ BAD = {
     "list or nothing": ([[1.0], None], r"event 11 .*: w is a list of length 0"),
     "two each": (np.ones((3, 2)), r"event 10 .*: w is a list of length 2"),
     "deeper lists": (ak.Array([[[1.0]]]), "w is not a list of one number"),
-    "texts": (["a", "b"], "not numbers; give a branch"),
-    "records": (ak.Array([{"x": 1.0}]), "not numbers; give a branch"),
-    "several kinds": (ak.Array([1.0, "a"]), "not numbers; give a branch"),
+    "texts": (["a", "b"], "w contains .*, not numbers; give a branch"),
+    "records": (ak.Array([{"x": 1.0}]), "w contains .*, not numbers; give a branch"),
+    "several kinds": (ak.Array([1.0, "a"]), "w contains .*, not numbers; give a branch"),
     "one number": (1.0, "w is not an array of numbers"),
 }
 

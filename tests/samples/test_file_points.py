@@ -169,7 +169,7 @@ def test_the_place_of_a_name_from_weights_that_agree():
     assert points.point == {"cHW": 0.0}
     assert points.reweight_points["rwgt_5"] == {"cHW": 2.0}
     # and so the wrong point of a user is found out
-    with pytest.raises(ParameterError, match="is at cHW=0, but point says cHW=1"):
+    with pytest.raises(ParameterError, match="is at cHW=0, but point= is cHW=1"):
         points_of(info, point={"cHW": 1.0})
 
 
@@ -239,7 +239,7 @@ def test_wrong_parameters():
         points_of(info_of(TWO), parameters={"c_HW": 7})
     with pytest.raises(ParameterError, match="give the same parameters in both"):
         points_of(info_of(TWO), parameters=["c_HW"], point={"c_HB": 0.0})
-    with pytest.raises(ParameterError, match="is at c_HW=0, but point says c_HW=1"):
+    with pytest.raises(ParameterError, match="is at c_HW=0, but point= is c_HW=1"):
         points_of(info_of(TWO), point={"c_HW": 1.0})
     with pytest.raises(ParameterError, match="the parameters are not known"):
         points_of(info_of(TWO), reweight_points={"SM": {"c_HW": 0.0}})

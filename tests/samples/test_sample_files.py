@@ -121,7 +121,7 @@ def test_point_must_agree(tmp_path, suffix):
     assert Sample.from_file(path, point={"mu": 0.5}).point == {"mu": 0.5}
     with pytest.raises(ParameterError, match=r"is at mu=0\.5, but point= is mu=1"):
         Sample.from_file(path, point={"mu": 1.0})
-    with pytest.raises(ParameterError, match=r"is at mu=0\.5, but point says no point"):
+    with pytest.raises(ParameterError, match=r"is at mu=0\.5, but point= is no point"):
         Sample.from_file(path, point={})
     given = Sample.from_file(path, process="other", cross_section=2.0)
     assert (given.process, given.cross_section) == ("other", 2.0)
@@ -257,7 +257,7 @@ def test_features_from_events(tmp_path, suffix):
     assert sample.provenance["n_events"] == 25
     sample.to_file(tmp_path / "out.parquet")
     assert_same(Sample.from_file(tmp_path / "out.parquet"), sample)
-    with pytest.raises(ParameterError, match="but point says c_HW=0"):
+    with pytest.raises(ParameterError, match="but point= is c_HW=0"):
         Sample.from_file(path, point={"c_HW": 0.0})
     one = Sample.from_file(path, features=["m_ll"])
     np.testing.assert_array_equal(one.features[:, 0], sample.column("m_ll"))
@@ -299,7 +299,7 @@ def test_sample_set_from_files(tmp_path):
     files = {value: tmp_path / f"{value}.parquet" for value in (-1.0, 1.0)}
     samples = mil.SampleSet.from_files(files, parameter="mu")
     assert samples.values("mu").tolist() == [-1.0, 1.0]
-    with pytest.raises(ParameterError, match="but point says mu=-1"):
+    with pytest.raises(ParameterError, match="but point= is mu=-1"):
         mil.SampleSet.from_files({-1.0: files[1.0]}, parameter="mu")
 
 

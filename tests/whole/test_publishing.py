@@ -250,7 +250,9 @@ def test_start_and_provenance_are_those_that_are_given(tmp_path):
     assert published.content["provenance"] == {"reference": "arXiv:0000.00000"}
     with pytest.raises(ParameterError, match="start= names 'nu'"):
         mil.publish(cost, tmp_path / "b", start={"nu": 0.0})
-    with pytest.raises(ParameterError, match=r"start= of mu is 7.0, but must be a number in \[-1, 1\]"):
+    with pytest.raises(
+        ParameterError, match=r"start= of mu is 7.0, but must be a number in \[-1, 1\]"
+    ):
         mil.publish(cost, tmp_path / "b", start={"mu": 7.0})
     with pytest.raises(ParameterError, match="units= names 'x'"):
         mil.publish(cost, tmp_path / "b", units={"x": "GeV"})
