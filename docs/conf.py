@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
+from formulas import FONT
 from reference import write_pages
 
 write_pages(Path(__file__).parent / "api" / "rooms")
@@ -18,6 +19,7 @@ author = project_copyright = "The milinfer developers"
 release = version = release_of("milinfer")
 
 extensions = [
+    "formulas",
     "myst_nb",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
@@ -56,9 +58,10 @@ napoleon_use_rtype = False
 # A dataclass documents its fields as parameters; its attributes would say the same once more.
 napoleon_use_ivar = True
 
+html_math_renderer = "mathml"
 html_theme = "furo"
 html_title = "milinfer"
-html_static_path = ["_static"]
+html_static_path = ["_static", str(FONT)]
 html_css_files = ["milinfer.css"]
 
 
