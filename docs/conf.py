@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from importlib.metadata import version as release_of
+from importlib.metadata import metadata
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,10 @@ write_pages(Path(__file__).parent / "api" / "rooms")
 
 project = "milinfer"
 author = project_copyright = "The milinfer developers"
-release = version = release_of("milinfer")
+package = metadata("milinfer")
+release = version = package["Version"]
+addresses = dict(line.split(", ", 1) for line in package.get_all("Project-URL") or ())
+repository = f" · [repository]({addresses['Repository']})" if "Repository" in addresses else ""
 
 extensions = [
     "formulas",
@@ -31,7 +34,10 @@ extensions = [
 ]
 exclude_patterns = ["_build", "demo_seeds.md"]  # the latter is a part of demo.md
 source_suffix = {".rst": "restructuredtext", ".md": "myst-nb"}
-myst_enable_extensions = ["colon_fence", "dollarmath", "deflist"]
+myst_enable_extensions = ["colon_fence", "dollarmath", "deflist", "substitution"]
+myst_substitutions = {
+    "version_line": f"Version {release} · BSD 3-Clause licence{repository} · [changes](changelog.md)"
+}
 myst_heading_anchors = 3
 # Tutorials say that they are notebooks; all other pages are text.
 nb_execution_mode = "cache"

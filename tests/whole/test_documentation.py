@@ -371,6 +371,7 @@ def of_madgraph(folder: Path) -> None:
 
 PREPARE: dict[str, Callable[[Path], dict[str, object] | None]] = {
     "README.md": files,
+    "docs/index.md": lambda _folder: None,
     "docs/start.md": files,
     "docs/training.md": lambda folder: files(folder) or of_vbf(folder),
     "docs/heads.md": of_vbf,
