@@ -19,7 +19,9 @@ author = project_copyright = "The milinfer developers"
 package = metadata("milinfer")
 release = version = package["Version"]
 addresses = dict(line.split(", ", 1) for line in package.get_all("Project-URL") or ())
-repository = f" · [repository]({addresses['Repository']})" if "Repository" in addresses else ""
+facts = [f"Version {release}", "BSD 3-Clause licence", "[changes](changelog.md)"]
+if "Repository" in addresses:
+    facts.append(f"[repository]({addresses['Repository']})")
 
 extensions = [
     "formulas",
@@ -35,9 +37,7 @@ extensions = [
 exclude_patterns = ["_build", "demo_seeds.md"]  # the latter is a part of demo.md
 source_suffix = {".rst": "restructuredtext", ".md": "myst-nb"}
 myst_enable_extensions = ["colon_fence", "dollarmath", "deflist", "substitution"]
-myst_substitutions = {
-    "version_line": f"Version {release} · BSD 3-Clause licence{repository} · [changes](changelog.md)"
-}
+myst_substitutions = {"version_line": " · ".join(facts)}
 myst_heading_anchors = 3
 # Tutorials say that they are notebooks; all other pages are text.
 nb_execution_mode = "cache"
