@@ -663,15 +663,15 @@ def page() -> str:
         "# Gallery",
         "",
         "This page shows every figure that milinfer can draw. All figures come from one small job",
-        "on generated events (1000 events, 300 toys), so their errors are large. The call that drew",
-        "a figure is printed below it. Names in the calls, such as `model` and `diagnosis`, are",
+        "on generated events (1000 events, 300 toys), so their errors are large. The call that",
+        "drew a figure is printed below it. Names in the calls, such as `model` and `diagnosis`, are",
         "results of the script `docs/gallery.py`; run it to draw all figures again.",
         "",
         "All functions return a `matplotlib.figure.Figure` and do not use pyplot. Save vector",
         'graphics with `figure.savefig("scan.pdf")` or `"scan.svg"`.',
         "`milinfer.workflow.html_report.svg_text(figure)` gives the same bytes in every run.",
-        "Colour-blind readers can distinguish the colours. Every method has its own marker and line",
-        "style, for print in grey. Features have units; c_HW has none (for Λ = 1 TeV).",
+        "Colour-blind readers can distinguish the colours. Every method has its own marker and",
+        "line style, for print in grey. Features have units; c_HW has none (for Λ = 1 TeV).",
         "",
     ]
     for section in SECTIONS:
@@ -692,8 +692,8 @@ def page() -> str:
                 "",
             ]
     lines += [
-        "`milinfer.plotting.diagnostic_figures(diagnosis)` draws the four figures of a diagnosis at",
-        "once, `milinfer.workflow.report.figures(result)` all figures of a report.",
+        "`milinfer.plotting.diagnostic_figures(diagnosis)` draws the four figures of a diagnosis",
+        "at once, `milinfer.workflow.report.figures(result)` all figures of a report.",
         "",
     ]
     return "\n".join(lines)
