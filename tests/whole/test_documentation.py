@@ -393,6 +393,7 @@ PREPARE: dict[str, Callable[[Path], dict[str, object] | None]] = {
     "docs/howto/profiled_belts.md": lambda _folder: None,
     "docs/howto/publish_constraint.md": lambda _folder: None,
     "docs/howto/publish_likelihood.md": lambda _folder: None,
+    "docs/howto/roofit.md": saved,
     "docs/howto/responses.md": lambda _folder: None,
     "docs/howto/simulation_error.md": lambda _folder: None,
     "docs/howto/variations.md": variations,

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from milinfer.exceptions import ModelError
+from milinfer.exceptions import ConfigurationError, ModelError
 from milinfer.learning.fitted import (
     Fitted,
     average_log_ratio,
@@ -30,6 +30,7 @@ from milinfer.learning.fitted import (
 from milinfer.learning.fitting import fit
 from milinfer.learning.model_files import load_model, pack_model, save_model, unpack_model
 from milinfer.learning.onnx import export_onnx
+from milinfer.learning.onnx_roofit import export_for_roofit
 from milinfer.learning.settings import LikelihoodSettings, settings_by_name
 from milinfer.learning.tracking import log_history
 from milinfer.likelihood.cost import LikelihoodCost, dataset_cost
@@ -350,9 +351,33 @@ class BagLikelihood(LikelihoodSettings, BagModel):
         """Save to a directory; see :func:`milinfer.learning.model_files.save_model`."""
         save_model(self, self.fitted, path)
 
-    def export_onnx(self, path: PathLikeStr) -> None:
-        """Write :meth:`event_llr` as ONNX; see :func:`milinfer.learning.onnx.export_onnx`."""
-        export_onnx(self, self.fitted, path)
+    def export_onnx(
+        self, path: PathLikeStr, target: Literal["onnxruntime", "roofit"] = "onnxruntime"
+    ) -> None:
+        """Write the log-ratios of events as ONNX.
+
+        Parameters
+        ----------
+        path
+            File to write; replaced if it is there.
+        target
+            ``"onnxruntime"``: :meth:`event_llr`, for any number of events at the points of the
+            surface; see :func:`milinfer.learning.onnx.export_onnx`.  ``"roofit"``: ln r of one
+            event at any θ, for ``RooONNXFunc`` of ROOT; see
+            :func:`milinfer.learning.onnx_roofit.export_for_roofit`.
+
+        Raises
+        ------
+        ConfigurationError
+            If the package onnx is not installed, or the target is another.
+        ModelError
+            If the model is not trained, or cannot be exported for this target.
+        """
+        if target not in ("onnxruntime", "roofit"):
+            msg = f"target={target!r} must be 'onnxruntime' or 'roofit'"
+            raise ConfigurationError(msg)
+        export = export_onnx if target == "onnxruntime" else export_for_roofit
+        export(self, self.fitted, path)
 
     @staticmethod
     def load(path: PathLikeStr) -> BagLikelihood:

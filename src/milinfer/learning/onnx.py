@@ -23,9 +23,10 @@ from milinfer.exceptions import ConfigurationError, ModelError
 from milinfer.learning.fitted import Fitted
 from milinfer.learning.networks.heads import SMALLEST_RATIO
 from milinfer.learning.networks.losses import MAX_EXPONENT, MIN_LINEAR_RATIO
+from milinfer.learning.networks.trained_network import TrainedNetwork
 from milinfer.learning.response_members import ResponseNetwork
 from milinfer.learning.settings import LikelihoodSettings
-from milinfer.typing import FloatArray, PathLikeStr
+from milinfer.typing import Float32Array, FloatArray, PathLikeStr
 from milinfer.utils.files import write_whole
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from milinfer.likelihood.response_terms import ResponseTerms
 
 __all__ = [
+    "ACTIVATIONS",
     "COLUMNS",
     "FORMAT",
     "Graph",
@@ -43,6 +45,8 @@ __all__ = [
     "export_response",
     "network",
     "read_metadata",
+    "require_onnx",
+    "write_graph",
 ]
 
 
@@ -86,7 +90,7 @@ def export_onnx(settings: LikelihoodSettings, fitted: Fitted, path: PathLikeStr)
             "pooling='mean' without bag_hidden"
         )
         raise ModelError(msg)
-    graph = Graph(_require_onnx())
+    graph = Graph(require_onnx())
     ratios = [_member(graph, settings, fitted, number) for number in range(len(fitted.members))]
     result = graph.add("Identity", _average(graph, ratios, settings.average), output=OUTPUT)
     metadata = {
@@ -96,7 +100,15 @@ def export_onnx(settings: LikelihoodSettings, fitted: Fitted, path: PathLikeStr)
         "points": fitted.where.nodes.tolist(),
         "reference": fitted.where.reference.tolist(),
     }
-    _write(graph, result, (len(fitted.feature_names), len(fitted.where.nodes)), metadata, path)
+    rows = "n_events"
+    write_graph(
+        graph,
+        {INPUT: (rows, len(fitted.feature_names))},
+        result,
+        (rows, len(fitted.where.nodes)),
+        metadata,
+        path,
+    )
 
 
 def export_response(
@@ -133,7 +145,7 @@ def export_response(
     ModelError
         If the response is one of boosted trees, or an activation has no counterpart here.
     """
-    graph = Graph(_require_onnx())
+    graph = Graph(require_onnx())
     parts = []
     for member in members:
         for part in member:
@@ -145,7 +157,7 @@ def export_response(
                 raise ModelError(msg)
             place = np.zeros((len(part.places), terms.n_columns))
             place[np.arange(len(place)), part.places] = predictor.size / len(members)
-            outputs = graph.double(network(graph, predictor.event_model, INPUT))
+            outputs = graph.double(network(graph, predictor.network, INPUT))
             parts.append(graph.add("MatMul", outputs, graph.constant(place * scale.factors)))
     total = graph.constant(scale.constants)
     for columns in parts:
@@ -163,25 +175,47 @@ def export_response(
         "centre": terms.centre.tolist(),
         "half": terms.half.tolist(),
     }
-    _write(graph, result, (len(feature_names), terms.n_columns), metadata, path)
+    rows = "n_events"
+    inputs = {INPUT: (rows, len(feature_names))}
+    write_graph(graph, inputs, result, (rows, terms.n_columns), metadata, path)
 
 
-def _write(
+def write_graph(
     graph: Graph,
-    result: str,
-    widths: tuple[int, int],
+    inputs: Mapping[str, Sequence[int | str]],
+    output: str,
+    shape: Sequence[int | str],
     metadata: Mapping[str, Any],
     path: PathLikeStr,
+    *,
+    single: bool = False,
 ) -> None:
-    """Write a graph with the widths of its input and of its output `result`."""
-    onnx = _require_onnx()
+    """Write a graph with metadata.
+
+    Parameters
+    ----------
+    graph
+        Nodes and constants.
+    inputs
+        Shapes of the inputs, float32, by name.
+    output, shape
+        Name and shape of the output.
+    metadata
+        What is written beside format and version, each as JSON.
+    path
+        File to write; replaced if it is there.
+    single
+        Whether the output is float32 and not float64.
+    """
+    onnx = require_onnx()
     helper, types = onnx.helper, onnx.TensorProto
+    value = helper.make_tensor_value_info
     proto = helper.make_model(
         helper.make_graph(
             graph.nodes,
             "milinfer",
-            [_value(helper, INPUT, types.FLOAT, widths[0])],
-            [_value(helper, result, types.DOUBLE, widths[1])],
+            [value(name, types.FLOAT, list(size)) for name, size in inputs.items()],
+            [value(output, types.FLOAT if single else types.DOUBLE, list(shape))],
             graph.initializers,
         ),
         opset_imports=[helper.make_opsetid("", _OPSET)],
@@ -215,7 +249,7 @@ def read_metadata(path: PathLikeStr) -> dict[str, Any]:
     Traceback (most recent call last):
     milinfer.exceptions.ModelError: ... is not an ONNX file written by milinfer; export ...
     """
-    onnx = _require_onnx()
+    onnx = require_onnx()
     damaged = import_module("google.protobuf.message").DecodeError
     try:
         proto = onnx.load(str(path), load_external_data=False)
@@ -230,7 +264,14 @@ def read_metadata(path: PathLikeStr) -> dict[str, Any]:
     return content
 
 
-def _require_onnx() -> Any:
+def require_onnx() -> Any:
+    """The package onnx.
+
+    Raises
+    ------
+    ConfigurationError
+        If it is not installed.
+    """
     try:
         import_module("onnx.checker")
         import_module("onnx.numpy_helper")
@@ -240,30 +281,24 @@ def _require_onnx() -> Any:
         raise ConfigurationError(msg) from error
 
 
-def _value(helper: Any, name: str, kind: int, width: int) -> Any:
-    return helper.make_tensor_value_info(name, kind, ["n_events", width])
-
-
 def _member(graph: Graph, settings: LikelihoodSettings, fitted: Fitted, number: int) -> str:
     """Log-ratios of one member, zero at the reference: `fitted.member_log_ratios`."""
     member = fitted.members[number]
     nodes = fitted.where.nodes
     if settings.head == "polynomial":  # zero at the reference by construction
-        outputs = network(graph, member[0].event_model, INPUT)
+        outputs = network(graph, member[0], INPUT)
         return _polynomial(graph, fitted, number, outputs)
     share = 1.0 if settings.pooling == "sum" else 1.0 / settings.events_in_bag
     if settings.head == "multiclass":
-        outputs = graph.double(network(graph, member[0].event_model, INPUT))
+        outputs = graph.double(network(graph, member[0], INPUT))
         combine = fitted.linear.functions
     elif settings.head == "binary":
-        scores = [
-            _ratio(graph, settings.loss, network(graph, n.event_model, INPUT)) for n in member
-        ]
+        scores = [_ratio(graph, settings.loss, network(graph, n, INPUT)) for n in member]
         outputs = graph.add("Concat", *scores, axis=1)
         combine = np.delete(np.eye(len(nodes)), fitted.reference_index, axis=0)
     else:
         tiled = _with_theta(graph, fitted.scaled(nodes), len(fitted.feature_names))
-        scores_of_all = _ratio(graph, settings.loss, network(graph, member[0].event_model, tiled))
+        scores_of_all = _ratio(graph, settings.loss, network(graph, member[0], tiled))
         shape = graph.constant([-1, len(nodes)], np.int64)
         outputs = graph.add("Reshape", scores_of_all, shape)
         combine = np.eye(len(nodes))
@@ -402,14 +437,19 @@ def _gelu(graph: Graph, x: str) -> str:
     return graph.add("Mul", half, graph.add("Add", erf, graph.constant(1.0, np.float32)))
 
 
-_ACTIVATIONS: dict[str, Callable[[Graph, str], str]] = {
+def _silu(graph: Graph, x: str) -> str:
+    return graph.add("Mul", x, graph.add("Sigmoid", x))
+
+
+ACTIVATIONS: dict[str, Callable[[Graph, str], str]] = {
     "linear": lambda _, x: x,
     "elu": lambda graph, x: graph.add("Elu", x, alpha=1.0),
     "relu": lambda graph, x: graph.add("Relu", x),
     "leaky_relu": lambda graph, x: graph.add("LeakyRelu", x, alpha=0.2),
     "selu": lambda graph, x: graph.add("Selu", x),
     "gelu": _gelu,
-    "silu": lambda graph, x: graph.add("Mul", x, graph.add("Sigmoid", x)),
+    "silu": _silu,
+    "swish": _silu,
     "mish": lambda graph, x: graph.add("Mul", x, graph.add("Tanh", graph.add("Softplus", x))),
     "tanh": lambda graph, x: graph.add("Tanh", x),
     "sigmoid": lambda graph, x: graph.add("Sigmoid", x),
@@ -419,17 +459,19 @@ _ACTIVATIONS: dict[str, Callable[[Graph, str], str]] = {
 """Activations of Keras, with the defaults of Keras."""
 
 
-def network(graph: Graph, model: Any, x: str) -> str:
-    """Add the chain of layers of a Keras model as they are at inference.
+def network(graph: Graph, trained: TrainedNetwork, x: str, scale: float = 1.0) -> str:
+    """Add the layers of a network from events to outputs.
 
     Parameters
     ----------
     graph
         Takes the nodes.
-    model
-        Event model of a :class:`milinfer.learning.networks.network.BagNetwork`.
+    trained
+        The network.
     x
         Name of the input, float32 of shape (n, n_inputs).
+    scale
+        Factor on the outputs.
 
     Returns
     -------
@@ -439,34 +481,26 @@ def network(graph: Graph, model: Any, x: str) -> str:
     Raises
     ------
     ModelError
-        If a layer or an activation has no counterpart here.
+        If the activation has no counterpart here.
     """
-    for layer in model.layers:
-        x = _layer(graph, layer, x)
-    return x
-
-
-def _layer(graph: Graph, layer: Any, x: str) -> str:
-    def weights(*names: str) -> list[str]:
-        return [graph.constant(np.asarray(getattr(layer, n)), np.float32) for n in names]
-
-    kind = type(layer).__name__
-    if kind in ("InputLayer", "Dropout"):
-        return x
-    if kind == "Normalization":
-        spread = np.maximum(np.sqrt(np.asarray(layer.variance)), 1e-7)  # as in Keras
-        centred = graph.add("Sub", x, *weights("mean"))
-        return graph.add("Div", centred, graph.constant(spread, np.float32))
-    if kind == "Dense" and layer.use_bias:
-        return graph.add("Gemm", x, *weights("kernel", "bias"))
-    if kind == "Dense":
-        return graph.add("MatMul", x, *weights("kernel"))
-    if kind == "BatchNormalization":
-        moments = weights("gamma", "beta", "moving_mean", "moving_variance")
-        return graph.add("BatchNormalization", x, *moments, epsilon=float(layer.epsilon))
-    name = layer.activation.__name__ if kind == "Activation" else None
-    if name not in _ACTIVATIONS:
-        what = f"a layer of kind {kind}" if name is None else f"activation {name!r}"
-        msg = f"{what} cannot be exported; activations that can: {', '.join(_ACTIVATIONS)}"
+    events = trained.event_network
+    assert events is not None  # who calls has refused poolings of whole bags
+    name = events.config.activation
+    if name not in ACTIVATIONS:
+        msg = (
+            f"activation {name!r} cannot be exported; activations that can: "
+            f"{', '.join(ACTIVATIONS)}"
+        )
         raise ModelError(msg)
-    return _ACTIVATIONS[name](graph, x)
+
+    def dense(x: str, kernel: FloatArray | Float32Array, bias: FloatArray | Float32Array) -> str:
+        weights = graph.constant(kernel, np.float32), graph.constant(bias, np.float32)
+        return graph.add("Gemm", x, *weights)
+
+    mean, width = events.standardisation
+    x = graph.add("Sub", x, graph.constant(mean[None], np.float32))
+    x = graph.add("Div", x, graph.constant(width[None], np.float32))
+    hidden, (kernel, bias) = events.layers
+    for layer in hidden:
+        x = ACTIVATIONS[name](graph, dense(x, *layer))
+    return dense(x, scale * kernel.astype(np.float64), scale * bias.astype(np.float64))

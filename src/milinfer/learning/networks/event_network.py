@@ -120,22 +120,22 @@ class EventNetwork:
         # Compiled loops are for those who evaluate: to import numba takes half a second.
         from milinfer.learning.networks.dense_kernel import dense, in_blocks, in_rows
 
-        layers, (kernel, bias) = self._layers
+        layers, (kernel, bias) = self.layers
         activation = ACTIVATIONS[self.config.activation]
-        mean, width = self._standardisation
+        mean, width = self.standardisation
         x = in_blocks((features - mean) / width)
         for layer_kernel, layer_bias in layers:
             x = activation(dense(x, layer_kernel, layer_bias))
         return in_rows(dense(x, kernel, bias), len(features))
 
     @cached_property
-    def _standardisation(self) -> tuple[Float32Array, Float32Array]:
+    def standardisation(self) -> tuple[Float32Array, Float32Array]:
         """Mean and width of the features, as Keras takes them."""
         width = np.maximum(np.sqrt(self.variance.astype(np.float32)), np.float32(_NARROWEST))
         return self.mean.astype(np.float32), width
 
     @cached_property
-    def _layers(self) -> tuple[list[tuple[Float32Array, Float32Array]], Sequence[Float32Array]]:
+    def layers(self) -> tuple[list[tuple[Float32Array, Float32Array]], Sequence[Float32Array]]:
         """Kernel and bias of each hidden layer, and of the last one.
 
         Batch normalisation is a factor and a shift at inference, which the layer before it takes.
@@ -198,6 +198,7 @@ ACTIVATIONS: Final[dict[str, Callable[[Float32Array], Float32Array]]] = {
     "selu": _selu,
     "gelu": _gelu,
     "silu": lambda x: x * _sigmoid(x),
+    "swish": lambda x: x * _sigmoid(x),
     "mish": lambda x: x * np.tanh(_softplus(x)),
     "tanh": lambda x: np.tanh(x, out=x),
     "sigmoid": _sigmoid,

@@ -23,7 +23,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from milinfer.typing import Float32Array, FloatArray
+from milinfer.typing import Float32Array, FloatArray, IntArray
 from milinfer.utils.polynomials import PolynomialBasis
 
 __all__ = ["SMALLEST_RATIO", "LinearHead", "PolynomialHead"]
@@ -121,6 +121,11 @@ class PolynomialHead:
     def n_monomials(self) -> int:
         """Monomials of the amplitude without the constant."""
         return len(self._monomials) - 1
+
+    @property
+    def amplitude_exponents(self) -> IntArray:
+        """Exponents of these monomials, shape (n_monomials, n_parameters)."""
+        return self._monomials.exponents[1:]
 
     @property
     def n_outputs(self) -> int:
