@@ -425,6 +425,21 @@ def test_a_page_runs(page, tmp_path, monkeypatch):
             exec(compile(block, page, "exec"), names)
 
 
+@pytest.mark.slow
+def test_the_first_page_shows_what_its_code_prints(capsys):
+    """To a fifth of the error: trainings differ in the last digits between processors."""
+    (block,) = code_of("docs/index.md")
+    page = (ROOT / "docs/index.md").read_text(encoding="utf-8")
+    shown = re.search(r"```text\n(c_HW = .*)\n```", page)
+    assert shown
+    exec(compile(block, "docs/index.md", "exec"), {})
+    printed = capsys.readouterr().out.strip()
+    number = re.compile(r"[-+]?\d+\.\d+")
+    assert number.sub("", printed) == number.sub("", shown[1])
+    values = [[float(n) for n in number.findall(text)] for text in (printed, shown[1])]
+    np.testing.assert_allclose(*values, atol=0.02)
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_names_of_a_page_exist(page):
     for block in code_of(page):
