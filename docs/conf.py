@@ -46,7 +46,6 @@ nb_execution_raise_on_error = True
 nb_merge_streams = True
 # Widgets, such as progress bars of coffea, would load their scripts from a network.
 nb_ipywidgets_js: dict[str, Any] = {}
-nb_mime_priority_overrides = [("html", "application/vnd.jupyter.widget-view+json", None)]
 
 templates_path = ["_templates"]  # of the pages of the reference
 autosummary_generate = True

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import json
 import re
+import shutil
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
@@ -369,6 +370,23 @@ def of_madgraph(folder: Path) -> None:
     madgraph_file(folder / "events.lhe.gz", 50, seed=1)
 
 
+def inputs_of_a_combination(folder: Path) -> None:
+    """The file of the page, a published likelihood, and a workspace of one bin."""
+    page = (ROOT / "docs/howto/combine.md").read_text(encoding="utf-8")
+    (text,) = re.findall(r"^```toml\n(.*?)^```$", page, flags=re.DOTALL | re.MULTILINE)
+    (folder / "combination.toml").write_text(text, encoding="utf-8")
+    shutil.copytree(ROOT / "tests/data/published1/systematic_polynomials", folder / "published")
+    trigger = {"name": "alpha_trigger", "type": "normsys", "data": {"lo": 0.95, "hi": 1.05}}
+    strength = {"name": "mu", "type": "normfactor", "data": None}
+    samples = [
+        {"name": "signal", "data": [20.0], "modifiers": [strength, trigger]},
+        {"name": "background", "data": [30.0], "modifiers": []},
+    ]
+    model = pyhf.Model({"channels": [{"name": "SR", "samples": samples}]}, poi_name="mu")
+    workspace = pyhf.Workspace.build(model, [38.0])
+    (folder / "bins.json").write_text(json.dumps(workspace), encoding="utf-8")
+
+
 PREPARE: dict[str, Callable[[Path], dict[str, object] | None]] = {
     "README.md": files,
     "docs/index.md": lambda _folder: None,
@@ -378,6 +396,7 @@ PREPARE: dict[str, Callable[[Path], dict[str, object] | None]] = {
     "docs/intervals.md": intervals,
     "docs/background.md": background,
     "docs/bag_estimators.md": labelled_bags,
+    "docs/howto/combine.md": inputs_of_a_combination,
     "docs/howto/madgraph_weights.md": of_madgraph,
     "docs/howto/notebooks_and_tracking.md": results,
     "docs/many_events.md": lambda _folder: None,

@@ -20,6 +20,7 @@ from milinfer.likelihood.published_parts import (
     ArrayStore,
     ParameterFacts,
     PublishedTerm,
+    Role,
     published_terms,
 )
 from milinfer.typing import FloatArray, Point
@@ -332,6 +333,32 @@ class PyhfCost(NamedCost):
         terms = sorted(self._constraints.values(), key=lambda term: term.datum)
         return tuple(term.scale if term.is_normal else None for term in terms)
 
+    @property
+    def counted(self) -> tuple[str, ...]:
+        """Those of :attr:`constrained` whose auxiliary measurement is a count, and not Gaussian."""
+        return tuple(n for n in self.constrained if not self._constraints[n].is_normal)
+
+    @property
+    def parameter_facts(self) -> dict[str, ParameterFacts]:
+        """Role, start and limits of every parameter, by name."""
+        of_interest = [self.model.config.poi_name] if self._tie is None else self._tie.parameters
+
+        def role(name: str) -> Role:
+            if name in of_interest:
+                return "interest"
+            return "nuisance" if name in self._constraints else "normalisation"
+
+        return {
+            name: ParameterFacts(
+                role=role(name),
+                start=start,
+                low=self._limits[name][0],
+                high=self._limits[name][1],
+                fixed=name in self._fixed,
+            )
+            for name, start in self._start.items()
+        }
+
     def without_constraints(self, names: Iterable[str]) -> PyhfCost:
         """The same cost without the constraint terms of some parameters.
 
@@ -480,13 +507,10 @@ class PyhfCost(NamedCost):
             for name, part in config.channel_slices.items()
         ]
         settings = {"poi": config.poi_name or "", "parameters": spec.get("parameters", [])}
-        names = list(self._start)
-        of_interest = [config.poi_name] if self._tie is None else self._tie.parameters
-        free = set(names) - set(self._constraints)
         return PublishedTerm(
             {
                 "kind": "pyhf",
-                "parameters": names,
+                "parameters": list(self._start),
                 "workspace": {
                     "channels": spec["channels"],
                     "observations": observed,
@@ -514,22 +538,7 @@ class PyhfCost(NamedCost):
                     for name in self._dropped
                 ],
             },
-            {
-                name: ParameterFacts(
-                    role=(
-                        "interest"
-                        if name in of_interest
-                        else "normalisation"
-                        if name in free
-                        else "nuisance"
-                    ),
-                    start=self._start[name],
-                    low=self._limits[name][0],
-                    high=self._limits[name][1],
-                    fixed=name in self._fixed,
-                )
-                for name in names
-            },
+            self.parameter_facts,
         )
 
     def _require_constrained(self, names: Iterable[str]) -> None:

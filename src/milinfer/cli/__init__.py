@@ -34,6 +34,7 @@ _COMMANDS = {
     "response": "variations",
     "fit": "inference",
     "publish": "publishing",
+    "combine": "combining",
     "calibrate": "intervals",
     "neyman": "intervals",
     "coverage": "intervals",

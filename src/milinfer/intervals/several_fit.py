@@ -33,7 +33,7 @@ from milinfer.likelihood.flat_directions import Direction, directions
 from milinfer.typing import FloatArray, Point
 from milinfer.utils.confidence_levels import CL68, CL95
 
-__all__ = ["JointFit", "ParameterFit", "joint_fit"]
+__all__ = ["JointFit", "ParameterFit", "joint_fit", "parameter_fit"]
 
 _LEVELS = (CL68, CL95)
 _KEYS = {CL68: "interval68", CL95: "interval95"}
@@ -236,16 +236,8 @@ def joint_fit(cost: Cost, calibration: Calibration | None = None) -> JointFit:
             if name in (alone if fix else loose):
                 fitted[name] = ParameterFit(start[name], None, None, None)
                 continue
-            pair = [
-                _interval(c, name, cl, start, others, words, problems)
-                for c, cl in zip(costs, _LEVELS, strict=True)
-            ]
-            inner = pair[0]
-            fitted[name] = ParameterFit(
-                estimate=start[name] if inner is None else inner.estimate,
-                error=None if inner is None else inner.error,
-                inner=inner,
-                outer=pair[1],
+            fitted[name] = parameter_fit(
+                costs, name, start, fixed=others, words=words, problems=problems
             )
         return fitted
 
@@ -302,6 +294,53 @@ def _lowest(cost: Cost) -> Minuit:
     m.tol = 1e-4  # the default leaves estimates off by up to a percent of their error
     m.migrad()
     return m
+
+
+def parameter_fit(
+    costs: Sequence[Cost],
+    name: str,
+    start: Point,
+    *,
+    problems: list[str],
+    fixed: Sequence[str] = (),
+    words: str = "",
+) -> ParameterFit:
+    """Profile intervals of one parameter at two levels; one that is missing is no error.
+
+    Parameters
+    ----------
+    costs
+        Of the 68.27 % and of the 95.45 % interval: the same cost twice, unless it is calibrated.
+    name
+        The parameter.
+    start
+        Minimum of the cost, by name.
+    problems
+        Sentences about what is missing are added to it.
+    fixed
+        Parameters that stay where they are.
+    words
+        What to add to the name of an interval in these sentences.
+
+    Examples
+    --------
+    >>> from iminuit.cost import NormalConstraint
+    >>> problems = []
+    >>> cost = NormalConstraint("mu", 1.0, 0.5)
+    >>> fit = parameter_fit([cost, cost], "mu", {"mu": 1.0}, problems=problems)
+    >>> round(fit.inner.low, 3), round(fit.outer.high, 3), problems
+    (0.5, 2.0, [])
+    """
+    inner, outer = (
+        _interval(cost, name, cl, start, fixed, words, problems)
+        for cost, cl in zip(costs, _LEVELS, strict=True)
+    )
+    return ParameterFit(
+        estimate=start[name] if inner is None else inner.estimate,
+        error=None if inner is None else inner.error,
+        inner=inner,
+        outer=outer,
+    )
 
 
 def _interval(
@@ -362,25 +401,8 @@ def _calibrated(
         if as_trained[name].error is None:
             fitted[name] = ParameterFit(start[name], None, None, None)
             continue
-        pair = [
-            _interval(
-                calibration(cost, cl, parameter=name),
-                name,
-                cl,
-                start,
-                (),
-                ", calibrated",
-                problems,
-            )
-            for cl in _LEVELS
-        ]
-        inner = pair[0]
-        fitted[name] = ParameterFit(
-            estimate=start[name] if inner is None else inner.estimate,
-            error=None if inner is None else inner.error,
-            inner=inner,
-            outer=pair[1],
-        )
+        costs = [calibration(cost, cl, parameter=name) for cl in _LEVELS]
+        fitted[name] = parameter_fit(costs, name, start, words=", calibrated", problems=problems)
     if len(names) != 2:
         # The constants are those of the joint region of all parameters, not of a pair.
         return fitted, None

@@ -127,6 +127,37 @@ class PublishedCost(UnbinnedCost):
         """Parameters whose constraint is part of this cost."""
         return tuple(c.name for c in self._constraints)
 
+    @property
+    def inseparable(self) -> tuple[str, ...]:
+        """Parameters whose constraint cannot be left out.
+
+        It is in a HistFactory workspace, or correlated with that of another parameter.
+        """
+        names: list[str] = []
+        for content, term in zip(self.content["terms"], self.likelihood._terms, strict=True):
+            if content["kind"] == "normal":
+                names += content["parameters"]
+            elif content["kind"] == "pyhf":
+                left_out = [other["parameter"] for other in content["left_out"]]
+                names += [n for n in _constrained_by_pyhf(term) if n not in left_out]
+        roles = self.likelihood.roles
+        separable = {c.name for c in self._published}
+        return tuple(
+            name
+            for name in dict.fromkeys(names)
+            if name not in separable and roles[name] != "interest"
+        )
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether a term is calibrated: its own intervals are, and a sum with others is not."""
+        return any(
+            term["kind"] == "surface"
+            and term["calibration"] is not None
+            and term["calibration"]["kind"] == "calibration"
+            for term in self.content["terms"]
+        )
+
     def without_constraints(self, names: Sequence[str]) -> PublishedCost:
         """The same cost without the constraints of some parameters.
 
@@ -188,6 +219,12 @@ class PublishedCost(UnbinnedCost):
         """Constraints that are added to those in the file, and those that are taken away."""
         added = [(1, c) for c in self._constraints if c not in self._published]
         return added + [(-1, c) for c in self._published if c not in self._constraints]
+
+
+def _constrained_by_pyhf(term: Any) -> list[str]:
+    """Parameters that auxiliary data of a HistFactory workspace measure."""
+    config = term.model.config
+    return [n for of in config.auxdata_order for n in config.par_names[config.par_slice(of)]]
 
 
 def _constraints(likelihood: Likelihood) -> tuple[AuxiliaryMeasurement, ...]:

@@ -1,4 +1,9 @@
 from .analysis_result import AnalysisResult as AnalysisResult
+from .combination import (
+    Combination as Combination,
+    combine as combine,
+)
+from .combination_file import CombinationFile as CombinationFile
 from .comparison import (
     Comparison as Comparison,
     compare as compare,

@@ -6,16 +6,12 @@ the keys of the file.  Reading a file reports all mistakes at once, by key, with
 
 from __future__ import annotations
 
-import difflib
-import json
-import re
-import tomllib
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args, get_origin
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, Discriminator, Field, Tag, ValidationError, model_validator
+from pydantic import BaseModel, Discriminator, Field, Tag, model_validator
 
 from milinfer.exceptions import ConfigurationError
 from milinfer.io.event_range import EventRange
@@ -28,6 +24,7 @@ from milinfer.workflow.systematics_sections import (
     SystematicSection,
     require_different_names,
 )
+from milinfer.workflow.toml_files import NUMBER, TABLE, read_sections
 
 __all__ = [
     "AnalysisConfig",
@@ -50,12 +47,10 @@ Fraction = Annotated[float, Field(gt=0, lt=1)]
 # Names are parts of names of files, which have at most 255 bytes.
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$", max_length=200)]
 WeightPoint = dict[str, float] | str
-# Pydantic adds the tag of the member of a union to the place of an error; no key is like these.
-_NUMBER, _TABLE = "<number>", "<table>"
 # A value of the one parameter, or a table with a value of each of several.
 TruePoint = Annotated[
-    Annotated[float, Tag(_NUMBER)] | Annotated[dict[str, float], Tag(_TABLE)],
-    Discriminator(lambda value: _TABLE if isinstance(value, Mapping) else _NUMBER),
+    Annotated[float, Tag(NUMBER)] | Annotated[dict[str, float], Tag(TABLE)],
+    Discriminator(lambda value: TABLE if isinstance(value, Mapping) else NUMBER),
 ]
 Paths = str | Annotated[list[str], Field(min_length=1)]
 
@@ -539,25 +534,7 @@ class AnalysisConfig(_Section):
           samples.train: List should have at least 1 item after validation, not 0
         """
         source = as_path(path)
-        content = _read_toml(source)
-        for key in ("folder", "source"):
-            if key in content:
-                msg = f"{source}:\n  {key}: unknown key; paths are relative to the file"
-                raise ConfigurationError(msg)
-        try:
-            # As JSON, where an array may be a tuple; dates, which JSON does not have, fit no key.
-            plain = json.dumps(content, default=str)
-        except (RecursionError, ValueError) as error:
-            msg = (
-                f"{source}: tables nested too deep, or a number of too many digits ({error}); "
-                "correct it"
-            )
-            raise ConfigurationError(msg) from error
-        try:
-            config = cls.model_validate_json(plain)
-        except ValidationError as error:
-            lines = [f"  {_problem(problem)}" for problem in error.errors()]
-            raise ConfigurationError("\n".join([f"{source}:", *dict.fromkeys(lines)])) from error
+        config = read_sections(cls, source)
         # Not as JSON, which has only names that are Unicode.
         return config.model_copy(update={"folder": source.parent, "source": source})
 
@@ -610,103 +587,6 @@ class AnalysisConfig(_Section):
                 raise ConfigurationError(msg)
             file_paths += matches
         return tuple(file_paths)
-
-
-_LARGEST = 1 << 20
-_PART = r"""(?:[\w-]+|"[^"\n]*"|'[^'\n]*')[ \t]*\.[ \t]*"""
-_DEEP = re.compile(rf"(?<![\w-])(?:{_PART}){{32}}")
-
-
-def _read_toml(source: Path) -> dict[str, Any]:
-    """Content of a TOML file; refuses files that no configuration can look like."""
-    try:
-        with source.open(encoding="utf-8") as file:
-            text = file.read(_LARGEST + 1)
-    except (OSError, UnicodeDecodeError) as error:
-        msg = f"cannot read {source}: {error}"
-        raise ConfigurationError(msg) from error
-    if len(text) > _LARGEST:
-        msg = f"{source} has more than {_LARGEST} characters, which no configuration needs: "
-        raise ConfigurationError(msg + "correct the path")
-    # The memory of tomllib grows with the square of the parts of a key: 100 000 take 40 GB.
-    deep = _DEEP.search(text)
-    if deep is not None:
-        line = text.count("\n", 0, deep.start()) + 1
-        msg = (
-            f"{source}: line {line} has a key nested too deep; nothing known needs that, correct it"
-        )
-        raise ConfigurationError(msg)
-    try:
-        return tomllib.loads(text)
-    except RecursionError as error:
-        msg = f"{source}: lists or tables are nested too deep; nothing known needs that, correct it"
-        raise ConfigurationError(msg) from error
-    except ValueError as error:  # also of numbers with too many digits
-        msg = f"{source} is not TOML: {error}; correct it"
-        raise ConfigurationError(msg) from error
-
-
-def _problem(problem: Mapping[str, Any]) -> str:
-    """One line about one key."""
-    place = _place(problem["loc"])
-    key = ""
-    for part in place:
-        key += f"[{part + 1}]" if isinstance(part, int) else f".{_key(part)}" if key else _key(part)
-    kind, value = problem["type"], problem["input"]
-    if kind == "extra_forbidden":
-        keys = _keys_of(place[:-1])
-        close = difflib.get_close_matches(str(place[-1]), keys, 1)
-        hint = f"did you mean {close[0]!r}? " if close else ""
-        return f"{key}: unknown key; {hint}known: {', '.join(keys)}"
-    if kind == "missing":
-        return f"{key}: missing"
-    if kind == "literal_error":
-        return f"{key}: {value!r} is not {problem['ctx']['expected']}"
-    if kind == "value_error":
-        return f"{key or 'file'}: {problem['ctx']['error']}"
-    instead = "" if isinstance(value, (dict, list)) else f" (not {value!r})"
-    return f"{key}: {problem['msg']}{instead}"
-
-
-def _place(location: Sequence[int | str]) -> list[int | str]:
-    """Keys and indices of a place in the file.
-
-    Members of a union add their type to the location, which is no key of the file.
-    """
-    place: list[int | str] = []
-    section: type[BaseModel | dict[str, Any]] | None = AnalysisConfig
-    for part in location:
-        if isinstance(part, int):
-            place.append(part)
-        elif part in (_NUMBER, _TABLE):
-            continue
-        elif section is not None:
-            place.append(part)
-            fields = section.model_fields if issubclass(section, BaseModel) else {}
-            section = _section_of(fields[part].annotation) if part in fields else None
-    return place
-
-
-def _key(name: str) -> str:
-    """A key as it is in the file, in quotes where TOML needs them."""
-    return name if re.fullmatch(r"[\w-]+", name) else json.dumps(name, ensure_ascii=False)
-
-
-def _keys_of(place: Sequence[int | str]) -> list[str]:
-    """Keys that the section at a place in the file may have."""
-    section: Any = AnalysisConfig
-    for part in place:
-        if isinstance(part, str):
-            section = _section_of(section.model_fields[part].annotation)
-    return [name for name in section.model_fields if name not in ("folder", "source")]
-
-
-def _section_of(annotation: Any) -> type[BaseModel | dict[str, Any]] | None:
-    """Section or table, perhaps of a list of them, or None for what has no keys."""
-    kind = get_origin(annotation) or annotation
-    if isinstance(kind, type) and issubclass(kind, (BaseModel, dict)):
-        return kind
-    return next((s for s in map(_section_of, get_args(annotation)) if s is not None), None)
 
 
 def init_analysis(path: PathLikeStr = "analysis.toml", *, overwrite: bool = False) -> Path:

@@ -1,0 +1,247 @@
+"""The file of a combination: its inputs, and which of their parameters are the same.
+
+The sections are classes whose attributes are the keys of ``combination.toml``.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+import numpy as np
+from pydantic import BaseModel, Field, model_validator
+
+from milinfer.exceptions import ConfigurationError
+from milinfer.typing import FloatArray, PathLikeStr
+from milinfer.utils.arguments import as_path
+from milinfer.workflow.systematics_sections import SECTION
+from milinfer.workflow.toml_files import read_sections
+
+__all__ = [
+    "COMBINATION",
+    "CombinationFile",
+    "ConstraintSection",
+    "InputSection",
+    "LikelihoodSection",
+    "WorkspaceSection",
+]
+
+COMBINATION = "combination"
+"""Name of the sum in tables and figures, which no input may have."""
+
+Role = Literal["interest", "normalisation", "nuisance"]
+Name = Annotated[str, Field(min_length=1, max_length=200)]
+
+
+class _Section(BaseModel):
+    model_config = SECTION
+
+
+class InputSection(_Section):
+    """What every input has.
+
+    Attributes
+    ----------
+    name
+        Name in tables, figures and messages.
+    rename
+        Names of parameters in this combination, by those that the input has.  A name that a
+        workspace has for each bin (``stat`` of ``stat[0]``, ``stat[1]``, …) renames all of these.
+    units
+        Units of parameters, by their names in this combination.
+    """
+
+    name: Name
+    rename: dict[str, Name] = {}
+    units: dict[str, str] = {}
+
+
+class LikelihoodSection(InputSection):
+    """``[[likelihood]]``: a folder that :func:`milinfer.publish` has written.
+
+    Attributes
+    ----------
+    path
+        The folder, relative to the file.
+    """
+
+    path: Name
+
+
+class WorkspaceSection(InputSection):
+    """``[[workspace]]``: a workspace of pyhf, with or without morphing.
+
+    Attributes
+    ----------
+    path
+        JSON file, relative to the file of the combination.
+    measurement
+        Name of the measurement; default: the first.
+    patch
+        File with a JSON patch or a patch set of pyhf.
+    signal
+        Which patch of a patch set: its name or its values.
+    """
+
+    path: Name
+    measurement: str | None = None
+    patch: Name | None = None
+    signal: str | list[float] | None = None
+
+
+class ConstraintSection(InputSection):
+    """``[[constraint]]``: a measurement of parameters with Gaussian errors.
+
+    Attributes
+    ----------
+    parameters, mean
+        Names, and what is measured.
+    error
+        Errors of independent measurements.
+    covariance
+        Covariance matrix in the place of errors.
+    replaces
+        Whether it counts in the place of other constraints of these parameters that inputs contain;
+        otherwise these must be the same.
+    """
+
+    parameters: Annotated[list[Name], Field(min_length=1)]
+    mean: list[float]
+    error: list[Annotated[float, Field(gt=0)]] | None = None
+    covariance: list[list[float]] | None = None
+    replaces: bool = False
+
+    @model_validator(mode="after")
+    def _of_one_size(self) -> Self:
+        n = len(self.parameters)
+        if len(set(self.parameters)) < n:
+            msg = "parameters has a name twice; give each once"
+            raise ValueError(msg)
+        if (self.error is None) == (self.covariance is None):
+            msg = "give error, a number for each parameter, or covariance, a matrix; one of them"
+            raise ValueError(msg)
+        sizes = {"mean": len(self.mean)}
+        if self.error is not None:
+            sizes["error"] = len(self.error)
+        for key, size in sizes.items():
+            if size != n:
+                msg = f"{key} has {size} numbers for {n} parameters; give one for each"
+                raise ValueError(msg)
+        if self.covariance is not None:
+            if [len(row) for row in self.covariance] != [n] * n:
+                msg = f"covariance is not a matrix of {n} rows with {n} numbers each; correct it"
+                raise ValueError(msg)
+            matrix = np.array(self.covariance)
+            symmetric = np.allclose(matrix, matrix.T, rtol=1e-9, atol=0.0)
+            if not symmetric or not np.all(np.linalg.eigvalsh(matrix) > 0):
+                msg = "covariance is not symmetric and positive; correct its numbers"
+                raise ValueError(msg)
+        return self
+
+    @property
+    def matrix(self) -> FloatArray:
+        """Covariance matrix, shape (n_parameters, n_parameters)."""
+        if self.covariance is None:
+            return np.diag(np.square(self.error or []))
+        return np.array(self.covariance)
+
+
+class CombinationFile(_Section):
+    r"""The file of a combination.
+
+    Attributes
+    ----------
+    title
+        Heading of tables.
+    shared
+        Parameters that several inputs have, by their names in this combination.  A name that two
+        inputs have must be listed here, or be renamed in one of them: then they are two parameters.
+    roles
+        What a parameter is (``interest``, ``normalisation`` or ``nuisance``) where inputs say
+        different things, or nothing.
+    allow_calibrated
+        Whether a likelihood that is calibrated by itself may be in a sum with others; it does not
+        make the sum cover.
+    likelihood, workspace, constraint
+        The inputs.
+    folder, source
+        Where the file is; paths in it start at its folder.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = Path(folder, "combination.toml")
+    ...     _ = file.write_text('[[constraint]]\nname = "theory"\nparameters = ["mu"]\n'
+    ...                         'mean = [1.0]\nerror = [0.1]\n')
+    ...     CombinationFile.from_file(file).inputs[0].name
+    'theory'
+    """
+
+    title: str = "Combination"
+    shared: list[Name] = []
+    roles: dict[str, Role] = {}
+    allow_calibrated: bool = False
+    likelihood: list[LikelihoodSection] = []
+    workspace: list[WorkspaceSection] = []
+    constraint: list[ConstraintSection] = []
+    folder: Path = Field(default=Path(), exclude=True)
+    source: Path | None = Field(default=None, exclude=True)
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> Self:
+        if not self.inputs:
+            msg = "there is no input; give [[likelihood]], [[workspace]] or [[constraint]]"
+            raise ValueError(msg)
+        names = Counter(section.name for section in self.inputs)
+        twice = [name for name, n in names.items() if n > 1]
+        if twice:
+            msg = f"two inputs are called {twice[0]}; give each a name of its own"
+            raise ValueError(msg)
+        if COMBINATION in names:
+            msg = f"an input is called {COMBINATION}, which is the name of the sum; rename it"
+            raise ValueError(msg)
+        listed = [name for name, n in Counter(self.shared).items() if n > 1]
+        if listed:
+            msg = f"shared has {listed[0]} twice; give it once"
+            raise ValueError(msg)
+        return self
+
+    @property
+    def inputs(self) -> tuple[LikelihoodSection | WorkspaceSection | ConstraintSection, ...]:
+        """All inputs: likelihoods, workspaces, constraints, each in the order of the file."""
+        return (*self.likelihood, *self.workspace, *self.constraint)
+
+    @classmethod
+    def from_file(cls, path: PathLikeStr) -> CombinationFile:
+        """Read and check ``combination.toml``.
+
+        Raises
+        ------
+        ConfigurationError
+            Names every key that is wrong, with the values allowed.
+
+        Examples
+        --------
+        >>> CombinationFile.from_file("nowhere.toml")
+        Traceback (most recent call last):
+        milinfer.exceptions.ConfigurationError: cannot read nowhere.toml: ...
+        """
+        source = as_path(path)
+        read = read_sections(cls, source)
+        return read.model_copy(update={"folder": source.parent, "source": source})
+
+    def path(self, text: str) -> Path:
+        """A path of the file, which starts at its folder.
+
+        Raises
+        ------
+        ConfigurationError
+            If there is nothing.
+        """
+        found = self.folder / text
+        if "\0" in text or not found.exists():
+            msg = f"there is no {text!r} in {self.folder.resolve()}; correct the path"
+            raise ConfigurationError(msg)
+        return found
