@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import re
 import sys
-from importlib.metadata import version as release_of
+from importlib.metadata import metadata
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
+from formulas import FONT
 from reference import write_pages
 
 write_pages(Path(__file__).parent / "api" / "rooms")
 
 project = "milinfer"
 author = project_copyright = "The milinfer developers"
-release = version = release_of("milinfer")
+package = metadata("milinfer")
+release = version = package["Version"]
+addresses = dict(line.split(", ", 1) for line in package.get_all("Project-URL") or ())
+facts = [f"Version {release}", "BSD 3-Clause licence", "[changes](changelog.md)"]
+if "Repository" in addresses:
+    facts.append(f"[repository]({addresses['Repository']})")
 
 extensions = [
+    "formulas",
     "myst_nb",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
@@ -29,13 +36,16 @@ extensions = [
 ]
 exclude_patterns = ["_build", "demo_seeds.md"]  # the latter is a part of demo.md
 source_suffix = {".rst": "restructuredtext", ".md": "myst-nb"}
-myst_enable_extensions = ["colon_fence", "dollarmath", "deflist"]
+myst_enable_extensions = ["colon_fence", "dollarmath", "deflist", "substitution"]
+myst_substitutions = {"version_line": " · ".join(facts)}
 myst_heading_anchors = 3
 # Tutorials say that they are notebooks; all other pages are text.
 nb_execution_mode = "cache"
 nb_execution_timeout = 600
 nb_execution_raise_on_error = True
 nb_merge_streams = True
+# Widgets, such as progress bars of coffea, would load their scripts from a network.
+nb_ipywidgets_js: dict[str, Any] = {}
 
 templates_path = ["_templates"]  # of the pages of the reference
 autosummary_generate = True
@@ -56,9 +66,10 @@ napoleon_use_rtype = False
 # A dataclass documents its fields as parameters; its attributes would say the same once more.
 napoleon_use_ivar = True
 
+html_math_renderer = "mathml"
 html_theme = "furo"
 html_title = "milinfer"
-html_static_path = ["_static"]
+html_static_path = ["_static", str(FONT)]
 html_css_files = ["milinfer.css"]
 
 

@@ -74,20 +74,20 @@ SECTIONS = (
         (
             Picture(
                 "features",
-                "Where in a feature the parameter is to be seen, and whether the samples are large "
-                "enough to show it: bands are statistical errors.",
+                "Distributions of three features at three values of the parameter, with "
+                "statistical errors. They show which features depend on the parameter.",
                 'plot_features(ends, ["d_phi_qq", "q0_pt", "m_ll"])',
             ),
             Picture(
                 "training",
-                "Whether training has converged, and whether it learns its own events by heart: "
-                "the validation loss then turns up while that of training falls.",
+                "Training and validation loss by epoch. If the validation loss rises while the "
+                "training loss falls, the network overfits.",
                 "plot_training(model.fitted.history)",
             ),
             Picture(
                 "roc",
-                "How much better than one feature the learned ratio separates two values of the "
-                "parameter; bars are statistical errors, beside the areas under the curves.",
+                "ROC curves of the learned ratio and of one feature for two values of the "
+                "parameter. The legend gives the areas under the curves with their errors.",
                 "plot_roc(scores)",
             ),
         ),
@@ -97,41 +97,43 @@ SECTIONS = (
         (
             Picture(
                 "normalisation",
-                "Whether the ratio is normalised: its mean over events of the reference is 1 for "
-                "an exact one, within bands of one and two errors.",
+                "Mean of the learned ratio over reference events, with bands of one and two "
+                "errors. It is 1 for an exact ratio.",
                 "plot_normalisation(diagnosis)",
             ),
             Picture(
                 "closure",
-                "Whether reference events become those of another value once they are weighted "
-                "with the ratio, in the features where it works worst.",
+                "The features that agree worst: ratio of reference to target sample, before and "
+                "after the reference is weighted with the learned ratio.",
                 "plot_closure(diagnosis)",
             ),
             Picture(
                 "separation",
-                "Whether a classifier still finds a difference after weighting: 0.5 is none.",
+                "Area under the ROC curve of a classifier that tries to separate reference and "
+                "target, before and after the reference is weighted. It is 0.5 if they agree.",
                 "plot_separation(diagnosis)",
             ),
             Picture(
                 "calibration_curves",
-                "Whether probabilities are what they say, and by how much they are not.",
+                "Reliability diagram: observed against predicted class fractions.",
                 "plot_calibration_curves(diagnosis)",
             ),
             Picture(
                 "response_yields",
-                "Expected events against each nuisance parameter, beside the yields of varied "
-                "samples; below it their difference, in the band where it does no harm.",
+                "Expected number of events against each nuisance parameter, and the yields of "
+                "varied samples. Below: their difference, and the band in which it is harmless.",
                 "plot_response_yields(response_diagnosis)",
             ),
             Picture(
                 "fit_tests",
-                "Whether the data look like simulation at the fit, the worst observable first.",
+                "Goodness-of-fit tests: ratio of the data to the simulation at the fit, with the"
+                " worst observable first.",
                 "plot_fit_tests(result.fit_tests)",
             ),
             Picture(
                 "response_closure",
-                "What nuisance parameters do to the features that agree worst: varied events "
-                "(points) and nominal events weighted with the response (lines).",
+                "Effect of nuisance parameters on the features that agree worst: varied events "
+                "(points), and nominal events weighted with the response (lines).",
                 "plot_response_closure(response_diagnosis)",
             ),
         ),
@@ -141,64 +143,66 @@ SECTIONS = (
         (
             Picture(
                 "scans",
-                "Estimate and interval of one dataset by every method, where curves cross the "
-                "dotted thresholds.",
+                "−2 ln L of one dataset with every method. The dotted lines mark the thresholds "
+                "of the 68.27 % and 95.45 % intervals.",
                 'plot_scans(scans, "c_HW", (-0.6, 0.6), truth=0.0)',
             ),
             Picture(
                 "intervals",
-                "The same as numbers: 68.27 % intervals thick, 95.45 % thin.",
+                "Estimates and intervals of one dataset with every method: 68.27 % (thick) and "
+                "95.45 % (thin).",
                 "plot_intervals(intervals, truth=0.0)",
             ),
             Picture(
                 "datasets",
-                "What to expect of an interval: the one of the data, and those of twenty simulated "
-                "datasets, of which about one in three misses the truth.",
+                "The interval of the data, and those of twenty simulated datasets. About one in "
+                "three 68.27 % intervals misses the true value.",
                 'plot_datasets(intervals["polynomial-joint"][0], after)',
             ),
             Picture(
                 "simulation_error",
-                "What other simulated events would have changed: the band is the error of the "
-                "learned −2ΔlnL from the finite simulation, dashed is the curve that contains it.",
+                "Learned −2ΔlnL with its error from the finite simulation (band). The dashed "
+                "curve includes this error.",
                 "plot_simulation_error(simulation)",
             ),
             Picture(
                 "contour",
-                "Which pairs of two parameters the data allow, all others at their maximum.",
+                "Profile-likelihood contours of two parameters.",
                 'plot_contour({"exact ratio": plane_fit}, "c1", "c2", truth=(0.0, 0.0))',
             ),
             Picture(
                 "contour_lines",
-                "Contours of two parameters that were computed before, such as those of "
-                "`summary.json`, with the estimates.",
+                "Contours of two parameters from saved points, such as those in `summary.json`, "
+                "with the estimates.",
                 'plot_contour_lines({"exact ratio": outlines}, estimates, "c1", "c2")',
             ),
             Picture(
                 "impacts",
-                "Which nuisance parameter moves the result, by how much, before the fit (frames) "
-                "and after it (bars), and its pull.",
+                "Impact of each nuisance parameter on the result, before the fit (frames) and "
+                "after it (bars), and its pull.",
                 'plot_impacts(nuisance_impacts(shaped, "mu"), "mu")',
             ),
             Picture(
                 "pulls",
-                "Where fits put nuisance parameters, in units of their constraints.",
+                "Fitted values of nuisance parameters in units of their constraints.",
                 'plot_pulls({"fit": impacts(uncertain, "mu")})',
             ),
             Picture(
                 "expected_intervals",
-                "What an analysis expects: intervals of the Asimov data, and the bands in which "
-                "toys put their ends.",
+                "Expected intervals of an analysis: the interval of the Asimov data, and the "
+                "bands that contain the ends of the intervals of toys.",
                 'plot_expected(expectations, {"backgrounds profiled": observed})',
             ),
             Picture(
                 "upper_limit",
-                "Values that CLs excludes: where the curve falls below 5 %, for the data and as "
-                "expected without a signal.",
+                "CLs against the parameter, observed and expected without a signal. Values with "
+                "CLs below 5 % are excluded at 95 % confidence level.",
                 "plot_upper_limit(limit)",
             ),
             Picture(
                 "posterior",
-                "What the prior does to the answer: medians and intervals of the same data.",
+                "Posteriors of the same data with two priors, with medians and intervals: shows "
+                "how much the prior matters.",
                 'plot_posterior(posteriors, "c_HW", truth=0.0)',
             ),
         ),
@@ -208,24 +212,25 @@ SECTIONS = (
         (
             Picture(
                 "calibrated",
-                "What calibration does to the surface and the interval of one dataset.",
+                "Likelihood curve and interval of one dataset, before and after the calibration.",
                 "plot_calibrated(cost, calibration, truth=0.0)",
             ),
             Picture(
                 "scale",
-                "By how much Λ was too steep (below 1) or too flat, as toys say at each truth, and "
-                "the functions that are applied.",
+                "Scale factor of Λ from toys at each true value, and the fitted functions. Below"
+                " 1 the learned Λ is too steep, above 1 too flat.",
                 "plot_scale(calibration)",
             ),
             Picture(
                 "response",
-                "Bias of the estimate against the truth; its slope is the response less 1.",
+                "Bias of the estimate against the true value. A slope means that the response of"
+                " the estimate differs from 1.",
                 "plot_response(calibration_toys, calibration)",
             ),
             Picture(
                 "ladder",
-                "Intervals of fifty toys before and after calibration: those with a diamond miss "
-                "the truth.",
+                "Intervals of fifty toys before and after the calibration. Diamonds mark the "
+                "intervals that miss the true value.",
                 'plot_ladder(before, after, parameter="c_HW")',
             ),
         ),
@@ -235,28 +240,29 @@ SECTIONS = (
         (
             Picture(
                 "coverage",
-                "Whether intervals contain the truth as often as they claim (dashed).",
+                "Measured coverage of every method, compared with the claimed one (dashed).",
                 "plot_coverage(coverages)",
             ),
             Picture(
                 "coverage_scan",
-                "The same against the truth; the bands are one and two binomial errors.",
+                "Coverage against the true value. The bands show one and two binomial errors "
+                "around the claim.",
                 "plot_coverage_scan(result.coverage)",
             ),
             Picture(
                 "point_coverage",
-                "Coverage at points of several parameters, of regions or of intervals.",
+                "Coverage of regions or of intervals at points of several parameters.",
                 'plot_point_coverage({"region": corner_coverage}, 0.6827)',
             ),
             Picture(
                 "conditional",
-                "Whether coverage depends on what the dataset shows, here the curvature of its "
-                "surface; p is that of no dependence.",
+                "Coverage against a property of the dataset, here the curvature of its −2 ln L. "
+                "A small p-value means that the coverage depends on it.",
                 "plot_conditional(conditional)",
             ),
             Picture(
                 "estimates",
-                "Spread and bias of all methods on the same toys.",
+                "Distribution of the estimates of all methods on the same toys: spread and bias.",
                 "plot_estimates(result.evaluation_toys)",
             ),
         ),
@@ -266,12 +272,14 @@ SECTIONS = (
         (
             Picture(
                 "belt",
-                "Accepted is where the observed statistic lies below the critical value of toys.",
+                "Neyman belt: values of the parameter are accepted if the observed test "
+                "statistic is below the critical value from toys.",
                 "plot_belt(belt, observed=cost)",
             ),
             Picture(
                 "region",
-                "The accepted region of two parameters; bars are its projections.",
+                "Accepted region of two parameters from a Neyman belt. The bars are its "
+                "projections.",
                 "plot_region(region, wide_region)",
             ),
         ),
@@ -281,20 +289,20 @@ SECTIONS = (
         (
             Picture(
                 "bag_sizes",
-                "How much information a bag size keeps; numbers of the study of bag sizes, on "
-                "vbf_hww.",
+                "Effective information against the bag size, with numbers from the study of bag "
+                "sizes on vbf_hww.",
                 'plot_bag_sizes(bag_scan, [bag_scan.fit("sqrt")])',
             ),
             Picture(
                 "relative_widths",
-                "What the learned likelihood gains over the best histogram, in widths of intervals "
-                "that cover.",
+                "Width of an interval with correct coverage, relative to that of the best "
+                "histogram.",
                 "plot_relative_widths(result.widths)",
             ),
             Picture(
                 "templates",
-                "Data and morphed templates with the error of the simulation; bins that keep the "
-                "most information are drawn equally wide.",
+                "Data and templates at the true value and at the best fit, with the error from "
+                "finite simulation. All bins are drawn with the same width.",
                 'plot_templates(edges, expected, counts, "classifier_output", errors)',
             ),
         ),
@@ -304,14 +312,14 @@ SECTIONS = (
         (
             Picture(
                 "cabinetry_pulls",
-                "Nuisance parameters of an unbinned fit, in units of their constraints, by "
+                "Nuisance parameters of an unbinned fit in units of their constraints, drawn by "
                 "[cabinetry](workspaces.md).",
                 'pulls(pulled, exclude="mu", save_figure=False)',
                 "cabinetry.visualize",
             ),
             Picture(
                 "cabinetry_correlations",
-                "How far the parameters of that fit stand in for each other.",
+                "Correlation matrix of the parameters of that fit, drawn by cabinetry.",
                 "correlation_matrix(fit, save_figure=False)",
                 "cabinetry.visualize",
             ),
@@ -654,15 +662,16 @@ def page() -> str:
     lines = [
         "# Gallery",
         "",
-        "Every figure that the package draws, from one small seeded job on embedded data (1000",
-        "events, 300 toys: errors are large). `python docs/gallery.py` draws them again; under",
-        "each picture is the call that drew it, on results of that script.",
+        "This page shows every figure that milinfer can draw. All figures come from one small job",
+        "on generated events (1000 events, 300 toys), so their errors are large. The call that",
+        "drew a figure is printed below it. Names in the calls, such as `model` and `diagnosis`,",
+        "are results of the script `docs/gallery.py`; run it to draw all figures again.",
         "",
-        "All functions return a `matplotlib.figure.Figure` and leave pyplot alone. Vector graphics",
-        'come from `figure.savefig("scan.pdf")` or `"scan.svg"`;',
+        "All functions return a `matplotlib.figure.Figure` and do not use pyplot. Save vector",
+        'graphics with `figure.savefig("scan.pdf")` or `"scan.svg"`.',
         "`milinfer.workflow.html_report.svg_text(figure)` gives the same bytes in every run.",
-        "Colours are told apart by colour-blind readers, and methods have markers and lines of",
-        "their own, for print in grey. Features carry units; c_HW has none (scale Λ of 1 TeV).",
+        "Colour-blind readers can distinguish the colours. Every method has its own marker and",
+        "line style, for print in grey. Features have units; c_HW has none (for Λ = 1 TeV).",
         "",
     ]
     for section in SECTIONS:
@@ -683,8 +692,8 @@ def page() -> str:
                 "",
             ]
     lines += [
-        "`milinfer.plotting.diagnostic_figures(diagnosis)` draws the four of a diagnosis at once,",
-        "`milinfer.workflow.report.figures(result)` those of a report.",
+        "`milinfer.plotting.diagnostic_figures(diagnosis)` draws the four figures of a diagnosis",
+        "at once, `milinfer.workflow.report.figures(result)` all figures of a report.",
         "",
     ]
     return "\n".join(lines)

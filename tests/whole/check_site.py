@@ -1,10 +1,11 @@
-"""Open every page of a built site, and fail where markup was not rendered.
+"""Open every page of a built site, and fail if markup was not rendered or a network is needed.
 
     python tests/whole/check_site.py SITE
 
 Sphinx warns of markup that it does not understand, but not of markup that it takes for text: a
 page of reST that is read as Markdown is a page of prose to it.  So this looks at what a reader
-sees, without what is code or a formula, and whether the reference describes every public name.
+sees, without what is code or a rendered formula, and whether the reference describes every public
+name.  A site is read offline too: scripts, styles, fonts and images have to come with it.
 """
 
 from __future__ import annotations
@@ -22,7 +23,18 @@ __all__ = ["Fault", "faults_of_page", "faults_of_site", "public_names"]
 # Stands for code and formulas in the text around them.
 _CODE = "\ufffc"
 _SKIPPED = {"pre", "code", "script", "style", "head", "svg", "math", "kbd", "samp", "textarea"}
-_SKIPPED_CLASSES = {"math", "sig"}  # formulas are drawn by the browser; signatures are code
+_SKIPPED_CLASSES = {"sig"}  # signatures are code
+# Attributes with the address of something that a page loads; an <a> is only a link.
+_LOADED = {
+    **dict.fromkeys(("audio", "embed", "iframe", "img", "script", "source", "video"), "src"),
+    "link": "href",
+    "object": "data",
+}
+_LINKS = {"icon", "modulepreload", "preload", "stylesheet"}  # other relations are links
+_NETWORK = re.compile(r"\s*(?:[a-z]+:)?//", re.IGNORECASE)
+_NETWORK_STYLE = re.compile(
+    r"(?:@import\s+|url\(\s*)[\"']?(?P<address>(?:https?:)?//[^\"')\s]+)", re.IGNORECASE
+)
 _BLOCKS = {
     *("address", "article", "aside", "blockquote", "body", "caption", "dd", "details", "div"),
     *("dl", "dt", "figcaption", "figure", "footer", "form", "h1", "h2", "h3", "h4", "h5", "h6"),
@@ -64,6 +76,9 @@ _MARKUP = {
 _PATTERNS = {what: re.compile(pattern, re.MULTILINE) for what, pattern in _MARKUP.items()}
 
 
+_FROM_NETWORK = "something is loaded from a network"
+
+
 class Fault(NamedTuple):
     """What is wrong with a page.
 
@@ -86,11 +101,13 @@ class Fault(NamedTuple):
 
 
 class _Page(HTMLParser):
-    """Collects the text of blocks, and whether there is a signature or a message of docutils."""
+    """Collects the text of blocks and formulas, what is loaded, signatures and messages."""
 
     def __init__(self) -> None:
         super().__init__(convert_charrefs=True)
         self.blocks: list[str] = []
+        self.formulas: list[str] = []
+        self.addresses: list[str] = []  # of what is loaded from a network
         self.signatures: set[str] = set()
         self.has_signature = False
         self.has_message = False
@@ -105,6 +122,9 @@ class _Page(HTMLParser):
             self.signatures.add(values.get("id") or "")
         if classes & {"system-message", "problematic"}:
             self.has_message = True
+        self._load(tag, values)
+        if tag == "math":
+            self.formulas.append("")
         inside = bool(self._open) and self._open[-1][1]
         skip = tag in _SKIPPED or bool(classes & _SKIPPED_CLASSES)
         if tag in _BLOCKS:
@@ -125,10 +145,24 @@ class _Page(HTMLParser):
     def handle_data(self, data: str) -> None:
         if not (self._open and self._open[-1][1]):
             self._text.append(data)
+        tags = [tag for tag, _ in self._open]
+        if "math" in tags:
+            self.formulas[-1] += data
+        if tags and tags[-1] == "style":
+            self.addresses += _style_addresses(data)
 
     def close(self) -> None:
         super().close()
         self._end_block()
+
+    def _load(self, tag: str, values: dict[str, str | None]) -> None:
+        """Keep the addresses in a network of what a tag loads."""
+        address = values.get(_LOADED.get(tag, "")) or ""
+        if tag == "link" and not _LINKS & set((values.get("rel") or "").lower().split()):
+            address = ""
+        if _NETWORK.match(address):
+            self.addresses.append(address)
+        self.addresses += _style_addresses(values.get("style") or "")
 
     def _end_block(self) -> None:
         text = "".join(self._text)
@@ -163,6 +197,12 @@ def faults_of_page(html: str, page: str, *, needs_signature: bool = False) -> li
         for what, pattern in _PATTERNS.items()
         if (match := pattern.search(block))
     ]
+    faults += [
+        Fault(page, "a formula was not rendered", _shown(formula, 0))
+        for formula in parser.formulas
+        if _PATTERNS["a formula"].search(formula) or "\\" in formula
+    ]
+    faults += [Fault(page, _FROM_NETWORK, address) for address in parser.addresses]
     if parser.has_message:
         faults.append(Fault(page, "there is a message of docutils", ""))
     if needs_signature and not parser.has_signature:
@@ -191,12 +231,21 @@ def faults_of_site(site: Path, names: Collection[str]) -> tuple[list[Fault], int
         n_pages += 1
         if reference:
             described |= _parsed(html).signatures
+    for file in sorted(site.rglob("*.css")):
+        style = file.relative_to(site).as_posix()
+        addresses = _style_addresses(file.read_text(encoding="utf-8"))
+        faults += [Fault(style, _FROM_NETWORK, address) for address in addresses]
     faults += [
         Fault("api/generated", f"no page has the signature of {name}", "")
         for name in sorted(names)
         if f"milinfer.{name}" not in described
     ]
     return faults, n_pages
+
+
+def _style_addresses(style: str) -> list[str]:
+    """Addresses in a network that a style sheet loads."""
+    return [match["address"] for match in _NETWORK_STYLE.finditer(style)]
 
 
 def _pages(site: Path) -> Iterator[Path]:

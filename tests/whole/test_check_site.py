@@ -64,6 +64,9 @@ BROKEN = {
         "<td>the \\(x\\) of it</td>",
         "<p>the \\theta of it</p>",
         "<p>$\\hat{<em>x</em>}$</p>",
+        # As Sphinx leaves it for a script.
+        '<p>with <span class="math notranslate nohighlight">\\(x^2\\)</span> of it</p>',
+        '<div class="math">\\[\\theta\\]</div>',
     ],
     "a substitution": ["<p>This is |version| of it.</p>", "<p>|release|</p>"],
     "a link": [
@@ -79,8 +82,10 @@ GOOD = [
     "<p>Text with <code>:func:`f`</code> and <strong>bold</strong> words.</p>",
     "<pre>.. autosummary::\n   :toctree: generated\n\nParameters\n----------</pre>",
     '<div class="highlight"><pre>**a**, $x$, `b` and {doc}`c`</pre></div>',
-    '<p>with <span class="math notranslate nohighlight">\\(x^2\\)</span> of it</p>',
-    '<div class="math">\\[\\theta\\]</div>',
+    '<p>with <span class="math"><math><mi>x</mi><mo>(</mo><mi>θ</mi></math></span> of it</p>',
+    '<script src="_static/a.js"></script><img src="../_images/a.svg"><img src="data:image/png,a">',
+    '<a href="https://example.org">a page</a><link rel="canonical" href="https://example.org/a">',
+    "<style>a { background: url(a.svg) } b { background: url('data:image/svg+xml,a') }</style>",
     "<dt class=\"sig\">f(*args, **options: Any, text='$x$')</dt>",
     "<script>let a = `${b}` + '**c**';</script><style>a::b { c: d }</style>",
     "<head><title>:func:</title></head><p>Text.</p>",
@@ -111,6 +116,38 @@ def test_markup_in_the_text_is_named(what, html):
 def test_a_fault_shows_page_and_text():
     (fault,) = faults_of_page("<p>It is **bold** here</p>", "api/x.html")
     assert str(fault) == "api/x.html: bold text was not rendered: 'It is **bold** here'"
+
+
+def test_a_command_of_tex_in_a_rendered_formula_is_a_fault():
+    (fault,) = faults_of_page("<p>with <math><mi>\\foo</mi><mi>x</mi></math></p>", "a.html")
+    assert (fault.what, fault.text) == ("a formula was not rendered", "\\foox")
+
+
+@pytest.mark.parametrize(
+    "html",
+    [
+        '<script async src="https://cdn.example.org/mathjax/tex-mml-chtml.js"></script>',
+        '<script src="//cdn.example.org/a.js"></script>',
+        '<link rel="stylesheet" href="http://example.org/a.css">',
+        '<img src="https://example.org/a.png">',
+        "<style>@import 'https://example.org/a.css';</style>",
+        '<p style="background: url(https://example.org/a.png)">Text.</p>',
+    ],
+)
+def test_what_is_loaded_from_a_network_is_a_fault(html):
+    (fault,) = faults_of_page(f"<html><head>{html}</head><body></body></html>", "a.html")
+    assert fault.what == "something is loaded from a network"
+    assert "example.org" in fault.text
+
+
+def test_styles_of_a_site_load_nothing_from_a_network(tmp_path):
+    folder = site(tmp_path, ["a"])
+    style = folder / "_static" / "a.css"
+    style.write_text('@font-face { font-family: "a"; src: url("a.otf"); }')
+    assert faults_of_site(folder, {"a"})[0] == []
+    style.write_text('@font-face { font-family: "a"; src: url("https://example.org/a.otf"); }')
+    (fault,) = faults_of_site(folder, {"a"})[0]
+    assert (fault.page, fault.text) == ("_static/a.css", "https://example.org/a.otf")
 
 
 def test_markup_does_not_reach_from_one_block_into_the_next():
