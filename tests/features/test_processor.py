@@ -397,7 +397,7 @@ def test_datasets_that_do_not_fit(files, tmp_path):
     event_files.write(other, event_record(5, 1), LHEInfo(INFO.processes, point={"c_HW": 1.0}))
     with pytest.raises(ParameterError, match=r"other\.root is at c_HW=1"):
         run_features({"x": [files[0], other]})
-    with pytest.raises(ParameterError, match="but point says c_HW=0"):
+    with pytest.raises(ParameterError, match="but point= is c_HW=0"):
         run_features({"x": {"files": files, "metadata": {"point": {"c_HW": 0.0}}}})
     bare = tmp_path / "bare.root"
     event_files.write(bare, event_record(5, 1), LHEInfo(INFO.processes))
