@@ -40,13 +40,14 @@ QUICK = {
 def by_predict(model: mil.BagLikelihood, toys: mil.Toys, n_toys: int) -> tuple[np.ndarray, float]:
     """Λ at the points by the network on every toy, (n_toys, K), and seconds a toy."""
     ((network,),) = model.fitted.members
+    bag_model = network.keras.bag_model
     grid, size = model.fitted.grid, model.events_in_bag
     k0 = model.fitted.reference_index
     values, seconds = [], 0.0
     for number in range(n_toys):
         events = toys.dataset({"c_HW": TRUTH}, number).features
         start = time.perf_counter()
-        logits = network.bag_model.predict(events.reshape(-1, size, events.shape[1]), verbose=0)
+        logits = bag_model.predict(events.reshape(-1, size, events.shape[1]), verbose=0)
         llr = (logits - logits[:, k0 : k0 + 1]).astype(np.float64).sum(axis=0)
         near = np.abs(grid - grid[np.argmax(llr)]) <= WINDOW
         a, b, c = np.polyfit(grid[near], llr[near], 2)

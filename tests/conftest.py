@@ -12,6 +12,11 @@ from itertools import groupby, islice
 from typing import Any
 
 import pytest
+from hypothesis import settings
+
+# The first example may compile a loop, and on busy cores any example takes longer than 0.2 s.
+settings.register_profile("without deadline", deadline=None)
+settings.load_profile("without deadline")
 
 # Tests run side by side: threads that wait for each other take processors from the other tests, and
 # small networks run faster without.  Read when numpy and TensorFlow are imported, here and in the
