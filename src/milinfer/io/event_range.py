@@ -99,7 +99,7 @@ class EventRange(NamedTuple):
         --------
         >>> EventRange(0, 10).require_within(7, "a.lhe")
         Traceback (most recent call last):
-        milinfer.exceptions.SampleError: a.lhe has 7 events, and events= asks for ...
+        milinfer.exceptions.SampleError: a.lhe has 7 events, but events= asks for ...
         """
         if n_events < self.stop:
             msg = (

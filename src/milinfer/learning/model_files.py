@@ -619,7 +619,7 @@ def read_content(folder: Path, file_format: str, reader: str) -> dict[str, Any]:
     ...     write_content(Path(parent), {"format": 2})
     ...     read_content(Path(parent), "xgboost-2", "BoostedLikelihood")
     Traceback (most recent call last):
-    milinfer.exceptions.ModelError: ... has model format 2, and BoostedLikelihood reads ...
+    milinfer.exceptions.ModelError: ... has model format 2, but BoostedLikelihood reads ...
     """
     content = read_json(folder / _CONTENT)
     if content.get("format") != file_format:

@@ -110,7 +110,7 @@ def base_points(variations: ProcessVariations, terms: ResponseTerms) -> BasePoin
     >>> up = Variation.of_features(nominal, {"jet_scale": 1.0}, 2 * nominal.features)
     >>> base_points(ProcessVariations(nominal, (up,)), ResponseTerms.of(["jet_scale"]))
     Traceback (most recent call last):
-    milinfer.exceptions.SampleError: signal: ... needs jet_scale at -1 too, ...
+    milinfer.exceptions.SampleError: signal: ... also needs jet_scale at -1, ...
     """
     order = [variations.nuisances.index(n) for n in terms.nuisances]
     shifts = variations.shifts[:, order]

@@ -33,8 +33,8 @@ def require_sample(value: object, where: str, *, data: bool = True) -> None:
     --------
     >>> require_sample([1.0, 2.0], "cost()")
     Traceback (most recent call last):
-    milinfer.exceptions.SampleError: cost() takes a Sample, not a list of float; make one of arrays
-    or a data frame with milinfer.Sample.from_arrays(...).as_data()
+    milinfer.exceptions.SampleError: cost() takes a Sample, not a list of float; make one from
+    arrays or a data frame with milinfer.Sample.from_arrays(...).as_data()
     """
     if isinstance(value, Sample):
         return
