@@ -199,7 +199,7 @@ def test_what_cannot_be_fitted_is_named():
         fit_bag_sizes(SIZES, curve("sqrt"), np.zeros(9))
     with pytest.raises(ConfigurationError, match="above 0"):
         fit_bag_sizes(SIZES, -curve("sqrt"), np.ones(9))
-    with pytest.raises(ConfigurationError, match="belong together"):
+    with pytest.raises(ConfigurationError, match="do not match"):
         fit_bag_sizes(SIZES, curve("sqrt")[1:], np.ones(9))
     with pytest.raises(ConfigurationError, match="bound"):
         fit_bag_sizes(SIZES, curve("sqrt"), np.ones(9), bound=(-1.0, 0.0))

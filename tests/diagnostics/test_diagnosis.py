@@ -308,7 +308,7 @@ def test_one_sample_leaves_the_comparisons_out():
     assert diagnosis["response"].outcome == "undecided"
     assert diagnosis["toy Bartlett"].outcome == "passed"
     assert "I_MLE" in diagnosis["toy Bartlett"].quantity  # without a response
-    with pytest.raises(SampleError, match="nothing to draw"):
+    with pytest.raises(SampleError, match="no figure to draw"):
         figures.plot_closure(diagnosis)
     assert list(figures.diagnostic_figures(diagnosis)) == ["normalisation"]
 

@@ -84,7 +84,7 @@ def test_instances_of_a_regression_and_of_three_classes():
     three = np.arange(200) % 3
     probabilities = InstanceWrapper(LogisticRegression()).fit(BAGS, three).predict_proba(TEST)
     np.testing.assert_allclose(probabilities.sum(axis=1), 1)
-    with pytest.raises(ConfigurationError, match="and there are 3 classes"):
+    with pytest.raises(ConfigurationError, match="but there are 3 classes"):
         InstanceWrapper(LogisticRegression(), "max").fit(BAGS, three)
 
 
