@@ -133,7 +133,7 @@ def test_nanoaod_goes_through_every_command(tmp_path):
     )
     point = ("--point", "c_HW=0", "--keep-weights")
     call("features", nano, *point, *tree, "--out", tmp_path / "f.parquet")
-    with pytest.warns(MilinferWarning, match="left out: LHEWeight, Jet, FatJet, run"):
+    with pytest.warns(MilinferWarning, match="were not converted: LHEWeight, Jet, FatJet, run"):
         call("convert", nano, *tree, "--out", tmp_path / "e.parquet")
     names = [f"LHEReweightingWeight[{i}]" for i in range(5)]
     assert {f"weight:{name}" for name in names} <= set(pq.read_schema(tmp_path / "f.parquet").names)

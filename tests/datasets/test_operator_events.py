@@ -223,7 +223,7 @@ def test_samples_at_points_of_two_operators():
 
 
 def test_errors_say_what_to_do(generated):
-    with pytest.raises(ParameterError, match="name different operators"):
+    with pytest.raises(ParameterError, match="have different operators"):
         vbf_hww.samples(10, [{"c_HW": 0.0}, {"c_HW": 0.0, "c_HWtil": 0.5}], seed=1)
     some = generated["up"].take(slice(0, 10))
     with pytest.raises(ParameterError, match="has only c_HW, c_HWtil in these events"):

@@ -173,7 +173,7 @@ def test_what_no_parameter_describes_is_found():
 def test_bad_input_is_refused():
     data = Sample(simulated(1)[:, None], ("x0",)).as_data()
     cost = systematic_cost(gaussian.MeanModel(), data, rate=float(N), responses={}, reference=0.0)
-    with pytest.raises(SampleError, match="has events of signal, far, and the fit has signal"):
+    with pytest.raises(SampleError, match="has events of signal, far, but the fit has signal"):
         goodness_of_systematic_fit(cost, data, SIMULATION)
     with pytest.raises(SampleError, match="share events"):
         goodness_of_systematic_fit(cost, data, {"signal": data})

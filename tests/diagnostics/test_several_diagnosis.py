@@ -46,7 +46,7 @@ def test_a_slice_is_the_ratio_on_its_line():
     [
         (ZERO, {"c3": 1.0}, "are not a line through points of c1, c2"),
         ({"c1": 0.0}, {"c1": 1.0}, "are not a line through"),
-        ({"c1": 0.0, "c2": 0.9}, {"c1": 1.0}, "outside of the range of ratio"),
+        ({"c1": 0.0, "c2": 0.9}, {"c1": 1.0}, "outside the range of ratio"),
     ],
 )
 def test_lines_that_there_are_not(centre, step, message):

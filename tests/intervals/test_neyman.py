@@ -242,7 +242,7 @@ def test_what_makes_no_belt_is_refused(ensembles):
     other = replace(ensembles[0], interpolation=finer, values=np.zeros((1, 11)))
     with pytest.raises(CalibrationError, match="different points"):
         regression_belt([*ensembles, other])
-    with pytest.raises(ParameterError, match="not known"):
+    with pytest.raises(ParameterError, match="not defined"):
         regression_belt(ensembles).critical()(0.5)
 
 

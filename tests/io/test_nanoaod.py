@@ -66,7 +66,9 @@ def test_weights_that_share_a_branch_are_absolute_weights_of_their_own(nano):
 def test_convert_gives_the_exact_weights_back(nano, tmp_path, target):
     path, branches = nano
     kind = "rntuple" if target.startswith("rntuple") else "ttree"
-    with pytest.warns(MilinferWarning, match=r"nano\.root: 2 branches .*left out: LHEWeight, run"):
+    with pytest.warns(
+        MilinferWarning, match=r"nano\.root: 2 branches .*not converted: LHEWeight, run"
+    ):
         done = convert(path, tmp_path / target, ntuple=kind)
     assert done.left_out == ("LHEWeight_originalXWGTUP", "run")
     record, info = events.read(tmp_path / target)
@@ -313,7 +315,7 @@ def test_addresses_are_read(nano, server, tmp_path):
     local = mil.Sample.from_file(nano[0], point={"c_HW": 0.0})
     np.testing.assert_array_equal(sample.features, local.features)
     assert sample.provenance["files"] == ["nano.root"]
-    with pytest.warns(MilinferWarning, match="left out"):
+    with pytest.warns(MilinferWarning, match="not converted"):
         assert convert(address, tmp_path / "a.parquet").n_events_out == 30
     made = mil.run_features({"d": {"files": [address], "metadata": {"point": {"c_HW": 0.0}}}})["d"]
     # coffea computes in single precision what the file has in single precision

@@ -89,7 +89,7 @@ def test_it_is_saved_with_its_classifier(trees, tmp_path):
     content = json.loads(file.read_text())
     content["fit"]["slope"] *= 1.1
     file.write_text(json.dumps(content))
-    with pytest.raises(ModelError, match="differs from what was saved"):
+    with pytest.raises(ModelError, match="was changed after it was saved"):
         BackgroundRatio.load(tmp_path / "ratio")
     content["format"] = "other"
     file.write_text(json.dumps(content))

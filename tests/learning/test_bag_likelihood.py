@@ -116,7 +116,7 @@ def test_order_of_features_does_not_matter_but_their_presence_does(model):
 def test_mistakes_are_named(samples):
     with pytest.raises(ModelError, match="not trained"):
         estimator().surface(samples[0])
-    with pytest.raises(ModelError, match="do not fit 5 points"):
+    with pytest.raises(ModelError, match="cannot be determined from these 5 points"):
         estimator(degree=5).fit(samples)
     with pytest.raises(ModelError, match="reference mu = 3"):
         estimator(reference=3.0).fit(samples)
@@ -247,7 +247,9 @@ def test_incomplete_descriptions_are_refused(change, model, tmp_path):
     model.save(tmp_path / "m")
     path = tmp_path / "m" / "model.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
-    with pytest.raises(ModelError, match=r"(model\.json|weights\.h5) is not as a model is written"):
+    with pytest.raises(
+        ModelError, match=r"(model\.json|weights\.h5) is not a valid part of a model"
+    ):
         BagLikelihood.load(tmp_path / "m")
 
 

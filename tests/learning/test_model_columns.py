@@ -113,7 +113,7 @@ def test_variations_shift_the_columns(saved):
 
 def test_bad_input_is_named(saved, tmp_path):
     folder, _ = saved
-    with pytest.raises(ParameterError, match="nothing to compute"):
+    with pytest.raises(ParameterError, match="no columns to compute"):
         mil.ModelColumns(folder)
     with pytest.raises(ParameterError, match="not c_HW=1"):
         mil.ModelColumns(folder, points=[{"c_HW": 1.0}])

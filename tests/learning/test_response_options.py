@@ -64,7 +64,7 @@ def test_files_that_were_changed_are_refused(response, tmp_path):
     response.save(path)
     content = json.loads((path / "model.json").read_text())
     for change, message in (
-        ({"digest": "0"}, "differs from what was saved"),
+        ({"digest": "0"}, "was changed after it was saved"),
         ({"network": content["network"] | {"hidden": [10**9]}}, "do not belong to a network of"),
         ({"limits": None}, "not a complete model"),
         ({"format": "response-0"}, "has model format response-0"),

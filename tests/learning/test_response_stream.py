@@ -387,7 +387,7 @@ def test_what_cannot_be_done_with_streams_is_refused(to_disk):
         SystematicResponse(classifier="trees").fit(streamed)
     with pytest.raises(SampleError, match="takes ProcessVariations as variations, not a list"):
         SystematicResponse().fit([streamed])
-    with pytest.raises(SampleError, match="needs shift at 2 too"):
+    with pytest.raises(SampleError, match="also needs shift at 2"):
         SystematicResponse(**QUICK, degree=3).fit(streamed)
     with pytest.raises(ConfigurationError, match="names 'shfit'"):
         SystematicResponse(**QUICK, degree={"shfit": 1}).fit(streamed)
@@ -396,7 +396,7 @@ def test_what_cannot_be_done_with_streams_is_refused(to_disk):
 def test_a_missing_side_is_named(to_disk):
     part = gaussians(400, 1)
     part = ProcessVariations(part.nominal, part.variations[:-3])
-    with pytest.raises(SampleError, match="has variations at -1 and needs shift at 1 too"):
+    with pytest.raises(SampleError, match="has variations at -1 but also needs shift at 1"):
         SystematicResponse(**QUICK).fit(to_disk([part]))
 
 

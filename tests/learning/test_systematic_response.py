@@ -85,7 +85,7 @@ def test_a_response_that_depends_on_theta(weights):
         ratio = table.log_response(np.array([1.0]), np.array([c]))
         assert ratio == pytest.approx((0.2 + 0.1 * c) * x, abs=0.03)
     assert response.at_ends == ()
-    with pytest.raises(SampleError, match="background is at no parameter point"):
+    with pytest.raises(SampleError, match="background has no parameter point"):
         SystematicResponse(theta_dependent=True).fit(variations(100, 1))
 
 

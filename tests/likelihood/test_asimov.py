@@ -220,7 +220,7 @@ def test_what_does_not_go_together_is_refused(terms, events):
         asimov_cost(terms, events, {"mu": 0.1}, mu=0.3)
     with pytest.raises(SampleError, match="give events for each process"):
         asimov_cost(terms, events["signal"])
-    with pytest.raises(SampleError, match="must be those of the reference of the model, mu=0"):
+    with pytest.raises(SampleError, match="must be at the reference of the model, mu=0"):
         asimov_cost(terms, events | {"signal": gaussian.generate(100, 0.3, seed=1)})
     with pytest.raises(ParameterError, match="choose 'model' or 'simulation'"):
         asimov_cost(terms, events, density="data")

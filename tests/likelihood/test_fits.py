@@ -417,7 +417,7 @@ def test_a_constraint_counts_once():
 def test_a_constraint_by_hand_is_one_more():
     cost = channel_cost(["one"])
     by_hand = NormalConstraint("jes", 0.0, 1.0)
-    message = "the PyhfCost contains it, and so does the NormalConstraint; leave out"
+    message = "the PyhfCost contains it, and so does the NormalConstraint; remove"
     for total in (cost + by_hand, by_hand + cost):
         with pytest.raises(ParameterError, match=message):
             minuit(total)

@@ -155,7 +155,7 @@ def test_a_response_that_is_wrong_at_other_values_is_said() -> None:
         cost(right, wrong)
     text = str(caught[0].message)
     assert "the response of signal does not depend on mu" in text
-    assert "at mu=0.5 and shift=-1 its mean is 1, and the ratio of the yields 1.16 ± 0.01" in text
+    assert "at mu=0.5 and shift=-1 its mean is 1, but the ratio of the yields 1.16 ± 0.01" in text
     assert caught[0].filename == __file__
     with warnings.catch_warnings():
         warnings.simplefilter("error")

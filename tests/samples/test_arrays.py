@@ -347,10 +347,13 @@ def test_the_index_of_a_frame_says_where_a_row_is():
     good = frame.drop(index=11)
     weights = pd.Series([1.0, 2.0], index=[10, 12])
     assert Sample.from_arrays(good, weights=weights).weights.tolist() == [1.0, 2.0]
-    with pytest.raises(SampleError, match="the index of weights is not that of the data"):
+    with pytest.raises(
+        SampleError, match="the index of weights differs from the index of the data"
+    ):
         Sample.from_arrays(good, weights=weights[::-1])
     series = {"x": weights, "y": weights[::-1]}
-    with pytest.raises(SampleError, match="the index of column 'y' is not that of column 'x'"):
+    different = "the index of column 'y' differs from the index of column 'x'"
+    with pytest.raises(SampleError, match=different):
         Sample.from_arrays(series)
 
 

@@ -246,7 +246,7 @@ def test_wrong_parameters():
 
 
 def test_a_name_that_is_nowhere():
-    with pytest.raises(ParameterError, match=r"weights have c_HWW; did you mean chw\? Name"):
+    with pytest.raises(ParameterError, match=r"weights have c_HWW; did you mean chw\? Give"):
         points_of(info_of(TWO), parameters=["c_HWW"])
 
 

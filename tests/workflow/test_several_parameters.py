@@ -238,7 +238,7 @@ def test_nuisances_and_belts_of_five_parameters_are_refused_before_files_are_rea
         mil.plan_analysis(tmp_path / "analysis.toml")
     assert "one parameter of interest" in str(error.value)
     assert "a belt gives regions of two parameters" in str(error.value)
-    assert "need a table of Λ in 4 at most" in str(error.value)
+    assert "handles at most 4 parameters" in str(error.value)
 
 
 def test_pseudo_data_of_a_blind_analysis():

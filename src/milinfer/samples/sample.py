@@ -323,7 +323,7 @@ class Sample:
         (4.0, array([1.5, 1.5, 0.5, 0.5]))
         """
         if not samples:
-            msg = "the list of samples is empty; give at least one sample"
+            msg = "concatenate() got an empty list of samples; give at least one sample"
             raise SampleError(msg)
         first = samples[0]
         for other in samples[1:]:

@@ -154,7 +154,7 @@ def analyse(analysis: Analysis) -> AnalysisResult:
     with warnings.catch_warnings():
         # The response of a histogram may turn around far from the truth; it is not calibrated, and
         # of learned methods the calibration has warned of the same toys.
-        warnings.filterwarnings("ignore", ".*turns around", MilinferWarning)
+        warnings.filterwarnings("ignore", ".*is not a monotonic function", MilinferWarning)
         widths, ratios = _relative(ordered, [name for name in binned if name in methods], seed)
     return AnalysisResult(
         analysis=analysis,

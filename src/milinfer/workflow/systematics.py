@@ -580,7 +580,7 @@ def _histogram_cost(inputs: NuisanceInputs, templates: Templates) -> Cost:
         return bare.cost(inputs.data, systematics=more, **options)
     with warnings.catch_warnings():
         # Variations at ±2 and of several at once are of no use to HistFactory.
-        warnings.filterwarnings("ignore", "HistFactory has variations", MilinferWarning)
+        warnings.filterwarnings("ignore", "HistFactory uses variations", MilinferWarning)
         varied = varied_templates(templates, inputs.template_variations)
     return varied.cost(inputs.data, systematics=more, **options)
 

@@ -309,7 +309,7 @@ def as_column(
     """
     if name not in columns:
         if name not in defaults:
-            msg = f"the events have no column {name!r}, which an LHE event needs"
+            msg = f"the events have no column {name!r}, which an LHE event needs; add it"
             raise LHEError(msg)
         return np.full(length, defaults[name], dtype=dtype)
     column = np.asarray(columns[name])
