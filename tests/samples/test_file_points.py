@@ -336,3 +336,15 @@ def test_a_weight_that_changes_more_than_parameters_is_named_with_its_line(line,
     for points in (in_file, beside):
         assert points.reweight_points["a"] == {"chw": 0.5}
         assert points.without_point == {"b": reason}
+
+
+def test_a_card_beside_the_file_changes_no_weight_that_it_does_not_have(tmp_path):
+    """Regression: with such a card, that in the header counted more than the descriptions."""
+    in_header = "launch --rwgt_name=a\nset SMEFT 7 0.5"
+    header = f"{CARD.format('0.0')}<mgreweightcard>\n{in_header}\n</mgreweightcard>"
+    points = points_of(
+        info_of([("a", HW.format(0.7, 0.0)), ("b", "")], header),
+        parameters=["chw"],
+        reweight_points=card_of(tmp_path, "launch --rwgt_name=b\nset SMEFT 7 1\n"),
+    )
+    assert points.reweight_points == {"a": {"chw": 0.7}, "b": {"chw": 1.0}}

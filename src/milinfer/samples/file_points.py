@@ -167,7 +167,9 @@ def file_points(
             raise ParameterError(msg)
         return FilePoints(None, {}, {})
     card = read_parameter_card(info.header)
-    settings = _settings(info, [*dict.fromkeys([*weight_ids, *(w.id for w in info.weights)])])
+    launches = {launch.id: launch for launch in read_reweight_card(info.header)}
+    every_id = [*dict.fromkeys([*weight_ids, *(w.id for w in info.weights)])]
+    settings = _settings(info, every_id, launches)
     coefficients = [
         _with_place(_coefficient(name, text, card, source), settings)
         for name, text in names.items()
@@ -193,10 +195,10 @@ def file_points(
         sample_point = {name: sample_point[name] for name in names}
     reader = _WeightReader(coefficients, card, sample_point or {})
     by_user: dict[str, dict[str, float]] = {}
-    launches = {launch.id: launch for launch in read_reweight_card(info.header)}
     if isinstance(reweight_points, PathLike):
-        launches |= _launches_of_card(reweight_points, info, weight_ids, source)
-        settings |= {i: w.settings for i, w in launches.items() if w.settings is not None}
+        given = _launches_of_card(reweight_points, info, weight_ids, source)
+        settings |= {i: w.settings for i, w in given.items() if w.settings is not None}
+        launches |= given
     elif reweight_points is not None:
         by_user = _user_points(reweight_points, info, weight_ids, reader, source)
     descriptions = {w.id: w.description for w in info.weights}
@@ -331,9 +333,10 @@ def _with_place(
     return replace(coefficient, place=candidates.pop()) if len(candidates) == 1 else coefficient
 
 
-def _settings(info: LHEInfo, weight_ids: Sequence[str]) -> dict[str, tuple[CardSetting, ...]]:
-    """What each weight sets, from its description or from the reweight card."""
-    launches = {launch.id: launch.settings for launch in read_reweight_card(info.header)}
+def _settings(
+    info: LHEInfo, weight_ids: Sequence[str], launches: Mapping[str, Launch]
+) -> dict[str, tuple[CardSetting, ...]]:
+    """What each weight sets, from its description or from the reweight card of the file."""
     descriptions = {w.id: (w.description, w.group) for w in info.weights}
     parsed = {i: parse_settings(text) for i, (text, _) in descriptions.items() if text}
     # MadGraph describes a weight by its differences from the card: an empty text means none.
@@ -342,8 +345,8 @@ def _settings(info: LHEInfo, weight_ids: Sequence[str]) -> dict[str, tuple[CardS
     for identity in weight_ids:
         text, group = descriptions.get(identity, ("", ""))
         settings = parsed.get(identity)
-        if settings is None:
-            settings = launches.get(identity.strip())
+        if settings is None and identity.strip() in launches:
+            settings = launches[identity.strip()].settings
         if settings is None and not text and group in groups:
             settings = ()
         if settings is not None:
@@ -677,7 +680,8 @@ def moved_parameters(info: LHEInfo) -> dict[str, CardEntry]:
     {'SMEFT 7': CardEntry(block='SMEFT', code=(7,), value=0.0, name='chw')}
     """
     card = read_parameter_card(info.header)
-    settings = _settings(info, [w.id for w in info.weights])
+    launches = {launch.id: launch for launch in read_reweight_card(info.header)}
+    settings = _settings(info, [w.id for w in info.weights], launches)
     moved: dict[str, CardEntry] = {}
     for weight in settings.values():
         for setting in weight:
