@@ -230,26 +230,26 @@ def _read_member(
     additive: bool,
 ) -> tuple[TrainedNetwork, ...]:
     """Networks of a member; Keras builds them only if their pooling scores bags as a whole."""
+    if not additive:
+        built = build()
+        for label, network in zip(labels, built, strict=True):
+            for name, part in _parts(label, network).items():
+                file = folder / name
+                require_unchanged(file, checksums[name])
+                with _as_written(file), warnings.catch_warnings():
+                    warnings.simplefilter("error")  # Keras only warns of weights without a place
+                    part.load_weights(file)
+        return layout.trained(built)
     networks = []
     for k, label in enumerate(labels):
-        if additive:
-            file = folder / f"{label}{_WEIGHTS}"
-            require_unchanged(file, checksums[file.name])
-            with _as_written(file):
-                weights = read_weights(file, layout.config, len(layout.mean), layout.head.n_outputs)
-                event_network = EventNetwork(layout.config, layout.mean, layout.variance, weights)
-                trained = TrainedNetwork.of_weights(event_network, partial(_network_of, build, k))
-                trained.prepare()
-            networks.append(trained)
-            continue
-        network = build()[k]
-        for name, part in _parts(label, network).items():
-            file = folder / name
-            require_unchanged(file, checksums[name])
-            with _as_written(file), warnings.catch_warnings():
-                warnings.simplefilter("error")  # Keras only warns of weights that it cannot place
-                part.load_weights(file)
-        networks.append(TrainedNetwork.of(network, layout.mean, layout.variance))
+        file = folder / f"{label}{_WEIGHTS}"
+        require_unchanged(file, checksums[file.name])
+        with _as_written(file):
+            weights = read_weights(file, layout.config, len(layout.mean), layout.head.n_outputs)
+            event_network = EventNetwork(layout.config, layout.mean, layout.variance, weights)
+            trained = TrainedNetwork.of_weights(event_network, partial(_network_of, build, k))
+            trained.prepare()
+        networks.append(trained)
     return tuple(networks)
 
 

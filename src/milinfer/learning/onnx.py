@@ -426,6 +426,14 @@ class Graph:
         node = self._onnx.helper.make_node(operator, inputs, outputs, name=outputs[0], **options)
         self.nodes.append(node)
 
+    def dense(
+        self, x: str, kernel: FloatArray | Float32Array, bias: FloatArray | Float32Array
+    ) -> str:
+        """Add the product with a kernel (n_in, n_out) plus a bias (n_out,), in float32."""
+        return self.add(
+            "Gemm", x, self.constant(kernel, np.float32), self.constant(bias, np.float32)
+        )
+
     def double(self, value: str) -> str:
         """Cast to float64."""
         return self.add("Cast", value, to=self._onnx.TensorProto.DOUBLE)
@@ -492,15 +500,10 @@ def network(graph: Graph, trained: TrainedNetwork, x: str, scale: float = 1.0) -
             f"{', '.join(ACTIVATIONS)}"
         )
         raise ModelError(msg)
-
-    def dense(x: str, kernel: FloatArray | Float32Array, bias: FloatArray | Float32Array) -> str:
-        weights = graph.constant(kernel, np.float32), graph.constant(bias, np.float32)
-        return graph.add("Gemm", x, *weights)
-
     mean, width = events.standardisation
     x = graph.add("Sub", x, graph.constant(mean[None], np.float32))
     x = graph.add("Div", x, graph.constant(width[None], np.float32))
     hidden, (kernel, bias) = events.layers
     for layer in hidden:
-        x = ACTIVATIONS[name](graph, dense(x, *layer))
-    return dense(x, scale * kernel.astype(np.float64), scale * bias.astype(np.float64))
+        x = ACTIVATIONS[name](graph, graph.dense(x, *layer))
+    return graph.dense(x, scale * kernel.astype(np.float64), scale * bias.astype(np.float64))

@@ -17,7 +17,7 @@ from milinfer.learning.fitted import Fitted
 from milinfer.learning.networks.heads import SMALLEST_RATIO, PolynomialHead
 from milinfer.learning.onnx import INPUT, OUTPUT, Graph, network, require_onnx, write_graph
 from milinfer.learning.settings import LikelihoodSettings
-from milinfer.typing import FloatArray, IntArray, PathLikeStr
+from milinfer.typing import IntArray, PathLikeStr
 
 __all__ = ["ACTIVATIONS", "PARAMETERS", "export_for_roofit"]
 
@@ -87,22 +87,15 @@ def export_for_roofit(settings: LikelihoodSettings, fitted: Fitted, path: PathLi
         total = graph.add("Add", total, member)
     share = graph.constant([[1.0 / n_members]], np.float32)
     result = graph.add("Mul", total, share, output=OUTPUT)
-    low, high = np.array(fitted.interpolation.limits).T
     metadata = {
         "head": settings.head,
         "feature_names": fitted.feature_names,
         "parameters": fitted.parameters,
         "reference": fitted.where.reference.tolist(),
-        "limits": dict(zip(fitted.parameters, np.stack([low, high], axis=1).tolist(), strict=True)),
+        "limits": dict(zip(fitted.parameters, fitted.interpolation.limits, strict=True)),
     }
     inputs = {INPUT: (1, len(fitted.feature_names)), PARAMETERS: (1, len(fitted.parameters))}
     write_graph(graph, inputs, result, (1, 1), metadata, path, single=True)
-
-
-def _dense(graph: Graph, x: str, kernel: FloatArray, bias: FloatArray) -> str:
-    return graph.add(
-        "Gemm", x, graph.constant(kernel, np.float32), graph.constant(bias, np.float32)
-    )
 
 
 def _monomials(graph: Graph, head: PolynomialHead, exponents: IntArray) -> str:
@@ -120,7 +113,7 @@ def _monomials(graph: Graph, head: PolynomialHead, exponents: IntArray) -> str:
                 p = places[d]
                 kernel[p, j] = 1.0 / head.scale[p]
                 bias[j] = -head.reference[p] / head.scale[p]
-        factor = _dense(graph, PARAMETERS, kernel, bias)
+        factor = graph.dense(PARAMETERS, kernel, bias)
         product = graph.add("Mul", product, factor) if product else factor
     return product
 
@@ -137,11 +130,11 @@ def _log_ratio(
     outputs = network(graph, fitted.members[number][0], INPUT, fitted.scale[number])
     n, j = 1 + head.n_squares, head.n_monomials
     # Each square has its own outputs, and all have the same monomials.
-    repeated = _dense(graph, amplitude, np.tile(np.eye(j), n), np.zeros(n * j))
+    repeated = graph.dense(amplitude, np.tile(np.eye(j), n), np.zeros(n * j))
     terms = graph.add("Mul", outputs, repeated)
     # The first amplitude interferes with the one at θ0.
-    sums = _dense(graph, terms, np.repeat(np.eye(n), j, axis=0), np.eye(n)[0])
+    sums = graph.dense(terms, np.repeat(np.eye(n), j, axis=0), np.eye(n)[0])
     squares = graph.add("Mul", sums, sums)
-    total = _dense(graph, squares, np.ones((n, 1)), np.array([SMALLEST_RATIO]))
-    z = _dense(graph, squared, fitted.z[number][:, None], np.zeros(1))
+    total = graph.dense(squares, np.ones((n, 1)), np.array([SMALLEST_RATIO]))
+    z = graph.dense(squared, fitted.z[number][:, None], np.zeros(1))
     return graph.add("Sub", graph.add("Log", total), graph.add("Log", z))
