@@ -23,6 +23,8 @@ __all__ = [
     "SecondMinimumWarning",
     "TemplateError",
     "TrackingError",
+    "TurningResponseWarning",
+    "UnusedVariationWarning",
     "WorkspaceError",
 ]
 
@@ -92,6 +94,14 @@ class MilinferWarning(UserWarning):
 
 class SecondMinimumWarning(MilinferWarning):
     """Values in another minimum of a cost belong to the confidence set, and not to the interval."""
+
+
+class TurningResponseWarning(MilinferWarning):
+    """The mean estimate is not a monotonic function of the true value, so a line replaces it."""
+
+
+class UnusedVariationWarning(MilinferWarning):
+    """Histograms do not use all systematic variations; the closure test compares the others."""
 
 
 class ConvergenceWarning(MilinferWarning):

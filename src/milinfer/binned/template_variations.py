@@ -39,7 +39,12 @@ from milinfer.binned.workspace_export import (
     import_workspace,
     sample_modifiers,
 )
-from milinfer.exceptions import MilinferWarning, ParameterError, TemplateError
+from milinfer.exceptions import (
+    MilinferWarning,
+    ParameterError,
+    TemplateError,
+    UnusedVariationWarning,
+)
 from milinfer.samples.sample import Sample
 from milinfer.samples.variations import ProcessVariations, Variation
 from milinfer.typing import FloatArray, Point
@@ -284,9 +289,11 @@ def varied_templates(
 
     Warns
     -----
-    MilinferWarning
+    UnusedVariationWarning
         If variations are not at ±1 of one nuisance parameter: they are compared with the others in
-        ``closure``, and not used; or if edges were chosen on events that fill the bins.
+        ``closure``, and not used.
+    MilinferWarning
+        If edges were chosen on events that fill the bins.
 
     Examples
     --------
@@ -371,7 +378,7 @@ def varied_templates(
         warnings.warn(
             "HistFactory uses variations of one nuisance parameter at -1 and +1; not used, but "
             f"compared in the closure test: {'; '.join(varied.unused)}",
-            MilinferWarning,
+            UnusedVariationWarning,
             stacklevel=2,
         )
     return varied

@@ -15,7 +15,7 @@ from itertools import product
 import numpy as np
 from numpy.typing import ArrayLike
 
-from milinfer.exceptions import MilinferWarning
+from milinfer.exceptions import TurningResponseWarning
 from milinfer.toys.ensemble import ToyEnsemble, require_one_kind, truths
 from milinfer.typing import FloatArray
 from milinfer.utils.smooth_polynomials import SPARE_DEGREES, SmoothPolynomial, fit_smooth
@@ -120,7 +120,7 @@ def mean_response(ensembles: Sequence[ToyEnsemble], degree: int | None = None) -
 
     Warns
     -----
-    MilinferWarning
+    TurningResponseWarning
         If a curved fit is not monotonic over the truths; a linear one then replaces it.
 
     Examples
@@ -149,7 +149,7 @@ def mean_response(ensembles: Sequence[ToyEnsemble], degree: int | None = None) -
         f"between the points {points.tolist()}, so a linear function is fitted instead; use larger "
         "pools, which make the means more precise"
     )
-    warnings.warn(msg, MilinferWarning, stacklevel=2)
+    warnings.warn(msg, TurningResponseWarning, stacklevel=2)
     return _fitted_response(ensembles, 1, spare=0)
 
 

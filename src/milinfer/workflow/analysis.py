@@ -17,7 +17,12 @@ from milinfer.binned.binned_model import BinnedLLR
 from milinfer.binned.templates import Templates
 from milinfer.diagnostics.diagnosis import Diagnosis, diagnose
 from milinfer.diagnostics.fit_tests import GoodnessOfFit, goodness_of_fit
-from milinfer.exceptions import MilinferError, MilinferWarning, SampleError
+from milinfer.exceptions import (
+    MilinferError,
+    MilinferWarning,
+    SampleError,
+    TurningResponseWarning,
+)
 from milinfer.intervals.belt import Belt
 from milinfer.intervals.calibration import Calibration
 from milinfer.intervals.coverage import CoverageScan, coverage_scan
@@ -154,7 +159,7 @@ def analyse(analysis: Analysis) -> AnalysisResult:
     with warnings.catch_warnings():
         # The response of a histogram may turn around far from the truth; it is not calibrated, and
         # of learned methods the calibration has warned of the same toys.
-        warnings.filterwarnings("ignore", ".*is not a monotonic function", MilinferWarning)
+        warnings.simplefilter("ignore", TurningResponseWarning)
         widths, ratios = _relative(ordered, [name for name in binned if name in methods], seed)
     return AnalysisResult(
         analysis=analysis,

@@ -21,7 +21,13 @@ from milinfer.binned.workspace_export import Systematic
 from milinfer.diagnostics.fit_tests import GoodnessOfFit
 from milinfer.diagnostics.nuisance_fit_tests import goodness_of_systematic_fit
 from milinfer.diagnostics.response_diagnosis import ResponseDiagnosis, diagnose_response
-from milinfer.exceptions import FitError, MilinferError, MilinferWarning, SampleError
+from milinfer.exceptions import (
+    FitError,
+    MilinferError,
+    MilinferWarning,
+    SampleError,
+    UnusedVariationWarning,
+)
 from milinfer.intervals.calibration import Calibration
 from milinfer.intervals.calibration_fit import calibrate
 from milinfer.intervals.coverage import Coverage, coverage
@@ -580,7 +586,7 @@ def _histogram_cost(inputs: NuisanceInputs, templates: Templates) -> Cost:
         return bare.cost(inputs.data, systematics=more, **options)
     with warnings.catch_warnings():
         # Variations at ±2 and of several at once are of no use to HistFactory.
-        warnings.filterwarnings("ignore", "HistFactory uses variations", MilinferWarning)
+        warnings.simplefilter("ignore", UnusedVariationWarning)
         varied = varied_templates(templates, inputs.template_variations)
     return varied.cost(inputs.data, systematics=more, **options)
 
