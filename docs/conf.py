@@ -26,6 +26,7 @@ if "Repository" in addresses:
 extensions = [
     "formulas",
     "myst_nb",
+    "quoted",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "sphinx.ext.napoleon",
