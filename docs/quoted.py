@@ -1,13 +1,13 @@
 """Figures of benchmarks that pages quote, read from ``benchmarks/results``.
 
-In the source of a page a comment follows a figure and says what it is, as a template of Jinja with
-the results by the names of their files::
+In the source of a page a comment follows a figure and says what it is: a template of Jinja, with
+the results by the names of their files, and the functions of :data:`FUNCTIONS`::
 
-    765 000<!-- {{ training.events_per_s_n1 | digits(3) }} --> events/s
-    0.998 ± 0.003<!-- {{ row.info_ratio | places(3) }} ± {{ row.info_ratio_error | places(3) }} -->
+    765 000<!-- {{ digits(training.events_per_s_n1, 3) }} --> events/s
+    5 to 8<!-- {{ places(cost.call_us) }} to {{ places(cost.grad_us) }} --> µs
 
-A template of several lines, or of a whole table, stands before it, and the table ends with
-``<!-- end -->``, each with an empty line between::
+The template of a whole table, or of anything of several lines, stands before it, which ends with
+``<!-- end -->``; an empty line is on each side::
 
     <!-- {{ table("heads") }} -->
 
@@ -17,9 +17,9 @@ A template of several lines, or of a whole table, stands before it, and the tabl
 
 So the source of a page is plain Markdown with its figures in it, which a forge can show.  When
 Sphinx reads a page, each figure becomes what the result says, and the comment goes; a key that no
-result has ends the build.
+result has ends the build.  A forge ends a cell of a table at a vertical bar, also in a comment.
 
-    python docs/quoted.py            # names what pages say otherwise than results, and fails
+    python docs/quoted.py            # names pages that say otherwise than results, and fails
     python docs/quoted.py --write    # writes into the pages what results say
 """
 
@@ -39,19 +39,21 @@ from typing import Any
 
 import jinja2
 
-__all__ = ["ROOT", "QuoteError", "filled", "pages", "plain", "results"]
+__all__ = ["FUNCTIONS", "ROOT", "QuoteError", "filled", "pages", "plain", "results"]
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 
-_NUMBER = r"[-−+]?\d+(?: \d{3})*(?:\.\d+)?"
-_AFTER = re.compile(rf"(?P<text>{_NUMBER}(?: ± {_NUMBER})*)<!-- (?P<template>\{{\{{.*?\}}\}}) -->")
+_NUMBER = r"(?<![\w.])[-−+]?\d+(?: \d{3})*(?:\.\d+)?"
+_AFTER = re.compile(r"<!-- (?P<template>\{\{[^\n]*?\}\}) -->")
+_EXPRESSION = re.compile(r"\{\{.*?\}\}")
 _BEFORE = re.compile(
     r"^<!-- (?P<template>\{[{%].*?[%}]\}) -->\n\n(?P<text>.*?)\n\n<!-- end -->$",
     flags=re.MULTILINE | re.DOTALL,
 )
-_ANY = re.compile(r"<!--\s*\{[{%].*?-->|<!-- end -->", flags=re.DOTALL)
+_LEFT = re.compile(r"<!--\s*\{[{%].*?-->|<!-- end -->", flags=re.DOTALL)
 _THOUSANDS = 10_000
+_FAR = 200  # a template and its figures stand together
 
 
 class QuoteError(ValueError):
@@ -82,13 +84,35 @@ def digits(value: Any, n: int) -> str:
     return places(rounded, max(0, n - 1 - exponent))
 
 
-def where(rows: Iterable[Mapping[str, Any]], **values: Any) -> Mapping[str, Any]:
+def with_error(row: Mapping[str, Any], key: str, n: int, factor: float = 1.0) -> str:
+    """A figure and its error, under the key with ``_error``, rounded to so many places."""
+    return " ± ".join(places(factor * _number(row[k]), n) for k in (key, f"{key}_error"))
+
+
+def only(rows: Iterable[Mapping[str, Any]], **values: Any) -> Mapping[str, Any]:
     """The one row that has these values."""
     found = [row for row in rows if all(row.get(k) == v for k, v in values.items())]
     if len(found) != 1:
         message = f"{len(found)} rows have {values}, and there must be one"
         raise QuoteError(message)
     return found[0]
+
+
+def column(rows: Any, keys: str) -> list[float]:
+    """Numbers of all rows of a list or of a dictionary, each by keys separated by ``/``."""
+    numbers = []
+    for row in rows.values() if isinstance(rows, Mapping) else rows:
+        value = row
+        for key in keys.split("/"):
+            value = value[key]
+        numbers.append(_number(value))
+    return numbers
+
+
+FUNCTIONS: Mapping[str, Callable[..., Any]] = {
+    **{f.__name__: f for f in (places, digits, with_error, only, column)},
+    **{f.__name__: f for f in (min, max, sum, len, abs)},
+}
 
 
 @cache
@@ -113,33 +137,42 @@ def table(name: str, found: Mapping[str, Any]) -> str:
     return text
 
 
-def _environment(found: Mapping[str, Any]) -> jinja2.Environment:
-    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False)
-    environment.filters |= {"places": places, "digits": digits, "where": where}
-    environment.globals |= {**found, "table": lambda name: table(name, found)}
-    return environment
+def _before(source: str, template: str) -> str | None:
+    """The figures that a template stands behind, with the text of the template between them."""
+    between = map(re.escape, _EXPRESSION.split(template))
+    figures = re.compile(rf"{_NUMBER}(?: ± {_NUMBER})?".join(between) + r"\Z")
+    match = figures.search(source, max(0, len(source) - _FAR))
+    return match[0] if match else None
 
 
-def _each(page: str, source: str, change: Callable[[re.Match[str]], str]) -> str:
-    """A source whose figures with a template are changed; none may be left over."""
-    for form in (_BEFORE, _AFTER):
-        left = form.sub("", source)
-        source = form.sub(change, source)
-    left = _ANY.search(_AFTER.sub("", _BEFORE.sub("", left)))
-    if left:
-        message = (
-            f"{page}: {left[0]} has no number before it, or no figures and <!-- end --> after it"
-        )
-        raise QuoteError(message)
-    return source
+def _each(page: str, source: str, change: Callable[[str, str], str], *, keep: bool) -> str:
+    """A source in which `change` has replaced all figures, given their text and their template."""
+
+    def of_block(match: re.Match[str]) -> str:
+        new = change(match["text"], match["template"])
+        start, end = (place - match.start() for place in match.span("text"))
+        return match[0][:start] + new + match[0][end:] if keep else new
+
+    done, rest = "", _BEFORE.sub(of_block, source)
+    while match := _AFTER.search(rest):
+        done += rest[: match.start()]
+        rest = rest[match.end() :]
+        if done[-1:] in ("", "\n"):
+            done += match[0]  # of a block, which is done
+            continue
+        text = _before(done, match["template"])
+        in_table = done.rpartition("\n")[2].startswith("|")
+        if text is None or (in_table and "|" in match["template"]):
+            what = "no such figures before it" if text is None else "a bar, which ends the cell"
+            message = f"{page}: {match[0]} has {what}"
+            raise QuoteError(message)
+        new = change(text, match["template"])
+        done = done[: len(done) - len(text)] + new + (match[0] if keep else "")
+    return done + rest
 
 
 def filled(
-    page: str,
-    source: str,
-    found: Mapping[str, Any] | None = None,
-    *,
-    keep: bool = True,
+    page: str, source: str, found: Mapping[str, Any] | None = None, *, keep: bool = True
 ) -> str:
     """The source of a page with the figures that results say.
 
@@ -157,38 +190,35 @@ def filled(
     Raises
     ------
     QuoteError
-        If a template asks for a key that no result has, or says a figure that is no number.
+        If a template asks for a key that no result has, or has no figures beside it.
     """
-    environment = _environment(results() if found is None else found)
+    found = results() if found is None else found
+    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False)
+    environment.globals |= {**FUNCTIONS, **found, "table": lambda name: table(name, found)}
 
-    def change(match: re.Match[str]) -> str:
-        template = match["template"]
+    def change(_text: str, template: str) -> str:
         try:
-            text = environment.from_string(template).render().strip()
-        except (jinja2.TemplateError, KeyError, TypeError, ZeroDivisionError, QuoteError) as error:
-            message = f"{page} quotes {template}, which benchmarks/results does not have: {error}"
+            return environment.from_string(template).render().strip()
+        except (jinja2.TemplateError, ArithmeticError, LookupError, TypeError, ValueError) as error:
+            message = f"{page} quotes {template}, but in benchmarks/results: {error!r}"
             raise QuoteError(message) from error
-        if not keep:
-            return text
-        start, end = (place - match.start() for place in match.span("text"))
-        return match[0][:start] + text + match[0][end:]
 
-    return _each(page, source, change)
+    new = _each(page, source, change, keep=keep)
+    if left := _LEFT.search(plain(page, new)):
+        message = f"{page}: {left[0]} is no template of one line after figures, or ends none"
+        raise QuoteError(message)
+    return new
 
 
-def plain(page: str, source: str, *, without: str = "") -> str:
-    """The source without templates, and with `without` in place of the figures they are of."""
-    return _each(page, source, lambda match: without or match["text"])
+def plain(page: str, source: str, *, instead: str | None = None) -> str:
+    """The source without templates, and with `instead` in place of their figures."""
+    return _each(page, source, lambda text, _: text if instead is None else instead, keep=False)
 
 
 def pages() -> dict[str, Path]:
     """Pages that may quote results, by their path from the root."""
     paths = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-    return {
-        path.relative_to(ROOT).as_posix(): path
-        for path in paths
-        if "_build" not in path.parts and path != ROOT / "docs" / "changelog.md"
-    }
+    return {p.relative_to(ROOT).as_posix(): p for p in paths if "_build" not in p.parts}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -13,6 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmark_keys import BAR, missing
+
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 NAMES = sorted(
     path.stem for path in BENCHMARKS.glob("*.py") if "def main(" in path.read_text("utf-8")
@@ -45,6 +47,7 @@ def run(load, monkeypatch, tmp_path, capsys):
         load(name).main(["--quick", *map(str, arguments)])
         record = json.loads(capsys.readouterr().out.splitlines()[-1])
         assert all(math.isfinite(x) for x in numbers(record))
+        assert missing(name, record, quick=True) == []
         return record
 
     return run
@@ -356,7 +359,7 @@ def test_operators(run):
     # Of one score c_HWtil is known by its square alone.
     assert methods["one score"]["areas"][0] > methods["oracle"]["areas"][0]
     assert len(methods["polynomial-joint"]["calibrated_coverage"]) == 18
-    assert all(set(bar) == {"bar", "goal", "measured", "error"} for bar in record["short"])
+    assert all(set(bar) == BAR for bar in record["short"])
 
 
 def test_reading(run, tmp_path):
@@ -407,6 +410,16 @@ def test_systematics(run):
         for name in ("learned", "calibrated", "belt"):
             assert 0 <= coverage[f"{name}_68.27"] <= coverage[f"{name}_95.45"] <= 1
     assert positive({k: v for k, v in record["speed"].items() if isinstance(v, float)})
+
+
+def test_trend(run, tmp_path):
+    """Figures that are worse by five errors are told, worst first."""
+    record = run("trend", "--json", tmp_path / "trend.json")
+    sigmas = [row["sigmas"] for row in record["worse"]]
+    assert len(sigmas) > 100
+    assert sigmas == sorted(sigmas, reverse=True)
+    assert sigmas[-1] == pytest.approx(5)
+    assert json.loads((tmp_path / "trend.json").read_text("utf-8")) == record
 
 
 def test_combination(run):

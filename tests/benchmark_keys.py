@@ -1,0 +1,92 @@
+"""Keys that a benchmark prints at least, which scripts and pages rely on.
+
+Add keys as you like; take one away, or give it another meaning, only with the changelog.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parents[1] / "benchmarks" / "results"
+
+# Keys from the top, separated by /; * is every key or row, of which there has to be one.
+KEYS: dict[str, tuple[str, ...]] = {
+    "training": (
+        *(f"ratio_n{n}" for n in (1, 50, 250)),
+        *(f"gemm_fraction_n{n}" for n in (1, 50)),
+        "events_per_s_n1",
+    ),
+    "toys": ("ratio_predict", "ratio_pyhf", "toys_per_s_per_core", "belt_seconds"),
+    "cost": ("call_us", "grad_us", "migrad_minos_ms", "million_events_ms"),
+    "efficiency": tuple(
+        f"rows/*/{key}"
+        for key in (
+            *("problem", "head", "events_per_point", "info_ratio", "info_ratio_error"),
+            *("response", "bartlett_ratio", "bartlett_ratio_error", "train_seconds"),
+        )
+    ),
+    "reading": ("ratio_pylhe", "lhe_events_per_s", "features_per_s"),
+    "histograms": (
+        *(
+            f"rows/*/methods/*/{key}"
+            for key in (
+                *("info_over_network", "info_over_network_error", "response", "response_error"),
+                *("coverage", "coverage_error", "coverage_pool_error", "info_over_network_away"),
+            )
+        ),
+        "rows/*/filled_anew/coverage",
+    ),
+    "systematics": (
+        *(f"fits/*/learned/{key}" for key in ("error_over_exact", "error_over_exact_error")),
+        *(f"coverage/*/learned_{key}" for key in ("68.27", "95.45", "error")),
+        "speed/10 nuisances, 1000 events/cost_and_gradient_us",
+        "speed/10 nuisances, 1000 events/straightforward_value_us",
+    ),
+    "committee": (
+        *(f"goodness_of_fit/*/tests/*/{key}" for key in ("below_5_percent", "error")),
+        *(f"expected/{k}" for k in ("largest_slope_at_the_point", "profiled_toys_per_second")),
+        "impacts/ranking_to_cabinetry",
+    ),
+    "operators": (
+        "networks/methods/*/areas",
+        *(
+            f"networks/methods/polynomial-joint/{key}"
+            for key in ("info_over_exact", "info_over_exact_error", "calibrated_coverage")
+        ),
+        "observables/retained/value",
+        "short",
+    ),
+}
+# Each bar that was not met.
+BAR = {"bar", "goal", "measured", "error"}
+# Of --quick, which trains bags of one size.
+NOT_QUICK = {"training": ("_n1", "_n250")}
+
+
+def absent(record: Any, key: str) -> Iterator[str]:
+    """Where a key is absent, by the keys down to that place."""
+    step, _, rest = key.partition("/")
+    if step == "*":
+        values = dict(enumerate(record)) if isinstance(record, list) else record
+        if not values:
+            yield key
+        for name, value in values.items() if isinstance(values, Mapping) else ():
+            yield from (f"{name}/{place}" for place in absent(value, rest))
+    elif not isinstance(record, Mapping) or step not in record:
+        yield key
+    elif rest:
+        yield from (f"{step}/{place}" for place in absent(record[step], rest))
+
+
+def missing(name: str, record: Any, *, quick: bool = False) -> list[str]:
+    """Keys that a benchmark has to print, or had in its committed result, and that are absent."""
+    left_out = NOT_QUICK.get(name, ()) if quick else ()
+    keys = list(KEYS.get(name, ()))
+    committed = RESULTS / f"{name}.json"
+    if committed.is_file():
+        keys += json.loads(committed.read_text("utf-8"))
+    wanted = (key for key in keys if not key.endswith(left_out or "\0"))
+    return sorted({place for key in wanted for place in absent(record, key)})
