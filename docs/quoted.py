@@ -127,7 +127,7 @@ def table(name: str, found: Mapping[str, Any]) -> str:
     spec = importlib.util.spec_from_file_location(f"quoted_{name}", path)
     assert spec is not None
     assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
+    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
     sys.path.insert(0, str(path.parent))  # of the modules that benchmarks share
     try:
         spec.loader.exec_module(module)
