@@ -70,11 +70,10 @@ def _number(value: Any) -> float:
 
 def places(value: Any, n: int = 0) -> str:
     """Rounded to so many decimal places; thousands are separated from 10 000 on."""
-    number = _number(value)
-    text = f"{number:.{n}f}"
+    text = f"{_number(value):.{n}f}"
     if abs(float(text)) >= _THOUSANDS:
-        text = f"{number:,.{n}f}".replace(",", " ")
-    return text.replace("-", "−") if float(text.replace(" ", "")) else text.removeprefix("-")
+        text = f"{float(text):,.{n}f}".replace(",", " ")
+    return text.replace("-", "−") if text.strip("-0.") else text.removeprefix("-")
 
 
 def digits(value: Any, n: int) -> str:
