@@ -1,6 +1,6 @@
 """Run the demo over several seeds: do its intervals contain the truth as often as they claim?
 
-    python benchmarks/demo_seeds.py --seeds 10 --table docs/demo_seeds.md
+    python benchmarks/demo_seeds.py --seeds 10 --json benchmarks/results/demo_seeds.json
     python benchmarks/demo_seeds.py --seeds 8 --first-seed 101 --events 2500 --toys 300 \\
         --golden demo.json
     python benchmarks/demo_seeds.py --quick
@@ -11,7 +11,8 @@ that a seed has not, or not calibrated (see ``not_available`` and ``problems`` o
 counts where it is there.
 
 Prints one JSON line last: how often the 68.27 % and 95.45 % interval of each method contained the
-truth, and the mean of the coverages measured on toys.
+truth, the mean of the coverages measured on toys, and under ``rows`` the figures of each seed.
+``--json`` writes it after every seed; ``--table`` prints rows of a result as Markdown.
 """
 
 from __future__ import annotations
@@ -152,24 +153,21 @@ def golden(results: list[dict]) -> dict[str, dict]:
     return found
 
 
-def summary_table(results: list[dict]) -> str:
-    lines = [
-        (
-            "| method | truth in 68.27 % interval | truth in 95.45 % interval "
-            "| coverage on toys (68.27 %) | coverage on toys (95.45 %) | half width | I_eff |"
-        ),
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+def rows(results: list[dict]) -> list[dict]:
+    """Figures of each seed and method."""
+    kept = ("estimate", "interval68", "info_eff", "info_eff_error", "response")
+    kept += ("c_cicc", "c_cicc_error", "coverage68", "coverage68_error")
+    return [
+        {"seed": r["provenance"]["seed"], "method": m}
+        | {key: r[m].get(key) for key in kept}
+        | {"half_width68": half_width(r[m])}
+        | {f"inside{cl}": inside(r[m][f"interval{cl}"], r["truth"]) for cl in (68, 95)}
+        for r in results
+        for m in methods([r])
     ]
-    lines += [
-        f"| {m} | {f['inside68']} of {f['n']} | {f['inside95']} of {f['n']} "
-        f"| {f['mean_coverage68']:.1%} | {f['mean_coverage95']:.1%} "
-        f"| {f['mean_half_width68']:.3f} | {f['mean_info_eff']:.0f} |"
-        for m, f in summary(results).items()
-    ]
-    return "\n".join(lines) + "\n"
 
 
-def table(results: list[dict]) -> str:
+def table(rows: list[dict]) -> str:
     columns = (
         "seed",
         "method",
@@ -182,24 +180,33 @@ def table(results: list[dict]) -> str:
         "coverage on toys (68.27 %)",
     )
     lines = ["| " + " | ".join(columns) + " |", "| ---: | --- |" + " ---: |" * 7]
-    for r in results:
-        for m in methods([r]):
-            f = r[m]
-            low, high = f["interval68"]
-            # None of a method that stays as it is.
-            uncalibrated = f["c_cicc"] is None
-            scale = "—" if uncalibrated else f"{f['c_cicc']:.2f} ± {f['c_cicc_error']:.2f}"
-            marks = " / ".join(
-                "yes" if inside(f[k], r["truth"]) else "no" for k in ("interval68", "interval95")
-            )
-            lines.append(
-                f"| {r['provenance']['seed']} | {m} | {f['estimate']:+.3f} "
-                f"| [{low:+.3f}, {high:+.3f}] | {marks} "
-                f"| {f['info_eff']:.0f} ± {f['info_eff_error']:.0f} | {f['response']:.2f} "
-                f"| {scale} "
-                f"| {f['coverage68']:.1%} ± {f['coverage68_error']:.1%} |"
-            )
-    return "\n".join(lines) + "\n"
+    for r in rows:
+        low, high = r["interval68"]
+        # None of a method that stays as it is.
+        uncalibrated = r["c_cicc"] is None
+        scale = "—" if uncalibrated else f"{r['c_cicc']:.2f} ± {r['c_cicc_error']:.2f}"
+        marks = " / ".join("yes" if r[k] else "no" for k in ("inside68", "inside95"))
+        lines.append(
+            f"| {r['seed']} | {r['method']} | {r['estimate']:+.3f} "
+            f"| [{low:+.3f}, {high:+.3f}] | {marks} "
+            f"| {r['info_eff']:.0f} ± {r['info_eff_error']:.0f} | {r['response']:.2f} "
+            f"| {scale} "
+            f"| {r['coverage68']:.1%} ± {r['coverage68_error']:.1%} |"
+        )
+    return "\n".join(lines)
+
+
+def figures(results: list[dict], options: argparse.Namespace, seconds: list[float]) -> dict:
+    """What is printed."""
+    sizes = {"events": options.events, "truth": options.truth, "toys": options.toys}
+    return {
+        "n_seeds": len(results),
+        "first_seed": options.first_seed,
+        **sizes,
+        **summary(results),
+        "rows": rows(results),
+        "mean_seconds": statistics.mean(seconds),
+    }
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -209,28 +216,30 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--events", type=int, default=10_000)
     parser.add_argument("--toys", type=int, default=2_000)
     parser.add_argument("--truth", type=float, default=0.0)
-    parser.add_argument("--table", type=Path, default=None)
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="write the result after each seed"
+    )
+    parser.add_argument("--table", type=Path, metavar="FILE", help="table of a result, and stop")
     parser.add_argument("--golden", type=Path, default=None)
     options = parse(parser, QUICK, arguments)
-    results = []
+    if options.table:
+        print(table(json.loads(options.table.read_text(encoding="utf-8"))["rows"]))
+        return
+    results, seconds = [], []
     for seed in range(options.first_seed, options.first_seed + options.seeds):
         sizes = (seed, options.events, options.truth, options.toys)
         start = time.perf_counter()
-        summary_of_seed = (run_here if options.quick else run)(*sizes)
-        results.append(summary_of_seed | {"wall": time.perf_counter() - start})
-        if options.table is not None:
-            text = summary_table(results) + "\n<!-- seeds -->\n\n" + table(results)
-            options.table.write_text(text, encoding="utf-8")
-    n = len(results)
-    out: dict = {"n_seeds": n, "first_seed": options.first_seed}
-    out |= {"events": options.events, "truth": options.truth, "toys": options.toys}
+        results.append((run_here if options.quick else run)(*sizes))
+        seconds.append(time.perf_counter() - start)
+        record = figures(results, options, seconds)
+        if options.json is not None:
+            options.json.write_text(json.dumps(record) + "\n", encoding="utf-8")
     if options.golden is not None:
-        content = out | {"mean_and_deviation": golden(results)}
+        sizes = ("n_seeds", "first_seed", "events", "truth", "toys")
+        content = {key: record[key] for key in sizes} | {"mean_and_deviation": golden(results)}
         options.golden.parent.mkdir(parents=True, exist_ok=True)
         options.golden.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    out |= summary(results)
-    out["mean_seconds"] = sum(r["wall"] for r in results) / n
-    print(json.dumps(out))
+    print(json.dumps(record))
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ extensions = [
     "sphinx_click",
     "sphinx_design",
 ]
-exclude_patterns = ["_build", "demo_seeds.md"]  # the latter is a part of demo.md
+exclude_patterns = ["_build"]
 source_suffix = {".rst": "restructuredtext", ".md": "myst-nb"}
 myst_enable_extensions = ["colon_fence", "dollarmath", "deflist", "substitution"]
 myst_substitutions = {"version_line": " · ".join(facts)}

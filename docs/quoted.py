@@ -35,6 +35,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from statistics import mean, stdev
 from typing import Any
 
 import jinja2
@@ -108,8 +109,17 @@ def column(rows: Any, keys: str) -> list[float]:
     return numbers
 
 
+def mean_ratio(
+    rows: Iterable[Mapping[str, Any]], key: str, method: str, other: str
+) -> dict[str, float]:
+    """Mean over seeds of a figure of one method over that of another, and its standard error."""
+    of = {(row["method"], row["seed"]): row[key] for row in rows}
+    ratios = [x / of[other, seed] for (name, seed), x in of.items() if name == method]
+    return {"value": mean(ratios), "value_error": stdev(ratios) / math.sqrt(len(ratios))}
+
+
 FUNCTIONS: Mapping[str, Callable[..., Any]] = {
-    **{f.__name__: f for f in (places, digits, with_error, only, column)},
+    **{f.__name__: f for f in (places, digits, with_error, only, column, mean_ratio)},
     **{f.__name__: f for f in (min, max, sum, len, abs)},
 }
 

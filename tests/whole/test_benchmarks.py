@@ -116,19 +116,26 @@ def test_cost(run):
             assert (figures["bound"] > 0) == (figures["box_ms"] > 0)
 
 
-def test_demo_seeds(run, tmp_path):
-    table, golden = tmp_path / "table.md", tmp_path / "golden.json"
-    record = run("demo_seeds", "--table", table, "--golden", golden)
+def test_demo_seeds(run, load, tmp_path, capsys):
+    """Each seed has its rows, and the table is that of the rows."""
+    file, golden = tmp_path / "seeds.json", tmp_path / "golden.json"
+    record = run("demo_seeds", "--json", file, "--golden", golden)
+    rows = {row["method"]: row for row in record["rows"]}
     for method in ("polynomial-joint", "pyhf", "oracle"):
         own = record[method]
         assert own["n"] == 1
         assert own["inside68"] <= own["inside95"] <= 1
+        assert own["inside68"] == rows[method]["inside68"]
         assert 0 < own["mean_coverage68"] <= own["mean_coverage95"] <= 1
-        assert own["mean_half_width68"] > 0
-        assert f"| 1 | {method} |" in table.read_text("utf-8")
+        assert own["mean_half_width68"] == rows[method]["half_width68"] > 0
     assert record["mean_seconds"] > 0
     # One seed has no deviation.
     assert json.loads(golden.read_text("utf-8"))["mean_and_deviation"] == {}
+    assert json.loads(file.read_text("utf-8")) == record
+    load("demo_seeds").main(["--table", str(file)])
+    table = capsys.readouterr().out.splitlines()
+    assert len(table) == 2 + len(rows)
+    assert table[2].startswith(f"| 1 | {record['rows'][0]['method']} |")
 
 
 def test_demo_seeds_calls_the_demo_as_it_is(load, tmp_path):
