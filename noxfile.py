@@ -78,6 +78,13 @@ def canary(session: nox.Session, end: str) -> None:
 
 
 @nox.session(python="3.11")
+def trend(session: nox.Session) -> None:
+    """Print what became slower or less precise since the last release."""
+    session.install("packaging", "rich")
+    session.run("python", "benchmarks/trend.py", *session.posargs)
+
+
+@nox.session(python="3.11")
 def build(session: nox.Session) -> None:
     """Build sdist and, from it, the wheel; install that and use it."""
     session.install("build")

@@ -109,17 +109,19 @@ def column(rows: Any, keys: str) -> list[float]:
     return numbers
 
 
-def mean_ratio(
-    rows: Iterable[Mapping[str, Any]], key: str, method: str, other: str
+def over_seeds(
+    rows: Iterable[Mapping[str, Any]], key: str, method: str, other: str | None = None
 ) -> dict[str, float]:
-    """Mean over seeds of a figure of one method over that of another, and its standard error."""
+    """Mean over seeds of a figure of a method, or of its ratio to another, with its error."""
     of = {(row["method"], row["seed"]): row[key] for row in rows}
-    ratios = [x / of[other, seed] for (name, seed), x in of.items() if name == method]
-    return {"value": mean(ratios), "value_error": stdev(ratios) / math.sqrt(len(ratios))}
+    found = [
+        x / of[other, seed] if other else x for (name, seed), x in of.items() if name == method
+    ]
+    return {"value": mean(found), "value_error": stdev(found) / math.sqrt(len(found))}
 
 
 FUNCTIONS: Mapping[str, Callable[..., Any]] = {
-    **{f.__name__: f for f in (places, digits, with_error, only, column, mean_ratio)},
+    **{f.__name__: f for f in (places, digits, with_error, only, column, over_seeds)},
     **{f.__name__: f for f in (min, max, sum, len, abs)},
 }
 
