@@ -1,7 +1,7 @@
 """What became slower or less precise since the last release, by more than its error.
 
-    python benchmarks/trend.py [--against VERSION] [--sigmas 1] [--json FILE]
-    python benchmarks/trend.py --record VERSION --runs FOLDER [FOLDER ...]
+    python benchmarks/trend.py [--against VERSION] [--sigmas 1] [--runs FOLDER ...] [--json FILE]
+    python benchmarks/trend.py --record VERSION --runs FOLDER FOLDER [FOLDER ...]
 
 ``FIGURES`` says which keys of ``benchmarks/results`` count, and what is better.  Times count as
 ratios over a reference that the same run measured, as machines differ.  The first command compares
@@ -10,9 +10,10 @@ is worse by more than so many standard errors of the difference, of what vanishe
 no error; then one line of JSON.  It fails if anything is worse, or vanished.
 
 The second keeps the figures of a release.  Where a result has no error, which is so for times, the
-error is the standard deviation over the result and repeated runs of the same benchmark, whose JSON
-lines lie in other folders under the same names.  Make them on one machine, when it does nothing
-else.  ``--quick`` compares the last release with itself, made worse by five errors.
+error is the standard deviation over repeated runs of the same benchmark, whose JSON lines lie in
+other folders under the same names.  Make them on one machine, when it does nothing else; without
+them a time that changes is told, and not judged.
+``--quick`` compares the last release with itself, made worse by five errors.
 """
 
 from __future__ import annotations
@@ -232,7 +233,7 @@ def worse_by(then: float, now: float, better: str | float) -> float:
 def changes(then: Mapping[str, Measured], now: Mapping[str, Measured]) -> list[Change]:
     """Figures that both have, and that are not the same.
 
-    A run without an error has that of the release, which repeated runs found.
+    If one of both has no error, it is taken to be that of the other.
     """
     rows = []
     for name in then.keys() & now.keys():
@@ -254,22 +255,26 @@ def compare(
 ) -> dict[str, Any]:
     """What is worse by more than `least` errors, what vanished, and what cannot be compared."""
     rows = changes(then, now)
+
+    def told(row: Change) -> dict[str, Any]:
+        return {
+            "figure": row.name,
+            "then": row.then.value,
+            "now": row.now.value,
+            "better": row.now.better,
+            "worse_by": row.worse,
+        }
+
     return {
         "compared": len(then.keys() & now.keys()),
         "measured_again": len(rows),
         "worse": [
-            {
-                "figure": row.name,
-                "then": row.then.value,
-                "now": row.now.value,
-                "better": row.now.better,
-                "worse_by": row.worse,
-                "sigmas": min(row.sigmas, sys.float_info.max),  # JSON has no infinity
-            }
+            # JSON has no infinity, of a figure without any scatter.
+            told(row) | {"sigmas": min(row.sigmas, sys.float_info.max)}
             for row in rows
             if row.sigmas is not None and row.sigmas > least
         ],
-        "without_error": sorted(row.name for row in rows if row.sigmas is None),
+        "without_error": [told(row) for row in rows if row.sigmas is None],
         "vanished": sorted(then.keys() - now.keys()),
         "new": sorted(now.keys() - then.keys()),
     }
@@ -293,25 +298,32 @@ def of_release(path: Path) -> dict[str, Measured]:
     }
 
 
-def record(version: str, results: Path, runs: Sequence[Path]) -> dict[str, Any]:
-    """Figures of a release, with the errors that repeated runs find where results have none."""
-    figures, others = measured(read(results)), [measured(read(run)) for run in runs]
-    rows: dict[str, dict[str, Any]] = {}
+def with_runs(
+    figures: Mapping[str, Measured], runs: Sequence[Mapping[str, Measured]]
+) -> dict[str, Measured]:
+    """Figures, with the scatter of repeated runs as the error of those that have none.
+
+    It is relative: the result itself may be of another machine, and counts as a run only if it is
+    among them.
+    """
+    found = dict(figures)
     for name, figure in figures.items():
-        row: dict[str, Any] = figure._asdict()
-        if figure.error is None:
-            values = [figure.value, *(other[name].value for other in others if name in other)]
-            row["runs"] = len(values)
-            if len(values) > 1:
-                row["error"] = statistics.stdev(values)
-        rows[name] = row
+        values = [run[name].value for run in runs if name in run]
+        if figure.error is None and len(values) > 1:
+            scatter = statistics.stdev(values) / abs(statistics.mean(values))
+            found[name] = figure._replace(error=scatter * abs(figure.value))
+    return found
+
+
+def record(version: str, figures: Mapping[str, Measured]) -> dict[str, Any]:
+    """What is kept of a release."""
     return {
         "version": str(Version(version)),
         "recorded": date.today().isoformat(),
         "machine": platform.machine(),
         "cores": os.cpu_count(),
         "python": platform.python_version(),
-        "figures": rows,
+        "figures": {name: figure._asdict() for name, figure in figures.items()},
     }
 
 
@@ -337,13 +349,16 @@ def show(found: Mapping[str, Any], version: str, least: float) -> None:
             numbers = (f"{row[key]:.4g}" for key in ("then", "now"))
             table.add_row(row["figure"], *numbers, str(row["better"]), f"{row['sigmas']:.1f}")
         console.print(table)
+    for row in found["without_error"]:
+        numbers = " to ".join(f"{row[key]:.4g}" for key in ("then", "now"))
+        text = f"{row['figure']}: from {numbers}; nothing says what its error is (--runs)"
+        console.print(text, markup=False, highlight=False)
     for key, text in (
         ("vanished", f"{version} has it, and results do not"),
-        ("without_error", "changed, and nothing says what its error is (--record with --runs)"),
         ("new", f"not in {version}"),
     ):
         for name in found[key]:
-            console.print(f"{name}: {text}", markup=False)
+            console.print(f"{name}: {text}", markup=False, highlight=False)
     chance = statistics.NormalDist().cdf(-least) * found["measured_again"]
     console.print(
         f"{found['compared']} figures compared with {version}; {found['measured_again']} are not "
@@ -367,11 +382,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--quick", action="store_true", help="made-up figures, to see that it runs")
     options = parser.parse_args(arguments)
     kept = releases()
+    now = with_runs(measured(read(options.results)), [measured(read(f)) for f in options.runs])
     if options.record:
         version = str(Version(options.record))
         if version in kept:
             parser.error(f"the figures of {version} are kept already: {kept[version]}")
-        release = record(version, options.results, options.runs)
+        release = record(version, now)
         write(release, RESULTS / "releases" / f"{version}.json")
         print(json.dumps(release))
         return 0
@@ -381,7 +397,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if version not in kept:
         parser.error(f"{version} is not kept; there are {', '.join(kept)}")
     then = of_release(kept[version])
-    now = made_worse(then, 5.0) if options.quick else measured(read(options.results))
+    if options.quick:
+        now = made_worse(then, 5.0)
     found = {"release": version, "sigmas": options.sigmas, **compare(then, now, options.sigmas)}
     show(found, version, options.sigmas)
     text = json.dumps(found)
