@@ -34,6 +34,7 @@ from typing import Any, NamedTuple
 from packaging.version import Version
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -343,27 +344,32 @@ def write(release: Mapping[str, Any], path: Path) -> None:
 def show(found: Mapping[str, Any], version: str, least: float) -> None:
     """Print what to look at, on standard error: standard output is for JSON."""
     console = Console(stderr=True)
-    if found["worse"]:
-        table = Table("figure", version, "now", "better is", "worse by, σ", title="Worse")
-        for row in found["worse"]:
-            numbers = (f"{row[key]:.4g}" for key in ("then", "now"))
-            table.add_row(row["figure"], *numbers, str(row["better"]), f"{row['sigmas']:.1f}")
+    for key, title in (("worse", "Worse"), ("without_error", "Changed, without an error (--runs)")):
+        if not found[key]:
+            continue
+        table = Table("figure", version, "now", "best", title=title)
+        if key == "worse":
+            table.add_column("worse by, σ", justify="right")
+        for row in found[key]:
+            numbers = [f"{row[name]:.4g}" for name in ("then", "now")]
+            sigmas = [f"{row['sigmas']:.1f}"] if key == "worse" else []
+            # As text: brackets in a name are no markup.
+            table.add_row(Text(row["figure"]), *numbers, str(row["better"]), *sigmas)
         console.print(table)
-    for row in found["without_error"]:
-        numbers = " to ".join(f"{row[key]:.4g}" for key in ("then", "now"))
-        text = f"{row['figure']}: from {numbers}; nothing says what its error is (--runs)"
-        console.print(text, markup=False, highlight=False)
     for key, text in (
         ("vanished", f"{version} has it, and results do not"),
         ("new", f"not in {version}"),
     ):
         for name in found[key]:
-            console.print(f"{name}: {text}", markup=False, highlight=False)
-    chance = statistics.NormalDist().cdf(-least) * found["measured_again"]
+            console.print(Text(f"{name}: {text}"))
+    judged = found["measured_again"] - len(found["without_error"])
+    chance = statistics.NormalDist().cdf(-least) * judged
     console.print(
-        f"{found['compared']} figures compared with {version}; {found['measured_again']} are not "
-        f"the same, of which {len(found['worse'])} are worse by more than {least:g} σ (by chance: "
-        f"{chance:.0f})."
+        Text(
+            f"{found['compared']} figures compared with {version}. {judged} were measured again "
+            f"and have errors: {len(found['worse'])} are worse by more than {least:g} σ "
+            f"(by chance: {chance:.0f})."
+        )
     )
 
 

@@ -64,11 +64,11 @@ def test_a_figure_that_is_worse_by_more_than_its_error_is_told(trend, sigmas):
 def test_the_same_figures_are_no_news_and_one_that_vanished_is(trend, capsys, tmp_path):
     """From files to the exit code, with one result left out, and another without its rows."""
     version = list(trend.releases())[-1]
-    release = trend.releases()[version]
+    release = trend.of_release(trend.releases()[version])
     for path in trend.RESULTS.glob("*.json"):
         (tmp_path / path.name).write_text(path.read_text("utf-8"), encoding="utf-8")
     then = trend.measured(trend.read(tmp_path))
-    if then == trend.of_release(release):
+    if then == release:
         assert trend.main(["--results", str(tmp_path)]) == 0
     (tmp_path / "retrained.json").unlink()
     operators = json.loads((tmp_path / "many_operators.json").read_text("utf-8"))
@@ -84,6 +84,9 @@ def test_the_same_figures_are_no_news_and_one_that_vanished_is(trend, capsys, tm
     (row,) = [row for row in found["worse"] if row["figure"] == "many_operators/rows/5/info_ratio"]
     assert row["now"] == operators["rows"]["5"]["info_ratio"]
     assert row["sigmas"] > 10
+    name = next(name for name in release if name.startswith("efficiency/"))
+    trend.show(found | {"worse": [row | {"figure": name}]}, version, 1.0)
+    assert "[quadratic" in capsys.readouterr().err  # brackets are no markup
     assert "many_operators/rows/5/info_ratio" in printed.err
     assert f"{gone[0]}: {version} has it" in printed.err.replace("\n", " ")
 
