@@ -243,8 +243,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name, path in pages().items():
         source = path.read_text("utf-8")
         new = filled(name, source)
-        lines = (text.splitlines(keepends=True) for text in (source, new))
-        sys.stdout.writelines(difflib.unified_diff(*lines, name, "results", n=0))
+        old_lines, new_lines = (text.splitlines(keepends=True) for text in (source, new))
+        sys.stdout.writelines(difflib.unified_diff(old_lines, new_lines, name, "results", n=0))
         differ |= new != source
         if options.write and new != source:
             path.write_text(new, encoding="utf-8")
