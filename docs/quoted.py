@@ -109,6 +109,12 @@ def column(rows: Any, keys: str) -> list[float]:
     return numbers
 
 
+def beyond(values: Sequence[float], errors: Sequence[float], best: float, sigmas: float) -> int:
+    """How many values are off by more than so many of their errors."""
+    pairs = zip(values, errors, strict=True)
+    return sum(abs(value - best) > sigmas * error for value, error in pairs)
+
+
 def over_seeds(
     rows: Iterable[Mapping[str, Any]], key: str, method: str, other: str | None = None
 ) -> dict[str, float]:
@@ -121,7 +127,7 @@ def over_seeds(
 
 
 FUNCTIONS: Mapping[str, Callable[..., Any]] = {
-    **{f.__name__: f for f in (places, digits, with_error, only, column, over_seeds)},
+    **{f.__name__: f for f in (places, digits, with_error, only, column, beyond, over_seeds)},
     **{f.__name__: f for f in (min, max, sum, len, abs)},
 }
 
