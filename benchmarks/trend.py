@@ -91,6 +91,13 @@ FIGURES = (
     Figure("reading", "ratio_pylhe_to_awkward", error=BY_RUNS),
     # There is no other reader of these: relative to pylhe, of the same run.
     Figure("reading", "features_per_s", error=BY_RUNS, over="own/pylhe_events_per_s"),
+    Figure(
+        "systematics",
+        "speed/*/cost_and_gradient_us",
+        "lower",
+        BY_RUNS,
+        "straightforward_value_us",
+    ),
     Figure("evaluation", "network/ratio", error=BY_RUNS),
     Figure(
         "evaluation",

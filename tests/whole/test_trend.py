@@ -39,7 +39,7 @@ def test_the_version_of_the_package_has_figures_with_errors(trend):
     version = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["version"]
     figures = trend.of_release(trend.releases()[version])
     assert len(figures) > 100
-    times = {"training", "toys", "cost", "reading", "evaluation"}  # errors by repeated runs
+    times = {figure.file for figure in trend.FIGURES if figure.error == trend.BY_RUNS}
     assert {name.split("/")[0] for name, f in figures.items() if f.error is None} <= times
     assert all(math.isfinite(figure.value) for figure in figures.values())
 
