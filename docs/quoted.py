@@ -260,8 +260,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def setup(app: Any) -> dict[str, bool]:
     """Called by Sphinx."""
 
-    def read(_app: Any, name: str, source: list[str]) -> None:
-        source[0] = filled(f"docs/{name}.md", source[0], keep=False)
+    def read(app: Any, name: str, source: list[str]) -> None:
+        new = filled(f"docs/{name}.md", source[0], keep=False)
+        if new != source[0]:
+            # Else a page is not read again if a result alone changes.
+            for path in RESULTS.glob("*.json"):
+                app.env.note_dependency(str(path))
+        source[0] = new
 
     app.connect("source-read", read)
     return {"parallel_read_safe": True}

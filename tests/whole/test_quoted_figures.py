@@ -9,6 +9,7 @@ import copy
 import importlib.util
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -95,12 +96,12 @@ def test_another_result_is_another_page(monkeypatch):
     source = [PAGES[page]]
     connected = {}
 
-    class App:
-        def connect(self, event, function):
-            connected[event] = function
-
-    quoted.setup(App())
-    connected["source-read"](None, page.removeprefix("docs/").removesuffix(".md"), source)
+    depends = []
+    environment = SimpleNamespace(note_dependency=depends.append)
+    app = SimpleNamespace(connect=connected.setdefault, env=environment)
+    quoted.setup(app)
+    connected["source-read"](app, page.removeprefix("docs/").removesuffix(".md"), source)
+    assert str(quoted.RESULTS / "training.json") in depends
     assert "| 1 530 000 |" in source[0]
     assert "765 000" not in source[0]
     assert "<!--" not in source[0]
