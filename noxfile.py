@@ -1,3 +1,7 @@
+#!/usr/bin/env -S uv run --script
+# /// script
+# dependencies = ["nox>=2025.10.14"]
+# ///
 """Sessions for development: ``nox -s tests``, ``nox -s minimums``, ``nox -s canary``, …"""
 
 from __future__ import annotations
@@ -7,8 +11,8 @@ from pathlib import Path
 
 import nox
 
+nox.needs_version = ">=2025.10.14"
 nox.options.default_venv_backend = "uv|virtualenv"
-nox.options.sessions = ["lint", "tests"]
 
 
 @nox.session(python=["3.11", "3.12", "3.13"])
@@ -18,7 +22,7 @@ def tests(session: nox.Session) -> None:
     session.run("pytest", *session.posargs)
 
 
-@nox.session(python="3.11", venv_backend="uv")
+@nox.session(default=False, python="3.11", venv_backend="uv")
 def minimums(session: nox.Session) -> None:
     """Run the tests with exactly the lower bounds of pyproject.toml."""
     session.install("--resolution=lowest-direct", ".[test]")
@@ -36,7 +40,7 @@ def lint(session: nox.Session) -> None:
     session.run("mypy")
 
 
-@nox.session(python="3.11")
+@nox.session(default=False, python="3.11")
 def docs(session: nox.Session) -> None:
     """Build the documentation; tutorials run, and a warning is an error."""
     session.install(".[docs]")
@@ -62,7 +66,7 @@ CANARIES = {
 }
 
 
-@nox.session(python="3.11", venv_backend="uv")
+@nox.session(default=False, python="3.11", venv_backend="uv")
 @nox.parametrize("end", ["oldest", "newest"])
 def canary(session: nox.Session, end: str) -> None:
     """Run what uses coffea, iminuit and pyhf with their oldest and newest releases."""
@@ -77,14 +81,14 @@ def canary(session: nox.Session, end: str) -> None:
     session.run("pytest", *map(str, files), *session.posargs)
 
 
-@nox.session(python="3.11")
+@nox.session(default=False, python="3.11")
 def trend(session: nox.Session) -> None:
     """Print what became slower or less precise since the last release."""
     session.install("packaging", "rich")
     session.run("python", "benchmarks/trend.py", *session.posargs)
 
 
-@nox.session(python="3.11")
+@nox.session(default=False, python="3.11")
 def build(session: nox.Session) -> None:
     """Build sdist and, from it, the wheel; install that and use it."""
     session.install("build")
@@ -95,7 +99,7 @@ def build(session: nox.Session) -> None:
     session.run("python", "-m", "pip", "check")
 
 
-@nox.session(python="3.11")
+@nox.session(default=False, python="3.11")
 def audit(session: nox.Session) -> None:
     """Look for known weaknesses in what an installation brings along."""
     session.install("-e", ".", "pip-audit")
@@ -103,17 +107,21 @@ def audit(session: nox.Session) -> None:
     session.run("pip-audit", "--local", "--skip-editable", "--strict", *session.posargs)
 
 
-@nox.session(python="3.11")
+@nox.session(default=False, python="3.11")
 def fuzz(session: nox.Session) -> None:
     """Damage files of every kind at random for an hour."""
     session.install(".[test]")
     session.run("python", "benchmarks/fuzz.py", *(session.posargs or ["--minutes", "60"]))
 
 
-@nox.session(python="3.11")
+@nox.session(default=False, python="3.11")
 @nox.parametrize("reader", ["lhe", "toml", "workspace", "saved", "model", "points"])
 def guided_fuzz(session: nox.Session, reader: str) -> None:
     """Let atheris look for damage that reaches new lines, five minutes for each kind of file."""
     session.install(".[test,fuzz]")
     options = ["--engine", "atheris", "--reader", reader]
     session.run("python", "benchmarks/fuzz.py", *options, *(session.posargs or ["--minutes", "5"]))
+
+
+if __name__ == "__main__":
+    nox.main()

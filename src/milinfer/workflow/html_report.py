@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 from milinfer.typing import PathLikeStr
 from milinfer.utils.files import write_whole
+from milinfer.workflow.report_terms import linked, used_terms
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -53,10 +54,18 @@ td.hash {{ font-family: ui-monospace, "DejaVu Sans Mono", Consolas, monospace; f
 tbody th {{ font-weight: 400; background: none; }}
 h1, h2, p, figcaption, nav {{ overflow-wrap: anywhere; }}
 nav a {{ display: inline-block; margin-right: 1rem; padding: .15rem 0; color: #0060a8; }}
+a.term {{ color: inherit; text-decoration: underline dotted #7b8794; text-underline-offset: .2em; }}
+a.term:hover {{ color: #0060a8; }}
+summary {{ cursor: pointer; color: #0060a8; padding: .3rem 0; }}
+dt {{ font-weight: 600; margin-top: .5rem; }}
+dd {{ margin: 0 0 0 1.2rem; max-width: 46rem; }}
+:target {{ background: #fff6d6; }}
 :focus-visible {{ outline: 2px solid #0060a8; outline-offset: 2px; }}
 @media (max-width: 40rem) {{ body {{ padding: 1rem .8rem 3rem; }} }}
 @media print {{
   nav {{ display: none; }}
+  summary {{ display: none; }}
+  details::details-content {{ content-visibility: visible; height: auto; }}
   body {{ max-width: none; padding: 0; font-size: 11px; }}
   figure, tr {{ break-inside: avoid; }}
   h2 {{ break-after: avoid; }}
@@ -103,6 +112,7 @@ class Report:
     lead: str = ""
     _parts: list[str] = field(default_factory=list, repr=False)
     _sections: list[tuple[str, str]] = field(default_factory=list, repr=False)
+    _explained: set[str] = field(default_factory=set, repr=False)  # in this section
 
     def section(self, heading: str) -> None:
         """Start a section."""
@@ -110,11 +120,33 @@ class Report:
         taken = sum(a == anchor or a.startswith(f"{anchor}-") for a, _ in self._sections)
         anchor = f"{anchor}-{taken + 1}" if taken else anchor
         self._sections.append((anchor, heading))
+        self._explained.clear()
         self._parts.append(f'<h2 id="{html.escape(anchor)}">{html.escape(heading)}</h2>')
 
     def text(self, paragraph: str) -> None:
         """Add a paragraph."""
-        self._parts.append(f"<p>{html.escape(paragraph)}</p>")
+        self._parts.append(f"<p>{self._linked(paragraph)}</p>")
+
+    @contextmanager
+    def folded(self, summary: str) -> Iterator[None]:
+        """Fold what is added inside, until a reader opens it.
+
+        Examples
+        --------
+        >>> report = Report("title")
+        >>> with report.folded("Details"):
+        ...     report.text("seeds")
+        >>> "<details><summary>Details</summary>" in report.to_html()
+        True
+        """
+        self._parts.append(f"<details><summary>{html.escape(summary)}</summary>")
+        try:
+            yield
+        finally:
+            self._parts.append("</details>")
+
+    def _linked(self, text: str) -> str:
+        return linked(text, self._explained)
 
     def table(
         self,
@@ -138,7 +170,7 @@ class Report:
         """
         classes = [(kinds or {}).get(h, "") for h in header]
         head = "".join(
-            f'<th scope="col"{f" class={k!r}" if k else ""}>{html.escape(h)}</th>'
+            f'<th scope="col"{f" class={k!r}" if k else ""}>{self._linked(h)}</th>'
             for h, k in zip(header, classes, strict=True)
         )
         lines = []
@@ -149,7 +181,7 @@ class Report:
                 for c, k in zip(rest, classes[1:], strict=True)
             )
             lines.append(f'<tr><th scope="row">{first}</th>{cells}</tr>')
-        title = f"<caption>{html.escape(caption)}</caption>" if caption else ""
+        title = f"<caption>{self._linked(caption)}</caption>" if caption else ""
         label = html.escape(caption or f"Table of {', '.join(header)}")
         # The focus lets users without a mouse scroll the table.
         self._parts.append(
@@ -168,20 +200,30 @@ class Report:
         label = html.escape(caption)
         svg = svg.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)
         self._parts.append(
-            f'<figure><div class="scroll">{svg}</div><figcaption>{label}</figcaption></figure>'
+            f'<figure><div class="scroll">{svg}</div>'
+            f"<figcaption>{self._linked(caption)}</figcaption></figure>"
         )
 
     def to_html(self) -> str:
-        """The whole page."""
+        """The whole page, with a list of the terms that it uses at its end."""
+        body = "\n".join(self._parts)
+        sections, terms = list(self._sections), used_terms(body)
+        if terms:
+            sections.append(("terms", "Terms"))
+            lines = "".join(
+                f'<dt id="{t.anchor}">{html.escape(t.name)}</dt><dd>{html.escape(t.meaning)}</dd>'
+                for t in terms
+            )
+            body += f'\n<h2 id="terms">Terms</h2>\n<dl>{lines}</dl>'
         contents = "".join(
             f'<a href="#{html.escape(anchor)}">{html.escape(heading)}</a>'
-            for anchor, heading in self._sections
+            for anchor, heading in sections
         )
         return _PAGE.format(
             title=html.escape(self.title),
             lead=html.escape(self.lead),
             contents=contents,
-            body="\n".join(self._parts),
+            body=body,
         )
 
     def write(self, path: PathLikeStr) -> None:

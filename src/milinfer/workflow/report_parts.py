@@ -88,56 +88,59 @@ def add_provenance(report: Report, summary: dict[str, Any]) -> None:
         + f"Written by a run that began at {run['started']}"
         + (f" and took {run['seconds']:.1f} s until the report." if run["steps"] else ".")
     )
-    if run["steps"]:
-        words = {"run": "run", "cached": "from the cache"}
+    with report.folded("Steps, files, samples, seeds, settings and versions"):
+        if run["steps"]:
+            words = {"run": "run", "cached": "from the cache"}
+            report.table(
+                ["step", "state", "seconds", "done"],
+                [
+                    [s["name"], words[s["state"]], f"{s['seconds']:.1f}", s["done"]]
+                    for s in run["steps"]
+                ],
+                "Steps before the report; steps from the cache were done by an earlier run.",
+                {"done": "text", "state": "text"},
+            )
+        if facts["inputs"]:
+            report.table(
+                ["input file", "role", "events", "bytes", "content", "SHA-256"],
+                [
+                    [i["path"], i["role"], i["n_events"], i["n_bytes"], i["content"], i["sha256"]]
+                    for i in facts["inputs"]
+                ],
+                "Files that were read.",
+                {"content": "text", "role": "text", "SHA-256": "hash"},
+            )
         report.table(
-            ["step", "state", "seconds", "done"],
+            ["events for", "process", "points", "events", "source"],
             [
-                [s["name"], words[s["state"]], f"{s['seconds']:.1f}", s["done"]]
-                for s in run["steps"]
+                [
+                    s["role"],
+                    ", ".join(s["processes"]),
+                    _shortened(s["points"]),
+                    str(s["n_events"]),
+                    s["source"] or "—",
+                ]
+                for s in facts["samples"]
             ],
-            "Steps before the report; steps from the cache were done by an earlier run.",
-            {"done": "text", "state": "text"},
+            "Samples of the analysis.",
+            {"process": "text", "points": "text", "source": "text"},
         )
-    if facts["inputs"]:
         report.table(
-            ["input file", "role", "events", "bytes", "content", "SHA-256"],
-            [
-                [i["path"], i["role"], i["n_events"], i["n_bytes"], i["content"], i["sha256"]]
-                for i in facts["inputs"]
-            ],
-            "Files that were read.",
-            {"content": "text", "role": "text", "SHA-256": "hash"},
+            ["seed of", "value"], [[k, str(v)] for k, v in facts["seeds"].items()], "Seeds."
         )
-    report.table(
-        ["events for", "process", "points", "events", "source"],
-        [
-            [
-                s["role"],
-                ", ".join(s["processes"]),
-                _shortened(s["points"]),
-                str(s["n_events"]),
-                s["source"] or "—",
-            ]
-            for s in facts["samples"]
-        ],
-        "Samples of the analysis.",
-        {"process": "text", "points": "text", "source": "text"},
-    )
-    report.table(["seed of", "value"], [[k, str(v)] for k, v in facts["seeds"].items()], "Seeds.")
-    if facts["configuration"]:
-        report.table(
-            ["setting", "value"],
-            [
-                [key, "—" if value is None else str(value)]
-                for key, value in flat_settings(facts["configuration"], index="[{}]").items()
-            ],
-            "Configuration, defaults included.",
-            {"value": "text"},
-        )
-    rows = [[name, str(v)] for name, v in facts["versions"].items()]
-    rows += [["python", facts["python"]], ["machine", facts["machine"]]]
-    report.table(["package", "version"], rows, "Versions.")
+        if facts["configuration"]:
+            report.table(
+                ["setting", "value"],
+                [
+                    [key, "—" if value is None else str(value)]
+                    for key, value in flat_settings(facts["configuration"], index="[{}]").items()
+                ],
+                "Configuration, defaults included.",
+                {"value": "text"},
+            )
+        rows = [[name, str(v)] for name, v in facts["versions"].items()]
+        rows += [["python", facts["python"]], ["machine", facts["machine"]]]
+        report.table(["package", "version"], rows, "Versions.")
 
 
 def _shortened(points: list[str]) -> str:

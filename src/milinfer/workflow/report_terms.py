@@ -1,0 +1,176 @@
+"""Terms that a report explains where it uses them, and in a list at its end."""
+
+from __future__ import annotations
+
+import html
+import re
+from typing import NamedTuple
+
+__all__ = ["TERMS", "Term", "linked", "used_terms"]
+
+
+class Term(NamedTuple):
+    """A word or symbol, what it looks like in a text, and what it means."""
+
+    name: str
+    pattern: str
+    meaning: str
+
+    @property
+    def anchor(self) -> str:
+        """Id of its line in the list of terms.
+
+        Examples
+        --------
+        >>> TERMS[0].anchor
+        'term-i-eff'
+        """
+        letters = "".join(c if c.isascii() else f"u{ord(c):x}" for c in self.name.lower())
+        return "term-" + re.sub(r"[^a-z0-9]+", "-", letters).strip("-")
+
+
+TERMS = (
+    Term(
+        "I_eff",
+        r"I_eff",
+        "Information in a dataset of this size: the squared response over the variance of the "
+        "estimates of toys. An estimate corrected for its response has the standard deviation "
+        "1/√I_eff.",
+    ),
+    Term(
+        "I_curv",
+        r"I_curv",
+        "Information according to the curvature of Λ: the mean of −d²Λ/dθ² at the estimates of "
+        "toys. The interval of a single dataset is as wide as this says.",
+    ),
+    Term(
+        "I_MLE",
+        r"I_MLE",
+        "One over the variance of the estimates of toys, not corrected for their response.",
+    ),
+    Term(
+        "Bartlett ratio",
+        r"Bartlett(?: ratio)?",
+        "I_curv/I_eff, which is one for an exact likelihood ratio. Above one, intervals as trained "
+        "are too narrow; below one, they are too wide.",
+    ),
+    Term(
+        "response R",
+        r"\bresponse R\b|\bR²|\bR the response\b",
+        "How far the mean estimate moves when the true value moves by one; 1 for an estimator "
+        "without bias.",
+    ),
+    Term(
+        "c_cicc",
+        r"c_cicc",
+        "Curvature-to-information calibration constant: the factor by which Λ is multiplied, so "
+        "that its intervals contain the true value as often as they claim. It is determined on "
+        "toys from events that are not used to measure the coverage.",
+    ),
+    Term(
+        "Λ",
+        r"Λ",
+        "Logarithm of the likelihood of the dataset at the parameter over its likelihood at the "
+        "reference point. −2Λ is the cost that is minimised.",
+    ),
+    Term(
+        "toys",
+        r"\btoys?\b",
+        "Pseudo-experiments: datasets of this size, drawn at random from simulated events of one "
+        "true value.",
+    ),
+    Term(
+        "event pool",
+        r"\b(?:event pools?|pools? of events)\b",
+        "The simulated events from which toys are drawn. If they are few, all toys share their "
+        "fluctuation, which shifts every coverage: the error from the finite pool.",
+    ),
+    Term(
+        "coverage",
+        r"\b[Cc]overages?\b",
+        "Share of the toys whose interval contains the true value.",
+    ),
+    Term(
+        "Clopper–Pearson",
+        r"Clopper–Pearson",
+        "Interval of a probability from a number of successes in a number of trials, here of a "
+        "coverage from a number of toys.",
+    ),
+    Term(
+        "Neyman belt",
+        r"\b(?:Neyman )?belts?\b",
+        "For every true value, the values of the test statistic that toys accept. The interval is "
+        "the set of true values for which the data are accepted, so that it covers by "
+        "construction.",
+    ),
+    Term(
+        "profiled",
+        r"\bprofiled\b",
+        "Set, at every value of the parameter of interest, to the values at which the likelihood "
+        "is largest.",
+    ),
+    Term(
+        "pull",
+        r"\bpulls?\b",
+        "Difference from what is expected in units of its error; for a nuisance parameter the "
+        "fitted value minus the measured one, in errors of the measurement.",
+    ),
+    Term(
+        "impact",
+        r"\bimpacts?\b",
+        "Shift of the estimate when a nuisance parameter is moved by its error.",
+    ),
+    Term(
+        "CLs",
+        r"\bCLs\b",
+        "p-value of signal and background over that of the background alone; values of the "
+        "parameter with CLs below 5 % are excluded at 95 %.",
+    ),
+)
+_ANY = re.compile("|".join(f"(?P<t{k}>{term.pattern})" for k, term in enumerate(TERMS)))
+
+
+def linked(text: str, seen: set[str] | None = None) -> str:
+    """Escape a text, and let its terms show and lead to their meaning.
+
+    Parameters
+    ----------
+    text
+        Text as it is to be read.
+    seen
+        Names of terms that have been explained in this part of the report, which is added to: each
+        of them is a link once.  Default: none.
+
+    Returns
+    -------
+    str
+        HTML.
+
+    Examples
+    --------
+    >>> linked("a <b> of I_eff")[:40]
+    'a &lt;b&gt; of <a class="term" href="#te'
+    """
+    seen = set() if seen is None else seen
+
+    def link(found: re.Match[str]) -> str:
+        term = TERMS[int((found.lastgroup or "t0")[1:])]
+        if term.name in seen:
+            return found.group()
+        seen.add(term.name)
+        meaning = html.escape(term.meaning)
+        return f'<a class="term" href="#{term.anchor}" title="{meaning}">{found.group()}</a>'
+
+    # What is escaped holds names of characters alone, in which no term occurs.
+    return _ANY.sub(link, html.escape(text))
+
+
+def used_terms(page: str) -> tuple[Term, ...]:
+    """Terms to which a page has links, in the order of :data:`TERMS`.
+
+    Examples
+    --------
+    >>> [term.name for term in used_terms(linked("c_cicc multiplies Λ"))]
+    ['c_cicc', 'Λ']
+    """
+    return tuple(term for term in TERMS if f'href="#{term.anchor}"' in page)
