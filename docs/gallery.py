@@ -675,9 +675,26 @@ def page() -> str:
         "",
     ]
     for section in SECTIONS:
+        lines += [f"**{section.title}**", "", "::::{grid} 2 3 4 4", ":gutter: 2", ""]
+        for p in section.pictures:
+            lines += [
+                f":::{{grid-item-card}} {p.function.removeprefix('plot_').replace('_', ' ')}",
+                f":img-top: figures/gallery/{p.name}.svg",
+                f":img-alt: {p.function}",
+                f":link: gallery-{p.name}",
+                ":link-type: ref",
+                ":class-body: sd-p-1 sd-fs-6",
+                ":text-align: center",
+                ":::",
+                "",
+            ]
+        lines += ["::::", ""]
+    for section in SECTIONS:
         lines += [f"## {section.title}", ""]
         for p in section.pictures:
             lines += [
+                f"(gallery-{p.name})=",
+                "",
                 f"### {p.function}",
                 "",
                 p.caption,
