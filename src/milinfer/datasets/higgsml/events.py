@@ -87,10 +87,11 @@ class HiggsEvents:
             if name not in self.columns:
                 msg = f"the events have no column {name}; give all of milinfer's COLUMNS"
                 raise SampleError(msg)
-        parts = {**self.columns, "processes": self.processes, "weights": self.weights}
-        for name, values in parts.items():
-            if values.shape != (n_events,):
-                msg = f"{name} has the shape {values.shape} for {n_events} events"
+        shapes = {name: values.shape for name, values in self.columns.items()}
+        shapes |= {"processes": self.processes.shape, "weights": self.weights.shape}
+        for name, shape in shapes.items():
+            if shape != (n_events,):
+                msg = f"{name} has the shape {shape} for {n_events} events"
                 raise SampleError(msg)
 
     def __len__(self) -> int:
@@ -245,7 +246,8 @@ def shifted(
 
 def _components(columns: Mapping[str, FloatArray], pt: str, phi: str) -> FloatArray:
     """Transverse components of a momentum, shape (2, n_events)."""
-    return columns[pt] * np.stack([np.cos(columns[phi]), np.sin(columns[phi])])
+    unit = np.stack([np.cos(columns[phi]), np.sin(columns[phi])])
+    return np.asarray(columns[pt] * unit, dtype=np.float64)
 
 
 def _remove_soft(columns: dict[str, FloatArray], jet: str) -> None:

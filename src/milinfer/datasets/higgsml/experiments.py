@@ -103,6 +103,7 @@ def process_variations(
     seed: Seed,
     shifts: Sequence[Point] | None = None,
     scale_error: float = SCALE_ERROR,
+    features: Sequence[str] = FEATURES,
 ) -> dict[str, ProcessVariations]:
     """Nominal events of each process, and the same at shifted energy scales and soft momenta.
 
@@ -118,6 +119,8 @@ def process_variations(
         Values of nuisance parameters in units of their errors; default: ±1 of each.
     scale_error
         Error of the energy scales.
+    features
+        Some of :data:`~milinfer.datasets.higgsml.features.FEATURES`.
 
     Returns
     -------
@@ -146,12 +149,12 @@ def process_variations(
         own = events.of(process)
         of_process = noise[:, events.processes == k]
         at_zero = shifted(own, **shape_values({}, scale_error=scale_error), noise=of_process)
-        nominal, variations = _sample(at_zero, process), []
+        nominal, variations = _sample(at_zero, process, features), []
         for alpha in shifts:
             values = shape_values(alpha, scale_error=scale_error)
             there = shifted(own, **values, noise=of_process)
             partners = partners_of(there.rows, at_zero.rows)
-            variations.append(Variation(alpha, _sample(there, process), partners))
+            variations.append(Variation(alpha, _sample(there, process, features), partners))
         found[process] = ProcessVariations(nominal, tuple(variations))  # type: ignore[arg-type]
     return found
 
@@ -187,6 +190,7 @@ def pseudo_experiment(
     nuisances: Mapping[str, float] | None = None,
     *,
     rng: np.random.Generator,
+    features: Sequence[str] = FEATURES,
 ) -> Sample:
     """Draw a dataset at a signal strength and values of the nuisance parameters.
 
@@ -203,6 +207,8 @@ def pseudo_experiment(
         Values as :func:`draw_nuisances` gives them; those that are not named are 1, soft_met 0.
     rng
         Generator of the random numbers.
+    features
+        Some of :data:`~milinfer.datasets.higgsml.features.FEATURES`.
 
     Raises
     ------
@@ -231,14 +237,14 @@ def pseudo_experiment(
     drawn = events[np.repeat(np.arange(len(events)), rng.poisson(means))]
     shapes = {name: values[name] for name in SHAPES if name in values}
     there = shifted(drawn, **shapes, noise=rng.standard_normal((2, len(drawn))))
-    return Sample(feature_matrix(there), FEATURES, process="data")
+    return Sample(feature_matrix(there, features), tuple(features), process="data")
 
 
-def _sample(events: HiggsEvents, process: str) -> Sample:
+def _sample(events: HiggsEvents, process: str, features: Sequence[str]) -> Sample:
     total = float(events.weights.sum())
     return Sample(
-        feature_matrix(events),
-        FEATURES,
+        feature_matrix(events, features),
+        tuple(features),
         weights=events.weights,
         process=process,
         cross_section=total / (1000 * LUMINOSITY),

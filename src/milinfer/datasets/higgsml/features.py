@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from milinfer.datasets.higgsml.events import HiggsEvents
+from milinfer.exceptions import FeatureError
 from milinfer.typing import BoolArray, Float32Array, FloatArray
+from milinfer.utils.keywords import did_you_mean
 
 __all__ = ["DERIVED", "FEATURES", "derived", "feature_matrix"]
 
@@ -65,7 +69,7 @@ def derived(events: HiggsEvents) -> dict[str, FloatArray]:
     >>> bool(np.array_equal(np.isfinite(mass), events.has_jet("subleading")))
     True
     """
-    c = {name: values.astype(np.float64) for name, values in events.columns.items()}
+    c = _double(events)
     lep, had = (_momentum(c, particle) for particle in ("lep", "had"))
     present = {jet: events.has_jet(jet) for jet in _JETS}
     jets = {
@@ -97,12 +101,24 @@ def derived(events: HiggsEvents) -> dict[str, FloatArray]:
     return {n: np.where(two, v, np.nan) if n in _OF_TWO_JETS else v for n, v in out.items()}
 
 
-def feature_matrix(events: HiggsEvents) -> Float32Array:
-    """Features for networks and trees, shape (n_events, n_features), as in :data:`FEATURES`.
+def feature_matrix(events: HiggsEvents, features: Sequence[str] = FEATURES) -> Float32Array:
+    """Features for networks and trees, shape (n_events, n_features).
 
     Azimuths are relative to that of the lepton, because nothing depends on the absolute ones.
     ``has_leading`` and ``has_subleading`` are 1 where that jet is there; where it is not, they and
     all features of it are 0.
+
+    Parameters
+    ----------
+    events
+        The events, after the selection.
+    features
+        Some of :data:`FEATURES`.
+
+    Raises
+    ------
+    FeatureError
+        If one of them is unknown.
 
     Examples
     --------
@@ -110,7 +126,11 @@ def feature_matrix(events: HiggsEvents) -> Float32Array:
     >>> feature_matrix(generate(50, seed=1)).shape == (200, len(FEATURES))
     True
     """
-    c = events.columns
+    unknown = [name for name in features if name not in FEATURES]
+    if unknown:
+        msg = f"{unknown[0]!r} is not a feature of these events"
+        raise FeatureError(msg + did_you_mean(unknown[0], FEATURES))
+    c = _double(events)
     columns = {name: c[name] for name in _MEASURED}
     for short, name in (("had", "PRI_had_phi"), ("met", "PRI_met_phi")):
         columns[f"dphi_{short}"] = _azimuth(c[name] - c["PRI_lep_phi"])
@@ -119,10 +139,15 @@ def feature_matrix(events: HiggsEvents) -> Float32Array:
         present = events.has_jet(jet)
         phi = _azimuth(c[f"PRI_jet_{jet}_phi"] - c["PRI_lep_phi"])
         of_jet = (c[f"PRI_jet_{jet}_pt"], c[f"PRI_jet_{jet}_eta"], phi)
-        columns[f"has_{jet}"] = present
+        columns[f"has_{jet}"] = present.astype(np.float64)
         for part, values in zip(_OF_JET, of_jet, strict=True):
             columns[f"jet_{jet}_{part}"] = np.where(present, values, 0.0)
-    return np.stack([columns[name] for name in FEATURES], axis=1).astype(np.float32)
+    return np.stack([columns[name] for name in features], axis=1).astype(np.float32)
+
+
+def _double(events: HiggsEvents) -> dict[str, FloatArray]:
+    """Measured columns in double precision, which masses of light pairs need."""
+    return {name: values.astype(np.float64) for name, values in events.columns.items()}
 
 
 def _momentum(
@@ -132,7 +157,8 @@ def _momentum(
     pt, eta, phi = (c[f"PRI_{particle}_{part}"] for part in ("pt", "eta", "phi"))
     if present is not None:  # sinh of what stands for a missing η is huge
         eta = np.where(present, eta, 0.0)
-    return pt * np.stack([np.cosh(eta), np.cos(phi), np.sin(phi), np.sinh(eta)])
+    unit = np.stack([np.cosh(eta), np.cos(phi), np.sin(phi), np.sinh(eta)])
+    return np.asarray(pt * unit, dtype=np.float64)
 
 
 def _mass(momentum: FloatArray) -> FloatArray:

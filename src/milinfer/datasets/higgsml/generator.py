@@ -1,7 +1,7 @@
 """Events that look like those of the FAIR Universe HiggsML challenge, to try an analysis on.
 
-They are no simulation of a collider: resonances are Gaussian, spins are ignored and jets balance the
-boson.  Nothing that is measured on them says anything about the challenge.
+They are no simulation of a collider: resonances are Gaussian, spins are ignored and jets balance
+the boson.  Nothing that is measured on them says anything about the challenge.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from milinfer.typing import FloatArray, Seed
 
 __all__ = ["EXPECTED", "generate"]
 
-EXPECTED = {"htautau": 500.0, "ztautau": 4000.0, "ttbar": 700.0, "diboson": 300.0}
+EXPECTED = {"htautau": 200.0, "ztautau": 800.0, "ttbar": 140.0, "diboson": 60.0}
 """Expected events of each process, before the selection."""
 
 
@@ -103,7 +103,7 @@ def _proposed(n: int, of: _Process, rng: np.random.Generator) -> dict[str, Float
     sine = np.sqrt(1 - cosine**2)
     direction = np.stack([sine * np.cos(azimuth), sine * np.sin(azimuth), cosine])
     missing = np.zeros((2, n))
-    columns = {}
+    columns: dict[str, FloatArray] = {}
     # A τ gives most of its momentum to the hadrons, and least to the lepton.
     for particle, sign, shape in (("lep", 1.0, (2.0, 3.0)), ("had", -1.0, (3.0, 2.0))):
         px, py, pz = sign * direction * mass / 2
@@ -129,7 +129,11 @@ def _proposed(n: int, of: _Process, rng: np.random.Generator) -> dict[str, Float
     total = third
     for jet, pt in (("leading", leading), ("subleading", second)):
         phi = np.asarray(pair.phi) + np.pi + rng.normal(0, 0.4, n)
-        of_jet = {"pt": pt, "eta": rng.uniform(-4, 4, n), "phi": (phi + np.pi) % (2 * np.pi) - np.pi}
+        of_jet = {
+            "pt": pt,
+            "eta": rng.uniform(-4, 4, n),
+            "phi": (phi + np.pi) % (2 * np.pi) - np.pi,
+        }
         for part, values in of_jet.items():
             columns[f"PRI_jet_{jet}_{part}"] = np.where(present[jet], values, MISSING)
         total = total + pt * present[jet]

@@ -1,9 +1,9 @@
 """Read and write the Parquet files of the FAIR Universe HiggsML data.
 
 The public files (Zenodo, 10.5281/zenodo.15131565) have one row for each event: measured columns
-``PRI_…``, ``weights``, ``labels`` (1: signal) and ``detailed_labels``; small files of the organisers
-also have derived columns, which are computed again here.  A JSON file beside them says how many
-events the weights stand for.
+``PRI_…``, ``weights``, ``labels`` (1: signal) and ``detailed_labels``; small files of the
+organisers also have derived columns, which are computed again here.  A JSON file beside them says
+how many events the weights stand for.
 """
 
 from __future__ import annotations
@@ -148,7 +148,8 @@ def _require_values(
     path: PathLikeStr, columns: dict[str, Float32Array], weights: FloatArray, first: int
 ) -> None:
     """Raise at a value that an event cannot have; −25 is one for jets, and for these alone."""
-    for name, values in {**columns, _WEIGHT: weights}.items():
+    checked: dict[str, FloatArray | Float32Array] = {**columns, _WEIGHT: weights}
+    for name, values in checked.items():
         wrong = ~np.isfinite(values)
         if name == _WEIGHT or name.endswith("_pt") or name in {"PRI_met", "PRI_n_jets"}:
             wrong |= values < 0
