@@ -85,7 +85,7 @@ class HiggsEvents:
         n_events = len(self.rows)
         for name in COLUMNS:
             if name not in self.columns:
-                msg = f"the events have no column {name}; give all of milinfer's COLUMNS"
+                msg = f"the events have no column {name}; it needs all of higgsml.COLUMNS"
                 raise SampleError(msg)
         shapes = {name: values.shape for name, values in self.columns.items()}
         shapes |= {"processes": self.processes.shape, "weights": self.weights.shape}
@@ -121,28 +121,6 @@ class HiggsEvents:
             msg = f"none of the {len(self)} events is of the process {process}; read more rows"
             raise SampleError(msg)
         return chosen
-
-    def split(self, n_first: int) -> tuple[HiggsEvents, HiggsEvents]:
-        """The first events and the others, each scaled to the expected events of all.
-
-        The organisers do the same with the events that they test submissions with.
-
-        Parameters
-        ----------
-        n_first
-            Number of the first.
-
-        Raises
-        ------
-        SampleError
-            If one of the parts would be empty.
-        """
-        if not 0 < n_first < len(self):
-            msg = f"n_first={n_first} of {len(self)} events leaves one of the parts empty"
-            raise SampleError(msg)
-        total = float(self.weights.sum())
-        first, others = self[:n_first], self[n_first:]
-        return first.scaled_to(total), others.scaled_to(total)
 
     def scaled_to(self, expected: float) -> HiggsEvents:
         """The same events, whose weights add up to a number of expected events.

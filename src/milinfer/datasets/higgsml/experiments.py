@@ -25,8 +25,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from milinfer.datasets.higgsml.events import LUMINOSITY, PROCESSES, HiggsEvents, shifted
+from milinfer.datasets.higgsml.events import COLUMNS, LUMINOSITY, PROCESSES, HiggsEvents, shifted
 from milinfer.datasets.higgsml.features import FEATURES, feature_matrix
 from milinfer.exceptions import ParameterError
 from milinfer.samples.sample import Sample
@@ -42,6 +43,7 @@ __all__ = [
     "PACKAGE_SCALE_ERROR",
     "SCALE_ERROR",
     "SHAPES",
+    "data_sample",
     "draw_nuisances",
     "process_variations",
     "pseudo_experiment",
@@ -237,7 +239,41 @@ def pseudo_experiment(
     drawn = events[np.repeat(np.arange(len(events)), rng.poisson(means))]
     shapes = {name: values[name] for name in SHAPES if name in values}
     there = shifted(drawn, **shapes, noise=rng.standard_normal((2, len(drawn))))
-    return Sample(feature_matrix(there, features), tuple(features), process="data")
+    return data_sample(there.columns, features)
+
+
+def data_sample(columns: Mapping[str, ArrayLike], features: Sequence[str] = FEATURES) -> Sample:
+    """Dataset of events that have been shifted and selected, by the organisers' programs say.
+
+    Parameters
+    ----------
+    columns
+        :data:`~milinfer.datasets.higgsml.events.COLUMNS` by name, each of shape (n_events,): a data
+        frame, or a mapping.  Others are ignored; derived features are computed again.
+    features
+        Some of :data:`~milinfer.datasets.higgsml.features.FEATURES`.
+
+    Raises
+    ------
+    SampleError
+        If a column is missing.
+
+    Examples
+    --------
+    >>> from milinfer.datasets.higgsml.generator import generate
+    >>> events = shifted(generate(50, seed=1))
+    >>> data_sample(events.columns, ["DER_mass_vis"])
+    Sample(172 events, 1 feature, data)
+    """
+    given = {n: np.asarray(columns[n], dtype=np.float32) for n in COLUMNS if n in columns}
+    n_events = max((len(values) for values in given.values()), default=0)
+    events = HiggsEvents(
+        columns=given,
+        processes=np.full(n_events, -1),
+        weights=np.ones(n_events),
+        rows=np.arange(n_events),
+    )
+    return Sample(feature_matrix(events, features), tuple(features), process="data")
 
 
 def _sample(events: HiggsEvents, process: str, features: Sequence[str]) -> Sample:

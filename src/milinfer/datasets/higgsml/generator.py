@@ -56,7 +56,7 @@ def generate(
     --------
     >>> events = generate(1000, seed=1)
     >>> len(events), round(float(events.of("htautau").weights.sum()))
-    (4000, 500)
+    (4000, 200)
     """
     rng = np.random.default_rng(seed)
     yields = EXPECTED if expected is None else expected
@@ -141,4 +141,7 @@ def _proposed(n: int, of: _Process, rng: np.random.Generator) -> dict[str, Float
         present["leading"].astype(np.float64) + present["subleading"] + (third > 0)
     )
     columns["PRI_jet_all_pt"] = total
-    return {name: np.round(np.asarray(values), _DECIMALS) for name, values in columns.items()}
+    return {
+        name: np.asarray(np.round(values, _DECIMALS), dtype=np.float64)
+        for name, values in columns.items()
+    }

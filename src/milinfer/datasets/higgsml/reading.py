@@ -61,7 +61,7 @@ def read_events(
     ...     write_events(f"{folder}/events.parquet", generate(100, seed=1))
     ...     events = read_events(f"{folder}/events.parquet", events=300)
     >>> len(events), round(float(events.weights.sum()))
-    (300, 5500)
+    (300, 1200)
     """
     table = ParquetTable(path)
     table.require([*COLUMNS, _WEIGHT, _LABEL, _PROCESS])
@@ -189,7 +189,7 @@ def _processes(
         )
         raise SampleError(msg)
     processes = np.array([PROCESSES.index(name) for name in names], dtype=np.int64)[codes]
-    differ = (processes == 0) != (labels == 1)
+    differ = labels != (processes == 0)
     if differ.any():
         event = int(np.argmax(differ))
         msg = (

@@ -115,7 +115,7 @@ def coverage_penalty(coverage: float, n_experiments: int) -> float:
     Examples
     --------
     >>> coverage_penalty(0.68, 1000), round(coverage_penalty(0.60, 1000), 1)
-    (1.0, 171.3)
+    (1.0, 172.5)
     """
     sigma = float(np.sqrt(CL68 * (1 - CL68) / n_experiments))
     below, above = CL68 - 2 * sigma - coverage, coverage - CL68 - 2 * sigma
