@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import runpy
 import subprocess
 import sys
@@ -25,6 +26,13 @@ def test_example_runs(path, monkeypatch, capsys):
     if path.stem == "nanoaod":
         assert "200 events, 36 with two jets, 4 with two leptons" in printed
         assert "llr:c_HW=0.5:jes_up" in printed
+    if path.stem == "higgsml":
+        result = json.loads(printed.splitlines()[-1])
+        estimates = [row["estimate"] for row in result["intervals"]]
+        assert len(estimates) == 40
+        assert abs(sum(estimates) / 40 - 1) < 0.15
+        assert result["score"]["coverage"] >= 0.5
+        assert 0.2 < result["score"]["width"] < 0.4
 
 
 @pytest.mark.parametrize(("batch", "word"), [("htcondor", "condor_submit"), ("slurm", "#SBATCH")])
