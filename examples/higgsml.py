@@ -1,7 +1,7 @@
 """The FAIR Universe HiggsML challenge: train, fit pseudo-experiments with six nuisances, score.
 
-python examples/higgsml.py [FAIR_Universe_HiggsML_data.parquet] [--mu 0.5 1 2] [--experiments 100]
-    [--train START:STOP] [--test START:STOP] [--models FOLDER] [--classifier network]
+python examples/higgsml.py [FAIR_Universe_HiggsML_data.parquet] [--events 50000] [--mu 0.5 1 2]
+    [--experiments 100] [--train START:STOP] [--test START:STOP] [--models FOLDER] [--classifier network]
     [--scale-error 0.01] [--quick]
 
 Without a file it makes events in the format of the challenge, which are no simulation.  The last
@@ -161,9 +161,10 @@ def made_up(folder: Path, n_events: int) -> Path:
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("path", type=Path, nargs="?", help="Parquet file of the challenge")
+    parser.add_argument("--events", type=int, help="made-up events of each process, without a file")
     parser.add_argument("--mu", type=float, nargs="+", help="true values of the signal strength")
     parser.add_argument("--experiments", type=int, help="pseudo-experiments for each of them")
-    parser.add_argument("--train", help="rows START:STOP; default: all that --test leaves")
+    parser.add_argument("--train", help="rows START:STOP; default: all after those of --test")
     parser.add_argument("--test", help="rows START:STOP; default: the first 30 per cent")
     parser.add_argument("--models", type=Path, help="folder to save models in, or to load")
     parser.add_argument("--classifier", choices=["network", "trees"], help="default: network")
@@ -174,11 +175,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     mus = options.mu or ([1.0] if options.quick else [0.5, 1.0, 2.0])
     n_experiments = options.experiments or (40 if options.quick else 100)
     with tempfile.TemporaryDirectory() as folder:
-        path = options.path or made_up(Path(folder), 14_000 if options.quick else 50_000)
+        n_made = options.events or (14_000 if options.quick else 50_000)
+        path = options.path or made_up(Path(folder), n_made)
         n_rows = ParquetTable(path).n_events
         n_test = round(TEST_SHARE * n_rows)
         test_rows = EventRange.parse(options.test or f"0:{n_test}")
-        train_rows = EventRange.parse(options.train or f"{n_test}:{n_rows}")
+        train_rows = EventRange.parse(options.train or f"{test_rows.stop}:{n_rows}")
         if test_rows.overlaps(train_rows):
             parser.error(f"rows {test_rows} to test with overlap {train_rows} to train with")
         test = higgsml.read_events(path, events=test_rows)

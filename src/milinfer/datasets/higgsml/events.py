@@ -85,7 +85,7 @@ class HiggsEvents:
         n_events = len(self.rows)
         for name in COLUMNS:
             if name not in self.columns:
-                msg = f"the events have no column {name}; it needs all of higgsml.COLUMNS"
+                msg = f"the events have no column {name}; give all of higgsml.COLUMNS"
                 raise SampleError(msg)
         shapes = {name: values.shape for name, values in self.columns.items()}
         shapes |= {"processes": self.processes.shape, "weights": self.weights.shape}
