@@ -1,8 +1,8 @@
 """The FAIR Universe HiggsML challenge: train, fit pseudo-experiments with six nuisances, score.
 
 python examples/higgsml.py [FAIR_Universe_HiggsML_data.parquet] [--events 50000] [--mu 0.5 1 2]
-    [--experiments 100] [--train START:STOP] [--test START:STOP] [--models FOLDER] [--classifier network]
-    [--scale-error 0.01] [--quick]
+    [--experiments 100] [--train START:STOP] [--test START:STOP] [--models FOLDER]
+    [--classifier network] [--scale-error 0.01] [--quick]
 
 Without a file it makes events in the format of the challenge, which are no simulation.  The last
 line on standard output is one line of JSON with the score and all intervals.
@@ -15,8 +15,9 @@ import json
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -25,6 +26,7 @@ from milinfer.datasets import higgsml
 from milinfer.exceptions import FitError
 from milinfer.io.event_range import EventRange
 from milinfer.io.flat_files import ParquetTable
+from milinfer.learning.background_ratio import default_classifier
 from milinfer.learning.boosted_trees import BoostedSettings
 from milinfer.likelihood import SignalStrength
 from milinfer.utils.confidence_levels import CL68
@@ -38,81 +40,83 @@ TEST_SHARE = 0.3  # of the rows, from the first: those that the organisers test 
 
 @dataclass
 class Analysis:
-    """What is learned: ratios of the backgrounds, responses of all processes, expected events."""
+    """What is learned: a classifier of processes, responses of all of them, expected events."""
 
-    features: tuple[str, ...]
-    scale_error: float
-    expected: dict[str, float]
-    ratios: dict[str, mil.BackgroundRatio]
+    settings: dict[str, Any]
+    classifier: mil.BagLikelihood | mil.BoostedLikelihood
     responses: dict[str, mil.SystematicResponse]
 
     @classmethod
     def train(
-        cls,
-        events: higgsml.HiggsEvents,
-        features: Sequence[str],
-        scale_error: float,
-        *,
-        classifier: str,
-        quick: bool,
+        cls, events: higgsml.HiggsEvents, settings: dict[str, Any], *, quick: bool
     ) -> Analysis:
-        """Learn ln p_b/p_s of each background, and ln S of each process."""
+        """Learn ln p_b/p_s of all backgrounds, and ln S of each process."""
         variations = higgsml.process_variations(
-            events, seed=2, scale_error=scale_error, features=features
+            events,
+            seed=2,
+            scale_error=settings["scale_error"],
+            features=settings["features"],
         )
         nominal = {process: v.nominal[0] for process, v in variations.items()}
-        chosen, options = None, {"classifier": classifier}
-        if classifier == "trees":
-            trees = BoostedSettings(n_estimators=200, learning_rate=0.2)
-            chosen = mil.BoostedLikelihood(settings=trees if quick else None)
+        # One classifier of all processes: far from the signal, where ratios to it are large and
+        # poorly known, it still knows those of the backgrounds to each other.
+        labelled = mil.SampleSet(
+            tuple(
+                replace(sample, point={"process": float(k)}, process="any")
+                for k, sample in enumerate(nominal.values())
+            )
+        )
+        options: dict[str, Any] = {"classifier": settings["classifier"]}
+        if settings["classifier"] == "network":
+            classifier = replace(default_classifier(3), head="multiclass", degree=None)
+        else:
+            trees = BoostedSettings(n_estimators=200, learning_rate=0.2) if quick else None
+            classifier = mil.BoostedLikelihood(settings=trees, seed=3)
             options |= {"trees": trees, "degree": 1} if quick else {}
-        ratios, responses = {}, {}
-        for process in BACKGROUNDS:
-            ratio = mil.BackgroundRatio(chosen, seed=3)
-            ratios[process] = ratio.fit(nominal[SIGNAL], nominal[process])
-            print(f"{process}: slope {ratios[process].fitted.slope:.3f}", file=sys.stderr)
+        trained = replace(classifier, reference=0.0).fit(labelled)
+        responses = {}
         for process, of_process in variations.items():
             responses[process] = mil.SystematicResponse(seed=4, **options).fit(of_process)
             print(responses[process], file=sys.stderr)
         expected = {process: float(s.weights.sum()) for process, s in nominal.items()}
-        return cls(tuple(features), scale_error, expected, ratios, responses)
+        return cls({**settings, "expected": expected}, trained, responses)
 
     def save(self, folder: Path) -> None:
         """Write all models to a new folder."""
         folder.mkdir(parents=True)
-        for process, ratio in self.ratios.items():
-            ratio.save(folder / f"ratio_{process}")
+        self.classifier.save(folder / "classifier")
         for process, response in self.responses.items():
             response.save(folder / f"response_{process}")
-        settings = {
-            "features": self.features,
-            "scale_error": self.scale_error,
-            "expected": self.expected,
-        }
-        (folder / "analysis.json").write_text(json.dumps(settings), encoding="utf-8")
+        (folder / "settings.json").write_text(json.dumps(self.settings), encoding="utf-8")
 
     @classmethod
     def load(cls, folder: Path) -> Analysis:
         """Read what :meth:`save` has written."""
-        settings = json.loads((folder / "analysis.json").read_text(encoding="utf-8"))
+        settings = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
+        network = settings["classifier"] == "network"
+        kind = mil.BagLikelihood if network else mil.BoostedLikelihood
         return cls(
-            tuple(settings["features"]),
-            settings["scale_error"],
-            settings["expected"],
-            {p: mil.BackgroundRatio.load(folder / f"ratio_{p}") for p in BACKGROUNDS},
-            {p: mil.SystematicResponse.load(folder / f"response_{p}") for p in higgsml.PROCESSES},
+            settings,
+            kind.load(folder / "classifier"),
+            {
+                process: mil.SystematicResponse.load(folder / f"response_{process}")
+                for process in higgsml.PROCESSES
+            },
         )
 
     def cost(self, data: mil.Sample) -> mil.likelihood.SystematicCost:
         """−2 ln L of a dataset as a function of μ and the six nuisance parameters."""
-        errors = higgsml.NORMALISATION_ERRORS
+        errors, expected = higgsml.NORMALISATION_ERRORS, self.settings["expected"]
         of_all = errors["bkg_scale"]
+        ratios = dict(zip(higgsml.PROCESSES, self.classifier.event_llr(data).T, strict=True))
         return mil.systematic_cost(
             STRENGTH,
             data,
-            rate=STRENGTH.rate(self.expected[SIGNAL], luminosity=higgsml.LUMINOSITY),
+            rate=STRENGTH.rate(expected[SIGNAL], luminosity=higgsml.LUMINOSITY),
             responses={"signal" if p == SIGNAL else p: r for p, r in self.responses.items()},
-            backgrounds={p: (self.ratios[p], self.expected[p]) for p in BACKGROUNDS},
+            backgrounds={
+                p: (lambda _data, log_ratio=ratios[p]: log_ratio, expected[p]) for p in BACKGROUNDS
+            },
             norm_constraints={p: errors[f"{p}_scale"] for p in ("ttbar", "diboson")},
             uncertainties=[
                 mil.NormalisationUncertainty(
@@ -173,7 +177,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--quick", action="store_true", help="tiny sizes, for tests")
     options = parser.parse_args(arguments)
     mus = options.mu or ([1.0] if options.quick else [0.5, 1.0, 2.0])
-    n_experiments = options.experiments or (40 if options.quick else 100)
+    n_experiments = options.experiments or (30 if options.quick else 100)
     with tempfile.TemporaryDirectory() as folder:
         n_made = options.events or (14_000 if options.quick else 50_000)
         path = options.path or made_up(Path(folder), n_made)
@@ -189,24 +193,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
             analysis = Analysis.load(options.models)
         else:
             events = higgsml.read_events(path, events=train_rows)
-            features = FEW_FEATURES if options.quick else higgsml.FEATURES
-            analysis = Analysis.train(
-                events,
-                features,
-                options.scale_error,
-                classifier=options.classifier or ("trees" if options.quick else "network"),
-                quick=options.quick,
-            )
+            settings = {
+                "features": FEW_FEATURES if options.quick else higgsml.FEATURES,
+                "scale_error": options.scale_error,
+                "classifier": options.classifier or ("trees" if options.quick else "network"),
+            }
+            analysis = Analysis.train(events, settings, quick=options.quick)
             if options.models:
                 analysis.save(options.models)
+    scale_error, features = (analysis.settings[k] for k in ("scale_error", "features"))
     rng = np.random.default_rng(options.seed)
     rows = []
     for mu in mus:
         for _ in range(n_experiments):
-            nuisances = higgsml.draw_nuisances(rng, scale_error=analysis.scale_error)
-            data = higgsml.pseudo_experiment(
-                test, mu, nuisances, rng=rng, features=analysis.features
-            )
+            nuisances = higgsml.draw_nuisances(rng, scale_error=scale_error)
+            data = higgsml.pseudo_experiment(test, mu, nuisances, rng=rng, features=features)
             estimate, low, high = interval(analysis.cost(data))
             rows.append({"mu": mu, "estimate": estimate, "low": low, "high": high})
             print({k: round(v, 3) for k, v in rows[-1].items()}, file=sys.stderr)

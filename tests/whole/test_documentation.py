@@ -140,7 +140,7 @@ def background(_folder: Path) -> dict[str, object]:
 def higgsml_file(folder: Path) -> None:
     """Events in the format of the challenge, for the file that is not ours to bring along."""
     higgsml.write_events(
-        folder / "FAIR_Universe_HiggsML_data.parquet", higgsml.generate(6000, seed=1)
+        folder / "FAIR_Universe_HiggsML_data.parquet", higgsml.generate(3500, seed=1)
     )
 
 
@@ -428,7 +428,7 @@ PREPARE: dict[str, Callable[[Path], dict[str, object] | None]] = {
 }
 # Numbers of events, toys and networks that only a measurement needs.
 SMALLER = {"50_000": "3_000", "20_000": "5_000", "4000": "1000", "10_000": "2_000", "2000": "500"}
-SMALLER |= {"1_000_000": "4_000", "3_000_000": "24_000"}
+SMALLER |= {"1_000_000": "4_000", "3_000_000": "14_000"}
 SMALLER |= {"ensemble=4)": "ensemble=2)", "ensemble=16": "ensemble=4"}
 # What runs these; the test looks that it is there.
 ELSEWHERE = {
