@@ -70,7 +70,7 @@ class Analysis:
         if settings["classifier"] == "network":
             classifier = replace(default_classifier(3), head="multiclass", degree=None)
         else:
-            trees = BoostedSettings(n_estimators=200, learning_rate=0.2) if quick else None
+            trees = BoostedSettings(n_estimators=100, learning_rate=0.3) if quick else None
             classifier = mil.BoostedLikelihood(settings=trees, seed=3)
             options |= {"trees": trees, "degree": 1} if quick else {}
         trained = replace(classifier, reference=0.0).fit(labelled)
@@ -179,7 +179,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     mus = options.mu or ([1.0] if options.quick else [0.5, 1.0, 2.0])
     n_experiments = options.experiments or (30 if options.quick else 100)
     with tempfile.TemporaryDirectory() as folder:
-        n_made = options.events or (14_000 if options.quick else 50_000)
+        n_made = options.events or (12_000 if options.quick else 50_000)
         path = options.path or made_up(Path(folder), n_made)
         n_rows = ParquetTable(path).n_events
         n_test = round(TEST_SHARE * n_rows)
