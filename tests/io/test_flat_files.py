@@ -1,4 +1,4 @@
-"""Files of columns that need more memory than there is."""
+"""Files of columns: those that need more memory than there is, and columns of texts."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from milinfer.exceptions import SampleError
+from milinfer.io.event_range import EventRange
 from milinfer.io.flat_files import ParquetTable
 
 
@@ -22,3 +23,27 @@ def test_a_small_file_of_very_many_events_says_how_much_memory_they_need(tmp_pat
     monkeypatch.setattr(pq, "read_table", fail)
     with pytest.raises(SampleError, match=r"a\.parquet: its 1000000 events with 2 col"):
         ParquetTable(file).read(["x", "y"])
+
+
+def test_texts_with_few_values(tmp_path):
+    texts = ["ww", "zz", "ww", "tt"]
+    columns = {
+        "process": texts,
+        "coded": pa.array(texts).dictionary_encode(),
+        "gap": ["ww", "zz", None, "tt"],
+        "x": [0.0, 1.0, 2.0, 3.0],
+    }
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table(columns), path, row_group_size=2)
+    table = ParquetTable(path)
+    for name in ("process", "coded"):
+        codes, names = table.categories(name)
+        assert [names[k] for k in codes] == texts
+        codes, names = table.categories(name, EventRange(1, 3))
+        assert [names[k] for k in codes] == texts[1:3]
+    with pytest.raises(SampleError, match=r"column 'gap' has no text in event 2 \(counted"):
+        table.categories("gap", EventRange(1, 4))
+    with pytest.raises(SampleError, match="column 'x' is of double; choose a column of texts"):
+        table.categories("x")
+    with pytest.raises(SampleError, match=r"has no columns proces; it has process, coded"):
+        table.categories("proces")

@@ -26,7 +26,7 @@ from iminuit.cost import NormalConstraint
 
 import milinfer as mil
 from madgraph import madgraph_file
-from milinfer.datasets import gaussian, quadratic, vbf_hww
+from milinfer.datasets import gaussian, higgsml, quadratic, vbf_hww
 from milinfer.exceptions import MilinferWarning
 from milinfer.io import events as event_files
 from milinfer.io import lhe
@@ -135,6 +135,13 @@ def background(_folder: Path) -> dict[str, object]:
         "pool": pool,
         "other_background": gaussian.generate(2000, 1.5, seed=4),
     }
+
+
+def higgsml_file(folder: Path) -> None:
+    """Events in the format of the challenge, for the file that is not ours to bring along."""
+    higgsml.write_events(
+        folder / "FAIR_Universe_HiggsML_data.parquet", higgsml.generate(3500, seed=1)
+    )
 
 
 def own_columns(folder: Path) -> dict[str, object]:
@@ -410,6 +417,7 @@ PREPARE: dict[str, Callable[[Path], dict[str, object] | None]] = {
     "docs/howto/expected_and_impacts.md": lambda _folder: None,
     "docs/howto/goodness_of_fit.md": lambda _folder: None,
     "docs/howto/profiled_belts.md": lambda _folder: None,
+    "docs/howto/higgsml.md": higgsml_file,
     "docs/howto/publish_constraint.md": lambda _folder: None,
     "docs/howto/publish_likelihood.md": lambda _folder: None,
     "docs/howto/roofit.md": saved,
@@ -420,6 +428,7 @@ PREPARE: dict[str, Callable[[Path], dict[str, object] | None]] = {
 }
 # Numbers of events, toys and networks that only a measurement needs.
 SMALLER = {"50_000": "3_000", "20_000": "5_000", "4000": "1000", "10_000": "2_000", "2000": "500"}
+SMALLER |= {"1_000_000": "4_000", "3_000_000": "14_000"}
 SMALLER |= {"ensemble=4)": "ensemble=2)", "ensemble=16": "ensemble=4"}
 # What runs these; the test looks that it is there.
 ELSEWHERE = {

@@ -26,6 +26,8 @@
     Labelled bags with witnesses of two kinds: OR, AND and XOR.
 `peak`
     A peak over a background, whose mass and fraction are measured.
+`higgsml`
+    The FAIR Universe HiggsML challenge: files, nuisance parameters, pseudo-experiments, score.
 `public`
     Readers of the public samples of [NT], which are not part of the package.
 """

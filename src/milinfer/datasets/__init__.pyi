@@ -2,6 +2,7 @@ from . import (
     contamination as contamination,
     gaussian as gaussian,
     gaussian_systematics as gaussian_systematics,
+    higgsml as higgsml,
     observable as observable,
     observable_systematics as observable_systematics,
     operators as operators,

@@ -196,6 +196,64 @@ class ParquetTable(FlatTable):
             msg = f"{self.path}: this file is damaged ({error}); copy or produce it again"
             raise SampleError(msg) from error
 
+    def categories(
+        self, name: str, events: EventRange | None = None
+    ) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+        """Read a column of texts with few different values, such as names of processes.
+
+        Parameters
+        ----------
+        name
+            The column.
+        events
+            A range of the events; default: all.
+
+        Returns
+        -------
+        codes
+            Position of the text of each event in `names`, shape (n_events,).
+        names
+            The different texts, in order of appearance.
+
+        Raises
+        ------
+        SampleError
+            If there is no such column, it is not of texts, a value is missing, or the file is
+            damaged.
+
+        Examples
+        --------
+        >>> import pathlib, tempfile
+        >>> import pyarrow as pa
+        >>> import pyarrow.parquet as pq
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     file = pathlib.Path(folder, "a.parquet")
+        ...     pq.write_table(pa.table({"process": ["ww", "zz", "ww"]}), file)
+        ...     ParquetTable(file).categories("process")
+        (array([0, 1, 0]), ('ww', 'zz'))
+        """
+        import pyarrow as pa
+
+        self.require([name])
+        try:
+            table = self._read([name]) if events is None else self._read_range([name], events)
+            column = table[name].combine_chunks()
+            if pa.types.is_dictionary(column.type):
+                column = column.dictionary_decode()
+            if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
+                msg = f"{self.path}: column {name!r} is of {column.type}; choose a column of texts"
+                raise SampleError(msg)
+            if column.null_count:
+                event = int(np.argmax(column.is_null().to_numpy(zero_copy_only=False)))
+                event += self.first_event + (0 if events is None else events.start)
+                msg = f"{self.path}: column {name!r} has no text in event {event} (counted from 0)"
+                raise SampleError(msg)
+            coded = column.dictionary_encode()
+        except (pa.ArrowException, OSError) as error:
+            msg = f"{self.path}: this file is damaged ({error}); copy or produce it again"
+            raise SampleError(msg) from error
+        return coded.indices.to_numpy().astype(np.int64), tuple(coded.dictionary.to_pylist())
+
     def _too_large(self, n_columns: int) -> SampleError:
         """Error that says how much memory the numbers need: a small file may hold very many."""
         n = self.n_events

@@ -65,6 +65,7 @@ from .scans import (
     ProfileScan as ProfileScan,
     profile_scan as profile_scan,
 )
+from .signal_strength import SignalStrength as SignalStrength
 from .simulation_noise import yield_noise as yield_noise
 from .surface import (
     Interpolation as Interpolation,

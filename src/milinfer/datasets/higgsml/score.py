@@ -1,0 +1,124 @@
+r"""The score of the FAIR Universe HiggsML challenge: short intervals that cover.
+
+.. math:: s = -\ln[(w + 0.001)\,f(c)]
+
+w is the mean width of the intervals of N pseudo-experiments, c the share of those that contain the
+true value, and with :math:`\sigma = \sqrt{p\,(1 - p)/N}`, p = 0.6827,
+
+.. math:: f = 1 \text{ for } |c - p| \le 2\sigma,\quad
+          1 + \left|\frac{c - (p - 2\sigma)}{\sigma}\right|^4 \text{ below},\quad
+          1 + \left|\frac{c - (p + 2\sigma)}{\sigma}\right|^3 \text{ above.}
+
+The formula is that of the package HiggsML 0.1.5 and of the scoring program of the competition
+(arXiv:2410.02867).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from milinfer.exceptions import SampleError
+from milinfer.utils.confidence_levels import CL68
+
+__all__ = ["QuantileScore", "coverage_penalty", "quantile_score"]
+
+_EPSILON = 1e-3
+
+
+class QuantileScore(NamedTuple):
+    """Score of the intervals of several pseudo-experiments.
+
+    Parameters
+    ----------
+    score
+        s; higher is better.
+    width
+        Mean width w.
+    coverage, coverage_error
+        Share of the intervals that contain the true value, and its binomial error.
+    penalty
+        f(c).
+    n_experiments
+        Number of intervals.
+    """
+
+    score: float
+    width: float
+    coverage: float
+    coverage_error: float
+    penalty: float
+    n_experiments: int
+
+
+def quantile_score(truth: ArrayLike, low: ArrayLike, high: ArrayLike) -> QuantileScore:
+    """Score intervals of pseudo-experiments.
+
+    Parameters
+    ----------
+    truth
+        True value of μ, or one for each pseudo-experiment, shape (n,).
+    low, high
+        Ends of the intervals, shape (n,).
+
+    Raises
+    ------
+    SampleError
+        If there is no interval, the shapes differ, or a number is not finite.
+
+    Examples
+    --------
+    >>> result = quantile_score([1.0, 1.0, 2.0], [0.5, 0.8, 2.1], [1.5, 1.4, 2.9])
+    >>> round(result.width, 3), round(result.coverage, 3), result.penalty
+    (0.8, 0.667, 1.0)
+    >>> round(result.score, 3)
+    0.222
+    """
+    ends = np.stack([np.asarray(low, dtype=np.float64), np.asarray(high, dtype=np.float64)])
+    values = np.asarray(truth, dtype=np.float64)
+    if ends.ndim != 2 or not ends.shape[1] or values.shape not in {(), ends.shape[1:]}:
+        msg = (
+            f"truth has the shape {values.shape}, and the intervals {ends.shape[1:]}; give the "
+            "ends of at least one interval, and one true value or as many"
+        )
+        raise SampleError(msg)
+    bad = ~np.isfinite(ends).all(axis=0) | ~np.isfinite(values)
+    if bad.any():
+        msg = f"interval {int(np.argmax(bad))} or its true value is not finite; repeat its fit"
+        raise SampleError(msg)
+    width = float(np.mean(np.abs(ends[1] - ends[0])))
+    n = ends.shape[1]
+    coverage = float(np.mean((ends[0] <= values) & (values <= ends[1])))
+    penalty = coverage_penalty(coverage, n)
+    return QuantileScore(
+        score=float(-np.log((width + _EPSILON) * penalty)),
+        width=width,
+        coverage=coverage,
+        coverage_error=float(np.sqrt(coverage * (1 - coverage) / n)),
+        penalty=penalty,
+        n_experiments=n,
+    )
+
+
+def coverage_penalty(coverage: float, n_experiments: int) -> float:
+    """Factor f(c) by which a wrong coverage makes intervals longer.
+
+    Parameters
+    ----------
+    coverage
+        c.
+    n_experiments
+        N, on which the range without a penalty depends.
+
+    Examples
+    --------
+    >>> coverage_penalty(0.68, 1000), round(coverage_penalty(0.60, 1000), 1)
+    (1.0, 172.5)
+    """
+    sigma = float(np.sqrt(CL68 * (1 - CL68) / n_experiments))
+    below, above = CL68 - 2 * sigma - coverage, coverage - CL68 - 2 * sigma
+    if below > 0:
+        return 1 + (below / sigma) ** 4
+    return 1 + (above / sigma) ** 3 if above > 0 else 1.0

@@ -1,0 +1,115 @@
+"""A signal of known shape, whose yield is measured: its strength μ is the parameter of interest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from milinfer.exceptions import ParameterError
+from milinfer.likelihood.models import EventModel
+from milinfer.likelihood.rate import Rate
+from milinfer.likelihood.surface import Interpolation
+from milinfer.samples.sample import Sample
+from milinfer.typing import FloatArray
+from milinfer.utils.arguments import positive_number
+from milinfer.utils.polynomials import PolynomialBasis, PolynomialFit
+
+__all__ = ["SignalStrength"]
+
+
+@dataclass(frozen=True)
+class SignalStrength(EventModel):
+    """Likelihood of a signal whose strength μ multiplies its yield, and nothing else.
+
+    Only ratios of backgrounds to the signal have to be learned.  Give :meth:`rate` together with
+    the model, to :func:`milinfer.mixture_cost` or :func:`milinfer.systematic_cost`.
+
+    Parameters
+    ----------
+    parameter
+        Name of the strength.
+    bounds
+        Range of the strength.  It is positive, because a yield of zero has no logarithm.
+
+    Raises
+    ------
+    ParameterError
+        If the range is not of positive numbers, or does not contain one, which is where ratios are
+        taken.
+
+    Examples
+    --------
+    >>> import milinfer as mil
+    >>> from milinfer.datasets import gaussian
+    >>> signal, background = gaussian.generate(90, 0.0, seed=1), gaussian.generate(400, 2.0, seed=2)
+    >>> data = Sample(np.concatenate([signal.features, background.features]), ("x0",))
+    >>> def ratio(sample):  # of N(2, 1) to N(0, 1)
+    ...     return gaussian.log_likelihood_ratio(sample.column("x0"), 2.0)
+    >>> strength = SignalStrength()
+    >>> cost = mil.mixture_cost(strength, data, rate=strength.rate(100.0),
+    ...                         backgrounds={"bkg": (ratio, 400.0)})
+    >>> interval = mil.profile_interval(cost, "mu")
+    >>> bool(interval.low < 0.9 < interval.high)
+    True
+    """
+
+    parameter: str = "mu"
+    bounds: tuple[float, float] = (1e-3, 10.0)
+
+    def __post_init__(self) -> None:
+        low, high = self.bounds
+        if not 0 < low < 1 < high < np.inf:
+            msg = f"the range of {self.parameter} must be positive and contain 1, not {self.bounds}"
+            raise ParameterError(msg)
+
+    @property
+    def name(self) -> str:
+        """Name for tables and figures."""
+        return "signal strength"
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """Name of the strength."""
+        return (self.parameter,)
+
+    @property
+    def reference(self) -> float:
+        """Strength at which the yield is the expected one."""
+        return 1.0
+
+    @property
+    def interpolation(self) -> Interpolation:
+        """The range."""
+        return Interpolation(np.array(self.bounds), "polynomial", 1)
+
+    def event_llr(self, sample: Sample) -> FloatArray:
+        """Zeros of shape (n_events, 2): the density of the signal does not depend on μ."""
+        return np.zeros((len(sample), 2))
+
+    def rate(self, expected: float, *, luminosity: float = 1.0) -> Rate:
+        """Expected signal events as a function of μ.
+
+        Parameters
+        ----------
+        expected
+            At μ = 1.
+        luminosity
+            In 1/fb, for records.
+
+        Raises
+        ------
+        ConfigurationError
+            If one of them is not positive.
+
+        Examples
+        --------
+        >>> SignalStrength().rate(50.0)(mu=2.0)
+        100.0
+        """
+        n_expected = positive_number(expected, "the expected signal")
+        basis = PolynomialBasis((self.parameter,), 1)
+        slopes = np.asarray(basis.exponents).sum(axis=1, keepdims=True).astype(np.float64)
+        n = len(slopes)
+        fit = PolynomialFit(n_expected * slopes, np.zeros((1, n, n)), np.array([np.nan]), 0)
+        return Rate(basis, fit, positive_number(luminosity, "the luminosity"))
