@@ -34,6 +34,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
+from bars import short
 from iminuit.cost import NormalConstraint
 from quick_size import parse, small
 from scipy.stats import kstest
@@ -226,7 +227,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "expected": expected_results(options),
         "impacts": impact_results(),
     }
-    print(json.dumps(result))
+    print(json.dumps(result | {"short": short("committee", result)}))
 
 
 if __name__ == "__main__":

@@ -42,6 +42,7 @@ import warnings
 from collections.abc import Sequence
 
 import numpy as np
+from bars import short
 from quick_size import parse, small
 from vbf_samples import POINTS, vbf_samples
 
@@ -319,7 +320,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         figures["two_parameters"] = {
             str(n): two_parameters(n, evaluation, options) for n in options.events_2
         }
-    print(json.dumps(figures))
+    print(json.dumps(figures | {"short": short("histograms", figures)}))
 
 
 if __name__ == "__main__":

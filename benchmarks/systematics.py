@@ -31,6 +31,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+from bars import short
 from quick_size import parse, small
 from scipy.stats import chi2
 
@@ -537,7 +538,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         result["coverage"] = coverage_of_profiles(truths, terms, rate, options)
         result["fits"] = fit_toys(truths, terms, histogram, luminosity, cross_section, options)
     result["options"] = vars(options)
-    print(json.dumps(result))
+    print(json.dumps(result | {"short": short("systematics", result)}))
 
 
 if __name__ == "__main__":

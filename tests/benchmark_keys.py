@@ -38,6 +38,7 @@ KEYS: dict[str, tuple[str, ...]] = {
             )
         ),
         "rows/*/filled_anew/coverage",
+        "short",
     ),
     "systematics": (
         *(f"fits/*/learned/{key}" for key in ("error_over_exact", "error_over_exact_error")),
@@ -45,11 +46,13 @@ KEYS: dict[str, tuple[str, ...]] = {
         "speed/10 nuisances, 1000 events/cost_and_gradient_us",
         "speed/10 nuisances, 1000 events/straightforward_value_us",
         "speed/profiled toys of 1000 events per second, 5 nuisances, 11 points to 0.25",
+        "short",
     ),
     "committee": (
         *(f"goodness_of_fit/*/tests/*/{key}" for key in ("below_5_percent", "error")),
         *(f"expected/{k}" for k in ("largest_slope_at_the_point", "profiled_toys_per_second")),
         "impacts/ranking_to_cabinetry",
+        "short",
     ),
     "operators": (
         "networks/methods/*/areas",
