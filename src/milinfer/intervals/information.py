@@ -1,14 +1,14 @@
 """Information of an estimator: response, effective information, Bartlett ratio, relative widths.
 
-I_MLE = 1/Var(θ̂) is too large for an estimator that is pulled towards the middle.  Cramér–Rao for a
-biased estimator gives I_eff = R²/Var(θ̂) with the response R = dE[θ̂]/dθ; every claim about
-sensitivity uses I_eff.  I_curv = E[−d²T/dθ²] at θ̂ is the information that the surface itself claims
-([AS], eq. 17).
+I_MLE = 1/Var(θ̂) is too large if an estimator is pulled towards the middle of the range.  The
+Cramér–Rao bound for a biased estimator gives I_eff = R²/Var(θ̂) with the response R = dE[θ̂]/dθ;
+all statements about sensitivity use I_eff.  I_curv = E[−d²T/dθ²] at θ̂ is the information that the
+surface itself claims ([AS], eq. 17).
 
 At the true value an exact surface obeys the Bartlett identities: the score dΛ/dθ has mean zero, and
-its variance and the mean of −d²Λ/dθ² both equal the Fisher information.  For a surface of the wrong
-scale s the variance is s² times too large, the curvature s times, so the two distinguish a wrong
-scale from lost information; I_eff alone does not.
+its variance and the mean of −d²Λ/dθ² both equal the Fisher information.  If the surface has a wrong
+scale s, the variance is too large by s² and the curvature by s.  The two together therefore
+distinguish a wrong scale from lost information; I_eff alone does not.
 
 :func:`information` measures these in one parameter, :func:`information_matrix` in several.
 :func:`relative_information`, :func:`information_ratios` and :func:`relative_widths` compare methods
@@ -310,10 +310,10 @@ class InformationMatrix(NamedTuple):
     def unresponsive(self) -> tuple[str, ...]:
         """Sentences about parameters whose estimates do not follow their true values.
 
-        A parameter is named if the diagonal element of the response is less than three standard
-        errors from zero, and less than a half.  The features then have no information on its sign
-        (those that are even under CP have none on a CP-odd operator), the events are too few, or
-        the estimator learned nothing.
+        The function lists a parameter if the diagonal element of the response is less than three
+        standard errors from zero, and less than a half.  The reason may be that the features have
+        no information on its sign (CP-even features have none on a CP-odd operator), that there are
+        too few events, or that the estimator learned nothing.
         """
         found = []
         for k, name in enumerate(self.parameters):
