@@ -524,8 +524,9 @@ class Calibration:
     ) -> tuple[float, ...]:
         """Standard errors of the ends of an interval that come from the calibration alone.
 
-        Its number of toys and its pool are finite.  The error of the bias moves the end, and c
-        stretches its distance from the estimate by half of the relative error of c.
+        A calibration has a finite number of toys and a finite pool.  The error of the bias shifts
+        the ends.  The error of c changes their distances from the estimate, by half of its
+        relative size.
 
         Parameters
         ----------

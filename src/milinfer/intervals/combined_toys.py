@@ -1,4 +1,4 @@
-"""Pseudo-experiments of a combined fit: unbinned terms, pyhf channels and constraints in one sum.
+"""Toys for a combined fit: unbinned terms, pyhf channels and constraints in one sum.
 
 If you calibrate each term, their sum is not calibrated, because shared nuisance parameters, and
 terms whose likelihood is far from a parabola, change how the terms add.  This module draws toys of
@@ -102,7 +102,7 @@ Term: TypeAlias = EventTerm | PyhfCost | NormalConstraint
 
 @dataclass(frozen=True, eq=False)
 class CombinedToys:
-    r"""Generates pseudo-experiments of a sum of costs, and profiles each.
+    r"""Generates toys for a sum of costs, and profiles each.
 
     A toy has new events in each unbinned term, Poisson counts in each bin of the pyhf channels, and
     new auxiliary measurements.  Gaussian measurements scatter about the true values with their

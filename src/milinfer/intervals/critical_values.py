@@ -181,8 +181,9 @@ def _points(theta: ArrayLike, limits: Limits) -> FloatArray:
 class InterpolatedCurve:
     """Linear interpolation of critical values between points.
 
-    In several parameters it is linear over Delaunay triangles.  The error is interpolated as well;
-    half-way between two points this is more than their independent errors give.
+    In several parameters the interpolation is linear over Delaunay triangles.  The error is
+    interpolated as well.  Half-way between two points this gives more than the error that follows
+    from the independent errors of the points.
 
     Parameters
     ----------

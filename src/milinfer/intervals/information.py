@@ -461,8 +461,8 @@ def relative_information(
 ) -> RelativeInformation:
     """Compare an estimator with a reference on the same toys.
 
-    The toys are resampled together, so that the fluctuations that both have in common (of the toys
-    and of the finite pools) drop out of the error of the ratio.
+    Both are resampled with the same toys, so that the fluctuations that they have in common (from
+    the toys and from the finite pools) drop out of the error of the ratio.
 
     Parameters
     ----------
@@ -646,8 +646,8 @@ def information_ratios(
 ) -> tuple[InformationRatio, ...]:
     """I_eff of all methods relative to one of them.
 
-    The ratio is that of the results of :func:`milinfer.information`; fluctuations that both have in
-    common, of the toys and of the pools, drop out of its error.
+    Each ratio divides two results of :func:`milinfer.information`.  Fluctuations that both have in
+    common, from the toys and from the pools, drop out of its error.
 
     Parameters
     ----------
@@ -700,8 +700,8 @@ def relative_widths(
 ) -> tuple[RelativeWidth, ...]:
     r"""Widths of all methods relative to the histogram with the most information.
 
-    A width is :math:`1/\sqrt{I_\mathrm{eff}}`: the width of an interval that covers as often as it
-    claims, whatever width the method itself claims.
+    The width of a method is :math:`1/\sqrt{I_\mathrm{eff}}`.  This is the width of an interval that
+    covers as often as it claims, even if the method itself claims another width.
 
     Parameters
     ----------

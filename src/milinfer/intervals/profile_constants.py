@@ -1,4 +1,4 @@
-"""Constants of the interval of one of several parameters, and its test statistic on toys.
+"""Constants for the interval of one of several parameters, and its test statistic on toys.
 
 With the constant c(θ) of a joint region, −2ΔlnL of all parameters follows χ² with one degree of
 freedom per parameter.  The same number cannot be right for each single parameter as well.  If a

@@ -274,10 +274,11 @@ class NuisanceImpacts:
         return np.asarray(by_kind[kind], dtype=np.float64)
 
     def part(self, names: Sequence[str], parameter: str | None = None) -> float:
-        """Part of the error of a parameter that auxiliary measurements give together.
+        """Component of the error of a parameter that comes from a group of auxiliary measurements.
 
-        Of the curvature at the minimum, as the error of HESSE is: shifts by whole errors, which
-        :meth:`of` has, add up to it as far as the likelihood is a Gaussian.
+        It is computed from the curvature at the minimum, like the error of HESSE.  The impacts of
+        :meth:`of` come from shifts by one full error, and add up to this component only if the
+        likelihood is a Gaussian.
 
         Parameters
         ----------
@@ -627,8 +628,8 @@ def _statistical(data: Cost | None, best: Minuit, covariance: FloatArray, name: 
     r"""Error of a parameter by the fluctuation of the data.
 
     With the column c of the covariance C, and half the second derivatives H of the cost of the data
-    alone, it is :math:`\sqrt{c^T H c}`: estimates move by C times the fluctuation of the score,
-    whose variance is H.  One second derivative along c is enough.
+    alone, it is :math:`\sqrt{c^T H c}`: estimates change by C times the fluctuation of the score,
+    and the variance of the score is H.  One second derivative along c is enough.
     """
     if data is None:
         return 0.0

@@ -211,8 +211,8 @@ def pool_covariance(ensembles: Sequence[ToyEnsemble], component: int) -> FloatAr
 def spread_covariance(ensembles: Sequence[ToyEnsemble], component: int | None = None) -> FloatArray:
     """Covariance of the relative errors of Var(θ̂) that come from the pools.
 
-    As :func:`pool_covariance`, for one component of the estimate, or averaged over them.  Where it
-    is not known, the error is that of a Gaussian (:attr:`ToyEnsemble.variance_error
+    Like :func:`pool_covariance`, for one component of the estimate, or averaged over all.  If the
+    influences are not known, the errors are those of a Gaussian (:attr:`ToyEnsemble.variance_error
     <milinfer.toys.ensemble.ToyEnsemble.variance_error>`).
     """
     spreads = [None if e.pool_influence is None else e.pool_influence.spread for e in ensembles]

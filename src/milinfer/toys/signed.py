@@ -88,7 +88,7 @@ def as_data(
 def influence_as_data(influence: PoolInfluence, weights: FloatArray) -> PoolInfluence:
     """Influence of a pool on toys that are moved by :func:`as_data`.
 
-    The mean of the pool counts for as many events as data have, and is known from fewer.
+    The mean of the pool is scaled to the number of events of data, but comes from fewer events.
 
     Examples
     --------
