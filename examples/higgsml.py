@@ -215,7 +215,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     score = higgsml.quantile_score(*columns)
     print(f"coverage {score.coverage:.1%} ± {score.coverage_error:.1%} of {len(rows)} intervals")
     print(f"mean width {score.width:.3f}, score {score.score:.3f}")
-    print(json.dumps({"score": score._asdict(), "intervals": rows}))
+    by_mu = {
+        f"{mu:g}": higgsml.quantile_score(
+            *([row[name] for row in rows if row["mu"] == mu] for name in ("mu", "low", "high"))
+        )._asdict()
+        for mu in mus
+    }
+    print(json.dumps({"score": score._asdict(), "by_mu": by_mu, "intervals": rows}))
 
 
 if __name__ == "__main__":

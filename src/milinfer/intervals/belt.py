@@ -1,9 +1,9 @@
 """Confidence belts: accepted values of a statistic at a grid of true points (Neyman construction).
 
-Toys at each true point give the values of a statistic that are accepted there; the confidence set
-of a dataset is the true points whose toys accept it.  Such sets have the coverage that they claim
-even if the surface is wrong, near physical bounds and for surfaces with several maxima, where a
-threshold from χ² fails.
+At each true point, toys determine which values of a statistic are accepted.  The confidence set of
+a dataset consists of the true points that accept its statistic.  Such sets have the coverage that
+they claim even if the surface is wrong or has several maxima, and near physical bounds.  A
+threshold from χ² fails in these cases.
 
 Belts are made in :mod:`milinfer.intervals.neyman`; the functions below :class:`Belt` take the
 statistic and its accepted values from the toys of one true point.

@@ -1,18 +1,19 @@
 """Calibration of a surface: curvature (c_cicc) and bias, from pseudo-experiments.
 
-The calibrated surface is c(θ)·[Λ(m(θ)) − Λ(θ̂)].  m(θ) = E[θ̂] at truth θ corrects the bias and the
-response; c(θ) scales the curvature, by the Bartlett ratio ([AS], eq. 34) or so that the interval
-covers θ as often as it claims.  [AS] uses one number for each of the two, measured at θ = 0.  Here
-both are functions of the tested θ, not of the estimate: the coverage is then right at every θ at
-which toys were generated, and the result is still a cost for iminuit.
+The calibrated surface is c(θ)·[Λ(m(θ)) − Λ(θ̂)].  m(θ), the mean estimate at the true value θ,
+corrects the bias and the response.  c(θ) scales the curvature, either by the Bartlett ratio ([AS],
+eq. 34) or so that the interval covers θ as often as it claims.  [AS] uses one number for each of
+the two, measured at θ = 0.  Here both are functions of the tested θ and not of the estimate.  The
+coverage is then right at every θ at which toys were generated, and the result is still a cost for
+iminuit.
 
 :func:`milinfer.calibrate`, in :mod:`milinfer.intervals.calibration_fit`, makes calibrations.
 Calibrate on one set of events and measure coverage on another: :func:`milinfer.coverage` refuses
 the events used here.
 
-:func:`calibrated_toys` applies a calibration to the surfaces of toys.  A belt of a biased surface
-works, but its critical values contain the bias, which changes to first order with every fluctuation
-of the pool; the critical values of calibrated surfaces are nearly those of χ².
+:func:`calibrated_toys` applies a calibration to the surfaces of toys.  You can make a belt from a
+biased surface, but its critical values then contain the bias, which changes to first order with
+every fluctuation of the pool.  The critical values of calibrated surfaces are close to those of χ².
 """
 
 from __future__ import annotations
@@ -407,12 +408,12 @@ class Calibration:
     def widened(self) -> Calibration:
         r"""The same calibration, for intervals that include its own error.
 
-        Its toys come from a finite pool of events, whose fluctuation shifts the bias m(θ) that it
-        corrects, for all datasets alike: with five times the events of a dataset, intervals of
-        68.3 % cover 64 % on average over pools.  −2ΔlnL is divided by
-        :math:`D(\theta) = 1 + c I \sigma_m^2 + x \sigma_{\ln c}^2 / 4`
-        (:mod:`milinfer.intervals.widening`), so that :math:`\sigma^2 = \sigma_\mathrm{stat}^2 +
-        \sigma_m^2`, and they cover again.  The estimate does not change.
+        The toys of a calibration come from a finite pool of events.  The fluctuation of the pool
+        shifts the measured m(θ) in the same direction for all datasets.  If the pool has five times
+        as many events as a dataset, intervals of 68.3 % cover 64 % on average over pools.  The
+        widened calibration divides −2ΔlnL by :math:`D(\theta) = 1 + c I \sigma_m^2 + x \sigma_{\ln
+        c}^2 / 4` (:mod:`milinfer.intervals.widening`).  Intervals then cover again, with
+        :math:`\sigma^2 = \sigma_\mathrm{stat}^2 + \sigma_m^2`.  The estimate does not change.
 
         Examples
         --------
@@ -523,8 +524,9 @@ class Calibration:
     ) -> tuple[float, ...]:
         """Standard errors of the ends of an interval that come from the calibration alone.
 
-        Its number of toys and its pool are finite.  The error of the bias moves the end, and c
-        stretches its distance from the estimate by half of the relative error of c.
+        A calibration has a finite number of toys and a finite pool.  The error of the bias shifts
+        the ends.  The error of c changes their distances from the estimate, by half of its
+        relative size.
 
         Parameters
         ----------

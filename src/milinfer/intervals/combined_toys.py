@@ -1,9 +1,9 @@
-"""Pseudo-experiments of a combined fit: unbinned terms, pyhf channels and constraints in one sum.
+"""Toys for a combined fit: unbinned terms, pyhf channels and constraints in one sum.
 
-Calibrating each term does not calibrate the sum, because a shared nuisance parameter, or a term
-whose likelihood is far from a parabola, decides how they add.  Here all terms of a sum are drawn
-anew together, auxiliary measurements included, the sum is fitted at each point of a grid, and the
-result is a :class:`~milinfer.toys.ensemble.ToyEnsemble` as of any other model.
+If you calibrate each term, their sum is not calibrated, because shared nuisance parameters, and
+terms whose likelihood is far from a parabola, change how the terms add.  This module draws toys of
+all terms of a sum together, including auxiliary measurements, and fits the sum at each point of a
+grid.  The result is a :class:`~milinfer.toys.ensemble.ToyEnsemble`, as for any other model.
 """
 
 from __future__ import annotations
@@ -102,15 +102,15 @@ Term: TypeAlias = EventTerm | PyhfCost | NormalConstraint
 
 @dataclass(frozen=True, eq=False)
 class CombinedToys:
-    r"""Generates pseudo-experiments of a sum of costs, and profiles each.
+    r"""Generates toys for a sum of costs, and profiles each.
 
-    A pseudo-experiment has new events in each unbinned term, Poisson counts in each bin of pyhf
-    channels, and new auxiliary measurements: Gaussian ones scatter about the true values with
-    their errors, those that are counts are Poisson.  An auxiliary measurement that several terms
-    share is in one of them (``without_constraints``), as in the sum that is fitted to data.
+    A toy has new events in each unbinned term, Poisson counts in each bin of the pyhf channels, and
+    new auxiliary measurements.  Gaussian measurements scatter about the true values with their
+    errors; counts follow a Poisson distribution.  If several terms share an auxiliary measurement,
+    only one of them contains it (``without_constraints``), as in the sum that is fitted to data.
 
-    Each toy costs one fit for each point of the grid, about 40 ms for 19 points, one pyhf channel
-    and one nuisance parameter: for unbinned terms alone
+    A toy needs one fit at each point of the grid: about 40 ms for 19 points, one pyhf channel and
+    one nuisance parameter.  If all terms are unbinned,
     :class:`~milinfer.likelihood.profiled_systematics.ProfiledSystematics` is a hundred times as
     fast.
 

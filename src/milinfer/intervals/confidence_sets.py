@@ -1,13 +1,13 @@
 """Confidence sets of one parameter, confidence regions of two, and minima inside physical bounds.
 
-A Neyman construction gives a function h(θ) of the data that is not positive where θ is accepted.
-The accepted values may be one interval, several or none: :func:`confidence_set` scans a grid and
+A Neyman construction gives a function h(θ) of the data.  It accepts θ if h(θ) is not positive.
+The accepted values may be one interval, several or none.  :func:`confidence_set` scans a grid and
 refines the ends.  In two parameters :func:`confidence_region` narrows a grid to the accepted points
-and draws their outlines.
+and finds their outlines.
 
 :func:`bounded_minimum` finds the lowest −2 ln L inside bounds.  Minuit transforms parameters with
-limits, so that it hardly reaches a minimum *at* a limit exactly; a confidence belt needs it to the
-rounding error, because that is how its pseudo-experiments are fitted.
+limits and therefore hardly reaches a minimum *at* a limit exactly.  A confidence belt needs the
+minimum to the rounding error, because its toys are fitted with this precision too.
 """
 
 from __future__ import annotations

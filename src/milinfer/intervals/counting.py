@@ -110,9 +110,9 @@ def _log_poisson(n: FloatArray, mean: FloatArray) -> FloatArray:
 def _tip(n: int, background: float, cl: float, mu: float, lowest: float) -> float:
     """Highest μ of the wedge of accepted (background, μ) that contains a point.
 
-    The upper edge of the wedge falls with the background, slower than the lower one, which has
-    slope −1 (the critical value depends on their sum); so the wedge is narrowest where it is
-    highest.
+    The upper edge of the wedge falls with the background, but more slowly than the lower edge,
+    which has slope −1 (the critical value depends on their sum).  The wedge is therefore narrowest
+    at its highest point.
     """
     step = _TOOTH_STEP
     while step > 1e-5:

@@ -1,8 +1,8 @@
 """Coverage: how often intervals contain the truth, for every method and at several truths.
 
-Coverage is measured with toys from events that were not used to tune the method; toys of the tuning
-events are refused.  Every coverage has a binomial error and an error from the finite pool of
-events, and a method is judged at all truths together.
+Coverage is measured with toys from events that were not used to tune the method; if you pass toys
+from the tuning events, you get an error.  Every coverage has a binomial error and an error from the
+finite pool of events.  Judge a method at all true values together.
 """
 
 from __future__ import annotations
@@ -176,7 +176,7 @@ def coverage(
 def _pool_shift(ensemble: ToyEnsemble, method: IntervalMethod, cl: float) -> float:
     """Change of the coverage if the pool shifts all estimates by its standard error.
 
-    It is of first order for biased intervals, whose coverage has a slope in θ.
+    The change is of first order if intervals are biased, because their coverage then depends on θ.
     """
     estimates = ensemble.theta_hat.reshape(ensemble.n_toys, -1)
     spread = estimates.std(axis=0, ddof=1)

@@ -1,12 +1,12 @@
 """Critical values of a test statistic, and how they depend on the parameters.
 
-A Neyman construction accepts the values θ whose test statistic is not above its critical value
-c(θ), the quantile of the statistic over pseudo-experiments at θ.  :func:`critical_value` is this
-quantile with its error from the finite number of pseudo-experiments.  :class:`InterpolatedCurve`
-and :func:`smooth_curve` continue quantiles between the points at which they were taken.
+A Neyman construction accepts a value θ if its test statistic is not above the critical value c(θ),
+which is the quantile of the statistic over toys at θ.  :func:`critical_value` computes this
+quantile and its error from the finite number of toys.  :class:`InterpolatedCurve` and
+:func:`smooth_curve` interpolate quantiles between the points at which they were computed.
 
-Belts in several parameters would need pseudo-experiments at very many points.
-:func:`quantile_regression` learns c(θ) from a single one at each θ drawn over the range (Dalmasso,
+Belts in several parameters would need toys at very many points.
+:func:`quantile_regression` learns c(θ) from one toy at each of many random θ (Dalmasso,
 Izbicki and Lee, arXiv:2002.10399; "Likelihood-free frequentist inference", arXiv:2107.03920,
 algorithm 1).
 """
@@ -181,8 +181,9 @@ def _points(theta: ArrayLike, limits: Limits) -> FloatArray:
 class InterpolatedCurve:
     """Linear interpolation of critical values between points.
 
-    In several parameters it is linear over Delaunay triangles.  The error is interpolated as well;
-    half-way between two points this is more than their independent errors give.
+    In several parameters the interpolation is linear over Delaunay triangles.  The error is
+    interpolated as well.  Half-way between two points this gives more than the error that follows
+    from the independent errors of the points.
 
     Parameters
     ----------
@@ -364,17 +365,18 @@ def quantile_regression(
 ) -> PolynomialCurve:
     r"""Estimate the critical value c(θ) as a polynomial that minimises the pinball loss.
 
-    The loss is :math:`\sum_i \max(cl\,(q_i - c(\theta_i)), (cl - 1)(q_i - c(\theta_i)))`, a linear
-    programme that is solved in its dual form (Koenker, *Quantile Regression*, 2005, ch. 6).  The
-    covariance is the sandwich of ch. 3 there, with the density of q at the quantile estimated from
-    the quantiles a bandwidth above and below (Hendricks and Koenker; bandwidth of Hall and
-    Sheather), so that it is right where the scale of q depends on θ.
+    The loss is :math:`\sum_i \max(cl\,(q_i - c(\theta_i)), (cl - 1)(q_i - c(\theta_i)))`.
+    Minimising it is a linear programme, which is solved in its dual form (Koenker, *Quantile
+    Regression*, 2005, ch. 6).  The covariance is the sandwich estimate of ch. 3 there.  It uses the
+    density of q at the quantile, estimated from the quantiles one bandwidth above and below
+    (Hendricks and Koenker; bandwidth of Hall and Sheather), and is therefore right even if the
+    scale of q depends on θ.
 
-    The rank-score test tells whether a degree is enough (Gutenbrunner, Jurečková, Koenker and
-    Portnoy, J. Nonparametr. Stat. 2 (1993) 307; weighted by density as in Koenker and Machado, JASA
-    94 (1999) 1296): whether a toy is above or below the fit must not be correlated with the terms
-    of the next two degrees, of which one is even and one is odd.  ``polynomial.chi2`` and ``ndf``
-    of the result are those of this test.
+    The rank-score test checks whether the degree is high enough (Gutenbrunner, Jurečková, Koenker
+    and Portnoy, J. Nonparametr. Stat. 2 (1993) 307; weighted by density as in Koenker and Machado,
+    JASA 94 (1999) 1296).  If it is, the side of the fit on which a toy lies is not correlated with
+    the terms of the next two degrees (one even, one odd).  ``polynomial.chi2`` and ``ndf`` of the
+    result come from this test.
 
     Parameters
     ----------

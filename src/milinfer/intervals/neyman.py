@@ -1,10 +1,10 @@
 """Construction of belts: many toys at each point of a grid, or one toy at each of many points.
 
-:func:`neyman` needs a grid of true points, and enough toys at each for a quantile.
+:func:`neyman` needs a grid of true points, with enough toys at each point to estimate a quantile.
 :func:`regression_belt` uses quantile regression: if the accepted values change smoothly with θ,
-toys at neighbouring points determine them together.  Truths may then be drawn at random, from a
-prior or a design, and some 2000 toys serve the full range.  For the same number of toys a smoothed
-grid is equally precise, if its polynomial is right.
+toys at neighbouring points determine them together.  You can then draw the true values at random,
+from a prior or a design, and some 2000 toys are enough for the full range.  For the same number of
+toys a smoothed grid is equally precise, if its polynomial is right.
 """
 
 from __future__ import annotations

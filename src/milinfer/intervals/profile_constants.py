@@ -1,10 +1,10 @@
-"""Constants of the interval of one of several parameters, and its test statistic on toys.
+"""Constants for the interval of one of several parameters, and its test statistic on toys.
 
-The constant c(θ) of a joint region makes −2ΔlnL of all parameters follow χ² with as many degrees of
-freedom.  One number cannot also serve each parameter alone: a surface that is too narrow in one
-direction and too wide in another may have joint regions that cover, and intervals that do not.  The
-interval of a parameter compares the *profile* statistic, with the others at their maximum, with χ²
-of one degree of freedom, so it has a constant of its own.
+With the constant c(θ) of a joint region, −2ΔlnL of all parameters follows χ² with one degree of
+freedom per parameter.  The same number cannot be right for each single parameter as well.  If a
+surface is too narrow in one direction and too wide in another, joint regions may cover while the
+intervals do not.  The interval of one parameter compares the *profile* statistic (the others at
+their maximum) with χ² of one degree of freedom, so it needs its own constant.
 """
 
 from __future__ import annotations

@@ -1,24 +1,24 @@
-r"""Impacts of nuisance parameters on parameters of interest, and the parts of their errors.
+r"""Impacts of nuisance parameters on parameters of interest, and the components of their errors.
 
-Three definitions are in use, and they answer different questions:
+Three definitions of an impact are in use, and they answer different questions:
 
 ``"observable"``
-    The auxiliary measurement of the nuisance parameter (its global observable) is shifted by its
-    error, up and down, and everything is fitted again.  The measurements are independent, so that
-    these shifts, and the one by the fluctuation of the data, add in quadrature to the whole error:
-    the only definition of a part of an error for which parts add (Pinto et al., arXiv:2307.04007).
+    Shift the auxiliary measurement of the nuisance parameter (its global observable) up and down by
+    its error, and repeat the fit.  The measurements are independent.  The changes of the estimate
+    and its error from the fluctuation of the data therefore add in quadrature to the total error.
+    With this definition alone the components of an error add up (Pinto et al., arXiv:2307.04007).
 ``"postfit"``
-    The nuisance parameter is fixed at its fitted value plus and minus its fitted error.  Impacts of
-    correlated nuisance parameters count twice.
+    Fix the nuisance parameter at its fitted value plus and minus its fitted error.  If nuisance
+    parameters are correlated, their common part counts more than once.
 ``"prefit"``
-    The same with the error of the auxiliary measurement: what the nuisance parameter would do if
-    the data did not confine it.
+    The same with the error of the auxiliary measurement.  This is the impact that the nuisance
+    parameter would have if the data did not constrain it.
 
-For a likelihood that is a Gaussian the covariance :math:`C` alone gives all three,
+If the likelihood is a Gaussian, all three follow from the covariance :math:`C` alone:
 :math:`C_{\theta\alpha}/\sigma_\mathrm{pre}`, :math:`C_{\theta\alpha}/\sqrt{C_{\alpha\alpha}}` and
 :math:`\sigma_\mathrm{pre}\,C_{\theta\alpha}/C_{\alpha\alpha}`
-(:meth:`NuisanceImpacts.from_covariance`).  Parts of an error are of that kind too, because the
-error is one of the curvature.
+(:meth:`NuisanceImpacts.from_covariance`).  The components of an error also follow from the
+covariance, because the error itself comes from the curvature.
 """
 
 from __future__ import annotations
@@ -274,10 +274,11 @@ class NuisanceImpacts:
         return np.asarray(by_kind[kind], dtype=np.float64)
 
     def part(self, names: Sequence[str], parameter: str | None = None) -> float:
-        """Part of the error of a parameter that auxiliary measurements give together.
+        """Component of the error of a parameter that comes from a group of auxiliary measurements.
 
-        Of the curvature at the minimum, as the error of HESSE is: shifts by whole errors, which
-        :meth:`of` has, add up to it as far as the likelihood is a Gaussian.
+        It is computed from the curvature at the minimum, like the error of HESSE.  The impacts of
+        :meth:`of` come from shifts by one full error, and add up to this component only if the
+        likelihood is a Gaussian.
 
         Parameters
         ----------
@@ -627,8 +628,8 @@ def _statistical(data: Cost | None, best: Minuit, covariance: FloatArray, name: 
     r"""Error of a parameter by the fluctuation of the data.
 
     With the column c of the covariance C, and half the second derivatives H of the cost of the data
-    alone, it is :math:`\sqrt{c^T H c}`: estimates move by C times the fluctuation of the score,
-    whose variance is H.  One second derivative along c is enough.
+    alone, it is :math:`\sqrt{c^T H c}`: estimates change by C times the fluctuation of the score,
+    and the variance of the score is H.  One second derivative along c is enough.
     """
     if data is None:
         return 0.0

@@ -1,8 +1,9 @@
 """Mean estimate as a function of the truth: response and bias, in one parameter or several.
 
-A regularised network pulls its estimates towards the middle, and a curved model has a bias of order
-1/N: E[θ̂] = m(θ) is measured with toys at several truths.  The response is dm/dθ, the bias is
-m(θ) − θ, and m⁻¹ corrects both, at every θ and not only at θ = 0 ([AS], eq. 35).
+A regularised network pulls its estimates towards the middle of the range, and a curved model has a
+bias of order 1/N.  Toys at several true values measure the mean estimate E[θ̂] = m(θ).  The
+response is dm/dθ and the bias is m(θ) − θ.  m⁻¹ corrects both, at every θ and not only at θ = 0
+([AS], eq. 35).
 """
 
 from __future__ import annotations
@@ -183,11 +184,11 @@ def _fitted_response(ensembles: Sequence[ToyEnsemble], degree: int | None, spare
 def pool_covariance(ensembles: Sequence[ToyEnsemble], component: int) -> FloatArray:
     """Covariance of mean estimates that comes from the pools, shape (n_ensembles, n_ensembles).
 
-    Toys at two truths from one pool move together as far as the same events count in both; see
-    :mod:`milinfer.toys.ensemble`.  For models of bags and of whole datasets the influence of single
-    events is not known: a shift in common to all truths of a pool, which is the error of a bias,
-    and one of its own for each, which is that of a response, are both taken to be as large as the
-    whole.
+    If toys at two true values come from one pool, their means are correlated, because they use the
+    same events; see :mod:`milinfer.toys.ensemble`.  For models of bags and of whole datasets the
+    influence of single events is not known.  The function then assumes a common shift for all true
+    values of a pool (the error of a bias) and an independent shift for each (the error of a
+    response), and takes each of the two as large as the total.
 
     Parameters
     ----------
@@ -210,8 +211,8 @@ def pool_covariance(ensembles: Sequence[ToyEnsemble], component: int) -> FloatAr
 def spread_covariance(ensembles: Sequence[ToyEnsemble], component: int | None = None) -> FloatArray:
     """Covariance of the relative errors of Var(θ̂) that come from the pools.
 
-    As :func:`pool_covariance`, for one component of the estimate, or averaged over them.  Where it
-    is not known, the error is that of a Gaussian (:attr:`ToyEnsemble.variance_error
+    Like :func:`pool_covariance`, for one component of the estimate, or averaged over all.  If the
+    influences are not known, the errors are those of a Gaussian (:attr:`ToyEnsemble.variance_error
     <milinfer.toys.ensemble.ToyEnsemble.variance_error>`).
     """
     spreads = [None if e.pool_influence is None else e.pool_influence.spread for e in ensembles]

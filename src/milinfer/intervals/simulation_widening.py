@@ -1,19 +1,19 @@
 r"""Intervals that contain the error from the finite simulation of the training.
 
 With :math:`q(\theta) = 2[\Lambda(\hat\theta) - \Lambda(\theta)]`, √q is a standard normal variable
-for the exact Λ.  An error :math:`s(\theta)` of :math:`\Lambda(\theta) - \Lambda(\hat\theta)` moves
-√q by :math:`s/\sqrt q`, the same for every dataset, so that its variance over trainings too is
-:math:`1 + s^2/q`, and
+for the exact Λ.  An error :math:`s(\theta)` of :math:`\Lambda(\theta) - \Lambda(\hat\theta)`
+changes √q by :math:`s/\sqrt q`, by the same amount for every dataset.  Its variance over datasets
+and trainings is therefore :math:`1 + s^2/q`, and intervals from the statistic
 
 .. math:: \frac{q(\theta)}{1 + s^2(\theta)/q(\theta)}
 
-is the statistic that covers, averaged over trainings.  In a Gaussian s² and q are both in
-proportion to (θ − θ̂)², and this is :math:`\sigma^2 = \sigma_\mathrm{stat}^2 +
-\sigma_\mathrm{sim}^2` about the same estimate, to all orders.
+cover, averaged over trainings.  In a Gaussian, s² and q are both proportional to (θ − θ̂)².  The
+estimate then stays the same, and its variance is :math:`\sigma^2 = \sigma_\mathrm{stat}^2 +
+\sigma_\mathrm{sim}^2`, to all orders.
 
 A profile over Gaussian factors η of the components :math:`v_k(\theta)` of the error,
 :math:`\min_\eta [q - 2\sum_k \eta_k v_k + \sum_k \eta_k^2] = q - s^2`, agrees to first order in
-s²/q, but has no minimum where s² grows faster than q, away from the estimate.
+s²/q.  It has no minimum if s² grows faster than q away from the estimate.
 """
 
 from __future__ import annotations

@@ -75,8 +75,8 @@ def toy_intervals(
 ) -> ToyIntervals:
     """Interval of every toy: the crossings of −2ΔlnL nearest to the estimate.
 
-    With a belt it is the part of the confidence set about the value that is accepted most easily;
-    both ends are NaN if none is accepted.
+    With a belt, it is the part of the confidence set around the value that is accepted most easily.
+    If no value is accepted, both ends are NaN.
 
     Computed for all toys at once on a fine grid with linear interpolation, for figures and mean
     widths; for the interval of one dataset use

@@ -1,24 +1,25 @@
 r"""Intervals that include the error of their own calibration.
 
-A calibration is measured with toys from a finite pool of simulated events.  Its bias m(θ) is wrong
-by δm, the same for every dataset, and an interval that takes m as known covers less than it claims,
-on average over pools.  With q = 2c [Λ(θ̂) − Λ(m(θ))], √q is wrong by √(cI) δm where I is the
-curvature of Λ, and by √q δ(ln c)/2.  √q is a standard normal variable without these errors.  Its
-variance with them is
+A calibration is measured with toys from a finite pool of simulated events.  Its mean estimate m(θ)
+is therefore wrong by δm, by the same amount for every dataset.  If an interval treats m as known,
+its coverage averaged over pools is lower than claimed.  With q = 2c [Λ(θ̂) − Λ(m(θ))], √q is wrong
+by √(cI) δm, where I is the curvature of Λ, and by √q δ(ln c)/2.  Without these errors √q is a
+standard normal variable.  With them, its variance is
 
 .. math:: D(\theta) = 1 + c(\theta)\,I\,[\sigma_m^2(\theta) - \rho^2]
           + \tfrac14\,x\,\sigma_{\ln c}^2(\theta),
 
-with x the quantile of χ² at which the interval ends, and q/D is the statistic that covers.  In a
-Gaussian it is :math:`\sigma^2 = \sigma_\mathrm{stat}^2 + \sigma_m^2` about the same estimate.
-The toys at a point have their mean a residual ρ away from the smooth function m(θ), and c(θ) is
-measured about m(θ): it contains ρ², the mean over the points, already.
+with x the quantile of χ² at which the interval ends.  Intervals from q/D cover.  In a Gaussian,
+they have the variance :math:`\sigma^2 = \sigma_\mathrm{stat}^2 + \sigma_m^2` and the same estimate.
+At each point, the mean of the toys differs from the smooth function m(θ) by a residual ρ.  Because
+c(θ) is measured with respect to m(θ), it already contains ρ² averaged over the points.
 
-For several parameters the second term is the mean of σ_m² in units of the variance of each
-estimate: the errors of pools have nearly the shape of those of data, as both are of events.  The
-variance of an estimate is the one that the surface claims for it, over the c(θ) of its own
-intervals, also where a region of all parameters is to come: where the surface has the wrong
-correlations, the constant of the region says nothing of the variances.
+For several parameters the second term is the mean over the parameters of σ_m², in units of the
+variance of each estimate.  This is a good approximation because pools and data both consist of
+events, so that the errors of both have nearly the same shape.  The variance of an estimate is the
+one that the surface claims, divided by the c(θ) for intervals of this parameter.  This holds for
+regions of all parameters too: if the surface has wrong correlations, the constant of the region
+does not describe the variances.
 """
 
 from __future__ import annotations

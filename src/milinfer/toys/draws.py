@@ -119,8 +119,8 @@ class Draws:
     def stream(self, number: int, last: int = STREAM) -> tuple[IntArray, IntArray]:
         """Rows of the pool, one toy after the other, and the events of each toy of a stream.
 
-        The rows end with the toy before `last`: the later ones of a stream need not be drawn.
-        Disjoint toys end with the last that was asked for.
+        The rows end with the toy before `last`, because later toys of a stream need not be drawn.
+        Disjoint toys end with the last toy that was requested.
         """
         rng = self._rng(number)
         if self.disjoint is not None:

@@ -1,11 +1,11 @@
-"""Surfaces of many pseudo-experiments, and the influence of their finite pool on all of them.
+"""Surfaces of many toys, and the influence of their finite pool on all of them.
 
-Toys drawn from one pool share its fluctuation, which no number of toys averages away: it shifts the
-mean and the spread of θ̂, and with them the coverage that toys measure.  To first order an estimate
-shifts by the sum of the influences of its events, so the pool shifts the mean of θ̂ by the sum of
-the influences of its events, and the spread of θ̂ by the sum of their squares
-(:func:`pool_influence`).  Toys at two truths from one pool are correlated as far as the same events
-count in both.
+All toys from one pool share its fluctuation, and no number of toys averages it away.  It shifts the
+mean and the spread of θ̂, and therefore the coverage that toys measure.  To first order, an
+estimate shifts by the sum of the influences of its events.  The pool therefore shifts the mean of
+θ̂ by the sum of the influences of its events, and the spread of θ̂ by the sum of their squares
+(:func:`pool_influence`).  Toys at two true values from one pool are correlated to the extent that
+the same events have weight in both.
 """
 
 from __future__ import annotations
@@ -262,11 +262,12 @@ class ToyEnsemble:
     def pool_coverage_error(self, cl: float = CL68) -> float:
         r"""Error of the coverage of central intervals that comes from the finite pool alone.
 
-        In the Gaussian limit, in one parameter: the pool moves all estimates together by
-        :math:`\sigma\sqrt{n/n_\mathrm{eff}}`, which loses
-        :math:`z\varphi(z)\,n/n_\mathrm{eff}` of the coverage on average, and widens or narrows
-        their spread, which moves it by :math:`z\varphi(z)` times ``pool_variance_error`` either
-        way.  Both are added in quadrature.  NaN where ``pool_variance_error`` is.
+        This holds in the Gaussian limit, for one parameter.  The pool shifts all estimates together
+        by :math:`\sigma\sqrt{n/n_\mathrm{eff}}`, which reduces the coverage by
+        :math:`z\varphi(z)\,n/n_\mathrm{eff}` on average.  It also widens or narrows their spread,
+        which changes the coverage by :math:`z\varphi(z)` times ``pool_variance_error`` in either
+        direction.  The two are added in quadrature.  If ``pool_variance_error`` is NaN, so is the
+        result.
 
         Examples
         --------

@@ -1,10 +1,10 @@
 """Pools of simulated events that toys are drawn from, at the points of samples or at any point.
 
-Events that know their weight as a polynomial in the parameters serve every θ: all samples together
-are one mixture, and reweighting the mixture to θ uses each event wherever it was generated
-(multiple importance sampling with the balance heuristic; Veach and Guibas, SIGGRAPH 95).  The
-effective number of events says how precise a pool is at θ; fingerprints tell whether two pools
-share events.
+If the weight of each event is a polynomial in the parameters, a pool can be used at every θ.  All
+samples together form one mixture, and reweighting the mixture to θ uses all events, at whatever θ
+they were generated (multiple importance sampling with the balance heuristic; Veach and Guibas,
+SIGGRAPH 95).  The effective number of events measures the precision of a pool at θ.  Fingerprints
+show whether two pools share events.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 """Toys of events with negative weights that fluctuate as data do.
 
-A generator at next-to-leading order subtracts events.  A toy that draws n of them by the size of
-their weight and adds each with its sign holds only n·f events, with f the sum of the weights over
-that of their sizes, but fluctuates as n, which no data do: intervals calibrated with such toys are
-too wide by 1/√f.
+A generator at next-to-leading order gives events with negative weights.  Suppose that a toy draws n
+of them with probabilities proportional to their absolute weights, and adds each with its sign.  It
+then corresponds to only n·f events, with f the sum of the weights divided by the sum of their
+absolute values, but it fluctuates like n events, which data do not do.  Intervals calibrated with
+such toys are too wide by 1/√f.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ __all__ = ["as_data", "influence_as_data", "net_share"]
 
 
 def net_share(weights: FloatArray) -> float:
-    """Share of the weight that is left when the negative one is subtracted, Σw over sizes.
+    """Sum of the weights divided by the sum of their absolute values.
 
     Examples
     --------
@@ -36,12 +37,12 @@ def as_data(
 ) -> FloatArray:
     r"""Surfaces of signed toys, moved to the mean of data and with their fluctuation.
 
-    Data of n events have the mean n λ̄, with λ̄ = Σwλ/Σw, and the slope of their surface at the
-    truth has the variance n Var(λ′).  Of signed toys the mean is n f λ̄, and the variance
-    n (⟨λ′²⟩ − f² λ̄′²), with f of :func:`net_share` and ⟨⟩ the mean with the sizes of the
-    weights.  So the distance of a toy from its mean is scaled by the ratio of the two standard
-    deviations, and the mean replaced.  Of the higher moments, which are of the next order in 1/n,
-    only the even ones are nearly right.
+    For data of n events, the mean of the surface is n λ̄, with λ̄ = Σwλ/Σw, and the variance of its
+    slope at the truth is n Var(λ′).  For signed toys, the mean is n f λ̄ and the variance is
+    n (⟨λ′²⟩ − f² λ̄′²), with f from :func:`net_share` and ⟨⟩ the mean weighted by the absolute
+    weights.  The function therefore scales the distance of each toy from the mean by the ratio of
+    the two standard deviations, and replaces the mean.  Of the higher moments, which are of the
+    next order in 1/n, only the even ones are approximately right.
 
     Parameters
     ----------
@@ -87,7 +88,7 @@ def as_data(
 def influence_as_data(influence: PoolInfluence, weights: FloatArray) -> PoolInfluence:
     """Influence of a pool on toys that are moved by :func:`as_data`.
 
-    The mean of the pool counts for as many events as data have, and is known from fewer.
+    The mean of the pool is scaled to the number of events of data, but comes from fewer events.
 
     Examples
     --------

@@ -340,10 +340,11 @@ class Toys:
         return self.draws(truth, toy + 1).dataset(toy)
 
     def asimov(self, truth: float | Point, *, luminosity: float = 1.0) -> Sample:
-        """What toys are on average: all events of the pool, weighted to expected numbers.
+        """Asimov dataset: all events of the pool, weighted to the expected numbers.
 
-        The density is that of the simulation.  For that of a model, whose fit gives back the point
-        exactly, and for nuisance parameters see :func:`milinfer.likelihood.asimov_cost`.
+        The dataset has the density of the simulation.  :func:`milinfer.likelihood.asimov_cost` uses
+        the density of a model instead, so that a fit gives back the point exactly, and takes
+        nuisance parameters.
 
         Parameters
         ----------
