@@ -37,6 +37,7 @@ WITHOUT_RESULT = {
 EXAMPLES = {
     "docs/configuration.md": {"0 ± 1"},
     "docs/howto/combine.md": {"0 ± 1", "1 ± 0.02"},
+    "docs/howto/higgsml.md": {"0 ± 1", "1 ± 0.01", "1 ± 0.02", "1 ± 0.25", "1 ± 0.001"},
     "docs/howto/profiled_belts.md": {"15 ± 6"},
 }
 ELSEWHERE = ("docs/studies/", "docs/tutorials/")
