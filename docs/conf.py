@@ -8,6 +8,8 @@ from importlib.metadata import metadata
 from pathlib import Path
 from typing import Any
 
+from sphinx.addnodes import toctree
+
 sys.path.insert(0, str(Path(__file__).parent))
 from formulas import FONT
 from reference import write_pages
@@ -79,6 +81,49 @@ def options_as_code(_app: Any, _context: Any, lines: list[str]) -> None:
     lines[:] = [re.sub(r"(?<![`\w-])--[a-z][\w-]*", r"``\g<0>``", line) for line in lines]
 
 
+def only_rooms_in_the_sidebar(_app: Any, environment: Any) -> None:
+    """End the reference at its rooms in the sidebar.
+
+    With the names of all rooms the tree was most of every page, and took three quarters of the time
+    to build the site.
+    """
+    for page, contents in environment.tocs.items():
+        if page.startswith("api/rooms/"):
+            for node in list(contents.findall(toctree)):
+                node.parent.remove(node)
+
+
+def sidebar_of_a_name(app: Any, page: str, _template: str, context: Any, _doctree: Any) -> None:
+    """Let the sidebar of a page of the reference be open at its room.
+
+    It is the same for all names of a room, and for all pages of source code in a folder.
+    """
+    if not page.startswith(("api/generated/", "_modules/")):
+        return
+    rooms = sorted(r for r in app.env.files_to_rebuild.get(page, ()) if r.startswith("api/rooms/"))
+    tree, pathto = context["toctree"], context["pathto"]
+
+    def opened(**options: Any) -> str:
+        key = (page.rpartition("/")[0], *rooms, *sorted(options.items()))
+        if key not in SIDEBARS:
+            text = str(tree(**options))
+            marks = (("api/index", "current"), (rooms[0], "current current-page")) if rooms else ()
+            for target, classes in marks:
+                link = re.escape(f'href="{pathto(target)}"')
+                item = re.compile(rf'<li class="(toctree-l\d)">(<a class="[^"]*" {link})')
+                text, found = item.subn(rf'<li class="\1 {classes}">\2', text)
+                assert found == 1, (page, target)
+            SIDEBARS[key] = text
+        return SIDEBARS[key]
+
+    context["toctree"] = opened
+
+
+SIDEBARS: dict[tuple[object, ...], str] = {}
+
+
 def setup(app: Any) -> None:
     """Called by Sphinx."""
+    app.connect("env-updated", only_rooms_in_the_sidebar)
+    app.connect("html-page-context", sidebar_of_a_name, priority=100)  # before the theme reads it
     app.connect("sphinx-click-process-description", options_as_code)
