@@ -71,9 +71,9 @@ def train(
     training = TrainingConfig(epochs, batch, 3e-3, 3e-5, schedule="cosine")
     response = mil.SystematicResponse(network=network, training=training, seed=1)
     few = variations(400, len(mil.ProcessVariations.load(folders[0]).feature_names), 99)
-    # TensorFlow and XLA, which compiles trainings of over 100 steps, are in memory now; the quick
+    # TensorFlow and XLA, which compiles trainings of over 300 steps, are in memory now; the quick
     # size has fewer.
-    replace(response, training=replace(training, epochs=1 if quick else 101)).fit(few)
+    replace(response, training=replace(training, epochs=1 if quick else 301)).fit(few)
     before, start = peak(), time.perf_counter()
     if in_memory is None:
         parts = [mil.ProcessVariations.load(f) for f in folders]

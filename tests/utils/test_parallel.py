@@ -402,7 +402,7 @@ def kill_when_busy(client, seconds):
 @pytest.mark.slow
 def test_a_worker_killed_while_it_trains(client):
     """The workers of the other tests have imported TensorFlow; another takes the place of this."""
-    # A hundred steps, which take a second: XLA would compile more.
+    # A hundred steps, which take a second, and which XLA does not compile.
     training = TrainingConfig(100, 4000, 1e-2, 1e-3, patience=100)
     settings = network(ensemble=2, training=training)
     thread, killed = kill_when_busy(client, 0.2)
