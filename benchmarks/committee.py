@@ -45,7 +45,7 @@ from milinfer.diagnostics.fit_tests import goodness_of_fit
 from milinfer.exceptions import MilinferError, MilinferWarning
 from milinfer.likelihood.asimov import asimov_cost
 
-QUICK = {"events": 1500, "datasets": 3, "toys": 50, "data": 200, "repeats": 1}
+QUICK = {"events": 500, "datasets": 2, "toys": 50, "data": 200, "repeats": 1}
 POINTS = (-1.0, -0.5, 0.0, 0.5, 1.0)
 TRUTH = 0.1
 SIZE = 0.05

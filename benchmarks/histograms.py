@@ -71,7 +71,7 @@ AWAY = (-0.3, 0.3)
 GRID = Interpolation(np.linspace(-1, 1, 81), "spline")
 CL = 0.6827
 QUICK = {
-    "events": [2000],
+    "events": [1000],
     "events_2": [2000],
     "toys": 100,
     "toys_2": 50,
@@ -79,7 +79,8 @@ QUICK = {
     "fillings": 2,
     "bins": 6,
     "bins_2": 4,
-    "timed": 2000,
+    "timed": 1000,
+    "bootstrap": 10,
 }
 ZERO = {"c1": 0.0, "c2": 0.0}
 CORNERS = (ZERO, *({"c1": a, "c2": b} for a in (-0.7, 0.7) for b in (-0.7, 0.7)))
@@ -135,7 +136,7 @@ def measure(n_events: int, evaluation: EventPool, options: argparse.Namespace) -
     figures: dict[str, dict] = {name: {} for name in toys}
     for value in (0.0, *AWAY):
         ordered = {name: [e[TRUTHS.index(value)], *e] for name, e in toys.items()}
-        for ratio in information_ratios(ordered, network.name, n_bootstrap=50):
+        for ratio in information_ratios(ordered, network.name, n_bootstrap=options.bootstrap):
             own = figures[ratio.name]
             if value:
                 own.setdefault("info_over_network_away", {})[str(value)] = [
@@ -244,6 +245,7 @@ def two_parameters(n_events: int, evaluation: EventPool, options: argparse.Names
                     for name, toys in thrown.items()
                 },
                 network.name,
+                options.bootstrap,
             )
             for place in PLACES
         },
@@ -265,11 +267,11 @@ def neighbours(point):
     return [point, *sides]
 
 
-def at_place(toys, network: str) -> dict:
+def at_place(toys, network: str, n_bootstrap: int) -> dict:
     """Information and coverage at a point; the toys of its neighbours give the response."""
     figures = {}
     for method, own in toys.items():
-        matrix = information_matrix(own, n_bootstrap=50)
+        matrix = information_matrix(own, n_bootstrap=n_bootstrap)
         covered = coverage(own[0], None, CL, warn_of_pool=False)
         figures[method] = {
             "info_eff": matrix.info_eff.tolist(),
@@ -281,7 +283,7 @@ def at_place(toys, network: str) -> dict:
             "coverage_pool_error": covered.pool_error,
         }
         for name, reference in (("exact", "exact"), ("network", network)):
-            ratio = relative_information(own, toys[reference], n_bootstrap=50)
+            ratio = relative_information(own, toys[reference], n_bootstrap=n_bootstrap)
             figures[method][f"info_over_{name}"] = ratio.ratio
             figures[method][f"info_over_{name}_error"] = ratio.ratio_error
         print(method, figures[method], file=sys.stderr, flush=True)
@@ -305,6 +307,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--bins-2", type=int, default=8, help="of each of two scores")
     parser.add_argument("--fillings", type=int, default=20, help="histograms that are filled anew")
     parser.add_argument("--timed", type=int, default=200_000, help="events to fill in time")
+    parser.add_argument("--bootstrap", type=int, default=50, help="resamplings, for errors")
     parser.add_argument("--workers", type=int, default=1)
     options = parse(parser, QUICK, arguments)
     # Poor bins are part of what is measured.

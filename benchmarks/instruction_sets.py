@@ -5,7 +5,7 @@ python benchmarks/instruction_sets.py [--quick]
 Trains two heads for ten epochs in processes of their own, which differ in the vector instructions
 that numpy, oneDNN and XLA may use, and prints one JSON line: the largest difference of
 ln p(x|1)/p(x|0) over 1000 events, and the difference of the estimate, from the process without
-limits.  With --quick that process is this one.
+limits.  With --quick that process is this one, and the network is small.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import sys
 from collections.abc import Sequence
 
 import numpy as np
-from quick_size import parse
+from quick_size import parse, small
 
 WITHOUT = "AVX512F AVX512CD AVX512_SKX"
 LIMITS = {
@@ -35,7 +35,9 @@ LIMITS = {
 QUICK = {"events": 200, "epochs": 1, "heads": ["polynomial"], "limits": ["oneDNN off"]}
 
 
-def train(events: int, epochs: int, heads: Sequence[str]) -> dict[str, tuple[list[float], float]]:
+def train(
+    events: int, epochs: int, heads: Sequence[str], quick: bool
+) -> dict[str, tuple[list[float], float]]:
     """Log-ratios and estimate of each head."""
     import milinfer as mil
     from milinfer.datasets import gaussian
@@ -46,14 +48,14 @@ def train(events: int, epochs: int, heads: Sequence[str]) -> dict[str, tuple[lis
     results = {}
     for head in heads:
         model = mil.BagLikelihood(head=head, bag_size=10, seed=3, training=TrainingConfig(epochs))
-        model = model.fit(samples)
+        model = small(model, quick).fit(samples)
         estimate = mil.minuit(model.cost(data)).migrad().values[0]
         results[head] = (model.event_llr(data)[:, -1].tolist(), estimate)
     return results
 
 
 def in_own_process(
-    limits: dict[str, str], settings: tuple[int, int, Sequence[str]]
+    limits: dict[str, str], settings: tuple[int, int, Sequence[str], bool]
 ) -> dict[str, tuple[list[float], float]]:
     run = subprocess.run(
         [sys.executable, __file__, "--train", json.dumps(settings)],
@@ -76,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.train:
         print(json.dumps(train(*options.train)))
         return
-    settings = (options.events, options.epochs, options.heads)
+    settings = (options.events, options.epochs, options.heads, options.quick)
     plain = train(*settings) if options.quick else in_own_process({}, settings)
     out: dict[str, dict[str, dict[str, float]]] = {}
     for name in options.limits:

@@ -47,8 +47,8 @@ QUICK = {
     "toys": 100,
     "tuning_toys": 100,
     "belt_toys": 100,
-    "pool": 20_000,
-    "train": 2000,
+    "pool": 8000,
+    "train": 1000,
     "points": 5,
     "workers": 1,
     "timed_toys": 1000,
@@ -175,7 +175,8 @@ def measure(
             methods["Neyman belt, plain"] = mil.neyman(belt)
         scan = coverage_scan(toys[model.name], methods)
         scans.append(scan)
-        if out is not None:
+        # For the quick size a picture of each kind is enough.
+        if out is not None and not (options.quick and any(out.iterdir())):
             name = f"{problem.name}_{model.name}"
             plot_coverage_scan(scan).savefig(out / f"coverage_{name}.svg")
             if model.name in problem.learned:

@@ -85,12 +85,14 @@ TASKS: dict[str, Callable[[int, Sequence[int], float], Bags]] = {
 }
 
 
-def fitted(task: str, setting: str, train: Bags, bags: Any, seed: int) -> tuple[np.ndarray, int]:
+def fitted(
+    task: str, setting: str, train: Bags, bags: Any, seed: int, **options: Any
+) -> tuple[np.ndarray, int]:
     """Predictions for other bags (probabilities of positive ones), and the number of epochs."""
     if setting == "milearn":
         return peer(task, train, bags, seed)
     kind = mil.BagRegressor if task == "means" else mil.BagClassifier
-    model = kind(random_state=seed, **SETTINGS[setting]).fit(*train)
+    model = kind(random_state=seed, **SETTINGS[setting], **options).fit(*train)
     found = model.predict(bags) if task == "means" else model.predict_proba(bags)[:, 1]
     return found, model.n_iter_
 
@@ -123,10 +125,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--bags", type=int, default=1000)
     parser.add_argument("--noise", type=float, default=1.0)
-    parser.add_argument("--quick", action="store_true", help="60 bags, one seed, two settings")
+    parser.add_argument("--quick", action="store_true", help="60 bags, one seed, few epochs")
     options = parser.parse_args(arguments)
     if options.quick:
         options.bags, options.seeds, options.settings = 60, [0], ["default", "old"]
+    more = {"epochs": 5} if options.quick else {}
     rows = []
     for task in options.tasks:
         make = TASKS[task]
@@ -140,7 +143,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for setting in options.settings:
             scores, losses, epochs, start = [], [], [], time.process_time()
             for seed, (train, (bags, truth)) in data.items():
-                found, n_epochs = fitted(task, setting, train, bags, seed)
+                found, n_epochs = fitted(task, setting, train, bags, seed, **more)
                 value, loss = score(task, truth, found)
                 scores.append(value)
                 losses.append(loss)

@@ -318,8 +318,9 @@ def neighbours() -> list[dict[str, float]]:
 def networks(options: argparse.Namespace) -> dict[str, Any]:
     """A network, the exact ratio and histograms on the same toys."""
     start = time.perf_counter()
-    train = two_operator_samples(options.events, TRAINED, 801)
-    other = two_operator_samples(options.events, TRAINED, 802)
+    edges = TRAINED[:1] if options.quick else TRAINED
+    train = two_operator_samples(options.events, edges, 801)
+    other = two_operator_samples(options.events, edges, 802)
     model = mil.BagLikelihood(
         head="polynomial", labels="joint", ensemble=1 if options.quick else options.members, seed=1
     )
@@ -427,7 +428,7 @@ def short(found: dict[str, Any]) -> list[dict[str, Any]]:
 PARTS = ("parton_level", "observables", "score_bins", "networks")
 QUICK = {
     "events": 800,
-    "pool": 1000,
+    "pool": 600,
     "toys": 50,
     "bins": 6,
     "bins_2": [4],

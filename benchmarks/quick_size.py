@@ -37,7 +37,7 @@ def small(model: Any, quick: bool, *, learns: bool = False) -> Any:
     return replace(
         model,
         network=NetworkConfig((8,), "gelu", batch_norm=False, dropout=0.0, l2=0.0),
-        # Else a hundred steps: with more, XLA compiles them first.
+        # Else some steps: with more than 300, XLA compiles them first.
         training=TrainingConfig(
             *((10, 500) if learns else (5, None)), 1e-2, 1e-3, schedule="cosine"
         ),

@@ -44,7 +44,7 @@ CALIBRATE_AT = tuple(float(v) for v in np.linspace(-0.6, 0.6, 7).round(1) + 0.0)
 GRID = Interpolation(np.linspace(-1, 1, 81), "spline")
 CL = 0.6827
 N_EVENTS = 1000
-QUICK = {"events": 1000, "networks": 3, "toys": 60, "pool": 4000, "bins": 5}
+QUICK = {"events": 400, "networks": 3, "toys": 60, "pool": 2000, "bins": 5}
 
 
 def trained(k: int, options: argparse.Namespace) -> tuple[list[object], mil.Calibration]:

@@ -5,8 +5,9 @@ python benchmarks/scaling.py [--quick] [--figure scaling.svg]
 Every point runs in a process of its own, whose peak memory is its own too.  The last line on
 standard output is one line of JSON: for each series x, seconds and peak memory in MB, the
 exponent of x in the time of the three largest, and the bytes that each adds.  With --quick all
-points but the first are measured in this process, which starts faster, those of features and points
-of θ have a tenth of their events and toys, and those of toys a tenth of their events.
+points but the last are measured in this process, which starts faster, those of features and points
+of θ have a tenth of their events and toys, those of toys a tenth of their events, and the network
+of costs and of the training has 4 features, not 8, as the smallest of those that grow.
 """
 
 from __future__ import annotations
@@ -82,6 +83,11 @@ class Known:
         return x[:, None] * grid - grid**2 / 2
 
 
+def usual_features(quick: bool) -> int:
+    """Features where their number does not grow."""
+    return 4 if quick else 8
+
+
 def seconds_of(call: Callable[[], Any], repeats: int = 3) -> float:
     call()
     return min(timeit.repeat(call, number=1, repeat=repeats))
@@ -105,10 +111,11 @@ def one(name: str, x: int, quick: bool) -> float:
     if name == "events: read from LHE":
         return read_lhe(x)
     if name == "events: make a cost":
-        network, data = model(8, quick), events(x, 8)
+        network, data = model(usual_features(quick), quick), events(x, usual_features(quick))
         return seconds_of(lambda: dataset_cost(network, data, reference=0.0), 1 if x > 1e6 else 3)
     if name == "events: call a cost":
-        cost = dataset_cost(model(8, quick), events(x, 8), reference=0.0)
+        network, data = model(usual_features(quick), quick), events(x, usual_features(quick))
+        cost = dataset_cost(network, data, reference=0.0)
         return seconds_of(lambda: [cost(0.1) for _ in range(1000)]) / 1000
     if name == "events: train, one epoch":
         return epoch(x, quick)
@@ -160,7 +167,8 @@ def epoch(n: int, quick: bool) -> float:
     import milinfer as mil
     from milinfer.learning.networks.configs import TrainingConfig
 
-    samples = mil.SampleSet(tuple(events(n // 3, 8, p) for p in (-0.5, 0.0, 0.5)))
+    points = (-0.5, 0.0, 0.5)
+    samples = mil.SampleSet(tuple(events(n // 3, usual_features(quick), p) for p in points))
     ends: list[float] = []
     epochs = 12 if n < 10**6 else 4
     network = mil.BagLikelihood(
@@ -199,24 +207,24 @@ def figure(found: dict[str, dict[str, Any]], path: str) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--points", type=int, help="of each series, the smallest; default: all")
-    parser.add_argument("--processes", type=int, help="for so many points; default: for all")
+    parser.add_argument("--processes", type=int, help="for the last so many; default: for all")
     parser.add_argument("--figure", help="where to write the figure")
     parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
     args = parse(parser, QUICK, arguments)
     if args.one:
         print(json.dumps(seconds_and_peak(args.one[0], int(args.one[1]), args.quick)))
         return
-    n_measured = 0
+    left = sum(len(values[: args.points]) for values in SERIES.values())
     found: dict[str, dict[str, Any]] = {}
     for name, values in SERIES.items():
         x = values[: args.points]
         rows = []
         for v in x:
-            own_process = args.processes is None or n_measured < args.processes
+            own_process = args.processes is None or left <= args.processes
             rows.append(
                 in_own_process(name, v) if own_process else seconds_and_peak(name, v, args.quick)
             )
-            n_measured += 1
+            left -= 1
             print(f"{name}, {v}: {rows[-1][0]:.3g} s, {rows[-1][1]:.0f} MB", file=sys.stderr)
         seconds, peak = (list(column) for column in zip(*rows, strict=True))
         found[name] = {

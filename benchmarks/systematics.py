@@ -82,14 +82,14 @@ TUNED_AT = (-0.3, -0.2, -0.1, 0.0, 0.1, 0.2, 0.3, 0.4)
 GRID = Interpolation(np.linspace(-1, 1, 41), "spline")
 QUICK = {
     "events": 600,
-    "pool": 500,
+    "pool": 200,
     "toys": 2,
     "coverage_toys": 40,
-    "tuning_toys": 100,
+    "tuning_toys": 40,
     "histogram_toys": 1,
-    "coverage_pool": 1500,
+    "coverage_pool": 600,
     "truths": 2,
-    "simulated": 5000,
+    "simulated": 2000,
     "repeats": 3,
 }
 
@@ -464,7 +464,7 @@ def speed(options: argparse.Namespace) -> dict[str, Any]:
         out[f"{n_nuisances} nuisances, {n_events} events"] = {
             f"{name}_us": 1e6 * float(np.median(t)) for name, t in times.items()
         }
-    n_toys = 20 if options.quick else 1000
+    n_toys = 5 if options.quick else 1000
     cost = timed_cost(5, 1000)
     toys = mil.Toys(
         gaussian.samples(20_000, [0.0], seed=1),
@@ -476,7 +476,7 @@ def speed(options: argparse.Namespace) -> dict[str, Any]:
     for half, n_points in ((0.25, 11), (0.5, 21), (1.0, 41)):
         grid = Interpolation(np.linspace(-half, half, n_points), "spline")
         model = ProfiledSystematics(cost.terms, grid=grid)
-        toys.run([model], 0.0, 5)  # compiles
+        toys.run([model], 0.0, 1)  # compiles
         begin = time.process_time()
         toys.run([model], 0.0, n_toys)
         name = f"profiled toys of 1000 events per second, 5 nuisances, {n_points} points"

@@ -34,6 +34,11 @@ def complain(item, shared):
     return item
 
 
+def time_out(item, shared):
+    msg = "no answer"
+    raise TimeoutError(msg)
+
+
 def warn(item, shared):
     warnings.warn(f"item {item} deserves attention", MilinferWarning, stacklevel=1)
     return item

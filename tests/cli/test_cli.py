@@ -308,7 +308,7 @@ def test_a_users_own_files_go_all_the_way(tmp_path):
     specs = []
     for k, c in enumerate(values):
         path = tmp_path / f"p{k}.lhe.gz"
-        write_foreign_lhe(path, c, 4000, seed=k)
+        write_foreign_lhe(path, c, 2500, seed=k)
         call("features", path, "--point", f"c_HW={c}", "--out", tmp_path / f"p{k}.parquet")
         specs.append(tmp_path / f"p{k}.parquet")
     table = pq.read_table(specs[0]).to_pydict()
@@ -317,9 +317,9 @@ def test_a_users_own_files_go_all_the_way(tmp_path):
     calib = []
     for k, c in enumerate((-0.3, 0.0, 0.3)):
         path = tmp_path / f"calib{k}.lhe"
-        write_foreign_lhe(path, c, 6000, seed=30 + k)
+        write_foreign_lhe(path, c, 3000, seed=30 + k)
         calib.append(f"c_HW={c}:{path}")
-    write_foreign_lhe(tmp_path / "eval.lhe", 0.0, 5000, seed=40)
+    write_foreign_lhe(tmp_path / "eval.lhe", 0.0, 2500, seed=40)
     evaluation = f"c_HW=0:{tmp_path / 'eval.lhe'}"
     model, calibration = tmp_path / "model", tmp_path / "calibration.json"
     call("train", *specs, "--out", model, "--epochs", 20, "--batch-events", 1000)

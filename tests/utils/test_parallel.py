@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -35,13 +36,14 @@ from milinfer.toys.toys import Toys, _parts
 from milinfer.utils.parallel import (
     Workers,
     _batch_size,
+    _result,
     _wait_for_workers,
     connected,
     in_order,
     read_ahead,
 )
 from models import GaussianMean, gaussian_samples
-from pieces import Unsendable, complain, die, plus, ratio, slow, sums, warn
+from pieces import Unsendable, complain, die, plus, ratio, slow, sums, time_out, warn
 from varied_gaussian import variations
 
 dask, distributed = pytest.importorskip("dask"), pytest.importorskip("distributed")
@@ -52,9 +54,11 @@ TRAIN = gaussian_samples([-0.5, 0.0, 0.5], 1500, 3)
 
 
 def cluster_of(n):
-    return distributed.LocalCluster(
-        n_workers=n, threads_per_worker=1, processes=True, dashboard_address=":0"
-    )
+    # The profile that each worker makes of itself takes a tenth of its time.
+    with dask.config.set({"distributed.worker.profile.enabled": False}):
+        return distributed.LocalCluster(
+            n_workers=n, threads_per_worker=1, processes=True, dashboard_address=":0"
+        )
 
 
 @pytest.fixture(scope="module")
@@ -65,8 +69,11 @@ def two_workers():
 
 @pytest.fixture
 def client(two_workers):
-    """A cluster of two workers, of which others have taken the place of those that were killed."""
-    two_workers.wait_for_workers(2)
+    """A cluster of two workers, of which others have taken the place of those that were killed.
+
+    A worker that takes longer is not started again: the error says how many there are.
+    """
+    two_workers.wait_for_workers(2, timeout=120)
     return two_workers
 
 
@@ -184,20 +191,22 @@ def test_a_scheduler_by_its_address_or_file(client, tmp_path, monkeypatch):
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:the toys of .* from a pool:UserWarning")
 def test_commands_work_on_a_cluster(client, tmp_path, monkeypatch):
-    names, rng = mil.feature_set("vbf_2l2j").names, np.random.default_rng(8)
-    for k, c in enumerate((-1.0, 0.0, 1.0)):
-        features = rng.normal(0.3 * c, 1, (2000, len(names)))
-        mil.Sample(features, names, point={"c": c}).to_file(tmp_path / f"{k}.parquet")
-        features = rng.normal(0.3 * c, 1, (2000, len(names)))
-        mil.Sample(features, names, point={"c": c}).to_file(tmp_path / f"other{k}.parquet")
+    for name, samples in (("", TRAIN), ("other", gaussian_samples([-0.5, 0.0, 0.5], 2000, 8))):
+        for k, sample in enumerate(samples):
+            sample.to_file(tmp_path / f"{name}{k}.parquet")
     files = [str(tmp_path / f"{k}.parquet") for k in range(3)]
     other = [str(tmp_path / f"other{k}.parquet") for k in range(3)]
     found = {}
     for where, scheduler in (("here", []), ("there", ["--scheduler", client.scheduler.address])):
         model, result = tmp_path / where, tmp_path / f"{where}.json"
-        train = ["--ensemble", 2, "--epochs", 3, "--batch-events", 500, "--out", model]
+        train = ["--ensemble", 2, "--epochs", 10, "--batch-events", 500, "--out", model]
         toys = ["--events-per-toy", 1000, "--toys", 150, "--truths", 0, "--model", model]
-        call("train", *files, *train, *scheduler)
+        # The network of the other tests, whose graph every process has.
+        with monkeypatch.context() as patch:
+            likelihood = partial(mil.BagLikelihood, network=SMALL)
+            patch.setattr("milinfer.learning.bag_likelihood.BagLikelihood", likelihood)
+            patch.setattr(mil.BagLikelihood, "default_training", QUICK)
+            call("train", *files, *train, *scheduler)
         call("calibrate", *other, *toys, "--out", result, *scheduler)
         found[where] = json.loads(result.read_text())
     assert found["there"] == found["here"]
@@ -369,18 +378,20 @@ def test_bag_sizes_are_scanned_alike(client):
 
 
 def kill_when_busy(client, seconds):
-    """Kill the first worker that has worked for some time."""
+    """Kill the first worker that has worked on the same task for some time."""
+
+    def busy():
+        return {(where, task) for where, tasks in client.processing().items() for task in tasks}
 
     def watch():
         end = time.monotonic() + 120
         while time.monotonic() < end:
-            busy = [address for address, tasks in client.processing().items() if tasks]
-            if busy:
-                time.sleep(seconds)
-                os.kill(pids(client)[busy[0]], signal.SIGKILL)
-                killed.append(busy[0])
+            before = busy()
+            time.sleep(seconds)
+            for where, _ in sorted(before & busy()):
+                os.kill(pids(client)[where], signal.SIGKILL)
+                killed.append(where)
                 return
-            time.sleep(0.02)
 
     killed: list[str] = []
     thread = threading.Thread(target=watch)
@@ -391,8 +402,10 @@ def kill_when_busy(client, seconds):
 @pytest.mark.slow
 def test_a_worker_killed_while_it_trains(client):
     """The workers of the other tests have imported TensorFlow; another takes the place of this."""
-    settings = network(ensemble=2, training=replace(QUICK, epochs=30, patience=30))
-    thread, killed = kill_when_busy(client, 1.0)
+    # A hundred steps, which take a second, and which XLA does not compile.
+    training = TrainingConfig(100, 4000, 1e-2, 1e-3, patience=100)
+    settings = network(ensemble=2, training=training)
+    thread, killed = kill_when_busy(client, 0.2)
     there = settings.fit(TRAIN, client=client)
     thread.join()
     assert killed
@@ -538,7 +551,32 @@ def test_waiting_for_workers_is_said():
             if self.asked < 3:
                 raise TimeoutError
 
+    class Result:
+        """Of a task that no worker has until the third time that it is asked for."""
+
+        asked = 0
+
+        def result(self, timeout):
+            assert timeout == 60.0
+            self.asked += 1
+            if self.asked < 3:
+                raise TimeoutError
+            return "done"
+
+        def done(self):
+            return self.asked >= 3
+
     late = Late()
     with pytest.warns(MilinferWarning, match="no workers for 60 s") as caught:
         _wait_for_workers(late)
     assert (late.asked, len(caught)) == (3, 2)
+    late = Late()
+    with pytest.warns(MilinferWarning, match="no workers for 60 s") as caught:
+        assert _result(late, Result()) == "done"
+    assert (late.asked, len(caught)) == (4, 2)
+
+
+def test_a_task_that_times_out_is_an_error(client):
+    """It is not taken for a result that has not come yet."""
+    with pytest.raises(TimeoutError, match="no answer"):
+        list(Workers(client=client).map(time_out, [1], 0))

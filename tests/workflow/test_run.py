@@ -38,7 +38,7 @@ path = "data.parquet"
 [[model]]
 head = "multiclass"
 bag_size = 10
-epochs = 6
+epochs = 4
 [toys]
 number = 200
 [templates]
@@ -115,7 +115,7 @@ def test_only_what_depends_on_a_change_is_done_again(finished):
         found = states(file)
         assert (found["features"].kind, found["train"].kind) == ("done", "done")
         assert found["inference"] == ("changed", "toys.number")
-        file.write_text(text.replace("epochs = 6", "epochs = 7"), encoding="utf-8")
+        file.write_text(text.replace("epochs = 4", "epochs = 5"), encoding="utf-8")
         found = states(file)
         assert found["train"] == ("changed", "model.epochs")
         assert found["inference"] == ("changed", "model multiclass")
@@ -413,7 +413,7 @@ def test_a_tracker_hears_of_everything_and_changes_nothing(inputs, finished, tmp
     assert tracker.metrics["summary/pyhf/coverage68"] == [(0, summary["pyhf"]["coverage68"])]
     assert tracker.parameters["analysis.toys.number"] == 200
     assert tracker.parameters["analysis.samples.train.0.path"] == "mc/*.parquet"
-    assert tracker.parameters["multiclass.training.epochs"] == 6
+    assert tracker.parameters["multiclass.training.epochs"] == 4
     assert set(tracker.figures) == {p.stem for p in (tmp_path / "results/plots").glob("*.png")}
     assert tracker.files == ["summary.json", "report.html"]
     # A run that finds everything done tells a tracker the same.

@@ -245,6 +245,7 @@ def _assemble(
 
 _EXPLORE = 1_000_000
 _OVERSHOOT = 1e-3
+_LARGEST = 20_000
 
 
 class Phase(NamedTuple):
@@ -267,6 +268,14 @@ class Phase(NamedTuple):
     weigh: Callable[[FloatArray], FloatArray]
     momenta: Callable[[FloatArray], FloatArray]
     squared: Callable[[FloatArray, Sequence[str]], FloatArray]
+
+
+class _Found(NamedTuple):
+    """Integral at a point and its error, and the weight above which only 1e-3 of it lies."""
+
+    integral: float
+    error: float
+    largest: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -310,22 +319,31 @@ class Channel:
 
     def integral(self, point: Point | float) -> tuple[float, float]:
         """Cross-section (pb) or width (GeV) at a point or value of c_HW, and its error."""
-        weights = self.explored @ self._factors(point)
-        return float(weights.mean()), float(weights.std() / np.sqrt(len(weights)))
+        found = self._found(tuple(self._factors(point).tolist()))
+        return found.integral, found.error
 
     def _factors(self, point: Point | float) -> FloatArray:
         """Factors of the forms, shape (n_forms,)."""
         at = {"c_HW": point} if isinstance(point, int | float) else point
         return form_weights(at, self.explored.shape[1])
 
-    @lru_cache(maxsize=64)  # noqa: B019 - there are few channels, which live as long as this
-    def largest(self, factors: tuple[float, ...]) -> float:
-        """Weight above which only 1e-3 of the integral lies; see :meth:`unweighted`."""
-        weights = np.sort(self.explored @ np.array(factors))[::-1]
-        # Overshoot Σ (w − w_max)+ for w_max at each of the largest weights.
-        overshoot = np.cumsum(weights) - weights * np.arange(1, len(weights) + 1)
-        k = int(np.searchsorted(overshoot, _OVERSHOOT * weights.sum()))
-        return float(weights[max(k - 1, 0)])
+    # Of a million weights: events of one point are often generated several times.
+    @lru_cache(maxsize=256)  # noqa: B019 - there are few channels, which live as long as this
+    def _found(self, factors: tuple[float, ...]) -> _Found:
+        """What the exploration has found at a point."""
+        weights = self.explored @ np.array(factors)
+        error = float(weights.std() / np.sqrt(len(weights)))
+        integral = float(weights.mean())
+        allowed = _OVERSHOOT * integral * len(weights)
+        # Few weights are so large: the others need not be sorted.
+        for n in (min(_LARGEST, len(weights)), len(weights)):
+            few = np.sort(np.partition(weights, len(weights) - n)[-n:])[::-1]
+            # Overshoot Σ (w − w_max)+ for w_max at each of the largest weights.
+            overshoot = np.cumsum(few) - few * np.arange(1, n + 1)
+            if overshoot[-1] >= allowed:
+                break
+        k = int(np.searchsorted(overshoot, allowed))
+        return _Found(integral, error, float(few[max(k - 1, 0)]))
 
     def unweighted(
         self, n: int, point: Point, operators: Sequence[str], rng: np.random.Generator
@@ -347,7 +365,7 @@ class Channel:
             Share of the integral that lies above the maximum weight, carried by repetitions.
         """
         factors = self._factors(point)
-        largest = self.largest(tuple(factors.tolist()))
+        largest = self._found(tuple(factors.tolist())).largest
         chosen, n_chosen = [], 0
         total = above = 0.0
         while n_chosen < n:

@@ -186,8 +186,8 @@ class Interpolation:
         if self.kind == "parabola":  # which points it goes through, the values decide
             return self._on_common(self._coefficients(values), points, derivative)
         # Linear in Λ at the K points: one product of matrices, not coefficients for each surface.
-        unit = self._coefficients(np.eye(len(self.grid)))
-        return np.asarray(values @ self._on_common(unit, points, derivative), dtype=np.float64)
+        unit = self._on_common(self._unit_coefficients, points, derivative)
+        return np.asarray(values @ unit, dtype=np.float64)
 
     def evaluate(self, values: FloatArray, theta: FloatArray, derivative: int = 0) -> FloatArray:
         """Evaluate many surfaces.
@@ -222,6 +222,11 @@ class Interpolation:
     def _chebyshev_fit(self) -> FloatArray:
         vander = chebyshev.chebvander(self._unit_interval(self.grid), self.degree)
         return np.asarray(np.linalg.pinv(vander).T, dtype=np.float64)
+
+    @cached_property
+    def _unit_coefficients(self) -> FloatArray:
+        """Coefficients of surfaces that are one at a single point: toys ask at many values."""
+        return self._coefficients(np.eye(len(self.grid)))
 
     def _coefficients(self, values: FloatArray) -> FloatArray:
         if self.kind == "points":

@@ -218,7 +218,7 @@ class Workers:
                     start = stop
                 batch = pending[0]
                 try:
-                    results, seconds, worker_warnings = batch.future.result()
+                    results, seconds, worker_warnings = _result(client, batch.future)
                 except CancelledError as error:
                     # The shared objects were lost with the workers that held them.
                     losses += 1
@@ -248,7 +248,7 @@ class Workers:
 
     def _send(self, client: Client, shared: tuple[Any, ...]) -> list[ClusterFuture]:
         """Futures of the shared objects on the workers; sends those that are not there yet."""
-        client.wait_for_workers(1)
+        _wait_for_workers(client)
         # Objects that this call does not use are released, here and on the workers.
         self._sent = {id(x): self._sent[id(x)] for x in shared if id(x) in self._sent}
         for part in shared:
@@ -288,6 +288,17 @@ def _scatter(client: Client, part: Any) -> ClusterFuture:
             _wait_for_workers(client)
 
 
+def _result(client: Client, future: ClusterFuture) -> Any:
+    """Wait for the result of a task; if the cluster has lost all of its workers, say so."""
+    while True:
+        try:
+            return future.result(timeout=_SILENT_SECONDS)
+        except TimeoutError:
+            if future.done():  # an error of the task, or a result that came just in time
+                return future.result()
+            _wait_for_workers(client)
+
+
 def _wait_for_workers(client: Client) -> None:
     """Wait for a worker as long as it takes, as in the queue of a batch system, and say so."""
     while True:
@@ -300,6 +311,9 @@ def _wait_for_workers(client: Client) -> None:
                 MilinferWarning,
                 stacklevel=2,
             )
+        except (AttributeError, OSError) as error:  # the scheduler is gone
+            _require_hope(client, 0, error)
+            raise
         else:
             return
 
