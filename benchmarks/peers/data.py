@@ -8,6 +8,7 @@ Labelled bags are those of ``labelled_bags.py``.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +39,8 @@ problem.json
   total      σ(θ)/σ(0) = Σ_k total[k] θ^k
   n_events   number of events of a dataset
   bins       expected shares of the bins of a histogram of scores, one row for each point of grid
+  bins_cpu_s, bin_cpu_us_per_event
+             processor time to make the histogram, and to find the bin of an event
 train.npz, calibration.npz, evaluation.npz
   x             features, float32
   theta         point at which the event was generated; as many events at each
@@ -185,6 +188,7 @@ def write_problem(name: str, folder: Path, sizes: Sizes, *, seed: int, quick: bo
     train = samples_of(facts, parts["train"])
     first, second = train.split([0.5, 0.5], seed=seed)
     order = source.degree // 2
+    start = time.process_time()
     network = mil.BagLikelihood(head="polynomial", labels="joint", order=order, seed=seed)
     network = small(network, quick).fit(first)
     templates = score_templates(
@@ -192,8 +196,12 @@ def write_problem(name: str, folder: Path, sizes: Sizes, *, seed: int, quick: bo
         weight_degree=source.degree,
     )  # fmt: skip
     facts["bins"] = [templates.fractions({source.parameter: float(v)}).tolist() for v in grid]
+    filled = time.process_time()
     for part in ("calibration", "evaluation"):
         parts[part]["bin"] = np.concatenate([templates.bin_index(s) for s in sets[part]])
+    events = sum(sets[part].n_events for part in ("calibration", "evaluation"))
+    facts["bins_cpu_s"] = filled - start
+    facts["bin_cpu_us_per_event"] = (time.process_time() - filled) / events * 1e6
     for part, arrays in parts.items():
         np.savez(folder / f"{part}.npz", **arrays)
     pool = EventPool(samples_of(facts, parts["evaluation"]), source.degree)

@@ -22,7 +22,7 @@ RATIO_SOURCE = (
 )
 SCORE = (
     "two layers of 30, tanh, 50 epochs, defaults; Λ from histograms of 25 bins of the score at "
-    "each θ, as mode=\"sally\" of AsymptoticLimits; n_workers=0"
+    'each θ, as mode="sally" of AsymptoticLimits; n_workers=0'
 )
 SCORE_SOURCE = (
     "examples/tutorial_particle_physics/3b_score.ipynb and 4a_limits.ipynb; the number of bins is "
@@ -34,7 +34,7 @@ def _ratio(problem: Problem, method: str, seed: int, quick: bool) -> Fitted:
     import torch
 
     rng = np.random.default_rng(seed)
-    np.random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002  # MadMiner shuffles with it
     torch.manual_seed(seed)
     n = len(problem.train)
     numerator, theta_0 = problem.at_random_points(n, rng)
@@ -86,7 +86,7 @@ def sally(problem: Problem, seed: int, quick: bool) -> Fitted:
     import torch
 
     rng = np.random.default_rng(seed)
-    np.random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002  # MadMiner shuffles with it
     torch.manual_seed(seed)
     weights = problem.weights_at(problem.grid)
     centre = int(np.argmin(np.abs(problem.grid)))

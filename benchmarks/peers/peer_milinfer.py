@@ -29,17 +29,18 @@ def _model(name: str, problem: Problem, seed: int) -> Any:
     order = problem.facts["degree"] // 2
     if "joint" in name:
         return mil.BagLikelihood(head="polynomial", labels="joint", order=order, seed=seed)
-    from efficiency import SMOOTH as settings
+    import efficiency
 
-    options = settings if problem.facts["problem"] == "quadratic" else {}
+    options = efficiency.SMOOTH if problem.facts["problem"] == "quadratic" else {}
     return mil.BagLikelihood(head="polynomial", order=order, seed=seed, **options)
 
 
 def _method(name: str) -> Callable[[Problem, int, bool], Fitted]:
     def method(problem: Problem, seed: int, quick: bool) -> Fitted:
-        import milinfer as mil
         from peers.data import samples_of
         from quick_size import small
+
+        import milinfer as mil
 
         train = samples_of(problem.facts, problem.train.arrays)
         model = small(_model(name, problem, seed), quick).fit(train)

@@ -49,6 +49,11 @@ def _fitted(
         SOURCE,
         dataset=dataset,
         timed=2 if quick else 5,
+        # Without the network there are no bins.
+        facts={
+            "train_cpu_s": problem.facts["bins_cpu_s"],
+            "evaluate_cpu_us_per_event": problem.facts["bin_cpu_us_per_event"],
+        },
     )
 
 

@@ -49,9 +49,7 @@ def classes(problem: Problem, seed: int, quick: bool) -> Fitted:
         )
         return margins - margins[:, [centre]]
 
-    return Fitted(
-        evaluate, SETTINGS, SOURCE, kind="polynomial", facts={"rounds": rounds}
-    )
+    return Fitted(evaluate, SETTINGS, SOURCE, kind="polynomial", facts={"rounds": rounds})
 
 
 if __name__ == "__main__":

@@ -92,9 +92,7 @@ class Problem:
         sizes = [len(part) for part in np.array_split(theta, min(1000, n))]
         rows = []
         for point, size in zip(points, sizes, strict=True):
-            nearest = np.flatnonzero(
-                self.train.theta == values[np.argmin(np.abs(values - point))]
-            )
+            nearest = np.flatnonzero(self.train.theta == values[np.argmin(np.abs(values - point))])
             near = self.train.take(nearest)
             both = self.density(near, [point, near.theta[0]])
             share = both[:, 0] / both[:, 1]

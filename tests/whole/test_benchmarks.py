@@ -288,6 +288,42 @@ def test_many_operators(run, tmp_path):
     assert json.loads((tmp_path / "rows.json").read_text("utf-8")) == record
 
 
+def test_compare_peers(run, load, tmp_path, capsys):
+    """Plain arrays go through every package here; one that is found nowhere is named."""
+    file = tmp_path / "peers.json"
+    peers = ["milinfer", "xgboost", "pyhf", "madminer"]
+    nowhere = str(tmp_path / "python")
+    record = run(
+        "compare_peers", "--json", file, "--work", tmp_path, "--peer", *peers,
+        "--python", f"madminer={nowhere}",
+    )  # fmt: skip
+    assert set(record["not_measured"]) == {"madminer"}
+    assert nowhere in record["not_measured"]["madminer"]
+    rows = {row["method"]: row for row in record["rows"]}
+    exact = rows.pop("exact")
+    assert abs(exact["info_over_bound"] - 1) < 4 * exact["info_over_bound_error"]
+    assert {row["peer"] for row in rows.values()} == {"milinfer", "xgboost", "pyhf"}
+    for row in rows.values():
+        assert row["info_over_bound"] < 1 + 4 * row["info_over_bound_error"]
+        assert ("not_calibrated" in row) != ("calibrated" in row)
+        assert positive([row[k] for k in ("toys_per_s", "dataset_cpu_ms", "peak_mb")])
+    binned = [rows[f"{name}, bins of a score"] for name in ("pyhf", "cabinetry")]
+    # Fits of the normalisation at each θ have the ratios of the shares of the bins.
+    assert all(row["dataset_difference"] < 1e-6 for row in binned)
+    assert binned[0]["info_over_bound"] == binned[1]["info_over_bound"] > 0.2
+    (bags,) = record["bags"]
+    assert 0 <= bags["score"] <= 1
+    # No event is in two of the three files.
+    parts = [np.load(tmp_path / "arrays" / "quadratic" / f"{name}.npz")["x"] for name in PARTS]
+    events = np.concatenate(parts)
+    assert len(np.unique(events, axis=0)) == len(events)
+    load("compare_peers").main(["--table", "likelihoods", "--json", str(file)])
+    assert len(capsys.readouterr().out.splitlines()) == 2 + len(record["rows"])
+
+
+PARTS = ("train", "calibration", "evaluation")
+
+
 def test_labelled_bags(run, load):
     """Bags are what they are said to be, and every task and setting has its scores."""
     module = load("labelled_bags")
