@@ -7,7 +7,7 @@ log-ratios of all events (``peers/peer_*.py``); milinfer measures all of them in
 
 python benchmarks/compare_peers.py [--peer NAME ...] [--python NAME=PATH ...] [--work FOLDER]
                                    [--json FILE] [--keep] [--quick]
-python benchmarks/compare_peers.py --table {likelihoods,times,bags,settings} --json FILE
+python benchmarks/compare_peers.py --table {likelihoods,times,bags,intervals,settings} --json FILE
 
 ``--peer`` chooses packages; ``--python madminer=PATH`` names the interpreter of an environment, and
 without it the package is looked for in this one.  A package that is found nowhere is named as not
@@ -122,14 +122,14 @@ def measure(work: Path, options: argparse.Namespace) -> dict[str, Any]:
 
     arrays, tables = work / "arrays", work / "tables"
     bags = [(task, seed) for task in options.tasks for seed in options.seeds]
-    if not (options.keep and (arrays / "README.txt").exists()):
-        data.write(arrays, options.problems, bags, quick=options.quick)
+    data.write(arrays, options.problems, bags, quick=options.quick, keep=options.keep)
     pythons = dict(item.split("=", 1) for item in options.python)
     not_measured: dict[str, str] = {}
     versions: dict[str, dict[str, str]] = {}
     records: dict[str, dict[str, tuple[dict[str, Any], Path]]] = {p: {} for p in options.problems}
     owner: dict[str, str] = {}
     runs: dict[tuple[str, str], list[Any]] = {}
+    intervals: list[dict[str, Any]] = []
     for name in options.peer:
         peer = Peer(name, pythons.get(name), options.threads, here=options.quick)
         try:
@@ -161,6 +161,16 @@ def measure(work: Path, options: argparse.Namespace) -> dict[str, Any]:
                     not_measured[f"{name}: {method}, {task}, seed {seed}"] = str(error)
                     continue
                 runs.setdefault((task, method), []).append((folder, record, table))
+        for method in listed["interval_methods"]:
+            out = tables / "intervals" / _slug(method + name)
+            try:
+                record, table = _recorded(peer, method, arrays / "intervals", out, 1, options)
+            except RuntimeError as error:
+                not_measured[f"{name}: {method}"] = str(error)
+                continue
+            intervals.append(
+                figures.interval_row(method, arrays / "intervals", record, table) | {"peer": name}
+            )
     sizes = figures.QUICK if options.quick else figures.Sizes()
     rows = [
         row | {"peer": owner.get(row["method"], "")}
@@ -180,6 +190,7 @@ def measure(work: Path, options: argparse.Namespace) -> dict[str, Any]:
             figures.bag_row(task, method, of) | {"peer": owner[method]}
             for (task, method), of in runs.items()
         ],
+        "intervals": intervals,
         "not_measured": not_measured,
     }
 
@@ -264,23 +275,46 @@ def _bags(record: Mapping[str, Any]) -> str:
     return _cells(header, rows)
 
 
+def _intervals(record: Mapping[str, Any]) -> str:
+    header = ("package", "method", "coverage, %", "mean width", "preparation, s",
+              "ms an interval")  # fmt: skip
+    rows = [
+        [
+            row["peer"],
+            row["method"],
+            f"{100 * row['coverage']:.1f} ± {100 * row['coverage_error']:.1f}",
+            f"{row['width']:.3f}",
+            f"{row['train_cpu_s']:.1f}",
+            f"{row['interval_cpu_ms']:.1f}",
+        ]
+        for row in record["intervals"]
+    ]
+    return _cells(header, rows)
+
+
 def _settings(record: Mapping[str, Any]) -> str:
     """Settings of each method, where they are recommended, and versions."""
     lines = {}
-    for row in [*record["rows"], *record["bags"]]:
+    for row in [*record["rows"], *record["bags"], *record["intervals"]]:
         if not row["peer"]:
             continue
         versions = ", ".join(
             f"{name} {v}" for name, v in row["versions"].items() if name not in ("python", "numpy")
         )
         source = f" ({row['source']})" if "source" in row else ""
-        lines[row["method"]] = (
+        lines[row["peer"], row["method"]] = (
             f"- **{row['peer']}: {row['method']}** ({versions}): {row['settings']}{source}"
         )
     return "\n".join(lines.values())
 
 
-TABLES = {"likelihoods": _likelihoods, "times": _times, "bags": _bags, "settings": _settings}
+TABLES = {
+    "likelihoods": _likelihoods,
+    "times": _times,
+    "bags": _bags,
+    "intervals": _intervals,
+    "settings": _settings,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -288,13 +322,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--peer", nargs="+", choices=PEERS, default=list(PEERS))
     parser.add_argument("--python", nargs="+", metavar="NAME=PATH", default=[])
-    parser.add_argument("--problems", nargs="+", choices=PROBLEMS, default=list(PROBLEMS))
+    parser.add_argument("--problems", nargs="*", choices=PROBLEMS, default=list(PROBLEMS))
     parser.add_argument("--tasks", nargs="*", choices=TASKS, default=list(TASKS))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of labelled bags")
     parser.add_argument("--methods", nargs="+", default=[], help="of milinfer; default: all")
     parser.add_argument("--threads", type=int, default=1, help="of each package")
     parser.add_argument("--work", type=Path, metavar="FOLDER", help="for arrays and tables")
-    parser.add_argument("--keep", action="store_true", help="use what is in the folder already")
+    parser.add_argument("--keep", action="store_true", help="use what --work has already")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the record here, too")
     parser.add_argument("--table", choices=TABLES, help="print a table of the record, and stop")
     options = parse(parser, QUICK, arguments)

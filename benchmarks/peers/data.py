@@ -26,6 +26,7 @@ from milinfer.datasets.observable import observable_coefficients
 from milinfer.likelihood.oracle import reweight_coefficients
 from milinfer.samples.reweighting import joint_density
 from milinfer.toys.pool import EventPool
+from milinfer.utils.confidence_levels import CL68
 
 POOL_POINTS = (-0.8, -0.4, 0.0, 0.4, 0.8)
 N_EVENTS = 1000
@@ -55,6 +56,10 @@ Train on train.npz, calibrate with calibration.npz, and measure with evaluation.
 two of them.  At other θ, draw events of a file with weights Σ_k coefficients[k] θ^k / σ(θ) over the
 mean of the same at the points of the file.
 
+intervals/datasets.npz
+  x             datasets of a Gaussian of width 1 whose mean μ is wanted, (n_datasets, n_events)
+  truth         true means
+
 bags/TASK-SEED/train.npz, evaluation.npz
   x, offsets    instances of all bags; those of bag k are x[offsets[k]:offsets[k + 1]]
   label         of each bag
@@ -65,16 +70,19 @@ bags/TASK-SEED/train.npz, evaluation.npz
 class Sizes:
     """Numbers of events: of training at each point, of each pool, and of labelled bags."""
 
-    train: int = 4000
-    pool: int = 100_000
+    train: int = 2000
+    pool: int = 60_000
     bags: int = 1000
     other_bags: int = 2000
     points: int = 21
     bins: int = 20
     datasets: int = 20
+    intervals: int = 100
 
 
-QUICK = Sizes(train=400, pool=4000, bags=60, other_bags=100, points=5, bins=6, datasets=2)
+QUICK = Sizes(
+    train=400, pool=4000, bags=60, other_bags=100, points=5, bins=6, datasets=2, intervals=2
+)
 
 
 def _quadratic(n_events: int, value: float, seed: int, exact: bool) -> tuple[mil.Sample, Any]:
@@ -226,13 +234,40 @@ def write_bags(task: str, folder: Path, sizes: Sizes, *, seed: int) -> None:
     (folder / "problem.json").write_text(json.dumps(facts) + "\n", encoding="utf-8")
 
 
-def write(folder: Path, problems: list[str], bags: list[tuple[str, int]], *, quick: bool) -> Sizes:
-    """Write all arrays, with a README that says what they are."""
+def write_intervals(folder: Path, sizes: Sizes, *, seed: int) -> None:
+    """Generate datasets of a Gaussian at several true means, and write them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    truth = np.repeat([-0.4, 0.0, 0.4], sizes.intervals)
+    x = np.random.default_rng(seed).normal(truth[:, None], 1, (len(truth), 100))
+    np.savez(folder / "datasets.npz", x=x, truth=truth)
+    facts = {
+        "n_events": x.shape[1],
+        "range": [-1.0, 1.0],
+        "cl": CL68,
+        "seed": seed,
+        "milinfer": mil.__version__,
+    }
+    (folder / "problem.json").write_text(json.dumps(facts) + "\n", encoding="utf-8")
+
+
+def write(
+    folder: Path,
+    problems: list[str],
+    bags: list[tuple[str, int]],
+    *,
+    quick: bool,
+    keep: bool = False,
+) -> None:
+    """Write all arrays, or those that are not there yet, with a README that says what they are."""
     sizes = QUICK if quick else Sizes()
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "README.txt").write_text(README, encoding="utf-8")
     for name in problems:
-        write_problem(name, folder / name, sizes, seed=1, quick=quick)
+        if not (keep and (folder / name / "problem.json").exists()):
+            write_problem(name, folder / name, sizes, seed=1, quick=quick)
+    if not (keep and (folder / "intervals" / "problem.json").exists()):
+        write_intervals(folder / "intervals", sizes, seed=1)
     for task, seed in bags:
-        write_bags(task, folder / "bags" / f"{task}-{seed}", sizes, seed=seed)
-    return sizes
+        own = folder / "bags" / f"{task}-{seed}"
+        if not (keep and (own / "problem.json").exists()):
+            write_bags(task, own, sizes, seed=seed)

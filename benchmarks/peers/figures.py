@@ -207,3 +207,22 @@ def bag_row(
     for key in ("train_cpu_s", "evaluate_cpu_us_per_bag", "peak_mb"):
         row[key] = float(np.mean([r[key] for r in records]))
     return row
+
+
+def interval_row(
+    method: str, folder: Path, record: Mapping[str, Any], file: Path
+) -> dict[str, Any]:
+    """Share of intervals with the truth, with its binomial error, and their mean width."""
+    with np.load(folder / "datasets.npz") as arrays:
+        truth = arrays["truth"]
+    with np.load(file) as arrays:
+        low, high = arrays["interval"].T
+    covered = float(np.mean((low <= truth) & (truth <= high)))
+    return {
+        "method": method,
+        "coverage": covered,
+        "coverage_error": float(np.sqrt(covered * (1 - covered) / len(truth))),
+        "width": float(np.mean(high - low)),
+        "intervals": len(truth),
+        **record,
+    }

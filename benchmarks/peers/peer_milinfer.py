@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from plain import Events, Fitted, Problem, main
+from plain import Events, Fitted, Interval, Problem, main
 
 sys.path.append(str(Path(__file__).parents[1]))
 
@@ -69,9 +69,52 @@ def bags(
     return model.predict if task == "means" else lambda b: model.predict_proba(b)[:, 1]
 
 
+def _mean(x: np.ndarray) -> Any:
+    """The exact surface of a dataset of the Gaussian."""
+    import milinfer as mil
+    from milinfer.datasets.gaussian import MeanModel
+    from milinfer.likelihood import dataset_surface
+
+    return dataset_surface(MeanModel(), mil.Sample(x[:, None], ("x0",)))
+
+
+def asymptotic(facts: dict, seed: int, quick: bool) -> Interval:  # noqa: ARG001
+    """milinfer.profile_interval of the exact likelihood."""
+    import milinfer as mil
+    from milinfer.datasets.gaussian import MeanModel
+    from milinfer.likelihood.cost import dataset_cost
+
+    def interval(x: np.ndarray) -> tuple[float, float]:
+        cost = dataset_cost(MeanModel(), mil.Sample(x[:, None], ("x0",)), reference=0.0)
+        found = mil.profile_interval(cost, "mu", facts["cl"])
+        return found.low, found.high
+
+    return interval
+
+
+def feldman_cousins(facts: dict, seed: int, quick: bool) -> Interval:
+    """Belt from 2000 toys of the exact likelihood at each of 41 means, smoothed."""
+    import milinfer as mil
+    from milinfer.datasets import gaussian
+
+    values = np.linspace(-0.8, 0.8, 5 if quick else 41).tolist()
+    pool = gaussian.samples(2000 if quick else 50_000, values, seed=seed)
+    toys = mil.Toys(pool, facts["n_events"], seed=seed).scan(
+        [gaussian.MeanModel()], [{"mu": v} for v in values], 100 if quick else 2000
+    )
+    belt = mil.neyman(toys["mean"], cl=facts["cl"])
+
+    def interval(x: np.ndarray) -> tuple[float, float]:
+        found = belt.interval(_mean(x), facts["cl"])
+        return found.low, found.high
+
+    return interval
+
+
 if __name__ == "__main__":
     main(
         ["milinfer", "tensorflow", "keras", "numpy"],
         {name: _method(name) for name in SETTINGS},
         {"BagClassifier and BagRegressor": bags},
+        {"asymptotic interval": asymptotic, "Feldman–Cousins belt": feldman_cousins},
     )

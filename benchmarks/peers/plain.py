@@ -141,6 +141,7 @@ class Fitted:
 
 
 Method = Callable[[Problem, int, bool], Fitted]
+Interval = Callable[[np.ndarray], tuple[float, float]]
 
 
 def read(folder: Path) -> Problem:
@@ -272,25 +273,51 @@ def measure_bags(
     }
 
 
+def measure_intervals(
+    folder: Path, method: Callable[..., Interval], seed: int, quick: bool, out: Path
+) -> dict[str, Any]:
+    """Prepare a method, make the interval of every dataset, and write their ends."""
+    facts = json.loads((folder / "problem.json").read_text(encoding="utf-8"))
+    with np.load(folder / "datasets.npz") as file:
+        datasets = file["x"]
+    interval, cpu, wall = timed(lambda: method(facts, seed, quick))
+    interval(datasets[0])  # what is compiled or allocated once
+    ends, each_cpu, _ = timed(lambda: np.array([interval(x) for x in datasets]))
+    np.savez(out, interval=ends)
+    return {
+        "settings": method.__doc__.splitlines()[0],
+        "cores": cores(),
+        "train_cpu_s": cpu,
+        "train_wall_s": wall,
+        "interval_cpu_ms": each_cpu / len(datasets) * 1e3,
+        "peak_mb": peak_megabytes(),
+    }
+
+
 def main(
     packages: Sequence[str],
     methods: Mapping[str, Method],
     bag_methods: Mapping[str, Any] | None = None,
+    interval_methods: Mapping[str, Any] | None = None,
     arguments: Sequence[str] | None = None,
 ) -> None:
     """Command of a peer: one method on one problem, with a record beside the table."""
-    bag_methods = bag_methods or {}
+    bag_methods, interval_methods = bag_methods or {}, interval_methods or {}
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--list", action="store_true", help="print methods and versions, and stop")
     parser.add_argument("--folder", type=Path, help="of the problem")
     parser.add_argument("--out", type=Path, help="name of the table, without its ending")
-    parser.add_argument("--method", choices=[*methods, *bag_methods])
+    parser.add_argument("--method", choices=[*methods, *bag_methods, *interval_methods])
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--quick", action="store_true")
     options = parser.parse_args(arguments)
     versions = {"python": sys.version.split()[0]} | {p: version(p) for p in packages}
     if options.list:
-        listed = {"methods": list(methods), "bag_methods": list(bag_methods)}
+        listed = {
+            "methods": list(methods),
+            "bag_methods": list(bag_methods),
+            "interval_methods": list(interval_methods),
+        }
         print(json.dumps(listed | {"versions": versions}))
         return
     table, record = options.out.with_suffix(".npz"), options.out.with_suffix(".json")
@@ -298,8 +325,10 @@ def main(
         problem = read(options.folder)
         figures = measure(problem, methods[options.method], options.seed, options.quick, table)
     else:
-        method = bag_methods[options.method]
-        figures = measure_bags(options.folder, method, options.seed, options.quick, table)
+        of_bags = options.method in bag_methods
+        other = (bag_methods if of_bags else interval_methods)[options.method]
+        call = measure_bags if of_bags else measure_intervals
+        figures = call(options.folder, other, options.seed, options.quick, table)
     record.write_text(
         json.dumps({"method": options.method, "versions": versions} | figures, indent=1) + "\n",
         encoding="utf-8",
