@@ -7,12 +7,12 @@ log-ratios of all events (``peers/peer_*.py``); milinfer measures all of them in
 
 python benchmarks/compare_peers.py [--peer NAME ...] [--python NAME=PATH ...] [--work FOLDER]
                                    [--json FILE] [--keep] [--quick]
-python benchmarks/compare_peers.py --table {likelihoods,times,bags,intervals,settings} --json FILE
+python benchmarks/compare_peers.py --page docs/comparison.md --json FILE
 
 ``--peer`` chooses packages; ``--python madminer=PATH`` names the interpreter of an environment, and
 without it the package is looked for in this one.  A package that is found nowhere is named as not
-measured.  ``--keep`` uses tables that are in ``--work`` already.  ``--table`` prints a table of a
-result.  The last line on standard output is one line of JSON.
+measured.  ``--keep`` uses tables that are in ``--work`` already.  ``--page`` writes the tables of a
+result into a page, between its marks.  The last line on standard output is one line of JSON.
 
 Every package runs in a process of its own, bound to as many threads as the others (``--threads``).
 Times are processor seconds.
@@ -292,6 +292,23 @@ def _intervals(record: Mapping[str, Any]) -> str:
     return _cells(header, rows)
 
 
+def _made(record: Mapping[str, Any]) -> str:
+    """When, on what, and how many events."""
+    data, toys = record["data"], record["toys"]
+    missing = record["not_measured"]
+    return (
+        f"Measured on {record['date']} on one core of {record['machine']['processor']}, with "
+        f"{data['train']} training events at each of {data['points']} points, pools of "
+        f"{data['pool']} events for calibration and for evaluation, and {toys['evaluation']} toys "
+        f"of 1000 events at each of {len(record['evaluate_at'])} true values. "
+        + (
+            "Not measured: " + "; ".join(f"{k} ({v})" for k, v in missing.items()) + "."
+            if missing
+            else "Nothing was left out."
+        )
+    )
+
+
 def _settings(record: Mapping[str, Any]) -> str:
     """Settings of each method, where they are recommended, and versions."""
     lines = {}
@@ -309,12 +326,26 @@ def _settings(record: Mapping[str, Any]) -> str:
 
 
 TABLES = {
+    "made": _made,
     "likelihoods": _likelihoods,
     "times": _times,
     "bags": _bags,
     "intervals": _intervals,
     "settings": _settings,
 }
+
+
+def filled(page: str, record: Mapping[str, Any]) -> str:
+    """A page with the tables of a result between ``<!-- peers: NAME -->`` and ``<!-- end -->``."""
+    for name, table in TABLES.items():
+        start, end = f"<!-- peers: {name} -->", "<!-- end -->"
+        before, found, rest = page.partition(start)
+        _, closed, after = rest.partition(end)
+        if not (found and closed):
+            msg = f"the page has no place for a table between {start} and {end}"
+            raise ValueError(msg)
+        page = f"{before}{start}\n\n{table(record)}\n\n{end}{after}"
+    return page
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -330,10 +361,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--work", type=Path, metavar="FOLDER", help="for arrays and tables")
     parser.add_argument("--keep", action="store_true", help="use what --work has already")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the record here, too")
-    parser.add_argument("--table", choices=TABLES, help="print a table of the record, and stop")
+    parser.add_argument("--page", type=Path, help="write the tables into this page, and stop")
     options = parse(parser, QUICK, arguments)
-    if options.table:
-        print(TABLES[options.table](json.loads(options.json.read_text(encoding="utf-8"))))
+    if options.page:
+        record = json.loads(options.json.read_text(encoding="utf-8"))
+        page = filled(options.page.read_text(encoding="utf-8"), record)
+        options.page.write_text(page, encoding="utf-8")
         return
     warnings.simplefilter("ignore", MilinferWarning)
     if options.work is None:

@@ -32,9 +32,7 @@ def _workspace(shares: np.ndarray, counts: np.ndarray) -> dict:
     }
 
 
-def _fitted(
-    problem: Problem, quick: bool, minimum: Callable[[np.ndarray, np.ndarray], float]
-) -> Fitted:
+def _fitted(problem: Problem, minimum: Callable[[np.ndarray, np.ndarray], float]) -> Fitted:
     shares = np.asarray(problem.facts["bins"])
     logs = np.log(shares)
     centre = int(np.argmin(np.abs(problem.grid)))
@@ -48,7 +46,7 @@ def _fitted(
         SETTINGS,
         SOURCE,
         dataset=dataset,
-        timed=2 if quick else 5,
+        timed=5,
         # Without the network there are no bins.
         facts={
             "train_cpu_s": problem.facts["bins_cpu_s"],
@@ -66,7 +64,7 @@ def pyhf_fits(problem: Problem, seed: int, quick: bool) -> Fitted:  # noqa: ARG0
         _, value = pyhf.infer.mle.fit(workspace.data(model), model, return_fitted_val=True)
         return float(value) / 2
 
-    return _fitted(problem, quick, minimum)
+    return _fitted(problem, minimum)
 
 
 def cabinetry_fits(problem: Problem, seed: int, quick: bool) -> Fitted:  # noqa: ARG001
@@ -80,7 +78,7 @@ def cabinetry_fits(problem: Problem, seed: int, quick: bool) -> Fitted:  # noqa:
         model, data = cabinetry.model_utils.model_and_data(_workspace(shares, counts))
         return float(cabinetry.fit.fit(model, data).best_twice_nll) / 2
 
-    return _fitted(problem, quick, minimum)
+    return _fitted(problem, minimum)
 
 
 if __name__ == "__main__":

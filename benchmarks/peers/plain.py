@@ -219,7 +219,7 @@ def measure(problem: Problem, method: Method, seed: int, quick: bool, out: Path)
             )
             raise ValueError(msg)
     one = fitted.dataset or (lambda events: _table(fitted, events).sum(axis=0))
-    number = 2 if quick else min(fitted.timed, len(problem.toys))
+    number = 1 if quick else min(fitted.timed, len(problem.toys))
     datasets = [problem.evaluation.take(rows) for rows in problem.toys[:number]]
     one(datasets[0])  # what is compiled or allocated once
     found, dataset_cpu, _ = timed(lambda: np.stack([one(events) for events in datasets]))

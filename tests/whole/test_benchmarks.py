@@ -288,7 +288,7 @@ def test_many_operators(run, tmp_path):
     assert json.loads((tmp_path / "rows.json").read_text("utf-8")) == record
 
 
-def test_compare_peers(run, load, tmp_path, capsys):
+def test_compare_peers(run, load, tmp_path):
     """Plain arrays go through every package here; one that is found nowhere is named."""
     file = tmp_path / "peers.json"
     peers = ["milinfer", "xgboost", "pyhf", "madminer"]
@@ -317,8 +317,21 @@ def test_compare_peers(run, load, tmp_path, capsys):
     parts = [np.load(tmp_path / "arrays" / "quadratic" / f"{name}.npz")["x"] for name in PARTS]
     events = np.concatenate(parts)
     assert len(np.unique(events, axis=0)) == len(events)
-    load("compare_peers").main(["--table", "likelihoods", "--json", str(file)])
-    assert len(capsys.readouterr().out.splitlines()) == 2 + len(record["rows"])
+    for row in record["intervals"]:
+        assert 0 <= row["coverage"] <= 1
+        assert row["width"] == pytest.approx(0.2, abs=0.05)
+    page = tmp_path / "page.md"
+    tables = load("compare_peers").TABLES
+    page.write_text("\n".join(f"<!-- peers: {name} -->\n<!-- end -->" for name in tables))
+    load("compare_peers").main(["--page", str(page), "--json", str(file)])
+    assert "madminer (" in page.read_text("utf-8")
+
+
+def test_the_page_of_peers_has_the_figures_of_the_result(load):
+    """Tables of docs/comparison.md are those of benchmarks/results/peers.json."""
+    record = json.loads((BENCHMARKS / "results" / "peers.json").read_text("utf-8"))
+    page = (BENCHMARKS.parent / "docs" / "comparison.md").read_text("utf-8")
+    assert load("compare_peers").filled(page, record) == page
 
 
 PARTS = ("train", "calibration", "evaluation")
