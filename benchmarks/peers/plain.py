@@ -295,15 +295,18 @@ def measure_intervals(
 
 
 def main(
-    packages: Sequence[str],
+    packages: Sequence[str] | Mapping[str, str],
     methods: Mapping[str, Method],
     bag_methods: Mapping[str, Any] | None = None,
     interval_methods: Mapping[str, Any] | None = None,
     arguments: Sequence[str] | None = None,
 ) -> None:
-    """Command of a peer: one method on one problem, with a record beside the table."""
+    """Command of a peer: one method on one problem, with a record beside the table.
+
+    Packages are names of distributions, or names with versions where these are known.
+    """
     bag_methods, interval_methods = bag_methods or {}, interval_methods or {}
-    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser = argparse.ArgumentParser(description=main.__doc__.splitlines()[0])
     parser.add_argument("--list", action="store_true", help="print methods and versions, and stop")
     parser.add_argument("--folder", type=Path, help="of the problem")
     parser.add_argument("--out", type=Path, help="name of the table, without its ending")
@@ -311,7 +314,8 @@ def main(
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--quick", action="store_true")
     options = parser.parse_args(arguments)
-    versions = {"python": sys.version.split()[0]} | {p: version(p) for p in packages}
+    known = packages if isinstance(packages, Mapping) else {p: version(p) for p in packages}
+    versions = {"python": sys.version.split()[0], **known}
     if options.list:
         listed = {
             "methods": list(methods),
