@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -258,9 +258,20 @@ def write(
     quick: bool,
     keep: bool = False,
 ) -> None:
-    """Write all arrays, or those that are not there yet, with a README that says what they are."""
+    """Write all arrays, or those that are not there yet, with a README that says what they are.
+
+    Raises
+    ------
+    ValueError
+        If arrays are to be kept that are of other sizes.
+    """
     sizes = QUICK if quick else Sizes()
     folder.mkdir(parents=True, exist_ok=True)
+    file = folder / "sizes.json"
+    if keep and file.exists() and json.loads(file.read_text(encoding="utf-8")) != asdict(sizes):
+        msg = f"{file}: the arrays there are of other sizes than {asdict(sizes)}; omit --keep"
+        raise ValueError(msg)
+    file.write_text(json.dumps(asdict(sizes)) + "\n", encoding="utf-8")
     (folder / "README.txt").write_text(README, encoding="utf-8")
     for name in problems:
         if not (keep and (folder / name / "problem.json").exists()):
