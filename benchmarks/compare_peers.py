@@ -47,7 +47,10 @@ QUICK: dict[str, Any] = {
     "problems": ["quadratic"],
     "tasks": ["moons"],
     "seeds": [0],
-    "methods": ["polynomial head, joint labels", "BagClassifier and BagRegressor"],
+    "methods": [
+        *("polynomial head, joint labels", "BagClassifier and BagRegressor", "asymptotic interval"),
+        *("trees, a class a point", "pyhf, bins of a score", "cabinetry, bins of a score"),
+    ],
 }
 THREADS = (
     "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "TF_NUM_INTRAOP_THREADS",
@@ -124,7 +127,7 @@ def measure(work: Path, options: argparse.Namespace) -> dict[str, Any]:
     bags = [(task, seed) for task in options.tasks for seed in options.seeds]
     data.write(arrays, options.problems, bags, quick=options.quick, keep=options.keep)
     pythons = dict(item.split("=", 1) for item in options.python)
-    not_measured: dict[str, str] = {}
+    not_measured = {name: "not chosen" for name in PEERS if name not in options.peer}
     versions: dict[str, dict[str, str]] = {}
     records: dict[str, dict[str, tuple[dict[str, Any], Path]]] = {p: {} for p in options.problems}
     owner: dict[str, str] = {}
@@ -138,9 +141,14 @@ def measure(work: Path, options: argparse.Namespace) -> dict[str, Any]:
             not_measured[name] = str(error)
             continue
         versions[name] = listed["versions"]
-        for method in listed["methods"]:
-            if name == "milinfer" and options.methods and method not in options.methods:
-                continue
+        chosen = {kind: [] for kind in ("methods", "bag_methods", "interval_methods")}
+        for kind, methods in chosen.items():
+            for method in listed[kind]:
+                if not options.methods or method in options.methods:
+                    methods.append(method)
+                else:
+                    not_measured[f"{name}: {method}"] = "not chosen"
+        for method in chosen["methods"]:
             owner[method] = name
             for problem in options.problems:
                 out = tables / problem / _slug(method)
@@ -150,7 +158,7 @@ def measure(work: Path, options: argparse.Namespace) -> dict[str, Any]:
                     )
                 except RuntimeError as error:
                     not_measured[f"{name}: {method}, {problem}"] = str(error)
-        for method in listed["bag_methods"]:
+        for method in chosen["bag_methods"]:
             owner[method] = name
             for task, seed in bags:
                 folder = arrays / "bags" / f"{task}-{seed}"
@@ -161,7 +169,7 @@ def measure(work: Path, options: argparse.Namespace) -> dict[str, Any]:
                     not_measured[f"{name}: {method}, {task}, seed {seed}"] = str(error)
                     continue
                 runs.setdefault((task, method), []).append((folder, record, table))
-        for method in listed["interval_methods"]:
+        for method in chosen["interval_methods"]:
             out = tables / "intervals" / _slug(method + name)
             try:
                 record, table = _recorded(peer, method, arrays / "intervals", out, 1, options)
@@ -356,7 +364,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--problems", nargs="*", choices=PROBLEMS, default=list(PROBLEMS))
     parser.add_argument("--tasks", nargs="*", choices=TASKS, default=list(TASKS))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of labelled bags")
-    parser.add_argument("--methods", nargs="+", default=[], help="of milinfer; default: all")
+    parser.add_argument("--methods", nargs="+", default=[], help="of the packages; default: all")
     parser.add_argument("--threads", type=int, default=1, help="of each package")
     parser.add_argument("--work", type=Path, metavar="FOLDER", help="for arrays and tables")
     parser.add_argument("--keep", action="store_true", help="use what --work has already")

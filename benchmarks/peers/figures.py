@@ -39,8 +39,8 @@ EXACT_GRID = np.linspace(-1, 1, 81)
 class Sizes:
     """Toys at each truth that measure and that calibrate, and the truths."""
 
-    toys: int = 4000
-    tuning_toys: int = 10_000
+    toys: int = 2000
+    tuning_toys: int = 3000
     evaluate_at: tuple[float, ...] = EVALUATE_AT
     calibrate_at: tuple[float, ...] = CALIBRATE_AT
 
