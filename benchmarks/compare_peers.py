@@ -304,11 +304,23 @@ def _made(record: Mapping[str, Any]) -> str:
     """When, on what, and how many events."""
     data, toys = record["data"], record["toys"]
     missing = record["not_measured"]
+    covered = [
+        row[key] for row in record["rows"] for key in ("as_trained", "calibrated") if key in row
+    ]
+    # Of a coverage near that which is claimed.
+    errors = [
+        (error**2 + pool**2) ** 0.5
+        for c in covered
+        for value, error, pool in zip(c["coverage"], c["error"], c["pool_error"], strict=True)
+        if 0.6 < value < 0.75
+    ]
     return (
         f"Measured on {record['date']} on one core of {record['machine']['processor']}, with "
         f"{data['train']} training events at each of {data['points']} points, pools of "
         f"{data['pool']} events for calibration and for evaluation, and {toys['evaluation']} toys "
-        f"of 1000 events at each of {len(record['evaluate_at'])} true values. "
+        f"of 1000 events at each of {len(record['evaluate_at'])} true values. Coverages near the "
+        f"claimed one have errors of {100 * min(errors):.1f} to {100 * max(errors):.1f} %, from toys "
+        "and pool. "
         + (
             "Not measured: " + "; ".join(f"{k} ({v})" for k, v in missing.items()) + "."
             if missing
