@@ -319,8 +319,8 @@ def _made(record: Mapping[str, Any]) -> str:
         f"{data['train']} training events at each of {data['points']} points, pools of "
         f"{data['pool']} events for calibration and for evaluation, and {toys['evaluation']} toys "
         f"of 1000 events at each of {len(record['evaluate_at'])} true values. Coverages near the "
-        f"claimed one have errors of {100 * min(errors):.1f} to {100 * max(errors):.1f} %, from toys "
-        "and pool. "
+        f"claimed one have errors of {100 * min(errors):.1f} to {100 * max(errors):.1f} %, from "
+        "toys and pool. "
         + (
             "Not measured: " + "; ".join(f"{k} ({v})" for k, v in missing.items()) + "."
             if missing

@@ -77,7 +77,7 @@ class Sizes:
     points: int = 21
     bins: int = 20
     datasets: int = 20
-    intervals: int = 100
+    intervals: int = 20
 
 
 QUICK = Sizes(
