@@ -7,8 +7,8 @@ from plain import Events, Fitted, Problem, cores, main
 
 SETTINGS = (
     "NRE (NRE_B) with its defaults: ResNet classifier of two blocks of 50, ten atoms, batches of "
-    "200, Adam, rate 0.0005, a tenth held out, until 20 epochs without improvement; as many events "
-    "at θ of a flat prior as training events"
+    "200, Adam, rate 0.0005, a tenth held out, until 20 epochs without improvement; each "
+    "training event once, at its own θ"
 )
 SOURCE = (
     "docs/how_to_guide/06_choosing_inference_method.ipynb (NLE or NRE for independent events) and "
@@ -24,7 +24,8 @@ def nre(problem: Problem, seed: int, quick: bool) -> Fitted:
 
     torch.manual_seed(seed)
     torch.set_num_threads(cores())
-    events, theta = problem.at_random_points(len(problem.train), np.random.default_rng(seed))
+    # Each event once: of repeated ones some would be held out and also learned.
+    events, theta = problem.train, problem.train.theta
     low, high = problem.grid[0], problem.grid[-1]
     trainer = NRE(
         prior=BoxUniform(torch.tensor([low]).float(), torch.tensor([high]).float()),
