@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import sys
 import tomllib
 from pathlib import Path
 
@@ -121,6 +122,29 @@ def guided_fuzz(session: nox.Session, reader: str) -> None:
     session.install(".[test,fuzz]")
     options = ["--engine", "atheris", "--reader", reader]
     session.run("python", "benchmarks/fuzz.py", *options, *(session.posargs or ["--minutes", "5"]))
+
+
+@nox.session(default=False, python="3.11")
+def peers(session: nox.Session) -> None:
+    """Compare milinfer with other packages, each in an environment of its own.
+
+    ``nox -s peers -- --peer milinfer madminer`` compares some of them.
+    """
+    session.install(".[test]")
+    requirements = Path("benchmarks", "peers", "requirements")
+    pythons = []
+    for file in sorted(requirements.glob("*.txt")):
+        folder = Path(session.create_tmp(), file.stem)
+        python = folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
+        session.run("python", "-m", "venv", str(folder))
+        # A package that cannot be installed is one that the result names as not measured.
+        session.run(
+            *(str(python), "-m", "pip", "install", "-r", str(file)),
+            external=True,
+            success_codes=[0, 1],
+        )
+        pythons.append(f"{file.stem}={python}")
+    session.run("python", "benchmarks/compare_peers.py", *session.posargs, "--python", *pythons)
 
 
 if __name__ == "__main__":

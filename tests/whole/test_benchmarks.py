@@ -298,6 +298,57 @@ def test_many_operators(run, tmp_path):
     assert json.loads((tmp_path / "rows.json").read_text("utf-8")) == record
 
 
+def test_compare_peers(run, load, tmp_path):
+    """Plain arrays go through every package here; one that is found nowhere is named."""
+    file = tmp_path / "peers.json"
+    peers = ["milinfer", "xgboost", "pyhf", "madminer"]
+    nowhere = str(tmp_path / "python")
+    record = run(
+        "compare_peers", "--json", file, "--work", tmp_path, "--peer", *peers,
+        "--python", f"madminer={nowhere}",
+    )  # fmt: skip
+    missing = record["not_measured"]
+    assert nowhere in missing.pop("madminer")
+    assert {"sbi", "hepstats", "milinfer: polynomial head"} < set(missing)
+    assert set(missing.values()) == {"not chosen"}
+    rows = {row["method"]: row for row in record["rows"]}
+    exact = rows.pop("exact")
+    assert abs(exact["info_over_bound"] - 1) < 4 * exact["info_over_bound_error"]
+    assert {row["peer"] for row in rows.values()} == {"milinfer", "xgboost", "pyhf"}
+    for row in rows.values():
+        assert row["info_over_bound"] < 1 + 4 * row["info_over_bound_error"]
+        assert ("not_calibrated" in row) != ("calibrated" in row)
+        assert positive([row[k] for k in ("toys_per_s", "dataset_cpu_ms", "peak_mb")])
+    binned = [rows[f"{name}, bins of a score"] for name in ("pyhf", "cabinetry")]
+    # Fits of the normalisation at each θ have the ratios of the shares of the bins.
+    assert all(row["dataset_difference"] < 1e-6 for row in binned)
+    assert binned[0]["info_over_bound"] == binned[1]["info_over_bound"] > 0.2
+    (bags,) = record["bags"]
+    assert 0 <= bags["score"] <= 1
+    # No event is in two of the three files.
+    parts = [np.load(tmp_path / "arrays" / "quadratic" / f"{name}.npz")["x"] for name in PARTS]
+    events = np.concatenate(parts)
+    assert len(np.unique(events, axis=0)) == len(events)
+    for row in record["intervals"]:
+        assert 0 <= row["coverage"] <= 1
+        assert row["width"] == pytest.approx(0.2, abs=0.05)
+    page = tmp_path / "page.md"
+    tables = load("compare_peers").TABLES
+    page.write_text("\n".join(f"<!-- peers: {name} -->\n<!-- end -->" for name in tables))
+    load("compare_peers").main(["--page", str(page), "--json", str(file)])
+    assert "madminer (" in page.read_text("utf-8")
+
+
+def test_the_page_of_peers_has_the_figures_of_the_result(load):
+    """Tables of docs/comparison.md are those of benchmarks/results/peers.json."""
+    record = json.loads((BENCHMARKS / "results" / "peers.json").read_text("utf-8"))
+    page = (BENCHMARKS.parent / "docs" / "comparison.md").read_text("utf-8")
+    assert load("compare_peers").filled(page, record) == page
+
+
+PARTS = ("train", "calibration", "evaluation")
+
+
 def test_labelled_bags(run, load):
     """Bags are what they are said to be, and every task and setting has its scores."""
     module = load("labelled_bags")

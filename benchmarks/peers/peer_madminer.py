@@ -1,0 +1,120 @@
+"""MadMiner: ALICES, CARL and SALLY, each as its tutorials train it.
+
+Its SampleAugmenter reads files of its own; events are drawn from the arrays as it draws them.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from madminer.ml import ParameterizedRatioEstimator, ScoreEstimator
+from madminer.utils.histo import Histo
+from plain import Events, Fitted, Problem, main
+
+RATIO = (
+    "two layers of 60, tanh, alpha=10 (ALICES), 50 epochs, batches of 128, AMSGrad, rate 0.001 to "
+    "0.0001, a quarter held out, early stopping; as many events of numerator and of denominator as "
+    "training events; n_workers=0"
+)
+RATIO_SOURCE = (
+    "network and alpha: examples/tutorial_particle_physics/3a_likelihood_ratio.ipynb (which stops "
+    "after 10 epochs, since it is a tutorial); all else: defaults of "
+    "ParameterizedRatioEstimator.train"
+)
+SCORE = (
+    "two layers of 30, tanh, 50 epochs, defaults; Λ from histograms of 25 bins of the score at "
+    'each θ, as mode="sally" of AsymptoticLimits; n_workers=0'
+)
+SCORE_SOURCE = (
+    "examples/tutorial_particle_physics/3b_score.ipynb and 4a_limits.ipynb; the number of bins is "
+    "the default of madminer/limits/asymptotic_limits.py"
+)
+
+
+def _ratio(problem: Problem, method: str, seed: int, quick: bool) -> Fitted:
+    import torch
+
+    rng = np.random.default_rng(seed)
+    np.random.seed(seed)  # noqa: NPY002  # MadMiner shuffles with it
+    torch.manual_seed(seed)
+    n = len(problem.train)
+    numerator, theta_0 = problem.at_random_points(n, rng)
+    # Those of the denominator follow p(x|0), and are compared with the same points.
+    zero = np.flatnonzero(problem.train.theta == 0.0)
+    denominator, theta_1 = problem.train.take(rng.choice(zero, n)), rng.permutation(theta_0)
+    (ratio_0, score_0), (ratio_1, score_1) = (
+        problem.joint_ratio(numerator, theta_0), problem.joint_ratio(denominator, theta_1)
+    )  # fmt: skip
+    order = rng.permutation(2 * n)
+
+    def column(*parts: np.ndarray) -> np.ndarray:
+        return np.concatenate(parts)[order].reshape(2 * n, -1).astype(np.float32)
+
+    joint = {} if method == "carl" else {
+        "r_xz": column(ratio_0, ratio_1), "t_xz": column(score_0, score_1), "alpha": 10
+    }  # fmt: skip
+    estimator = ParameterizedRatioEstimator(n_hidden=(60, 60), activation="tanh")
+    estimator.train(
+        method=method,
+        x=column(numerator.x, denominator.x),
+        y=column(np.zeros(n), np.ones(n)),
+        theta=column(theta_0, theta_1),
+        n_epochs=2 if quick else 50,
+        n_workers=0,
+        scale_parameters=True,
+        verbose="few",
+        **joint,
+    )
+
+    def evaluate(events: Events) -> np.ndarray:
+        found, _ = estimator.evaluate_log_likelihood_ratio(
+            x=events.x, theta=problem.grid[:, None], evaluate_score=False
+        )
+        return found.reshape(len(problem.grid), len(events)).T
+
+    return Fitted(evaluate, RATIO, RATIO_SOURCE)
+
+
+def alices(problem: Problem, seed: int, quick: bool) -> Fitted:
+    return _ratio(problem, "alices", seed, quick)
+
+
+def carl(problem: Problem, seed: int, quick: bool) -> Fitted:
+    return _ratio(problem, "carl", seed, quick)
+
+
+def sally(problem: Problem, seed: int, quick: bool) -> Fitted:
+    import torch
+
+    rng = np.random.default_rng(seed)
+    np.random.seed(seed)  # noqa: NPY002  # MadMiner shuffles with it
+    torch.manual_seed(seed)
+    weights = problem.weights_at(problem.grid)
+    centre = int(np.argmin(np.abs(problem.grid)))
+    drawn = problem.train.take(
+        rng.choice(len(problem.train), len(problem.train), p=weights[:, centre])
+    )
+    _, score = problem.joint_ratio(drawn, np.zeros(len(drawn)))
+    estimator = ScoreEstimator(n_hidden=(30, 30))
+    estimator.train(
+        method="sally",
+        x=drawn.x,
+        t_xz=score[:, None].astype(np.float32),
+        n_epochs=2 if quick else 50,
+        n_workers=0,
+        verbose="few",
+    )
+    scores = estimator.evaluate_score(x=problem.train.x)
+    # The edges are fixed for all points, as there.
+    edges = Histo(scores, weights[:, centre], bins=25, epsilon=1e-12).edges
+    histograms = [Histo(scores, w, bins=edges, epsilon=1e-12) for w in weights.T]
+
+    def evaluate(events: Events) -> np.ndarray:
+        found = estimator.evaluate_score(x=events.x)
+        logs = np.stack([h.log_likelihood(found) for h in histograms], axis=1)
+        return logs - logs[:, [centre]]
+
+    return Fitted(evaluate, SCORE, SCORE_SOURCE)
+
+
+if __name__ == "__main__":
+    main(["madminer", "torch", "numpy"], {"ALICES": alices, "CARL": carl, "SALLY": sally})
