@@ -356,9 +356,9 @@ TABLES = {
 
 
 def filled(page: str, record: Mapping[str, Any]) -> str:
-    """A page with the tables of a result between ``<!-- peers: NAME -->`` and ``<!-- end -->``."""
+    """A page with the tables of a result between ``<!-- peers: NAME -->`` and ``peers: end``."""
     for name, table in TABLES.items():
-        start, end = f"<!-- peers: {name} -->", "<!-- end -->"
+        start, end = f"<!-- peers: {name} -->", "<!-- peers: end -->"
         before, found, rest = page.partition(start)
         _, closed, after = rest.partition(end)
         if not (found and closed):

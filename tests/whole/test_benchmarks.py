@@ -334,7 +334,7 @@ def test_compare_peers(run, load, tmp_path):
         assert row["width"] == pytest.approx(0.2, abs=0.05)
     page = tmp_path / "page.md"
     tables = load("compare_peers").TABLES
-    page.write_text("\n".join(f"<!-- peers: {name} -->\n<!-- end -->" for name in tables))
+    page.write_text("\n".join(f"<!-- peers: {name} -->\n<!-- peers: end -->" for name in tables))
     load("compare_peers").main(["--page", str(page), "--json", str(file)])
     assert "madminer (" in page.read_text("utf-8")
 
@@ -468,6 +468,23 @@ def test_systematics(run):
         for name in ("learned", "calibrated", "belt"):
             assert 0 <= coverage[f"{name}_68.27"] <= coverage[f"{name}_95.45"] <= 1
     assert positive({k: v for k, v in record["speed"].items() if isinstance(v, float)})
+
+
+def test_bars(load, capsys):
+    """It prints what the committed results list."""
+    bars = load("bars")
+    bars.main([])
+    printed = capsys.readouterr().out.splitlines()
+    listed = [
+        (name, bar["bar"])
+        for name in bars.BARS
+        for bar in json.loads((bars.RESULTS / f"{name}.json").read_text("utf-8"))["short"]
+    ]
+    assert len(printed) == len(listed) > 0
+    assert all(
+        line.startswith(f"{name}: {bar}: ")
+        for line, (name, bar) in zip(printed, listed, strict=True)
+    )
 
 
 def test_trend(run, tmp_path):
