@@ -25,7 +25,12 @@ OF_OTHERS = {
     "--rwgt_name": "the reweight card of MadGraph",
 }
 # HTML and SVG have attributes, and programs keywords; pandas has format=, and coffea savemetrics=.
-NO_MESSAGES = {"workflow/html_report.py", "utils/display.py", "likelihood/smefit_template.py"}
+NO_MESSAGES = {
+    "workflow/html_report.py",
+    "workflow/report_terms.py",
+    "utils/display.py",
+    "likelihood/smefit_template.py",
+}
 KEYWORDS_OF_OTHERS = {"format", "savemetrics"}
 
 

@@ -181,6 +181,7 @@ class BoostedLikelihood(EventModel):
         booster, history = grow_to_best(matrix, test, settings, len(grid), to_int(tree_seed))
         fitted = _Fitted(
             booster=booster,
+            trees=bytes(booster.save_raw("ubj")),
             settings=settings,
             grid=grid,
             parameter=samples.parameters[0],
@@ -253,7 +254,7 @@ class BoostedLikelihood(EventModel):
     @property
     def digest(self) -> str:
         """Hash of the trees, the same after saving and loading."""
-        return hashlib.blake2b(self.fitted.booster.save_raw("ubj"), digest_size=8).hexdigest()
+        return hashlib.blake2b(self.fitted.trees, digest_size=8).hexdigest()
 
     @property
     def trained_on(self) -> tuple[str, ...]:
@@ -338,7 +339,7 @@ class BoostedLikelihood(EventModel):
         """
         fitted = self.fitted
         with new_model_folder(path) as folder:
-            (folder / _TREES).write_bytes(fitted.booster.save_raw("ubj"))
+            (folder / _TREES).write_bytes(fitted.trees)
             content = {
                 "format": _FORMAT,
                 "head": self.name,
@@ -408,6 +409,8 @@ class BoostedLikelihood(EventModel):
 @dataclass(frozen=True, eq=False)
 class _Fitted:
     booster: Any
+    # As they were saved first: other versions of XGBoost write the same trees as other bytes.
+    trees: bytes
     settings: BoostedSettings
     grid: FloatArray
     parameter: str
@@ -418,7 +421,7 @@ class _Fitted:
     trained_on: tuple[str, ...]
 
     def __repr__(self) -> str:
-        return brief(self, leave_out=("booster", "trained_on"))
+        return brief(self, leave_out=("booster", "trees", "trained_on"))
 
     def to_table(self) -> pa.Table:
         """Losses of every round; see :func:`milinfer.learning.tracking.history_table`."""
@@ -474,7 +477,8 @@ def _loaded(content: Mapping[str, Any], file: Path) -> BoostedLikelihood:
     """Model of the content of a file; every entry is checked."""
     given, used = content["given"], boosted_settings(content["used"])
     feature_names = _texts("feature_names", content["feature_names"])
-    booster = read_booster(used.n_jobs, bytearray(file.read_bytes()))
+    trees = file.read_bytes()
+    booster = read_booster(used.n_jobs, bytearray(trees))
     grid = array_field("grid", content["grid"], (len(content["grid"]),))
     n_classes = max(booster.inplace_predict(np.zeros((1, len(feature_names)))).size, 2)
     if len(grid) != n_classes or np.any(np.diff(grid) <= 0):
@@ -486,6 +490,7 @@ def _loaded(content: Mapping[str, Any], file: Path) -> BoostedLikelihood:
         raise ValueError(msg)
     fitted = _Fitted(
         booster=booster,
+        trees=trees,
         settings=used,
         grid=grid,
         parameter=text_field("parameter", content["parameter"]),

@@ -127,7 +127,8 @@ TERMS = (
         "parameter with CLs below 5 % are excluded at 95 %.",
     ),
 )
-_ANY = re.compile("|".join(f"(?P<t{k}>{term.pattern})" for k, term in enumerate(TERMS)))
+_PATTERN = "|".join(f"(?P<t{k}>{term.pattern})" for k, term in enumerate(TERMS))
+_ANY = re.compile(_PATTERN)
 
 
 def linked(text: str, seen: set[str] | None = None) -> str:
