@@ -60,7 +60,8 @@ def test_events_of_one_operator_stay_those_of_the_seed():
         a_1, [0.024871022760387065, 0.04165476919755759, -0.75986276544828], rtol=1e-6
     )
     assert events.coefficients.shape == (3, 5)
-    assert events.cross_section == pytest.approx(0.03352969764966545, rel=1e-12)
+    # The last digits of a sum over a grid that adapts to it depend on the processor.
+    assert events.cross_section == pytest.approx(0.03352969764966545, rel=1e-6)
 
 
 @pytest.mark.parametrize("operators", [("c_HWtil",), TWO, vbf_hww.OPERATORS])

@@ -24,14 +24,20 @@ def network(pooling="mean", **options):
     return build_network(config, head, 5, np.zeros(2), np.ones(2), seed, pooling=pooling)
 
 
+def assert_same_numbers(found, expected):
+    """Kernels that a graph joins round differently from separate ones on some processors."""
+    expected = np.asarray(expected)
+    rounding = 4 * np.finfo(np.float32).eps * np.abs(expected).max()
+    np.testing.assert_allclose(found, expected, rtol=0, atol=rounding)
+
+
 @pytest.mark.parametrize("activation", ["elu", "gelu", "relu", "silu", "tanh"])
 @pytest.mark.parametrize("batch_norm", [False, True])
 def test_the_numbers_are_those_of_keras(activation, batch_norm):
-    """To the bit: kernels that a graph joins compute the same."""
     model = network(activation=activation, batch_norm=batch_norm).event_model
     for n in (1, 48, 1000):
         events = RNG.normal(size=(n, 2)).astype(np.float32)
-        np.testing.assert_array_equal(evaluate(model, events), model(events, training=False))
+        assert_same_numbers(evaluate(model, events), model(events, training=False))
 
 
 @pytest.mark.parametrize("pooling", ["attention", "max"])
@@ -39,10 +45,10 @@ def test_the_numbers_of_bags_are_those_of_keras(pooling):
     parts = network(pooling, bag_hidden=(8,))
     events = RNG.normal(size=(40, 2)).astype(np.float32)
     summaries = evaluate(parts.event_model, events)
-    np.testing.assert_array_equal(summaries, parts.event_model(events, training=False))
+    assert_same_numbers(summaries, parts.event_model(events, training=False))
     counts = RNG.integers(1, 9, 40).astype(np.float32)
     expected = parts.bag_head([summaries, counts], training=False)
-    np.testing.assert_array_equal(evaluate(parts.bag_head, summaries, counts), expected)
+    assert_same_numbers(evaluate(parts.bag_head, summaries, counts), expected)
 
 
 def test_weights_that_change_later_count():
