@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
 
@@ -16,6 +17,11 @@ from milinfer.workflow.analysis_result import AnalysisResult
 from milinfer.workflow.analysis_settings import Analysis
 from milinfer.workflow.provenance import InputFile, Provenance, StepRun
 from models import GaussianMean
+
+
+def without_links(page: str) -> str:
+    """The text of a report as it is read, without the links of its terms."""
+    return re.sub(r'<a class="term"[^>]*>(.*?)</a>', r"\1", page)
 
 
 @dataclass(frozen=True)

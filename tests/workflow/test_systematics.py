@@ -34,6 +34,7 @@ from milinfer.workflow.systematics import (
 )
 from milinfer.workflow.systematics_demo import SystematicsDemoConfig, run_systematics_demo
 from milinfer.workflow.systematics_report import add_nuisances
+from reports import without_links
 from shifted_gaussian import Shift
 
 # Pools of few events, which make a test short; that they are small is tested elsewhere.
@@ -228,7 +229,7 @@ def test_the_fit_is_calibrated_on_toys_of_its_own(finished, inputs):
     # Errors of 480 toys in both, and of the two pools that they are drawn from.
     assert abs(row["coverage68"] - 0.6827) < 0.1
     assert "calibrated" in output
-    page = (inputs / "results" / "report.html").read_text(encoding="utf-8")
+    page = without_links((inputs / "results" / "report.html").read_text(encoding="utf-8"))
     assert "learned, with nuisance parameters, calibrated" in page
     assert "has its own calibration (c_cicc and bias)" in page
 
