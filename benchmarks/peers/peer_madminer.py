@@ -5,15 +5,18 @@ Its SampleAugmenter reads files of its own; events are drawn from the arrays as 
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from madminer.ml import ParameterizedRatioEstimator, ScoreEstimator
 from madminer.utils.histo import Histo
 from plain import Events, Fitted, Problem, main
 
+HELD_OUT = 0.25
 RATIO = (
     "two layers of 60, tanh, alpha=10 (ALICES), 50 epochs, batches of 128, AMSGrad, rate 0.001 to "
-    "0.0001, a quarter held out, early stopping; as many events of numerator and of denominator as "
-    "training events; n_workers=0"
+    "0.0001, early stopping on a quarter of the events, which is held out before events are drawn; "
+    "as many events of numerator and of denominator as training events; n_workers=0"
 )
 RATIO_SOURCE = (
     "network and alpha: examples/tutorial_particle_physics/3a_likelihood_ratio.ipynb (which stops "
@@ -30,39 +33,52 @@ SCORE_SOURCE = (
 )
 
 
+def _drawn(
+    problem: Problem, chosen: np.ndarray, method: str, rng: np.random.Generator
+) -> list[tuple[str, np.ndarray]]:
+    """Events of numerator and denominator from some of the training events, in random order."""
+    part = replace(problem, train=problem.train.take(np.flatnonzero(chosen)))
+    n = len(part.train)
+    numerator, theta_0 = part.at_random_points(n, rng)
+    # Those of the denominator follow p(x|0), and are compared with the same points.
+    zero = np.flatnonzero(part.train.theta == 0.0)
+    denominator, theta_1 = part.train.take(rng.choice(zero, n)), rng.permutation(theta_0)
+    columns = {
+        "x": (numerator.x, denominator.x),
+        "y": (np.zeros(n), np.ones(n)),
+        "theta": (theta_0, theta_1),
+    }
+    if method != "carl":
+        joint = part.joint_ratio(numerator, theta_0), part.joint_ratio(denominator, theta_1)
+        columns |= dict(zip(("r_xz", "t_xz"), zip(*joint, strict=True), strict=True))
+    order = rng.permutation(2 * n)
+    return [
+        (name, np.concatenate(parts)[order].reshape(2 * n, -1).astype(np.float32))
+        for name, parts in columns.items()
+    ]
+
+
 def _ratio(problem: Problem, method: str, seed: int, quick: bool) -> Fitted:
     import torch
 
     rng = np.random.default_rng(seed)
     np.random.seed(seed)  # noqa: NPY002  # MadMiner shuffles with it
     torch.manual_seed(seed)
-    n = len(problem.train)
-    numerator, theta_0 = problem.at_random_points(n, rng)
-    # Those of the denominator follow p(x|0), and are compared with the same points.
-    zero = np.flatnonzero(problem.train.theta == 0.0)
-    denominator, theta_1 = problem.train.take(rng.choice(zero, n)), rng.permutation(theta_0)
-    (ratio_0, score_0), (ratio_1, score_1) = (
-        problem.joint_ratio(numerator, theta_0), problem.joint_ratio(denominator, theta_1)
-    )  # fmt: skip
-    order = rng.permutation(2 * n)
-
-    def column(*parts: np.ndarray) -> np.ndarray:
-        return np.concatenate(parts)[order].reshape(2 * n, -1).astype(np.float32)
-
-    joint = {} if method == "carl" else {
-        "r_xz": column(ratio_0, ratio_1), "t_xz": column(score_0, score_1), "alpha": 10
-    }  # fmt: skip
+    # It draws events with replacement.  Its own split of what was drawn would hold out copies of
+    # events that the network learns, so events are held out before.
+    held_out = rng.random(len(problem.train)) < HELD_OUT
+    learned = _drawn(problem, ~held_out, method, rng)
+    tested = {f"{name}_val": values for name, values in _drawn(problem, held_out, method, rng)}
     estimator = ParameterizedRatioEstimator(n_hidden=(60, 60), activation="tanh")
     estimator.train(
         method=method,
-        x=column(numerator.x, denominator.x),
-        y=column(np.zeros(n), np.ones(n)),
-        theta=column(theta_0, theta_1),
+        **dict(learned),
+        **tested,
+        **({} if method == "carl" else {"alpha": 10}),
         n_epochs=2 if quick else 50,
         n_workers=0,
         scale_parameters=True,
         verbose="few",
-        **joint,
     )
 
     def evaluate(events: Events) -> np.ndarray:
