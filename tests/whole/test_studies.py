@@ -16,6 +16,14 @@ MODULES = frame.modules()
 DECIMAL = re.compile(r"(?<![\w.])\d+\.\d+")
 
 
+# Few steps at a high rate: between two kinds of processor the last digits grow to differences of up
+# to 0.0075 or 11 %, and of up to 0.1 (a mean over 20 datasets, whose error is 0.05).
+GROWS = {
+    "gaussian_regression": {"relative": 0.15, "absolute": 0.01},
+    "vbf_regression": {"relative": 0.15, "absolute": 0.15},
+}
+
+
 def differences(then, now, name="", relative=0.02, absolute=5e-4):
     """What is not the same number, within what other processors make of the same training."""
     if isinstance(then, dict) and isinstance(now, dict):
@@ -31,7 +39,7 @@ def differences(then, now, name="", relative=0.02, absolute=5e-4):
         return [] if same else [f"{name}: {then} and {now}"]
     else:
         return [] if then == now else [f"{name}: {then!r} and {now!r}"]
-    return [line for title, a, b in pairs for line in differences(a, b, title)]
+    return [line for x, a, b in pairs for line in differences(a, b, x, relative, absolute)]
 
 
 def test_differences_are_found():
@@ -76,7 +84,8 @@ def test_the_quick_size_runs_and_its_statements_hold(name, tmp_path):
     before = frame.RESULTS / f"{name}-quick.json"
     if before.is_file():
         committed = json.loads(before.read_text("utf-8"))
-        assert differences(committed["results"], record["results"]) == []
+        grows = GROWS.get(name, {})
+        assert differences(committed["results"], record["results"], **grows) == []
     assert len(list(tmp_path.glob("*.svg"))) == len(study.figures(record["results"]))
 
 
