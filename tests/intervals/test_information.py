@@ -206,6 +206,18 @@ def test_toys_of_several_kinds_are_refused():
         information_matrix([one[0], *other[1:]])
 
 
+def test_toys_that_are_all_alike_have_no_information():
+    """Regression: numpy said that a matrix is singular, and not of which model."""
+    toys = run([ONE], 20)[0]
+    same = np.broadcast_to(toys[0].values[0], toys[0].values.shape)
+    alike = [replace(toys[0], values=same), *toys[1:]]
+    match = "estimates of gaussians do not vary from toy to toy in every parameter, at "
+    with pytest.raises(CalibrationError, match=match):
+        information_matrix(alike)
+    with pytest.raises(CalibrationError, match=match):
+        relative_information(alike, toys)
+
+
 def test_points_that_do_not_span_the_parameters_are_named():
     with pytest.raises(CalibrationError, match=r"\[0\.15, 0\.0\].* do not span the parameters"):
         information_matrix(run([ONE], 20)[0][:3])

@@ -28,6 +28,7 @@ from milinfer.likelihood.surface_box import ChebyshevBox
 from milinfer.toys.ensemble import GROUPS, ToyEnsemble, require_one_kind, truths
 from milinfer.typing import FloatArray, IntArray
 from milinfer.utils.display import arrow_table, html_table, measured, tuples_table
+from milinfer.utils.points import format_point
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -475,7 +476,7 @@ def relative_information(
     Raises
     ------
     CalibrationError
-        If the toys are not the same.
+        If the toys are not the same, or all of them have the same estimate.
     """
     for group in (ensembles, reference):
         _require_spanning(group)
@@ -530,6 +531,15 @@ def _require_spanning(ensembles: Sequence[ToyEnsemble]) -> None:
     if np.linalg.matrix_rank(points - points[0]) < points.shape[1]:
         msg = f"the points {points.tolist()} do not span the parameters; add neighbouring points"
         raise CalibrationError(msg)
+    first = ensembles[0]
+    estimates = _estimates(first, None)
+    if np.linalg.matrix_rank(np.atleast_2d(np.cov(estimates.T))) < points.shape[1]:
+        msg = (
+            f"the estimates of {first.model} do not vary from toy to toy in every parameter, at "
+            f"{format_point(first.point)} the first is {estimates[0].tolist()}: they have no "
+            "information; look at the training of the model and at the range of its parameters"
+        )
+        raise CalibrationError(msg)
 
 
 def _size(matrix: FloatArray) -> float:
@@ -569,7 +579,9 @@ def _measure(
     slopes = np.linalg.lstsq(design, means, rcond=None)[0]
     response = slopes[1:].T
     covariance = np.atleast_2d(np.cov(estimates[0].T))
-    info_eff = response.T @ np.linalg.inv(covariance) @ response
+    # A bootstrap sample of few different estimates may be singular, if all toys are not.
+    inverse = np.linalg.pinv(covariance)
+    info_eff = response.T @ inverse @ response
     p = points.shape[1]
     curvature = ensembles[0].extremum.curvature.reshape(-1, p, p)
     info_curv = (curvature if rows[0] is None else curvature[rows[0]]).mean(axis=0)
