@@ -43,16 +43,19 @@ def above(bar: str, goal: float, measured: float, error: float | None = None) ->
         yield missed(bar, goal, measured, error)
 
 
-def near(bar: str, goal: float, width: float, measured: float) -> Iterator[Missed]:
+def near(
+    bar: str, goal: float, width: float, measured: float, error: float | None = None
+) -> Iterator[Missed]:
     """The bar, unless the figure is within so much of the goal."""
     if not abs(measured - goal) <= width:
-        yield missed(bar, goal, measured)
+        yield missed(bar, goal, measured, error)
 
 
-def covers(bar: str, level: float, measured: float, error: float) -> Iterator[Missed]:
-    """The bar, unless the coverage is within two errors of its level."""
-    if not abs(measured - level) <= SIGMAS * error:
-        yield missed(bar, level, measured, error)
+def covers(
+    bar: str, level: float, measured: float, error: float, sigmas: float = SIGMAS
+) -> Iterator[Missed]:
+    """The bar, unless the coverage is within so many errors of its level."""
+    yield from near(bar, level, sigmas * error, measured, error)
 
 
 def of_histograms(found: Mapping[str, Any]) -> Iterator[Missed]:
@@ -68,8 +71,8 @@ def of_histograms(found: Mapping[str, Any]) -> Iterator[Missed]:
         title = f"score histogram, {events} events a point"
         share, error = best["info_over_network"], best["info_over_network_error"]
         yield from above(f"{title}: I_eff over the network's", 0.93, share, error)
-        if abs(best["response"] - 1) > 0.03:
-            yield missed(f"{title}: response", 1.0, best["response"], best["response_error"])
+        response, error = best["response"], best["response_error"]
+        yield from near(f"{title}: response", 1.0, 0.03, response, error)
         # Toys of one filling share its fluctuation: the bar is for many fillings.
         anew = row["filled_anew"]
         title += f", filled {anew['n']} times: coverage"
@@ -143,19 +146,38 @@ def of_committee(found: Mapping[str, Any]) -> Iterator[Missed]:
     )
     for name, row in found["goodness_of_fit"]["as simulated"]["tests"].items():
         # Of some forty tests one is below by chance.
-        if row["uniform_p_value"] < 0.02:
-            yield {
-                "bar": f"p-value that the p-values of {name} are uniform",
-                "goal": 0.02,
-                "measured": row["uniform_p_value"],
-                "error": None,
-            }
+        uniform = row["uniform_p_value"]
+        yield from above(f"p-value that the p-values of {name} are uniform", 0.02, uniform)
+
+
+def of_operators(found: Mapping[str, Any]) -> Iterator[Missed]:
+    """The network for two operators beside the exact ratio of observables."""
+    if "networks" not in found:
+        return
+    of_network = found["networks"]["methods"][found["networks"]["network"]]
+    yield from above(
+        "information of the network over that of the exact ratio of observables",
+        0.97,
+        of_network["info_over_exact"],
+        of_network["info_over_exact_error"],
+    )
+    away, error = max(
+        (abs(value - (i == j)), of_network["response_error"][i][j])
+        for i, row in enumerate(of_network["response"])
+        for j, value in enumerate(row)
+    )
+    yield from below("largest element of the response matrix minus one", 0.03, away, error)
+    for row in of_network["calibrated_coverage"]:
+        error = math.hypot(row["error"], row["pool_error"])
+        title = f"calibrated coverage at {row['point']}"
+        yield from covers(title, row["cl"], row["coverage"], error, sigmas=3.0)
 
 
 BARS: dict[str, Callable[[Mapping[str, Any]], Iterator[Missed]]] = {
     "histograms": of_histograms,
     "systematics": of_systematics,
     "committee": of_committee,
+    "operators": of_operators,
 }
 
 

@@ -218,6 +218,11 @@ def _cells(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
+def _title(row: Mapping[str, Any]) -> str:
+    """Package and method; the exact ratio is of no package."""
+    return f"{row['peer']}: {row['method']}" if row["peer"] else row["method"]
+
+
 def _pair(row: Mapping[str, Any], key: str) -> str:
     return f"{row[key]:.3f} ± {row[key + '_error']:.3f}"
 
@@ -234,7 +239,7 @@ def _likelihoods(record: Mapping[str, Any]) -> str:
     rows = [
         [
             row["problem"],
-            f"{row['peer']}: {row['method']}" if row["peer"] else row["method"],
+            _title(row),
             _pair(row, "info_over_bound"),
             _pair(row, "response"),
             _range(row["as_trained"]),
@@ -252,7 +257,7 @@ def _times(record: Mapping[str, Any]) -> str:
     rows = [
         [
             row["problem"],
-            f"{row['peer']}: {row['method']}",
+            _title(row),
             f"{row['train_cpu_s']:.0f}",
             f"{row['evaluate_cpu_us_per_event']:.1f}",
             f"{1000 / row['dataset_cpu_ms']:.3g}",
@@ -271,7 +276,7 @@ def _bags(record: Mapping[str, Any]) -> str:
     rows = [
         [
             row["task"],
-            f"{row['peer']}: {row['method']}",
+            _title(row),
             _pair(row, "score") if "score_error" in row else f"{row['score']:.3f}",
             f"{row['loss']:.4f}",
             f"{row['train_cpu_s']:.0f}",
@@ -340,7 +345,7 @@ def _settings(record: Mapping[str, Any]) -> str:
         )
         source = f" ({row['source']})" if "source" in row else ""
         lines[row["peer"], row["method"]] = (
-            f"- **{row['peer']}: {row['method']}** ({versions}): {row['settings']}{source}"
+            f"- **{_title(row)}** ({versions}): {row['settings']}{source}"
         )
     return "\n".join(lines.values())
 

@@ -42,6 +42,7 @@ from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
+from bars import short
 from numpy.typing import NDArray
 from quick_size import parse, small
 from scipy.stats import chi2
@@ -227,7 +228,6 @@ BOX = ChebyshevBox(np.full(2, -EDGE), np.full(2, EDGE), 12)
 TRAINED = (EDGE, 0.3)
 STEP = 0.2
 CLS = (0.6827, 0.9545)
-BARS = {"info": 0.97, "response": 0.03}
 
 
 def square(edge: float) -> list[dict[str, float]]:
@@ -387,44 +387,6 @@ def networks(options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def short(found: dict[str, Any]) -> list[dict[str, Any]]:
-    """Bars that were missed."""
-    of_network = found["methods"][found["network"]]
-    missed = []
-    if of_network["info_over_exact"] < BARS["info"]:
-        missed.append(
-            {
-                "bar": "information of the network over that of the exact ratio of observables",
-                "goal": BARS["info"],
-                "measured": of_network["info_over_exact"],
-                "error": of_network["info_over_exact_error"],
-            }
-        )
-    away = np.abs(np.array(of_network["response"]) - np.eye(2))
-    if away.max() > BARS["response"]:
-        k = np.unravel_index(np.argmax(away), away.shape)
-        missed.append(
-            {
-                "bar": "largest element of the response matrix minus one",
-                "goal": BARS["response"],
-                "measured": float(away[k]),
-                "error": float(np.array(of_network["response_error"])[k]),
-            }
-        )
-    for row in of_network["calibrated_coverage"]:
-        error = float(np.hypot(row["error"], row["pool_error"]))
-        if abs(row["coverage"] - row["cl"]) > 3 * error:
-            missed.append(
-                {
-                    "bar": f"calibrated coverage at {row['point']}",
-                    "goal": row["cl"],
-                    "measured": row["coverage"],
-                    "error": error,
-                }
-            )
-    return missed
-
-
 PARTS = ("parton_level", "observables", "score_bins", "networks")
 QUICK = {
     "events": 800,
@@ -460,7 +422,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         result["score_bins"] = score_bins(options.quick)
     if "networks" in options.parts:
         result["networks"] = networks(options)
-        result["short"] = short(result["networks"])
+        result["short"] = short("operators", result)
     print(json.dumps(result))
 
 

@@ -238,17 +238,24 @@ def measure(problem: Problem, method: Method, seed: int, quick: bool, out: Path)
         "degree": fitted.degree,
         "settings": fitted.settings,
         "source": fitted.source,
-        "cores": cores(),
-        "train_cpu_s": train_cpu,
-        "train_wall_s": train_wall,
+        **_costs(train_cpu, train_wall),
         "evaluate_cpu_us_per_event": evaluate_cpu / events * 1e6,
         "evaluate_wall_us_per_event": evaluate_wall / events * 1e6,
         "points": len(grid),
         "dataset_cpu_ms": dataset_cpu / number * 1e3,
         "dataset_difference": float(np.abs(difference).max()),
-        "peak_mb": peak_megabytes(),
         "arrays_mb": before,
         **fitted.facts,
+    }
+
+
+def _costs(cpu: float, wall: float) -> dict[str, float]:
+    """Threads, seconds of the training, and the most memory until now."""
+    return {
+        "cores": cores(),
+        "train_cpu_s": cpu,
+        "train_wall_s": wall,
+        "peak_mb": peak_megabytes(),
     }
 
 
@@ -265,11 +272,8 @@ def measure_bags(
     np.savez(out, prediction=found)
     return {
         "settings": method.__doc__.splitlines()[0],
-        "cores": cores(),
-        "train_cpu_s": cpu,
-        "train_wall_s": wall,
         "evaluate_cpu_us_per_bag": evaluate_cpu / len(others) * 1e6,
-        "peak_mb": peak_megabytes(),
+        **_costs(cpu, wall),
     }
 
 
@@ -286,11 +290,8 @@ def measure_intervals(
     np.savez(out, interval=ends)
     return {
         "settings": method.__doc__.splitlines()[0],
-        "cores": cores(),
-        "train_cpu_s": cpu,
-        "train_wall_s": wall,
         "interval_cpu_ms": each_cpu / len(datasets) * 1e3,
-        "peak_mb": peak_megabytes(),
+        **_costs(cpu, wall),
     }
 
 

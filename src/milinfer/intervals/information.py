@@ -531,12 +531,16 @@ def _require_spanning(ensembles: Sequence[ToyEnsemble]) -> None:
     if np.linalg.matrix_rank(points - points[0]) < points.shape[1]:
         msg = f"the points {points.tolist()} do not span the parameters; add neighbouring points"
         raise CalibrationError(msg)
-    first = ensembles[0]
-    estimates = _estimates(first, None)
-    if np.linalg.matrix_rank(np.atleast_2d(np.cov(estimates.T))) < points.shape[1]:
+    _require_scatter(ensembles[0])
+
+
+def _require_scatter(ensemble: ToyEnsemble) -> None:
+    """Without it, as if all toys are at one end of the range, there is no information."""
+    estimates = _estimates(ensemble, None)
+    if np.linalg.matrix_rank(np.atleast_2d(np.cov(estimates.T))) < estimates.shape[1]:
         msg = (
-            f"the estimates of {first.model} do not vary from toy to toy in every parameter, at "
-            f"{format_point(first.point)} the first is {estimates[0].tolist()}: they have no "
+            f"the estimates of {ensemble.model} do not vary from toy to toy in every parameter, at "
+            f"{format_point(ensemble.point)} the first is {estimates[0].tolist()}: they have no "
             "information; look at the training of the model and at the range of its parameters"
         )
         raise CalibrationError(msg)

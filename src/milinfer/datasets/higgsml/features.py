@@ -11,7 +11,7 @@ from milinfer.exceptions import FeatureError
 from milinfer.typing import BoolArray, Float32Array, FloatArray
 from milinfer.utils.keywords import did_you_mean
 
-__all__ = ["DERIVED", "FEATURES", "derived", "feature_matrix"]
+__all__ = ["DERIVED", "FEATURES", "derived", "feature_matrix", "wrapped_azimuth"]
 
 _OF_TWO_JETS = (
     "DER_deltaeta_jet_jet",
@@ -81,7 +81,7 @@ def derived(events: HiggsEvents) -> dict[str, FloatArray]:
     visible = had[1:3] + lep[1:3] + met
     transverse = (c["PRI_met"] + c["PRI_lep_pt"]) ** 2 - np.sum((met + lep[1:3]) ** 2, axis=0)
     d_eta = c["PRI_lep_eta"] - c["PRI_had_eta"]
-    d_phi = _azimuth(c["PRI_lep_phi"] - c["PRI_had_phi"])
+    d_phi = wrapped_azimuth(c["PRI_lep_phi"] - c["PRI_had_phi"])
     # Two jets at the same η: the centrality is that of jets which are close to each other.
     gap = np.maximum((eta_1 - eta_2) ** 2, _EPSILON)
     out = {
@@ -133,11 +133,11 @@ def feature_matrix(events: HiggsEvents, features: Sequence[str] = FEATURES) -> F
     c = _double(events)
     columns = {name: c[name] for name in _MEASURED}
     for short, name in (("had", "PRI_had_phi"), ("met", "PRI_met_phi")):
-        columns[f"dphi_{short}"] = _azimuth(c[name] - c["PRI_lep_phi"])
+        columns[f"dphi_{short}"] = wrapped_azimuth(c[name] - c["PRI_lep_phi"])
     columns |= {name: np.nan_to_num(values) for name, values in derived(events).items()}
     for jet in _JETS:
         present = events.has_jet(jet)
-        phi = _azimuth(c[f"PRI_jet_{jet}_phi"] - c["PRI_lep_phi"])
+        phi = wrapped_azimuth(c[f"PRI_jet_{jet}_phi"] - c["PRI_lep_phi"])
         of_jet = (c[f"PRI_jet_{jet}_pt"], c[f"PRI_jet_{jet}_eta"], phi)
         columns[f"has_{jet}"] = present.astype(np.float64)
         for part, values in zip(_OF_JET, of_jet, strict=True):
@@ -166,8 +166,8 @@ def _mass(momentum: FloatArray) -> FloatArray:
     return np.asarray(np.sqrt(np.maximum(squared, 0)), dtype=np.float64)
 
 
-def _azimuth(difference: FloatArray) -> FloatArray:
-    """Difference of azimuths in [−π, π)."""
+def wrapped_azimuth(difference: FloatArray) -> FloatArray:
+    """Angle, or difference of angles, in [−π, π)."""
     return np.asarray((difference + np.pi) % (2 * np.pi) - np.pi, dtype=np.float64)
 
 

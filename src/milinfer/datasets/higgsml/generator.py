@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from milinfer.datasets.higgsml.events import COLUMNS, MISSING, PROCESSES, HiggsEvents
+from milinfer.datasets.higgsml.features import wrapped_azimuth
 from milinfer.typing import FloatArray, Seed
 
 __all__ = ["EXPECTED", "generate"]
@@ -132,7 +133,7 @@ def _proposed(n: int, of: _Process, rng: np.random.Generator) -> dict[str, Float
         of_jet = {
             "pt": pt,
             "eta": rng.uniform(-4, 4, n),
-            "phi": (phi + np.pi) % (2 * np.pi) - np.pi,
+            "phi": wrapped_azimuth(phi),
         }
         for part, values in of_jet.items():
             columns[f"PRI_jet_{jet}_{part}"] = np.where(present[jet], values, MISSING)
