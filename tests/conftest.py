@@ -119,8 +119,14 @@ def few_pictures() -> Iterator[None]:
         yield
 
 
-def _few() -> AbstractContextManager[None]:
+@pytest.fixture(scope="session")
+def write_pictures() -> Callable[..., AbstractContextManager[None]]:
+    """Draw all figures, and write those of the given names."""
+    return _few
+
+
+def _few(*names: str) -> AbstractContextManager[None]:
     def written(usual, result):
-        return {name: drawn for name, drawn in usual(result).items() if name in WRITTEN}
+        return {name: drawn for name, drawn in usual(result).items() if name in (names or WRITTEN)}
 
     return _draws(draw_figures=written, draw_several=written)

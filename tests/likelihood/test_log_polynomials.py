@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.optimize import minimize_scalar
+from scipy.optimize import brentq, minimize_scalar
 
 from milinfer.datasets import quadratic
 from milinfer.likelihood.log_polynomials import LogPolynomials
@@ -132,14 +132,15 @@ def test_the_surface_of_an_oracle_is_exact_between_its_points(n):
     for x, value in zip(fine.interpolation.grid, wanted, strict=True):
         assert surface.value(np.array([x])) == pytest.approx(value, rel=1e-9, abs=1e-9)
     np.testing.assert_allclose(surface.values, oracle.event_llr(data).sum(axis=0), atol=1e-9)
-    best = minimize_scalar(
-        lambda x: -surface.value(np.array([x])), bounds=(-1, 1), method="bounded",
-        options={"xatol": 1e-10},
-    )  # fmt: skip
+    rough = minimize_scalar(
+        lambda x: -surface.value(np.array([x])), bounds=(-1, 1), method="bounded"
+    )
     found = surface.extremum
-    assert found.theta_hat[0] == pytest.approx(best.x, abs=1e-7)
-    assert found.maximum[0] >= -best.fun - 1e-9
-    assert found.curvature[0] == pytest.approx(-float(surface(best.x, 2)), rel=1e-4)
+    # Values tell where a maximum is to 1e-7 and no better: the zero of the slope does.
+    best = brentq(lambda x: float(surface(x, 1)), rough.x - 1e-3, rough.x + 1e-3, xtol=1e-12)
+    assert found.theta_hat[0] == pytest.approx(best, abs=1e-7)
+    assert found.maximum[0] >= -rough.fun - 1e-9
+    assert found.curvature[0] == pytest.approx(-float(surface(best, 2)), rel=1e-4)
     assert not found.at_edge[0]
 
 

@@ -111,10 +111,15 @@ def write(folder, text=CONFIGURATION):
     return file
 
 
+NUISANCE_PICTURES = ("nuisance_profile", "nuisance_pulls", "nuisance_impacts", "nuisance_expected")
+RESPONSE_PICTURES = ("response_yields", "response_closure")
+
+
 @pytest.fixture(scope="module")
-def finished(inputs):
+def finished(inputs, write_pictures):
     file = write(inputs)
-    done = CliRunner().invoke(cli, ["run", str(file)], catch_exceptions=False)
+    with write_pictures(*NUISANCE_PICTURES, *RESPONSE_PICTURES):
+        done = CliRunner().invoke(cli, ["run", str(file)], catch_exceptions=False)
     assert done.exit_code == 0, done.output
     summary = json.loads((inputs / "results" / "summary.json").read_text(encoding="utf-8"))
     return summary["systematics"], done.output
@@ -244,7 +249,7 @@ def test_the_report_has_tables_and_figures(finished, inputs):
     page = (inputs / "results" / "report.html").read_text(encoding="utf-8")
     assert '<h2 id="nuisance-parameters">' in page
     assert "learned, nuisance parameters ignored" in page
-    for name in ("nuisance_profile", "nuisance_pulls", "nuisance_impacts", "nuisance_expected"):
+    for name in NUISANCE_PICTURES:
         assert (inputs / "results" / "plots" / f"{name}.svg").is_file()
 
 
@@ -264,7 +269,7 @@ def test_the_response_is_checked_on_events_that_it_has_not_seen(finished, inputs
     assert f"response: {diagnosis['verdict']}" in " ".join(output.split())
     page = (inputs / "results" / "report.html").read_text(encoding="utf-8")
     assert "The response of signal to shift, 300 events: " in page
-    for name in ("response_yields", "response_closure"):
+    for name in RESPONSE_PICTURES:
         assert (inputs / "results" / "plots" / f"{name}.svg").is_file()
 
 

@@ -167,7 +167,7 @@ class ProcessVariations:
                 f"are {len(nominal)}; it was made from other events"
             )
             raise SampleError(msg)
-        if len(np.unique(paired)) < len(paired):
+        if paired.size and np.bincount(paired).max() > 1:
             msg = (
                 f"variation {variation.label}: two events have the same partner in the nominal "
                 "sample"

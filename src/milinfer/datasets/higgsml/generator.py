@@ -92,7 +92,7 @@ def _proposed(n: int, of: _Process, rng: np.random.Generator) -> dict[str, Float
     import vector
 
     mass = np.abs(rng.normal(of.mass, of.width, n)) + 20
-    pair = vector.array(
+    pair = vector.zip(
         {
             "pt": rng.exponential(of.pt, n),
             "eta": rng.normal(0, 2, n),
@@ -108,14 +108,14 @@ def _proposed(n: int, of: _Process, rng: np.random.Generator) -> dict[str, Float
     # A τ gives most of its momentum to the hadrons, and least to the lepton.
     for particle, sign, shape in (("lep", 1.0, (2.0, 3.0)), ("had", -1.0, (3.0, 2.0))):
         px, py, pz = sign * direction * mass / 2
-        tau = vector.array({"px": px, "py": py, "pz": pz, "E": mass / 2}).boost_p4(pair)
+        tau = vector.zip({"px": px, "py": py, "pz": pz, "E": mass / 2}).boost_p4(pair)
         share = rng.beta(*shape, n)
         columns |= {
-            f"PRI_{particle}_pt": share * tau.pt,
-            f"PRI_{particle}_eta": tau.eta,
-            f"PRI_{particle}_phi": tau.phi,
+            f"PRI_{particle}_pt": share * np.asarray(tau.pt),
+            f"PRI_{particle}_eta": np.asarray(tau.eta),
+            f"PRI_{particle}_phi": np.asarray(tau.phi),
         }
-        missing += (1 - share) * np.stack([tau.px, tau.py])
+        missing += (1 - share) * np.stack([np.asarray(tau.px), np.asarray(tau.py)])
     missing += rng.normal(0, _RESOLUTION, (2, n))
     columns["PRI_met"] = np.hypot(*missing)
     columns["PRI_met_phi"] = np.arctan2(missing[1], missing[0])
