@@ -12,7 +12,11 @@ from click.testing import CliRunner
 
 import milinfer as mil
 from milinfer.cli import cli
+from milinfer.datasets import gaussian_systematics
 from milinfer.samples.sample import Sample
+from milinfer.samples.sample_set import SampleSet
+from milinfer.samples.variation import Variation
+from milinfer.samples.variations import ProcessVariations
 
 N, SHIFT = 6000, 0.3
 
@@ -71,3 +75,28 @@ def test_wrong_options_are_named(files):
     assert "number" in text
     text = " ".join(call("response", files, "--out", files / "r", code=2).split())
     assert "has no variations.json" in text
+    one = ("response", files, "--out", files / "r", "--theta-range", "mu", -0.5, 0.5)
+    text = " ".join(call(*one, code=2).split())
+    assert "--theta-range" in text
+    assert "add --theta-dependent" in text
+    two = ("--theta-dependent", "--theta-range", "mu", 0, 1)
+    assert "mu has two ranges" in " ".join(call(*one, *two, code=2).split())
+
+
+def test_a_response_depends_on_a_parameter_in_a_range(tmp_path):
+    nominal, varied = [], []
+    for k, mu in enumerate((-1.0, 0.0, 0.5, 1.0)):
+        nominal.append(gaussian_systematics.generate(100, mu=mu, seed=k))
+        for side in (-1.0, 1.0):
+            shift = {"shift": side}
+            moved = gaussian_systematics.generate(100, mu=mu, nuisances=shift, seed=k)
+            varied.append(Variation(shift, moved, np.arange(100)))
+    ProcessVariations(SampleSet(tuple(nominal)), tuple(varied)).save(tmp_path / "parts")
+    start = ("response", tmp_path / "parts", "--out", tmp_path / "r", "--theta-dependent")
+    call(*start, "--epochs", 1, "--theta-range", "mu", -0.2, 0.7)
+    response = mil.SystematicResponse.load(tmp_path / "r")
+    assert response.theta_range == {"mu": (-0.2, 0.7)}
+    # The points for which there are events within it.
+    assert (response.terms.centre, response.terms.half) == (0.25, 0.25)
+    text = " ".join(call(*start, "--theta-range", "nu", 0, 1, code=2).split())
+    assert "nu; the parameters of signal are mu" in text

@@ -152,6 +152,15 @@ def _by_shift(
     is_flag=True,
     help="Let the response depend linearly on the parameters of interest.",
 )
+@click.option(
+    "--theta-range",
+    type=(str, float, float),
+    multiple=True,
+    metavar="NAME LOW HIGH",
+    help="Range of a parameter of interest in which the response is linear, with "
+    "--theta-dependent; events at points outside are not used for training.  Repeatable.  "
+    "[default: all points]",
+)
 @click.option("--ensemble", type=click.IntRange(1), default=1, show_default=True)
 @click.option(
     "--epochs",
@@ -169,6 +178,7 @@ def response(
     out: Path,
     degree: int,
     theta_dependent: bool,
+    theta_range: tuple[tuple[str, float, float], ...],
     ensemble: int,
     epochs: int | None,
     batch_events: int | None,
@@ -188,6 +198,11 @@ def response(
     """
     from dataclasses import replace
 
+    ranges = _ranges(theta_range)
+    if ranges and not theta_dependent:
+        msg = "the response does not depend on parameters of interest; add --theta-dependent"
+        raise click.BadParameter(msg, param_hint="--theta-range")
+
     from milinfer.learning.systematic_response import SystematicResponse, default_training
     from milinfer.samples.streamed_variations import StreamedVariations
     from milinfer.utils.parallel import connected
@@ -203,6 +218,7 @@ def response(
     model = SystematicResponse(
         degree=degree,
         theta_dependent=theta_dependent,
+        theta_range=ranges,
         ensemble=ensemble,
         training=training,
         seed=seed,
@@ -232,3 +248,13 @@ def response(
             "digest": model.digest,
         },
     )
+
+
+def _ranges(given: tuple[tuple[str, float, float], ...]) -> dict[str, tuple[float, float]] | None:
+    ranges = {name: (low, high) for name, low, high in given}
+    if len(ranges) < len(given):
+        names = [name for name, _, _ in given]
+        twice = next(name for name in names if names.count(name) > 1)
+        msg = f"{twice} has two ranges; give one"
+        raise click.BadParameter(msg, param_hint="--theta-range")
+    return ranges or None

@@ -74,7 +74,7 @@ def sketch(events: Sample | Iterable[Sample] | Float32Array | FloatArray) -> str
 
 
 def _of_table(features: Float32Array | FloatArray) -> str:
-    # Sorted by hand: np.unique finds distinct integers by a hash table, which takes 60 times longer.
+    # np.unique would find distinct integers by a hash table, which takes 60 times longer.
     every = np.sort(_hashes(features))
     distinct = every[np.diff(every, prepend=~every[:1]) != 0]
     if len(every) - len(distinct) > _DUPLICATES * len(every):
