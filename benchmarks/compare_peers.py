@@ -7,12 +7,11 @@ log-ratios of all events (``peers/peer_*.py``); milinfer measures all of them in
 
 python benchmarks/compare_peers.py [--peer NAME ...] [--python NAME=PATH ...] [--work FOLDER]
                                    [--json FILE] [--keep] [--quick]
-python benchmarks/compare_peers.py --page docs/comparison.md --json FILE
 
 ``--peer`` chooses packages; ``--python madminer=PATH`` names the interpreter of an environment, and
 without it the package is looked for in this one.  A package that is found nowhere is named as not
-measured.  ``--keep`` uses tables that are in ``--work`` already.  ``--page`` writes the tables of a
-result into a page, between its marks.  The last line on standard output is one line of JSON.
+measured.  ``--keep`` uses tables that are in ``--work`` already.  The last line on standard output
+is one line of JSON.  docs/comparison.md quotes the tables (``python docs/quoted.py --write``).
 
 Every package runs in a process of its own, bound to as many threads as the others (``--threads``).
 Times are processor seconds.
@@ -360,19 +359,6 @@ TABLES = {
 }
 
 
-def filled(page: str, record: Mapping[str, Any]) -> str:
-    """A page with the tables of a result between ``<!-- peers: NAME -->`` and ``peers: end``."""
-    for name, table in TABLES.items():
-        start, end = f"<!-- peers: {name} -->", "<!-- peers: end -->"
-        before, found, rest = page.partition(start)
-        _, closed, after = rest.partition(end)
-        if not (found and closed):
-            msg = f"the page has no place for a table between {start} and {end}"
-            raise ValueError(msg)
-        page = f"{before}{start}\n\n{table(record)}\n\n{end}{after}"
-    return page
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print the figures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -386,13 +372,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--work", type=Path, metavar="FOLDER", help="for arrays and tables")
     parser.add_argument("--keep", action="store_true", help="use what --work has already")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the record here, too")
-    parser.add_argument("--page", type=Path, help="write the tables into this page, and stop")
     options = parse(parser, QUICK, arguments)
-    if options.page:
-        record = json.loads(options.json.read_text(encoding="utf-8"))
-        page = filled(options.page.read_text(encoding="utf-8"), record)
-        options.page.write_text(page, encoding="utf-8")
-        return
     warnings.simplefilter("ignore", MilinferWarning)
     if options.work is None:
         with tempfile.TemporaryDirectory() as folder:

@@ -15,6 +15,8 @@ The template of a whole table, or of anything of several lines, stands before it
 
     <!-- end -->
 
+One of several tables of a benchmark is ``table("compare_peers", part="bags", record=peers)``.
+
 So the source of a page is plain Markdown with its figures in it, which a forge can show.  When
 Sphinx reads a page, each figure becomes what the result says, and the comment goes; a key that no
 result has ends the build.  A forge ends a cell of a table at a vertical bar, also in a comment.
@@ -34,7 +36,7 @@ import re
 import statistics
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -141,8 +143,16 @@ def results(folder: Path = RESULTS) -> Mapping[str, Any]:
     return {p.stem: json.loads(p.read_text("utf-8")) for p in sorted(folder.glob("*.json"))}
 
 
-def table(name: str, found: Mapping[str, Any]) -> str:
-    """Rows of a result as the benchmark of that name prints them with ``--table``."""
+def table(
+    name: str,
+    found: Mapping[str, Any],
+    part: str | None = None,
+    record: Mapping[str, Any] | None = None,
+) -> str:
+    """Rows of a result as the benchmark of that name prints them with ``--table``.
+
+    A benchmark with several tables has functions of a record in ``TABLES``, by part.
+    """
     path = ROOT / "benchmarks" / f"{name}.py"
     spec = importlib.util.spec_from_file_location(f"quoted_{name}", path)
     assert spec is not None
@@ -153,7 +163,10 @@ def table(name: str, found: Mapping[str, Any]) -> str:
         spec.loader.exec_module(module)
     finally:
         sys.path.remove(str(path.parent))
-    text: str = module.table(found[name]["rows"])
+    if part is None:
+        text: str = module.table(found[name]["rows"])
+    else:
+        text = module.TABLES[part](record)
     return text
 
 
@@ -214,7 +227,7 @@ def filled(
     """
     found = results() if found is None else found
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False)
-    environment.globals |= {**FUNCTIONS, **found, "table": lambda name: table(name, found)}
+    environment.globals |= {**FUNCTIONS, **found, "table": partial(table, found=found)}
 
     def change(_text: str, template: str) -> str:
         try:
