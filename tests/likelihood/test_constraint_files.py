@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import sys
 from ast import literal_eval
@@ -15,6 +14,7 @@ from iminuit.cost import NormalConstraint
 
 from milinfer.exceptions import ConfigurationError
 from milinfer.likelihood.constraints import constraint
+from scripts import load_script
 
 NAMES = ["OWWW", "OB", "Opl"]
 COVARIANCE = np.array([[0.04, 0.012, 0.0], [0.012, 1e-4 * 90, -0.004], [0.0, -0.004, 0.09]])
@@ -150,10 +150,7 @@ def external(measured, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "jax", jax)
     monkeypatch.setitem(sys.modules, "jax.numpy", np)
     measured.to_smefit(tmp_path / "smefit", "VBF")
-    spec = importlib.util.spec_from_file_location("VBF_chi2", tmp_path / "smefit" / "VBF_chi2.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script(tmp_path / "smefit" / "VBF_chi2.py")
 
 
 def test_smefit_external_chi2(external, measured, points):

@@ -3,23 +3,14 @@
 from __future__ import annotations
 
 import copy
-import importlib.util
 import json
-from pathlib import Path
 
 import pytest
 
 from benchmark_keys import BAR, KEYS, RESULTS, missing
+from scripts import load_script
 
-
-def module(path: Path):
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    loaded = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(loaded)
-    return loaded
-
-
-bars = module(RESULTS.parent / "bars.py")
+bars = load_script(RESULTS.parent / "bars.py")
 FILES = {path.stem: path for path in sorted(RESULTS.glob("*.json"))}
 
 

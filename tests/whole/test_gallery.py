@@ -4,25 +4,20 @@ from __future__ import annotations
 
 import ast
 import importlib
-import importlib.util
-import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
 
 from milinfer import plotting
+from scripts import load_script
 
 DOCS = Path(__file__).parents[2] / "docs"
 
 
 @pytest.fixture(scope="module")
 def gallery():
-    spec = importlib.util.spec_from_file_location("milinfer_gallery", DOCS / "gallery.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+    return load_script(DOCS / "gallery.py")
 
 
 def test_every_figure_function_has_one_picture(gallery):

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import milinfer as mil
 from milinfer.likelihood.published_reader import read
 from milinfer.likelihood.publishing import published_schema
 from published_costs import VALIDATOR
+from scripts import load_script
 
 FOLDER = Path(__file__).parents[1] / "data" / "published1"
 FOLDERS = sorted(path.name for path in FOLDER.iterdir())
@@ -53,9 +53,7 @@ def test_a_folder_says_what_it_said_when_it_was_written(name):
 
 @pytest.mark.parametrize("name", FOLDERS)
 def test_the_file_that_was_published_still_reads_it(name):
-    spec = importlib.util.spec_from_file_location("read_likelihood", READER)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = load_script(READER)
     assert module.VERSION == 1
     assert module.read(FOLDER / name).check() < 1e-8
 

@@ -6,17 +6,16 @@ The build of the documentation reads the same results (``docs/quoted.py``).
 from __future__ import annotations
 
 import copy
-import importlib.util
 import re
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+from scripts import load_script
+
 ROOT = Path(__file__).parents[2]
-SPEC = importlib.util.spec_from_file_location("quoted", ROOT / "docs" / "quoted.py")
-quoted = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(quoted)
+quoted = load_script(ROOT / "docs" / "quoted.py")
 PAGES = {name: path.read_text("utf-8") for name, path in quoted.pages().items()}
 
 # A figure with an error was measured.  These have no result that is kept: the command beside each

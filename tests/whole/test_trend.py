@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import math
-import sys
 import tomllib
 from pathlib import Path
 
 import pytest
+
+from scripts import load_script
 
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
 def trend():
-    spec = importlib.util.spec_from_file_location("trend", ROOT / "benchmarks" / "trend.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # of a dataclass, which looks for the names of its types
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules[spec.name]
+    return load_script(ROOT / "benchmarks" / "trend.py")
 
 
 @pytest.fixture(scope="module")
