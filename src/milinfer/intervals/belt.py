@@ -426,7 +426,8 @@ class Belt:
         """
         if ensemble.tag != self.tag or tuple(ensemble.point) != self.parameters:
             msg = (
-                f"a belt of {self.tag} cannot serve toys of {ensemble.tag}; make a belt for that "
+                f"a belt of {self.tag} cannot be used for toys of {ensemble.tag}; make a belt for "
+                f"that "
                 "model"
             )
             raise CalibrationError(msg)
@@ -477,10 +478,10 @@ class Belt:
     def _require_cost(self, cost: LikelihoodCost) -> None:
         """Raise unless a cost is of the belt's model and of a dataset as its toys are."""
         if cost.parameters != self.parameters:
-            msg = f"a belt of {self.parameters} cannot serve a cost of {cost.parameters}"
+            msg = f"a belt of {self.parameters} cannot be used for a cost of {cost.parameters}"
             raise CalibrationError(msg)
         if cost.tag is not None and cost.tag != self.tag:
-            msg = f"a belt of {self.tag} cannot serve {cost.tag}; make a belt of that model"
+            msg = f"a belt of {self.tag} cannot be used for {cost.tag}; make a belt of that model"
             raise CalibrationError(msg)
         if cost.correction is not None:
             msg = (
@@ -524,7 +525,8 @@ class Belt:
             raise CalibrationError(msg)
         if extended != self.extended:
             msg = (
-                f"the belt is of toys {'with' if self.extended else 'without'} the rate term, but "
+                f"the belt was made from toys {'with' if self.extended else 'without'} the rate "
+                f"term, but "
                 f"this is {'with' if extended else 'without'} it; use it for both or for neither"
             )
             raise CalibrationError(msg)

@@ -563,7 +563,8 @@ class Calibration:
         if np.any((point < low - slack) | (point > high + slack)):
             place = format_point(dict(zip(self.parameters, point[0].tolist(), strict=True)))
             msg = (
-                f"the calibration of {self.model} serves {self.parameters} in {self.limits}, and "
+                f"the calibration of {self.model} is valid for {self.parameters} in {self.limits}, "
+                f"and "
                 f"{place} is outside: no calibrated interval can contain it; stay inside this "
                 "range, or train over a wider range"
             )
@@ -608,7 +609,7 @@ class Calibration:
         if not same_size or ensemble.extended != self.extended:
             msg = (
                 f"a calibration of {self.model} for {self.n_events:g} events "
-                f"{'with' if self.extended else 'without'} rate term cannot serve toys of "
+                f"{'with' if self.extended else 'without'} rate term cannot be used for toys of "
                 f"{ensemble.n_events:g} events "
                 f"{'with' if ensemble.extended else 'without'} it"
             )
@@ -653,7 +654,9 @@ class Calibration:
         if parameter is not None and parameter != self.interest:
             return self.profiled(parameter)(cost, cl)
         if cost.parameters != self.parameters:
-            msg = f"a calibration of {self.parameters} cannot serve a cost of {cost.parameters}"
+            msg = (
+                f"a calibration of {self.parameters} cannot be used for a cost of {cost.parameters}"
+            )
             raise CalibrationError(msg)
         if cost.correction is not None:
             msg = "this cost is calibrated already; give the cost without calibration"
@@ -801,7 +804,8 @@ def _another_model(mine: ModelTag, other: ModelTag, what: str) -> str:
     }
     name, (a, b) = next((k, v) for k, v in differences.items() if v[0] != v[1])
     return (
-        f"a calibration of {mine.name} cannot serve {what} of another {name}: it was made for "
+        f"a calibration of {mine.name} cannot be used for {what} of another {name}: it was made "
+        f"for "
         f"{a!r}, not for {b!r}; calibrate this model with its own toys"
     )
 

@@ -293,7 +293,7 @@ class CombinedToys:
         ParameterError
             If a truth names an unknown parameter, or none of interest.
         FitError
-            If the fit of a toy is not valid; says which and where.
+            If the fit of a toy is not valid; the message names the toy and its true point.
         """
         if n_toys < 1 or start < 0:
             msg = f"n_toys = {n_toys} must be positive, and start = {start} not negative"

@@ -457,7 +457,7 @@ def nuisance_impacts(
         If a parameter is unknown or fixed, there are no other free ones, or the cost measures one
         twice.
     FitError
-        If a fit is not valid; says which.
+        If a fit is not valid; the message names it.
 
     Warns
     -----
@@ -529,7 +529,9 @@ def nuisance_impacts(
 def _require_kinds(kinds: Sequence[str]) -> None:
     for kind in kinds:
         if kind not in get_args(Kind):
-            msg = f"there are no impacts of kind {kind!r}; choose of {', '.join(get_args(Kind))}"
+            msg = (
+                f"there are no impacts of kind {kind!r}; choose one of {', '.join(get_args(Kind))}"
+            )
             raise ParameterError(msg + did_you_mean(kind, list(get_args(Kind))))
 
 

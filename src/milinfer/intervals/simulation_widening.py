@@ -95,9 +95,9 @@ def add_simulation_error(cost: LikelihoodCost, error: SimulationError) -> Likeli
     )
     if not same:
         msg = (
-            f"the error is in {', '.join(error.parameters)} in {error.interpolation.limits}, and "
-            f"the cost in {', '.join(cost.parameters)} in {cost.surface.limits}; use the same "
-            "model for both"
+            f"the error was computed for {', '.join(error.parameters)} in "
+            f"{error.interpolation.limits}, but the cost depends on {', '.join(cost.parameters)} "
+            f"in {cost.surface.limits}; use the same model for both"
         )
         raise ParameterError(msg)
     # With the rate term in the surface, which holds the estimate where it is.
@@ -117,7 +117,7 @@ def _require_same_model(cost: LikelihoodCost, error: SimulationError) -> None:
         )
     else:
         msg = (
-            f"the cost is of {cost.tag.name} and the error of {error.tag.name}, or of another "
+            f"the cost belongs to {cost.tag.name}, but the error to {error.tag.name} or to another "
             "training of it; use the same trained model for both"
         )
     raise ModelError(msg)

@@ -330,7 +330,7 @@ def impacts(
     ParameterError
         If the cost has no such parameter, or no other free one.
     FitError
-        If a fit is not valid; says which.
+        If a fit is not valid; the message names it.
 
     Examples
     --------

@@ -139,7 +139,7 @@ def profiling_minuit(cost: Cost, parameters: Sequence[str], *, tolerance: float 
     Raises
     ------
     ParameterError
-        If the cost has no such parameter; says which it has.
+        If the cost has no such parameter; the message lists those it has.
 
     Examples
     --------

@@ -112,13 +112,14 @@ class Combination:
     def notes(self) -> tuple[str, ...]:
         """What to say with the result."""
         notes = [
-            f"{name} is calibrated for intervals of the confidence level that it was published "
-            "for; its intervals of other levels are not"
+            f"{name} is calibrated for one confidence level, that of its publication; intervals at "
+            "other levels are not calibrated"
             for name in self.calibrated
         ]
         if self.calibrated and len(self.inputs) > 1:
             notes.append(
-                f"coverage is not shown: {', '.join(self.calibrated)} is calibrated alone, which "
+                f"coverage is not guaranteed: {', '.join(self.calibrated)} is calibrated alone, "
+                f"which "
                 "does not give correct coverage of the sum; calibrate the sum with toys of all of "
                 "its terms (milinfer.CombinedToys)"
             )

@@ -318,7 +318,7 @@ def combination_sum(file: CombinationFile, inputs: Sequence[CombinationInput]) -
         role = file.roles.get(name) or next(iter(said), None)
         if role is None:
             problems.append(
-                f"{name} is in constraints alone, and nothing says what it is; write "
+                f"{name} appears only in constraints, so its role is unknown; write "
                 f'roles = {{ "{name}" = "interest" }}, or "nuisance"'
             )
         elif len(said) > 1 and name not in file.roles:
@@ -442,10 +442,10 @@ def _calibrated(
     if len(data) < 2:
         return []
     return [
-        f"{i.name} is calibrated, which makes its own intervals cover, and not those of a sum: "
+        f"{i.name} is calibrated, so its own intervals cover, but those of a sum need not: "
         "publish it without calibration, and calibrate the sum with toys of all of its terms "
-        "(milinfer.CombinedToys), or say allow_calibrated = true and quote that coverage is not "
-        "shown"
+        "(milinfer.CombinedToys), or set allow_calibrated = true and state that the coverage of "
+        "the sum was not tested"
         for i in data
         if i.calibrated
     ]

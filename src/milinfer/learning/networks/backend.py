@@ -56,7 +56,7 @@ def require_threads(*, compiled: bool = False) -> None:
     """
     if _Process.has_lost_threads and (compiled or not _has_one_thread()):
         msg = (
-            "this process was forked after TensorFlow had worked, and networks cannot be used in "
+            "this process was forked after TensorFlow was used, so networks cannot be used in "
             'it; start it with multiprocessing.get_context("spawn"), or make the cost before'
         )
         raise ModelError(msg)
