@@ -11,7 +11,7 @@ With one sample at :math:`\theta_s`, event i of weight :math:`w_i` and of the po
 .. math:: \frac{\sigma_s}{\sum_j w_j}\, w_i\, \frac{P_i(\theta)}{P_i(\theta_s)} .
 
 Several samples are one mixture, as for :class:`~milinfer.EventPool`: an event counts with the
-density of the mixture in the place of that of its own sample,
+density of the mixture instead of that of its own sample,
 
 .. math:: \sigma_0\, w_i\, \frac{P_i(\theta)}{\sum_g a_g P_i(\theta_g)/R(\theta_g)} ,
 

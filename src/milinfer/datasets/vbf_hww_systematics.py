@@ -145,7 +145,7 @@ def visible(events: GeneratedEvents) -> FloatArray:
     Raises
     ------
     SampleError
-        If the events are of another process.
+        If the events belong to another process.
 
     Examples
     --------

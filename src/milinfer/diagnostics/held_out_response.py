@@ -267,8 +267,8 @@ def hold_out_response(
     Raises
     ------
     SampleError
-        If the variations are of another process, lack features of the response, or it has learned
-        from their events.
+        If the variations belong to another process, lack features of the response, or it has
+        learned from their events.
     ParameterError
         If a nuisance parameter is unknown or outside its limits, or the samples lack a parameter
         on which the response depends.

@@ -103,8 +103,8 @@ def diagnose_response(
     Raises
     ------
     SampleError
-        If the variations are of another process or lack features of the response, or the response
-        was trained on their events.
+        If the variations belong to another process or lack features of the response, or the
+        response was trained on their events.
     ParameterError
         If the response does not know one of the nuisance parameters, a variation is outside their
         limits, or samples lack a parameter on which the response depends.

@@ -122,7 +122,7 @@ def diagnose_lines(
     ParameterError
         If the model has one parameter, or θ0 is at the end of its range.
     SampleError
-        If the model was trained on the events, or their weights are no such polynomials.
+        If the model was trained on the events, or their weights are not such polynomials.
 
     Examples
     --------

@@ -376,7 +376,7 @@ def require_one_meaning(variations: Iterable[EventVariation]) -> None:
     Raises
     ------
     SampleError
-        Names the nuisance parameter and both meanings.
+        The message names the nuisance parameter and both meanings.
 
     Examples
     --------
@@ -431,8 +431,8 @@ def varied_table(
     Raises
     ------
     MilinferError
-        If the events lack what the features need, or a feature is not finite; names the file, the
-        event and the variation.
+        If the events lack what the features need, or a feature is not finite; the message names the
+        file, the event and the variation.
     """
     options: dict[str, Any] = {
         "on_missing": on_missing,
@@ -470,7 +470,7 @@ def require_finite(table: FeatureTable, first_event: int = 0) -> None:
     Raises
     ------
     FeatureError
-        Names the feature and the event.
+        The message names the feature and the event.
 
     Examples
     --------

@@ -333,8 +333,9 @@ class Belt:
         Raises
         ------
         CalibrationError
-            If the cost is of another model, calibrated, or of a dataset of another size (by more
-            than a quarter; by 5 % for orderings by θ̂); or the belt has no such level.
+            If the cost belongs to another model, is calibrated, or is that of a dataset of another
+            size (by more than a quarter; by 5 % for orderings by θ̂); or the belt has no such
+            level.
         ParameterError
             For several parameters; use :meth:`region`.
         """
@@ -420,7 +421,7 @@ class Belt:
         Raises
         ------
         CalibrationError
-            If the toys are of another model or size.
+            If the toys belong to another model or size.
         ParameterError
             If the truth is outside the range of the belt.
         """

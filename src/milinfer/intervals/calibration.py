@@ -367,7 +367,7 @@ class Calibration:
         Raises
         ------
         ParameterError
-            If it is none of the parameters.
+            If it is not one of the parameters.
         CalibrationError
             If the calibration was saved before these constants existed.
 
@@ -553,7 +553,7 @@ class Calibration:
         Raises
         ------
         CalibrationError
-            If the toys are of another model or another kind of dataset, or θ is outside
+            If the toys belong to another model or another kind of dataset, or θ is outside
             :attr:`limits`, which no calibrated interval leaves.
         """
         self.require_like(ensemble)
@@ -641,7 +641,7 @@ class Calibration:
         Raises
         ------
         ParameterError
-            If `parameter` is none of the parameters.
+            If `parameter` is not one of the parameters.
         CalibrationError
             If the cost has other parameters, belongs to another model (another training, bag size
             or set of features), is calibrated already, has no rate term though the toys had one,
@@ -795,7 +795,7 @@ def _(correction: _Correction, arrays: ArrayStore) -> dict[str, Any]:
 
 
 def _another_model(mine: ModelTag, other: ModelTag, what: str) -> str:
-    """Message that a calibration is of another model, with the first difference."""
+    """Message that a calibration belongs to another model, with the first difference."""
     differences = {
         "model": (mine.name, other.name),
         "bag size": (mine.events_in_bag, other.events_in_bag),
@@ -832,8 +832,8 @@ def calibrated_toys(
     Raises
     ------
     CalibrationError
-        If the toys are of another model or another kind of dataset, or the calibration is one for
-        intervals of one of several parameters, or widened.
+        If the toys belong to another model or another kind of dataset, or the calibration is one
+        for intervals of one of several parameters, or widened.
 
     Examples
     --------

@@ -42,7 +42,7 @@ def _require_inside(ensembles: Sequence[ToyEnsemble]) -> None:
     Raises
     ------
     CalibrationError
-        Names the point, the other points that fail, and those that do not.
+        The message names the point, the other points that fail, and those that do not.
     """
     shares = np.array([e.extremum.at_edge.mean() for e in ensembles])
     outside = shares > _MAX_AT_EDGE

@@ -133,7 +133,7 @@ class CombinedToys:
     ConfigurationError
         If no term draws events or counts.
     ParameterError
-        If a parameter of interest is none of the sum.
+        If a parameter of interest is not a parameter of the sum.
     ModelError
         If a term is none of these types.
 
@@ -233,7 +233,7 @@ class CombinedToys:
         ParameterError
             If the cost has other parameters.
         FitError
-            If a fit is not valid; says where.
+            If a fit is not valid; the message says where.
         """
         names = set(describe(cost))
         if names != set(self._names):

@@ -166,7 +166,7 @@ def information(
     Parameters
     ----------
     at
-        Toys at the true value in question.
+        Toys at the true value of interest.
     ensembles
         Toys at neighbouring values (`at` may be among them), which give the response; if empty, the
         response is taken as 1, with no error.
@@ -407,7 +407,7 @@ def information_matrix(
     Parameters
     ----------
     ensembles
-        Toys of one model; the first at the point in question, the others at neighbouring points
+        Toys of one model; the first at the point of interest, the others at neighbouring points
         that span the parameters.  The response is the slope of a linear fit to the mean estimates:
         place neighbours symmetrically.  Its error includes the fluctuation of the finite pools.
     n_bootstrap
@@ -469,7 +469,7 @@ def relative_information(
     ----------
     ensembles, reference
         Toys of two models at the same points, from one run of :meth:`milinfer.toys.toys.Toys.run`
-        each; the first at the point in question, see :func:`information_matrix`.
+        each; the first at the point of interest, see :func:`information_matrix`.
     n_bootstrap, seed
         Number of bootstrap samples, and their seed.
 
@@ -668,7 +668,7 @@ def information_ratios(
     Parameters
     ----------
     toys
-        Ensembles of each method, by name, at the truth in question (first) and at neighbouring
+        Ensembles of each method, by name, at the truth of interest (first) and at neighbouring
         ones, all methods on the same toys.
     reference
         Name of one of the methods.
@@ -722,7 +722,7 @@ def relative_widths(
     Parameters
     ----------
     toys
-        Ensembles of each method, by name, at the truth in question (first) and at neighbouring
+        Ensembles of each method, by name, at the truth of interest (first) and at neighbouring
         ones, all methods on the same toys.
     histograms
         Names of the methods that are histograms; the best is chosen on these toys.

@@ -209,7 +209,7 @@ class NuisanceImpacts:
         Raises
         ------
         ParameterError
-            If the parameter is none of interest, or the definition was not computed.
+            If the parameter is not a parameter of interest, or the definition was not computed.
         """
         j, shifts = self._place(parameter), self._of_kind(kind)[1]
         found = [

@@ -179,7 +179,7 @@ def _lines(contours: dict[tuple[str, str], dict[float, FloatArray]]) -> dict[str
 def joint_fit(cost: Cost, calibration: Calibration | None = None) -> JointFit:
     """Fit a dataset in several parameters.
 
-    An interval or a contour that leaves the range is no error: `problems` says so.  Directions
+    An interval or a contour that leaves the range is no error: `problems` states this.  Directions
     that the data do not constrain at all are named instead of fitted
     (:attr:`JointFit.unconstrained`): the parameters in them have no intervals and no contours.
 
@@ -195,7 +195,7 @@ def joint_fit(cost: Cost, calibration: Calibration | None = None) -> JointFit:
     FitError
         If the minimum is not valid.
     CalibrationError
-        If the calibration is of another model, or the cost none that can be calibrated.
+        If the calibration belongs to another model, or the cost none that can be calibrated.
 
     Examples
     --------

@@ -60,8 +60,8 @@ def add_simulation_error(cost: LikelihoodCost, error: SimulationError) -> Likeli
     CalibrationError
         If the cost is calibrated, or widened already.
     ModelError
-        If the cost is of another model: ``model.cost(data, terms="linear")`` is one, as the error
-        is that of all terms.
+        If the cost belongs to another model: ``model.cost(data, terms="linear")`` is one, as the
+        error is that of all terms.
     ParameterError
         If cost and error are not in the same parameters and range.
 

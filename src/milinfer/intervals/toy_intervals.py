@@ -148,7 +148,7 @@ def belt_excess(belt: Belt, ensemble: ToyEnsemble, cl: float) -> FloatArray:
     Raises
     ------
     CalibrationError
-        If the toys are of another model or size, or the belt has no such level.
+        If the toys belong to another model or size, or the belt has no such level.
     """
     belt.contains_truth(ensemble.with_truth({only(belt.parameters): belt.limits[0][0]}), cl)
     if belt.calibration is not None:

@@ -337,7 +337,7 @@ def upper_limit_of_toys(
     ------
     CalibrationError
         If toys are of different kinds or fewer than 100, there are none at the null value, a limit
-        is beyond the highest value, or the cost is of another model.
+        is beyond the highest value, or the cost belongs to another model.
     ParameterError
         If there are several parameters, or `cl` is not between 0 and 1.
 

@@ -100,7 +100,7 @@ def convert(
     Warns
     -----
     MilinferWarning
-        If the source has branches that are not part of the event record; names them.
+        If the source has branches that are not part of the event record; the message names them.
 
     Examples
     --------

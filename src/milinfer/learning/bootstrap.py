@@ -43,7 +43,7 @@ def multiplicities(
     Parameters
     ----------
     samples
-        Events; they count alike whatever part of them a member is trained on.
+        Events; they count equally whatever part of them a member is trained on.
     seed
         Seed of the bootstrap sample.
     part

@@ -87,7 +87,7 @@ def response_data(
     Raises
     ------
     SampleError
-        If `validation` is of others, or files have changed.
+        If `validation` has another process or other variations, or files have changed.
     """
     if isinstance(variations, StreamedVariations):
         if validation is not None:

@@ -200,7 +200,8 @@ class SystematicResponse(Response):
         Raises
         ------
         SampleError
-            If the variations do not determine the terms, or `validation` is of others.
+            If the variations do not determine the terms, or `validation` has another process or
+            other variations.
         ModelError
             If the training fails.
         ConfigurationError

@@ -588,8 +588,8 @@ def profile_interval(
     FitError
         If MIGRAD, HESSE or MINOS is not valid, or the interval runs into a limit.
     ParameterError
-        If the parameter, one to fix or that of a starting value is none of the cost, or `cl` is
-        not between 0 and 1.
+        If the parameter, one to fix or that of a starting value is not a parameter of the cost, or
+        `cl` is not between 0 and 1.
     CalibrationError
         If the cost is calibrated for another confidence level, or in several parameters for joint
         regions or the intervals of another one: give ``calibration(cost, cl, parameter=…)``.

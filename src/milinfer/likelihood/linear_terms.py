@@ -56,7 +56,7 @@ def require_terms(terms: str) -> None:
     Raises
     ------
     ParameterError
-        Names the choices.
+        The message names the choices.
 
     Examples
     --------

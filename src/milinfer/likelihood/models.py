@@ -748,7 +748,7 @@ def require_unseen(model: object, samples: SampleSet, purpose: str) -> None:
     Raises
     ------
     SampleError
-        Names the sample.
+        The message names the sample.
 
     Examples
     --------

@@ -447,7 +447,7 @@ class ProfiledSystematics(DatasetModel):
         ParameterError
             If the cost has other parameters.
         FitError
-            If a fit is not valid; says where.
+            If a fit is not valid; the message says where.
         """
         if cost.terms.names != self.terms.names or cost.extended != self.extended:
             kinds = ["extended" if e else "shape-only" for e in (cost.extended, self.extended)]

@@ -60,7 +60,7 @@ class PublishedCost(UnbinnedCost):
     likelihood
         What the file beside it reads.
     constraints
-        Auxiliary measurements in the place of those in the file; None: those.
+        Auxiliary measurements instead of those in the file; None: those.
 
     Examples
     --------

@@ -67,7 +67,7 @@ class PublishedTerm(NamedTuple):
     parameters
         By name, in the order of the term.
     bound
-        Upper bound of the difference to the cost, beside rounding.
+        Upper bound of the difference to the cost, without rounding errors.
     """
 
     content: dict[str, Any]

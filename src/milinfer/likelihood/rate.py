@@ -255,7 +255,7 @@ class Rate:
         Raises
         ------
         ParameterError
-            If ν is not positive there, or the parameters are others.
+            If ν is not positive there, or the parameters differ.
         """
         return self._positive(self.basis.array(point))
 

@@ -88,7 +88,7 @@ def profile_scan(
     Raises
     ------
     FitError
-        If the fit is not valid, or one at a value is not; says where.
+        If the fit is not valid, or one at a value is not; the message says where.
     ParameterError
         If the fit has no such parameter, or a value is outside its limits.
 
@@ -185,7 +185,7 @@ def profiled_costs(
     Raises
     ------
     FitError
-        If a fit is not valid; says where.
+        If a fit is not valid; the message says where.
 
     Examples
     --------

@@ -432,7 +432,7 @@ def systematic_terms(
     Raises
     ------
     ModelError, ParameterError, ConfigurationError
-        If they do not go together; the message names process or parameter.
+        If they do not fit together; the message names process or parameter.
 
     Examples
     --------
@@ -624,7 +624,7 @@ def systematic_cost(
     SampleError
         If the events have the weights of simulation, or features that models need are missing.
     ModelError, ParameterError, ConfigurationError
-        If the parts do not go together.
+        If the parts do not fit together.
 
     Warns
     -----

@@ -76,7 +76,7 @@ def identified_fields(
     Raises
     ------
     SampleError
-        If two rows are the same event; names both.
+        If two rows are the same event; the message names both.
 
     Examples
     --------

@@ -103,7 +103,7 @@ def warn_of_mean_weight(
     Warns
     -----
     MilinferWarning
-        Has both numbers.
+        The message gives both numbers.
     """
     sigma, error = info.cross_section, info.cross_section_error
     if abs(info.weighting_strategy) != 4 or not n_events or math.isnan(sigma):
@@ -277,7 +277,7 @@ def require_combine(combine: str | None) -> None:
     Raises
     ------
     ConfigurationError
-        Says what it can be.
+        The message lists the possible values.
 
     Examples
     --------
@@ -314,7 +314,8 @@ def join_cross_sections(
     Raises
     ------
     SampleError
-        If the cross-sections differ, are missing or do not go with the weights; names the samples.
+        If the cross-sections differ, are missing or do not go with the weights; the message names
+        the samples.
     ConfigurationError
         If `combine` is neither.
 

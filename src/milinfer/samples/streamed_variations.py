@@ -104,7 +104,7 @@ class StreamedVariations:
     Raises
     ------
     SampleError
-        If a folder is of another process, or has other features, points, weights or variations
+        If a folder belongs to another process, or has other features, points, weights or variations
         than the first one.
     ConfigurationError
         If `events_in_memory` is less than the largest folder needs.

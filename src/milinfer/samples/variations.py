@@ -516,7 +516,7 @@ class ProcessVariations:
         Raises
         ------
         SampleError
-            If the events are others and a cross-section is missing.
+            If the events differ from the nominal ones and a cross-section is missing.
         """
         nominal, sample, partners = self.nominal_of(variation), variation.sample, variation.partners
         if partners is not None:

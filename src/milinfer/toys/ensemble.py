@@ -474,7 +474,7 @@ def require_unseen_toys(ensembles: Sequence[ToyEnsemble]) -> None:
     Raises
     ------
     CalibrationError
-        Names the model and the truth.
+        The message names the model and the truth.
 
     Examples
     --------

@@ -183,7 +183,7 @@ class EventPool:
     Raises
     ------
     SampleError
-        With a degree, if an event's weights are missing, are no such polynomial, or change sign
+        With a degree, if an event's weights are missing, are not such polynomials, or change sign
         between the points of the samples.
 
     Examples
@@ -241,7 +241,7 @@ class EventPool:
         Raises
         ------
         ParameterError
-            If the parameters are others or, without a degree, there is no sample at the point.
+            If the parameters differ or, without a degree, there is no sample at the point.
         SampleError
             If the density of an event is not positive there; the message names the event.
         """

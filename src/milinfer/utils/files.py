@@ -359,7 +359,7 @@ def require_file(path: PathLikeStr) -> None:
     Raises
     ------
     MissingFileError
-        If there is no file, or the path is a folder or an address; names the path.
+        If there is no file, or the path is a folder or an address; the message names the path.
 
     Examples
     --------

@@ -191,7 +191,7 @@ def require_events(analysis: Analysis) -> None:
     Raises
     ------
     SampleError
-        Names the data.
+        The message names the data.
     """
     if not len(analysis.data):
         msg = f"{analysis.data.label}: a dataset without events cannot be fitted"
@@ -355,7 +355,7 @@ def _relative(
 
 
 def _diagnosis(model: BagLikelihood, analysis: Analysis, n_events: int) -> Diagnosis | str:
-    """Diagnose a model on events that did not train it, or say why that is impossible."""
+    """Diagnose a model on events not used for its training, or say why that is impossible."""
     if not model.additive:
         return "not diagnosed: its score of a bag is not a sum over events"
     reference = float(np.ravel(model.reference)[0])

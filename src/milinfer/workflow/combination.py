@@ -378,9 +378,10 @@ def combine(file: PathLikeStr | CombinationFile) -> Combination:
     Raises
     ------
     ConfigurationError
-        If a key of the file is wrong, or inputs do not fit together; names each problem.
+        If a key of the file is wrong, or inputs do not fit together; the message names each
+        problem.
     MilinferError
-        If an input cannot be read; names file and input.
+        If an input cannot be read; the message names file and input.
     FitError
         If the fit of the sum is not valid.
 

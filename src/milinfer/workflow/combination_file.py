@@ -100,9 +100,9 @@ class ConstraintSection(InputSection):
     error
         Errors of independent measurements.
     covariance
-        Covariance matrix in the place of errors.
+        Covariance matrix instead of errors.
     replaces
-        Whether it counts in the place of other constraints of these parameters that inputs contain;
+        Whether it counts instead of other constraints of these parameters that inputs contain;
         otherwise these must be the same.
     """
 
@@ -220,7 +220,7 @@ class CombinationFile(_Section):
         Raises
         ------
         ConfigurationError
-            Names every key that is wrong, with the values allowed.
+            The message names every key that is wrong, with the values allowed.
 
         Examples
         --------

@@ -154,7 +154,8 @@ def read_input(file: CombinationFile, section: InputSection) -> CombinationInput
     Raises
     ------
     MilinferError
-        If it cannot be read, or a name to rename is none of its parameters; names file and input.
+        If it cannot be read, or a name to rename is not one of its parameters; the message names
+        file and input.
 
     Examples
     --------

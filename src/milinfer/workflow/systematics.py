@@ -117,7 +117,7 @@ class NuisanceInputs:
         Nominal events for toys that calibrate the fit with nuisance parameters, and true values of
         these toys; None: no calibration.
     evaluation
-        Nominal events, which calibrate nothing, for toys that measure coverage.
+        Nominal events for the toys that measure the coverage; not used for a calibration.
     varied
         Variations of these; None: no toys at varied values of shapes.
     held_out
@@ -361,7 +361,7 @@ def fit_with_nuisances(inputs: NuisanceInputs) -> NuisanceResult:
     Raises
     ------
     ModelError, ParameterError, ConfigurationError
-        If model, response and uncertainties do not go together.
+        If model, response and uncertainties do not fit together.
 
     Warns
     -----

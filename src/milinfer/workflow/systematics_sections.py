@@ -184,7 +184,7 @@ def require_different_names(sections: Sequence[SystematicSection], parameters: s
     Raises
     ------
     ValueError
-        Names the entry.
+        The message names the entry.
 
     Examples
     --------

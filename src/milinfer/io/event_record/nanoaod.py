@@ -85,7 +85,7 @@ def is_weight_vector(name: str) -> bool:
 
 
 def are_relative(names: Collection[str]) -> bool:
-    """Whether ``LHEWeight_…`` are relative to the weight of the event: NanoAOD of CMS says so.
+    """Whether ``LHEWeight_…`` are relative to the weight of the event: NanoAOD of CMS states this.
 
     Parameters
     ----------

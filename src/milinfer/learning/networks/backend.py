@@ -33,7 +33,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def require_threads(*, compiled: bool = False) -> None:
-    """Refuse to work in a process that was forked after TensorFlow had worked: it waits for ever.
+    """Refuse to work in a process that was forked after TensorFlow was used: it waits for ever.
 
     The threads of TensorFlow are not in such a process.  Everything that makes or trains a Keras
     network, or evaluates one, asks here first.  With one thread for everything, networks can be
@@ -64,7 +64,7 @@ def require_threads(*, compiled: bool = False) -> None:
 
 
 def has_lost_threads() -> bool:
-    """Whether this process was forked after TensorFlow had worked: graphs would wait for ever.
+    """Whether this process was forked after TensorFlow was used: graphs would wait for ever.
 
     Examples
     --------
