@@ -389,7 +389,7 @@ class PolynomialHistogram:
         return PolynomialHistogram.of_arrays(monomials, self.axes, *arrays)
 
     def without_flow(self) -> PolynomialHistogram:
-        """Same histogram without flow bins, whose contents count in the outer bins.
+        """Same histogram without flow bins; their contents are added to the outer bins.
 
         Raises
         ------

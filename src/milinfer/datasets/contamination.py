@@ -39,7 +39,7 @@ __all__ = [
 def contaminate(
     samples: SampleSet, background: Sample, ratio: float, *, seed: int = 0
 ) -> SampleSet:
-    """Mix background into every sample: `ratio` events of it for each signal event.
+    """Mix background into every sample, `ratio` background events for each signal event.
 
     The background is first split by event, at random, so that no event of it is in two samples.
     A bag of N events of such a sample has N/(1 + ratio) signal events in the mean.

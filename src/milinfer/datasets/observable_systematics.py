@@ -204,9 +204,9 @@ class EventDensities:
         c_hw, nuisances
             Values of the parameters with which these events were generated.
         extended
-            Whether the number of events counts.
+            Whether the number of events is used.
         constrained
-            Whether the auxiliary measurements count.
+            Whether the auxiliary measurements are included.
 
         Returns
         -------

@@ -119,7 +119,7 @@ def paper_dijets(folder: PathLikeStr, bag_size: int = 3) -> tuple[SampleSet, Sam
     standardised for each of their three places by itself; the scales differ by less than 1 %.
     The 196 647 single events and those in the bags are the same, but they have been split into
     halves independently: half of the events of the bags to test with are among the single events
-    to train on.  Use one of the two alone.
+    to train on.  Use only one of the two.
 
     Parameters
     ----------
@@ -208,7 +208,7 @@ def top_quarks(folder: PathLikeStr, *, level: str = "simulation") -> SampleSet:
     Raises
     ------
     SampleError
-        If a file or the array in it is missing, or has not four columns.
+        If a file or the array in it is missing, or does not have four columns.
 
     Examples
     --------

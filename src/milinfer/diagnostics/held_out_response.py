@@ -147,8 +147,9 @@ class VariedEvents(NamedTuple):
     def halves(self, seed: int) -> Halves:
         """Nominal and varied events without an event in common.
 
-        Of the same events one random half is nominal, and the varied copies of the others are
-        varied; events of another simulation are taken as they are.
+        If both contain the same events, one random half is used as nominal events, and the varied
+        copies of the other half as varied events.  Events of another simulation are taken as they
+        are.
         """
         response, partners, varied = self.response(), self.variation.partners, self.variation.sample
         if partners is None:

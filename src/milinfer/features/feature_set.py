@@ -68,8 +68,9 @@ class FeatureSet:
         Picks the objects from events in :meth:`from_lhe`, by collection name; default: final-state
         particles by the ``pdg_ids`` of each collection.
     invisible, visible
-        Absolute PDG ids of final-state particles that escape a detector, and that do not, besides
-        those that the numbering of the PDG tells (see :mod:`milinfer.features.visibility`).
+        Absolute PDG ids of final-state particles that escape the detector, and of those that are
+        measured, in addition to those of the PDG numbering (see
+        :mod:`milinfer.features.visibility`).
 
     Raises
     ------
@@ -143,7 +144,7 @@ class FeatureSet:
     def with_visibility(
         self, invisible: Iterable[int] = (), visible: Iterable[int] = ()
     ) -> FeatureSet:
-        """Add PDG ids of particles that escape a detector, and that do not.
+        """Add PDG ids of particles that escape the detector, and of particles that are measured.
 
         Examples
         --------
@@ -458,8 +459,8 @@ def feature_set(name: str | FeatureSet) -> FeatureSet:
     pairs ordered by pT, in GeV and radians.  ``"vbf_2l2j_invariant"``: the same objects by
     columns that do not change when the event is rotated about the beam or seen from the other side,
     with logarithms of momenta and masses; networks learn more from fewer events.
-    ``"vbf_2l2j_reco"`` and ``"vbf_2l2j_invariant_reco"`` leave the flavour of the jets out, which
-    data do not have: take them for reconstructed objects.
+    ``"vbf_2l2j_reco"`` and ``"vbf_2l2j_invariant_reco"`` do not use the flavour of jets, which data
+    do not have; use them for reconstructed objects.
 
     Raises
     ------

@@ -73,7 +73,7 @@ def accumulate_variations(
           (``jets.JES_jes``), which have ``up`` and ``down``;
         - ``{(("jes", 1), ("jer", 1)): events}``: several together.
 
-        The missing momentum of NanoAOD does not follow the jets by itself: vary it, too.
+        The missing momentum of NanoAOD does not change with the jets automatically: vary it, too.
     weights
         Weights of all events: one number for each, None (all are 1), a ``Weights`` of coffea, whose
         variations ``muRUp`` and ``muRDown`` become those of ``muR`` at α = ±1 (where only the

@@ -243,8 +243,8 @@ class WeightVariation:
     weight
         Name of a weight in the file (the id of a weight in an LHE file, ``"LHEScaleWeight[7]"`` of
         NanoAOD), its position among them (from 0), or a function of the events that gives the
-        factor by which the weight of each changes.  The function gets what that of a
-        :class:`FunctionVariation` gets.
+        factor by which the weight of each changes.  The function gets the same argument as that of
+        a :class:`FunctionVariation`.
 
     Examples
     --------
@@ -291,7 +291,7 @@ class WeightVariation:
         Raises
         ------
         SampleError
-            If there is none; lists those that there are.
+            If there is none; the message lists those that exist.
 
         Examples
         --------
@@ -426,7 +426,7 @@ def varied_table(
 ) -> tuple[FeatureTable, int]:
     """Compute the features of varied events, and count the particles that were scaled.
 
-    The number is −1 for a function, of which nobody knows.
+    The number is −1 for a function, for which it is unknown.
 
     Raises
     ------

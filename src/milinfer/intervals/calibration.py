@@ -116,8 +116,8 @@ class Calibration:
     widen
         Whether intervals contain the error of the calibration; see :meth:`widened`.
     residuals
-        Mean estimate of the toys minus m(θ) at each point, shape (n, n_parameters), which c(θ)
-        makes intervals wider by; None in files of earlier versions.
+        Mean estimate of the toys minus m(θ) at each point, shape (n, n_parameters); c(θ) widens
+        intervals by this; None in files of earlier versions.
     """
 
     tag: ModelTag
@@ -547,8 +547,8 @@ class Calibration:
     def statistic(self, ensemble: ToyEnsemble, theta: ArrayLike, cl: float) -> FloatArray:
         """Calibrated 2 c(θ) [Λ(θ̂) − Λ(m(θ))] of each toy, shape (n_toys,), over D(θ) if widened.
 
-        For intervals of one of several parameters (:meth:`profiled`) it is that of the profile: the
-        smallest for any values of the others.
+        For intervals of one of several parameters (:meth:`profiled`) it is the profile statistic:
+        the minimum over the other parameters.
 
         Raises
         ------

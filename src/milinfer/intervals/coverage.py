@@ -47,7 +47,7 @@ _STEP = 0.25
 
 
 class IntervalMethod(Protocol):
-    """Maker of intervals: a calibration, a belt, or the asymptotic formula."""
+    """Source of intervals: a calibration, a belt, or the asymptotic formula."""
 
     @property
     def pool_ids(self) -> tuple[str, ...]:

@@ -192,8 +192,8 @@ class InterpolatedCurve:
     values, errors
         Critical values at the points, and their errors, shape (n,).
     piled_up
-        Whether a value is one at which many estimates pile up, shape (n,); in one parameter alone.
-        Between such a point and another the value is that of the first, which accepts more.
+        Whether many estimates pile up at the point, shape (n,); only for one parameter.  Between
+        such a point and its neighbour the value at the first is used, which accepts more.
 
     Examples
     --------

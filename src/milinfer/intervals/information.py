@@ -358,8 +358,8 @@ _NO_RESPONSE, _SMALL_RESPONSE = 3.0, 0.5
 class RelativeInformation(NamedTuple):
     """Information of an estimator relative to a reference on the same toys.
 
-    In P parameters the information is the P-th root of the determinant, which goes with the volume
-    of a confidence region.
+    In P parameters the information is the P-th root of the determinant, which scales like the
+    volume of a confidence region.
 
     Parameters
     ----------
@@ -462,8 +462,8 @@ def relative_information(
 ) -> RelativeInformation:
     """Compare an estimator with a reference on the same toys.
 
-    Both are resampled with the same toys, so that the fluctuations that they have in common (from
-    the toys and from the finite pools) drop out of the error of the ratio.
+    The bootstrap resamples the toys of both together, so that fluctuations common to both (from the
+    toys and from the finite pools) cancel in the error of the ratio.
 
     Parameters
     ----------
@@ -663,7 +663,7 @@ def information_ratios(
     """I_eff of all methods relative to one of them.
 
     Each ratio divides two results of :func:`milinfer.information`.  Fluctuations that both have in
-    common, from the toys and from the pools, drop out of its error.
+    common, from the toys and from the pools, cancel in its error.
 
     Parameters
     ----------

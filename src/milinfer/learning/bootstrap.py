@@ -38,12 +38,12 @@ def bootstrap_groups(n_members: int) -> IntArray:
 def multiplicities(
     samples: SampleSet, seed: np.random.SeedSequence, part: int = 0
 ) -> tuple[IntArray, ...]:
-    """How often each event counts, for each sample.
+    """How often each event is used, for each sample.
 
     Parameters
     ----------
     samples
-        Events; they count equally whatever part of them a member is trained on.
+        Events; the numbers do not depend on the part of them that a member is trained on.
     seed
         Seed of the bootstrap sample.
     part
@@ -62,7 +62,7 @@ def multiplicities(
 
 
 def bootstrap_samples(samples: SampleSet, numbers: Sequence[IntArray]) -> SampleSet:
-    """Each event as often as it counts, with all its weights.
+    """Samples that contain each event as often as it was drawn, with all its weights.
 
     Examples
     --------
@@ -91,7 +91,8 @@ def bootstrap_split(
     numbers
         Result of :func:`multiplicities`.
     fractions, seed
-        As for :meth:`milinfer.samples.sample_set.SampleSet.split`, which splits the events alike.
+        As for :meth:`milinfer.samples.sample_set.SampleSet.split`, which splits the events in the
+        same way.
 
     Examples
     --------

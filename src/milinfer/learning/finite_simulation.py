@@ -145,7 +145,7 @@ class SimulationError:
     parameters
         Names of the parameters.
     interpolation
-        Points of the surfaces, and the continuation between them.
+        Points of the surfaces, and the interpolation between them.
     values
         Λ by each member at these points, shape (n_members, K).
     estimate

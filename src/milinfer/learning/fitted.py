@@ -53,7 +53,7 @@ class Fitted:
     Parameters
     ----------
     where
-        Points, heads and the continuation between points.
+        Points, heads and the interpolation between points.
     members
         Networks of each member of the ensemble; one, or one for each point of a binary head.
     z
@@ -119,7 +119,7 @@ class Fitted:
 
     @property
     def interpolation(self) -> Interpolation | ChebyshevBox:
-        """Points of the surface, and the continuation between them."""
+        """Points of the surface, and the interpolation between them."""
         return self.where.interpolation
 
     @property

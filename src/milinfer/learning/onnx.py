@@ -201,7 +201,7 @@ def write_graph(
     output, shape
         Name and shape of the output.
     metadata
-        What is written beside format and version, each as JSON.
+        Entries in addition to format and version, each written as JSON.
     path
         File to write; replaced if it is there.
     single

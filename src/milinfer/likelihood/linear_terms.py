@@ -51,7 +51,7 @@ _LINEAR = ", linear terms"
 
 
 def require_terms(terms: str) -> None:
-    """Refuse terms that there are not.
+    """Raise unless the terms are known.
 
     Raises
     ------
@@ -77,7 +77,7 @@ def linear_cost(model: AnyModel, data: Sample, *, rate: Rate | None = None) -> L
     data
         The dataset.
     rate
-        Expected yield; its linear terms count.
+        Expected yield; its linear terms are used.
 
     Raises
     ------

@@ -97,8 +97,8 @@ def mixture_cost(
     Warns
     -----
     MilinferWarning
-        If the cross-sections of the rate have errors that cost intervals their coverage: ν(θ) is
-        taken as exact.
+        If the errors of the cross-sections are so large that intervals lose coverage, because ν(θ)
+        is taken as exact.
 
     Examples
     --------
@@ -299,7 +299,7 @@ class Component(NamedTuple):
     name
         Its normalisation is the parameter ``{name}_norm``.
     ratio
-        Logarithm of its density over that of the signal at θ0: an object with
+        Logarithm of the ratio of its density to that of the signal at θ0: an object with
         ``log_ratio(sample)``, or a function of a sample.
     expected
         Events expected at a normalisation of one.
@@ -457,7 +457,7 @@ def mixture_terms(
     ModelError
         If the model has no ratios of single events.
     ParameterError
-        If there is no reference, the continuation of Λ is not defined for events, the rate has
+        If there is no reference, the interpolation of Λ is not defined for events, the rate has
         other parameters, or a name is taken twice.
     ConfigurationError
         If a yield is negative or not finite, or there is no background.
@@ -549,12 +549,12 @@ def _validate_backgrounds(
 
 
 def require_linear(interpolation: Interpolation | ChebyshevBox, name: str) -> None:
-    """Raise if a continuation is not linear in the values at the points.
+    """Raise if an interpolation is not linear in the values at the points.
 
     Parameters
     ----------
     interpolation
-        Points and continuation.
+        Points and interpolation.
     name
         Name of the model, for the message.
 
@@ -568,12 +568,12 @@ def require_linear(interpolation: Interpolation | ChebyshevBox, name: str) -> No
     --------
     >>> require_linear(Interpolation(np.linspace(-1, 1, 5), "parabola"), "histogram")
     Traceback (most recent call last):
-    milinfer.exceptions.ParameterError: histogram continues Λ by 'parabola', which is not defined
+    milinfer.exceptions.ParameterError: histogram interpolates Λ by 'parabola', which is not defined
     for single events; use a model with interpolation_kind='polynomial' or 'spline'
     """
     if isinstance(interpolation, Interpolation) and interpolation.kind in ("parabola", "points"):
         msg = (
-            f"{name} continues Λ by {interpolation.kind!r}, which is not defined for single "
+            f"{name} interpolates Λ by {interpolation.kind!r}, which is not defined for single "
             "events; use a model with interpolation_kind='polynomial' or 'spline'"
         )
         raise ParameterError(msg)
@@ -585,19 +585,19 @@ class EventSurfaces:
     Parameters
     ----------
     interpolation
-        Points and continuation, linear in the values.
+        Points and interpolation, linear in the values.
     values
         Λ_i at the points, shape (n_events, K).
 
     Raises
     ------
     ParameterError
-        If the continuation is not defined for single events.
+        If the interpolation is not defined for single events.
 
     Attributes
     ----------
     coefficients
-        One row for each term of the continuation, shape (n_terms, n_events).
+        One row for each term of the interpolation, shape (n_terms, n_events).
     spline
         Left ends of the cells of a spline, and the Taylor coefficients there of the four B-splines
         that are not zero, highest power first, shape (n_cells, 4, 4); None for polynomials.

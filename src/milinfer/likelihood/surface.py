@@ -49,7 +49,7 @@ _CONVERGED = 1e-10
 
 @dataclass(frozen=True)
 class Interpolation:
-    """Points of a surface and its continuation between them.
+    """Points of a surface and the interpolation between them.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ class Interpolation:
         ``"spline"``: cubic spline through all points.  ``"polynomial"``: Chebyshev polynomial of
         degree `degree`, least squares over all points; smooths what a classifier leaves rough.
         ``"parabola"``: least-squares parabola through the points within `window` of the highest
-        one ([AS], §C.4).  ``"points"``: no continuation, Λ is known at the points alone.
+        one ([AS], §C.4).  ``"points"``: no interpolation, Λ is known only at the points.
     degree, window
         See above.
 

@@ -93,10 +93,10 @@ class StreamedVariations:
     Parameters
     ----------
     folders
-        Each has other events of the process, with the same variations.
+        Each contains different events of the process, with the same variations.
     events_in_memory
-        Bound on the events held at a time, varied ones with features of their own included; pieces
-        have a quarter of it.
+        Bound on the events held at a time, varied ones with features of their own included; a piece
+        uses a quarter of it.
     combine
         How folders are joined: ``"sum"`` for slices of the process, ``"mean"`` for runs; see
         :meth:`milinfer.Sample.concatenate`.

@@ -145,7 +145,7 @@ class StreamedSamples:
     samples
         One for each point.
     events_in_memory
-        Bound on the events held at a time; pieces have a quarter of it.
+        Bound on the events held at a time; a piece uses a quarter of it.
     held_out
         Fraction of the events that is left out for validation.
     seed

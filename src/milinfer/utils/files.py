@@ -47,7 +47,7 @@ _NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOLCK)
 
 @contextmanager
 def atomic_path(path: PathLikeStr) -> Iterator[Path]:
-    """Give a temporary path beside ``path`` that takes its place if the block succeeds.
+    """Give a temporary path next to ``path``, which replaces it if the block succeeds.
 
     The temporary file has the same suffix, so that writers which look at it choose the same
     format.  If the block raises, the temporary file is removed and an older ``path`` stays.
@@ -87,7 +87,7 @@ def atomic_path(path: PathLikeStr) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(path: PathLikeStr) -> Iterator[Path]:
-    """Give a temporary folder beside ``path`` that takes its place if the block succeeds.
+    """Give a temporary folder next to ``path``, which replaces it if the block succeeds.
 
     Otherwise as :func:`atomic_path`.
 

@@ -76,7 +76,7 @@ __all__ = [
 
 
 def analyse(analysis: Analysis) -> AnalysisResult:
-    """Fit the data by every method, and measure all of them on the same toys.
+    """Fit the data with every method, and measure all methods on the same toys.
 
     Raises
     ------
@@ -84,8 +84,8 @@ def analyse(analysis: Analysis) -> AnalysisResult:
         If the data are empty, there are several evaluation samples and no `truth`, or the first
         model was trained on the events of `classifier_templates`.
     MilinferError
-        If the first model cannot be evaluated at all; a note of the error says which settings bear
-        on that.
+        If the first model cannot be evaluated at all; a note of the error lists the settings that
+        affect this.
 
     Warns
     -----

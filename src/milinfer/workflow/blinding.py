@@ -54,7 +54,7 @@ class Unblinding:
     milinfer
         Version that wrote the record.
     frozen
-        Hash of settings and files of each step before the data were opened, by name.
+        Hash of the settings and files of each step before the data were opened, by name.
     result
         SHA-256 of the blind ``summary.json``.
     """

@@ -52,7 +52,7 @@ _NAME = "combination.json"
 
 @dataclass(frozen=True, eq=False)
 class Combination:
-    """Fit of several likelihoods, and of each by itself.
+    """Combined fit of several likelihoods, and a fit of each of them.
 
     Parameters
     ----------
@@ -61,24 +61,24 @@ class Combination:
     inputs
         The inputs, in the order of the file.
     cost
-        −2 ln L of all; iminuit fits it, and it adds to others.
+        −2 ln L of all inputs together, a cost for iminuit.
     roles
-        What each parameter is.
+        Role of each parameter.
     units
-        Units of the parameters of which they are known.
+        Units of the parameters, if known.
     left_out
-        By input, parameters whose constraint counts in another one.
+        For each input, parameters whose constraint is taken from another input.
     fit
         Fit of all parameters.
     intervals
-        Of each parameter of interest, by the sum.
+        Intervals of each parameter of interest from the combined fit.
     alone
-        Of each input by itself, with the constraints of its nuisance parameters; an input that does
-        not constrain a parameter has no intervals of it.
+        Intervals from each input alone, with the constraints of its nuisance parameters; none for a
+        parameter that the input does not constrain.
     alone_costs
-        −2 ln L of each of these.
+        −2 ln L of each input alone.
     problems
-        What is missing, and why.
+        Missing results, with the reasons.
     """
 
     title: str
@@ -105,12 +105,12 @@ class Combination:
 
     @property
     def calibrated(self) -> tuple[str, ...]:
-        """Inputs that are calibrated by themselves."""
+        """Inputs that are calibrated individually."""
         return tuple(i.name for i in self.inputs if i.calibrated)
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What to say with the result."""
+        """Remarks to quote with the result."""
         notes = [
             f"{name} is calibrated for one confidence level, that of its publication; intervals at "
             "other levels are not calibrated"
@@ -368,7 +368,7 @@ class Combination:
 
 
 def combine(file: PathLikeStr | CombinationFile) -> Combination:
-    r"""Fit several likelihoods together, and each by itself.
+    r"""Fit several likelihoods together, and each of them alone.
 
     Parameters
     ----------

@@ -47,25 +47,25 @@ class CombinationInput:
     kind
         What it is.
     source
-        Its file or folder; empty for a constraint, which stands in the file of the combination.
+        Its file or folder; empty for a constraint, which is part of the file of the combination.
     cost
         −2 ln L with all constraints that it contains.
     roles
-        What each parameter is, as the input says it; None: it does not say.
+        Role of each parameter according to the input; None if it does not give one.
     start
-        Where fits start, of the parameters of which it says that.
+        Starting values of fits, for the parameters for which the input gives them.
     fixed
         Parameters that it keeps at their start.
     units
-        Units of the parameters of which they are known.
+        Units of the parameters, if known.
     renamed
-        Names in the combination by those that the input has, where they differ.
+        Names in the combination by the names in the input, for those that differ.
     inseparable
         Parameters whose constraint it contains and cannot leave out.
     counted
         Parameters whose constraint is a count, and not Gaussian.
     calibrated
-        Whether it is calibrated by itself.
+        Whether it is calibrated individually.
     identity
         Equal for two inputs with the same data.
     section
@@ -118,12 +118,12 @@ class CombinationSum(NamedTuple):
     cost
         −2 ln L; its terms are in the order of the names of the inputs, whatever that of the file.
     roles
-        What each parameter is.
+        Role of each parameter.
     left_out
-        By input, parameters whose constraint counts in another one.
+        For each input, parameters whose constraint is taken from another input.
     alone
-        Each input by itself, with the constraints of its nuisance parameters; without those inputs
-        that measure nuisance parameters only.
+        Each input alone, with the constraints of its nuisance parameters; inputs that measure only
+        nuisance parameters are left out.
     """
 
     cost: Cost
@@ -284,7 +284,7 @@ def combination_sum(file: CombinationFile, inputs: Sequence[CombinationInput]) -
     Parameters
     ----------
     file
-        What is shared, and what parameters are.
+        The file, with shared parameters and roles.
     inputs
         From :func:`read_input`.
 

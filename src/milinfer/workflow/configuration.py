@@ -169,8 +169,8 @@ class SamplesSection(_Section):
     combine
         As in :class:`FilesSection`, for blocks of files of one point.
     invisible, visible
-        PDG ids of final-state particles that escape a detector, and that do not, where the
-        numbering of the PDG does not say it.
+        PDG ids of final-state particles that escape the detector, and of those that are measured,
+        if they are not in the PDG numbering.
     """
 
     features: str | list[str] = "vbf_2l2j"

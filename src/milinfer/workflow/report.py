@@ -87,7 +87,7 @@ def build_report(result: AnalysisResult, drawn: Mapping[str, tuple[Figure | str,
     result
         Result of :func:`milinfer.workflow.analysis.analyse`.
     drawn
-        Its figures, or their SVG, with captions, by name.
+        Figures (or their SVG) with captions, by name.
     """
     analysis, comparison = result.analysis, result.comparison
     model = analysis.model

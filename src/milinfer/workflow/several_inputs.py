@@ -214,7 +214,7 @@ def default_points(
     samples
         Events for the toys.
     weighted
-        Whether their weights bring them to any point.
+        Whether the event weights allow toys at any point.
 
     Examples
     --------

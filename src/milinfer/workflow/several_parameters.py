@@ -296,7 +296,7 @@ class SeveralResult:
 
 
 def analyse_several(analysis: Analysis, points: PointsOfToys) -> SeveralResult:
-    """Fit the data by every method in several parameters, and measure all on the same toys.
+    """Fit the data with every method in several parameters, and measure all on the same toys.
 
     Learned models are calibrated; histograms and the exact ratio are used as their users run them.
 

@@ -183,7 +183,7 @@ def build_several_report(result: SeveralResult, drawn: Drawn) -> Report:
     result
         Result of :func:`milinfer.workflow.several_parameters.analyse_several`.
     drawn
-        Its figures, or their SVG, with captions, by name.
+        Figures (or their SVG) with captions, by name.
     """
     analysis = result.analysis
     n, names = len(analysis.data), result.parameters

@@ -75,7 +75,7 @@ class SystematicSection(_Section):
         ``"scale"``: momenta of some objects are multiplied by `up` and `down`; ``"weight"``: events
         have weights with these names; ``"files"``: there are other files of simulated events;
         ``"saved"``: the nominal files are in folders that ``ProcessVariations.save`` has written,
-        with the variations beside them; ``"normalisation"``: the yield changes by factors.
+        together with the variations; ``"normalisation"``: the yield changes by factors.
     objects
         Objects to scale: a name such as ``"jets"``, or absolute PDG ids.
     up, down

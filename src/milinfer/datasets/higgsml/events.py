@@ -59,7 +59,7 @@ class HiggsEvents:
         Position of the process of each event in :data:`PROCESSES`; −1 where it is not known, as in
         data, shape (n_events,).
     weights
-        Expected events that each stands for, shape (n_events,).
+        Number of expected events that each event represents, shape (n_events,).
     rows
         Number of each event in its file, shape (n_events,).
 

@@ -72,8 +72,8 @@ class LHEInfo:
     pdf_groups, pdf_sets
         PDF group and set of each beam, as LHE defines them.
     weighting_strategy
-        IDWTUP of the Les Houches accord (hep-ph/0109068), which says what the weights mean; see
-        :mod:`milinfer.samples.cross_sections`.
+        IDWTUP of the Les Houches accord (hep-ph/0109068), which defines the meaning of the weights;
+        see :mod:`milinfer.samples.cross_sections`.
     processes
         One entry for each process line.
     weights

@@ -296,7 +296,7 @@ class BagEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is unty
         by
             ``"weights"`` (:meth:`instance_weights`; the default of a classifier) or
             ``"contributions"`` (:meth:`instance_contributions`; the default of a regressor, whose
-            weights measure how much an instance counts, but not how large it is).
+            weights measure the influence of an instance, but not its size).
 
         Returns
         -------

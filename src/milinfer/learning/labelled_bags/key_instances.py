@@ -22,7 +22,7 @@ class KeyAccuracy(NamedTuple):
     value, error
         Mean, and its standard error from the spread of the bags.
     of_bags
-        What each bag gives, shape (n_bags,); NaN where its truth does not tell instances apart.
+        Result of each bag, shape (n_bags,); NaN if all of its instances have the same truth.
     """
 
     value: float

@@ -292,11 +292,11 @@ class WeightedPairs(Protocol):
 
     @property
     def factors(self) -> FloatArray:
-        """Factors of the weights of each label in nominal samples, shape (n_labels, n_base)."""
+        """Factors on the weights of nominal samples, shape (n_labels, n_base)."""
 
     @property
     def varied(self) -> FloatArray:
-        """Factors in varied samples, shape (n_labels, n_base)."""
+        """Factors on the weights of varied samples, shape (n_labels, n_base)."""
 
     @property
     def soft(self) -> FloatArray:
