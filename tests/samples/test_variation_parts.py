@@ -139,5 +139,5 @@ def test_parts_need_a_new_folder(files, tmp_path):
         divided(paths, tmp_path)
     with pytest.raises(ConfigurationError, match="is not empty"):
         divided(paths, paths[0])
-    with pytest.raises(ConfigurationError, match="must be 4 at least"):
+    with pytest.raises(ConfigurationError, match="must be at least 4"):
         divided(paths, tmp_path / "parts", events_in_memory=3)

@@ -350,7 +350,7 @@ class TestCalibrated:
         content = json.loads((tmp_path / "out" / "combination.json").read_text())
         assert content["calibrated_inputs"] == ["learned"]
         assert content["coverage_shown"] is False
-        assert "confidence level that it was published for" in content["notes"][0]
+        assert "calibrated for one confidence level" in content["notes"][0]
         assert "coverage is not guaranteed" in content["notes"][1]
 
 
