@@ -279,7 +279,7 @@ class BagLikelihood(LikelihoodSettings, BagModel):
         return average_log_ratio(ratios, self.average)
 
     def member_surfaces(self, data: Sample) -> tuple[Surface | BoxSurface, ...]:
-        """Surface of a dataset by each member of the ensemble alone."""
+        """Surface of a dataset from each member of the ensemble alone."""
         return tuple(
             self.interpolation.surface(data.weights @ ratios)
             for ratios in member_log_ratios(self, self.fitted, data)

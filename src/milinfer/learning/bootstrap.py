@@ -82,7 +82,7 @@ def bootstrap_samples(samples: SampleSet, numbers: Sequence[IntArray]) -> Sample
 def bootstrap_split(
     samples: SampleSet, numbers: Sequence[IntArray], fractions: Sequence[float], seed: int
 ) -> tuple[SampleSet, ...]:
-    """Disjoint parts of the events, each event as often as it counts and in one part only.
+    """Disjoint parts of the events, with each event as often as it was drawn, and in one part only.
 
     Parameters
     ----------

@@ -121,7 +121,7 @@ class _Combination:
 def log_ratio_observable(
     model: LLRModel, low: ArrayLike, high: ArrayLike, *, name: str = "log_ratio"
 ) -> Callable[[Sample], FloatArray]:
-    """Ln p(x|high)/p(x|low) of each event by a model: the output of a binary classifier.
+    """Ln p(x|high)/p(x|low) of each event from a model: the output of a binary classifier.
 
     Parameters
     ----------
@@ -156,7 +156,7 @@ def log_ratio_observable(
 def score_observable(
     model: LLRModel, theta0: ArrayLike, *, parameter: str | None = None, name: str | None = None
 ) -> Callable[[Sample], FloatArray]:
-    """Derivative of ln p(x|θ) at θ0 of each event by a model: the optimal observable near θ0.
+    """Derivative of ln p(x|θ) at θ0 of each event from a model: the optimal observable near θ0.
 
     Parameters
     ----------

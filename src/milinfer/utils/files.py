@@ -250,8 +250,8 @@ def try_lock(file: IO[Any] | int) -> bool | None:
 def named_errors(target: PathLikeStr, temporary: Path | None = None) -> Iterator[None]:
     """Add the name of ``target`` to errors of a full disk, which name no file.
 
-    Errors that name ``temporary``, or a file in it, name ``target`` instead, since no user knows
-    the temporary one.
+    Errors that name ``temporary``, or a file in it, name ``target`` instead, since users do not
+    know the temporary one.
 
     Examples
     --------

@@ -49,7 +49,7 @@ class Analysis:
     second_observable, bins_2d
         Second feature and numbers of bins of a histogram of two observables; None leaves it out.
     mc_stat
-        Whether the Monte-Carlo errors of the templates count in the histograms' likelihoods.
+        Whether the likelihoods of histograms include the Monte-Carlo errors of the templates.
     n_toys
         Number of toys at each true value.
     seed

@@ -194,7 +194,7 @@ class Combination:
         return ("parameter", "role", "fit", *(i.name for i in self.inputs))
 
     def parameters_rows(self) -> list[list[str]]:
-        """Which input has which parameter, and which of them counts its constraint."""
+        """Which input has which parameter, and from which of them its constraint is taken."""
         fit = self.fit
         errors = zip(fit.labels, fit.bestfit.tolist(), fit.uncertainty.tolist(), strict=True)
         return [

@@ -102,8 +102,8 @@ class ConstraintSection(InputSection):
     covariance
         Covariance matrix instead of errors.
     replaces
-        Whether it counts instead of other constraints of these parameters that inputs contain;
-        otherwise these must be the same.
+        Whether it replaces other constraints of these parameters that inputs contain; otherwise
+        these must be the same.
     """
 
     parameters: Annotated[list[Name], Field(min_length=1)]

@@ -232,7 +232,7 @@ class DataSection(_EventsSection):
     simulated
         Whether the events are simulated at ``toys.truth``; the report then states this.
     luminosity
-        In 1/fb: the number of events then counts in the fit with nuisance parameters.
+        In 1/fb: the fit with nuisance parameters then uses the number of events, too.
     luminosity_uncertainty
         Relative uncertainty of it.
     blind

@@ -67,7 +67,8 @@ class TrainingBags(Protocol):
     ) -> tuple[Any, Any]:
         """Tensors for some of the bags, from tensors of their index, labels and theta.
 
-        They are gathered from `data` if it is given: one graph then serves all pieces of a stream.
+        They are gathered from `data` if it is given: one graph is then enough for all pieces of a
+        stream.
 
         Inputs of the network, shape (n, bag_size, n_inputs), and targets of the loss, shape
         (n, n_classes) or, with scores, (n, n_classes · (1 + n_parameters)).
