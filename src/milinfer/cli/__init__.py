@@ -132,9 +132,10 @@ def cli(ctx: click.Context, debug: bool) -> None:
     """Learned likelihoods for collider data, with intervals that cover.
 
     \b
-    milinfer demo --out demo            the whole job on embedded data
-    milinfer init, milinfer run         the whole job on your files, from analysis.toml
-    milinfer COMMAND --help             each step by itself, with an example
+    milinfer demo --out demo      # a complete analysis of embedded data
+    milinfer init analysis.toml   # a configuration file to edit for your data
+    milinfer run analysis.toml    # the complete analysis that it describes
+    milinfer COMMAND --help       # one step, with an example
     """
     ctx.obj = {"debug": debug}
 
