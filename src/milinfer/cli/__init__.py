@@ -121,6 +121,8 @@ class _LazyGroup(click.Group):
             return None
         module = import_module(f"milinfer.cli.{_COMMANDS[cmd_name]}")
         command: click.Command = getattr(module, cmd_name)
+        # The list of commands shows whole sentences; click would cut them at the width of a line.
+        command.short_help = " ".join((command.help or "").split("\n\n")[0].split())
         return command
 
 

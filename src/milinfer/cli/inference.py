@@ -114,7 +114,7 @@ __all__ = ["compare", "fit", "report", "train"]
 @click.option(
     "--bootstrap",
     is_flag=True,
-    help="Train the members on bootstrap samples of the events, so that `fit --simulation-error` "
+    help="Train the members on bootstrap samples of the events, so that fit --simulation-error "
     "can compute the error from the finite simulation; needs --ensemble 4 or more, better 16.",
 )
 @click.option(
