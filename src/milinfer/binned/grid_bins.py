@@ -242,7 +242,7 @@ def _normalised(
 ) -> FloatArray | None:
     """Slopes in units in which the information of the quantiles is the unit matrix.
 
-    None if they say nothing of a parameter or of a combination, within the range of the points.
+    None if they have no information about a parameter, or a combination of them, within the points.
     """
     grid = _merged(_merged(tables, 1, edges[0]), 2, edges[1])
     filled = grid[0] > 0

@@ -86,7 +86,7 @@ def monomial_powers(monomial: str) -> dict[str, int]:
 
 
 def monomial_parameters(monomials: Iterable[str]) -> tuple[str, ...]:
-    """Names of the parameters of monomials, in the order in which they come first.
+    """Names of the parameters of monomials, in the order of their first appearance.
 
     Examples
     --------
@@ -228,7 +228,7 @@ class PolynomialHistogram:
 
     @cached_property
     def parameters(self) -> tuple[str, ...]:
-        """Names of the parameters, in the order in which the monomials name them first."""
+        """Names of the parameters, in the order of their first appearance in the monomials."""
         return monomial_parameters(self.monomials)
 
     @cached_property

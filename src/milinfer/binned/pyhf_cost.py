@@ -317,7 +317,7 @@ class PyhfCost(NamedCost):
 
     @property
     def constrained(self) -> tuple[str, ...]:
-        """Parameters of which this cost contains the constraint term."""
+        """Parameters whose constraint term is part of this cost."""
         return tuple(name for name in self._constraints if name not in self._dropped)
 
     @property
@@ -485,7 +485,7 @@ class PyhfCost(NamedCost):
         Parameters
         ----------
         arrays
-            Where its arrays go.
+            Store to which the arrays of this term are added.
 
         Raises
         ------

@@ -513,9 +513,9 @@ def read_samples(
 ) -> SampleSet:
     """Read samples given on the command line; several files of one point are joined.
 
-    `points` has the keywords of :func:`points_options`, `events` are read of each file, `combine`
-    says how files of one point are joined, and `on_file` is called with each file and what came
-    out of it.
+    `points` has the keywords of :func:`points_options`, the first `events` are read from each file,
+    `combine` is the way to join files of one point, and `on_file` is called with each file and what
+    came out of it.
     """
     parts: list[Sample] = []
     for spec in specs:

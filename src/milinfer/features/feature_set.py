@@ -206,10 +206,11 @@ class FeatureSet:
         objects
             One array of momenta for each collection (for ``vbf_2l2j``: leptons, jets), of shape
             (n_events, var); scikit-hep or coffea vectors in GeV, or a tuple of one-dimensional
-            arrays where the pairs are made already.  Of more than two the two of highest pT are
-            taken.  Then, optionally, the missing transverse momentum: a record of ``pt, phi`` or
-            ``px, py``, or the events, of which ``MET`` (``PuppiMET``, ``PFMET``) is used, or else
-            the visible particles of ``LHEPart``; default: minus the sum of all given momenta.
+            arrays where the pairs are made already.  If there are more than two, the two of highest
+            pT are taken.  Then, optionally, the missing transverse momentum: a record of ``pt,
+            phi`` or ``px, py``, or the events, of which ``MET`` (``PuppiMET``, ``PFMET``) is used,
+            or else the visible particles of ``LHEPart``; default: minus the sum of all given
+            momenta.
         on_missing
             Treatment of events without the needed particles or with momenta that are not finite:
             ``"raise"``, or ``"reject"``: they get no row, ``table.kept`` says which and
@@ -266,8 +267,8 @@ class FeatureSet:
     ) -> FeatureTable:
         """Compute the columns from the final-state particles of ``events.LHEPart``.
 
-        Leptons are e, μ, τ; jets are quarks up to b and gluons.  Visible are particles with charge
-        or colour, hadrons and photons; see :mod:`milinfer.features.visibility`.  Parameters and
+        Leptons are e, μ, τ; jets are quarks up to b and gluons.  Particles with charge or colour,
+        hadrons and photons are visible; see :mod:`milinfer.features.visibility`.  Parameters and
         errors are those of a call.
         """
         if "LHEPart" not in ak.fields(events):

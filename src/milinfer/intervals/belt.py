@@ -95,8 +95,8 @@ class Belt:
     parameters
         Names of the parameters.
     ordering
-        ``"likelihood-ratio"``: q(θ) = 2 [max Λ − Λ(θ)] up to ``upper`` is accepted.  The others:
-        θ̂ from ``lower`` to ``upper`` is accepted, one of which may be infinite.
+        ``"likelihood-ratio"``: q(θ) = 2 [max Λ − Λ(θ)] up to ``upper`` is accepted.  For the other
+        orderings, θ̂ from ``lower`` to ``upper`` is accepted; one of them may be infinite.
     points
         True values at which the ends are listed, shape (n, n_parameters).
     cl

@@ -128,7 +128,7 @@ class ConfidenceSet:
         """One row for each interval.
 
         Columns: ``parameter``, ``cl``, ``estimate``, ``low``, ``low_error``, ``low_at_bound``,
-        and the same of the upper end.
+        and the same for the upper end.
         """
         types: dict[str, type] = {"parameter": str, "cl": float, "estimate": float}
         for end in ("low", "high"):

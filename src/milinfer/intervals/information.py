@@ -601,7 +601,7 @@ def _estimates(ensemble: ToyEnsemble, index: IntArray | None) -> FloatArray:
 
 
 def _mean(ensemble: ToyEnsemble, drawn: FloatArray, pool: FloatArray | None) -> FloatArray:
-    """Mean estimate; of a bootstrap sample, as if the finite pool were drawn anew as well.
+    """Mean estimate. In a bootstrap sample the finite pool fluctuates as well.
 
     See :mod:`milinfer.toys.ensemble`.  If the influence of its events is unknown, the shift of the
     toys is scaled by ``sqrt(1 + reuse)`` instead.

@@ -32,7 +32,7 @@ class ConversionSummary(NamedTuple):
     source, target
         The two files.
     n_events_in, n_events_out
-        Events of each.
+        Numbers of events in the two files.
     seconds
         Duration.
     left_out

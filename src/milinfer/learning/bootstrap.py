@@ -22,8 +22,9 @@ __all__ = ["bootstrap_groups", "bootstrap_samples", "bootstrap_split", "multipli
 def bootstrap_groups(n_members: int) -> IntArray:
     """Number of the bootstrap sample of each member, shape (n_members,).
 
-    Half of the members are twins.  More of them would leave fewer samples, whose number decides how
-    well the error is known; fewer would not tell what the scatter of the training adds to it.
+    Half of the members are twins.  With more twins there would be fewer samples, whose number
+    decides how well the error is known; with fewer, the scatter of the training, which is part of
+    the error, would not be known.
 
     Examples
     --------

@@ -265,7 +265,7 @@ def read_metadata(path: PathLikeStr) -> dict[str, Any]:
 
 
 def require_onnx() -> Any:
-    """The package onnx.
+    """Return the package onnx.
 
     Raises
     ------

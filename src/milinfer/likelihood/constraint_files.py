@@ -57,7 +57,7 @@ class Described(Protocol):
 
     @property
     def degree(self) -> int:
-        """Of the polynomial."""
+        """Degree of the polynomial."""
 
     @property
     def basis(self) -> PolynomialBasis:

@@ -2,7 +2,7 @@ r"""The likelihood with interference terms only, which EFT groups publish with t
 
 A cross-section is a polynomial in the coefficients: the standard model, its interference with each
 operator (linear), and the squared operators (quadratic, of the order of neglected operators of
-dimension eight).  :func:`linear_cost` keeps the first two.  Of an event it keeps
+dimension eight).  :func:`linear_cost` keeps the first two. For each event it keeps
 
 .. math:: d\sigma(x|\theta) \propto 1 + \sum_k \theta_k\, \partial_k \ln d\sigma(x|\theta = 0),
 

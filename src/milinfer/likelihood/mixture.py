@@ -712,7 +712,7 @@ class EventPolynomials:
         self._at_reference = self._ratios(np.log(sums.at(sums.reference)))
 
     def _ratios(self, rows: FloatArray) -> FloatArray:
-        """Of events to the denominator, averaged over the members, shape (n_events,)."""
+        """Ratios of events to the denominator, averaged over the members, shape (n_events,)."""
         members = rows.reshape(self._shape)
         mean: FloatArray = np.mean(members[:, :-1] - members[:, -1:], axis=0)
         return mean

@@ -67,10 +67,10 @@ class NuisanceProfile(NamedTuple):
 class ProfiledSystematics(DatasetModel):
     """Likelihood of datasets, maximised over normalisations and nuisance parameters.
 
-    For data the auxiliary measurements are what the constraints of the terms say.  In toys they
-    scatter about the true values with their errors, because coverage means repetitions of the whole
-    experiment.  The scatter is computed from the events of the toy, so that toys of one seed are
-    always the same.
+    For data the auxiliary measurements are the values in the constraints of the terms.  In toys
+    they scatter about the true values with their errors, because coverage means repetitions of the
+    whole experiment.  The scatter is computed from the events of the toy, so that toys of one seed
+    are always the same.
 
     Events of toys at other values of the nuisance parameters come from varied samples, never from
     the learned response, which would test nothing: give ``Toys`` a pool of them, and the values as
@@ -314,7 +314,7 @@ class ProfiledSystematics(DatasetModel):
             Rows of the table, one dataset after the other, their weights, and where datasets begin
             and end.
         observed
-            Whether these are data, with their auxiliary measurements, rather than toys.
+            True for data, whose auxiliary measurements are used; false for toys.
 
         Raises
         ------

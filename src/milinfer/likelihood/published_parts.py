@@ -125,7 +125,7 @@ def published_terms(cost: Any, _arrays: ArrayStore) -> list[PublishedTerm]:
     cost
         A term of a sum of costs.
     _arrays
-        Where its arrays go.
+        Store to which the arrays of this term are added.
 
     Raises
     ------

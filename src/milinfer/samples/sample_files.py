@@ -219,7 +219,7 @@ def read_sample(
     ----------
     path
         Sample written by :func:`write_sample`; event file (LHE, ROOT or Parquet); or a flat
-        Parquet or ROOT file of another program.  Of a ROOT file also its address, such as
+        Parquet or ROOT file of another program.  For a ROOT file it can also be an address, such as
         ``root://host//file.root``.
     features
         Feature set, its name, or names of columns; default: all of a sample, ``"vbf_2l2j"`` for

@@ -334,7 +334,7 @@ class StreamedVariations:
     def sketches(self) -> tuple[str, ...]:
         """Fingerprints of each sample with features of its own, and of all.
 
-        They are kept of folders that :meth:`parts` has read; others are read.
+        Folders that :meth:`parts` has not read are read for this.
         """
         for number in range(len(self.folders)):
             if number not in self._sketches:

@@ -134,7 +134,7 @@ class CombinationSum(NamedTuple):
 
 @contextmanager
 def _of(file: CombinationFile, section: InputSection) -> Iterator[None]:
-    """Say of which input an error is."""
+    """Add to an error the input that it comes from."""
     try:
         yield
     except MilinferError as error:

@@ -126,9 +126,9 @@ class FilesSection(_EventsSection):
         ``"sum"`` if the files of a point are slices of a process, whose cross-sections add up,
         ``"mean"`` if they are runs of it; default: runs, if their cross-sections agree.
     events
-        Number of the first events to read of each file.
+        Number of events to read from the beginning of each file.
     slice
-        ``[START, STOP]``: events to read of each file, counted from 0, without STOP.
+        ``[START, STOP]``: events to read from each file, counted from 0, without STOP.
     """
 
     path: Paths

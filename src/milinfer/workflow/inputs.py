@@ -96,9 +96,9 @@ class SourceFile:
 
     @property
     def name(self) -> str:
-        """Name of the file without suffixes, and a hash of the inputs of its features.
+        """Name of the file without suffixes, followed by a hash of the inputs of its features.
 
-        Of long names it is the start, and of names that are not UTF-8 the part that is.
+        Long names are cut, and bytes that are not UTF-8 are left out.
         """
         stem = self.path.name
         while Path(stem).suffix.lower() in _SUFFIXES:
@@ -604,7 +604,7 @@ def require_other_files(
     config
         The analysis.
     files
-        Path and hash of each file, and the events read of it (None: all), by role.
+        Path and hash of each file, and the range of events read from it (None: all), by role.
 
     Raises
     ------

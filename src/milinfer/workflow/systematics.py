@@ -189,7 +189,7 @@ class NuisanceFit(NamedTuple):
     inner, outer
         68.27 % and 95.45 % profile intervals; `outer` is None if it leaves the range.
     statistical
-        68.27 % interval with all nuisance parameters fixed where the fit has them, or None.
+        68.27 % interval with all nuisance parameters fixed at their values in the fit, or None.
     nuisances
         For each nuisance parameter: its value and its MINOS errors at the minimum, and how far it
         shifts the parameter of interest; the largest shift first.

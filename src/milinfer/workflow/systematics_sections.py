@@ -221,12 +221,13 @@ class ResponseSection(_Section):
         Settings of the training; default: as many as give 2500 steps.
     folders
         Patterns of folders that ``ProcessVariations.save`` has written: the response is learned
-        from their events in pieces, and the files of ``[[samples.train]]`` need no variations.  The
-        last folder is held out.
+        piece by piece from their events, and the files of ``[[samples.train]]`` need no variations.
+        The last folder is held out.
     events_in_memory
-        With `folders`, bound on the events held at a time.
+        With `folders`: largest number of events in memory at a time.
     combine
-        With `folders`, whether they are slices (``"sum"``) or runs (``"mean"``) of the process.
+        With `folders`: ``"sum"`` if the folders are slices of the process, ``"mean"`` if they are
+        runs of it.
     """
 
     degree: Annotated[int, Field(ge=1, le=2)] = 2

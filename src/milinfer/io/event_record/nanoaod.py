@@ -90,7 +90,7 @@ def are_relative(names: Collection[str]) -> bool:
     Parameters
     ----------
     names
-        All that follows ``LHEWeight_`` in names of branches of the file.
+        The parts of the names of branches after ``LHEWeight_``.
     """
     return ORIGINAL in names
 

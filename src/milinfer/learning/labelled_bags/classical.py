@@ -154,7 +154,7 @@ class InstanceWrapper(MetaEstimatorMixin, BaseEstimator):  # type: ignore[misc] 
         Classifier with ``predict_proba``, or regressor; it is cloned.
     pooling
         How probabilities or predictions are pooled: ``"mean"``, ``"max"`` or ``"min"``.  Maximum
-        and minimum are those of the positive class, the last of two.
+        and minimum are taken of the probability of the positive class, the second of the two.
 
     Attributes
     ----------

@@ -216,8 +216,8 @@ class BagEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is unty
         -------
         list of ndarray
             One array of shape (n_instances,) for each bag: the attention paid to each instance,
-            which sums to one, or with noisy-or pooling the probability that it is positive.  Of an
-            ensemble, the mean over its members.
+            which sums to one, or with noisy-or pooling the probability that it is positive.  For an
+            ensemble it is the mean over the members.
 
         Raises
         ------
@@ -241,7 +241,7 @@ class BagEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is unty
         """Contributions to the prediction: instance weight times output of the last layer.
 
         Their sum over a bag is the prediction (of a classifier: its decision function) minus a
-        constant that is the same for all bags.  Of an ensemble they are means over the members;
+        constant that is the same for all bags.  For an ensemble they are means over the members;
         those of an ensemble of classifiers, which averages probabilities, sum to the mean of the
         decision functions of its members.
 

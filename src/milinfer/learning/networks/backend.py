@@ -37,7 +37,7 @@ def require_threads(*, compiled: bool = False) -> None:
 
     The threads of TensorFlow are not in such a process.  Everything that makes or trains a Keras
     network, or evaluates one, asks here first.  With one thread for everything, networks can be
-    evaluated, as that is done by the thread that calls; compiled graphs, in which they are trained,
+    evaluated, because the calling thread does that; compiled graphs, in which they are trained,
     still wait.
 
     Parameters
