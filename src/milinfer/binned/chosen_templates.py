@@ -51,11 +51,12 @@ def chosen_templates(
 ) -> Templates:
     """Choose bins that keep the most information at a point, and fill them with other events.
 
-    Every bin is filled with at least twenty effective simulated events and chosen on ten, or on
-    half of an even share, if that is less.  A bin may expect few events of the data, because scores
-    with long tails carry much of their information there.  The likelihood is close to a parabola if
-    the information of all bins together comes from many events
-    (:meth:`milinfer.Templates.information_events`), even if single bins have few.
+    Every bin is filled with at least twenty effective simulated events. The bins are chosen so that
+    each has at least ten of the other events, or half of the number that equal shares would have,
+    if that is less.  A bin may expect few events of the data, because scores with long tails carry
+    much of their information there.  The likelihood is close to a parabola if the information of
+    all bins together comes from many events (:meth:`milinfer.Templates.information_events`), even
+    if single bins have few.
 
     Parameters
     ----------

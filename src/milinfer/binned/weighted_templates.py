@@ -178,10 +178,10 @@ class EventYields:
     def closure(self, bins: Sequence[IntArray], fit: PolynomialFit) -> FloatArray:
         """p-values of each sample's own histogram against the polynomials, shape (n_bins,).
 
-        The pull of a sample in a bin is the difference of what its events fill with their own
-        weights and of the polynomial at its point.  Its variance takes into account that both share
-        events, and has the error of the cross-section of the sample, if that is known.  A bin gets
-        the p-value of the largest of its pulls, times their number (Bonferroni).
+        The pull of a sample in a bin compares the content that its events give with their own
+        weights to the polynomial at its point. Its variance takes into account that both share
+        events, and includes the error of the cross-section of the sample, if that is known.  A bin
+        gets the p-value of the largest of its pulls, times their number (Bonferroni).
 
         Parameters
         ----------

@@ -63,9 +63,9 @@ def critical_value(
 
     For pseudo-experiments this is the order statistic of rank :math:`k = \lceil n\,cl \rceil`.  The
     number of them below the true quantile is binomial, with standard deviation
-    :math:`s = \sqrt{n\,cl\,(1 - cl)}`, so that the error is half the distance between the order
-    statistics of ranks :math:`n\,cl \pm s` (David and Nagaraja, *Order Statistics*, §7.1), linear
-    between neighbours.
+    :math:`s = \sqrt{n\,cl\,(1 - cl)}`, so the error is half the distance between the order
+    statistics of ranks :math:`n\,cl \pm s`, interpolated linearly (David and Nagaraja, *Order
+    Statistics*, §7.1).
 
     Parameters
     ----------

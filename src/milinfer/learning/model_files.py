@@ -312,7 +312,7 @@ def network_config(entries: Mapping[str, Any]) -> NetworkConfig:
     Raises
     ------
     ValueError, TypeError
-        If an entry is unknown or no such setting; the message names it.
+        If an entry is unknown or has a wrong value; the message names it.
 
     Examples
     --------
@@ -335,7 +335,7 @@ def training_config(entries: Mapping[str, Any]) -> TrainingConfig:
     Raises
     ------
     ValueError, TypeError, ConfigurationError
-        If an entry is unknown or no such setting; the message names it.
+        If an entry is unknown or has a wrong value; the message names it.
 
     Examples
     --------

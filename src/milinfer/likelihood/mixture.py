@@ -155,8 +155,8 @@ class MixtureCost(UnbinnedCost):
 
     with :math:`r = p_s(x|\theta)/p_s(x|\theta_0)` and :math:`b = p_b(x)/p_s(x|\theta_0)`: the
     extended likelihood (Barlow, Nucl. Instrum. Meth. A 297, 496, 1990) over
-    :math:`\prod_i p_s(x_i|\theta_0)`.  If it is not ``extended``, the total is replaced by
-    :math:`N \ln` of itself, which leaves the shares of the processes.
+    :math:`\prod_i p_s(x_i|\theta_0)`.  If it is not ``extended``, the total yield :math:`\nu` is
+    replaced by :math:`N \ln \nu`, so that only the shares of the processes matter.
 
     Parameters of the model carry their range as limits, normalisations :math:`[0, \infty)`.
 

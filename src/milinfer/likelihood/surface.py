@@ -497,9 +497,9 @@ def blocks(values: FloatArray) -> list[FloatArray]:
 def parabola_error(interpolation: Interpolation, values: FloatArray) -> FloatArray:
     """Mean squared distance of −2Λ from the parabola of each surface, shape (n_surfaces,).
 
-    A fourth of it is the mean squared distance of Λ, which [AS] has in its tables 2 and 3.  The
-    mean is over the points of the window, the parabola that of ``kind="parabola"``: least
-    squares through the points within ``window`` of the highest one.
+    One fourth of it is the mean squared distance of Λ, which is in tables 2 and 3 of [AS]. The mean
+    is taken over the points of the window. The parabola is that of ``kind="parabola"``, a
+    least-squares fit to the points within ``window`` of the highest one.
 
     Parameters
     ----------

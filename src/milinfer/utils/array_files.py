@@ -25,7 +25,7 @@ def read_array(path: Path) -> NDArray[Any]:
     Raises
     ------
     ValueError
-        If the file is no such file.
+        If the file does not have this format.
 
     Examples
     --------
