@@ -548,7 +548,7 @@ def boosted_settings(entries: Mapping[str, Any]) -> BoostedSettings:
     Raises
     ------
     ValueError, TypeError, ConfigurationError
-        If an entry is unknown or no such setting; the message names it.
+        If an entry is unknown or has a wrong value; the message names it.
 
     Examples
     --------

@@ -260,9 +260,8 @@ class StreamedSamples:
     def split(self, fractions: Sequence[float], seed: int) -> tuple[StreamedSamples, SampleSet]:
         """Split by event into a part for training, on disk, and one for validation, in memory.
 
-        The second has at most a quarter of `events_in_memory`,
-        whatever the fractions.  The part of an event depends only on the seed and its position in
-        the file.
+        The second has at most a quarter of `events_in_memory`, whatever the fractions.  The part of
+        an event depends only on the seed and its position in the file.
 
         Raises
         ------
