@@ -77,8 +77,23 @@ html_css_files = ["milinfer.css"]
 
 
 def options_as_code(_app: Any, _context: Any, lines: list[str]) -> None:
-    """Two hyphens that begin an option of a command stay, where text would make a dash of them."""
-    lines[:] = [re.sub(r"(?<![`\w-])--[a-z][\w-]*", r"``\g<0>``", line) for line in lines]
+    """Show examples of commands as code, and options in text too.
+
+    Outside of code the two hyphens that begin an option would become a dash.
+    """
+    shown, in_example = [], False
+    for line in lines:
+        if line.startswith("| milinfer ") and not in_example:
+            in_example = True
+            shown += [".. code-block:: shell", ""]
+        in_example = in_example and line.startswith("| ")
+        if in_example:
+            shown.append("    " + line[2:])
+        elif line.startswith(".. option::"):
+            shown.append(line)
+        else:
+            shown.append(re.sub(r"(?<![`\w-])--[a-z][\w-]*", r"``\g<0>``", line))
+    lines[:] = shown
 
 
 def only_rooms_in_the_sidebar(_app: Any, environment: Any) -> None:
@@ -126,4 +141,5 @@ def setup(app: Any) -> None:
     """Called by Sphinx."""
     app.connect("env-updated", only_rooms_in_the_sidebar)
     app.connect("html-page-context", sidebar_of_a_name, priority=100)  # before the theme reads it
-    app.connect("sphinx-click-process-description", options_as_code)
+    for part in ("description", "options"):
+        app.connect(f"sphinx-click-process-{part}", options_as_code)

@@ -41,11 +41,11 @@ class MilinferError(Exception):
 
 
 class LHEError(MilinferError, ValueError):
-    """An LHE file is damaged or says something inconsistent; names the file and the event."""
+    """An LHE file is damaged or contradicts itself; the message names the file and the event."""
 
 
 class MissingFileError(MilinferError, FileNotFoundError):
-    """A file to be read, or the folder of one to be written, is not there; names the path."""
+    """A file to read, or the folder of a file to write, is missing; the message names the path."""
 
 
 class SampleError(MilinferError, ValueError):
@@ -69,11 +69,11 @@ class CalibrationError(MilinferError, ValueError):
 
 
 class TemplateError(MilinferError, ValueError):
-    """Histogram templates cannot be made or morphed; names the bin and the parameter point."""
+    """Histogram templates cannot be made or morphed; the message names the bin and the point."""
 
 
 class WorkspaceError(MilinferError, ValueError):
-    """A HistFactory workspace is damaged or inconsistent; names the file and the JSON pointer."""
+    """A HistFactory workspace is damaged or inconsistent; the message names file and place."""
 
 
 class FitError(MilinferError, RuntimeError):
@@ -85,11 +85,11 @@ class ConfigurationError(MilinferError, ValueError):
 
 
 class TrackingError(MilinferError, RuntimeError):
-    """An experiment tracker failed; names it and what it was told."""
+    """An experiment tracker failed; the message names it and what it was told."""
 
 
 class MilinferWarning(UserWarning):
-    """Something works but deserves attention."""
+    """Something works but needs attention."""
 
 
 class SecondMinimumWarning(MilinferWarning):

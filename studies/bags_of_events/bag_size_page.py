@@ -241,8 +241,8 @@ def definitions(rows: Sequence[Mapping[str, Any]]) -> str:
     least, most = min(ratios.values()), max(ratios.values())
     return (
         "*Mean Fisher info* of the paper is the mean curvature of Λ, and after calibration c_cicc "
-        "times that. It is not 1/Var(θ̂), which stands beside it: of the same networks the two are "
-        f"in a ratio of {least:.2f} to {most:.2f}."
+        "times that. It is not 1/Var(θ̂), which is given next to it: of the same networks the two "
+        f"are in a ratio of {least:.2f} to {most:.2f}."
     )
 
 

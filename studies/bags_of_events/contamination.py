@@ -284,9 +284,9 @@ def words(results: Mapping[str, Any]) -> list[str]:
         out.append(
             f"**c_HW = {c}: the optimal discriminator depends on the contamination.**  Of the "
             f"information that the same signal has without background {costs} is left; areas of "
-            f"bags, by the normal approximation: {areas}.  Only who knows which events are signal "
-            f"has one ROC curve.  To know how many are signal brings {value:+.4f} ± {error:.4f} in "
-            f"area at {percent(hundred['ratio'])}."
+            f"bags, by the normal approximation: {areas}.  Only with the information which events "
+            f"are signal is there one ROC curve for all.  The information how many are signal adds "
+            f"{value:+.4f} ± {error:.4f} in area at {percent(hundred['ratio'])}."
         )
         falls = []
         for m in METHODS:

@@ -396,9 +396,9 @@ def tables(results: Mapping[str, Any]) -> str:
             (
                 "pairs",
                 "N_B",
-                "p of SM bags beside θ ≠ 0",
-                "beside θ = 0",
-                "p of neighbours' bags beside θ = 0",
+                "p of SM bags with θ ≠ 0",
+                "with θ = 0",
+                "p of neighbours' bags with θ = 0",
                 "share of the logit's variance that θ alone explains",
                 "AUC at the ends of the range",
                 "AUC at θ = 0",
@@ -601,7 +601,7 @@ def quotes(results: Mapping[str, Any]) -> list[str]:
     rows = of_kind(results, POSITIVE, n)
     same = {f"{_value(rows, k)[0]:.2f}" for k in ("mean_at_zero", "neighbours_at_zero")}
     network = f"with bags of {n} the network gives {' or '.join(sorted(same))} to bags of the "
-    return [network + "standard model and to those of its neighbours alike"]
+    return [network + "standard model and also to those of its neighbours"]
 
 
 STUDY = Study(

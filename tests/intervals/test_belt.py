@@ -279,7 +279,7 @@ def test_costs_and_toys_that_do_not_belong_are_refused(belt, ensembles):
         belt.acceptance()
     with pytest.raises(CalibrationError, match="rate term"):
         replace(belt, extended=True).interval(cost_of(0.0))
-    with pytest.raises(CalibrationError, match="cannot serve toys"):
+    with pytest.raises(CalibrationError, match="cannot be used for toys"):
         replace(belt, tag=replace_tag(belt.tag, "other")).contains_truth(ensembles[0])
     with pytest.raises(ParameterError, match="not defined"):
         replace(belt, points=belt.points[4:], upper=belt.upper[4:], smooth=None).contains_truth(

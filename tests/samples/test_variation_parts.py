@@ -123,7 +123,7 @@ def test_bad_events_are_named(files, tmp_path):
         divided(files(nominal, twice), tmp_path / "a")
     nan = up | {"w": np.where(np.arange(len(up["w"])) == 7, np.nan, up["w"])}
     with pytest.raises(
-        SampleError, match=r"part \d of 6 \(rows are those of it\): .* jes=1: column 'w' is nan"
+        SampleError, match=r"part \d of 6 \(rows of this part\): .* jes=1: column 'w' is nan"
     ):
         divided(files(nominal, nan), tmp_path / "b")
     others = up | {"run": up["run"] + 100}
@@ -139,5 +139,5 @@ def test_parts_need_a_new_folder(files, tmp_path):
         divided(paths, tmp_path)
     with pytest.raises(ConfigurationError, match="is not empty"):
         divided(paths, paths[0])
-    with pytest.raises(ConfigurationError, match="must be 4 at least"):
+    with pytest.raises(ConfigurationError, match="must be at least 4"):
         divided(paths, tmp_path / "parts", events_in_memory=3)

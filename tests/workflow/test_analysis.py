@@ -128,7 +128,7 @@ def test_a_first_model_that_cannot_be_calibrated_stays_as_trained(analysis):
     # Without what takes longest, to make SVG of them.
     drawn = {name: ("<svg></svg>", caption) for name, (_, caption) in figures.items()}
     page = without_links(build_report(result, drawn).to_html())
-    assert "as trained: such intervals cover in" in page
+    assert "as trained: such intervals contain the true value in" in page
     assert page.count(f"&lt;off&gt;: {problem} (settings that affect") == 1
     assert "There is no calibration, for the reason below the first table" in page
     assert result.comparison.to_table()["c_cicc"].to_pylist()[0] is None

@@ -171,7 +171,7 @@ class TestGaussians:
         assert content["parameters"]["nu"]["inputs"] == ["first", "second"]
         assert content["correlation"]["matrix"][0][0] == pytest.approx(1.0)
         assert "third" in result.output
-        assert "coverage is not shown" not in result.output
+        assert "coverage is not guaranteed" not in result.output
 
 
 class TestALearnedLikelihoodAndAWorkspace:
@@ -331,7 +331,7 @@ class TestCalibrated:
 
     def test_is_refused_in_a_sum(self, tmp_path):
         text = refused(self.path(tmp_path))
-        assert "learned is calibrated, which makes its own intervals cover" in text
+        assert "learned is calibrated, so its own intervals cover" in text
         assert "milinfer.CombinedToys" in text
 
     def test_may_stand_alone(self, tmp_path):
@@ -344,12 +344,14 @@ class TestCalibrated:
         path = self.path(tmp_path, "allow_calibrated = true\n")
         result = CliRunner().invoke(cli, ["combine", str(path), "--out", str(tmp_path / "out")])
         assert result.exit_code == 0, result.output
-        assert "coverage is not shown: learned is calibrated" in " ".join(result.output.split())
+        assert "coverage is not guaranteed: learned is calibrated" in " ".join(
+            result.output.split()
+        )
         content = json.loads((tmp_path / "out" / "combination.json").read_text())
         assert content["calibrated_inputs"] == ["learned"]
         assert content["coverage_shown"] is False
-        assert "confidence level that it was published for" in content["notes"][0]
-        assert "coverage is not shown" in content["notes"][1]
+        assert "calibrated for one confidence level" in content["notes"][0]
+        assert "coverage is not guaranteed" in content["notes"][1]
 
 
 def test_what_is_not_declared(tmp_path, one, other):
@@ -424,7 +426,7 @@ def test_data_that_would_count_twice(tmp_path, one):
 def test_roles_that_nobody_says(tmp_path):
     sections = [gaussian(name, ["mu"], [0.0], error=[1.0]) for name in "ab"]
     text = refused(written(tmp_path, *sections, head='shared = ["mu"]\n'))
-    assert "mu is in constraints alone, and nothing says what it is" in text
+    assert "mu appears only in constraints, so its role is unknown" in text
     head = 'shared = ["mu"]\nroles = { mu = "nuisance" }\n'
     text = refused(written(tmp_path, *sections, head=head))
     assert "there is no parameter of interest; give one in roles" in text

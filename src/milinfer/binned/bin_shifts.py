@@ -232,7 +232,7 @@ def shift_at_one_point(
         If a bin is empty or negative, before or after; a background may have empty bins that stay
         empty.
     SampleError
-        If the events are others than the nominal ones, and a cross-section is missing.
+        If the events differ from the nominal ones, and a cross-section is missing.
 
     Examples
     --------

@@ -42,7 +42,7 @@ class BinnedLLR(CountModel):
     interpolation
         Grid on which the ratio is tabulated (a spline between), or a box for several parameters.
     reference
-        θ0: a number, or one for each parameter; a number stands for all.
+        θ0: one number for all parameters, or one for each.
     mc_stat
         Whether to profile the Monte-Carlo errors of the templates, as in
         :meth:`milinfer.Templates.cost`.
@@ -50,8 +50,8 @@ class BinnedLLR(CountModel):
     Raises
     ------
     TemplateError
-        If the edges were chosen on events that fill the templates: what toys would say of such a
-        histogram is wrong.
+        If the edges were chosen on the events that fill the templates: toys of such a histogram
+        give wrong results.
 
     Examples
     --------

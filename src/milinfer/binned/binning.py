@@ -169,7 +169,8 @@ _EMPTY = 1e-12
 class BinEdges(np.ndarray[Any, np.dtype[np.float64]]):
     """Edges of bins, shape (n_bins + 1,), with fingerprints of the events they were chosen on.
 
-    They are an array like any other; a histogram that the same events fill is told apart by them.
+    They behave like any array.  The fingerprints reveal a histogram that is filled with the same
+    events.
 
     Attributes
     ----------
@@ -312,12 +313,12 @@ def fisher_bins(
 def yields_of(
     samples: SampleSet, weight_degree: int | None, yields: EventYields | None
 ) -> EventYields | None:
-    """What the events of samples add at every θ: given, computed, or None without weights.
+    """Contributions of the events at every θ: given, computed, or None without weights.
 
     Raises
     ------
     TemplateError
-        If what is given is that of other samples, or of another degree.
+        If the given ones belong to other samples, or to another degree.
 
     Examples
     --------
@@ -343,7 +344,7 @@ def best_merge(
 ) -> IntArray | None:
     """Merge fine bins into the bins with the most information; None if that is impossible.
 
-    There are columns of fine bins, whose rows are merged in all columns alike.
+    There are columns of fine bins, whose rows are merged in the same way in all columns.
 
     Parameters
     ----------

@@ -51,11 +51,12 @@ def chosen_templates(
 ) -> Templates:
     """Choose bins that keep the most information at a point, and fill them with other events.
 
-    Twenty effective simulated events fill every bin and ten choose it, or half of an even share of
-    each, if that is less.  Of the data a bin may expect few events: scores with long tails have
-    much of their information there.  What has to be large for a likelihood near a parabola is not
-    the number of events of each bin, but that behind the information of all bins
-    (:meth:`milinfer.Templates.information_events`).
+    Every bin is filled with at least twenty effective simulated events. The bins are chosen so that
+    each has at least ten of the other events, or half of the number that equal shares would have,
+    if that is less.  A bin may expect few events of the data, because scores with long tails carry
+    much of their information there.  The likelihood is close to a parabola if the information of
+    all bins together comes from many events (:meth:`milinfer.Templates.information_events`), even
+    if single bins have few.
 
     Parameters
     ----------
@@ -173,10 +174,10 @@ def score_templates(
     luminosity: float | None = None,
     background: Sample | None = None,
 ) -> Templates:
-    """Histogram of the scores of a model, the one to compare the model with.
+    """Histogram of the scores of a model, the best histogram to compare the model with.
 
     In one parameter it is the histogram of one score.  In two parameters it has two dimensions: the
-    score of the first, and what is left of that of the second
+    score of the first parameter, and the part of the second score that is not correlated with it
     (:func:`milinfer.likelihood.observables.independent_scores`).
 
     Parameters
@@ -186,7 +187,7 @@ def score_templates(
     choosing
         Events to choose the bins on: those that the model was trained on.
     filling
-        Events to fill the bins with, which the model has not seen.
+        Events to fill the bins with, on which the model was not trained.
     at
         Parameter point of the scores.
     n_events
@@ -209,7 +210,8 @@ def score_templates(
     ParameterError
         If `at` is outside the range of the model or a point of other parameters.
     SampleError
-        If the model has seen the events that fill, or weights or cross-sections are missing.
+        If the model was trained on the events that fill the bins, or weights or cross-sections are
+        missing.
 
     Examples
     --------

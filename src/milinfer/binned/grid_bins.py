@@ -139,7 +139,8 @@ def fisher_grid(
     Raises
     ------
     TemplateError
-        If no such bins have enough events or share, or the observables know nothing of a parameter.
+        If no such bins have enough events or share, or the observables are not sensitive to a
+        parameter.
     SampleError
         If a sample has no cross-section, or with `weight_degree` its events have no weights that
         are such a polynomial.
@@ -241,7 +242,7 @@ def _normalised(
 ) -> FloatArray | None:
     """Slopes in units in which the information of the quantiles is the unit matrix.
 
-    None if they say nothing of a parameter or of a combination, within the range of the points.
+    None if they have no information about a parameter, or a combination of them, within the points.
     """
     grid = _merged(_merged(tables, 1, edges[0]), 2, edges[1])
     filled = grid[0] > 0

@@ -113,10 +113,10 @@ def export_datacard(
     Raises
     ------
     TemplateError
-        If a process is of a degree above 2, a name is not one that Combine takes, or as
-        :func:`~milinfer.binned.polynomial_workspace.export_polynomials`.
+        If a process is of a degree above 2, a name is not one that Combine takes, or for the
+        reasons of :func:`~milinfer.binned.polynomial_workspace.export_polynomials`.
     ParameterError
-        As that.
+        As for that function.
 
     Examples
     --------

@@ -23,15 +23,15 @@ _EVENTS = {
 def scaled_workspace(workspace: Mapping[str, Any], luminosity: float) -> dict[str, Any]:
     """All expected and observed events of a workspace times a factor.
 
-    Relative uncertainties stay: those of the simulation and of ``shapesys`` too, which a larger
-    data set does not improve.
+    Relative uncertainties stay the same, also those of the simulation and of ``shapesys``, which a
+    larger data set does not improve.
 
     Parameters
     ----------
     workspace
         HistFactory JSON.
     luminosity
-        Over that of the workspace.
+        Luminosity over that of the workspace.
 
     Returns
     -------

@@ -86,7 +86,7 @@ def monomial_powers(monomial: str) -> dict[str, int]:
 
 
 def monomial_parameters(monomials: Iterable[str]) -> tuple[str, ...]:
-    """Names of the parameters of monomials, in the order in which they come first.
+    """Names of the parameters of monomials, in the order of their first appearance.
 
     Examples
     --------
@@ -228,7 +228,7 @@ class PolynomialHistogram:
 
     @cached_property
     def parameters(self) -> tuple[str, ...]:
-        """Names of the parameters, in the order in which the monomials name them first."""
+        """Names of the parameters, in the order of their first appearance in the monomials."""
         return monomial_parameters(self.monomials)
 
     @cached_property
@@ -389,7 +389,7 @@ class PolynomialHistogram:
         return PolynomialHistogram.of_arrays(monomials, self.axes, *arrays)
 
     def without_flow(self) -> PolynomialHistogram:
-        """Same histogram without flow bins, whose contents count in the outer bins.
+        """Same histogram without flow bins; their contents are added to the outer bins.
 
         Raises
         ------

@@ -59,7 +59,7 @@ def import_hist_eft(
     Parameters
     ----------
     histogram
-        ``hist.Hist`` with an axis ``quadratic_term`` besides the observables, or a HistEFT of which
+        ``hist.Hist`` with an axis ``quadratic_term`` besides the observables, or a HistEFT after
         one entry of each category has been chosen (``h[{"process": "ttH"}]``).
     parameters
         Names of the Wilson coefficients, in the order of the terms; default: ``wc_names`` of the

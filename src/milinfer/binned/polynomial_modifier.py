@@ -166,7 +166,7 @@ class _Builder:
         self.builder_data.setdefault(key, {}).setdefault(sample, []).append(terms)
 
     def finalize(self) -> dict[str, dict[str, list[Terms]]]:
-        """All that was collected."""
+        """Return everything that was collected."""
         return self.builder_data
 
 

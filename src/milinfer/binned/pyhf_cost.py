@@ -99,8 +99,8 @@ class PyhfCost(NamedCost):
     TemplateError
         If the data do not fit the model, are negative or not finite, or have events in a bin that
         the model cannot fill.  A call where the expected yield of a bin is negative or not a
-        number raises too: pyhf gives NaN there, or, in a bin without events, a likelihood that
-        means nothing.
+        number raises too: pyhf gives NaN there or, in a bin without events, a meaningless
+        likelihood.
 
     Examples
     --------
@@ -216,7 +216,8 @@ class PyhfCost(NamedCost):
         TemplateError
             As for the class.
         ParameterError
-            If the point has parameters that the model has not, or one starts outside its bounds.
+            If the point has parameters that the model does not have, or one starts outside its
+            bounds.
 
         Examples
         --------
@@ -316,7 +317,7 @@ class PyhfCost(NamedCost):
 
     @property
     def constrained(self) -> tuple[str, ...]:
-        """Parameters of which this cost contains the constraint term."""
+        """Parameters whose constraint term is part of this cost."""
         return tuple(name for name in self._constraints if name not in self._dropped)
 
     @property
@@ -367,7 +368,8 @@ class PyhfCost(NamedCost):
     def without_constraints(self, names: Iterable[str]) -> PyhfCost:
         """The same cost without the constraint terms of some parameters.
 
-        For a sum with another cost that has these terms, too: an auxiliary measurement counts once.
+        Use it for a sum with another cost that contains these terms: an auxiliary measurement must
+        be included only once.
 
         Parameters
         ----------
@@ -483,13 +485,13 @@ class PyhfCost(NamedCost):
         Parameters
         ----------
         arrays
-            Where its arrays go.
+            Store to which the arrays of this term are added.
 
         Raises
         ------
         ConfigurationError
-            If factors are tied to parameters by a function that is not a polynomial, or modifiers
-            are not of HistFactory.
+            If factors are tied to parameters by a function that is not a polynomial, or there are
+            modifiers that HistFactory does not have.
         """
         polynomials = [] if self._tie is None else getattr(self._tie.weights, "polynomials", None)
         if polynomials is None:
@@ -664,7 +666,7 @@ def asimov_data(cost: PyhfCost, point: Point) -> FloatArray:
     Raises
     ------
     ParameterError
-        If the point has parameters that the cost has not.
+        If the point has parameters that the cost does not have.
     """
     unknown = set(point) - set(cost.start)
     if unknown:

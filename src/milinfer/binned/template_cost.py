@@ -203,7 +203,7 @@ class TemplateCost(NamedCost):
         Parameters
         ----------
         arrays
-            Where its arrays go.
+            Store to which the arrays of this term are added.
         """
         templates = self.templates
         names, at = templates.basis.parameters, templates.reference

@@ -203,7 +203,7 @@ class VariedTemplates:
         point: Point | None = None,
         channel: str | None = None,
     ) -> dict[str, Any]:
-        """HistFactory workspace with these systematics; `systematics` and `background` are more.
+        """HistFactory workspace with these systematics, and with `systematics` and `background`.
 
         The other parameters are those of
         :func:`~milinfer.binned.workspace_export.export_workspace`.
@@ -448,7 +448,7 @@ def _parts(
     prune: float | None,
     content: FloatArray,
 ) -> _Parts:
-    """Systematics of one nuisance parameter in one process, and what they were made of."""
+    """Systematics of one nuisance parameter in one process, and the variations behind them."""
     (one, *_) = found.values()
     sides = {
         value: found[value] if value in found else found[-value].opposite() for value in (-1, 1)

@@ -254,8 +254,8 @@ class Templates(TemplateHistograms):
         Raises
         ------
         TemplateError
-            If the covariance is not known, the axes are others, or a bin is not positive at the
-            point nearest to the origin.
+            If the covariance is not known, the axes differ, or a bin is not positive at the point
+            nearest to the origin.
         ParameterError
             If a point has other parameters, or there are too few.
 

@@ -11,7 +11,7 @@ With one sample at :math:`\theta_s`, event i of weight :math:`w_i` and of the po
 .. math:: \frac{\sigma_s}{\sum_j w_j}\, w_i\, \frac{P_i(\theta)}{P_i(\theta_s)} .
 
 Several samples are one mixture, as for :class:`~milinfer.EventPool`: an event counts with the
-density of the mixture in the place of that of its own sample,
+density of the mixture instead of that of its own sample,
 
 .. math:: \sigma_0\, w_i\, \frac{P_i(\theta)}{\sum_g a_g P_i(\theta_g)/R(\theta_g)} ,
 
@@ -178,10 +178,10 @@ class EventYields:
     def closure(self, bins: Sequence[IntArray], fit: PolynomialFit) -> FloatArray:
         """p-values of each sample's own histogram against the polynomials, shape (n_bins,).
 
-        The pull of a sample in a bin is the difference of what its events fill with their own
-        weights and of the polynomial at its point.  Its variance knows that both share events, and
-        has the error of the cross-section of the sample, if that is known.  A bin gets the
-        p-value of the largest of its pulls, times their number (Bonferroni).
+        The pull of a sample in a bin compares the content that its events give with their own
+        weights to the polynomial at its point. Its variance takes into account that both share
+        events, and includes the error of the cross-section of the sample, if that is known.  A bin
+        gets the p-value of the largest of its pulls, times their number (Bonferroni).
 
         Parameters
         ----------

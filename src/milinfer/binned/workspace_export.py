@@ -356,8 +356,8 @@ def export_workspace(
     """HistFactory workspace with one sample for each point of the morphing basis.
 
     :func:`~milinfer.binned.workspace_export.import_workspace` turns it back into a cost in θ.
-    For pyhf, cabinetry and other tools, which do not know the morphing, its factors are fixed: they
-    see the signal at ``point``, with all its uncertainties.
+    For pyhf, cabinetry and other tools, which do not support the morphing, its factors are fixed:
+    they see the signal at ``point``, with all its uncertainties.
 
     Parameters
     ----------

@@ -610,8 +610,8 @@ MORPHING = "milinfer_morphing_"
 def require_workspace(spec: Any, name: str = "workspace") -> None:
     """Check a workspace against pyhf's schema, and for consistency.
 
-    Beyond the schema: every channel has an observation; all bins agree in number; counts are
-    finite and not negative; variations are finite, factors of ``normsys`` positive; names are
+    Beyond the schema: every channel has an observation; all bins agree in number; counts are finite
+    and not negative; variations are finite, factors of ``normsys`` positive; names are
     unique.  Negative yields of single samples are allowed, and so is a parameter of interest that
     no sample has: the signal of a background-only workspace comes with a patch.
 

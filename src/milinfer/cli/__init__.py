@@ -121,6 +121,8 @@ class _LazyGroup(click.Group):
             return None
         module = import_module(f"milinfer.cli.{_COMMANDS[cmd_name]}")
         command: click.Command = getattr(module, cmd_name)
+        # The list of commands shows whole sentences; click would cut them at the width of a line.
+        command.short_help = " ".join((command.help or "").split("\n\n")[0].split())
         return command
 
 
@@ -132,9 +134,10 @@ def cli(ctx: click.Context, debug: bool) -> None:
     """Learned likelihoods for collider data, with intervals that cover.
 
     \b
-    milinfer demo --out demo            the whole job on embedded data
-    milinfer init, milinfer run         the whole job on your files, from analysis.toml
-    milinfer COMMAND --help             each step by itself, with an example
+    milinfer demo --out demo      # a complete analysis of embedded data
+    milinfer init analysis.toml   # a configuration file to edit for your data
+    milinfer run analysis.toml    # the complete analysis that it describes
+    milinfer COMMAND --help       # one step, with an example
     """
     ctx.obj = {"debug": debug}
 

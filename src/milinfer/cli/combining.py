@@ -18,7 +18,7 @@ __all__ = ["combine"]
 def combine(file: Path, out: Path) -> None:
     """Fit published likelihoods, workspaces of pyhf and constraints together.
 
-    FILE lists them, and which of their parameters are the same.
+    FILE lists these inputs and the parameters that they share.
 
     \b
     milinfer combine combination.toml --out combined

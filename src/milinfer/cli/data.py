@@ -33,14 +33,22 @@ _MOST_LEFT_OUT = 24  # that are named in one line
 
 
 @click.command()
-@click.option("--process", type=click.Choice(_PROCESSES), default="vbf_hww", show_default=True)
+@click.option(
+    "--process",
+    type=click.Choice(_PROCESSES),
+    default="vbf_hww",
+    show_default=True,
+    help="Process: vbf_hww is VBF H → WW* → ℓνℓν, vbf_hzz its background VBF H → ZZ*.",
+)
 @click.option(
     "--point",
     "points",
     multiple=True,
     help="Parameter point, such as c_HW=0.5; repeatable, for each of several operators.",
 )
-@click.option("--events", "n_events", type=click.IntRange(1), required=True)
+@click.option(
+    "--events", "n_events", type=click.IntRange(1), required=True, help="Number of events."
+)
 @click.option(
     "--weight",
     "weights",
@@ -138,10 +146,10 @@ def convert(
     """Convert event files between LHE, ROOT and Parquet.
 
     Every number of events and weights is kept to the bit, as are header, init, and ids,
-    descriptions and groups of weights. What else an LHE file may have (comments outside the
-    header, <generator>, <mgrwt>, <scales>, lines such as #pdf) is left out, and named.
+    descriptions and groups of weights. Everything else in an LHE file (comments outside the header,
+    <generator>, <mgrwt>, <scales>, lines such as #pdf) is left out and listed.
 
-    Of NanoAOD, particles of the generator and weights are converted; the rest is named.
+    From NanoAOD, generator particles and weights are converted; the rest is listed.
 
     \b
     milinfer convert events.lhe.gz --out events.root
@@ -174,7 +182,9 @@ def convert(
 @click.command()
 @click.argument("source", type=FileOrAddress())
 @output_option("Parquet or ROOT file to write.")
-@click.option("--feature-set", default="vbf_2l2j", show_default=True)
+@click.option(
+    "--feature-set", default="vbf_2l2j", show_default=True, help="Set of features to compute."
+)
 @click.option("--point", default=None, help="Parameter point, if the file does not record it.")
 @click.option("--process", default=None, help="Process name, if the file does not record it.")
 @points_options

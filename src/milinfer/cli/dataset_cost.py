@@ -128,7 +128,7 @@ def read_cost(
     Raises
     ------
     ConfigurationError, click.UsageError
-        If options do not go together.
+        If options do not fit together.
     """
     from milinfer.exceptions import ConfigurationError
     from milinfer.intervals.calibration import Calibration

@@ -32,7 +32,14 @@ __all__ = ["demo"]
 @click.option(
     "--truth", type=float, default=0.0, show_default=True, help="True value of c_HW in the data."
 )
-@click.option("--toys", "n_toys", type=click.IntRange(100), default=2000, show_default=True)
+@click.option(
+    "--toys",
+    "n_toys",
+    type=click.IntRange(100),
+    default=2000,
+    show_default=True,
+    help="Number of toys at each true value.",
+)
 @click.option(
     "--systematics",
     is_flag=True,

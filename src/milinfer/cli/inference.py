@@ -74,7 +74,8 @@ __all__ = ["compare", "fit", "report", "train"]
     "--points",
     "points_spec",
     default=None,
-    help="With --labels joint: parameter values between which the ratio is learned, as -0.5,0,0.5 "
+    help="With --labels joint: parameter values between which the ratio is learned, such as "
+    "-0.5,0,0.5 "
     "or first:last:number; default: the values of the samples; with a single sample also the "
     "values of its weights.",
 )
@@ -103,11 +104,17 @@ __all__ = ["compare", "fit", "report", "train"]
     help="Scale and normalise the ratios after the training; this is always done for a polynomial "
     "head.",
 )
-@click.option("--ensemble", type=click.IntRange(1), default=1, show_default=True)
+@click.option(
+    "--ensemble",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Number of networks to train and average.",
+)
 @click.option(
     "--bootstrap",
     is_flag=True,
-    help="Train the members on bootstrap samples of the events, so that `fit --simulation-error` "
+    help="Train the members on bootstrap samples of the events, so that fit --simulation-error "
     "can compute the error from the finite simulation; needs --ensemble 4 or more, better 16.",
 )
 @click.option(
@@ -166,8 +173,8 @@ def train(
     milinfer train points/*.parquet --out model
     milinfer train one.lhe.gz --head polynomial --labels joint --out model
 
-    One sample is enough where its events carry weights at other points: joint labels are learned
-    between these, in as many parameters as they have.
+    One sample is enough if its events carry weights at other points: with --labels joint the
+    network learns between these points, in all of their parameters.
     """
     from milinfer.exceptions import ConfigurationError
     from milinfer.learning.bag_likelihood import BagLikelihood
@@ -278,8 +285,8 @@ def fit(
     \b
     milinfer fit data.lhe.gz --model model --calibration calibration.json
 
-    For a model of several parameters: estimates and profile intervals of each, their correlations,
-    combinations that the data do not constrain, and in the figure contours of 68.27 % and 95.45 %.
+    For a model of several parameters it prints estimates, profile intervals, correlations and the
+    combinations that the data do not constrain, and draws contours of 68.27 % and 95.45 %.
     """
     from milinfer.intervals.belt import Belt
     from milinfer.likelihood.fits import profile_interval
@@ -369,14 +376,22 @@ def fit(
     "template_files",
     multiple=True,
     required=True,
-    help="Samples that fill the histograms; also a histogram of the network's output, if the "
-    "network was not trained on them.",
+    help="Samples that fill the histograms; repeatable. If the network was not trained on them, "
+    "its output is one of the histograms.",
 )
 @click.option(
-    "--calibrate-on", "calibration_files", multiple=True, required=True, help="For calibration."
+    "--calibrate-on",
+    "calibration_files",
+    multiple=True,
+    required=True,
+    help="Samples for the calibration; repeatable.",
 )
 @click.option(
-    "--evaluate-on", "evaluation_files", multiple=True, required=True, help="Other events."
+    "--evaluate-on",
+    "evaluation_files",
+    multiple=True,
+    required=True,
+    help="Samples for measuring the coverage, of other events; repeatable.",
 )
 @click.option(
     "--truth",
@@ -416,8 +431,12 @@ def fit(
     "belt_points",
     "For two parameters: points for the toys of a Neyman belt, written as for --at; repeatable.",
 )
-@click.option("--observable", default="d_phi_qq", show_default=True)
-@click.option("--bins", type=click.IntRange(2), default=20, show_default=True)
+@click.option(
+    "--observable", default="d_phi_qq", show_default=True, help="Feature to fill into histograms."
+)
+@click.option(
+    "--bins", type=click.IntRange(2), default=20, show_default=True, help="Number of bins."
+)
 @click.option(
     "--degree",
     type=click.IntRange(1),

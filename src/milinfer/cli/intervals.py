@@ -122,7 +122,7 @@ class ToyOptions:
         Raises
         ------
         ParameterError
-            Names the option, and what does the same in Python.
+            The message names the option, and what does the same in Python.
         """
         from milinfer.learning.bag_likelihood import BagLikelihood
 

@@ -57,7 +57,7 @@ __all__ = [
 F = TypeVar("F", bound=Callable[..., Any])
 
 FILES_HELP = (
-    "FILES are LHE, ROOT or Parquet files of events or features; write c_HW=-1:FILE if the file "
+    "Files can be LHE, ROOT or Parquet, with events or features; write c_HW=-1:FILE if the file "
     "does not record its parameter point. ROOT files may be addresses, such as "
     "root://host//file.root."
 )
@@ -69,7 +69,7 @@ class FileOrAddress(click.Path):
     Parameters
     ----------
     dir_okay
-        Whether the path may be that of a folder.
+        Whether the path may be a folder.
 
     Examples
     --------
@@ -120,7 +120,12 @@ def feature_set_option(function: F) -> F:
 def n_toys_option(function: F) -> F:
     """``--toys N``."""
     return click.option(
-        "--toys", "n_toys", type=click.IntRange(100), default=1000, show_default=True
+        "--toys",
+        "n_toys",
+        type=click.IntRange(100),
+        default=1000,
+        show_default=True,
+        help="Number of toys at each true value.",
     )(function)
 
 
@@ -204,9 +209,9 @@ def points_options(function: F) -> F:
             "parameter_places",
             multiple=True,
             metavar="NAME[=PLACE]",
-            help="Parameter, with its block and number in the parameter card of the header or its "
-            'name there, such as c_HW="SMEFT 7" or c_HW=chw; repeatable. The points of the events '
-            "and of their weights are then read from the file.",
+            help="Name of a parameter, with its place in the parameter card of the header (block "
+            'and number, or its name there), such as c_HW="SMEFT 7" or c_HW=chw; repeatable. The '
+            "points of the events and of their weights are then read from the file.",
         ),
         click.option(
             "--reweight-point",
@@ -242,12 +247,12 @@ def points_options(function: F) -> F:
 def point_keywords(
     parameter_places: Sequence[str], weight_points: Sequence[str], reweight_card: Path | None
 ) -> dict[str, Any]:
-    """Keywords ``parameters`` and ``reweight_points`` from the texts of the command line.
+    """Read ``--parameter`` and ``--reweight-point`` as keyword arguments of ``Sample.from_file``.
 
     Raises
     ------
     ParameterError
-        If a text is not of its form.
+        If a text does not have the form ``NAME=PLACE`` or ``ID:POINT``.
 
     Examples
     --------
@@ -284,7 +289,7 @@ def scheduler_option(help_text: str) -> Callable[[F], F]:
         "--scheduler",
         default=None,
         metavar="ADDRESS",
-        help=f"Dask scheduler, by address or --scheduler-file, {help_text}",
+        help=f"Dask scheduler (its address, or the path of its --scheduler-file) {help_text}",
     )
 
 
@@ -508,9 +513,9 @@ def read_samples(
 ) -> SampleSet:
     """Read samples given on the command line; several files of one point are joined.
 
-    `points` has the keywords of :func:`points_options`, `events` are read of each file, `combine`
-    says how files of one point are joined, and `on_file` is called with each file and what came
-    out of it.
+    `points` has the keywords of :func:`points_options`, the first `events` are read from each file,
+    `combine` is the way to join files of one point, and `on_file` is called with each file and what
+    came out of it.
     """
     parts: list[Sample] = []
     for spec in specs:

@@ -81,7 +81,7 @@ def fit_several(
     ------
     FitError
         If the minimum is not valid, or no contour of a figure lies inside the range.  An interval
-        or one of the contours that leaves the range is no error: a line says so.
+        or one of the contours that leaves the range is no error: a line states this.
     """
     fit = joint_fit(cost, calibration)
     rows = []

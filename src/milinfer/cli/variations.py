@@ -146,7 +146,13 @@ def _by_shift(
     "folders", nargs=-1, required=True, type=click.Path(file_okay=False, path_type=Path)
 )
 @output_option("Folder of the response.")
-@click.option("--degree", type=click.IntRange(1), default=2, show_default=True)
+@click.option(
+    "--degree",
+    type=click.IntRange(1),
+    default=2,
+    show_default=True,
+    help="Degree of the response in each nuisance parameter.",
+)
 @click.option(
     "--theta-dependent",
     is_flag=True,
@@ -161,13 +167,19 @@ def _by_shift(
     "--theta-dependent; events at points outside are not used for training.  Repeatable.  "
     "[default: all points]",
 )
-@click.option("--ensemble", type=click.IntRange(1), default=1, show_default=True)
+@click.option(
+    "--ensemble",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Number of networks to train and average.",
+)
 @click.option(
     "--epochs",
     type=click.IntRange(1),
     help="Number of epochs; default: as many as give 2500 steps.",
 )
-@click.option("--batch-events", type=click.IntRange(1))
+@click.option("--batch-events", type=click.IntRange(1), help="Number of events in a batch.")
 @_memory_option
 @combine_option
 @seed_option
@@ -190,7 +202,7 @@ def response(
 ) -> None:
     """Learn the response of a process to nuisance parameters from folders of varied events.
 
-    FOLDERS are those of `milinfer variations` or of ProcessVariations.save; they are read in
+    FOLDERS were written by `milinfer variations` or by ProcessVariations.save; they are read in
     pieces.
 
     \b

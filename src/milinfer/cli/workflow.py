@@ -86,7 +86,8 @@ def unblind(path: Path, reason: str) -> None:
     """Open the data of a blind analysis, once and with a record.
 
     The blind analysis ([data] has blind = true) must be complete. The record, unblinding.json in
-    the folder of the results, has the time, the reason, and hashes of all that was frozen.
+    the folder of the results, contains the time, the reason, and hashes of all frozen settings and
+    results.
 
     \b
     milinfer unblind analysis.toml --reason "approved on 1 March"
@@ -98,7 +99,7 @@ def unblind(path: Path, reason: str) -> None:
     config = AnalysisConfig.from_file(path)
     record = unblind_analysis(config, reason)
     echo(
-        f"{config.out / 'unblinding.json'}: the data are open since {record.time}; "
+        f"{config.out / 'unblinding.json'}: the data were opened at {record.time}; "
         f"`milinfer run {path}` fits them"
     )
 

@@ -292,7 +292,8 @@ def production_of_invariants(
     s
         Invariants.
     determinant
-        As for :func:`odd_forms_of_invariants`, whose forms are then added.
+        As for :func:`odd_forms_of_invariants`; if it is given, the forms of that function are
+        added.
 
     Examples
     --------

@@ -2,7 +2,7 @@ r"""Bags of signal events among background: samples to train on, bags to test wi
 
 A contaminated bag holds :math:`n_s` events of a signal that depends on θ and :math:`n_b` of a
 background that does not.  With :math:`b = p_b(x)/p_s(x|\theta_0)` and :math:`\lambda` the signal's
-log-ratio, the exact log-ratio of a bag between θ and θ0 depends on what is known of it:
+log-ratio, the exact log-ratio of a bag between θ and θ0 depends on what is known about the bag:
 
 * if the signal events are known, it is the sum of their λ, and the background costs nothing;
 * if only their number is known, it is a sum over all ways to choose them
@@ -39,7 +39,7 @@ __all__ = [
 def contaminate(
     samples: SampleSet, background: Sample, ratio: float, *, seed: int = 0
 ) -> SampleSet:
-    """Mix background into every sample: `ratio` events of it for each signal event.
+    """Mix background into every sample, `ratio` background events for each signal event.
 
     The background is first split by event, at random, so that no event of it is in two samples.
     A bag of N events of such a sample has N/(1 + ratio) signal events in the mean.

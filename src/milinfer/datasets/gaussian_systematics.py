@@ -219,7 +219,7 @@ def fisher_information(
     background_constraint
         Relative error of the measured normalisation of the background; None: not measured.
     constrained
-        Whether the auxiliary measurements of the nuisance parameters count.
+        Whether the auxiliary measurements of the nuisance parameters are included.
 
     Returns
     -------
@@ -270,7 +270,7 @@ class GaussianCost(UnbinnedCost):
     Parameters
     ----------
     data
-        Events with the feature ``x0``; their weights count.
+        Events with the feature ``x0``; their weights are used.
     signal, background
         Expected events at nominal values.
     background_constraint

@@ -126,7 +126,7 @@ def observable_coefficients(
     Raises
     ------
     SampleError
-        If the events are of another process.
+        If the events belong to another process.
     ParameterError
         If the numbers of points are not positive, n_rapidity is odd, or an operator is unknown.
 

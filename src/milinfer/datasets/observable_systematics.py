@@ -194,8 +194,9 @@ class EventDensities:
     ) -> FloatArray:
         """Fisher information of datasets, from these events, which were generated at that point.
 
-        The square root of a diagonal element of its inverse is the error of that parameter with all
-        others profiled; that of the inverse of a diagonal element, with all others fixed.
+        A diagonal element of the inverse matrix is the variance of that parameter with all others
+        profiled; one over a diagonal element of the matrix itself is its variance with all others
+        fixed.
 
         Parameters
         ----------
@@ -204,9 +205,9 @@ class EventDensities:
         c_hw, nuisances
             Values of the parameters with which these events were generated.
         extended
-            Whether the number of events counts.
+            Whether the number of events is used.
         constrained
-            Whether the auxiliary measurements count.
+            Whether the auxiliary measurements are included.
 
         Returns
         -------
@@ -334,7 +335,7 @@ class ObservableCost(UnbinnedCost):
               - \sum_i \ln \frac{d\sigma}{dx}(x_i; \theta, \alpha)\Big]
               + \sum_k (\alpha_k - a_k)^2
 
-    and without the number of events, :math:`N \ln \sigma` in place of the first term.
+    Without the number of events, the first term is :math:`N \ln \sigma`.
 
     Parameters
     ----------

@@ -15,10 +15,10 @@ coefficients from production and one from decay: 5 numbers for one operator, 15 
 three, in the order of :class:`milinfer.utils.polynomials.PolynomialBasis`.
 
 Shapes depend on :math:`a_1/a_0` and :math:`a_2/a_0` alone.  ``c_Hbox`` is therefore the example of
-a flat direction: at the standard model its score is the same for all events, 4 v²/Λ², and from
-the shape it cannot be told from nothing; where c_HW is not zero, a change of it cannot be told from
-a smaller c_HW.  The number of events depends on it, but that is one number: at linear order
-``c_Hbox`` and ``c_HW`` are degenerate in it, and only shape and number together fix both.
+a flat direction: at the standard model its score is the same for all events, 4 v²/Λ², and the shape
+does not constrain it; where c_HW is not zero, a change of it cannot be told from a smaller c_HW.
+The number of events depends on it, but that is one number: at linear order ``c_Hbox`` and ``c_HW``
+are degenerate in it, and only shape and number together fix both.
 """
 
 from __future__ import annotations

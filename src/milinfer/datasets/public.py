@@ -115,11 +115,11 @@ def lhco_dijets(
 def paper_dijets(folder: PathLikeStr, bag_size: int = 3) -> tuple[SampleSet, SampleSet]:
     """Dijets of figs. 2 and 6 of [NT] as the authors published them, to train and to test.
 
-    The features are standardised: what they were divided by is not in the files.  Bags have been
-    standardised for each of their three places by itself; the scales differ by less than 1 %.
-    The 196 647 single events and those in the bags are the same, but they have been split into
-    halves independently: half of the events of the bags to test with are among the single events
-    to train on.  Use one of the two alone.
+    The features are standardised: what they were divided by is not in the files.  Each of the three
+    places in a bag has been standardised separately; the scales differ by less than 1 %.  The
+    196 647 single events and those in the bags are the same, but they have been split into halves
+    independently: half of the events of the bags to test with are among the single events to train
+    on.  Use only one of the two.
 
     Parameters
     ----------
@@ -208,7 +208,7 @@ def top_quarks(folder: PathLikeStr, *, level: str = "simulation") -> SampleSet:
     Raises
     ------
     SampleError
-        If a file or the array in it is missing, or has not four columns.
+        If a file or the array in it is missing, or does not have four columns.
 
     Examples
     --------

@@ -62,9 +62,8 @@ def generate(
         Number of events.
     point
         ``{"c_HW": value}``, or values of several of :data:`OPERATORS`, each within ±5; default
-        the standard model, ``{"c_HW": 0.0}``.  The events know their polynomial in the operators
-        that it names, with others zero: name an operator at 0 to have weights at other values of
-        it.
+        the standard model, ``{"c_HW": 0.0}``.  The weights of an event are a polynomial in the
+        operators that `point` names: name an operator at 0 to get weights at other values of it.
     seed
         The same seed gives the same events, whatever `workers` is.
     workers

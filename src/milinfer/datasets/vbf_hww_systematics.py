@@ -145,7 +145,7 @@ def visible(events: GeneratedEvents) -> FloatArray:
     Raises
     ------
     SampleError
-        If the events are of another process.
+        If the events belong to another process.
 
     Examples
     --------
@@ -153,7 +153,10 @@ def visible(events: GeneratedEvents) -> FloatArray:
     (3, 4, 4)
     """
     if events.process != vbf_hww.PROCESS:
-        msg = f"these are {events.process} events; the nuisance parameters are of {vbf_hww.PROCESS}"
+        msg = (
+            f"these are {events.process} events, but the nuisance parameters belong to "
+            f"{vbf_hww.PROCESS}"
+        )
         raise SampleError(msg)
     return events.momenta[:, [*_LEPTONS, *_JETS]][..., [3, 0, 1, 2]]
 

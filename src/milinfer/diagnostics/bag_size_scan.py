@@ -356,7 +356,7 @@ def information_covariance(
     Parameters
     ----------
     ensembles
-        Toys of each model: the first at the point in question, the others at neighbouring values.
+        Toys of each model: the first at the point of interest, the others at neighbouring values.
     info_error
         Standard error of the effective information of each model.
     n_bootstrap, seed

@@ -54,7 +54,8 @@ class CheckList:
     def significant(self) -> tuple[Check, ...]:
         """Checks that did not fail, but whose deviation is more than a fluctuation.
 
-        Those that passed are too small to do harm; of undecided ones nobody knows.
+        Deviations of checks that passed are too small to matter; for undecided checks this is not
+        known.
         """
         return tuple(c for c in self.checks if c.outcome != "failed" and c.pull > c.threshold)
 

@@ -217,8 +217,9 @@ def goodness_of_fit(
         Events that the model has not learned from, of which there should be many times as many as
         in the data.
     degree
-        Degree of the weights of these events in the parameters, which bring them to the fit.  None:
-        the ratio of the model does, so that a fault of this ratio is not seen.
+        Degree of the event weights in the parameters, with which the events are reweighted to the
+        fitted point.  None: the learned ratio reweights them, so that errors of this ratio stay
+        hidden.
     n_bins
         Number of bins of each histogram; fewer for small datasets.
     n_toys

@@ -207,7 +207,7 @@ def valid_fit(m: Minuit, name: str) -> Minuit:
     Raises
     ------
     ModelError
-        Names the parameter.
+        The message names the parameter.
     """
     m.migrad()
     if m.valid:

@@ -147,8 +147,9 @@ class VariedEvents(NamedTuple):
     def halves(self, seed: int) -> Halves:
         """Nominal and varied events without an event in common.
 
-        Of the same events one random half is nominal, and the varied copies of the others are
-        varied; events of another simulation are taken as they are.
+        If both contain the same events, one random half is used as nominal events, and the varied
+        copies of the other half as varied events.  Events of another simulation are taken as they
+        are.
         """
         response, partners, varied = self.response(), self.variation.partners, self.variation.sample
         if partners is None:
@@ -267,8 +268,8 @@ def hold_out_response(
     Raises
     ------
     SampleError
-        If the variations are of another process, lack features of the response, or it has learned
-        from their events.
+        If the variations belong to another process, lack features of the response, or it has
+        learned from their events.
     ParameterError
         If a nuisance parameter is unknown or outside its limits, or the samples lack a parameter
         on which the response depends.

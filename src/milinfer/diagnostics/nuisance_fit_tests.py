@@ -61,7 +61,7 @@ def goodness_of_systematic_fit(
         from.
     degree
         Degree of the weights of the signal's events in the parameters of interest; None: its events
-        are at one point, and the ratio of the model brings them to the fit.
+        are at one point, and the learned ratio reweights them to the fit.
     n_bins, n_toys, seed
         As for :func:`milinfer.diagnostics.goodness_of_fit`.
 

@@ -499,9 +499,10 @@ def _negative(held_out: HeldOutResponse) -> Check | None:
                         "positivity and extrapolation",
                         "failed",
                         f"Interpolated by code 4, S of event {event} of {sample.label} is negative "
-                        f"at {nuisance}={alpha:g}, as ratios of {np.exp(up[event]):.2g} and "
-                        f"{np.exp(down[event]):.2g} at ±1 are extreme, and so for {int(bad.sum())} "
-                        "events. Use interpolation='polynomial', which is always positive.",
+                        f"at {nuisance}={alpha:g}, because its values at ±1, "
+                        f"{np.exp(up[event]):.2g} and {np.exp(down[event]):.2g}, are extreme; "
+                        f"{int(bad.sum())} events have a negative S. Use "
+                        "interpolation='polynomial', which is always positive.",
                         f"events with negative S at {nuisance}={alpha:g}",
                         float(bad.sum()),
                         expected=0.0,

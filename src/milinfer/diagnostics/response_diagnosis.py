@@ -103,10 +103,10 @@ def diagnose_response(
     Raises
     ------
     SampleError
-        If the variations are of another process or lack features of the response, or the response
-        was trained on their events.
+        If the variations belong to another process or lack features of the response, or the
+        response was trained on their events.
     ParameterError
-        If the response does not know one of the nuisance parameters, a variation is outside their
+        If a nuisance parameter is not one of the response, a variation is outside their
         limits, or samples lack a parameter on which the response depends.
     ConfigurationError
         If datasets have less than one event.
@@ -118,9 +118,9 @@ def diagnose_response(
     several); *factorisation* with those of several nuisance parameters; *dependence on parameters*
     with samples at other points, or with the weights that events carry there.
 
-    Of events that are nominal and varied one random half serves as nominal events and the varied
-    copies of the others as varied ones, so that both are independent.  Yields are compared event
-    by event.
+    If the nominal and the varied sample contain the same events, one random half is used as nominal
+    events and the varied copies of the other half as varied events, so that both are independent.
+    Yields are compared event by event.
 
     A check is undecided if the events could not have shown a deviation of the tolerated size, and
     skipped if it does not apply.

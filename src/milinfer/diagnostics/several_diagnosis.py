@@ -113,7 +113,7 @@ def diagnose_lines(
         points.
     weight_degree
         Degree of the event weights in the parameters: events are then split into three parts, which
-        are brought to θ0 and to two points of each line, half way to the ends of the range.
+        are reweighted to θ0 and to two points of each line, half way to the ends of the range.
     n_events, n_toys, seed, sigma, tolerances
         As for :func:`milinfer.diagnose`.
 
@@ -122,7 +122,7 @@ def diagnose_lines(
     ParameterError
         If the model has one parameter, or θ0 is at the end of its range.
     SampleError
-        If the model was trained on the events, or their weights are no such polynomials.
+        If the model was trained on the events, or their weights are not such polynomials.
 
     Examples
     --------

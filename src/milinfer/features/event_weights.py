@@ -79,7 +79,8 @@ def event_weights(
     Raises
     ------
     SampleError
-        If an event has no weight, several, or one that is not finite; names file, event and branch.
+        If an event has no weight, several, or one that is not finite; the message names file, event
+        and branch.
 
     Examples
     --------

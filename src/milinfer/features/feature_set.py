@@ -68,8 +68,9 @@ class FeatureSet:
         Picks the objects from events in :meth:`from_lhe`, by collection name; default: final-state
         particles by the ``pdg_ids`` of each collection.
     invisible, visible
-        Absolute PDG ids of final-state particles that escape a detector, and that do not, besides
-        those that the numbering of the PDG tells (see :mod:`milinfer.features.visibility`).
+        Absolute PDG ids of final-state particles that escape the detector, and of those that are
+        measured, in addition to those of the PDG numbering (see
+        :mod:`milinfer.features.visibility`).
 
     Raises
     ------
@@ -143,7 +144,7 @@ class FeatureSet:
     def with_visibility(
         self, invisible: Iterable[int] = (), visible: Iterable[int] = ()
     ) -> FeatureSet:
-        """Add PDG ids of particles that escape a detector, and that do not.
+        """Add PDG ids of particles that escape the detector, and of particles that are measured.
 
         Examples
         --------
@@ -205,10 +206,11 @@ class FeatureSet:
         objects
             One array of momenta for each collection (for ``vbf_2l2j``: leptons, jets), of shape
             (n_events, var); scikit-hep or coffea vectors in GeV, or a tuple of one-dimensional
-            arrays where the pairs are made already.  Of more than two the two of highest pT are
-            taken.  Then, optionally, the missing transverse momentum: a record of ``pt, phi`` or
-            ``px, py``, or the events, of which ``MET`` (``PuppiMET``, ``PFMET``) is used, or else
-            the visible particles of ``LHEPart``; default: minus the sum of all given momenta.
+            arrays where the pairs are made already.  If there are more than two, the two of highest
+            pT are taken.  Then, optionally, the missing transverse momentum: a record of ``pt,
+            phi`` or ``px, py``, or the events, of which ``MET`` (``PuppiMET``, ``PFMET``) is used,
+            or else the visible particles of ``LHEPart``; default: minus the sum of all given
+            momenta.
         on_missing
             Treatment of events without the needed particles or with momenta that are not finite:
             ``"raise"``, or ``"reject"``: they get no row, ``table.kept`` says which and
@@ -265,8 +267,8 @@ class FeatureSet:
     ) -> FeatureTable:
         """Compute the columns from the final-state particles of ``events.LHEPart``.
 
-        Leptons are e, μ, τ; jets are quarks up to b and gluons.  Visible are particles with charge
-        or colour, hadrons and photons; see :mod:`milinfer.features.visibility`.  Parameters and
+        Leptons are e, μ, τ; jets are quarks up to b and gluons.  Particles with charge or colour,
+        hadrons and photons are visible; see :mod:`milinfer.features.visibility`.  Parameters and
         errors are those of a call.
         """
         if "LHEPart" not in ak.fields(events):
@@ -458,8 +460,8 @@ def feature_set(name: str | FeatureSet) -> FeatureSet:
     pairs ordered by pT, in GeV and radians.  ``"vbf_2l2j_invariant"``: the same objects by
     columns that do not change when the event is rotated about the beam or seen from the other side,
     with logarithms of momenta and masses; networks learn more from fewer events.
-    ``"vbf_2l2j_reco"`` and ``"vbf_2l2j_invariant_reco"`` leave the flavour of the jets out, which
-    data do not have: take them for reconstructed objects.
+    ``"vbf_2l2j_reco"`` and ``"vbf_2l2j_invariant_reco"`` do not use the flavour of jets, which data
+    do not have; use them for reconstructed objects.
 
     Raises
     ------

@@ -117,16 +117,16 @@ class FeatureProcessor(ProcessorABC):  # type: ignore[misc]  # coffea has no typ
         ``LHEPart``.
     weight
         Event weight; ``"auto"``: ``genWeight`` or ``weight``; None: all 1.  A function of the
-        events returns one number for each, or ``Weights`` of coffea, whose variations come along if
+        events returns one number for each, or ``Weights`` of coffea, whose variations are kept if
         there are `variations`; it is called for varied events, too.
     reweights
-        Whether the weights in ``LHEWeight`` (or ``weight:…`` columns) come along, and those of
-        NanoAOD, which are relative to the weight of the event, as ``LHEReweightingWeight[3]``,
-        multiplied by `weight`.
+        Whether to keep the weights in ``LHEWeight`` (or ``weight:…`` columns) and the weights of
+        NanoAOD, such as ``LHEReweightingWeight[3]``.  The latter are relative to the weight of the
+        event and are multiplied by `weight`.
     on_missing
         ``"raise"`` or ``"reject"`` for selected events that lack what the features need.
     variations
-        Called with all events of a chunk; gives what is varied, as
+        Called with all events of a chunk; returns the varied events and weights, as
         :func:`~milinfer.accumulate_variations` takes it.  Nominal and varied events then come from
         one pass over the files.
     one_sided

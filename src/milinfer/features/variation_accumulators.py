@@ -73,7 +73,7 @@ def accumulate_variations(
           (``jets.JES_jes``), which have ``up`` and ``down``;
         - ``{(("jes", 1), ("jer", 1)): events}``: several together.
 
-        The missing momentum of NanoAOD does not follow the jets by itself: vary it, too.
+        The missing momentum of NanoAOD does not change with the jets automatically: vary it, too.
     weights
         Weights of all events: one number for each, None (all are 1), a ``Weights`` of coffea, whose
         variations ``muRUp`` and ``muRDown`` become those of ``muR`` at α = ±1 (where only the
@@ -96,7 +96,8 @@ def accumulate_variations(
     Raises
     ------
     SampleError
-        If a side is missing, varied events are other ones, or a name has two meanings.
+        If a side is missing, the varied events are not the nominal ones, or a name has two
+        meanings.
     FeatureError
         If events lack what the features need, or a feature is not finite.
 
@@ -171,7 +172,7 @@ def accumulate_variations(
 
 
 def require_finite_rows(analysis: Analysis, events: AwkwardArray) -> None:
-    """Raise if a feature of a selected event is not finite; names the event in its file."""
+    """Raise if a feature of a selected event is not finite; the message names the event."""
     if all(np.isfinite(column).all() for column in analysis.table.columns.values()):
         return
     source, (_, start) = source_of(events), chunk_key(events)

@@ -243,8 +243,8 @@ class WeightVariation:
     weight
         Name of a weight in the file (the id of a weight in an LHE file, ``"LHEScaleWeight[7]"`` of
         NanoAOD), its position among them (from 0), or a function of the events that gives the
-        factor by which the weight of each changes.  The function gets what that of a
-        :class:`FunctionVariation` gets.
+        factor by which the weight of each changes.  The function gets the same argument as that of
+        a :class:`FunctionVariation`.
 
     Examples
     --------
@@ -291,7 +291,7 @@ class WeightVariation:
         Raises
         ------
         SampleError
-            If there is none; lists those that there are.
+            If there is none; the message lists those that exist.
 
         Examples
         --------
@@ -376,7 +376,7 @@ def require_one_meaning(variations: Iterable[EventVariation]) -> None:
     Raises
     ------
     SampleError
-        Names the nuisance parameter and both meanings.
+        The message names the nuisance parameter and both meanings.
 
     Examples
     --------
@@ -426,13 +426,13 @@ def varied_table(
 ) -> tuple[FeatureTable, int]:
     """Compute the features of varied events, and count the particles that were scaled.
 
-    The number is −1 for a function, of which nobody knows.
+    The number is −1 for a function, for which it is unknown.
 
     Raises
     ------
     MilinferError
-        If the events lack what the features need, or a feature is not finite; names the file, the
-        event and the variation.
+        If the events lack what the features need, or a feature is not finite; the message names the
+        file, the event and the variation.
     """
     options: dict[str, Any] = {
         "on_missing": on_missing,
@@ -470,7 +470,7 @@ def require_finite(table: FeatureTable, first_event: int = 0) -> None:
     Raises
     ------
     FeatureError
-        Names the feature and the event.
+        The message names the feature and the event.
 
     Examples
     --------

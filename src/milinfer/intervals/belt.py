@@ -95,8 +95,8 @@ class Belt:
     parameters
         Names of the parameters.
     ordering
-        ``"likelihood-ratio"``: q(θ) = 2 [max Λ − Λ(θ)] up to ``upper`` is accepted.  The others:
-        θ̂ from ``lower`` to ``upper`` is accepted, one of which may be infinite.
+        ``"likelihood-ratio"``: q(θ) = 2 [max Λ − Λ(θ)] up to ``upper`` is accepted.  For the other
+        orderings, θ̂ from ``lower`` to ``upper`` is accepted; one of them may be infinite.
     points
         True values at which the ends are listed, shape (n, n_parameters).
     cl
@@ -333,8 +333,9 @@ class Belt:
         Raises
         ------
         CalibrationError
-            If the cost is of another model, calibrated, or of a dataset of another size (by more
-            than a quarter; by 5 % for orderings by θ̂); or the belt has no such level.
+            If the cost belongs to another model, is calibrated, or is that of a dataset of another
+            size (by more than a quarter; by 5 % for orderings by θ̂); or the belt has no such
+            level.
         ParameterError
             For several parameters; use :meth:`region`.
         """
@@ -420,13 +421,14 @@ class Belt:
         Raises
         ------
         CalibrationError
-            If the toys are of another model or size.
+            If the toys belong to another model or size.
         ParameterError
             If the truth is outside the range of the belt.
         """
         if ensemble.tag != self.tag or tuple(ensemble.point) != self.parameters:
             msg = (
-                f"a belt of {self.tag} cannot serve toys of {ensemble.tag}; make a belt for that "
+                f"a belt of {self.tag} cannot be used for toys of {ensemble.tag}; make a belt for "
+                f"that "
                 "model"
             )
             raise CalibrationError(msg)
@@ -477,10 +479,10 @@ class Belt:
     def _require_cost(self, cost: LikelihoodCost) -> None:
         """Raise unless a cost is of the belt's model and of a dataset as its toys are."""
         if cost.parameters != self.parameters:
-            msg = f"a belt of {self.parameters} cannot serve a cost of {cost.parameters}"
+            msg = f"a belt of {self.parameters} cannot be used for a cost of {cost.parameters}"
             raise CalibrationError(msg)
         if cost.tag is not None and cost.tag != self.tag:
-            msg = f"a belt of {self.tag} cannot serve {cost.tag}; make a belt of that model"
+            msg = f"a belt of {self.tag} cannot be used for {cost.tag}; make a belt of that model"
             raise CalibrationError(msg)
         if cost.correction is not None:
             msg = (
@@ -524,7 +526,8 @@ class Belt:
             raise CalibrationError(msg)
         if extended != self.extended:
             msg = (
-                f"the belt is of toys {'with' if self.extended else 'without'} the rate term, but "
+                f"the belt was made from toys {'with' if self.extended else 'without'} the rate "
+                f"term, but "
                 f"this is {'with' if extended else 'without'} it; use it for both or for neither"
             )
             raise CalibrationError(msg)

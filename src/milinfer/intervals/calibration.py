@@ -116,8 +116,8 @@ class Calibration:
     widen
         Whether intervals contain the error of the calibration; see :meth:`widened`.
     residuals
-        Mean estimate of the toys minus m(θ) at each point, shape (n, n_parameters), which c(θ)
-        makes intervals wider by; None in files of earlier versions.
+        Mean estimate of the toys minus m(θ) at each point, shape (n, n_parameters); c(θ) widens
+        intervals by this; None in files of earlier versions.
     """
 
     tag: ModelTag
@@ -367,7 +367,7 @@ class Calibration:
         Raises
         ------
         ParameterError
-            If it is none of the parameters.
+            If it is not one of the parameters.
         CalibrationError
             If the calibration was saved before these constants existed.
 
@@ -547,13 +547,13 @@ class Calibration:
     def statistic(self, ensemble: ToyEnsemble, theta: ArrayLike, cl: float) -> FloatArray:
         """Calibrated 2 c(θ) [Λ(θ̂) − Λ(m(θ))] of each toy, shape (n_toys,), over D(θ) if widened.
 
-        For intervals of one of several parameters (:meth:`profiled`) it is that of the profile: the
-        smallest for any values of the others.
+        For intervals of one of several parameters (:meth:`profiled`) it is the profile statistic:
+        the minimum over the other parameters.
 
         Raises
         ------
         CalibrationError
-            If the toys are of another model or another kind of dataset, or θ is outside
+            If the toys belong to another model or another kind of dataset, or θ is outside
             :attr:`limits`, which no calibrated interval leaves.
         """
         self.require_like(ensemble)
@@ -563,7 +563,8 @@ class Calibration:
         if np.any((point < low - slack) | (point > high + slack)):
             place = format_point(dict(zip(self.parameters, point[0].tolist(), strict=True)))
             msg = (
-                f"the calibration of {self.model} serves {self.parameters} in {self.limits}, and "
+                f"the calibration of {self.model} is valid for {self.parameters} in {self.limits}, "
+                f"and "
                 f"{place} is outside: no calibrated interval can contain it; stay inside this "
                 "range, or train over a wider range"
             )
@@ -608,7 +609,7 @@ class Calibration:
         if not same_size or ensemble.extended != self.extended:
             msg = (
                 f"a calibration of {self.model} for {self.n_events:g} events "
-                f"{'with' if self.extended else 'without'} rate term cannot serve toys of "
+                f"{'with' if self.extended else 'without'} rate term cannot be used for toys of "
                 f"{ensemble.n_events:g} events "
                 f"{'with' if ensemble.extended else 'without'} it"
             )
@@ -640,7 +641,7 @@ class Calibration:
         Raises
         ------
         ParameterError
-            If `parameter` is none of the parameters.
+            If `parameter` is not one of the parameters.
         CalibrationError
             If the cost has other parameters, belongs to another model (another training, bag size
             or set of features), is calibrated already, has no rate term though the toys had one,
@@ -653,7 +654,9 @@ class Calibration:
         if parameter is not None and parameter != self.interest:
             return self.profiled(parameter)(cost, cl)
         if cost.parameters != self.parameters:
-            msg = f"a calibration of {self.parameters} cannot serve a cost of {cost.parameters}"
+            msg = (
+                f"a calibration of {self.parameters} cannot be used for a cost of {cost.parameters}"
+            )
             raise CalibrationError(msg)
         if cost.correction is not None:
             msg = "this cost is calibrated already; give the cost without calibration"
@@ -792,7 +795,7 @@ def _(correction: _Correction, arrays: ArrayStore) -> dict[str, Any]:
 
 
 def _another_model(mine: ModelTag, other: ModelTag, what: str) -> str:
-    """Message that a calibration is of another model, with the first difference."""
+    """Message that a calibration belongs to another model, with the first difference."""
     differences = {
         "model": (mine.name, other.name),
         "bag size": (mine.events_in_bag, other.events_in_bag),
@@ -801,7 +804,8 @@ def _another_model(mine: ModelTag, other: ModelTag, what: str) -> str:
     }
     name, (a, b) = next((k, v) for k, v in differences.items() if v[0] != v[1])
     return (
-        f"a calibration of {mine.name} cannot serve {what} of another {name}: it was made for "
+        f"a calibration of {mine.name} cannot be used for {what} of another {name}: it was made "
+        f"for "
         f"{a!r}, not for {b!r}; calibrate this model with its own toys"
     )
 
@@ -828,8 +832,8 @@ def calibrated_toys(
     Raises
     ------
     CalibrationError
-        If the toys are of another model or another kind of dataset, or the calibration is one for
-        intervals of one of several parameters, or widened.
+        If the toys belong to another model or another kind of dataset, or the calibration is one
+        for intervals of one of several parameters, or widened.
 
     Examples
     --------

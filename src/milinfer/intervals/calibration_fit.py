@@ -42,7 +42,7 @@ def _require_inside(ensembles: Sequence[ToyEnsemble]) -> None:
     Raises
     ------
     CalibrationError
-        Names the point, the other points that fail, and those that do not.
+        The message names the point, the other points that fail, and those that do not.
     """
     shares = np.array([e.extremum.at_edge.mean() for e in ensembles])
     outside = shares > _MAX_AT_EDGE
@@ -119,9 +119,9 @@ def calibrate(
     correct
         ``"both"``; ``"scale"`` leaves the estimate unchanged, ``"bias"`` the curvature.
     bias_degree, scale_degree
-        Degrees of the bias and of ln c as polynomials in θ; default: two more than the lowest that
-        describe the toys, as far as there are truths, so that their errors cover terms that the
-        toys cannot show.
+        Degrees of the bias and of ln c as polynomials in θ; default: two more than the lowest
+        degree that describes the toys, if there are enough true values, so that their errors
+        include terms that the toys cannot resolve.
     n_bootstrap, seed
         Bootstrap samples for the errors of the constants, and their seed.
 

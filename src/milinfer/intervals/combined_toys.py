@@ -54,8 +54,8 @@ class EventTerm(NamedTuple):
     ----------
     likelihood
         Processes with nuisance parameters
-        (:func:`~milinfer.likelihood.systematics.systematic_terms`), or any model of events; of a
-        model the rate and the backgrounds are those of the toys.
+        (:func:`~milinfer.likelihood.systematics.systematic_terms`), or any model of single events.
+        For a model, rate and backgrounds are taken from the toys.
     toys
         Draws the events.  For nuisance parameters away from their nominal values give them a pool
         of varied events.
@@ -77,7 +77,7 @@ class EventTerm(NamedTuple):
         return dataset_cost(self.likelihood, data, reference=self.reference, rate=rate)
 
     def nominal_events(self, point: Point) -> float:
-        """Events that the likelihood expects; of a model those that its toys have at a point."""
+        """Expected number of events; for a model, the number of events in its toys at a point."""
         if isinstance(self.likelihood, SystematicTerms):
             mixture = self.likelihood.mixture
             return float(mixture.signal_at_reference + mixture.expected.sum())
@@ -102,7 +102,7 @@ Term: TypeAlias = EventTerm | PyhfCost | NormalConstraint
 
 @dataclass(frozen=True, eq=False)
 class CombinedToys:
-    r"""Generates toys for a sum of costs, and profiles each.
+    r"""Generates toys for a sum of costs, and profiles the nuisance parameters of each toy.
 
     A toy has new events in each unbinned term, Poisson counts in each bin of the pyhf channels, and
     new auxiliary measurements.  Gaussian measurements scatter about the true values with their
@@ -122,7 +122,7 @@ class CombinedToys:
     parameters
         Parameter of interest, or several; all others are profiled.
     grid
-        Points and continuation of the profiled surfaces.
+        Points and interpolation of the profiled surfaces.
     seed
         The same seed gives the same toys.
     name
@@ -133,7 +133,7 @@ class CombinedToys:
     ConfigurationError
         If no term draws events or counts.
     ParameterError
-        If a parameter of interest is none of the sum.
+        If a parameter of interest is not a parameter of the sum.
     ModelError
         If a term is none of these types.
 
@@ -217,9 +217,9 @@ class CombinedToys:
         return self._drawn(self._experiment(truth, toy + 1), toy)
 
     def profiled(self, cost: Cost, *, n_events: float | None = None) -> LikelihoodCost:
-        """The cost of data as one of the parameters of interest alone, all others fitted.
+        """Cost of data as a function of the parameters of interest, with all others profiled.
 
-        Calibrations and belts from these toys take it.
+        Use it with calibrations and belts from these toys.
 
         Parameters
         ----------
@@ -233,7 +233,7 @@ class CombinedToys:
         ParameterError
             If the cost has other parameters.
         FitError
-            If a fit is not valid; says where.
+            If a fit is not valid; the message says where.
         """
         names = set(describe(cost))
         if names != set(self._names):
@@ -266,8 +266,9 @@ class CombinedToys:
         Parameters
         ----------
         truths
-            Values of the parameter of interest, or points that may name any parameter; others are
-            at what the terms measure, or at their starting values.
+            Values of the parameter of interest, or points that may name any parameter.  Parameters
+            that a point does not name have the value that the terms measure, or their starting
+            value.
         n_toys
             Number of toys at each.
         start
@@ -291,9 +292,9 @@ class CombinedToys:
         ConfigurationError
             If there is nothing to generate.
         ParameterError
-            If a truth names an unknown parameter, or none of interest.
+            If a truth names an unknown parameter, or has no value of a parameter of interest.
         FitError
-            If the fit of a toy is not valid; says which and where.
+            If the fit of a toy is not valid; the message names the toy and its true point.
         """
         if n_toys < 1 or start < 0:
             msg = f"n_toys = {n_toys} must be positive, and start = {start} not negative"

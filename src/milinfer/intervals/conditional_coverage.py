@@ -146,7 +146,7 @@ def conditional_coverage(
     Parameters
     ----------
     ensembles
-        Toys of one model, from events that were not used to tune the method.
+        Toys of one model, from events that were not used to calibrate the method.
     method
         Calibration or belt that makes the intervals; None: asymptotic intervals (Wilks).
     cl
@@ -163,7 +163,8 @@ def conditional_coverage(
     Raises
     ------
     CalibrationError
-        If the events of the toys tuned the method, or the property is the same for all toys.
+        If the events of the toys were used to calibrate the method, or the property is the same for
+        all toys.
 
     Examples
     --------
@@ -258,7 +259,7 @@ def coverage_function(
     Raises
     ------
     CalibrationError
-        If the events of the toys tuned the method.
+        If the events of the toys were used to calibrate the method.
     FitError
         If all toys cover or none does, or the truths do not determine the polynomial.
 

@@ -128,7 +128,7 @@ class ConfidenceSet:
         """One row for each interval.
 
         Columns: ``parameter``, ``cl``, ``estimate``, ``low``, ``low_error``, ``low_at_bound``,
-        and the same of the upper end.
+        and the same for the upper end.
         """
         types: dict[str, type] = {"parameter": str, "cl": float, "estimate": float}
         for end in ("low", "high"):
@@ -309,7 +309,7 @@ def confidence_set(
     error
         Standard error of h(θ); the error of an end is this over the slope of h there.
     values
-        h on the grid, where a caller has it for less than one call at each value.
+        h on the grid, if the caller can compute it faster than with one call at each value.
 
     Examples
     --------

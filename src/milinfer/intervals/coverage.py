@@ -1,8 +1,8 @@
 """Coverage: how often intervals contain the truth, for every method and at several truths.
 
-Coverage is measured with toys from events that were not used to tune the method; if you pass toys
-from the tuning events, you get an error.  Every coverage has a binomial error and an error from the
-finite pool of events.  Judge a method at all true values together.
+Coverage is measured with toys from events that were not used to calibrate the method; toys from
+calibration events are an error.  Every coverage has a binomial error and an error from the finite
+pool of events.  Judge a method at all true values together.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _STEP = 0.25
 
 
 class IntervalMethod(Protocol):
-    """Maker of intervals: a calibration, a belt, or the asymptotic formula."""
+    """Source of intervals: a calibration, a belt, or the asymptotic formula."""
 
     @property
     def pool_ids(self) -> tuple[str, ...]:
@@ -110,7 +110,7 @@ def coverage(
     ensemble
         Toys at the truth.
     method
-        Calibration or belt that makes the intervals, tuned on other events; None: asymptotic
+        Calibration or belt that makes the intervals, calibrated on other events; None: asymptotic
         intervals (Wilks).
     cl
         Claimed confidence level.
@@ -122,7 +122,8 @@ def coverage(
     Raises
     ------
     CalibrationError
-        If the toys come from events that tuned the method, or `cl` is not between 0 and 1.
+        If the toys come from events that were used to calibrate the method, or `cl` is not between
+        0 and 1.
 
     Warns
     -----
@@ -223,7 +224,8 @@ def coverage_scan(
     Raises
     ------
     CalibrationError
-        If the toys are of different kinds, or their events tuned one of the methods.
+        If the toys are of different kinds, or their events were used to calibrate one of the
+        methods.
 
     Examples
     --------

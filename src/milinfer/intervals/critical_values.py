@@ -63,9 +63,9 @@ def critical_value(
 
     For pseudo-experiments this is the order statistic of rank :math:`k = \lceil n\,cl \rceil`.  The
     number of them below the true quantile is binomial, with standard deviation
-    :math:`s = \sqrt{n\,cl\,(1 - cl)}`, so that the error is half the distance between the order
-    statistics of ranks :math:`n\,cl \pm s` (David and Nagaraja, *Order Statistics*, §7.1), linear
-    between neighbours.
+    :math:`s = \sqrt{n\,cl\,(1 - cl)}`, so the error is half the distance between the order
+    statistics of ranks :math:`n\,cl \pm s`, interpolated linearly (David and Nagaraja, *Order
+    Statistics*, §7.1).
 
     Parameters
     ----------
@@ -192,8 +192,8 @@ class InterpolatedCurve:
     values, errors
         Critical values at the points, and their errors, shape (n,).
     piled_up
-        Whether a value is one at which many estimates pile up, shape (n,); in one parameter alone.
-        Between such a point and another the value is that of the first, which accepts more.
+        Whether many estimates pile up at the point, shape (n,); only for one parameter.  Between
+        such a point and its neighbour the value at the first is used, which accepts more.
 
     Examples
     --------

@@ -23,15 +23,15 @@ _SAME_RATE = 1e-3
 def size_differs(
     n_events: float, expected: float, *, estimates: bool = False, poisson: bool = True
 ) -> bool:
-    """Whether a dataset has another size than toys: by a quarter and five standard deviations.
+    """Whether a dataset differs in size from toys by a quarter and five standard deviations.
 
     Parameters
     ----------
     n_events, expected
         Events of the dataset, and of toys on average.
     estimates
-        Whether the spread of estimates matters, which falls with the root of the size: the share is
-        5 % then.
+        Whether the spread of estimates matters, which depends on the size: the limit is then 5 %
+        instead of a quarter.
     poisson
         Whether the size of the toys fluctuates.  If not, five standard deviations are not allowed
         for estimates.

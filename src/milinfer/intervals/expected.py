@@ -120,12 +120,11 @@ def expected_interval(
     Parameters
     ----------
     ensemble
-        Toys at the point of the Asimov data, by any model: of
-        :class:`~milinfer.ProfiledSystematics` with all nuisance parameters profiled.
+        Toys at the point of the Asimov data, evaluated with any model;
+        :class:`~milinfer.ProfiledSystematics` profiles nuisance parameters.
     asimov
-        Cost of the Asimov data, whatever nuisance parameters it has.  With a calibration or a belt
-        it must be one of the parameter of interest alone
-        (:meth:`milinfer.ProfiledSystematics.profiled`).
+        Cost of the Asimov data, with any nuisance parameters.  With a calibration or a belt it must
+        depend on the parameter of interest only (:meth:`milinfer.ProfiledSystematics.profiled`).
     cl
         Confidence level.
     calibration, belt
@@ -141,8 +140,8 @@ def expected_interval(
     ParameterError
         If the cost does not have the one parameter of the toys, or `cl` is not between 0 and 1.
     CalibrationError
-        If there are fewer than 40 toys, both a calibration and a belt are given, or the cost is not
-        of the model of these.
+        If there are fewer than 40 toys, both a calibration and a belt are given, or the cost
+        belongs to another model than these.
     FitError
         If there is no interval of the Asimov data.
 

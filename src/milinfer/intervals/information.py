@@ -166,7 +166,7 @@ def information(
     Parameters
     ----------
     at
-        Toys at the true value in question.
+        Toys at the true value of interest.
     ensembles
         Toys at neighbouring values (`at` may be among them), which give the response; if empty, the
         response is taken as 1, with no error.
@@ -358,8 +358,8 @@ _NO_RESPONSE, _SMALL_RESPONSE = 3.0, 0.5
 class RelativeInformation(NamedTuple):
     """Information of an estimator relative to a reference on the same toys.
 
-    In P parameters the information is the P-th root of the determinant, which goes with the volume
-    of a confidence region.
+    In P parameters the information is the P-th root of the determinant, which scales like the
+    volume of a confidence region.
 
     Parameters
     ----------
@@ -407,7 +407,7 @@ def information_matrix(
     Parameters
     ----------
     ensembles
-        Toys of one model; the first at the point in question, the others at neighbouring points
+        Toys of one model; the first at the point of interest, the others at neighbouring points
         that span the parameters.  The response is the slope of a linear fit to the mean estimates:
         place neighbours symmetrically.  Its error includes the fluctuation of the finite pools.
     n_bootstrap
@@ -462,14 +462,14 @@ def relative_information(
 ) -> RelativeInformation:
     """Compare an estimator with a reference on the same toys.
 
-    Both are resampled with the same toys, so that the fluctuations that they have in common (from
-    the toys and from the finite pools) drop out of the error of the ratio.
+    The bootstrap resamples the toys of both together, so that fluctuations common to both (from the
+    toys and from the finite pools) cancel in the error of the ratio.
 
     Parameters
     ----------
     ensembles, reference
         Toys of two models at the same points, from one run of :meth:`milinfer.toys.toys.Toys.run`
-        each; the first at the point in question, see :func:`information_matrix`.
+        each; the first at the point of interest, see :func:`information_matrix`.
     n_bootstrap, seed
         Number of bootstrap samples, and their seed.
 
@@ -601,7 +601,7 @@ def _estimates(ensemble: ToyEnsemble, index: IntArray | None) -> FloatArray:
 
 
 def _mean(ensemble: ToyEnsemble, drawn: FloatArray, pool: FloatArray | None) -> FloatArray:
-    """Mean estimate; of a bootstrap sample, as if the finite pool were drawn anew as well.
+    """Mean estimate. In a bootstrap sample the finite pool fluctuates as well.
 
     See :mod:`milinfer.toys.ensemble`.  If the influence of its events is unknown, the shift of the
     toys is scaled by ``sqrt(1 + reuse)`` instead.
@@ -663,12 +663,12 @@ def information_ratios(
     """I_eff of all methods relative to one of them.
 
     Each ratio divides two results of :func:`milinfer.information`.  Fluctuations that both have in
-    common, from the toys and from the pools, drop out of its error.
+    common, from the toys and from the pools, cancel in its error.
 
     Parameters
     ----------
     toys
-        Ensembles of each method, by name, at the truth in question (first) and at neighbouring
+        Ensembles of each method, by name, at the truth of interest (first) and at neighbouring
         ones, all methods on the same toys.
     reference
         Name of one of the methods.
@@ -722,7 +722,7 @@ def relative_widths(
     Parameters
     ----------
     toys
-        Ensembles of each method, by name, at the truth in question (first) and at neighbouring
+        Ensembles of each method, by name, at the truth of interest (first) and at neighbouring
         ones, all methods on the same toys.
     histograms
         Names of the methods that are histograms; the best is chosen on these toys.

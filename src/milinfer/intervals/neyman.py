@@ -60,9 +60,9 @@ def neyman(
         that describes them (p-value of 5 %), and interpolates if none up to 6 does, as near a
         physical bound.  None interpolates.
     calibration
-        Calibration of the model, applied to toys and datasets first.  A belt covers without one;
-        but the critical values of a biased surface contain the bias, and change to first order with
-        every fluctuation of the pool of events, while those of a calibrated one do not.
+        Calibration of the model, applied to toys and datasets first.  The belt also covers without
+        a calibration, but its critical values then contain the bias of the surface, which changes
+        to first order with every fluctuation of the event pool.
 
     Returns
     -------

@@ -209,7 +209,7 @@ class NuisanceImpacts:
         Raises
         ------
         ParameterError
-            If the parameter is none of interest, or the definition was not computed.
+            If the parameter is not a parameter of interest, or the definition was not computed.
         """
         j, shifts = self._place(parameter), self._of_kind(kind)[1]
         found = [
@@ -245,7 +245,7 @@ class NuisanceImpacts:
         )
 
     def from_covariance(self, kind: Kind, parameter: str | None = None) -> FloatArray:
-        """Shift up by the covariance of the fit alone, shape (n_nuisances,).
+        """Upward shifts from the covariance of the fit, without further fits, shape (n_nuisances,).
 
         Parameters
         ----------
@@ -429,7 +429,7 @@ def nuisance_impacts(
     start: Point | None = None,
     fixed: Sequence[str] = (),
 ) -> NuisanceImpacts:
-    """Fit a cost, and again with each nuisance parameter or its measurement shifted.
+    """Compute the impact of each nuisance parameter on the parameters of interest.
 
     Parameters
     ----------
@@ -437,10 +437,10 @@ def nuisance_impacts(
         Any iminuit cost or sum, with its constraints inside: a ``SystematicCost``, a ``PyhfCost``,
         ``NormalConstraint`` of iminuit.
     parameters
-        Parameters of interest.  All other free parameters are nuisance parameters; without an
-        auxiliary measurement, as a free normalisation, they have postfit impacts alone.
+        Parameters of interest.  All other free parameters are nuisance parameters; those without an
+        auxiliary measurement, such as a free normalisation, have only postfit impacts.
     kinds
-        Definitions of impacts to compute, each two fits for each nuisance parameter.
+        Definitions of impacts to compute; each takes two fits for every nuisance parameter.
     start
         Starting values by name, as for :func:`milinfer.minuit`.
     fixed
@@ -454,10 +454,10 @@ def nuisance_impacts(
     Raises
     ------
     ParameterError
-        If a parameter is unknown or fixed, there are no other free ones, or the cost measures one
-        twice.
+        If a parameter is unknown or fixed, no other parameter is free, or two terms of the cost
+        measure the same parameter.
     FitError
-        If a fit is not valid; says which.
+        If a fit is not valid; the message names it.
 
     Warns
     -----
@@ -466,8 +466,7 @@ def nuisance_impacts(
 
     Examples
     --------
-    A shift of one error of the measurement of the energy scale moves mu by 0.3 times what the data
-    leave of it:
+    The energy scale contributes 0.3 to the error of mu:
 
     >>> from iminuit.cost import NormalConstraint
     >>> from milinfer.datasets import gaussian_systematics as gaussian
@@ -529,7 +528,9 @@ def nuisance_impacts(
 def _require_kinds(kinds: Sequence[str]) -> None:
     for kind in kinds:
         if kind not in get_args(Kind):
-            msg = f"there are no impacts of kind {kind!r}; choose of {', '.join(get_args(Kind))}"
+            msg = (
+                f"there are no impacts of kind {kind!r}; choose one of {', '.join(get_args(Kind))}"
+            )
             raise ParameterError(msg + did_you_mean(kind, list(get_args(Kind))))
 
 

@@ -109,10 +109,10 @@ def mean_response(ensembles: Sequence[ToyEnsemble], degree: int | None = None) -
     ensembles
         Toys of one model at different true points.
     degree
-        Degree of the bias as a polynomial in θ; default: two more than the lowest from 1 that
-        describes the toys, as far as there are truths, so that its error covers terms that the toys
-        cannot show.
-        With a single truth the response is taken as 1 and only the shift is fitted ([AS], eq. 35).
+        Degree of the bias as a polynomial in θ; default: two more than the lowest degree (from 1)
+        that describes the toys, if there are enough true values, so that its error includes terms
+        that the toys cannot resolve. With a single truth the response is taken as 1 and only the
+        shift is fitted ([AS], eq. 35).
 
     Raises
     ------

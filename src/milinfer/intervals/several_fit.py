@@ -76,23 +76,23 @@ class JointFit:
     parameters
         Names.
     best
-        Minimum of the cost as it is, by name.
+        Minimum of the uncalibrated cost, by name.
     minimum
         −2 ln L there.
     as_trained
-        Profile intervals of each parameter by the cost as it is.
+        Profile intervals of each parameter from the uncalibrated cost.
     others_fixed
         The same with the other parameters fixed at the minimum.
     calibrated
-        Profile intervals by the calibrated cost; None without a calibration.
+        Profile intervals from the calibrated cost; None without a calibration.
     correlation
         Correlation of the estimates, from the second derivatives, shape (n_parameters,
         n_parameters); None if these have no inverse.
     contours
-        Points of the contours of each pair of parameters by the cost as it is, by level; a contour
-        is missing where it leaves the range.
+        Points of the contours of each pair of parameters from the uncalibrated cost, by level; a
+        contour that leaves the range is missing.
     calibrated_contours
-        The same by the calibrated cost, in two parameters.
+        The same from the calibrated cost, for two parameters.
     directions
         Constraint of the data on each direction, the least constrained first.
     seconds
@@ -131,7 +131,7 @@ class JointFit:
 
     @property
     def unconstrained(self) -> tuple[Direction, ...]:
-        """Directions that the range of the training ends before the data do."""
+        """Directions that are limited by the training range and not by the data."""
         return tuple(d for d in self.directions if d.open)
 
     def correlations(self) -> dict[str, float] | None:
@@ -179,8 +179,8 @@ def _lines(contours: dict[tuple[str, str], dict[float, FloatArray]]) -> dict[str
 def joint_fit(cost: Cost, calibration: Calibration | None = None) -> JointFit:
     """Fit a dataset in several parameters.
 
-    An interval or a contour that leaves the range is no error: `problems` says so.  Directions
-    that the data do not constrain at all are named instead of fitted
+    An interval or a contour that leaves the range is no error: `problems` states this.  Directions
+    that the data do not constrain at all are listed instead of fitted
     (:attr:`JointFit.unconstrained`): the parameters in them have no intervals and no contours.
 
     Parameters
@@ -195,7 +195,7 @@ def joint_fit(cost: Cost, calibration: Calibration | None = None) -> JointFit:
     FitError
         If the minimum is not valid.
     CalibrationError
-        If the calibration is of another model, or the cost none that can be calibrated.
+        If the calibration belongs to another model, or the cost none that can be calibrated.
 
     Examples
     --------
@@ -310,17 +310,17 @@ def parameter_fit(
     Parameters
     ----------
     costs
-        Of the 68.27 % and of the 95.45 % interval: the same cost twice, unless it is calibrated.
+        Costs for the 68.27 % and the 95.45 % interval; the same cost twice unless it is calibrated.
     name
         The parameter.
     start
         Minimum of the cost, by name.
     problems
-        Sentences about what is missing are added to it.
+        List to which sentences about missing results are added.
     fixed
         Parameters that stay where they are.
     words
-        What to add to the name of an interval in these sentences.
+        Text to add to the name of an interval in these sentences.
 
     Examples
     --------

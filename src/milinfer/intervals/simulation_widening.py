@@ -44,9 +44,9 @@ _TINY = 1e-8
 def add_simulation_error(cost: LikelihoodCost, error: SimulationError) -> LikelihoodCost:
     """Widen the cost of a dataset by the error from the finite simulation of the training.
 
-    The estimate does not change.  In a Gaussian the error becomes √(σ_stat² + σ_sim²).  A cost that
-    is calibrated with other events needs no such error: its calibration measures what the training
-    did, and has an error of its own (``calibration(cost, widen=True)``).
+    The estimate does not change.  In a Gaussian the error becomes √(σ_stat² + σ_sim²).  A
+    calibrated cost does not need this error: the calibration measures the effect of the training
+    with other events, and has its own error (``calibration(cost, widen=True)``).
 
     Parameters
     ----------
@@ -60,8 +60,8 @@ def add_simulation_error(cost: LikelihoodCost, error: SimulationError) -> Likeli
     CalibrationError
         If the cost is calibrated, or widened already.
     ModelError
-        If the cost is of another model: ``model.cost(data, terms="linear")`` is one, as the error
-        is that of all terms.
+        If the cost belongs to another model, or has only linear terms (``terms="linear"``), because
+        the error is computed for all terms.
     ParameterError
         If cost and error are not in the same parameters and range.
 
@@ -95,9 +95,9 @@ def add_simulation_error(cost: LikelihoodCost, error: SimulationError) -> Likeli
     )
     if not same:
         msg = (
-            f"the error is in {', '.join(error.parameters)} in {error.interpolation.limits}, and "
-            f"the cost in {', '.join(cost.parameters)} in {cost.surface.limits}; use the same "
-            "model for both"
+            f"the error was computed for {', '.join(error.parameters)} in "
+            f"{error.interpolation.limits}, but the cost depends on {', '.join(cost.parameters)} "
+            f"in {cost.surface.limits}; use the same model for both"
         )
         raise ParameterError(msg)
     # With the rate term in the surface, which holds the estimate where it is.
@@ -117,7 +117,7 @@ def _require_same_model(cost: LikelihoodCost, error: SimulationError) -> None:
         )
     else:
         msg = (
-            f"the cost is of {cost.tag.name} and the error of {error.tag.name}, or of another "
+            f"the cost belongs to {cost.tag.name}, but the error to {error.tag.name} or to another "
             "training of it; use the same trained model for both"
         )
     raise ModelError(msg)

@@ -78,8 +78,8 @@ def toy_intervals(
     With a belt, it is the part of the confidence set around the value that is accepted most easily.
     If no value is accepted, both ends are NaN.
 
-    Computed for all toys at once on a fine grid with linear interpolation, for figures and mean
-    widths; for the interval of one dataset use
+    All toys are computed at once on a fine grid with linear interpolation, which is precise enough
+    for figures and mean widths.  For the interval of one dataset use
     :func:`~milinfer.likelihood.fits.profile_interval`.
 
     Parameters
@@ -91,7 +91,8 @@ def toy_intervals(
     cl
         Confidence level.
     belt
-        Belt of their model, in place of a calibration: it has its own, if any.
+        Belt of their model, instead of a calibration; a belt applies its own calibration, if it has
+        one.
 
     Raises
     ------
@@ -148,7 +149,7 @@ def belt_excess(belt: Belt, ensemble: ToyEnsemble, cl: float) -> FloatArray:
     Raises
     ------
     CalibrationError
-        If the toys are of another model or size, or the belt has no such level.
+        If the toys belong to another model or size, or the belt has no such level.
     """
     belt.contains_truth(ensemble.with_truth({only(belt.parameters): belt.limits[0][0]}), cl)
     if belt.calibration is not None:

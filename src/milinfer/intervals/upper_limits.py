@@ -140,7 +140,7 @@ def upper_limit(
     values: ArrayLike | None = None,
     start: Point | None = None,
 ) -> UpperLimit:
-    r"""Upper limit with CLs by asymptotic formulas, of any iminuit cost.
+    r"""Compute a CLs upper limit with asymptotic formulas, from any iminuit cost.
 
     With :math:`\sqrt{q_A} = (\mu - \mu_0)/\sigma` from the Asimov data the distribution of
     :math:`\tilde q_\mu` is known (arXiv:1007.1727, eq. 65), and so are the quantiles of limits
@@ -313,7 +313,7 @@ def upper_limit_of_toys(
     *,
     null: float = 0.0,
 ) -> UpperLimit:
-    r"""Upper limit with CLs, with the distributions of :math:`\tilde q_\mu` from toys.
+    r"""Compute a CLs upper limit with the distributions of :math:`\tilde q_\mu` from toys.
 
     Parameters
     ----------
@@ -337,7 +337,7 @@ def upper_limit_of_toys(
     ------
     CalibrationError
         If toys are of different kinds or fewer than 100, there are none at the null value, a limit
-        is beyond the highest value, or the cost is of another model.
+        is beyond the highest value, or the cost belongs to another model.
     ParameterError
         If there are several parameters, or `cl` is not between 0 and 1.
 

@@ -44,7 +44,7 @@ def inverse_variances(curvature: ArrayLike, interest: int | None = None) -> Floa
     curvature
         −d²Λ at the maximum of each surface, shape (n,) or (n, n_parameters, n_parameters).
     interest
-        Number of the parameter whose intervals are to come; None: regions of all.
+        Number of the parameter whose intervals are computed; None: joint regions of all.
 
     Returns
     -------

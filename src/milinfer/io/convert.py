@@ -32,13 +32,13 @@ class ConversionSummary(NamedTuple):
     source, target
         The two files.
     n_events_in, n_events_out
-        Events of each.
+        Numbers of events in the two files.
     seconds
         Duration.
     left_out
-        What the source has and the target has not.  LHE files: elements (``<mgrwt>``), attributes,
-        comments and lines of comments (``lines #pdf``), as seen up to the first events; other
-        files: branches and trees, which a warning counts.
+        Content of the source that is not in the target.  LHE files: elements (``<mgrwt>``),
+        attributes, comments and lines of comments (``lines #pdf``), as seen up to the first events;
+        other files: branches and trees, which a warning counts.
     """
 
     source: str
@@ -61,7 +61,7 @@ def convert(
 ) -> ConversionSummary:
     """Convert an event file; suffixes determine the formats.
 
-    Kept are all numbers of the event record, to the bit: event line, particles and weights, and
+    All numbers of the event record are kept to the bit: event line, particles and weights, and
     of an LHE file the text of its header, the numbers of ``<init>``, and ids, descriptions and
     groups of weights.  What else an LHE file may have is left out, and the result names it:
     comments outside the header, ``<generator>``, elements of events such as ``<mgrwt>``,
@@ -69,9 +69,9 @@ def convert(
 
     The events of the new file are counted before it replaces an older one.
 
-    NanoAOD has more than the event record: its generated particles and weights are converted, and
-    a warning names what is left out, such as reconstructed objects.  Weights that NanoAOD has
-    relative to the weight of the event become absolute.
+    From NanoAOD, generated particles and weights are converted, and a warning lists what is left
+    out, such as reconstructed objects.  Weights that NanoAOD stores relative to the weight of the
+    event become absolute.
 
     Parameters
     ----------
@@ -100,7 +100,7 @@ def convert(
     Warns
     -----
     MilinferWarning
-        If the source has branches that are not part of the event record; names them.
+        If the source has branches that are not part of the event record; the message names them.
 
     Examples
     --------
@@ -188,8 +188,8 @@ def convert_many(
 ) -> list[ConversionSummary]:
     """Convert several files, each in a separate process, ``workers`` at a time.
 
-    The processes are spawned, not forked, so that it works after TensorFlow has run; as always
-    then, a script needs ``if __name__ == "__main__":`` around its main part.
+    The processes are spawned, not forked, so that this works after TensorFlow has run.  A script
+    therefore needs ``if __name__ == "__main__":`` around its main part.
 
     Parameters
     ----------

@@ -93,7 +93,7 @@ class EventRange(NamedTuple):
         Raises
         ------
         SampleError
-            Names both numbers.
+            The message names both numbers.
 
         Examples
         --------

@@ -29,7 +29,7 @@ def kind_of(path: PathLikeStr) -> str:
     Raises
     ------
     ConfigurationError
-        If the suffix is none of .lhe, .lhe.gz, .root, .parquet.
+        If the suffix is not .lhe, .lhe.gz, .root or .parquet.
 
     Examples
     --------

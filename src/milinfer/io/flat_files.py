@@ -118,7 +118,7 @@ class FlatTable:
         Raises
         ------
         SampleError
-            Names the missing columns and those of the file.
+            The message names the missing columns and those of the file.
         """
         missing = [name for name in names if name not in self.columns]
         if missing:

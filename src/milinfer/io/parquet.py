@@ -118,7 +118,8 @@ class ParquetReader(ColumnReader):
     Raises
     ------
     SampleError
-        If the file is not a Parquet file or lacks columns; names the file and the columns.
+        If the file is not a Parquet file or lacks columns; the message names the file and the
+        columns.
 
     Examples
     --------

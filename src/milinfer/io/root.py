@@ -129,7 +129,7 @@ class RootReader(ColumnReader):
     Raises
     ------
     SampleError
-        If the file has no such tree or lacks branches; names the file and the branches.
+        If the file has no such tree or lacks branches; the message names the file and the branches.
 
     Examples
     --------
@@ -281,7 +281,7 @@ def open_root(path: PathLikeStr) -> Any:
     MissingFileError
         If there is no such file.
     ConfigurationError
-        If an address needs a package that is missing; names it.
+        If an address needs a package that is missing; the message names it.
     SampleError
         If it is not a ROOT file, or shorter than its header says, or an address cannot be reached.
 

@@ -92,10 +92,11 @@ class BackgroundRatio:
     common factor: a logistic regression on held-out events gives that factor, and with it the
     normalisation (its intercept is the acceptance ratio of Bennett, J. Comput. Phys. 22, 245, 1976,
     for two densities).  Other held-out events check that :math:`E_{p_s}[b] = E_{p_b}[1/b] = 1`.
-    These means find a wrong scale, not a ratio that is right on average but coarse; and where the
-    background reaches beyond the signal, b has a heavy tail and its mean a large error.
+    These means reveal a wrong scale, but not a ratio that is right on average and coarse in detail.
+    If the background extends beyond the signal, b has a heavy tail and its mean a large error.
 
-    Several backgrounds need one each: ``{name: BackgroundRatio().fit(signal, sample) …}``.
+    Each of several backgrounds needs its own ratio: ``{name: BackgroundRatio().fit(signal, sample)
+    …}``.
 
     Parameters
     ----------
@@ -112,7 +113,7 @@ class BackgroundRatio:
     Raises
     ------
     ConfigurationError
-        If the classifier is of bags, or the share is not between 0 and 1.
+        If the classifier scores bags, or the share is not between 0 and 1.
 
     Examples
     --------

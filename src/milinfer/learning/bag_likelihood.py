@@ -78,13 +78,13 @@ class BagLikelihood(LikelihoodSettings, BagModel):
     labels
         ``"hard"``: the sample that a bag comes from.  ``"joint"``: the joint likelihood ratio of
         events that have weights at other points (ALICE: Stoye, Brehmer, Louppe, Pavez, Cranmer,
-        arXiv:1808.00973); one sample then serves every θ.
+        arXiv:1808.00973); one sample is then enough for all θ.
     score_weight
         Weight of the squared error of the joint score, for a polynomial head: ALICES with joint
         labels, CASCAL with hard ones (arXiv:1805.00020).
     points
-        With joint labels: parameter points to learn the ratio between, as dictionaries
-        (``{"c_HW": 0.5}``) or as values in the order of the parameters; default: of the samples.
+        With joint labels: parameter points to learn the ratio between, as dictionaries (``{"c_HW":
+        0.5}``) or as values in the order of the parameters; default: the points of the samples.
     bag_size
         Events in a training bag; default 1 for a polynomial head, else 10.
     ensemble
@@ -95,29 +95,30 @@ class BagLikelihood(LikelihoodSettings, BagModel):
         must be in memory, and `ensemble` 4 or more, better 16.
     average
         Quantity of each event that an ensemble averages: its ``"log-ratio"`` (a geometric
-        mean: outliers of one member count little), ``"ratio"`` (keeps
+        mean: outliers of one member have little influence), ``"ratio"`` (keeps
         :math:`E_{\theta_0}[r] = 1`) or class ``"probability"``.
     order
         Order of the amplitude in the parameters (polynomial head), and half the degree of the
         weights (joint labels): 2 if production and decay contain an operator each, else 1.
     squares
-        Squares of amplitudes in a polynomial head beside the first, which interferes with the
-        reference: one for each amplitude that the data do not tell apart (helicities, hidden
-        momenta).  Default: as many as any positive polynomial needs, 1 in one parameter, and in
-        several as many as the amplitude has monomials.  Fewer are learned from fewer events.
+        Number of squared amplitudes in a polynomial head, in addition to the first one, which
+        interferes with the reference: one for each amplitude that the data cannot distinguish
+        (helicities, hidden momenta).  Default: as many as any positive polynomial needs, which is 1
+        in one parameter, and the number of monomials of the amplitude in several.  Fewer squares
+        can be learned from fewer events.
     degree
         The logits of a multi-class head are polynomials of this degree in θ (``"auto"``: 4, or
         less for few points, but at least 2), so that Λ(θ) is smooth by construction and needs
         no interpolation.  None gives every class a logit of its own, as in the paper; Λ is then
-        continued between the classes by `interpolation_kind`.
+        interpolated between the classes by `interpolation_kind`.
     interpolation_kind, window
         ``"polynomial"`` (of degree 4), ``"spline"`` or ``"parabola"``, for free logits; see
         :class:`~milinfer.likelihood.surface.Interpolation`.
     normalise
         Scale the log-ratios by the factor that describes the held-out events best, and divide the
-        ratios by their means over the training events, so that E_θ0[r] = 1 at every θ, as it is for
-        densities: the constants of logits are learned with errors that grow with the number of
-        events of a dataset.  All events of the training determine the means
+        ratios by their means over the training events, so that E_θ0[r] = 1 at every θ, as for
+        densities.  Without this, the errors of the learned constants would grow with the number of
+        events of a dataset.  The means are taken over all training events
         (:func:`milinfer.samples.reweighting.bennett`).  A polynomial head is always normalised;
         poolings that score bags as a whole never are.  False: logits as trained, as in [AS].
     pooling
@@ -253,7 +254,7 @@ class BagLikelihood(LikelihoodSettings, BagModel):
 
     @property
     def interpolation(self) -> Interpolation | ChebyshevBox:
-        """Parameter points of the surface, and the continuation between them."""
+        """Parameter points of the surface, and the interpolation between them."""
         return self.fitted.interpolation
 
     def event_llr(self, sample: Sample) -> FloatArray:
@@ -278,7 +279,7 @@ class BagLikelihood(LikelihoodSettings, BagModel):
         return average_log_ratio(ratios, self.average)
 
     def member_surfaces(self, data: Sample) -> tuple[Surface | BoxSurface, ...]:
-        """Surface of a dataset by each member of the ensemble alone."""
+        """Surface of a dataset from each member of the ensemble alone."""
         return tuple(
             self.interpolation.surface(data.weights @ ratios)
             for ratios in member_log_ratios(self, self.fitted, data)
@@ -287,9 +288,9 @@ class BagLikelihood(LikelihoodSettings, BagModel):
     def uncertainty(self, data: Sample) -> FloatArray:
         """Standard error of Λ at the points of the surface, from the spread of the members.
 
-        It covers differences from one training to the next, not errors that all have in common,
-        such as that of the finite simulation: for that train with ``bootstrap=True`` and take
-        :func:`milinfer.simulation_error`.
+        It includes the differences between trainings, but not errors that all members have in
+        common, such as the error from the finite simulation.  For that error, train with
+        ``bootstrap=True`` and use :func:`milinfer.simulation_error`.
 
         Returns
         -------

@@ -263,7 +263,7 @@ class BoostedLikelihood(EventModel):
 
     @property
     def interpolation(self) -> Interpolation:
-        """Grid of training points and the continuation between them.
+        """Grid of training points and the interpolation between them.
 
         Raises
         ------
@@ -306,12 +306,12 @@ class BoostedLikelihood(EventModel):
         return out
 
     def log_ratio(self, sample: Sample) -> FloatArray:
-        """Values of ln p(x|θ1)/p(x|θ0) of a classifier of two points, shape (n_events,).
+        """Values of ln p(x|θ1)/p(x|θ0) for a model trained at two points, shape (n_events,).
 
         Raises
         ------
         ModelError
-            If there are more points than two.
+            If the model was trained at more than two points.
         """
         if len(self.fitted.grid) != 2:
             msg = f"{self!r} has more than one log-ratio; use event_llr(sample)"
@@ -548,7 +548,7 @@ def boosted_settings(entries: Mapping[str, Any]) -> BoostedSettings:
     Raises
     ------
     ValueError, TypeError, ConfigurationError
-        If an entry is unknown or no such setting; names it.
+        If an entry is unknown or has a wrong value; the message names it.
 
     Examples
     --------

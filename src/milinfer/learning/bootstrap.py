@@ -22,8 +22,9 @@ __all__ = ["bootstrap_groups", "bootstrap_samples", "bootstrap_split", "multipli
 def bootstrap_groups(n_members: int) -> IntArray:
     """Number of the bootstrap sample of each member, shape (n_members,).
 
-    Half of the members are twins.  More of them would leave fewer samples, whose number decides how
-    well the error is known; fewer would not tell what the scatter of the training adds to it.
+    Half of the members are twins.  With more twins there would be fewer samples, whose number
+    decides how well the error is known; with fewer, the scatter of the training, which is part of
+    the error, would not be known.
 
     Examples
     --------
@@ -38,12 +39,12 @@ def bootstrap_groups(n_members: int) -> IntArray:
 def multiplicities(
     samples: SampleSet, seed: np.random.SeedSequence, part: int = 0
 ) -> tuple[IntArray, ...]:
-    """How often each event counts, for each sample.
+    """How often each event is used, for each sample.
 
     Parameters
     ----------
     samples
-        Events; they count alike whatever part of them a member is trained on.
+        Events; the numbers do not depend on the part of them that a member is trained on.
     seed
         Seed of the bootstrap sample.
     part
@@ -62,7 +63,7 @@ def multiplicities(
 
 
 def bootstrap_samples(samples: SampleSet, numbers: Sequence[IntArray]) -> SampleSet:
-    """Each event as often as it counts, with all its weights.
+    """Samples that contain each event as often as it was drawn, with all its weights.
 
     Examples
     --------
@@ -82,7 +83,7 @@ def bootstrap_samples(samples: SampleSet, numbers: Sequence[IntArray]) -> Sample
 def bootstrap_split(
     samples: SampleSet, numbers: Sequence[IntArray], fractions: Sequence[float], seed: int
 ) -> tuple[SampleSet, ...]:
-    """Disjoint parts of the events, each event as often as it counts and in one part only.
+    """Disjoint parts of the events, with each event as often as it was drawn, and in one part only.
 
     Parameters
     ----------
@@ -91,7 +92,8 @@ def bootstrap_split(
     numbers
         Result of :func:`multiplicities`.
     fractions, seed
-        As for :meth:`milinfer.samples.sample_set.SampleSet.split`, which splits the events alike.
+        As for :meth:`milinfer.samples.sample_set.SampleSet.split`, which splits the events in the
+        same way.
 
     Examples
     --------

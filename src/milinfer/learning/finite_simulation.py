@@ -145,13 +145,13 @@ class SimulationError:
     parameters
         Names of the parameters.
     interpolation
-        Points of the surfaces, and the continuation between them.
+        Points of the surfaces, and the interpolation between them.
     values
-        Λ by each member at these points, shape (n_members, K).
+        Λ from each member at these points, shape (n_members, K).
     estimate
         Estimate of each parameter by all members together, shape (n_parameters,).
     estimates
-        Estimates by each member, shape (n_members, n_parameters).
+        Estimates from each member, shape (n_members, n_parameters).
     groups
         Bootstrap sample of each member, shape (n_members,).
     tag

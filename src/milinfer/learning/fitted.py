@@ -53,7 +53,7 @@ class Fitted:
     Parameters
     ----------
     where
-        Points, heads and the continuation between points.
+        Points, heads and the interpolation between points.
     members
         Networks of each member of the ensemble; one, or one for each point of a binary head.
     z
@@ -119,7 +119,7 @@ class Fitted:
 
     @property
     def interpolation(self) -> Interpolation | ChebyshevBox:
-        """Points of the surface, and the continuation between them."""
+        """Points of the surface, and the interpolation between them."""
         return self.where.interpolation
 
     @property
@@ -160,7 +160,7 @@ class Fitted:
 def member_log_ratios(
     settings: LikelihoodSettings, fitted: Fitted, sample: Sample
 ) -> Iterator[FloatArray]:
-    """Log-ratios of every event by each member of an ensemble, shape (n_events, K) each.
+    """Log-ratios of every event from each member of an ensemble, shape (n_events, K) each.
 
     Raises
     ------
@@ -265,7 +265,7 @@ def average_log_ratio(ratios: Sequence[FloatArray], average: str) -> FloatArray:
     Parameters
     ----------
     ratios
-        Log-ratios by each member, zero at the reference.
+        Log-ratios from each member, zero at the reference.
     average
         ``"log-ratio"``, ``"ratio"`` or ``"probability"`` (of the points as classes).
 

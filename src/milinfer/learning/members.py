@@ -143,7 +143,7 @@ class MemberLayout(NamedTuple):
         )
 
     def trained(self, networks: Sequence[BagNetwork]) -> tuple[TrainedNetwork, ...]:
-        """Networks of a member, as training or Keras's reading of files has left them."""
+        """Trained networks of a member, from the training or from files."""
         return tuple(TrainedNetwork.of(n, self.mean, self.variance) for n in networks)
 
 

@@ -37,11 +37,11 @@ class ModelColumns:
     points
         Parameter points of the log-ratio columns.
     score_at
-        Value of the parameter of the score column, the optimal observable near it; None leaves it
-        out.
+        Value of the parameter at which the score column is computed, the optimal observable near
+        that value; None: no score column.
     embed
-        Whether the files of the model travel with the processor; otherwise workers read them at
-        `path`, which they must see.
+        Whether the files of the model are sent with the processor; otherwise workers read them from
+        `path`, which they must be able to access.
 
     Raises
     ------
@@ -171,7 +171,7 @@ class ModelColumns:
         Raises
         ------
         ModelError
-            If a variation has other events; if events migrate across a cut, select those that
+            If a variation has different events.  If events migrate across a cut, select those that
             pass it in any variation.
         """
         nominal_columns = self(nominal)

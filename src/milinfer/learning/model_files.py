@@ -312,7 +312,7 @@ def network_config(entries: Mapping[str, Any]) -> NetworkConfig:
     Raises
     ------
     ValueError, TypeError
-        If an entry is unknown or no such setting; names it.
+        If an entry is unknown or has a wrong value; the message names it.
 
     Examples
     --------
@@ -335,7 +335,7 @@ def training_config(entries: Mapping[str, Any]) -> TrainingConfig:
     Raises
     ------
     ValueError, TypeError, ConfigurationError
-        If an entry is unknown or no such setting; names it.
+        If an entry is unknown or has a wrong value; the message names it.
 
     Examples
     --------
@@ -357,7 +357,7 @@ def histories(entries: Any, n_networks: int) -> list[dict[str, list[float]]]:
     Raises
     ------
     ValueError
-        If there are more or fewer than networks, or an entry is wrong; names it.
+        If there are more or fewer than networks, or an entry is wrong; the message names it.
 
     Examples
     --------
@@ -383,7 +383,7 @@ def history_entry(name: str, entry: Any) -> dict[str, list[float]]:
     Raises
     ------
     ValueError
-        If the losses are not finite numbers, or not equally many; names the entry.
+        If the losses are not finite numbers, or not equally many; the message names the entry.
 
     Examples
     --------
@@ -421,7 +421,7 @@ def event_numbers(content: Mapping[str, Any]) -> tuple[dict[str, int], float]:
     Raises
     ------
     ValueError
-        If they are not numbers; names the entry.
+        If they are not numbers; the message names the entry.
 
     Examples
     --------

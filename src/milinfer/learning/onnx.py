@@ -201,7 +201,7 @@ def write_graph(
     output, shape
         Name and shape of the output.
     metadata
-        What is written beside format and version, each as JSON.
+        Entries in addition to format and version, each written as JSON.
     path
         File to write; replaced if it is there.
     single
@@ -265,7 +265,7 @@ def read_metadata(path: PathLikeStr) -> dict[str, Any]:
 
 
 def require_onnx() -> Any:
-    """The package onnx.
+    """Return the package onnx.
 
     Raises
     ------

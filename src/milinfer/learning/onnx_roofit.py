@@ -2,7 +2,7 @@
 
 RooFit's ``RooONNXFunc`` takes graphs whose inputs have fixed shapes and whose output is one number
 in float32.  Here the inputs are the features of an event and the parameters, and the output is
-ln r at any θ, without points and a continuation between them.  The operators are those that SOFIE
+ln r at any θ, without points and an interpolation between them.  The operators are those that SOFIE
 translates to C++: products, sums, activations and one logarithm.
 
 Importing this module imports neither Keras nor onnx.

@@ -68,26 +68,26 @@ def response_data(
     validation_fraction: float,
     seed: int,
 ) -> ResponseData:
-    """Split variations, or read those that are streamed once.
+    """Split variations into training and held-out events; streamed ones are read in one pass.
 
     Parameters
     ----------
     variations
         Nominal and varied events.
     validation
-        Others, half of which stop the training, and half of which check it.
+        Other variations: half of them stop the training, the other half check it.
     groups
         Terms of each network.
     validation_fraction
-        Share of the events that is held out, without `validation`; of streamed events no more than
-        a quarter of those that may be in memory.
+        Share of the events that is held out if there is no `validation`; for streamed events at
+        most a quarter of the events allowed in memory.
     seed
         Seed of the split.
 
     Raises
     ------
     SampleError
-        If `validation` is of others, or files have changed.
+        If `validation` has another process or other variations, or files have changed.
     """
     if isinstance(variations, StreamedVariations):
         if validation is not None:

@@ -61,7 +61,7 @@ class BasePoints(NamedTuple):
 def term_values(terms: ResponseTerms, shift: FloatArray) -> FloatArray:
     """Factors of the terms in ln S at a shift, shape (n_terms,).
 
-    With interpolation code 4 ln S is linear in its values at ±1 beyond them, and at them.
+    With interpolation code 4, ln S at and beyond ±1 is linear in its values at ±1.
 
     Raises
     ------

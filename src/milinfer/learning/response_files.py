@@ -192,7 +192,7 @@ class _Arrays:
 
 
 def _settings(entries: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings of a response; what goes together is checked where it is made of them."""
+    """Settings of a response; the response itself checks that they are consistent."""
     settings = dict(entries)
     degree = settings["degree"]
     if isinstance(degree, dict):

@@ -70,10 +70,10 @@ class SystematicResponse(Response):
     Parameters
     ----------
     degree
-        Highest power of each nuisance parameter in ln S, or of each by name.
+        Highest power of the nuisance parameters in ln S: one number, or one for each by name.
     cross_terms
-        Whether to add the products of two nuisance parameters, or for which pairs; variations in
-        which both are moved have to be there.
+        Whether to add products of two nuisance parameters, or a list of pairs.  Each pair needs
+        variations in which both are shifted.
     interpolation
         ``"polynomial"``, or ``"code4"``: ln S at ±1, and HistFactory's interpolation between them.
     limit
@@ -83,12 +83,12 @@ class SystematicResponse(Response):
         at several parameter points, or on events with weights at other points.
     theta_range
         Range of each parameter of interest in which the columns are linear, ``{"c_HW": (-0.5,
-        0.5)}``; points outside are not trained at.  Take the values that the fit can reach: a
-        straight line over more is wrong in the middle.  Default: all points that the events have
-        weights for.
+        0.5)}``; points outside are not used for the training.  Choose the range that the fit can
+        reach: over a larger range a straight line is wrong in the middle.  Default: all points that
+        the events have weights for.
     joint
-        One network for all nuisance parameters of the process; otherwise one for each, where those
-        with cross terms share one.
+        One network for all nuisance parameters of the process; otherwise one for each, but
+        parameters with cross terms share one.
     classifier
         ``"network"``, or ``"trees"``: boosted trees for each variation.
     ensemble
@@ -200,7 +200,8 @@ class SystematicResponse(Response):
         Raises
         ------
         SampleError
-            If the variations do not determine the terms, or `validation` is of others.
+            If the variations do not determine the terms, or `validation` has another process or
+            other variations.
         ModelError
             If the training fails.
         ConfigurationError

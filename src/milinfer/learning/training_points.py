@@ -183,10 +183,10 @@ class ModelPoints:
         ModelError
             If the reference is not among the points, or points lie so that nothing can be learned.
         ConfigurationError
-            If `points` or `reference` do not fit the parameters, or Λ has no continuation between
+            If `points` or `reference` do not fit the parameters, or Λ has no interpolation between
             the points.
         ParameterError
-            If there are too few points for the continuation.
+            If there are too few points for the interpolation.
         """
         names, points = samples.parameters, training_points(settings, samples)
         reference = np.asarray(settings.reference, dtype=np.float64)
@@ -244,7 +244,7 @@ class ModelPoints:
 
     @cached_property
     def interpolation(self) -> Interpolation | ChebyshevBox:
-        """Points of the surface, and the continuation between them."""
+        """Points of the surface, and the interpolation between them."""
         low, high = self._range
         n = len(self.parameters)
         if n > 1:

@@ -68,14 +68,14 @@ def asimov_cost(
         Likelihood, from :func:`~milinfer.likelihood.systematics.systematic_terms`, with nuisance
         parameters or without.  For another luminosity give ``terms.scaled(factor)``.
     events
-        Simulated events of each process, by name, the signal ``"signal"``; of a signal alone its
-        events.  Weights count, their normalisation does not.
+        Simulated events of each process by name (the signal is ``"signal"``), or the events of the
+        signal if there is no other process.  Their weights are used in any normalisation.
     point
         Values of parameters by name; others are at ``terms.start``.
     density
-        ``"model"``: the events are those of the reference and of nominal nuisance parameters, and
-        are weighted to the point by the model and its responses.  ``"simulation"``: the events are
-        those of the point already, and the likelihood gives their number alone.
+        ``"model"``: the events were generated at the reference and at nominal nuisance parameters;
+        the model and its responses reweight them to the point.  ``"simulation"``: the events were
+        generated at the point, and the likelihood only gives their number.
     extended
         Whether the number of events enters the likelihood.
     **values
@@ -89,7 +89,7 @@ def asimov_cost(
     Raises
     ------
     SampleError
-        If events of a process are missing, or those of the signal are of another point.
+        If events of a process are missing, or those of the signal are at another point.
     ParameterError
         If a parameter is unknown, or its value outside its limits.
     ModelError

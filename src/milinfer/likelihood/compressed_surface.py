@@ -69,7 +69,7 @@ class CompressedSurface:
     coefficients
         Shape (n_boxes, degree + 1, …), with an index for each parameter.
     bound
-        Upper bound of the error, beside rounding.
+        Upper bound of the error, without rounding errors.
     """
 
     low: FloatArray

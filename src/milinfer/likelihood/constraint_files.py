@@ -57,7 +57,7 @@ class Described(Protocol):
 
     @property
     def degree(self) -> int:
-        """Of the polynomial."""
+        """Degree of the polynomial."""
 
     @property
     def basis(self) -> PolynomialBasis:
@@ -183,8 +183,8 @@ def write_hepdata(constraint: Described, folder: PathLikeStr, title: str) -> Non
 def write_smefit(constraint: Described, folder: PathLikeStr, name: str) -> None:
     """Write a dataset for SMEFiT, and an external χ².
 
-    One or the other belongs into a fit, never both: the dataset is the parabola of the covariance
-    matrix, and the external χ² the polynomial.
+    Use only one of the two in a fit: the dataset is the parabola of the covariance matrix, and the
+    external χ² is the polynomial.
 
     Parameters
     ----------

@@ -59,7 +59,7 @@ _AT_LIMIT = 1e-6
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Constraint:
-    r"""−2 ln L of a measurement about its best fit, zero there.
+    r"""−2 ln L of a measurement near its best fit, where it is zero.
 
     Parameters
     ----------
@@ -230,7 +230,7 @@ class Constraint:
         MissingFileError
             If there is no file.
         ConfigurationError
-            If it is not a constraint; names the file and what is wrong.
+            If it is not a constraint; the message names the file and what is wrong.
         """
         require_file(path)
         try:
@@ -342,7 +342,7 @@ def constraint(
         If the fit is not valid, a parameter is at its limit, there is a lower minimum, or the
         region has no end.
     ParameterError
-        If a parameter is none of the fit, or fixed, or `cl` is not between 0 and 1.
+        If a parameter is not a parameter of the fit, or fixed, or `cl` is not between 0 and 1.
     ConfigurationError
         If `degree` or `n_tests` is out of range.
 

@@ -58,7 +58,7 @@ class Correction(Protocol):
 def dataset_cost(
     model: AnyModel, data: Sample, *, reference: ArrayLike, rate: Rate | None = None
 ) -> LikelihoodCost:
-    """Cost −2 ln L of a dataset by any model.
+    """Cost −2 ln L of a dataset from any model.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ def dataset_cost(
     rate
         Expected yield ν(θ) of all events, backgrounds included
         (:meth:`~milinfer.likelihood.rate.Rate.with_background`); adds the rate term.  Without it
-        only the shape counts.
+        only the shape is used.
 
     Raises
     ------
@@ -81,8 +81,8 @@ def dataset_cost(
     Warns
     -----
     MilinferWarning
-        If the cross-sections of the rate have errors that cost intervals their coverage: ν(θ) is
-        taken as exact.
+        If the errors of the cross-sections are so large that intervals lose coverage, because ν(θ)
+        is taken as exact.
 
     Examples
     --------

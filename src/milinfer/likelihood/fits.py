@@ -59,20 +59,20 @@ __all__ = [
 def shared_parameters(*costs: Cost, expected: Iterable[str] = ()) -> dict[str, tuple[int, ...]]:
     """List the costs that have each parameter; the same name is the same parameter.
 
-    Costs add (``unbinned + binned + constraint``).  A typo in a name then makes two parameters of
-    one without an error: name those that must be shared as `expected`.
+    Costs add (``unbinned + binned + constraint``).  A typo in a name then creates two parameters
+    without an error; list the names that must be shared in `expected`.
 
     Parameters
     ----------
     costs
-        Any iminuit costs; a sum counts as its terms.
+        Any iminuit costs; a sum is treated as its terms.
     expected
         Names that at least two costs must have.
 
     Returns
     -------
     dict
-        Name → positions of the costs that have it, of the terms in order.
+        Name → positions of the costs that have it.
 
     Raises
     ------
@@ -330,7 +330,7 @@ def impacts(
     ParameterError
         If the cost has no such parameter, or no other free one.
     FitError
-        If a fit is not valid; says which.
+        If a fit is not valid; the message names it.
 
     Examples
     --------
@@ -578,8 +578,8 @@ def profile_interval(
         Starting values of MIGRAD by name; default: those of the cost, or 0, moved inside the
         limits.
     fixed
-        Parameters that stay at their starting values: with nuisance parameters fixed where a fit
-        has them, the interval is that of statistics alone.
+        Parameters that stay at their starting values.  With the nuisance parameters fixed at their
+        fitted values, the interval is the statistical one.
     **values
         The same as keywords: ``c_HW=0.1``.
 
@@ -588,8 +588,8 @@ def profile_interval(
     FitError
         If MIGRAD, HESSE or MINOS is not valid, or the interval runs into a limit.
     ParameterError
-        If the parameter, one to fix or that of a starting value is none of the cost, or `cl` is
-        not between 0 and 1.
+        If the parameter, a fixed one or one with a starting value is not a parameter of the cost,
+        or `cl` is not between 0 and 1.
     CalibrationError
         If the cost is calibrated for another confidence level, or in several parameters for joint
         regions or the intervals of another one: give ``calibration(cost, cl, parameter=…)``.
@@ -786,7 +786,7 @@ def contour(m: Minuit, x: str, y: str, cl: float = CL68, *, interpolated: int = 
         Joint probability of both parameters inside (−2ΔlnL is a quantile of χ² with two degrees of
         freedom).
     interpolated
-        Number of points of a smooth curve through the 60 that are found; 0: these alone.
+        Number of points of a smooth curve through the 60 that are found; 0: only these 60.
 
     Returns
     -------

@@ -2,7 +2,7 @@ r"""The likelihood with interference terms only, which EFT groups publish with t
 
 A cross-section is a polynomial in the coefficients: the standard model, its interference with each
 operator (linear), and the squared operators (quadratic, of the order of neglected operators of
-dimension eight).  :func:`linear_cost` keeps the first two.  Of an event it keeps
+dimension eight).  :func:`linear_cost` keeps the first two. For each event it keeps
 
 .. math:: d\sigma(x|\theta) \propto 1 + \sum_k \theta_k\, \partial_k \ln d\sigma(x|\theta = 0),
 
@@ -51,12 +51,12 @@ _LINEAR = ", linear terms"
 
 
 def require_terms(terms: str) -> None:
-    """Refuse terms that there are not.
+    """Raise unless the terms are known.
 
     Raises
     ------
     ParameterError
-        Names the choices.
+        The message names the choices.
 
     Examples
     --------
@@ -77,7 +77,7 @@ def linear_cost(model: AnyModel, data: Sample, *, rate: Rate | None = None) -> L
     data
         The dataset.
     rate
-        Expected yield; its linear terms count.
+        Expected yield; its linear terms are used.
 
     Raises
     ------

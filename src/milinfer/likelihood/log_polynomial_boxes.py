@@ -117,7 +117,7 @@ class LogSums:
 
     @property
     def bound(self) -> float:
-        """Upper bound of the error, beside rounding; 0 where all rows are always summed."""
+        """Upper bound of the error, without rounding errors; 0 where all rows are always summed."""
         if not self._compresses:
             return 0.0
         errors = sum(_LEBESGUE**k for k in range(len(self._centre)))

@@ -108,7 +108,7 @@ class LogPolynomials:
 
     @cached_property
     def bound(self) -> float:
-        """Upper bound of the error of :meth:`value`, beside rounding; 0 for few events."""
+        """Upper bound of the error of :meth:`value`, without rounding errors; 0 for few events."""
         if self.n_parameters > 1:
             return self._sums.bound
         return _BOUND * float(np.abs(self.weights).sum()) if self._halvings else 0.0

@@ -97,8 +97,8 @@ def mixture_cost(
     Warns
     -----
     MilinferWarning
-        If the cross-sections of the rate have errors that cost intervals their coverage: ν(θ) is
-        taken as exact.
+        If the errors of the cross-sections are so large that intervals lose coverage, because ν(θ)
+        is taken as exact.
 
     Examples
     --------
@@ -155,8 +155,8 @@ class MixtureCost(UnbinnedCost):
 
     with :math:`r = p_s(x|\theta)/p_s(x|\theta_0)` and :math:`b = p_b(x)/p_s(x|\theta_0)`: the
     extended likelihood (Barlow, Nucl. Instrum. Meth. A 297, 496, 1990) over
-    :math:`\prod_i p_s(x_i|\theta_0)`.  If it is not ``extended``, the total is replaced by
-    :math:`N \ln` of itself, which leaves the shares of the processes.
+    :math:`\prod_i p_s(x_i|\theta_0)`.  If it is not ``extended``, the total yield :math:`\nu` is
+    replaced by :math:`N \ln \nu`, so that only the shares of the processes matter.
 
     Parameters of the model carry their range as limits, normalisations :math:`[0, \infty)`.
 
@@ -299,7 +299,7 @@ class Component(NamedTuple):
     name
         Its normalisation is the parameter ``{name}_norm``.
     ratio
-        Logarithm of its density over that of the signal at θ0: an object with
+        Logarithm of the ratio of its density to that of the signal at θ0: an object with
         ``log_ratio(sample)``, or a function of a sample.
     expected
         Events expected at a normalisation of one.
@@ -457,7 +457,7 @@ def mixture_terms(
     ModelError
         If the model has no ratios of single events.
     ParameterError
-        If there is no reference, the continuation of Λ is not defined for events, the rate has
+        If there is no reference, the interpolation of Λ is not defined for events, the rate has
         other parameters, or a name is taken twice.
     ConfigurationError
         If a yield is negative or not finite, or there is no background.
@@ -549,12 +549,12 @@ def _validate_backgrounds(
 
 
 def require_linear(interpolation: Interpolation | ChebyshevBox, name: str) -> None:
-    """Raise if a continuation is not linear in the values at the points.
+    """Raise if an interpolation is not linear in the values at the points.
 
     Parameters
     ----------
     interpolation
-        Points and continuation.
+        Points and interpolation.
     name
         Name of the model, for the message.
 
@@ -568,12 +568,12 @@ def require_linear(interpolation: Interpolation | ChebyshevBox, name: str) -> No
     --------
     >>> require_linear(Interpolation(np.linspace(-1, 1, 5), "parabola"), "histogram")
     Traceback (most recent call last):
-    milinfer.exceptions.ParameterError: histogram continues Λ by 'parabola', which is not defined
+    milinfer.exceptions.ParameterError: histogram interpolates Λ by 'parabola', which is not defined
     for single events; use a model with interpolation_kind='polynomial' or 'spline'
     """
     if isinstance(interpolation, Interpolation) and interpolation.kind in ("parabola", "points"):
         msg = (
-            f"{name} continues Λ by {interpolation.kind!r}, which is not defined for single "
+            f"{name} interpolates Λ by {interpolation.kind!r}, which is not defined for single "
             "events; use a model with interpolation_kind='polynomial' or 'spline'"
         )
         raise ParameterError(msg)
@@ -585,19 +585,19 @@ class EventSurfaces:
     Parameters
     ----------
     interpolation
-        Points and continuation, linear in the values.
+        Points and interpolation, linear in the values.
     values
         Λ_i at the points, shape (n_events, K).
 
     Raises
     ------
     ParameterError
-        If the continuation is not defined for single events.
+        If the interpolation is not defined for single events.
 
     Attributes
     ----------
     coefficients
-        One row for each term of the continuation, shape (n_terms, n_events).
+        One row for each term of the interpolation, shape (n_terms, n_events).
     spline
         Left ends of the cells of a spline, and the Taylor coefficients there of the four B-splines
         that are not zero, highest power first, shape (n_cells, 4, 4); None for polynomials.
@@ -712,7 +712,7 @@ class EventPolynomials:
         self._at_reference = self._ratios(np.log(sums.at(sums.reference)))
 
     def _ratios(self, rows: FloatArray) -> FloatArray:
-        """Of events to the denominator, averaged over the members, shape (n_events,)."""
+        """Ratios of events to the denominator, averaged over the members, shape (n_events,)."""
         members = rows.reshape(self._shape)
         mean: FloatArray = np.mean(members[:, :-1] - members[:, -1:], axis=0)
         return mean

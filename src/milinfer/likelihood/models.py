@@ -105,7 +105,7 @@ class LLRModel(Protocol):
 
     @property
     def interpolation(self) -> Interpolation | ChebyshevBox:
-        """Parameter points and the continuation between them."""
+        """Parameter points and the interpolation between them."""
 
     def event_llr(self, sample: Sample) -> FloatArray:
         """Log-likelihood ratio of every event at every point, shape (n_events, K)."""
@@ -127,7 +127,7 @@ class Model(ABC):
 
         @property
         def interpolation(self) -> Interpolation | ChebyshevBox:
-            """Parameter points and the continuation between them."""
+            """Parameter points and the interpolation between them."""
 
     @property
     def additive(self) -> bool:
@@ -151,7 +151,7 @@ class Model(ABC):
         Returns
         -------
         ndarray
-            One row an event; what the columns are depends on the kind of model.
+            One row for each event; the meaning of the columns depends on the kind of model.
 
         Raises
         ------
@@ -262,8 +262,8 @@ class EventModel(Model):
 class BagModel(Model):
     """Log-likelihood ratios of bags from summaries of their events.
 
-    Λ of a dataset is the sum over its bags ([AS], eq. 10).  A model whose pooling decides may be
-    ``additive`` instead, and then gives :meth:`event_llr`.
+    Λ of a dataset is the sum over its bags ([AS], eq. 10).  Depending on its pooling, a model may
+    be ``additive`` instead, and then gives :meth:`event_llr`.
     """
 
     if TYPE_CHECKING:
@@ -425,8 +425,8 @@ class DatasetModel(Model):
     ) -> FloatArray:
         """Λ of datasets, shape (n_segments, K).
 
-        Arguments are those of :meth:`Model.segment_llr`.  Auxiliary measurements of `observed` data
-        are what they are; those of toys fluctuate.
+        Arguments are those of :meth:`Model.segment_llr`.  Auxiliary measurements are fixed for
+        `observed` data and fluctuate in toys.
         """
 
     def event_table(self, sample: Sample) -> Table:
@@ -504,7 +504,7 @@ class _Delegate(Model):
 
     @property
     def interpolation(self) -> Interpolation | ChebyshevBox:
-        """Parameter points and the continuation between them."""
+        """Parameter points and the interpolation between them."""
         return self.model.interpolation
 
     @property
@@ -701,7 +701,7 @@ def dataset_surface(model: AnyModel, data: Sample) -> Surface | BoxSurface:
     model
         Source of the per-event ratios, or of those of bags (then of consecutive events).
     data
-        The dataset; its weights count (data have weights of one).
+        The dataset; its weights are used (data have weights of one).
     """
     source = as_model(model)
     exact = source.log_polynomials(data)
@@ -748,7 +748,7 @@ def require_unseen(model: object, samples: SampleSet, purpose: str) -> None:
     Raises
     ------
     SampleError
-        Names the sample.
+        The message names the sample.
 
     Examples
     --------

@@ -20,7 +20,7 @@ __all__ = ["NamedCost", "UnbinnedCost"]
 class NamedCost(Cost):  # type: ignore[misc]  # iminuit has no type information here
     """Cost of iminuit that takes one number for each parameter, in order or by name.
 
-    iminuit would let a wrong number of values through to the formula, and knows no names.
+    iminuit would pass a wrong number of values on to the formula, and does not accept names.
 
     Examples
     --------

@@ -121,7 +121,7 @@ class _Combination:
 def log_ratio_observable(
     model: LLRModel, low: ArrayLike, high: ArrayLike, *, name: str = "log_ratio"
 ) -> Callable[[Sample], FloatArray]:
-    """Ln p(x|high)/p(x|low) of each event by a model: the output of a binary classifier.
+    """Ln p(x|high)/p(x|low) of each event from a model: the output of a binary classifier.
 
     Parameters
     ----------
@@ -156,7 +156,7 @@ def log_ratio_observable(
 def score_observable(
     model: LLRModel, theta0: ArrayLike, *, parameter: str | None = None, name: str | None = None
 ) -> Callable[[Sample], FloatArray]:
-    """Derivative of ln p(x|θ) at θ0 of each event by a model: the optimal observable near θ0.
+    """Derivative of ln p(x|θ) at θ0 of each event from a model: the optimal observable near θ0.
 
     Parameters
     ----------
@@ -202,9 +202,10 @@ def independent_scores(
 ) -> tuple[Callable[[Sample], FloatArray], ...]:
     """Scores of several parameters at θ0, each without its correlation with the preceding ones.
 
-    The first is the score of the first parameter.  From each other score its correlation with those
-    before it is taken away, so that it is the score that is left where their parameters are fitted
-    too.  Together they know what the scores know, and a grid of bins has no empty corners.
+    The first is the score of the first parameter.  From every other score the part that is
+    correlated with the preceding ones is subtracted; this is the score that remains if their
+    parameters are fitted, too.  Together they contain the same information as the scores, and a
+    grid of bins has no empty corners.
 
     Parameters
     ----------

@@ -77,7 +77,7 @@ class ProfiledMixture(DatasetModel):
         ``{name: normalisation}`` of the toys, if it is not one: the mean of the auxiliary
         measurement.
     grid
-        Points and continuation of the surfaces; default: a spline through 41 points, or a finer
+        Points and interpolation of the surfaces; default: a spline through 41 points, or a finer
         box in several parameters.
 
     Raises
@@ -149,7 +149,7 @@ class ProfiledMixture(DatasetModel):
 
     @cached_property
     def interpolation(self) -> Interpolation | ChebyshevBox:
-        """Points and continuation of the surfaces."""
+        """Points and interpolation of the surfaces."""
         return self.grid if self.grid is not None else profile_grid(self.model.interpolation)
 
     @cached_property
@@ -176,7 +176,7 @@ class ProfiledMixture(DatasetModel):
         """
         of_model, k = self.model.interpolation, len(self._points)
         theta = self.interpolation.grid
-        # The continuation is linear in the values at the points.
+        # The interpolation is linear in the values at the points.
         matrix = of_model.values_at(np.eye(len(of_model.grid)), theta)
         out = np.empty((len(sample), k + len(self.backgrounds)))
         for start in range(0, len(sample), _CHUNK):
@@ -270,7 +270,7 @@ class ProfiledMixture(DatasetModel):
 
 
 def profile_grid(signal: Interpolation | ChebyshevBox) -> Interpolation | ChebyshevBox:
-    """Points and continuation of profiled surfaces: as many as their shape needs.
+    """Points and interpolation of profiled surfaces: as many as their shape needs.
 
     Examples
     --------

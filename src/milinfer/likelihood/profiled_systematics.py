@@ -67,16 +67,16 @@ class NuisanceProfile(NamedTuple):
 class ProfiledSystematics(DatasetModel):
     """Likelihood of datasets, maximised over normalisations and nuisance parameters.
 
-    For data the auxiliary measurements are what the constraints of the terms say.  In toys they
-    scatter about the true values with their errors, because coverage means repetitions of the whole
-    experiment.  The scatter is computed from the events of the toy, so that toys of one seed are
-    always the same.
+    For data the auxiliary measurements are the values in the constraints of the terms.  In toys
+    they scatter about the true values with their errors, because coverage means repetitions of the
+    whole experiment.  The scatter is computed from the events of the toy, so that toys of one seed
+    are always the same.
 
     Events of toys at other values of the nuisance parameters come from varied samples, never from
     the learned response, which would test nothing: give ``Toys`` a pool of them, and the values as
     `truth` here.
 
-    Without `extended` the likelihood is that of the shape: the number of events says nothing.  Its
+    Without `extended` the likelihood is that of the shape: the number of events is not used.  Its
     toys are made with ``Toys(…, n_events=…, poisson=True)``.
 
     Parameters
@@ -90,7 +90,7 @@ class ProfiledSystematics(DatasetModel):
         True values of normalisations, nuisance parameters and luminosity of the toys, about which
         auxiliary measurements scatter; default: those of the start of the cost.
     grid
-        Points and continuation of the surfaces; default: a spline through 41 points, or a finer
+        Points and interpolation of the surfaces; default: a spline through 41 points, or a finer
         box in several parameters.
     extended
         Whether the number of events enters the likelihood.
@@ -100,7 +100,7 @@ class ProfiledSystematics(DatasetModel):
     ParameterError
         If `truth` names an unknown parameter.
     ModelError
-        If a response has products of three nuisance parameters, which are for single datasets.
+        If a response has products of three nuisance parameters, which toys do not support.
 
     Examples
     --------
@@ -170,7 +170,7 @@ class ProfiledSystematics(DatasetModel):
 
     @cached_property
     def interpolation(self) -> Interpolation | ChebyshevBox:
-        """Points and continuation of the surfaces."""
+        """Points and interpolation of the surfaces."""
         if self.grid is not None:
             return self.grid
         return profile_grid(self.terms.mixture.model.interpolation)
@@ -274,7 +274,7 @@ class ProfiledSystematics(DatasetModel):
         """
         mixture = self.terms.mixture
         of_model, g = mixture.model.interpolation, len(self._points)
-        # The continuation is linear in the values at the points.
+        # The interpolation is linear in the values at the points.
         matrix = of_model.values_at(np.eye(len(of_model.grid)), self.interpolation.grid)
         b = len(mixture.components)
         n_columns = sum(r.terms.n_columns for r in self.terms.responses.values())
@@ -314,7 +314,7 @@ class ProfiledSystematics(DatasetModel):
             Rows of the table, one dataset after the other, their weights, and where datasets begin
             and end.
         observed
-            Whether these are data, with their auxiliary measurements, rather than toys.
+            True for data, whose auxiliary measurements are used; false for toys.
 
         Raises
         ------
@@ -431,11 +431,11 @@ class ProfiledSystematics(DatasetModel):
         return profile_cost(self, data, mixture, norms, extended=self.extended)
 
     def profiled(self, cost: SystematicCost) -> LikelihoodCost:
-        """The cost of a dataset as one of the parameters of interest alone, profiled by Minuit.
+        """Cost of a dataset as a function of the parameters of interest, profiled with Minuit.
 
-        :meth:`cost` is faster, but for events of weight one; this is for weighted ones, such as
-        Asimov data (:func:`~milinfer.likelihood.asimov.asimov_cost`).  Calibrations and belts take
-        both.
+        :meth:`cost` is faster but needs events of weight one; use this method for weighted events,
+        such as Asimov data (:func:`~milinfer.likelihood.asimov.asimov_cost`).  Calibrations and
+        belts accept both.
 
         Parameters
         ----------
@@ -447,7 +447,7 @@ class ProfiledSystematics(DatasetModel):
         ParameterError
             If the cost has other parameters.
         FitError
-            If a fit is not valid; says where.
+            If a fit is not valid; the message says where.
         """
         if cost.terms.names != self.terms.names or cost.extended != self.extended:
             kinds = ["extended" if e else "shape-only" for e in (cost.extended, self.extended)]

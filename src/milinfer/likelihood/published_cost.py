@@ -58,9 +58,9 @@ class PublishedCost(UnbinnedCost):
     Parameters
     ----------
     likelihood
-        What the file beside it reads.
+        The likelihood, from the reader of the folder.
     constraints
-        Auxiliary measurements in the place of those in the file; None: those.
+        Auxiliary measurements to use instead of those in the file; None: those in the file.
 
     Examples
     --------

@@ -67,7 +67,7 @@ class PublishedTerm(NamedTuple):
     parameters
         By name, in the order of the term.
     bound
-        Upper bound of the difference to the cost, beside rounding.
+        Upper bound of the difference to the cost, without rounding errors.
     """
 
     content: dict[str, Any]
@@ -125,7 +125,7 @@ def published_terms(cost: Any, _arrays: ArrayStore) -> list[PublishedTerm]:
     cost
         A term of a sum of costs.
     _arrays
-        Where its arrays go.
+        Store to which the arrays of this term are added.
 
     Raises
     ------

@@ -49,8 +49,8 @@ def published_surface(surface: Surface | BoxSurface, arrays: ArrayStore) -> dict
     surface
         The function.
     arrays
-        Where its arrays go; without events, logarithms of polynomials become one series for each
-        part of the range.
+        Store to which the arrays of this term are added; without events, logarithms of
+        polynomials become one series for each part of the range.
 
     Raises
     ------

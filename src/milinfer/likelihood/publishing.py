@@ -78,10 +78,10 @@ def publish(
     events: bool = True,
     error: float = 1e-6,
 ) -> Path:
-    """Write the likelihood of a dataset for others: coefficients, no features and no network.
+    """Write the likelihood of a dataset for others, without features and networks.
 
-    What is written is read again before the folder appears, and compared with the cost at random
-    points.
+    The written files are read back and compared with the cost at random points before the folder
+    appears.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ def publish(
     folder
         Folder to write; an older one of that name is replaced.
     title
-        A line that says what was measured.
+        One line that describes the measurement.
     provenance
         Further facts to record, such as ``{"experiment": …, "reference": …}``; any JSON.
     units
@@ -114,9 +114,10 @@ def publish(
     ConfigurationError
         If a term of the cost cannot be published, or not without events; the message names it.
     ParameterError
-        If a unit or a start is of no parameter of the cost, or a start outside its limits.
+        If a unit or a starting value belongs to no parameter of the cost, or a starting value is
+        outside its limits.
     FitError
-        If what is written does not agree with the cost.
+        If the written likelihood does not agree with the cost.
 
     Examples
     --------

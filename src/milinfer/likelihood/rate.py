@@ -90,7 +90,7 @@ class Rate:
         luminosity
             In 1/fb (cross-sections in pb are multiplied by 1000).
         degree
-            4 where production and decay carry an operator each, 2 for one of them.
+            4 if operators act in production and in decay, 2 if they act in only one of them.
         efficiency
             Share of the events that the analysis keeps, in (0, 1]: one number, or one for each
             sample, shape (n_samples,).
@@ -255,7 +255,7 @@ class Rate:
         Raises
         ------
         ParameterError
-            If ν is not positive there, or the parameters are others.
+            If ν is not positive there, or the parameters differ.
         """
         return self._positive(self.basis.array(point))
 
@@ -342,7 +342,7 @@ class Rate:
     ) -> float | FloatArray:
         """Derivative of :meth:`rate_term` with respect to θ (θ0 drops out).
 
-        A number where θ is one, else of shape (n_parameters,).
+        A number if θ is one, else of shape (n_parameters,).
         """
         del reference
         slope = self.gradient(theta) * (n_events / self._positive(theta) - 1.0)
@@ -369,7 +369,7 @@ def warn_of_rate_error(rate: Rate, reference: ArrayLike, n_background: float = 0
     rate
         Expected yield of the signal.
     reference
-        θ0, where it is looked at.
+        θ0, at which the error is compared.
     n_background
         Events of other processes, whose fluctuations add to the Poisson error.
 

@@ -228,7 +228,7 @@ class ResponseTerms:
         Raises
         ------
         ParameterError
-            Names it.
+            The message names it.
         """
         for name, value, (low, high) in zip(self.nuisances, alpha, self.limits, strict=True):
             if not low - 1e-9 <= value <= high + 1e-9:

@@ -88,7 +88,7 @@ def profile_scan(
     Raises
     ------
     FitError
-        If the fit is not valid, or one at a value is not; says where.
+        If the fit is not valid, or one at a value is not; the message says where.
     ParameterError
         If the fit has no such parameter, or a value is outside its limits.
 
@@ -139,7 +139,7 @@ def profiling_minuit(cost: Cost, parameters: Sequence[str], *, tolerance: float 
     Raises
     ------
     ParameterError
-        If the cost has no such parameter; says which it has.
+        If the cost has no such parameter; the message lists those it has.
 
     Examples
     --------
@@ -185,7 +185,7 @@ def profiled_costs(
     Raises
     ------
     FitError
-        If a fit is not valid; says where.
+        If a fit is not valid; the message says where.
 
     Examples
     --------

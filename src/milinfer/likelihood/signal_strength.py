@@ -35,8 +35,7 @@ class SignalStrength(EventModel):
     Raises
     ------
     ParameterError
-        If the range is not of positive numbers, or does not contain one, which is where ratios are
-        taken.
+        If the range is not positive, or does not contain 1, the strength at which ratios are taken.
 
     Examples
     --------

@@ -39,7 +39,7 @@ def yield_noise(cost: SystematicCost, fit: Minuit) -> dict[str, float]:
     Returns
     -------
     dict
-        For each parameter that was fitted, in units of its error.  Below 0.2 the error in all is
+        For each parameter that was fitted, in units of its error.  Below 0.2 the total error is
         larger by less than 2 %.
 
     Raises

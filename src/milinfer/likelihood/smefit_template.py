@@ -1,6 +1,6 @@
 """The program that SMEFiT runs as the external χ² of a constraint; NAME is that of the dataset.
 
-It is a file of its own beside the numbers, and imports nothing of milinfer.
+It is a separate file next to the numbers, and does not import milinfer.
 """
 
 from __future__ import annotations

@@ -49,7 +49,7 @@ _CONVERGED = 1e-10
 
 @dataclass(frozen=True)
 class Interpolation:
-    """Points of a surface and its continuation between them.
+    """Points of a surface and the interpolation between them.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ class Interpolation:
         ``"spline"``: cubic spline through all points.  ``"polynomial"``: Chebyshev polynomial of
         degree `degree`, least squares over all points; smooths what a classifier leaves rough.
         ``"parabola"``: least-squares parabola through the points within `window` of the highest
-        one ([AS], §C.4).  ``"points"``: no continuation, Λ is known at the points alone.
+        one ([AS], §C.4).  ``"points"``: no interpolation, Λ is known only at the points.
     degree, window
         See above.
 
@@ -497,9 +497,9 @@ def blocks(values: FloatArray) -> list[FloatArray]:
 def parabola_error(interpolation: Interpolation, values: FloatArray) -> FloatArray:
     """Mean squared distance of −2Λ from the parabola of each surface, shape (n_surfaces,).
 
-    A fourth of it is the mean squared distance of Λ, which [AS] has in its tables 2 and 3.  The
-    mean is over the points of the window, the parabola that of ``kind="parabola"``: least
-    squares through the points within ``window`` of the highest one.
+    One fourth of it is the mean squared distance of Λ, which is in tables 2 and 3 of [AS]. The mean
+    is taken over the points of the window. The parabola is that of ``kind="parabola"``, a
+    least-squares fit to the points within ``window`` of the highest one.
 
     Parameters
     ----------

@@ -284,7 +284,7 @@ class ChebyshevBox:
 class UntabulatedBox(ChebyshevBox):
     """Box with too many parameters for a table of Λ at its nodes.
 
-    Surfaces are made of Λ itself, which a polynomial head knows between points; what needs a table
+    Surfaces use Λ itself, which a polynomial head gives at every point; anything that needs a table
     (toys, calibrations, belts) raises an error.
 
     Parameters
@@ -440,7 +440,7 @@ def fine_degree(n_parameters: int) -> int:
 
 
 def finer(interpolation: Interpolation | ChebyshevBox) -> Interpolation | ChebyshevBox:
-    """Grid on the same range, fine enough for ln ν(θ) beside the shape.
+    """Grid on the same range, fine enough for ln ν(θ) and the shape.
 
     Examples
     --------

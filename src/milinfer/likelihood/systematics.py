@@ -83,7 +83,7 @@ _WIDE = (-5.0, 5.0)
 
 
 class NormalisationUncertainty(NamedTuple):
-    """Effect of a nuisance parameter on the yields of processes, without one on shapes.
+    """Effect of a nuisance parameter on the yields of processes, but not on their shapes.
 
     The interpolation is HistFactory's code 4, as for ``normsys`` in pyhf: the same name in a pyhf
     workspace is the same parameter with the same meaning.
@@ -370,7 +370,7 @@ class MixtureEvents(NamedTuple):
     arrays
         Densities, weights, and coefficients of all responses.
     tables
-        The coefficients again, of the response of each process that has one.
+        The coefficients for each process that has a response.
     """
 
     surfaces: EventSurfaces | EventPolynomials
@@ -432,7 +432,7 @@ def systematic_terms(
     Raises
     ------
     ModelError, ParameterError, ConfigurationError
-        If they do not go together; the message names process or parameter.
+        If they do not fit together; the message names process or parameter.
 
     Examples
     --------
@@ -606,8 +606,8 @@ def systematic_cost(
     model, data, rate, backgrounds, reference
         As for :func:`milinfer.mixture_cost`; without backgrounds all events are signal.
     responses
-        ``{process: response}``; the signal is ``"signal"``, backgrounds have the names that they
-        have in `backgrounds`.  The same nuisance parameter in several responses is one parameter.
+        ``{process: response}``; the signal is ``"signal"``, backgrounds are named as in
+        `backgrounds`.  The same nuisance parameter in several responses is one parameter.
     uncertainties
         Effects of nuisance parameters on yields alone.
     luminosity_uncertainty
@@ -624,7 +624,7 @@ def systematic_cost(
     SampleError
         If the events have the weights of simulation, or features that models need are missing.
     ModelError, ParameterError, ConfigurationError
-        If the parts do not go together.
+        If the parts do not fit together.
 
     Warns
     -----
@@ -753,7 +753,7 @@ class SystematicCost(UnbinnedCost):
     def without_constraints(self, names: Sequence[str]) -> SystematicCost:
         """The same cost without the constraints of some parameters.
 
-        Use it where another term of a sum has them, so that they count once.
+        Use it if another term of a sum contains them, so that they are applied once.
 
         Raises
         ------

@@ -183,7 +183,7 @@ def plot_intervals(
 
 
 def plot_datasets(interval: Interval, toys: ToyIntervals, n_toys: int = 20) -> Figure:
-    """Interval of one dataset beside those of simulated ones at one truth.
+    """Interval of one dataset, above those of simulated datasets at one true value.
 
     Parameters
     ----------

@@ -254,7 +254,7 @@ def draw_contours(
     style
         Colour and line of the method.
     alone
-        Whether no other method is drawn: the line styles then tell levels apart.
+        Whether no other method is drawn: the line styles then distinguish the levels.
     """
     for k, level in enumerate(sorted(lines)):
         outline = lines[level]

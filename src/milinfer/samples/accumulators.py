@@ -43,7 +43,7 @@ def accumulator_fields(
 ) -> dict[str, Any]:
     """Arguments of the sample of an accumulator; see :meth:`milinfer.Sample.from_accumulator`.
 
-    `info` is the header of the files, if somebody has read it.  Errors name the dataset, if it is
+    `info` is the header of the files, if it was read.  Errors name the dataset, if it is
     given.
 
     Examples
@@ -172,7 +172,7 @@ def varied_accumulators(
     Raises
     ------
     SampleError
-        If it is no such accumulator, or chunks had other variations.
+        If it is not such an accumulator, or chunks had different variations.
     """
     place = f"dataset {dataset!r}: " if dataset else ""
     if not isinstance(output, Mapping) or "nominal" not in output or "variations" not in output:

@@ -57,7 +57,7 @@ def require_samples(value: object, where: str, *, streamed: bool = False) -> Non
     where
         Name of the function, for the message.
     streamed
-        Whether :class:`~milinfer.samples.streaming.StreamedSamples` will do.
+        Whether :class:`~milinfer.samples.streaming.StreamedSamples` are accepted.
 
     Raises
     ------

@@ -64,7 +64,7 @@ def identified_fields(
     reweights: Data | None = None,
     reweight_points: Mapping[str, Point] | Sequence[Point] | None = None,
 ) -> tuple[dict[str, Any], NDArray[Any] | None, dict[str, FloatArray]]:
-    """Events of the sample of all rows, what identifies each, and other weights of them.
+    """Read all rows as one sample, with identifiers and other weights of the events.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ def identified_fields(
     Raises
     ------
     SampleError
-        If two rows are the same event; names both.
+        If two rows are the same event; the message names both.
 
     Examples
     --------

@@ -64,8 +64,8 @@ def cross_section_of_events(
 ) -> tuple[float, float]:
     """Cross-section in pb of all events of a file, with its error; NaN if it is unknown.
 
-    Where ``<init>`` does not give it and IDWTUP says that the mean weight is the cross-section, it
-    is Σw/n with the error √Σw²/n.
+    If ``<init>`` does not give it and IDWTUP defines the mean weight as the cross-section, it is
+    Σw/n with the error √Σw²/n.
 
     Parameters
     ----------
@@ -103,7 +103,7 @@ def warn_of_mean_weight(
     Warns
     -----
     MilinferWarning
-        Has both numbers.
+        The message gives both numbers.
     """
     sigma, error = info.cross_section, info.cross_section_error
     if abs(info.weighting_strategy) != 4 or not n_events or math.isnan(sigma):
@@ -122,7 +122,7 @@ def warn_of_mean_weight(
 def needs_mixing(info: LHEInfo) -> bool:
     """Whether the weights of each process of a file have a separate normalisation.
 
-    That is so for IDWTUP ±1 and ±2, where a shower chooses the processes.
+    This is the case for IDWTUP ±1 and ±2, for which a shower chooses the processes.
 
     Examples
     --------
@@ -277,7 +277,7 @@ def require_combine(combine: str | None) -> None:
     Raises
     ------
     ConfigurationError
-        Says what it can be.
+        The message lists the possible values.
 
     Examples
     --------
@@ -314,7 +314,8 @@ def join_cross_sections(
     Raises
     ------
     SampleError
-        If the cross-sections differ, are missing or do not go with the weights; names the samples.
+        If the cross-sections differ, are missing or contradict the weights; the message names
+        the samples.
     ConfigurationError
         If `combine` is neither.
 
@@ -369,7 +370,7 @@ def join_cross_sections(
 
 
 def differ(pairs: NDArray[np.float64]) -> BoolArray:
-    """Which (value, error) pairs, shape (n, 2), are further from their mean than runs are.
+    """Find (value, error) pairs, shape (n, 2), farther from their mean than runs can be.
 
     Runs of one process differ by their Monte-Carlo errors, a few permille at most: the limit is
     five standard deviations and one permille.

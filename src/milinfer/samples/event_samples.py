@@ -120,13 +120,13 @@ def samples_from_events(
     Returns
     -------
     tuple
-        The nominal events, and each variation.  The cross-sections of variations are NaN: that of
-        the nominal events times the ratio of the sums of weights, which the caller knows better.
+        The nominal events, and each variation.  The cross-sections of variations are NaN; the
+        caller computes them from the nominal one and the ratio of the sums of weights.
 
     Warns
     -----
     MilinferWarning
-        If the mean weight contradicts the cross-section of ``<init>``, unless the user knows
+        If the mean weight contradicts the cross-section of ``<init>``, unless the user gives
         another (`cross_section_is_known`).
 
     Raises

@@ -83,7 +83,7 @@ class FilePoints(NamedTuple):
     Parameters
     ----------
     point
-        Parameter point of the events; None if nobody says it.
+        Parameter point of the events; None if it is unknown.
     reweight_points
         Points of those weights that have one, by id.
     without_point
@@ -114,9 +114,10 @@ def file_points(
 ) -> FilePoints:
     r"""Find the point of a file and of its weights.
 
-    Each weight is at the first of: what `reweight_points` says, its description in ``<initrwgt>``,
-    a reweight card in the header, its id.  A parameter that these do not mention has the value of
-    the sample itself; weights that also change another parameter have no point.
+    The point of a weight comes from the first of these that gives one: `reweight_points`, its
+    description in ``<initrwgt>``, a reweight card in the header, its id.  A parameter that these do
+    not mention has the value of the sample itself; weights that also change another parameter have
+    no point.
 
     Parameters
     ----------

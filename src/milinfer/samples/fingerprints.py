@@ -43,7 +43,7 @@ _SKETCHES: WeakKeyDictionary[Sample, str] = WeakKeyDictionary()
 def sketch(events: Sample | Iterable[Sample] | Float32Array | FloatArray) -> str:
     """Fingerprint of a set of events, to estimate its overlap with other sets.
 
-    Hashes see the features of an event, as float32; weights and order do not matter.
+    Hashes are computed from the features of an event, as float32; weights and order do not matter.
 
     Parameters
     ----------
@@ -53,8 +53,8 @@ def sketch(events: Sample | Iterable[Sample] | Float32Array | FloatArray) -> str
     Returns
     -------
     str
-        The 128 smallest hashes, as hexadecimal numbers; but for a sample of which more than 0.5 %
-        of the events look alike (discrete features) one digest of all of its events.
+        The 128 smallest hashes, as hexadecimal numbers.  For a sample in which more than 0.5 % of
+        the events are equal (discrete features): one digest of all of its events.
 
     Examples
     --------

@@ -66,7 +66,7 @@ def make_executor(
 
     Without a name: dask with a client, else iterative for one worker, else futures (coffea's own
     pool, which does not fork and so works after TensorFlow has run).  Chunks are tried ``retries``
-    times again whatever the error: worth it for files on a network only.
+    times again after any error, which is useful only for files on a network.
 
     Raises
     ------
@@ -140,7 +140,7 @@ def run_features(
     features
         Feature set or its name.
     variations
-        Function of the events of a chunk that gives what is varied, as
+        Function of the events of a chunk that returns the varied events and weights, as
         :func:`milinfer.accumulate_variations` takes it; the files are read once for nominal and
         varied events.
     executor
@@ -157,7 +157,7 @@ def run_features(
     treename
         TTree to read.
     parameters, reweight_points
-        Names of the parameters, and points of the weights, where the files do not say them; see
+        Names of the parameters, and points of the weights, if the files do not store them; see
         :meth:`milinfer.Sample.from_file`.
     options
         Passed to :class:`~milinfer.features.processor.FeatureProcessor` (``selection=``,

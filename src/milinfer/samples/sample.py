@@ -64,8 +64,8 @@ class Sample:
     process
         Name of the process.
     cross_section, cross_section_error
-        In pb, after all cuts; NaN if unknown.  The sum of the weights stands for it, whatever
-        their normalisation.
+        In pb, after all cuts; NaN if unknown.  The sum of the weights corresponds to it, in any
+        normalisation of the weights.
     reweights
         Weights of the same events at other points, by name, each of shape (n_events,).
     reweight_points
@@ -405,7 +405,7 @@ class Sample:
         data
             A data frame (pandas, polars), an Arrow table, awkward records with flat fields, a
             structured array, a mapping of names to columns, or a 2-D array.  The index of a data
-            frame counts for nothing, except that a series given beside it must have the same.
+            frame is ignored, but a series given in addition must have the same index.
         features
             Names of the columns to take, in this order; of a 2-D array, those of all its columns.
             Default: all columns that are not used for anything else.
@@ -456,7 +456,7 @@ class Sample:
             The output of a :class:`~milinfer.FeatureProcessor` for a dataset (``output["tt"]``), or
             what :meth:`FeatureTable.accumulate()
             <milinfer.features.feature_set.FeatureTable.accumulate>` returns in a processor of your
-            own, added up.  All of its weights and reweights come along, its cut flow is in
+            own, added up.  The sample keeps all weights and reweights; the cut flow is in
             ``provenance``.
         features
             Columns to take, in this order; default: all.
@@ -465,15 +465,14 @@ class Sample:
         options
             ``process``; ``cross_section`` and ``cross_section_error`` in pb of all events, before
             any selection, which are multiplied by the fraction of the weights that the cut flow
-            keeps; ``sum_of_weights`` of all events, where the processor has not seen them
-            (skims) or there is no cut flow; ``reweight_points``, the points of reweights by name
-            or in their order (default: what the names say, as ``"c_HW=0.5"`` and
-            ``"c_HW_0p5"`` do).
+            keeps; ``sum_of_weights`` of all events, if the processor did not see all of them
+            (skims) or there is no cut flow; ``reweight_points``, the points of reweights by name or
+            in their order (default: what the names say, as ``"c_HW=0.5"`` and ``"c_HW_0p5"`` do).
 
         Raises
         ------
         SampleError
-            If this is no such accumulator, or a column is not one finite number for each event.
+            If this is not such an accumulator, or a column is not one finite number for each event.
 
         Examples
         --------
@@ -533,7 +532,7 @@ def require_fractions(fractions: object, *, of_all: bool = False) -> list[float]
     Raises
     ------
     SampleError
-        If there are none, one is not a positive number, or their sum is another one.
+        If there are none, one is not a positive number, or their sum is wrong.
 
     Examples
     --------

@@ -219,7 +219,7 @@ def read_sample(
     ----------
     path
         Sample written by :func:`write_sample`; event file (LHE, ROOT or Parquet); or a flat
-        Parquet or ROOT file of another program.  Of a ROOT file also its address, such as
+        Parquet or ROOT file of another program.  For a ROOT file it can also be an address, such as
         ``root://host//file.root``.
     features
         Feature set, its name, or names of columns; default: all of a sample, ``"vbf_2l2j"`` for
@@ -229,10 +229,10 @@ def read_sample(
         default: those of the file.
     parameters
         Names of the parameters, or the place of each in the parameter card of the file's header,
-        such as ``{"c_HW": "SMEFT 7", "c_HWtil": "SMEFTcpv 4"}``: card, descriptions and ids of
-        weights then say where the events and their weights are.  Default: those of the point.
+        such as ``{"c_HW": "SMEFT 7", "c_HWtil": "SMEFTcpv 4"}``: the points of the events and of
+        their weights are then read from card, descriptions and ids.  Default: those of the point.
     reweight_points
-        Points of weights, where the file does not say them: ``{"rwgt_7": {"c_HW": 0.5}}``, or a
+        Points of weights, if the file does not store them: ``{"rwgt_7": {"c_HW": 0.5}}``, or a
         list in the order of the weights; see :func:`milinfer.samples.file_points.file_points`.  For
         flat files of other programs: the columns with weights at other points.
     weight
@@ -240,8 +240,8 @@ def read_sample(
     cross_section, cross_section_error
         In pb; default: those of the file.
     keep_reweights
-        Whether to read the weights at other points.  Those of NanoAOD, of which a branch has
-        several, get names such as ``"LHEReweightingWeight[3]"`` and become absolute.
+        Whether to read the weights at other points.  In NanoAOD a branch contains several weights;
+        they get names such as ``"LHEReweightingWeight[3]"`` and become absolute.
     on_missing
         ``"raise"`` or ``"reject"`` for events that lack what the features need; how many are
         rejected is in ``provenance["rejected"]``, and the cross-section becomes that of the rest.
@@ -256,12 +256,13 @@ def read_sample(
     missing_point
         Parameter point if neither `point` nor the file gives one; default: an error.
     events
-        The first N events (``events=1000``), or those from START up to STOP
-        (``events=(1000, 2000)``); what comes after is not read.  They are a random part of the
-        file, whose cross-section is theirs.
+        The first N events (``events=1000``), or those from START up to STOP (``events=(1000,
+        2000)``); what comes after is not read.  They count as a random part of the file, so they
+        have its cross-section.
     invisible, visible
-        Absolute PDG ids of final-state particles that escape a detector, and that do not, where
-        :mod:`milinfer.features.visibility` does not know it or says otherwise.
+        Absolute PDG ids of final-state particles that escape the detector, and of those that are
+        measured, if :mod:`milinfer.features.visibility` does not list them, or lists them
+        otherwise.
 
     Raises
     ------

@@ -212,7 +212,7 @@ class SampleSet:
         Raises
         ------
         SampleError
-            Names dataset and column.
+            The message names dataset and column.
 
         Examples
         --------

@@ -93,10 +93,10 @@ class StreamedVariations:
     Parameters
     ----------
     folders
-        Each has other events of the process, with the same variations.
+        Each contains different events of the process, with the same variations.
     events_in_memory
-        Bound on the events held at a time, varied ones with features of their own included; pieces
-        have a quarter of it.
+        Bound on the events held at a time, varied ones with features of their own included; a piece
+        uses a quarter of it.
     combine
         How folders are joined: ``"sum"`` for slices of the process, ``"mean"`` for runs; see
         :meth:`milinfer.Sample.concatenate`.
@@ -104,7 +104,7 @@ class StreamedVariations:
     Raises
     ------
     SampleError
-        If a folder is of another process, or has other features, points, weights or variations
+        If a folder belongs to another process, or has other features, points, weights or variations
         than the first one.
     ConfigurationError
         If `events_in_memory` is less than the largest folder needs.
@@ -334,7 +334,7 @@ class StreamedVariations:
     def sketches(self) -> tuple[str, ...]:
         """Fingerprints of each sample with features of its own, and of all.
 
-        They are kept of folders that :meth:`parts` has read; others are read.
+        Folders that :meth:`parts` has not read are read for this.
         """
         for number in range(len(self.folders)):
             if number not in self._sketches:

@@ -145,7 +145,7 @@ class StreamedSamples:
     samples
         One for each point.
     events_in_memory
-        Bound on the events held at a time; pieces have a quarter of it.
+        Bound on the events held at a time; a piece uses a quarter of it.
     held_out
         Fraction of the events that is left out for validation.
     seed
@@ -258,10 +258,10 @@ class StreamedSamples:
         return max(1, math.ceil(self.n_events / self._piece_events))
 
     def split(self, fractions: Sequence[float], seed: int) -> tuple[StreamedSamples, SampleSet]:
-        """Split by event into a part to train on, which stays on disk, and one to validate on.
+        """Split by event into a part for training, on disk, and one for validation, in memory.
 
-        The second is in memory, and has at most a quarter of `events_in_memory`, whatever the
-        fractions.  The part of an event depends only on the seed and its position in the file.
+        The second has at most a quarter of `events_in_memory`, whatever the fractions.  The part of
+        an event depends only on the seed and its position in the file.
 
         Raises
         ------

@@ -216,7 +216,7 @@ def with_points_only(sample: Sample) -> Sample:
     """A sample without the weights that belong to no parameter point.
 
     A hundred weights of parton densities in each of a hundred variations would fill the memory,
-    and say nothing there.
+    and are not used there.
 
     Examples
     --------

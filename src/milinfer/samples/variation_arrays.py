@@ -62,7 +62,7 @@ def varied_rows(
         if varied and not _are_names(given):
             msg = (
                 f"{what} must be names of columns that nominal and varied events have, because "
-                "rows of the variations are other ones; make columns of them"
+                "rows of the variations differ from the nominal ones; make columns of them"
             )
             raise SampleError(msg)
     fields, ids, others = identified_fields(

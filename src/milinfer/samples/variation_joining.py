@@ -91,8 +91,8 @@ def _joined(
     names = {tuple(sorted(v.sample.reweights)) for v in same}
     if len(kinds) > 1 or len(names) > 1:
         msg = (
-            f"variation {first.label}: it changes weights, features or events in some files and "
-            "something else in others, or has other weights; make it in the same way for all"
+            f"variation {first.label}: in some files it changes weights, in others features or "
+            "events, or its events carry different weights; make it in the same way for all files"
         )
         raise SampleError(msg)
     if first.partners is None:

@@ -73,7 +73,7 @@ def write_parts(
         msg = f"{target} is not empty; name a new folder for the parts"
         raise ConfigurationError(msg)
     if largest < 1:
-        msg = "events_in_memory must be 4 at least; a part is a quarter of it"
+        msg = "events_in_memory must be at least 4; a part is a quarter of it"
         raise ConfigurationError(msg)
     ids = [event] if isinstance(event, str) else list(event)
     of_nominal = ParquetTable(nominal)
@@ -98,7 +98,7 @@ def write_parts(
         names = [f"part_{p:04d}" for p in range(n_parts)]
         for p, name in enumerate(names):
             frames = [_frame(Path(scratch, f"{n}_{p}")) for n in range(len(tables))]
-            source = f"{nominal} and its variations, part {p} of {n_parts} (rows are those of it)"
+            source = f"{nominal} and its variations, part {p} of {n_parts} (rows of this part)"
             with named_errors_of(source):
                 part = ProcessVariations.from_arrays(
                     frames[0],

@@ -69,8 +69,8 @@ class ProcessVariations:
     ------
     SampleError
         If a variation has another process, other features or a point without a nominal sample, is
-        given twice, has no positive yield, or names an event of the nominal sample that does not
-        exist, or two times the same one.
+        given twice, has no positive yield, or refers to an event of the nominal sample that does
+        not exist, or twice to the same one.
 
     Examples
     --------
@@ -185,9 +185,9 @@ class ProcessVariations:
     ) -> ProcessVariations:
         """Read event files, and compute features of their events and of varied ones.
 
-        Each file is read once.  Every variation has a selection of its own: what its events lack
-        or gain beside the nominal ones is in its `partners`, and how many each rejects in
-        ``provenance["rejected"]`` of its sample.
+        Each file is read once.  Every variation is selected separately: `partners` shows which
+        events it gains or loses relative to the nominal ones, and ``provenance["rejected"]`` of its
+        sample counts the rejected events.
 
         Parameters
         ----------
@@ -202,7 +202,7 @@ class ProcessVariations:
             How files of one point are joined; see :meth:`Sample.concatenate`.
         options
             Arguments of :meth:`Sample.from_file`: ``features``, ``point``, ``on_missing``, …
-            Varied samples keep the weights at other parameter points, and no other ones.
+            Varied samples keep the weights at other parameter points, and no other weights.
 
         Raises
         ------
@@ -258,15 +258,16 @@ class ProcessVariations:
         ----------
         nominal
             Nominal events after their selection: a data frame, a mapping of names to columns, or
-            what else :meth:`Sample.from_arrays` takes.
+            anything else that :meth:`Sample.from_arrays` takes.
         varied
-            Varied events after theirs, by name and value of the nuisance parameter,
-            ``{("jes", 1.0): frame, ("jes", -1.0): frame}``; a key of several pairs shifts several.
+            Varied events after their selection, by name and value of the nuisance parameter,
+            ``{("jes", 1.0): frame, ("jes", -1.0): frame}``; a key with several pairs shifts several
+            parameters.
         features
             Names of the columns to take; default: all that are not used for anything else.
         event
             Column, or columns, that identify an event in nominal and varied frames.  Varied events
-            that are not among the nominal ones are those that only the variation selects.
+            that are not among the nominal ones pass only the varied selection.
         weights
             Name of the column of event weights, in all frames.
         weight_variations
@@ -339,7 +340,7 @@ class ProcessVariations:
         Raises
         ------
         SampleError
-            If this is no such accumulator, or some chunks lack a variation.
+            If this is not such an accumulator, or some chunks lack a variation.
 
         Examples
         --------
@@ -386,8 +387,8 @@ class ProcessVariations:
         """Join the events of several files of one process, with the same variations.
 
         Samples at one point are joined as :meth:`Sample.concatenate` does; varied weights are
-        scaled as the nominal ones are, and partners follow.  Samples at other points stand side by
-        side.
+        scaled as the nominal ones are, and partners follow.  Samples at different points stay
+        separate.
 
         Parameters
         ----------
@@ -510,13 +511,13 @@ class ProcessVariations:
         """Expected events of a variation over the nominal ones.
 
         For the same events it is the ratio of the sums of the weights, and the events that both
-        have in common do not count in its error; for other events it is the ratio of the
+        have in common do not contribute to its error; for other events it is the ratio of the
         cross-sections.
 
         Raises
         ------
         SampleError
-            If the events are others and a cross-section is missing.
+            If the events differ from the nominal ones and a cross-section is missing.
         """
         nominal, sample, partners = self.nominal_of(variation), variation.sample, variation.partners
         if partners is not None:

@@ -58,7 +58,7 @@ class ToyEnsemble:
     point
         True parameter values of the toys.
     interpolation
-        Grid and continuation of the surfaces.
+        Grid and interpolation of the surfaces.
     values
         Λ at the grid points, shape (n_toys, K).
     n_events
@@ -88,8 +88,8 @@ class ToyEnsemble:
         Influence of each part of the pool on mean and spread of θ̂, from which the correlation of
         toys at two truths follows; None if it is not known (models of bags).
     seen
-        Whether the model was trained on events of the pool: calibrations, belts and coverage refuse
-        such toys, which do not behave as data.
+        Whether the model was trained on events of the pool.  Calibrations, belts and coverages
+        refuse such toys, because they do not behave like data.
     pieces
         Seed, start and stop of the runs that were joined; default: one run.
     """
@@ -226,10 +226,10 @@ class ToyEnsemble:
 
     @property
     def mean_error(self) -> float:
-        """Standard error of the mean of θ̂ in one parameter, with that of the finite pool.
+        """Standard error of the mean of θ̂ in one parameter, including that of the finite pool.
 
-        The toys share a pool that is itself a fluctuation, of relative size
-        ``sqrt(n_events / n_effective)``, and no number of toys averages it away.
+        The toys share a pool that fluctuates itself, with the relative size ``sqrt(n_events /
+        n_effective)``; more toys do not reduce this.
         """
         only(tuple(self.point))
         variance = float(np.var(self.theta_hat, ddof=1))
@@ -237,7 +237,7 @@ class ToyEnsemble:
 
     @property
     def variance_error(self) -> float:
-        """``pool_variance_error``, or where it is not known that of Gaussian estimates.
+        """``pool_variance_error``, or the error for Gaussian estimates if it is not known.
 
         Examples
         --------
@@ -474,7 +474,7 @@ def require_unseen_toys(ensembles: Sequence[ToyEnsemble]) -> None:
     Raises
     ------
     CalibrationError
-        Names the model and the truth.
+        The message names the model and the truth.
 
     Examples
     --------

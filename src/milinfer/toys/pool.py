@@ -73,7 +73,7 @@ class PointPool(NamedTuple):
     weights
         Event weights at the point, sample after sample, shape (n_events,), in arbitrary units.
     n_effective
-        (Σ|w|)²/Σw²: events of one weight that a mean over the pool would fluctuate as much with.
+        (Σ|w|)²/Σw²: number of unweighted events with the same statistical power.
     pool_id
         Fingerprint of the events; see :func:`milinfer.samples.fingerprints.sketch`.
     """
@@ -175,15 +175,16 @@ class EventPool:
     samples
         The events.
     degree
-        None: only the points of the samples can be served, each by its own sample.  A number: the
-        degree of the events' weights as polynomials in the parameters (2 for one operator
-        insertion, 4 for production and decay), and all events together serve every point.  Beyond
-        the points of the samples few events carry the weight: mind ``at(point).n_effective``.
+        None: toys can be drawn only at the points of the samples, each from its own sample.  A
+        number: the degree of the event weights as polynomials in the parameters (2 for one operator
+        insertion, 4 for production and decay); all events together are then reweighted to any
+        point.  Far from the points of the samples, a few events carry most of the weight: check
+        ``at(point).n_effective``.
 
     Raises
     ------
     SampleError
-        With a degree, if an event's weights are missing, are no such polynomial, or change sign
+        With a degree, if an event's weights are missing, are not such polynomials, or change sign
         between the points of the samples.
 
     Examples
@@ -241,7 +242,7 @@ class EventPool:
         Raises
         ------
         ParameterError
-            If the parameters are others or, without a degree, there is no sample at the point.
+            If the parameters differ or, without a degree, there is no sample at the point.
         SampleError
             If the density of an event is not positive there; the message names the event.
         """
@@ -269,7 +270,7 @@ class EventPool:
         )
 
     def reweighted(self, point: Mapping[str, float]) -> Sample:
-        """All events that serve a point as one sample there, with weights in arbitrary units.
+        """All events that are used at a point, as one sample with weights in arbitrary units.
 
         Samples of two points then share their events.
 

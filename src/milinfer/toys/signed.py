@@ -41,7 +41,7 @@ def as_data(
     slope at the truth is n Var(λ′).  For signed toys, the mean is n f λ̄ and the variance is
     n (⟨λ′²⟩ − f² λ̄′²), with f from :func:`net_share` and ⟨⟩ the mean weighted by the absolute
     weights.  The function therefore scales the distance of each toy from the mean by the ratio of
-    the two standard deviations, and replaces the mean.  Of the higher moments, which are of the
+    the two standard deviations, and replaces the mean.  Among the higher moments, which are of the
     next order in 1/n, only the even ones are approximately right.
 
     Parameters

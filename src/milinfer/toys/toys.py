@@ -61,8 +61,8 @@ class Toys:
     ----------
     pool
         One sample for each true value of the toys, or an
-        :class:`~milinfer.toys.pool.EventPool` with a degree, which serves any true value.  Use
-        events that neither trained the model nor (for an evaluation) calibrated it.
+        :class:`~milinfer.toys.pool.EventPool` with a degree, which allows any true value.  Use
+        events that were not used to train the model or, for an evaluation, to calibrate it.
     n_events
         Signal events in a toy; None if `rate` gives their number.
     seed
@@ -351,8 +351,8 @@ class Toys:
         truth
             Parameter point, or the value of the one parameter.
         luminosity
-            Factor on the numbers of events, as of a larger data set; the rate of a fit needs the
-            same (:meth:`milinfer.likelihood.rate.Rate.scaled`).
+            Factor on the numbers of events, for example for a larger data set; the rate of a fit
+            needs the same factor (:meth:`milinfer.likelihood.rate.Rate.scaled`).
 
         Returns
         -------
@@ -560,7 +560,7 @@ class Tables:
         self._joined: list[Table] = []
 
     def of(self, samples: tuple[Sample, ...]) -> list[Table]:
-        """One table for each model, with the events of all samples; the same list for the same."""
+        """One table for each model, with the events of all samples, made once for these samples."""
         keys = [id(s) for s in samples]
         if keys != list(self._by_sample):
             # Tables of samples that are not in use any more are dropped.

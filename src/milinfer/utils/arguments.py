@@ -82,7 +82,7 @@ def require_whole_number(value: object, name: str, *, least: int = 1) -> None:
     Raises
     ------
     ConfigurationError
-        If it is something else; names the argument.
+        If it is something else; the message names the argument.
 
     Examples
     --------

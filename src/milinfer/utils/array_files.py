@@ -25,7 +25,7 @@ def read_array(path: Path) -> NDArray[Any]:
     Raises
     ------
     ValueError
-        If the file is no such file.
+        If the file does not have this format.
 
     Examples
     --------
@@ -57,7 +57,7 @@ def read_arrays(path: Path, *, compressed: bool = True) -> dict[str, NDArray[Any
     Raises
     ------
     ValueError
-        If the file is no such file, or has compressed arrays that it may not have.
+        If the file does not have this format, or has compressed arrays that it may not have.
 
     Examples
     --------

@@ -111,7 +111,7 @@ def ranges(limits: Mapping[str, tuple[float, float] | None]) -> str:
 
 
 def brief(instance: Any, *, leave_out: Sequence[str] = ()) -> str:
-    """Write a dataclass or a named tuple, with shapes in the place of long arrays.
+    """Write a dataclass or a named tuple, with shapes instead of long arrays.
 
     Parameters
     ----------

@@ -47,7 +47,7 @@ _NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOLCK)
 
 @contextmanager
 def atomic_path(path: PathLikeStr) -> Iterator[Path]:
-    """Give a temporary path beside ``path`` that takes its place if the block succeeds.
+    """Give a temporary path next to ``path``, which replaces it if the block succeeds.
 
     The temporary file has the same suffix, so that writers which look at it choose the same
     format.  If the block raises, the temporary file is removed and an older ``path`` stays.
@@ -87,7 +87,7 @@ def atomic_path(path: PathLikeStr) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(path: PathLikeStr) -> Iterator[Path]:
-    """Give a temporary folder beside ``path`` that takes its place if the block succeeds.
+    """Give a temporary folder next to ``path``, which replaces it if the block succeeds.
 
     Otherwise as :func:`atomic_path`.
 
@@ -250,8 +250,8 @@ def try_lock(file: IO[Any] | int) -> bool | None:
 def named_errors(target: PathLikeStr, temporary: Path | None = None) -> Iterator[None]:
     """Add the name of ``target`` to errors of a full disk, which name no file.
 
-    Errors that name ``temporary``, or a file in it, name ``target`` instead, since no user knows
-    the temporary one.
+    Errors that name ``temporary``, or a file in it, name ``target`` instead, since users do not
+    know the temporary one.
 
     Examples
     --------
@@ -359,7 +359,7 @@ def require_file(path: PathLikeStr) -> None:
     Raises
     ------
     MissingFileError
-        If there is no file, or the path is a folder or an address; names the path.
+        If there is no file, or the path is a folder or an address; the message names the path.
 
     Examples
     --------

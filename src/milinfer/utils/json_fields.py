@@ -1,6 +1,6 @@
 """Take fields out of parsed JSON of others, or say which field is wrong.
 
-JSON of Python may hold NaN, infinity, ``true`` in the place of 1, and whole numbers of thousands of
+JSON of Python may hold NaN, infinity, ``true`` instead of 1, and whole numbers of thousands of
 digits; none of them is a number here.  Every function raises a ``ValueError`` that names the field,
 and makes nothing that is larger than what the file holds.
 """

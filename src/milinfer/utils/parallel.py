@@ -401,8 +401,8 @@ def in_order(function: Callable[[T], R], items: Iterable[T], workers: int = 1) -
     Yields
     ------
     Any
-        Results.  The first error is raised in the place of its result and later ones are not, so
-        that results and errors do not depend on the number of workers.
+        Results.  The first error is raised instead of its result and later ones are not, so that
+        results and errors do not depend on the number of workers.
 
     Raises
     ------

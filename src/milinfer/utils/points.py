@@ -181,7 +181,7 @@ def shifts_of(nuisances: Point, label: str) -> dict[str, float]:
 
 
 def shifts_of_key(key: object) -> dict[str, float]:
-    """Shifts that a key of a mapping stands for.
+    """Shifts that a key of a mapping describes.
 
     Parameters
     ----------

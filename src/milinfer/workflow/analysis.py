@@ -76,7 +76,7 @@ __all__ = [
 
 
 def analyse(analysis: Analysis) -> AnalysisResult:
-    """Fit the data by every method, and measure all of them on the same toys.
+    """Fit the data with every method, and measure all methods on the same toys.
 
     Raises
     ------
@@ -84,8 +84,8 @@ def analyse(analysis: Analysis) -> AnalysisResult:
         If the data are empty, there are several evaluation samples and no `truth`, or the first
         model was trained on the events of `classifier_templates`.
     MilinferError
-        If the first model cannot be evaluated at all; a note of the error says which settings bear
-        on that.
+        If the first model cannot be evaluated at all; a note of the error lists the settings that
+        affect this.
 
     Warns
     -----
@@ -191,7 +191,7 @@ def require_events(analysis: Analysis) -> None:
     Raises
     ------
     SampleError
-        Names the data.
+        The message names the data.
     """
     if not len(analysis.data):
         msg = f"{analysis.data.label}: a dataset without events cannot be fitted"
@@ -355,7 +355,7 @@ def _relative(
 
 
 def _diagnosis(model: BagLikelihood, analysis: Analysis, n_events: int) -> Diagnosis | str:
-    """Diagnose a model on events that did not train it, or say why that is impossible."""
+    """Diagnose a model on events not used for its training, or say why that is impossible."""
     if not model.additive:
         return "not diagnosed: its score of a bag is not a sum over events"
     reference = float(np.ravel(model.reference)[0])

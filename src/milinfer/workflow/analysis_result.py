@@ -66,8 +66,8 @@ class AnalysisResult:
         I_eff over that of the oracle, or of the best histogram if there is no oracle; empty if the
         toys are at one truth only.
     diagnoses
-        Diagnosis of each learned model on events that did not train it, or a text with the reason
-        why there is none.
+        Diagnosis of each learned model on events that were not used for its training, or a text
+        with the reason why there is none.
     unavailable
         Methods that failed, by name, with the reason; they appear nowhere else in the result.
     provenance

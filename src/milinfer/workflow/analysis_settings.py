@@ -29,7 +29,7 @@ class Analysis:
         Samples for the histograms.  Those of the classifier output must not be the events that
         the network was trained on; see `classifier_templates`.
     calibration
-        Samples for the toys that tune calibrations and belts.
+        Samples for the toys from which calibrations and belts are made.
     evaluation
         Samples of other events, for coverage.
     truth
@@ -49,7 +49,7 @@ class Analysis:
     second_observable, bins_2d
         Second feature and numbers of bins of a histogram of two observables; None leaves it out.
     mc_stat
-        Whether the Monte-Carlo errors of the templates count in the histograms' likelihoods.
+        Whether the likelihoods of histograms include the Monte-Carlo errors of the templates.
     n_toys
         Number of toys at each true value.
     seed
@@ -68,7 +68,7 @@ class Analysis:
     title
         Heading of the report.
     simulated
-        Whether the data are simulated at `truth`; the report then says so.
+        Whether the data are simulated at `truth`; the report then states this.
     blinding
         For a blind analysis: whether `data` are pseudo-data; None: the analysis is not blind.
     simulation_error

@@ -1,4 +1,4 @@
-"""Blind analyses: pseudo-data in the place of the data, until a recorded act opens them.
+"""Blind analyses: pseudo-data instead of the data, until a recorded act opens them.
 
 While an analysis is blind, its data are read, checked and counted, and nothing else: every fit,
 figure and table is of pseudo-data, simulated events at the true value at which the methods are
@@ -54,7 +54,7 @@ class Unblinding:
     milinfer
         Version that wrote the record.
     frozen
-        Hash of settings and files of each step before the data were opened, by name.
+        Hash of the settings and files of each step before the data were opened, by name.
     result
         SHA-256 of the blind ``summary.json``.
     """
@@ -170,7 +170,7 @@ def pseudo_data(
     Parameters
     ----------
     evaluate
-        Simulated events that neither trained nor calibrated anything.
+        Simulated events that were used neither for the training nor for the calibration.
     truth
         Parameter point at which they are drawn, or the value of the one parameter.
     n_events

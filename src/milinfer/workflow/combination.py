@@ -52,7 +52,7 @@ _NAME = "combination.json"
 
 @dataclass(frozen=True, eq=False)
 class Combination:
-    """Fit of several likelihoods, and of each by itself.
+    """Combined fit of several likelihoods, and a fit of each of them.
 
     Parameters
     ----------
@@ -61,24 +61,24 @@ class Combination:
     inputs
         The inputs, in the order of the file.
     cost
-        −2 ln L of all; iminuit fits it, and it adds to others.
+        −2 ln L of all inputs together, a cost for iminuit.
     roles
-        What each parameter is.
+        Role of each parameter.
     units
-        Units of the parameters of which they are known.
+        Units of the parameters, if known.
     left_out
-        By input, parameters whose constraint counts in another one.
+        For each input, parameters whose constraint is taken from another input.
     fit
         Fit of all parameters.
     intervals
-        Of each parameter of interest, by the sum.
+        Intervals of each parameter of interest from the combined fit.
     alone
-        Of each input by itself, with the constraints of its nuisance parameters; an input that does
-        not constrain a parameter has no intervals of it.
+        Intervals from each input alone, with the constraints of its nuisance parameters; none for a
+        parameter that the input does not constrain.
     alone_costs
-        −2 ln L of each of these.
+        −2 ln L of each input alone.
     problems
-        What is missing, and why.
+        Missing results, with the reasons.
     """
 
     title: str
@@ -105,20 +105,21 @@ class Combination:
 
     @property
     def calibrated(self) -> tuple[str, ...]:
-        """Inputs that are calibrated by themselves."""
+        """Inputs that are calibrated individually."""
         return tuple(i.name for i in self.inputs if i.calibrated)
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What to say with the result."""
+        """Remarks to quote with the result."""
         notes = [
-            f"{name} is calibrated for intervals of the confidence level that it was published "
-            "for; its intervals of other levels are not"
+            f"{name} is calibrated for one confidence level, that of its publication; intervals at "
+            "other levels are not calibrated"
             for name in self.calibrated
         ]
         if self.calibrated and len(self.inputs) > 1:
             notes.append(
-                f"coverage is not shown: {', '.join(self.calibrated)} is calibrated alone, which "
+                f"coverage is not guaranteed: {', '.join(self.calibrated)} is calibrated alone, "
+                f"which "
                 "does not give correct coverage of the sum; calibrate the sum with toys of all of "
                 "its terms (milinfer.CombinedToys)"
             )
@@ -193,7 +194,7 @@ class Combination:
         return ("parameter", "role", "fit", *(i.name for i in self.inputs))
 
     def parameters_rows(self) -> list[list[str]]:
-        """Which input has which parameter, and which of them counts its constraint."""
+        """Which input has which parameter, and from which of them its constraint is taken."""
         fit = self.fit
         errors = zip(fit.labels, fit.bestfit.tolist(), fit.uncertainty.tolist(), strict=True)
         return [
@@ -367,7 +368,7 @@ class Combination:
 
 
 def combine(file: PathLikeStr | CombinationFile) -> Combination:
-    r"""Fit several likelihoods together, and each by itself.
+    r"""Fit several likelihoods together, and each of them alone.
 
     Parameters
     ----------
@@ -377,9 +378,10 @@ def combine(file: PathLikeStr | CombinationFile) -> Combination:
     Raises
     ------
     ConfigurationError
-        If a key of the file is wrong, or inputs do not fit together; names each problem.
+        If a key of the file is wrong, or inputs do not fit together; the message names each
+        problem.
     MilinferError
-        If an input cannot be read; names file and input.
+        If an input cannot be read; the message names file and input.
     FitError
         If the fit of the sum is not valid.
 

@@ -39,7 +39,7 @@ class _Section(BaseModel):
 
 
 class InputSection(_Section):
-    """What every input has.
+    """Keys that every input has.
 
     Attributes
     ----------
@@ -96,14 +96,14 @@ class ConstraintSection(InputSection):
     Attributes
     ----------
     parameters, mean
-        Names, and what is measured.
+        Names of the parameters, and measured values.
     error
         Errors of independent measurements.
     covariance
-        Covariance matrix in the place of errors.
+        Covariance matrix instead of errors.
     replaces
-        Whether it counts in the place of other constraints of these parameters that inputs contain;
-        otherwise these must be the same.
+        Whether it replaces other constraints of these parameters that inputs contain; otherwise
+        these must be the same.
     """
 
     parameters: Annotated[list[Name], Field(min_length=1)]
@@ -158,11 +158,11 @@ class CombinationFile(_Section):
         Parameters that several inputs have, by their names in this combination.  A name that two
         inputs have must be listed here, or be renamed in one of them: then they are two parameters.
     roles
-        What a parameter is (``interest``, ``normalisation`` or ``nuisance``) where inputs say
-        different things, or nothing.
+        Role of a parameter (``interest``, ``normalisation`` or ``nuisance``), if the inputs
+        disagree or give none.
     allow_calibrated
-        Whether a likelihood that is calibrated by itself may be in a sum with others; it does not
-        make the sum cover.
+        Whether a likelihood that is calibrated individually may be in a sum with others; the sum
+        then need not have correct coverage.
     likelihood, workspace, constraint
         The inputs.
     folder, source
@@ -220,7 +220,7 @@ class CombinationFile(_Section):
         Raises
         ------
         ConfigurationError
-            Names every key that is wrong, with the values allowed.
+            The message names every key that is wrong, with the values allowed.
 
         Examples
         --------

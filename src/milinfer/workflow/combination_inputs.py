@@ -47,25 +47,25 @@ class CombinationInput:
     kind
         What it is.
     source
-        Its file or folder; empty for a constraint, which stands in the file of the combination.
+        Its file or folder; empty for a constraint, which is part of the file of the combination.
     cost
         −2 ln L with all constraints that it contains.
     roles
-        What each parameter is, as the input says it; None: it does not say.
+        Role of each parameter according to the input; None if it does not give one.
     start
-        Where fits start, of the parameters of which it says that.
+        Starting values of fits, for the parameters for which the input gives them.
     fixed
         Parameters that it keeps at their start.
     units
-        Units of the parameters of which they are known.
+        Units of the parameters, if known.
     renamed
-        Names in the combination by those that the input has, where they differ.
+        Names in the combination by the names in the input, for those that differ.
     inseparable
         Parameters whose constraint it contains and cannot leave out.
     counted
         Parameters whose constraint is a count, and not Gaussian.
     calibrated
-        Whether it is calibrated by itself.
+        Whether it is calibrated individually.
     identity
         Equal for two inputs with the same data.
     section
@@ -118,12 +118,12 @@ class CombinationSum(NamedTuple):
     cost
         −2 ln L; its terms are in the order of the names of the inputs, whatever that of the file.
     roles
-        What each parameter is.
+        Role of each parameter.
     left_out
-        By input, parameters whose constraint counts in another one.
+        For each input, parameters whose constraint is taken from another input.
     alone
-        Each input by itself, with the constraints of its nuisance parameters; without those inputs
-        that measure nuisance parameters only.
+        Each input alone, with the constraints of its nuisance parameters; inputs that measure only
+        nuisance parameters are left out.
     """
 
     cost: Cost
@@ -134,7 +134,7 @@ class CombinationSum(NamedTuple):
 
 @contextmanager
 def _of(file: CombinationFile, section: InputSection) -> Iterator[None]:
-    """Say of which input an error is."""
+    """Add to an error the input that it comes from."""
     try:
         yield
     except MilinferError as error:
@@ -154,7 +154,8 @@ def read_input(file: CombinationFile, section: InputSection) -> CombinationInput
     Raises
     ------
     MilinferError
-        If it cannot be read, or a name to rename is none of its parameters; names file and input.
+        If it cannot be read, or a name to rename is not one of its parameters; the message names
+        file and input.
 
     Examples
     --------
@@ -283,7 +284,7 @@ def combination_sum(file: CombinationFile, inputs: Sequence[CombinationInput]) -
     Parameters
     ----------
     file
-        What is shared, and what parameters are.
+        The file, with shared parameters and roles.
     inputs
         From :func:`read_input`.
 
@@ -318,7 +319,7 @@ def combination_sum(file: CombinationFile, inputs: Sequence[CombinationInput]) -
         role = file.roles.get(name) or next(iter(said), None)
         if role is None:
             problems.append(
-                f"{name} is in constraints alone, and nothing says what it is; write "
+                f"{name} appears only in constraints, so its role is unknown; write "
                 f'roles = {{ "{name}" = "interest" }}, or "nuisance"'
             )
         elif len(said) > 1 and name not in file.roles:
@@ -442,10 +443,10 @@ def _calibrated(
     if len(data) < 2:
         return []
     return [
-        f"{i.name} is calibrated, which makes its own intervals cover, and not those of a sum: "
+        f"{i.name} is calibrated, so its own intervals cover, but those of a sum need not: "
         "publish it without calibration, and calibrate the sum with toys of all of its terms "
-        "(milinfer.CombinedToys), or say allow_calibrated = true and quote that coverage is not "
-        "shown"
+        "(milinfer.CombinedToys), or set allow_calibrated = true and state that the coverage of "
+        "the sum was not tested"
         for i in data
         if i.calibrated
     ]

@@ -126,9 +126,9 @@ class FilesSection(_EventsSection):
         ``"sum"`` if the files of a point are slices of a process, whose cross-sections add up,
         ``"mean"`` if they are runs of it; default: runs, if their cross-sections agree.
     events
-        Number of the first events to read of each file.
+        Number of events to read from the beginning of each file.
     slice
-        ``[START, STOP]``: events to read of each file, counted from 0, without STOP.
+        ``[START, STOP]``: events to read from each file, counted from 0, without STOP.
     """
 
     path: Paths
@@ -159,8 +159,8 @@ class SamplesSection(_Section):
     train
         Files to train on and to fill histograms with.
     tune, evaluate
-        Files for toys that tune calibrations and belts, and for toys that measure coverage; without
-        them, events for both are split off `train`.
+        Files for toys from which calibrations and belts are made, and for toys that measure
+        coverage; without them, events for both are split off `train`.
     fractions
         Fractions of the events of `train` to tune and to evaluate with, if these have no files.
     held_out
@@ -169,8 +169,8 @@ class SamplesSection(_Section):
     combine
         As in :class:`FilesSection`, for blocks of files of one point.
     invisible, visible
-        PDG ids of final-state particles that escape a detector, and that do not, where the
-        numbering of the PDG does not say it.
+        PDG ids of final-state particles that escape the detector, and of those that are measured,
+        if they are not in the PDG numbering.
     """
 
     features: str | list[str] = "vbf_2l2j"
@@ -230,14 +230,14 @@ class DataSection(_EventsSection):
     weight, tree, events, slice
         See :class:`FilesSection`.
     simulated
-        Whether the events are simulated at ``toys.truth``; the report then says so.
+        Whether the events are simulated at ``toys.truth``; the report then states this.
     luminosity
-        In 1/fb: the number of events then counts in the fit with nuisance parameters.
+        In 1/fb: the fit with nuisance parameters then uses the number of events, too.
     luminosity_uncertainty
         Relative uncertainty of it.
     blind
-        Whether pseudo-data at ``toys.truth`` are fitted in the place of the data, until
-        ``milinfer unblind`` opens these.
+        Whether pseudo-data at ``toys.truth`` are fitted instead of the data, until ``milinfer
+        unblind`` opens these.
     expected_events
         Number of events of the pseudo-data; default: that of the data.
     """
@@ -525,7 +525,7 @@ class AnalysisConfig(_Section):
         Raises
         ------
         ConfigurationError
-            Names every key that is wrong, with the values allowed.
+            The message names every key that is wrong, with the values allowed.
 
         Examples
         --------

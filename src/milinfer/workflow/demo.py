@@ -49,8 +49,9 @@ class DemoConfig:
         Simulated training events at each of the 21 values of c_HW between −1 and 1.
     calibration_events, evaluation_events
         Events of the two pools that toys are drawn from, at each of three values of c_HW around
-        the truth; reweighted, they serve all values in between.  They do not shrink with `events`:
-        a pool of M events shifts all toys of N by sqrt(N/M) of their standard error.
+        the truth; reweighted, they are used for all values in between.  Their number does not
+        depend on `events`: a pool of M events shifts all toys of N by sqrt(N/M) of their standard
+        error.
     data_events
         Events of the dataset.
     truth

@@ -35,8 +35,8 @@ class TrainingError:
     error
         Error of Λ(θ) and of the estimates.
     intervals
-        Intervals of each parameter at 68.27 % and 95.45 % by the model as trained, with the error
-        in them.
+        Intervals of each parameter at 68.27 % and 95.45 % from the model as trained, including this
+        error.
     """
 
     error: SimulationError

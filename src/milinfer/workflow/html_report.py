@@ -233,7 +233,7 @@ class Report:
 
 @contextmanager
 def laid_out(figure: Figure) -> Iterator[None]:
-    """Lay a figure out once; files that are made of it meanwhile are drawn once each, not twice.
+    """Lay a figure out once; files that are made from it meanwhile are drawn once each, not twice.
 
     Matplotlib draws a figure before it makes a file if it has any layout engine.
 

@@ -96,9 +96,9 @@ class SourceFile:
 
     @property
     def name(self) -> str:
-        """Name of the file without suffixes, and a hash of the inputs of its features.
+        """Name of the file without suffixes, followed by a hash of the inputs of its features.
 
-        Of long names it is the start, and of names that are not UTF-8 the part that is.
+        Long names are cut, and bytes that are not UTF-8 are left out.
         """
         stem = self.path.name
         while Path(stem).suffix.lower() in _SUFFIXES:
@@ -122,10 +122,11 @@ class Parts(NamedTuple):
     held_out
         Events that no training has seen, for the histograms of what a network makes of an event.
     tune, evaluate
-        Events for the toys that tune calibrations and belts, and for those that measure coverage.
+        Events for the toys from which calibrations and belts are made, and for those that measure
+        coverage.
     templates
         Events for the histograms of features: those to train on, with those held out if the
-        configuration says so.
+        configuration states this.
     """
 
     train: SampleSet
@@ -368,7 +369,7 @@ class AnalysisInputs:
         Raises
         ------
         SampleError
-            If they do not fit together; names the keys.
+            If they do not fit together; the message names the keys.
         """
         samples = self.config.samples
         blocks: dict[int, list[_Part]] = {}
@@ -410,7 +411,7 @@ def require_features(config: AnalysisConfig) -> None:
     Raises
     ------
     ConfigurationError
-        Names the key.
+        The message names the key.
     """
     from milinfer.features.feature_set import feature_set
 
@@ -436,7 +437,7 @@ def require_files(config: AnalysisConfig) -> None:
     Raises
     ------
     ConfigurationError
-        Has one line for each.
+        The message has one line for each file.
     """
     samples = config.samples
     sections = [*samples.train, *samples.tune, *samples.evaluate]
@@ -456,7 +457,7 @@ def require_parameters(samples: SampleSet) -> None:
     Raises
     ------
     ConfigurationError
-        Says what to give.
+        The message says what to give.
     """
     if not samples.parameters:
         msg = (
@@ -499,7 +500,7 @@ def require_several(config: AnalysisConfig, values: FloatArray) -> None:
     Raises
     ------
     ConfigurationError
-        Names the keys.
+        The message names the keys.
     """
     if len(np.unique(values)) > 1:
         return
@@ -562,7 +563,7 @@ def require_truths(config: AnalysisConfig, values: FloatArray, *, weighted: bool
     Raises
     ------
     ConfigurationError
-        Names the keys.
+        The message names the keys.
     """
     low, high = float(values.min()), float(values.max())
     toys = config.toys
@@ -603,12 +604,12 @@ def require_other_files(
     config
         The analysis.
     files
-        Path and hash of each file, and the events read of it (None: all), by role.
+        Path and hash of each file, and the range of events read from it (None: all), by role.
 
     Raises
     ------
     ConfigurationError
-        Names file and roles.
+        The message names file and roles.
     """
     seen: dict[str, list[tuple[str, Path, EventRange | None]]] = {}
     of = "" if config.source is None else f"{config.source}: "
@@ -656,7 +657,7 @@ def require_pools(
     ------
     ConfigurationError
         If there is no sample at a true value, no event has a density there, or the weights of an
-        event are not a polynomial of degree `toys.weight_degree`; names key and value.
+        event are not a polynomial of degree `toys.weight_degree`; the message names key and value.
     """
     from milinfer.toys.pool import EventPool
 
@@ -738,7 +739,7 @@ def warn_of_bins(config: AnalysisConfig, train: SampleSet, held_out: SampleSet) 
     Warns
     -----
     MilinferWarning
-        If a sample has too few effective events (Σw)²/Σw²; names the keys.
+        If a sample has too few effective events (Σw)²/Σw²; the message names the keys.
     """
     from milinfer.binned.weighted_templates import carry_weights
     from milinfer.samples.weights import effective_number

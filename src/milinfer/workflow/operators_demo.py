@@ -36,7 +36,7 @@ class OperatorsDemoConfig:
         Simulated training events at each of 17 points of two squares in c_HW and c_HWtil.
     calibration_events, evaluation_events
         Events of the two pools that toys are drawn from, at each of five points around the truth;
-        reweighted, they serve all points between.
+        reweighted, they are used for all points in between.
     data_events
         Events of the dataset.
     truth

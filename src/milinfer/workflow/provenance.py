@@ -157,7 +157,8 @@ class Preparation:
     describe
         Makes further entries of ``summary.json`` from the provenance of both.
     exact
-        Exact likelihood of the data with nuisance parameters, fitted beside the learned one.
+        Exact likelihood of the data with nuisance parameters, fitted in addition to the learned
+        one.
 
     Examples
     --------

@@ -87,7 +87,7 @@ def build_report(result: AnalysisResult, drawn: Mapping[str, tuple[Figure | str,
     result
         Result of :func:`milinfer.workflow.analysis.analyse`.
     drawn
-        Its figures, or their SVG, with captions, by name.
+        Figures (or their SVG) with captions, by name.
     """
     analysis, comparison = result.analysis, result.comparison
     model = analysis.model
@@ -105,8 +105,8 @@ def build_report(result: AnalysisResult, drawn: Mapping[str, tuple[Figure | str,
     report.section("Surfaces")
     more = ", and the effect of the calibration on the learned one" if learned.calibrated else ""
     report.text(
-        f"−2ΔlnL of the same {n} events by each method{more}. Dotted: the thresholds of the "
-        "intervals."
+        f"−2ΔlnL of the same {n} events from each method{more}. The dotted lines are the "
+        "thresholds of the intervals."
         if any(m.intervals is not None for m in comparison)
         else "No method has an interval of these data inside the range."
     )
@@ -132,7 +132,7 @@ def build_report(result: AnalysisResult, drawn: Mapping[str, tuple[Figure | str,
     show(*(name for name in drawn if name.startswith("diagnosis_")))
     report.section("Comparison")
     report.text(
-        f"{_filling_text(result)} They are fitted with pyhf, using the shape alone, as for the "
+        f"{_filling_text(result)} pyhf fits the histograms, using only the shape, as for the "
         "network. Bin edges of one observable are chosen to maximise the Fisher information, and "
         "the fit includes the Monte-Carlo errors of the templates (Barlow and Beeston, one factor "
         "for each bin)."
@@ -151,11 +151,11 @@ def build_report(result: AnalysisResult, drawn: Mapping[str, tuple[Figure | str,
         fitted = trained.fitted
         effective, n_bag = fitted.effective_events, trained.events_in_bag
         report.text(
-            f"{method_title(trained.name)}: {trained.ensemble} network(s) on "
+            f"{method_title(trained.name)}: {trained.ensemble} network(s), trained on "
             f"{'single events' if n_bag == 1 else f'bags of {n_bag} events'}"
-            f", {sum(fitted.n_events.values())} events at {len(fitted.grid)} points between "
-            f"{fitted.grid[0]:g} and {fitted.grid[-1]:g}."
-            f" The last training set is equivalent to {effective:.0f} unweighted events."
+            f", from {sum(fitted.n_events.values())} events at {len(fitted.grid)} points between "
+            f"{fitted.grid[0]:g} and {fitted.grid[-1]:g}. The training set of the last network is "
+            f"equivalent to {effective:.0f} unweighted events."
         )
     show("training", "features")
     report.section("Provenance")
@@ -175,7 +175,10 @@ def _headline(result: AnalysisResult) -> str:
     if learned.intervals is None:
         return f"No interval of {parameter} from the learned likelihood, see below. {compared}"
     inner = learned.intervals[0]
-    covered = f"as trained: such intervals cover in {learned.coverages[0].coverage:.1%} of the toys"
+    covered = (
+        "as trained: such intervals contain the true value in "
+        f"{learned.coverages[0].coverage:.1%} of the toys"
+    )
     kind = covered if learned.applied is None else calibration_words(learned.applied)
     return (
         f"{parameter} = {inner.estimate:+.3f}, {inner.cl:.2%} interval "
@@ -241,7 +244,7 @@ def _executive_table(report: Report, result: AnalysisResult) -> None:
 
 
 _POOL_BARS = (
-    "Thick bars: Clopper–Pearson errors; thin bars: including the error from the finite event pool."
+    "Thick bars are Clopper–Pearson errors; thin bars include the error from the finite event pool."
 )
 
 
@@ -302,8 +305,9 @@ def _filling_text(result: AnalysisResult) -> str:
 def _diagnostics(report: Report, result: AnalysisResult) -> None:
     """Add verdict and checks of every learned model."""
     report.text(
-        "Identities that an exact likelihood ratio fulfils, checked on events not used for "
-        "training. A check is undecided if there are too few events to detect a harmful deviation."
+        "The checks test identities that an exact likelihood ratio fulfils, on events not used for "
+        "the training. A check is undecided if there are too few events to detect a harmful "
+        "deviation."
     )
     for name, diagnosis in result.diagnoses.items():
         if not isinstance(diagnosis, Diagnosis):
@@ -331,8 +335,8 @@ def _coverage_text(result: AnalysisResult) -> str:
         f"calibration. All toys are drawn from a pool equivalent to {evaluated.n_effective:.0f} "
         f"unweighted events at that value, each used {evaluated.reuse:.0f} times on average; the "
         "statistical fluctuation of this pool, and of the calibration pool, shifts all toys "
-        f"together by about {shift:.2f} standard errors. The first shifts the coverage by "
-        f"{evaluated.pool_coverage_error(CL68):.2%}, which is not part of the binomial error."
+        f"together by about {shift:.2f} standard errors. The first of the two changes the coverage "
+        f"by {evaluated.pool_coverage_error(CL68):.2%}, which is not part of the binomial error."
     )
 
 
@@ -394,7 +398,7 @@ def _with_titles(scan: CoverageScan) -> CoverageScan:
 
 
 def _data_figures(result: AnalysisResult) -> dict[str, tuple[Figure, str]]:
-    """Draw scans and intervals of the data by every method that has intervals."""
+    """Draw scans and intervals of the data from every method that has intervals."""
     analysis, comparison = result.analysis, result.comparison
     model, raw = analysis.model, result.costs[analysis.model.name]
     fitted = {m.name: m.intervals for m in comparison if m.intervals is not None}
@@ -425,8 +429,7 @@ def _data_figures(result: AnalysisResult) -> dict[str, tuple[Figure, str]]:
                 result.truth if analysis.simulated else None,
                 dashed=[f"{first}, as trained"],
             ),
-            "The same dataset fitted with every method. Dashed: the learned surface "
-            + ("before calibration." if comparison[model.name].calibrated else "as trained."),
+            f"The same dataset fitted with every method. “{first}, as trained” is not calibrated.",
         ),
         "intervals": (
             plotting.plot_intervals(
@@ -434,7 +437,7 @@ def _data_figures(result: AnalysisResult) -> dict[str, tuple[Figure, str]]:
                 result.truth if analysis.simulated else None,
             ),
             "Estimates with 68.27 % (thick) and 95.45 % (thin) intervals"
-            + ("; dashed: the truth." if analysis.simulated else "."),
+            + (". The dashed line is the truth." if analysis.simulated else "."),
         ),
     } | _among_others(result, fitted)
 
@@ -442,7 +445,7 @@ def _data_figures(result: AnalysisResult) -> dict[str, tuple[Figure, str]]:
 def _among_others(
     result: AnalysisResult, fitted: Mapping[str, tuple[Interval, Interval]]
 ) -> dict[str, tuple[Figure, str]]:
-    """Draw the interval of the data beside those of toys: one in three misses the truth."""
+    """Draw the interval of the data above those of toys: one in three misses the truth."""
     name, parameter = result.analysis.model.name, result.analysis.model.parameter
     if name not in fitted:
         return {}
@@ -565,7 +568,7 @@ def draw_figures(result: AnalysisResult) -> dict[str, tuple[Figure, str]]:
     }
     out["coverage"] = (
         plotting.plot_coverage(rows),
-        "Coverage on evaluation toys; dashed: nominal level. " + _POOL_BARS,
+        "Coverage on evaluation toys. The dashed line is the nominal level. " + _POOL_BARS,
     )
     if calibration is not None:
         out |= _calibration_figures(result, calibration)
@@ -578,14 +581,14 @@ def draw_figures(result: AnalysisResult) -> dict[str, tuple[Figure, str]]:
     if len({r.theta for r in result.coverage}) > 1:
         out["coverage_scan"] = (
             coverage_figures.plot_coverage_scan(_with_titles(result.coverage)),
-            "Coverage against the true value. Bands: one and two binomial errors around the "
-            "nominal level. " + _POOL_BARS,
+            "Coverage against the true value. The bands are one and two binomial errors around "
+            "the nominal level. " + _POOL_BARS,
         )
     if model.name in result.belts:
         assert isinstance(raw, LikelihoodCost)
         out["belt"] = (
             plot_belt(result.belts[model.name], CL68, raw),
-            "Neyman construction: accepts values whose statistic is below the critical value.",
+            "Neyman construction: values whose statistic is below the critical value are accepted.",
         )
     if isinstance(result.fit_tests, GoodnessOfFit) and result.fit_tests.histograms:
         out["fit_tests"] = (

@@ -726,7 +726,7 @@ def open_tracker(
     Raises
     ------
     ConfigurationError
-        If a package of the tracker is not installed; names the extra.
+        If a package of the tracker is not installed; the message names the extra.
 
     Examples
     --------

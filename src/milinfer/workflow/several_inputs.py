@@ -2,7 +2,7 @@
 
 The points of a configuration are checked against the box of the training points before anything is
 trained.  Without points in the configuration, and with weights that bring events to any point,
-calibrations are tuned on a lattice (3 × 3 points in two parameters) and coverage is measured on a
+calibrations are made from a lattice (3 × 3 points in two parameters) and coverage is measured on a
 cross (the middle, and one point on both sides of it in each parameter), both in the inner half of
 the box; without such weights both are at the points of the samples there.
 """
@@ -44,7 +44,7 @@ class PointsOfToys(NamedTuple):
     truth
         Point at which the methods are compared.
     calibrate_at, cover_at, belt_at
-        Points of the toys that tune calibrations, measure coverage, and make belts.
+        Points of the toys for the calibrations, for the coverage, and for the belts.
     """
 
     truth: Point
@@ -95,7 +95,7 @@ def points_of_toys(
     ------
     ConfigurationError
         If a point is outside the range, there are no events or no density for it, or the points do
-        not span the parameters; names key and point.
+        not span the parameters; the message names key and point.
     """
     toys, names = config.toys, tune.parameters
     problems: list[str] = []
@@ -214,7 +214,7 @@ def default_points(
     samples
         Events for the toys.
     weighted
-        Whether their weights bring them to any point.
+        Whether the event weights allow toys at any point.
 
     Examples
     --------

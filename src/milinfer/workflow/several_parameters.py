@@ -296,7 +296,7 @@ class SeveralResult:
 
 
 def analyse_several(analysis: Analysis, points: PointsOfToys) -> SeveralResult:
-    """Fit the data by every method in several parameters, and measure all on the same toys.
+    """Fit the data with every method in several parameters, and measure all on the same toys.
 
     Learned models are calibrated; histograms and the exact ratio are used as their users run them.
 
@@ -401,7 +401,7 @@ def _linear_fit(model: BagLikelihood | Oracle, data: Sample) -> JointFit | str:
 
 
 def _diagnosis(model: BagLikelihood, analysis: Analysis) -> SeveralDiagnosis | str:
-    """Diagnose a model on events that did not train it, or say why that is impossible."""
+    """Diagnose a model on events not used for its training, or say why that is impossible."""
     if not model.additive:
         return "not diagnosed: its score of a bag is not a sum over events"
     try:

@@ -69,8 +69,9 @@ def draw_several(result: SeveralResult) -> dict[str, tuple[Figure, str]]:
     for key, cl in (("68", CL68), ("95", CL95)):
         caption = (
             f"Coverage at {cl:.2%} of the regions and of the intervals of each parameter, at all "
-            "points of the toys. Bands: one and two binomial errors around the nominal level. "
-            "Thick bars: Clopper–Pearson errors; thin bars: including the error from the finite "
+            "points of the toys. The bands are one and two binomial errors around the nominal "
+            "level. Thick bars are Clopper–Pearson errors; thin bars include the error from the "
+            "finite "
             "event pool."
         )
         figures[f"coverage_{key}"] = plot_point_coverage(scans, cl), caption
@@ -161,7 +162,7 @@ def _interval_figure(
         f"intervals_{parameter}": (
             plotting.plot_intervals(pairs, truth),
             f"{parameter}: estimates with 68.27 % (thick) and 95.45 % (thin) intervals, the other "
-            "parameters profiled" + ("; dashed: the truth." if simulated else "."),
+            "parameters profiled" + (". The dashed line is the truth." if simulated else "."),
         )
     }
 
@@ -183,7 +184,7 @@ def build_several_report(result: SeveralResult, drawn: Drawn) -> Report:
     result
         Result of :func:`milinfer.workflow.several_parameters.analyse_several`.
     drawn
-        Its figures, or their SVG, with captions, by name.
+        Figures (or their SVG) with captions, by name.
     """
     analysis = result.analysis
     n, names = len(analysis.data), result.parameters
@@ -245,7 +246,7 @@ def build_several_report(result: SeveralResult, drawn: Drawn) -> Report:
         report.text(
             f"{method_title(trained.name)}: {trained.ensemble} network(s), "
             f"{sum(fitted.n_events.values())} events, learned between {len(fitted.points)} points "
-            f"in {ranges}. The last training set is equivalent to "
+            f"in {ranges}. The training set of the last network is equivalent to "
             f"{fitted.effective_events:.0f} unweighted events."
         )
     show("training")
@@ -498,8 +499,8 @@ def _title_of(method: str) -> str:
 def _diagnostics(report: Report, result: SeveralResult) -> None:
     """Add verdict and checks of every learned model, along every line."""
     report.text(
-        "Identities that an exact likelihood ratio fulfils, checked on events not used for "
-        "training: along each parameter with the others at θ0, and along the diagonal of each "
+        "The checks test identities that an exact likelihood ratio fulfils, on events not used for "
+        "the training: along each parameter with the others at θ0, and along the diagonal of each "
         "pair. A check is undecided if there are too few events to detect a harmful deviation."
     )
     for name, diagnosis in result.diagnoses.items():

@@ -173,7 +173,7 @@ class Steps:
         Raises
         ------
         ConfigurationError
-            If another run works here; names its process.
+            If another run works here; the message names its process.
 
         Warns
         -----

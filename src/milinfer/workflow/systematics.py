@@ -117,7 +117,7 @@ class NuisanceInputs:
         Nominal events for toys that calibrate the fit with nuisance parameters, and true values of
         these toys; None: no calibration.
     evaluation
-        Nominal events, which calibrate nothing, for toys that measure coverage.
+        Nominal events for the toys that measure the coverage; not used for a calibration.
     varied
         Variations of these; None: no toys at varied values of shapes.
     held_out
@@ -189,7 +189,7 @@ class NuisanceFit(NamedTuple):
     inner, outer
         68.27 % and 95.45 % profile intervals; `outer` is None if it leaves the range.
     statistical
-        68.27 % interval with all nuisance parameters fixed where the fit has them, or None.
+        68.27 % interval with all nuisance parameters fixed at their values in the fit, or None.
     nuisances
         For each nuisance parameter: its value and its MINOS errors at the minimum, and how far it
         shifts the parameter of interest; the largest shift first.
@@ -361,7 +361,7 @@ def fit_with_nuisances(inputs: NuisanceInputs) -> NuisanceResult:
     Raises
     ------
     ModelError, ParameterError, ConfigurationError
-        If model, response and uncertainties do not go together.
+        If model, response and uncertainties do not fit together.
 
     Warns
     -----

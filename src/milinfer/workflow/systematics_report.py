@@ -220,8 +220,8 @@ def nuisance_figures(result: NuisanceResult) -> dict[str, tuple[Figure, str]]:
         out["nuisance_pulls"] = (
             plot_pulls(pulls),
             (
-                "Fitted nuisance parameters, in errors of their auxiliary measurements. Bands: one "
-                "and two of these errors."
+                "Fitted nuisance parameters, in errors of their auxiliary measurements. The bands "
+                "are one and two of these errors."
             ),
         )
     fit = result.fits.get(LEARNED)

@@ -75,7 +75,7 @@ class SystematicSection(_Section):
         ``"scale"``: momenta of some objects are multiplied by `up` and `down`; ``"weight"``: events
         have weights with these names; ``"files"``: there are other files of simulated events;
         ``"saved"``: the nominal files are in folders that ``ProcessVariations.save`` has written,
-        with the variations beside them; ``"normalisation"``: the yield changes by factors.
+        together with the variations; ``"normalisation"``: the yield changes by factors.
     objects
         Objects to scale: a name such as ``"jets"``, or absolute PDG ids.
     up, down
@@ -184,7 +184,7 @@ def require_different_names(sections: Sequence[SystematicSection], parameters: s
     Raises
     ------
     ValueError
-        Names the entry.
+        The message names the entry.
 
     Examples
     --------
@@ -221,12 +221,13 @@ class ResponseSection(_Section):
         Settings of the training; default: as many as give 2500 steps.
     folders
         Patterns of folders that ``ProcessVariations.save`` has written: the response is learned
-        from their events in pieces, and the files of ``[[samples.train]]`` need no variations.  The
-        last folder is held out.
+        piece by piece from their events, and the files of ``[[samples.train]]`` need no variations.
+        The last folder is held out.
     events_in_memory
-        With `folders`, bound on the events held at a time.
+        With `folders`: largest number of events in memory at a time.
     combine
-        With `folders`, whether they are slices (``"sum"``) or runs (``"mean"``) of the process.
+        With `folders`: ``"sum"`` if the folders are slices of the process, ``"mean"`` if they are
+        runs of it.
     """
 
     degree: Annotated[int, Field(ge=1, le=2)] = 2

@@ -107,7 +107,7 @@ def require_names(config: AnalysisConfig, names: Sequence[str]) -> None:
     Raises
     ------
     ConfigurationError
-        Names the keys.
+        The message names the keys.
     """
     toys = config.toys
     given = {"toys.truth": [toys.truth]} | {
@@ -133,7 +133,7 @@ def require_several_parameters(config: AnalysisConfig, names: Sequence[str]) -> 
     Raises
     ------
     ConfigurationError
-        Names the keys.
+        The message names the keys.
     """
     require_names(config, names)
     problems = []
@@ -192,7 +192,7 @@ def model_fields(section: ModelSection, names: Sequence[str]) -> dict[str, Any]:
     Raises
     ------
     ConfigurationError
-        If the reference is none of these parameters.
+        If the reference is not one of these parameters.
 
     Examples
     --------

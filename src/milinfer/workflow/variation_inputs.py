@@ -304,7 +304,7 @@ class VariationInputs:
         Raises
         ------
         SampleError
-            If no training file has variations, or nominal events are others than before.
+            If no training file has variations, or nominal events differ from those read before.
         """
         if self._streamed is not None:
             held_out = self._streamed.folders[-1].read()

@@ -2,8 +2,8 @@
 
 The challenge (arXiv:2410.02867) measures H → ττ with one lepton and one hadronic τ.  The energy
 scale of hadronic τ (``tes``), that of jets (``jes``) and an additional soft missing momentum
-(``soft_met``) change the momenta; events are selected afterwards.  What happens to an event was
-written down anew from the definitions and compared with the package HiggsML 0.1.5.
+(``soft_met``) change the momenta; events are selected afterwards.  The shifts
+are implemented here from their definitions, and were compared with the package HiggsML 0.1.5.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class HiggsEvents:
         Position of the process of each event in :data:`PROCESSES`; −1 where it is not known, as in
         data, shape (n_events,).
     weights
-        Expected events that each stands for, shape (n_events,).
+        Number of expected events that each event represents, shape (n_events,).
     rows
         Number of each event in its file, shape (n_events,).
 
@@ -174,8 +174,8 @@ def shifted(
     Returns
     -------
     HiggsEvents
-        Events with pT(τ) ≥ 26 GeV and pT(ℓ) ≥ 20 GeV.  Of jets up to 26 GeV, the leading two are
-        taken away.
+        Events with pT(τ) ≥ 26 GeV and pT(ℓ) ≥ 20 GeV.  Jets of at most 26 GeV among the leading two
+        are removed.
 
     Raises
     ------

@@ -202,7 +202,7 @@ def pseudo_experiment(
     Parameters
     ----------
     events
-        Events as in the files, others than those that the analysis was trained on.
+        Events as in the files; use other events than those of the training.
     mu
         Factor on the signal.
     nuisances

@@ -42,8 +42,8 @@ def read_events(
         The first N rows, or rows START to STOP; default: all.  The rows of the public file are in
         random order, so that each part has events of all processes.
     expected
-        Events before the selection that the weights stand for; default: ``sum_weights`` of the file
-        ``…_metadata.json`` beside it.
+        Expected events before the selection, to which the weights add up; default: ``sum_weights``
+        of the file ``…_metadata.json`` in the same folder.
 
     Raises
     ------
@@ -85,7 +85,7 @@ def read_events(
 
 
 def write_events(path: PathLikeStr, events: HiggsEvents) -> None:
-    """Write events in the format of the challenge, with the JSON file beside them.
+    """Write events in the format of the challenge, with their JSON file.
 
     Parameters
     ----------
@@ -125,7 +125,7 @@ def _metadata_file(path: Path) -> Path:
 
 
 def _expected_events(path: Path) -> float:
-    """Events that the weights of a file stand for, from the JSON file beside it."""
+    """Expected events of a file, from the JSON file in the same folder."""
     file = _metadata_file(path)
     if not file.is_file():
         msg = (

@@ -345,7 +345,7 @@ def needed_branches(available: Iterable[str], weights: Mapping[str, str], source
     Raises
     ------
     SampleError
-        If the file lacks some of them; names the file and the branches.
+        If the file lacks some of them; the message names the file and the branches.
 
     Examples
     --------

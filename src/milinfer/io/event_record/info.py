@@ -72,8 +72,8 @@ class LHEInfo:
     pdf_groups, pdf_sets
         PDF group and set of each beam, as LHE defines them.
     weighting_strategy
-        IDWTUP of the Les Houches accord (hep-ph/0109068), which says what the weights mean; see
-        :mod:`milinfer.samples.cross_sections`.
+        IDWTUP of the Les Houches accord (hep-ph/0109068), which defines the meaning of the weights;
+        see :mod:`milinfer.samples.cross_sections`.
     processes
         One entry for each process line.
     weights
@@ -106,7 +106,7 @@ class LHEInfo:
 
     @classmethod
     def unknown(cls) -> LHEInfo:
-        """Placeholder for files without a description of the run; LHE cannot be made of them.
+        """Placeholder for files without a description of the run, which cannot be written as LHE.
 
         Examples
         --------
@@ -119,8 +119,8 @@ class LHEInfo:
     def cross_section(self) -> float:
         """Total cross-section in pb; NaN if the file does not give it.
 
-        A total of 0 or less is not given, nor is a process of −1, or of less than 0 where IDWTUP
-        is positive.
+        A total of 0 or less means that it is not given, and so does −1 for a process, or any
+        negative number if IDWTUP is positive.
 
         Examples
         --------

@@ -85,12 +85,12 @@ def is_weight_vector(name: str) -> bool:
 
 
 def are_relative(names: Collection[str]) -> bool:
-    """Whether ``LHEWeight_…`` are relative to the weight of the event: NanoAOD of CMS says so.
+    """Whether ``LHEWeight_…`` are relative to the weight of the event: NanoAOD of CMS states this.
 
     Parameters
     ----------
     names
-        All that follows ``LHEWeight_`` in names of branches of the file.
+        The parts of the names of branches after ``LHEWeight_``.
     """
     return ORIGINAL in names
 

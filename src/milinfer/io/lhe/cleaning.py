@@ -72,7 +72,7 @@ def clean_events(
     Raises
     ------
     LHEError
-        If an event is damaged; names the file and the event.
+        If an event is damaged; the message names the file and the event.
 
     Examples
     --------

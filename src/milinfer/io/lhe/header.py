@@ -477,7 +477,7 @@ class Limits:
         Raises
         ------
         LHEError
-            Names the file and the line.
+            The message names the file and the line.
 
         Examples
         --------

@@ -131,7 +131,7 @@ class LHEReader:
         Raises
         ------
         LHEError
-            If the file is damaged or has no events; names the event, counted from 0.
+            If the file is damaged or has no events; the message names the event, counted from 0.
         """
         for columns in self.columns(chunk_size):
             yield columns.record()
@@ -142,7 +142,7 @@ class LHEReader:
         Raises
         ------
         LHEError
-            If the file is damaged or has no events; names the event, counted from 0.
+            If the file is damaged or has no events; the message names the event, counted from 0.
         """
         require_whole_number(chunk_size, "chunk_size")
         if self._source is None:
@@ -210,8 +210,8 @@ def iterate(
     Raises
     ------
     LHEError
-        If the file is damaged or has no events; names the file and the event, counted from 0.
-        Events before the damage may have been given out by then.
+        If the file is damaged or has no events; the message names the file and the event, counted
+        from 0.  Events before the damage may have been given out by then.
 
     Examples
     --------
@@ -264,7 +264,8 @@ def read(
     Raises
     ------
     LHEError
-        If the file is damaged or has no events; names the file and the event, counted from 0.
+        If the file is damaged or has no events; the message names the file and the event, counted
+        from 0.
 
     Examples
     --------
@@ -411,7 +412,7 @@ class BlockParser:
         Raises
         ------
         LHEError
-            If an event is damaged; names the file and the event.
+            If an event is damaged; the message names the file and the event.
         """
         text, n_weights = clean_events(text, self.name, number)
         counts, flat, heads, weights = array("q"), array("d"), array("d"), array("d")

@@ -154,7 +154,7 @@ class InstanceWrapper(MetaEstimatorMixin, BaseEstimator):  # type: ignore[misc] 
         Classifier with ``predict_proba``, or regressor; it is cloned.
     pooling
         How probabilities or predictions are pooled: ``"mean"``, ``"max"`` or ``"min"``.  Maximum
-        and minimum are those of the positive class, the last of two.
+        and minimum are taken of the probability of the positive class, the second of the two.
 
     Attributes
     ----------
@@ -193,12 +193,12 @@ class InstanceWrapper(MetaEstimatorMixin, BaseEstimator):  # type: ignore[misc] 
         y
             Labels or numbers, shape (n_bags,).
         sample_weight
-            Weight of each bag, and so of its instances; None weights all alike.
+            Weight of each bag, and so of its instances; None weights all equally.
 
         Raises
         ------
         SampleError
-            If a bag is wrong; names it.
+            If a bag is wrong; the message names it.
         ConfigurationError
             If the pooling is unknown, or the estimator takes no weights or gives no probabilities.
         """

@@ -216,8 +216,8 @@ class BagEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is unty
         -------
         list of ndarray
             One array of shape (n_instances,) for each bag: the attention paid to each instance,
-            which sums to one, or with noisy-or pooling the probability that it is positive.  Of an
-            ensemble, the mean over its members.
+            which sums to one, or with noisy-or pooling the probability that it is positive.  For an
+            ensemble it is the mean over the members.
 
         Raises
         ------
@@ -241,7 +241,7 @@ class BagEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is unty
         """Contributions to the prediction: instance weight times output of the last layer.
 
         Their sum over a bag is the prediction (of a classifier: its decision function) minus a
-        constant that is the same for all bags.  Of an ensemble they are means over the members;
+        constant that is the same for all bags.  For an ensemble they are means over the members;
         those of an ensemble of classifiers, which averages probabilities, sum to the mean of the
         decision functions of its members.
 
@@ -296,7 +296,7 @@ class BagEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is unty
         by
             ``"weights"`` (:meth:`instance_weights`; the default of a classifier) or
             ``"contributions"`` (:meth:`instance_contributions`; the default of a regressor, whose
-            weights measure how much an instance counts, but not how large it is).
+            weights measure the influence of an instance, but not its size).
 
         Returns
         -------
@@ -351,7 +351,7 @@ class BagClassifier(ClassifierMixin, BagEstimator):  # type: ignore[misc]  # as 
         order of the bags, and bags to stop by.
     class_weight
         Weights of the classes in the loss: a dictionary from label to weight, or ``"balanced"`` for
-        weights with which all classes count alike.  They multiply the weights of the bags.
+        weights with which all classes count equally.  They multiply the weights of the bags.
     random_state
         Seed (int), ``numpy.random.RandomState`` or ``Generator``; None uses the global state of
         numpy, as everywhere in scikit-learn.  The same seed gives the same result, whatever the
@@ -443,14 +443,15 @@ class BagClassifier(ClassifierMixin, BagEstimator):  # type: ignore[misc]  # as 
             Labels, shape (n_bags,).
         sample_weight
             Weight of each bag in the loss, in early stopping and in the standardisation, shape
-            (n_bags,); None weights all alike.  A bag with weight 3 counts as three copies of it,
+            (n_bags,); None weights all equally.  A bag with weight 3 counts as three copies of it,
             and one with weight 0 as none: equal bags with equal labels are one bag in training,
             with the sum of their weights.
 
         Raises
         ------
         SampleError
-            If a bag is empty or has wrong numbers, or its weight is negative; names the bag.
+            If a bag is empty or has wrong numbers, or its weight is negative; the message names the
+            bag.
         ConfigurationError
             If a setting cannot work.
         ModelError
@@ -596,7 +597,7 @@ class BagRegressor(RegressorMixin, BagEstimator):  # type: ignore[misc]  # as ab
         Raises
         ------
         SampleError
-            If a bag or its number is wrong; names the bag.
+            If a bag or its number is wrong; the message names the bag.
         ConfigurationError
             If a setting cannot work.
         ModelError

@@ -22,7 +22,7 @@ class KeyAccuracy(NamedTuple):
     value, error
         Mean, and its standard error from the spread of the bags.
     of_bags
-        What each bag gives, shape (n_bags,); NaN where its truth does not tell instances apart.
+        Result of each bag, shape (n_bags,); NaN if all of its instances have the same truth.
     """
 
     value: float
@@ -65,8 +65,8 @@ def rank_accuracy(values: Sequence[Any], truth: Sequence[Any]) -> KeyAccuracy:
 def first_accuracy(values: Sequence[Any], truth: Sequence[Any]) -> KeyAccuracy:
     """Fraction of bags in which the top-ranked instance is among the most important ones.
 
-    Bags are judged as in :func:`rank_accuracy`.  Of several largest values the first counts, as in
-    :meth:`milinfer.BagClassifier.key_instances`.
+    Bags are judged as in :func:`rank_accuracy`.  If several values are the largest, the first
+    counts, as in :meth:`milinfer.BagClassifier.key_instances`.
 
     Parameters
     ----------

@@ -279,7 +279,7 @@ def train_on_labels(
     rng
         Source of the order of the bags.
     weights
-        Positive weight of each bag in the loss; None weights all alike.  Only ratios matter.
+        Positive weight of each bag in the loss; None weights all equally.  Only ratios matter.
 
     Returns
     -------

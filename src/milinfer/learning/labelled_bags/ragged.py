@@ -124,7 +124,7 @@ def ragged_bags(data: Any) -> RaggedBags:
     ------
     SampleError
         If there are no bags, or a bag is empty, is not a table of numbers, has other features than
-        the first, in another order, or a number that is not finite; names the bag.
+        the first, in another order, or a number that is not finite; the message names the bag.
 
     Examples
     --------

@@ -33,11 +33,11 @@ if hasattr(os, "register_at_fork"):
 
 
 def require_threads(*, compiled: bool = False) -> None:
-    """Refuse to work in a process that was forked after TensorFlow had worked: it waits for ever.
+    """Refuse to work in a process that was forked after TensorFlow was used: it waits for ever.
 
     The threads of TensorFlow are not in such a process.  Everything that makes or trains a Keras
     network, or evaluates one, asks here first.  With one thread for everything, networks can be
-    evaluated, as that is done by the thread that calls; compiled graphs, in which they are trained,
+    evaluated, because the calling thread does that; compiled graphs, in which they are trained,
     still wait.
 
     Parameters
@@ -56,7 +56,7 @@ def require_threads(*, compiled: bool = False) -> None:
     """
     if _Process.has_lost_threads and (compiled or not _has_one_thread()):
         msg = (
-            "this process was forked after TensorFlow had worked, and networks cannot be used in "
+            "this process was forked after TensorFlow was used, so networks cannot be used in "
             'it; start it with multiprocessing.get_context("spawn"), or make the cost before'
         )
         raise ModelError(msg)
@@ -64,7 +64,7 @@ def require_threads(*, compiled: bool = False) -> None:
 
 
 def has_lost_threads() -> bool:
-    """Whether this process was forked after TensorFlow had worked: graphs would wait for ever.
+    """Whether this process was forked after TensorFlow was used: graphs would wait for ever.
 
     Examples
     --------

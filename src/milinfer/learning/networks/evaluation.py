@@ -39,7 +39,7 @@ def evaluate(model: Any, *inputs: Float32Array) -> Float32Array:
     Raises
     ------
     ModelError
-        In a process that was forked after TensorFlow had worked, unless it has one thread.
+        In a process that was forked after TensorFlow was used, unless it has one thread.
 
     Examples
     --------

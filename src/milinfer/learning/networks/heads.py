@@ -175,7 +175,7 @@ class PolynomialHead:
         return logarithm
 
     def ratios(self, outputs: Outputs, theta: FloatArray) -> FloatArray:
-        """Ratios without Z at points, shape (n_events, K)."""
+        """Ratios at points, before they are divided by Z(θ), shape (n_events, K)."""
         ratio: FloatArray = np.exp(self._unnormalised(outputs, theta))
         return ratio
 

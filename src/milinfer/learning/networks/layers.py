@@ -14,11 +14,11 @@ __all__ = ["BatchNormalization", "Dropout"]
 
 
 class BatchNormalization(keras.layers.BatchNormalization):  # type: ignore[misc]  # keras is untyped
-    """Batch normalisation of rows, its gradient written out.
+    """Batch normalisation of rows, with an explicit gradient.
 
-    Both moments come from one pass, about the moving mean so that no digits cancel, and the
-    gradient needs two sums and one pass, where automatic differentiation keeps and reads again
-    every intermediate result.  Weights, moving averages and outputs are those of
+    Both moments are computed in one pass, relative to the moving mean so that no digits cancel.
+    The gradient needs two sums and one pass, whereas automatic differentiation stores and reads
+    again every intermediate result.  Weights, moving averages and outputs are those of
     ``keras.layers.BatchNormalization`` of the same momentum.
 
     Parameters

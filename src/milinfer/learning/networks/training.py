@@ -66,8 +66,8 @@ def train_network(
     score_weight
         Weight of the squared error of the score, where the targets have scores.
     keep_last
-        Keep the last weights of a cosine schedule, not those of the lowest validation loss, which
-        are those of a chance where ratios are close to one: the loss then hardly changes.
+        Keep the last weights of a cosine schedule instead of those with the lowest validation loss.
+        If ratios are close to one, the loss hardly changes, and its minimum is accidental.
     on_epoch
         Called as ``on_epoch(epoch, logs)`` after every epoch.
 

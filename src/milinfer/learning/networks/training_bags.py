@@ -67,7 +67,8 @@ class TrainingBags(Protocol):
     ) -> tuple[Any, Any]:
         """Tensors for some of the bags, from tensors of their index, labels and theta.
 
-        They are gathered from `data` if it is given: one graph then serves all pieces of a stream.
+        They are gathered from `data` if it is given: one graph is then enough for all pieces of a
+        stream.
 
         Inputs of the network, shape (n, bag_size, n_inputs), and targets of the loss, shape
         (n, n_classes) or, with scores, (n, n_classes · (1 + n_parameters)).
@@ -292,11 +293,11 @@ class WeightedPairs(Protocol):
 
     @property
     def factors(self) -> FloatArray:
-        """Factors of the weights of each label in nominal samples, shape (n_labels, n_base)."""
+        """Factors on the weights of nominal samples, shape (n_labels, n_base)."""
 
     @property
     def varied(self) -> FloatArray:
-        """Factors in varied samples, shape (n_labels, n_base)."""
+        """Factors on the weights of varied samples, shape (n_labels, n_base)."""
 
     @property
     def soft(self) -> FloatArray:
