@@ -348,7 +348,10 @@ class TestCalibrated:
         content = json.loads((tmp_path / "out" / "combination.json").read_text())
         assert content["calibrated_inputs"] == ["learned"]
         assert content["coverage_shown"] is False
-        assert "confidence level that it was published for" in content["notes"][0]
+        assert content["notes"][0] == (
+            "learned is calibrated for intervals of one confidence level, which this file does not "
+            "say; its other intervals are not calibrated"
+        )
         assert "coverage is not shown" in content["notes"][1]
 
 

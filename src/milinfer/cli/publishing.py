@@ -80,7 +80,6 @@ def publish(
             "data": {"events": len(made.data)},
             "terms": options["terms"],
             "calibrated": made.calibration is not None,
-            "confidence_level": cl,
         },
         events=not without_events,
         error=error,
@@ -94,6 +93,9 @@ def publish(
         + (f"without events, within {bound:.1g}" if without_events else "exact")
         + f"; {out / 'read_likelihood.py'} reads it"
     )
+    calibrated_for = [str(made) for made in published.calibrated_for]
+    for text in calibrated_for:
+        echo(f"calibrated for {text}; other intervals from it are not calibrated")
     write_json(
         json_path,
         {
@@ -101,6 +103,7 @@ def publish(
             "parameters": published.parameters,
             "n_events": len(made.data),
             "calibrated": made.calibration is not None,
+            "calibrated_for": calibrated_for,
             "bound": bound,
             "bytes": size,
         },

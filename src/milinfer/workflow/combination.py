@@ -112,9 +112,9 @@ class Combination:
     def notes(self) -> tuple[str, ...]:
         """What to say with the result."""
         notes = [
-            f"{name} is calibrated for intervals of the confidence level that it was published "
-            "for; its intervals of other levels are not"
-            for name in self.calibrated
+            f"{i.name} is calibrated for {made}; its other intervals are not calibrated"
+            for i in self.inputs
+            for made in i.calibrated_for
         ]
         if self.calibrated and len(self.inputs) > 1:
             notes.append(
@@ -262,6 +262,7 @@ class Combination:
                     "renamed": dict(given.renamed),
                     "constraints_left_out": [*self.left_out[given.name]],
                     "calibrated": given.calibrated,
+                    "calibrated_for": [*given.calibrated_for],
                     "alone": {
                         name: f.to_dict() for name, f in self.alone.get(given.name, {}).items()
                     },
