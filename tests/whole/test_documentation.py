@@ -424,6 +424,7 @@ PREPARE: dict[str, Callable[[Path], dict[str, object] | None]] = {
     "docs/howto/profiled_belts.md": lambda _folder: None,
     "docs/howto/hepdata.md": of_hepdata,
     "docs/howto/higgsml.md": higgsml_file,
+    "docs/howto/hs3.md": lambda _folder: None,
     "docs/howto/publish_constraint.md": lambda _folder: None,
     "docs/howto/publish_likelihood.md": lambda _folder: None,
     "docs/howto/roofit.md": saved,
