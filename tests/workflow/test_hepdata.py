@@ -21,8 +21,9 @@ from milinfer.exceptions import (
     MilinferWarning,
     ParameterError,
 )
-from milinfer.likelihood.cost import dataset_cost
+from milinfer.likelihood.cost import LikelihoodCost, dataset_cost
 from milinfer.likelihood.fits import profile_interval
+from milinfer.likelihood.surface import Interpolation
 from milinfer.workflow.hepdata import write_hepdata
 from published_costs import COSTS, Means, N, means
 from saved_formats import FOLDER as SAVED
@@ -206,6 +207,20 @@ class TestCalibrated:
         for options, error, message in refused:
             with pytest.raises(error, match=message):
                 write_hepdata(published, tmp_path / "other", **options)
+
+
+@needs_hepdata
+def test_a_second_minimum_stands_beside_the_intervals(tmp_path):
+    grid = np.linspace(-1, 1, 9)
+    wells = -200 * (grid**2 - 0.25) ** 2 + 0.2 * grid
+    surface = Interpolation(grid, "polynomial", 4).surface(wells)
+    cost = LikelihoodCost(surface, "c", n_events=10, reference=0.0)
+    mil.publish(cost, tmp_path / "published")
+    with pytest.warns(MilinferWarning, match="quote both ranges"):
+        folder = write_hepdata(tmp_path / "published", tmp_path / "h", cl=0.6827)
+    text = submission(folder)[1]["Intervals"]["description"]
+    assert "quote both ranges" in text
+    assert "missing" not in text
 
 
 @needs_hepdata

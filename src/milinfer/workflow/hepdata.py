@@ -238,16 +238,23 @@ def _result(
             method += f" of the likelihood calibrated with toys for {made}"
         targets = _targets(likelihood, interest)
         m, intervals = profile_fits(likelihood, dict.fromkeys(targets, levels), problems=reasons)
-    for reason in reasons:
-        warnings.warn(f"{reason}; the table says that it is missing", MilinferWarning, stacklevel=3)
-    notes = [
-        "No {:.2%} interval of {} ends inside its range [{:g}, {:g}].".format(
-            level, name, *m.limits[name]
-        )
+    # There may be others: of a second minimum, whose values belong to the confidence set, too.
+    missing = [
+        (f"{level:.2%} interval of {name}", name)
         for name, own in intervals.items()
         for level, interval in zip(levels, own, strict=True)
         if interval is None
     ]
+    notes = [
+        "No {} ends inside its range [{:g}, {:g}].".format(what, *m.limits[name])
+        for what, name in missing
+    ]
+    for reason in reasons:
+        if any(reason.startswith(f"no {what}") for what, _ in missing):
+            reason = f"{reason}; the table says that it is missing"  # noqa: PLW2901
+        else:
+            notes.append(f"{reason.removesuffix('.')}.")
+        warnings.warn(reason, MilinferWarning, stacklevel=3)
     return _Result(
         likelihood=likelihood,
         best=m.values.to_dict(),
