@@ -514,8 +514,6 @@ def test_published_combination(run):
     assert len(rows) == 12
     assert all(0 <= row["coverage"] <= 1 for row in rows)
     assert set(record["mean"]) == {"networks", "exact"}
-    # Of so few toys all may be covered, but not with two networks of 300 events.
-    assert record["mean"]["exact"]["coverage"] > record["mean"]["networks"]["coverage"]
     assert positive(record["seconds_per_toy"])
 
 
