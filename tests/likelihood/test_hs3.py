@@ -158,7 +158,7 @@ def test_it_is_the_published_likelihood(name, document_of):
     assert mil.inspect_file(folder / "hs3.json")["kind"]
 
 
-@pytest.mark.parametrize("name", ["weighted events and a rate", "mixture"])
+@pytest.mark.parametrize("name", MADE)
 def test_pyhs3_evaluates_it(name, document_of):
     pyhs3 = pytest.importorskip("pyhs3")
     pytensor = pytest.importorskip("pytensor")
