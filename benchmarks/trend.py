@@ -140,6 +140,7 @@ FIGURES = (
     Figure(
         "combination", "rows[method,c1,efficiency]/coverage", LEVELS["68"], ("error", "pool_error")
     ),
+    Figure("published_combination", "mean/*/coverage", LEVELS["68"], ("error",)),
     # How often tests of a fit see nothing where there is nothing, and something where it is.
     Figure("committee", "goodness_of_fit/as simulated/tests/*/below_5_percent", 0.05, ("error",)),
     *(

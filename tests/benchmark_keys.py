@@ -28,6 +28,10 @@ KEYS: dict[str, tuple[str, ...]] = {
             *("response", "bartlett_ratio", "bartlett_ratio_error", "train_seconds"),
         )
     ),
+    "published_combination": (
+        *(f"rows/*/{key}" for key in ("method", "c1", "efficiency", "coverage", "error")),
+        *(f"mean/*/{key}" for key in ("coverage", "error")),
+    ),
     "reading": ("ratio_pylhe", "lhe_events_per_s", "features_per_s"),
     "histograms": (
         *(

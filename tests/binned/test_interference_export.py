@@ -9,6 +9,7 @@ import hist
 import numpy as np
 import pytest
 import uproot
+from scipy.stats import poisson
 
 from milinfer.binned.interference_export import export_datacard
 from milinfer.binned.polynomial_histogram import PolynomialHistogram
@@ -111,6 +112,22 @@ def test_templates_of_a_reweighted_sample_become_a_datacard(tmp_path):
     for c in (-0.8, 0.0, 0.4):
         expected = templates.expected({"c1": c})
         np.testing.assert_allclose(card.expected("sig", {"c1": c}), expected, rtol=1e-12)
+
+
+def test_the_scan_of_the_datacard_is_that_of_the_templates(tmp_path):
+    """Poisson terms of the content that Combine computes, without Monte-Carlo errors."""
+    sample = quadratic.samples(2_000, [{"c1": 0.0}], seed=1)
+    templates = Templates.from_samples(sample, "x0", bins=5, weight_degree=2, luminosity=0.2)
+    histogram = templates.to_histogram() * (1000 * templates.luminosity)
+    counts = np.random.default_rng(3).poisson(templates.expected({"c1": 0.2})).astype(float)
+    export_datacard(
+        {"sig": histogram}, tmp_path, counts, limits=templates.limits, channel="SR", mc_stat=False
+    )
+    card, cost = Card(tmp_path), templates.cost(counts, rate=True, mc_stat=False)
+    data = card.shape("data_obs").values()
+    for c in np.linspace(-0.6, 0.6, 13):
+        theirs = -2 * poisson.logpmf(data, card.expected("sig", {"c1": c})).sum()
+        assert theirs == pytest.approx(cost(c), abs=1e-8)
 
 
 def test_two_observables_are_numbered_bins_without_errors(tmp_path):

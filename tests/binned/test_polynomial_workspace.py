@@ -12,13 +12,21 @@ import pytest
 from iminuit import Minuit
 
 from milinfer.binned.polynomial_histogram import PolynomialHistogram
-from milinfer.binned.polynomial_workspace import export_polynomials
+from milinfer.binned.polynomial_modifier import polynomial_modifiers
+from milinfer.binned.polynomial_workspace import export_polynomials, morphing_to_polynomials
 from milinfer.binned.pyhf_cost import PyhfCost
 from milinfer.binned.templates import Templates
+from milinfer.binned.workspace_export import (
+    BackgroundYields,
+    Systematic,
+    export_workspace,
+    import_workspace,
+)
 from milinfer.binned.workspaces import model_and_data, read_workspace, write_workspace
 from milinfer.datasets import gaussian, quadratic
 from milinfer.exceptions import MilinferWarning, ParameterError, TemplateError, WorkspaceError
 from milinfer.likelihood.fits import minuit
+from milinfer.likelihood.scans import profile_scan
 from polynomial_histograms import QUARTIC, observables, random_histogram
 
 CLOSE = 1e-8
@@ -246,3 +254,78 @@ def test_a_bin_that_nothing_can_fill_is_named():
     )
     with pytest.raises(TemplateError, match=r"channel.*bin 1"):
         PyhfCost.from_workspace(workspace)
+
+
+class TestMorphing:
+    """The workspace of a morphing with everything in it, as pyhf builds it by itself."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def morphed(cls):
+        nominal, down, up = (
+            Templates.from_samples(
+                gaussian.samples(20_000, [-0.6, 0.0, 0.6], seed=seed),
+                "x0",
+                bins=[-4.0, -0.5, 0.5, 4.0],
+                degree=2,
+                luminosity=0.1,
+            )
+            for seed in (1, 2, 3)
+        )
+        return export_workspace(
+            nominal,
+            [25.0, 40.0, 42.0],
+            systematics=[
+                Systematic("trigger", -0.03, 0.04),
+                Systematic("generator", down, up),  # depends on mu
+                Systematic("shape", [-0.1, 0.0, 0.1], [0.1, 0.0, -0.1], samples=("tt",)),
+            ],
+            background=[BackgroundYields("tt", [5.0, 6.0, 7.0], errors=0.5)],
+            luminosity_uncertainty=0.02,
+            mc_stat=True,
+            poi="strength",
+        )
+
+    def test_pyhf_says_what_the_cost_says(self, morphed, tmp_path):
+        write_workspace(morphed, tmp_path / "morphed.json")
+        workspace = morphing_to_polynomials(tmp_path / "morphed.json")
+        assert [m["name"] for m in workspace["measurements"]] == ["milinfer"]
+        built = pyhf.Workspace(json.loads(json.dumps(workspace)), validate=False)
+        # As the documentation says it for scripts of pyhf.
+        model = built.model(validate=False, modifier_set=polynomial_modifiers())
+        assert model.config.poi_name == "mu"
+        cost = import_workspace(morphed)
+        names = list(cost.start)
+        assert sorted(names) == sorted(model.config.par_names)
+        fixed = dict(zip(model.config.par_names, model.config.suggested_fixed(), strict=True))
+        assert [n for n, held in fixed.items() if held] == ["strength"]
+        bounds = dict(zip(model.config.par_names, model.config.suggested_bounds(), strict=True))
+        assert bounds["mu"] == pytest.approx(cost.limits["mu"])
+        rng, data = np.random.default_rng(1), built.data(model)
+        for _ in range(20):
+            point = {n: value + rng.normal(0, 0.3) for n, value in cost.start.items()}
+            point |= {"mu": rng.uniform(-0.6, 0.6), "strength": 1.0}
+            point |= {n: rng.normal(1, 0.02) for n in names if n.startswith(("lumi", "stat"))}
+            values = np.array([point[n] for n in model.config.par_names])
+            theirs = -2 * float(model.logpdf(values, data)[0])
+            assert theirs == pytest.approx(cost(**point), abs=CLOSE)
+
+    def test_cabinetry_scans_it(self, morphed):
+        model, data = model_and_data(morphing_to_polynomials(morphed))
+        options = {"tolerance": 1e-6, "strategy": 2}
+        scan = cabinetry.fit.scan(
+            model, list(data), "mu", par_range=(-0.2, 0.4), n_steps=3, **options
+        )
+        cost = import_workspace(morphed)
+        best = minuit(cost)
+        best.tol = 1e-6
+        best.migrad()
+        rises = profile_scan(best.hesse(), "mu", scan.parameter_values).rises
+        np.testing.assert_allclose(scan.delta_nlls, rises, atol=1e-6)
+
+    def test_a_workspace_without_morphing_is_refused(self):
+        templates = templates_of("quadratic")
+        histogram = templates.to_histogram() * (1000 * templates.luminosity)
+        plain = export_polynomials({"signal": histogram}, limits=templates.limits)
+        with pytest.raises(WorkspaceError, match="records no morphing; pyhf builds its model"):
+            morphing_to_polynomials(plain)

@@ -20,6 +20,7 @@ from published_costs import COSTS
 FOLDER = Path(__file__).parent / "published1"
 # Every kind of term, function and correction.
 KINDS = (
+    "calibrated",
     "combined",
     "histogram",
     "log polynomials",
@@ -31,15 +32,17 @@ KINDS = (
     "systematic polynomials",
     "widened in two parameters",
 )
+# The reader of the first release, and that which knows for what a calibration was made.
+READERS = ("combined", "calibrated")
 WITHOUT_EVENTS = "log polynomials of many events"
 
 
 def make(name: str) -> None:
-    """Write one folder; the reader in it stays with the first alone."""
+    """Write one folder; the reader in it stays with those alone that have another."""
     folder = FOLDER / name.replace(",", "").replace(" ", "_")
     cost = COSTS[name]()
     mil.publish(cost, folder, title=name, events=name != WITHOUT_EVENTS)
-    if name != KINDS[0]:
+    if name not in READERS:
         (folder / "read_likelihood.py").unlink()
 
 

@@ -50,6 +50,13 @@ def column(table, name):
     raise AssertionError(name)
 
 
+def test_hepdata_takes_the_tables(measured, tmp_path):
+    validation = pytest.importorskip("hepdata_validator.full_submission_validator")
+    measured.to_hepdata(tmp_path / "tables", title="VBF")
+    validator = validation.FullSubmissionValidator(autoload_remote_schemas=False)
+    assert validator.validate(directory=str(tmp_path / "tables")), validator.get_messages()
+
+
 def test_hepdata(measured, points, tmp_path):
     measured.to_hepdata(tmp_path / "tables", title="VBF")
     submission = list(

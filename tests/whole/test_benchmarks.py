@@ -492,6 +492,16 @@ def test_combination(run):
     assert all(0 <= row["coverage"] <= 1 for row in rows)
 
 
+def test_published_combination(run):
+    """Six points, by networks and by exact ratios; toys without an interval are counted."""
+    record = run("published_combination")
+    rows = record["rows"]
+    assert len(rows) == 12
+    assert all(0 <= row["coverage"] <= 1 for row in rows)
+    assert set(record["mean"]) == {"networks", "exact"}
+    assert positive(record["seconds_per_toy"])
+
+
 def test_committee(run):
     """Every kind of data is fitted and tested."""
     record = run("committee")

@@ -394,6 +394,11 @@ def inputs_of_a_combination(folder: Path) -> None:
     (folder / "bins.json").write_text(json.dumps(workspace), encoding="utf-8")
 
 
+def of_hepdata(folder: Path) -> None:
+    pytest.importorskip("hepdata_lib")
+    shutil.copytree(ROOT / "tests/data/published1/systematic_polynomials", folder / "published")
+
+
 PREPARE: dict[str, Callable[[Path], dict[str, object] | None]] = {
     "README.md": files,
     "docs/index.md": lambda _folder: None,
@@ -417,7 +422,9 @@ PREPARE: dict[str, Callable[[Path], dict[str, object] | None]] = {
     "docs/howto/expected_and_impacts.md": lambda _folder: None,
     "docs/howto/goodness_of_fit.md": lambda _folder: None,
     "docs/howto/profiled_belts.md": lambda _folder: None,
+    "docs/howto/hepdata.md": of_hepdata,
     "docs/howto/higgsml.md": higgsml_file,
+    "docs/howto/hs3.md": lambda _folder: None,
     "docs/howto/publish_constraint.md": lambda _folder: None,
     "docs/howto/publish_likelihood.md": lambda _folder: None,
     "docs/howto/roofit.md": saved,

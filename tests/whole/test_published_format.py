@@ -18,7 +18,8 @@ from scripts import load_script
 
 FOLDER = Path(__file__).parents[1] / "data" / "published1"
 FOLDERS = sorted(path.name for path in FOLDER.iterdir())
-READER = FOLDER / "combined" / "read_likelihood.py"
+# The first knows no key "calibrated_for", and refuses keys that it does not know.
+FIRST, SECOND = (FOLDER / name / "read_likelihood.py" for name in ("combined", "calibrated"))
 
 
 def content_of(name):
@@ -52,10 +53,26 @@ def test_a_folder_says_what_it_said_when_it_was_written(name):
 
 
 @pytest.mark.parametrize("name", FOLDERS)
-def test_the_file_that_was_published_still_reads_it(name):
-    module = load_script(READER)
+@pytest.mark.parametrize("reader", [FIRST, SECOND], ids=["first", "second"])
+def test_the_file_that_was_published_still_reads_it(reader, name):
+    module = load_script(reader)
     assert module.VERSION == 1
+    if name == "calibrated" and reader == FIRST:
+        with pytest.raises(module.LikelihoodError, match="'calibrated_for', which this file"):
+            module.read(FOLDER / name)
+        return
     assert module.read(FOLDER / name).check() < 1e-8
+
+
+def test_intervals_that_a_calibration_was_made_for():
+    """Folders that were written before it was recorded do not say it."""
+    (made,) = mil.load_published(FOLDER / "calibrated").calibrated_for
+    assert made == (("mu",), 0.9545, True)
+    (old,) = mil.load_published(FOLDER / "widened_in_two_parameters").calibrated_for
+    assert not old.recorded
+    assert "one confidence level, which this file does not say" in str(old)
+    assert mil.inspect_file(FOLDER / "calibrated")["calibrated for"] == "95.45% intervals of mu"
+    assert "calibrated for" not in mil.inspect_file(FOLDER / "histogram")
 
 
 def test_the_folders_have_every_kind():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import shutil
 import subprocess
 import sys
 from functools import cache
@@ -16,15 +17,26 @@ from iminuit import Minuit
 from iminuit.cost import Cost, LeastSquares, NormalConstraint
 
 import milinfer as mil
-from milinfer.exceptions import ConfigurationError, FitError, MilinferError, ParameterError
+from milinfer.exceptions import (
+    CalibrationError,
+    ConfigurationError,
+    FitError,
+    MilinferError,
+    ParameterError,
+)
 from milinfer.likelihood import published_reader
-from milinfer.likelihood.cost import LikelihoodCost
-from milinfer.likelihood.published_reader import read
+from milinfer.likelihood.cost import LikelihoodCost, dataset_cost
+from milinfer.likelihood.published_reader import LikelihoodError, canonical_hash, read
 from milinfer.likelihood.publishing import published_schema
 from milinfer.likelihood.surface import Interpolation
 from published_costs import (
     COSTS,
     VALIDATOR,
+    Means,
+    N,
+    calibrated,
+    calibration_in_two,
+    means,
     mixture,
     one_operator,
     oracle,
@@ -118,6 +130,55 @@ def test_fit_and_minos_interval_are_the_same(name, folder_of):
         fits.append((m.values[first], m.merrors[first].lower, m.merrors[first].upper, m.fval))
     for other in fits[1:]:
         np.testing.assert_allclose(other, fits[0], rtol=1e-6, atol=1e-8)
+
+
+def test_intervals_that_it_is_not_calibrated_for_are_refused(folder_of, tmp_path):
+    published = mil.load_published(folder_of("calibrated"))
+    interval = mil.profile_interval(published, "mu", 0.9545)
+    expected = mil.profile_interval(cost_of("calibrated"), "mu", 0.9545)
+    assert interval.low == pytest.approx(expected.low, abs=1e-6)
+    with pytest.raises(
+        CalibrationError, match=r"is calibrated for 95\.45% intervals of mu, and 68"
+    ):
+        mil.profile_interval(published, "mu")
+    assert mil.profile_interval(published.for_any_interval(), "mu").low > interval.low
+    # By Bartlett one constant serves all levels, but its error widens intervals of one.
+    widened = calibrated(widen=True, kind="bartlett")
+    with pytest.raises(CalibrationError, match=r"calibrated for intervals of 95\.45%, not of 68"):
+        mil.profile_interval(widened, "mu")
+    of_all = mil.load_published(folder_of("calibrated, bias only"))
+    assert str(*of_all.calibrated_for) == "intervals of every level"
+    mil.profile_interval(of_all, "mu", 0.9)
+    # Regions of two parameters, and intervals of one of them.
+    region = mil.load_published(folder_of("widened in two parameters"))
+    assert str(*region.calibrated_for) == "68.27% joint regions of a, b"
+    with pytest.raises(CalibrationError, match=r"joint regions of a, b, and 68\.27% intervals"):
+        mil.profile_interval(region, "a")
+    cost = dataset_cost(Means(), means(N, 3).as_data(), reference=0.0)
+    of_one = calibration_in_two()(cost, parameter="a")
+    alone = mil.load_published(mil.publish(of_one, tmp_path / "a"))
+    assert str(*alone.calibrated_for) == "68.27% intervals of a"
+    mil.profile_interval(alone, "a")
+    with pytest.raises(CalibrationError, match="intervals with b fixed"):
+        mil.profile_interval(alone, "a", fixed=["b"])
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("confidence_level", 1.5, "confidence_level is not between 0 and 1"),
+        ("parameters", ["b"], "parameters is neither one parameter of the term nor all"),
+        ("level", 0.9, "has the key 'level', which this file does not know"),
+    ],
+)
+def test_a_calibration_that_says_nonsense(key, value, message, folder_of, tmp_path):
+    folder = shutil.copytree(folder_of("calibrated"), tmp_path / "copy")
+    content = json.loads((folder / "likelihood.json").read_text(encoding="utf-8"))
+    content["terms"][0]["calibration"]["calibrated_for"][key] = value
+    content["checksum"] = canonical_hash(content)
+    (folder / "likelihood.json").write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(LikelihoodError, match=message):
+        read(folder)
 
 
 def test_limits_names_and_start_reach_minuit_and_costs_add(folder_of):

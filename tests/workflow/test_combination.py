@@ -350,7 +350,10 @@ class TestCalibrated:
         content = json.loads((tmp_path / "out" / "combination.json").read_text())
         assert content["calibrated_inputs"] == ["learned"]
         assert content["coverage_shown"] is False
-        assert "calibrated for one confidence level" in content["notes"][0]
+        assert content["notes"][0] == (
+            "learned is calibrated for intervals of one confidence level, which this file does not "
+            "say; its other intervals are not calibrated"
+        )
         assert "coverage is not guaranteed" in content["notes"][1]
 
 

@@ -13,7 +13,10 @@ from .polynomial_import import (
     import_scaling as import_scaling,
 )
 from .polynomial_modifier import polynomial_modifiers as polynomial_modifiers
-from .polynomial_workspace import export_polynomials as export_polynomials
+from .polynomial_workspace import (
+    export_polynomials as export_polynomials,
+    morphing_to_polynomials as morphing_to_polynomials,
+)
 from .pyhf_cost import PyhfCost as PyhfCost
 from .template_cost import TemplateCost as TemplateCost
 from .template_diagnosis import TemplateDiagnosis as TemplateDiagnosis

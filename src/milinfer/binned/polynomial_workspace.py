@@ -2,11 +2,13 @@
 
 `export_polynomials` writes processes whose bins are polynomials in the parameters as one channel of
 a workspace with the modifier of :mod:`milinfer.binned.polynomial_modifier`, which
-:class:`~milinfer.PyhfCost`, pyhf and cabinetry fit.
+:class:`~milinfer.PyhfCost`, pyhf and cabinetry fit.  `morphing_to_polynomials` turns the morphing
+of another workspace into such modifiers.
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,17 +16,27 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from milinfer.binned.polynomial_histogram import PolynomialHistogram, axis_without_flow
+from milinfer.binned.polynomial_histogram import (
+    PolynomialHistogram,
+    axis_without_flow,
+    monomial_name,
+)
 from milinfer.binned.polynomial_modifier import POLYNOMIAL
 from milinfer.binned.template_cost import staterror_name
 from milinfer.binned.template_histograms import as_counts
-from milinfer.binned.workspace_export import Systematic, sample_modifiers
-from milinfer.binned.workspaces import Workspace, require_workspace
-from milinfer.exceptions import ParameterError, TemplateError
-from milinfer.typing import FloatArray, Point
+from milinfer.binned.workspace_export import (
+    Systematic,
+    common_limits,
+    common_start,
+    sample_modifiers,
+    workspace_morphings,
+)
+from milinfer.binned.workspaces import MORPHING, Workspace, read_workspace, require_workspace
+from milinfer.exceptions import ParameterError, TemplateError, WorkspaceError
+from milinfer.typing import FloatArray, PathLikeStr, Point
 from milinfer.utils.points import format_point
 
-__all__ = ["ScaledProcess", "export_polynomials", "scaled_processes"]
+__all__ = ["ScaledProcess", "export_polynomials", "morphing_to_polynomials", "scaled_processes"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -247,6 +259,95 @@ def export_polynomials(
         "version": "1.0.0",
     }
     require_workspace(workspace, f"workspace of {channel}")
+    return Workspace(workspace)
+
+
+def morphing_to_polynomials(source: PathLikeStr | Mapping[str, Any]) -> Workspace:
+    """Turn the morphing of a workspace into modifiers, of which pyhf builds the model by itself.
+
+    :func:`~milinfer.binned.workspace_export.export_workspace` writes a sample for each point of the
+    basis, and only milinfer knows its factors as functions of the parameters.  Here each factor is
+    a polynomial of :func:`~milinfer.binned.polynomial_modifier.polynomial_modifiers`.  What morphs
+    with the samples, such as a ``histosys`` that depends on the parameters, stays as it was.
+
+    Parameters
+    ----------
+    source
+        Workspace that :func:`~milinfer.binned.workspace_export.export_workspace` has made, also
+        combined or renamed by pyhf; or its file.
+
+    Returns
+    -------
+    dict
+        Workspace for ``pyhf.Workspace(…, validate=False).model(validate=False,
+        modifier_set=polynomial_modifiers())``, for :func:`~milinfer.binned.model_and_data` and
+        :class:`~milinfer.PyhfCost`.
+
+    Raises
+    ------
+    WorkspaceError
+        If the workspace is not valid or records no morphing.
+
+    Examples
+    --------
+    >>> from milinfer.datasets import gaussian
+    >>> from milinfer.binned.templates import Templates
+    >>> from milinfer.binned.workspace_export import export_workspace
+    >>> from milinfer.binned.workspaces import model_and_data
+    >>> samples = gaussian.samples(20_000, [-0.5, 0.0, 0.5], seed=1)
+    >>> templates = Templates.from_samples(samples, "x0", bins=4, degree=2, luminosity=0.1)
+    >>> workspace = morphing_to_polynomials(export_workspace(templates, [20, 30, 25, 25]))
+    >>> model, _ = model_and_data(workspace)
+    >>> model.config.par_names, np.allclose(
+    ...     model.expected_actualdata([0.1]), templates.expected({"mu": 0.1}))
+    (['mu'], True)
+    """
+    if isinstance(source, Mapping):
+        workspace = copy.deepcopy(dict(source))
+        require_workspace(workspace)
+    else:
+        workspace = read_workspace(source)
+    morphings = workspace_morphings(workspace)
+    if not morphings:
+        msg = "this workspace records no morphing; pyhf builds its model as it is"
+        raise WorkspaceError(msg)
+    columns = {
+        factor: (morphing, column)
+        for morphing in morphings
+        for factor, column in zip(morphing.factors, morphing.matrix.T.tolist(), strict=True)
+    }
+    for channel in workspace["channels"]:
+        for sample in channel["samples"]:
+            for modifier in sample["modifiers"]:
+                if modifier["type"] != "normfactor" or modifier["name"] not in columns:
+                    continue
+                basis, column = columns[modifier["name"]][0].basis, columns[modifier["name"]][1]
+                names = [
+                    monomial_name(dict(zip(basis.parameters, row, strict=True)))
+                    for row in basis.exponents.tolist()
+                ]
+                scaling = [[c] * len(sample["data"]) for c in column]
+                data = {"monomials": names, "scaling": scaling}
+                modifier |= {"type": POLYNOMIAL, "data": data}
+    limits, start = common_limits(morphings), common_start(morphings)
+    parameters = [{"name": n, "inits": [start[n]], "bounds": [[*limits[n]]]} for n in limits]
+    kept = []
+    for measurement in workspace["measurements"]:
+        if measurement["name"].startswith(MORPHING):
+            continue
+        config = measurement["config"]
+        others = [p for p in config.get("parameters", []) if p["name"] not in columns]
+        scale = config.get("poi") or None
+        if scale is not None:
+            # It scales the signal, whose size the parameters of the morphing say already.
+            own = next((p for p in others if p["name"] == scale), {"name": scale})
+            others = [p for p in others if p["name"] != scale] + [own | {"fixed": True}]
+        kept.append(
+            measurement
+            | {"config": config | {"poi": next(iter(limits)), "parameters": parameters + others}}
+        )
+    workspace["measurements"] = kept
+    require_workspace(workspace)
     return Workspace(workspace)
 
 

@@ -41,6 +41,8 @@ __all__ = [
     "SIGNAL",
     "Systematic",
     "WorkspaceMorphing",
+    "common_limits",
+    "common_start",
     "export_workspace",
     "import_workspace",
     "sample_modifiers",
@@ -218,9 +220,8 @@ def import_workspace(
     if not morphings:
         msg = f"{name} contains no morphing; read a plain workspace with PyhfCost.from_workspace"
         raise WorkspaceError(msg)
-    parameters = tuple(dict.fromkeys(n for m in morphings for n in m.basis.parameters))
-    limits = {n: _common_range(n, morphings) for n in parameters}
-    start = {n: v for m in reversed(morphings) for n, v in m.start.items()}
+    limits, start = common_limits(morphings), common_start(morphings)
+    parameters = tuple(limits)
 
     def cost(observed: FloatArray) -> PyhfCost:
         return PyhfCost.tied(
@@ -260,6 +261,23 @@ class _Weights:
     def polynomials(self) -> list[tuple[PolynomialBasis, tuple[str, ...], FloatArray]]:
         """Monomials, names of factors, and their coefficients, for each channel."""
         return [(m.basis, m.factors, m.matrix) for m in self.morphings]
+
+
+def common_limits(morphings: Sequence[WorkspaceMorphing]) -> dict[str, tuple[float, float]]:
+    """Range of each parameter that all channels allow.
+
+    Raises
+    ------
+    WorkspaceError
+        If there is none.
+    """
+    names = dict.fromkeys(n for m in morphings for n in m.basis.parameters)
+    return {n: _common_range(n, morphings) for n in names}
+
+
+def common_start(morphings: Sequence[WorkspaceMorphing]) -> dict[str, float]:
+    """Starting value of each parameter, by the first channel that has it."""
+    return {n: v for m in reversed(morphings) for n, v in m.start.items()}
 
 
 def _common_range(name: str, morphings: Sequence[WorkspaceMorphing]) -> tuple[float, float]:

@@ -43,6 +43,12 @@ __all__ = ["publish"]
     show_default=True,
     help="With --without-events: largest allowed error of −2 ln L (a proven bound).",
 )
+@click.option(
+    "--hepdata",
+    type=click.Path(path_type=Path),
+    help="Also write a submission for HEPData to this folder: intervals, covariance, profiles, and "
+    "the published likelihood; it needs milinfer[hepdata].",
+)
 @output_option("Folder to write.")
 @json_option
 def publish(
@@ -52,6 +58,7 @@ def publish(
     title: str,
     without_events: bool,
     error: float,
+    hepdata: Path | None,
     out: Path,
     json_path: Path | None,
     **options: Any,
@@ -63,10 +70,13 @@ def publish(
     """
     from milinfer.likelihood.published_cost import load_published
     from milinfer.likelihood.publishing import publish as write
+    from milinfer.workflow.hepdata import require_hepdata_lib, write_hepdata
 
     if options["calibration_path"] is None and (cl is not None or parameter is not None):
         msg = "--cl and --interval-of select constants of a calibration; give --calibration as well"
         raise click.UsageError(msg)
+    if hepdata is not None:
+        require_hepdata_lib()
     made = read_cost(data, **options)
     cost = made.cost
     if made.calibration is not None:
@@ -80,7 +90,6 @@ def publish(
             "data": {"events": len(made.data)},
             "terms": options["terms"],
             "calibrated": made.calibration is not None,
-            "confidence_level": cl,
         },
         events=not without_events,
         error=error,
@@ -94,13 +103,23 @@ def publish(
         + (f"without events, within {bound:.1g}" if without_events else "exact")
         + f"; {out / 'read_likelihood.py'} reads it"
     )
+    calibrated_for = [str(made) for made in published.calibrated_for]
+    for text in calibrated_for:
+        echo(f"calibrated for {text}; other intervals from it are not calibrated")
+    if hepdata is not None:
+        write_hepdata(out, hepdata)
+        echo(
+            f"{hepdata}: a submission for HEPData, valid by its schema; zip the folder to upload it"
+        )
     write_json(
         json_path,
         {
             "folder": out,
+            "hepdata": hepdata,
             "parameters": published.parameters,
             "n_events": len(made.data),
             "calibrated": made.calibration is not None,
+            "calibrated_for": calibrated_for,
             "bound": bound,
             "bytes": size,
         },

@@ -721,14 +721,30 @@ class _Correction:
                 raise CalibrationError(msg)
         self._require_level(cl)
 
+    @property
+    def target(self) -> list[str] | None:
+        """Parameter, or parameters of a joint region, whose intervals are calibrated; None: all."""
+        names, interest = self.calibration.parameters, self.calibration.interest
+        if self.log_scale is None:
+            return None
+        return [*names] if interest is None else [interest]
+
+    @property
+    def serves_all_levels(self) -> bool:
+        """Whether the cost is the same for all levels: of the bias alone, or by Bartlett."""
+        # The error of c(θ) widens by the quantile of one level.
+        by_bartlett = self.calibration.kind == "bartlett" and self.widening is None
+        return self.log_scale is None or by_bartlett
+
     def _require_level(self, cl: float) -> None:
-        # c(θ) is the same for all levels in a calibration of the bias alone, or by Bartlett.
-        if self.log_scale is None or self.calibration.kind == "bartlett":
+        if self.serves_all_levels:
             return
         if abs(cl - self.level) > 1e-9:
             made = ", ".join(f"{level:g}" for level in self.calibration.cls)
             remedy = f"use calibration(cost, {cl:g})"
-            if not any(abs(cl - level) < 1e-9 for level in self.calibration.cls):
+            if self.calibration.kind == "coverage" and not any(
+                abs(cl - level) < 1e-9 for level in self.calibration.cls
+            ):
                 remedy = f"calibrate with cl=({made}, {cl:g}), then {remedy}"
             msg = (
                 f"this cost is calibrated for intervals of {self.level:.2%}, not of {cl:.2%} (the "
@@ -775,6 +791,10 @@ def _(correction: _Correction, arrays: ArrayStore) -> dict[str, Any]:
 
     return {
         "kind": "calibration",
+        "calibrated_for": {
+            "parameters": correction.target,
+            "confidence_level": None if correction.serves_all_levels else correction.level,
+        },
         "shifts": (
             [] if calibration.correct == "scale" else of_each(calibration.response.shifts, "shift")
         ),

@@ -33,7 +33,7 @@ from milinfer.likelihood.flat_directions import Direction, directions
 from milinfer.typing import FloatArray, Point
 from milinfer.utils.confidence_levels import CL68, CL95
 
-__all__ = ["JointFit", "ParameterFit", "joint_fit", "parameter_fit"]
+__all__ = ["JointFit", "ParameterFit", "interval_or_reason", "joint_fit", "parameter_fit"]
 
 _LEVELS = (CL68, CL95)
 _KEYS = {CL68: "interval68", CL95: "interval95"}
@@ -332,7 +332,7 @@ def parameter_fit(
     (0.5, 2.0, [])
     """
     inner, outer = (
-        _interval(cost, name, cl, start, fixed, words, problems)
+        interval_or_reason(cost, name, cl, start, fixed=fixed, words=words, problems=problems)
         for cost, cl in zip(costs, _LEVELS, strict=True)
     )
     return ParameterFit(
@@ -343,16 +343,40 @@ def parameter_fit(
     )
 
 
-def _interval(
+def interval_or_reason(
     cost: Cost,
     name: str,
     cl: float,
     start: Point,
-    fixed: Sequence[str],
-    words: str,
+    *,
     problems: list[str],
+    fixed: Sequence[str] = (),
+    words: str = "",
 ) -> Interval | None:
-    """The interval of one parameter, or None and a sentence why there is none."""
+    """The profile interval of one parameter, or None and a sentence why there is none.
+
+    Parameters
+    ----------
+    cost
+        −2 ln L.
+    name
+        The parameter.
+    cl
+        Confidence level.
+    start, problems, fixed, words
+        As those of :func:`parameter_fit`.
+
+    Examples
+    --------
+    >>> from milinfer.datasets import gaussian
+    >>> from milinfer.likelihood.cost import dataset_cost
+    >>> few = dataset_cost(gaussian.MeanModel(), gaussian.generate(3, 0.0, seed=1), reference=0.0)
+    >>> problems = []
+    >>> interval_or_reason(few, "mu", 0.9, {"mu": 0.0}, problems=problems) is None
+    True
+    >>> problems
+    ['no 90.00% interval of mu: ... no 90.00% interval of mu inside its limits ...']
+    """
     found = None
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

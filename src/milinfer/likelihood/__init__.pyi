@@ -25,6 +25,7 @@ from .flat_directions import (
     Direction as Direction,
     directions as directions,
 )
+from .hs3 import write_hs3 as write_hs3
 from .linear_terms import linear_cost as linear_cost
 from .log_polynomials import LogPolynomials as LogPolynomials
 from .mixture import (

@@ -4,20 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from milinfer.exceptions import ModelError, ParameterError
+from milinfer.exceptions import CalibrationError, ModelError, ParameterError
 from milinfer.likelihood.auxiliary import AuxiliaryMeasurement
 from milinfer.likelihood.named_cost import UnbinnedCost
-from milinfer.likelihood.published_reader import Likelihood, LikelihoodError, read
+from milinfer.likelihood.published_reader import (
+    CalibratedFor,
+    Likelihood,
+    LikelihoodError,
+    read,
+)
 from milinfer.typing import FloatArray, PathLikeStr
 from milinfer.utils.arguments import as_path
 from milinfer.utils.display import ranges
 from milinfer.utils.keywords import did_you_mean
 
 __all__ = ["PublishedCost", "load_published"]
+
+# Confidence levels that differ by less are one.
+_SAME_LEVEL = 1e-9
 
 
 def load_published(folder: PathLikeStr) -> PublishedCost:
@@ -61,6 +69,9 @@ class PublishedCost(UnbinnedCost):
         The likelihood, from the reader of the folder.
     constraints
         Auxiliary measurements to use instead of those in the file; None: those in the file.
+    any_interval
+        Whether intervals are allowed that the likelihood is not calibrated for; see
+        :meth:`for_any_interval`.
 
     Examples
     --------
@@ -86,8 +97,11 @@ class PublishedCost(UnbinnedCost):
         self,
         likelihood: Likelihood,
         constraints: tuple[AuxiliaryMeasurement, ...] | None = None,
+        *,
+        any_interval: bool = False,
     ) -> None:
         self.likelihood = likelihood
+        self.any_interval = any_interval
         self.parameters = likelihood.parameters
         self._published = _constraints(likelihood)
         self._constraints = self._published if constraints is None else constraints
@@ -151,12 +165,28 @@ class PublishedCost(UnbinnedCost):
     @property
     def calibrated(self) -> bool:
         """Whether a term is calibrated: its own intervals are, and a sum with others is not."""
-        return any(
-            term["kind"] == "surface"
-            and term["calibration"] is not None
-            and term["calibration"]["kind"] == "calibration"
-            for term in self.content["terms"]
-        )
+        return bool(self.calibrated_for)
+
+    @property
+    def calibrated_for(self) -> tuple[CalibratedFor, ...]:
+        """Of each term that is calibrated, the intervals that cover."""
+        return self.likelihood.calibrated_for
+
+    @property
+    def correction(self) -> _PublishedCorrection | None:
+        """What refuses other intervals; None if there are none that it is calibrated for."""
+        if self.any_interval or not self.calibrated:
+            return None
+        roles = self.likelihood.roles
+        interest = tuple(name for name, role in roles.items() if role == "interest")
+        return _PublishedCorrection(self.calibrated_for, interest)
+
+    def for_any_interval(self) -> PublishedCost:
+        """The same cost, of which intervals of other levels or parameters can be taken, too.
+
+        They do not cover as often as they say; whoever quotes them has to say so.
+        """
+        return PublishedCost(self.likelihood, self._constraints, any_interval=True)
 
     def without_constraints(self, names: Sequence[str]) -> PublishedCost:
         """The same cost without the constraints of some parameters.
@@ -169,7 +199,7 @@ class PublishedCost(UnbinnedCost):
         left_out = (names,) if isinstance(names, str) else tuple(names)
         self._require_constrained(left_out)
         kept = tuple(c for c in self._constraints if c.name not in left_out)
-        return PublishedCost(self.likelihood, kept)
+        return PublishedCost(self.likelihood, kept, any_interval=self.any_interval)
 
     def measuring(self, **measured: float) -> PublishedCost:
         """The same cost with other results of auxiliary measurements, as toys have them.
@@ -183,7 +213,7 @@ class PublishedCost(UnbinnedCost):
         moved = tuple(
             c._replace(measured=float(measured.get(c.name, c.measured))) for c in self._constraints
         )
-        return PublishedCost(self.likelihood, moved)
+        return PublishedCost(self.likelihood, moved, any_interval=self.any_interval)
 
     def _require_constrained(self, names: Sequence[str]) -> None:
         for name in names:
@@ -219,6 +249,33 @@ class PublishedCost(UnbinnedCost):
         """Constraints that are added to those in the file, and those that are taken away."""
         added = [(1, c) for c in self._constraints if c not in self._published]
         return added + [(-1, c) for c in self._published if c not in self._constraints]
+
+
+class _PublishedCorrection(NamedTuple):
+    """Calibrations of the terms of a published likelihood."""
+
+    calibrated_for: tuple[CalibratedFor, ...]
+    interest: tuple[str, ...]
+
+    def require_interval(self, parameter: str, cl: float, fixed: Sequence[str]) -> None:
+        for made in self.calibrated_for:
+            if not made.recorded:  # of an older milinfer: one level, and nobody knows which
+                continue
+            names, level = made.parameters, made.confidence_level
+            other = names is not None and parameter in self.interest and names != (parameter,)
+            kept = [name for name in fixed if name in self.interest and names is not None]
+            if other or (level is not None and abs(cl - level) > _SAME_LEVEL):
+                asked = f"{cl:.2%} intervals of {parameter}"
+            elif kept:
+                asked = f"intervals with {', '.join(kept)} fixed"
+            else:
+                continue
+            msg = (
+                f"this published likelihood is calibrated for {made}, and {asked} from it have a "
+                "wrong coverage; take those, ask for a publication that is calibrated for others, "
+                "or take for_any_interval() and say that coverage is not shown"
+            )
+            raise CalibrationError(msg)
 
 
 def _constrained_by_pyhf(term: Any) -> list[str]:

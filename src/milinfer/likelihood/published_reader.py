@@ -31,11 +31,19 @@ import os
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-__all__ = ["FORMAT", "VERSION", "Likelihood", "LikelihoodError", "canonical_hash", "read"]
+__all__ = [
+    "FORMAT",
+    "VERSION",
+    "CalibratedFor",
+    "Likelihood",
+    "LikelihoodError",
+    "canonical_hash",
+    "read",
+]
 
 FORMAT = "milinfer-likelihood"
 VERSION = 1
@@ -110,11 +118,14 @@ def canonical_hash(content: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-# Checks of the JSON.  No key is optional: what is not there is null.
+# Checks of the JSON.  What is not there is null.  A key is optional only if it came later, to this
+# version of the format.
 
 
-def _object(value: Any, where: str, keys: Sequence[str]) -> dict[str, Any]:
-    """An object with exactly these keys."""
+def _object(
+    value: Any, where: str, keys: Sequence[str], optional: Sequence[str] = ()
+) -> dict[str, Any]:
+    """An object with exactly these keys, and perhaps those that are optional."""
     if not isinstance(value, dict):
         msg = f"{where} is not an object"
         raise LikelihoodError(msg)
@@ -123,7 +134,7 @@ def _object(value: Any, where: str, keys: Sequence[str]) -> dict[str, Any]:
             msg = f"{where} has no key {key!r}"
             raise LikelihoodError(msg)
     for key in value:
-        if key not in keys:
+        if key not in keys and key not in optional:
             msg = f"{where} has the key {key!r}, which this file does not know"
             raise LikelihoodError(msg)
     return value
@@ -783,6 +794,51 @@ class _Term(Protocol):
     def gradient(self, x: _Array) -> _Array: ...
 
 
+class CalibratedFor(NamedTuple):
+    """The intervals that cover: what the term with a calibration was calibrated for.
+
+    Attributes
+    ----------
+    parameters
+        One parameter, whose interval covers with all others profiled, or several, whose joint
+        region does; None: all that the term has, alone or together.
+    confidence_level
+        Of these intervals, such as 0.6827; None: all levels.
+    recorded
+        Whether the file says it.  Older files do not: then one level alone is calibrated, and not
+        known.
+    """
+
+    parameters: tuple[str, ...] | None = None
+    confidence_level: float | None = None
+    recorded: bool = True
+
+    def __str__(self) -> str:
+        if not self.recorded:
+            return "intervals of one confidence level, which this file does not say"
+        joint = self.parameters is not None and len(self.parameters) > 1
+        what = "joint regions" if joint else "intervals"
+        level = self.confidence_level
+        text = f"{what} of every level" if level is None else f"{level:.2%} {what}"
+        return text if self.parameters is None else f"{text} of {', '.join(self.parameters)}"
+
+
+def _calibrated_for(content: Any, where: str, parameters: Sequence[str]) -> CalibratedFor:
+    if content is None:
+        return CalibratedFor(recorded=False)
+    content = _object(content, where, ("parameters", "confidence_level"))
+    names, level = content["parameters"], content["confidence_level"]
+    if level is not None and not 0 < _number(level, f"{where}, confidence_level") < 1:
+        msg = f"{where}, confidence_level is not between 0 and 1"
+        raise LikelihoodError(msg)
+    if names is not None:
+        names = _names(names, f"{where}, parameters")
+        if names not in (tuple(parameters), *((name,) for name in parameters)):
+            msg = f"{where}, parameters is neither one parameter of the term nor all of them"
+            raise LikelihoodError(msg)
+    return CalibratedFor(names, None if level is None else float(level))
+
+
 class _Calibration:
     """Λ(θ) becomes c(θ) [Λ(m(θ)) − maximum], with m(θ) = θ + shifts, kept between low and high.
 
@@ -792,7 +848,7 @@ class _Calibration:
 
     def __init__(self, content: Any, where: str, arrays: _Arrays, n: int) -> None:
         keys = ("kind", "maximum", "low", "high", "shifts", "log_scale", "widening")
-        content = _object(content, where, keys)
+        content = _object(content, where, keys, optional=("calibrated_for",))
         self.maximum = _number(content["maximum"], f"{where}, maximum")
         self.low, self.high = _box(content, where, n)
 
@@ -929,12 +985,17 @@ class _Surface:
         self.rate = None if rate is None else _Polynomial(rate, f"{where}, rate", arrays, n)
         self.at_reference = 0.0 if self.rate is None else self.rate.value(reference)
         self.calibration: _Calibration | _SimulationError | None = None
+        self.calibrated_for: CalibratedFor | None = None
         calibration = content["calibration"]
         if calibration is not None:
             label = f"{where}, calibration"
             kind = _kind(calibration, label, ("calibration", "simulation_error"))
             make = _Calibration if kind == "calibration" else _SimulationError
             self.calibration = make(calibration, label, arrays, n)
+            if kind == "calibration":
+                self.calibrated_for = _calibrated_for(
+                    calibration.get("calibrated_for"), f"{label}, calibrated_for", self.parameters
+                )
         _model(content["model"], f"{where}, model")
 
     def value(self, x: _Array) -> float:
@@ -1389,6 +1450,8 @@ class Likelihood:
         Parameters that the likelihood keeps at their start.
     has_grad
         Whether there is a gradient.
+    calibrated_for
+        Of each term that is calibrated, the intervals that cover; others of it do not.
     content
         The JSON.
     """
@@ -1441,6 +1504,10 @@ class Likelihood:
             for k, given in enumerate(_list(content["terms"], "terms"))
         ]
         arrays.require_all_taken()
+        surfaces = [term for term in self._terms if isinstance(term, _Surface)]
+        self.calibrated_for: tuple[CalibratedFor, ...] = tuple(
+            term.calibrated_for for term in surfaces if term.calibrated_for is not None
+        )
         self._places = [
             _positions(term.parameters, self.parameters, f"term {k}")
             for k, term in enumerate(self._terms)

@@ -12,6 +12,7 @@ from .configuration import (
     AnalysisConfig as AnalysisConfig,
     init_analysis as init_analysis,
 )
+from .hepdata import write_hepdata as write_hepdata
 from .inspection import inspect_file as inspect_file
 from .provenance import Provenance as Provenance
 from .run import (

@@ -18,20 +18,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from iminuit import Minuit, describe
+from iminuit import describe
 from iminuit.cost import Cost
 from scipy.interpolate import CubicSpline
 
 from milinfer.exceptions import FitError, MilinferError, MilinferWarning, ParameterError
-from milinfer.intervals.several_fit import ParameterFit, parameter_fit
+from milinfer.intervals.several_fit import ParameterFit
 from milinfer.likelihood.fits import FitResults, fit_results, minuit
-from milinfer.likelihood.scans import ProfileScan, profiled_costs, profiling_minuit
+from milinfer.likelihood.scans import ProfileScan
 from milinfer.plotting.results import plot_scans
 from milinfer.typing import PathLikeStr
+from milinfer.utils.confidence_levels import CL68, CL95
 from milinfer.utils.display import UNKNOWN, arrow_table, html_table, measured, rich_table
 from milinfer.utils.files import atomic_path, write_whole
 from milinfer.workflow.combination_file import COMBINATION, CombinationFile, Role
 from milinfer.workflow.combination_inputs import CombinationInput, combination_sum, read_input
+from milinfer.workflow.profile_fits import profile_about, profile_fits
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -40,11 +42,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Combination", "combine"]
 
-# A minimum that is lower by more than this is another one.
-_LOWER = 1e-3
-_RESTARTS = 3
-# Points of a profile in a figure.
-_N_PROFILE = 41
 # A figure shows this many errors of the sum, and more where an input needs it.
 _ERRORS = 3.0
 _NAME = "combination.json"
@@ -112,9 +109,9 @@ class Combination:
     def notes(self) -> tuple[str, ...]:
         """Remarks to quote with the result."""
         notes = [
-            f"{name} is calibrated for one confidence level, that of its publication; intervals at "
-            "other levels are not calibrated"
-            for name in self.calibrated
+            f"{i.name} is calibrated for {made}; its other intervals are not calibrated"
+            for i in self.inputs
+            for made in i.calibrated_for
         ]
         if self.calibrated and len(self.inputs) > 1:
             notes.append(
@@ -263,6 +260,7 @@ class Combination:
                     "renamed": dict(given.renamed),
                     "constraints_left_out": [*self.left_out[given.name]],
                     "calibrated": given.calibrated,
+                    "calibrated_for": [*given.calibrated_for],
                     "alone": {
                         name: f.to_dict() for name, f in self.alone.get(given.name, {}).items()
                     },
@@ -309,9 +307,12 @@ class Combination:
             low, high = self._window(parameter, fits)
             scans[parameter] = {}
             for name, fit in fits.items():
+                assert fit.inner is not None
                 cost = self.cost if name == COMBINATION else self.alone_costs[name]
                 try:
-                    scans[parameter][name] = _profile(cost, parameter, fit, low, high, name)
+                    scans[parameter][name] = profile_about(
+                        cost, fit.inner.minuit, parameter, (low, high), name
+                    )
                 except MilinferError as error:
                     msg = f"the figure of {parameter} has no curve of {name}: {error}"
                     warnings.warn(msg, MilinferWarning, stacklevel=2)
@@ -438,52 +439,16 @@ def _fitted(
     cost: Cost, interest: Sequence[str], words: str, problems: list[str]
 ) -> tuple[dict[str, ParameterFit], FitResults]:
     """Intervals of parameters, and the fit of all at the lowest minimum that these find."""
-    m = _migrad(minuit(cost), words)
-    for _ in range(_RESTARTS):
-        missing: list[str] = []
-        point = m.values.to_dict()
-        fits = {
-            name: parameter_fit([cost, cost], name, point, words=words, problems=missing)
-            for name in interest
-        }
-        others = [f.inner.minuit for f in fits.values() if f.inner is not None]
-        lowest = min(others, key=lambda other: float(other.fval), default=m)
-        if m.valid and lowest.fval >= m.fval - _LOWER:
-            break
-        m = _migrad(minuit(cost, start=lowest.values.to_dict()), words)
-    else:
-        msg = f"the fit{words} has no valid minimum; look at its ranges and constraints: {m.fmin}"
-        raise FitError(msg)
-    problems += missing
-    m.hesse()
-    return fits, fit_results(m)
-
-
-def _migrad(m: Minuit, words: str) -> Minuit:
-    # The default leaves estimates off by up to a percent of their error.
-    m.tol = 1e-4
-    try:
-        return m.migrad()
-    except ParameterError as error:  # at its limits MINUIT asks for nan
-        msg = f"the fit{words} does not converge: {error}"
-        raise FitError(msg) from error
-
-
-def _profile(
-    cost: Cost, parameter: str, fit: ParameterFit, low: float, high: float, name: str
-) -> ProfileScan:
-    """Profile of a parameter in a range, begun where the fit has its minimum."""
-    assert fit.inner is not None
-    best = fit.inner.minuit
-    m = profiling_minuit(cost, [parameter])
-    m.values[:] = best.values
-    values = np.linspace(low, high, _N_PROFILE)
-    first = int(np.argmin(np.abs(values - fit.estimate)))
-    costs = profiled_costs(m, [parameter], values[:, None], first, name)
-    return ProfileScan(
-        parameter=parameter,
-        estimate=fit.estimate,
-        error=fit.inner.error,
-        values=values,
-        rises=costs - float(best.fval),
+    m, intervals = profile_fits(
+        cost, dict.fromkeys(interest, (CL68, CL95)), words=words, problems=problems
     )
+    fits = {
+        name: ParameterFit(
+            estimate=float(m.values[name]) if inner is None else inner.estimate,
+            error=None if inner is None else inner.error,
+            inner=inner,
+            outer=outer,
+        )
+        for name, (inner, outer) in intervals.items()
+    }
+    return fits, fit_results(m)

@@ -64,8 +64,8 @@ class CombinationInput:
         Parameters whose constraint it contains and cannot leave out.
     counted
         Parameters whose constraint is a count, and not Gaussian.
-    calibrated
-        Whether it is calibrated individually.
+    calibrated_for
+        The intervals that it is calibrated for by itself; empty: it is not calibrated.
     identity
         Equal for two inputs with the same data.
     section
@@ -83,7 +83,7 @@ class CombinationInput:
     renamed: Mapping[str, str]
     inseparable: tuple[str, ...]
     counted: tuple[str, ...]
-    calibrated: bool
+    calibrated_for: tuple[str, ...]
     identity: object
     section: InputSection
 
@@ -91,6 +91,11 @@ class CombinationInput:
     def parameters(self) -> tuple[str, ...]:
         """Names in the combination."""
         return tuple(self.roles)
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether it is calibrated by itself."""
+        return bool(self.calibrated_for)
 
     @property
     def limits(self) -> dict[str, tuple[float, float]]:
@@ -195,7 +200,7 @@ def read_input(file: CombinationFile, section: InputSection) -> CombinationInput
         renamed={a: b for a, b in new.items() if a != b},
         inseparable=tuple(new[name] for name in read["inseparable"]),
         counted=tuple(new[name] for name in read["counted"]),
-        calibrated=read["calibrated"],
+        calibrated_for=read["calibrated_for"],
         identity=read["identity"],
         section=section,
     )
@@ -215,7 +220,8 @@ def _of_bins(rename: Mapping[str, str], names: Sequence[str]) -> dict[str, str]:
 
 def _likelihood(file: CombinationFile, section: LikelihoodSection) -> dict[str, Any]:
     path = file.path(section.path)
-    cost = load_published(path)
+    # The notes of a combination say which of its intervals are not calibrated.
+    cost = load_published(path).for_any_interval()
     return {
         "kind": "likelihood",
         "source": path,
@@ -226,7 +232,7 @@ def _likelihood(file: CombinationFile, section: LikelihoodSection) -> dict[str, 
         "units": {name: unit for name, unit in cost.likelihood.units.items() if unit is not None},
         "inseparable": cost.inseparable,
         "counted": (),
-        "calibrated": cost.calibrated,
+        "calibrated_for": tuple(str(made) for made in cost.calibrated_for),
         "identity": (cost.content["terms"], cost.content["files"]),
     }
 
@@ -248,7 +254,7 @@ def _workspace(file: CombinationFile, section: WorkspaceSection) -> dict[str, An
         "units": {},
         "inseparable": (),
         "counted": cost.counted,
-        "calibrated": False,
+        "calibrated_for": (),
         "identity": (dict(content), section.measurement),
     }
 
@@ -264,7 +270,7 @@ def _constraint(section: ConstraintSection) -> dict[str, Any]:
         "units": {},
         "inseparable": (),
         "counted": (),
-        "calibrated": False,
+        "calibrated_for": (),
         "identity": section.name,
     }
 

@@ -143,6 +143,8 @@ def _published(path: Path) -> Facts:
         facts[f"parameters ({role})"] = ", ".join(
             name for name, own in likelihood.roles.items() if own == role
         )
+    if published.calibrated:
+        facts["calibrated for"] = "; ".join(str(made) for made in published.calibrated_for)
     return {
         **facts,
         "bound": content["bound"],
