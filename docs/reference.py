@@ -71,11 +71,30 @@ def _page(room: str, package: Path, at_top: dict[str, str]) -> str:
     return "\n".join(lines)
 
 
+def _datasets() -> dict[str, str]:
+    """Page of the datasets, and one for each of them with all that its module contains."""
+    module = import_module("milinfer.datasets")
+    summary, _, described = (module.__doc__ or "").partition("\n\n")
+    pages, lines = {}, [*_heading("datasets", "="), summary, ""]
+    for name in module.__all__:
+        path = f"milinfer.datasets.{name}"
+        members = ", ".join(n for n in import_module(path).__all__ if not n.isupper())
+        described = described.replace(f"`{name}`\n", f":doc:`{name} <datasets_{name}>`\n")
+        text = [*_heading(name, "="), f".. automodule:: {path}", f"   :members: {members}", ""]
+        pages[f"datasets_{name}"] = "\n".join(text)
+    lines += [described.strip(), "", ".. toctree::", "   :hidden:", ""]
+    pages["datasets"] = "\n".join([*lines, *(f"   {page}" for page in sorted(pages)), ""])
+    return pages
+
+
 def write_pages(folder: Path) -> None:
-    """Write ``ROOM.rst`` for each room, and ``exceptions.rst``, unless they are there already."""
+    """Write ``ROOM.rst`` for each room, and those of exceptions and of datasets.
+
+    A page that is there already with this text is left as it is.
+    """
     package = _package()
     at_top = public_names(package / "__init__.pyi")
-    pages = {room: _page(room, package, at_top) for room in ROOMS}
+    pages = {room: _page(room, package, at_top) for room in ROOMS} | _datasets()
     errors = import_module("milinfer.exceptions")
     lines = [*_heading("exceptions", "="), (errors.__doc__ or "").partition("\n")[0], ""]
     pages["exceptions"] = "\n".join([*lines, *_table("milinfer.exceptions", errors.__all__)])

@@ -28,6 +28,9 @@ KEYS: dict[str, tuple[str, ...]] = {
             *("response", "bartlett_ratio", "bartlett_ratio_error", "train_seconds"),
         )
     ),
+    "labelled_bags": tuple(
+        f"rows/*/{key}" for key in ("task", "setting", "score", "scores", "loss", "epochs", "cpu_s")
+    ),
     "published_combination": (
         *(f"rows/*/{key}" for key in ("method", "c1", "efficiency", "coverage", "error")),
         *(f"mean/*/{key}" for key in ("coverage", "error")),

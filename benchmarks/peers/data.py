@@ -223,7 +223,7 @@ def write_bags(task: str, folder: Path, sizes: Sizes, *, seed: int) -> None:
     """Generate labelled bags and write them."""
     folder.mkdir(parents=True, exist_ok=True)
     for part, n, stream in (("train", sizes.bags, 1), ("evaluation", sizes.other_bags, 2)):
-        bags, labels = TASKS[task](n, [seed, stream], 1.0)
+        bags, labels = TASKS[task](n, [seed, stream])
         np.savez(
             folder / f"{part}.npz",
             x=np.concatenate(bags).astype(np.float32),

@@ -81,6 +81,7 @@ def tabulate(grid: Mapping[str, list[Any]], sizes: Sizes, rng: np.random.Generat
             l2=1e-5,
             epochs=EPOCHS,
             patience=5,
+            batch_size=32,
             **dict(zip(grid, settings, strict=True)),
         )
         scores = cross_val_score(model, data.bags, data.labels, cv=splits, scoring="neg_log_loss")

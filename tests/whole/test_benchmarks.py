@@ -337,15 +337,15 @@ PARTS = ("train", "calibration", "evaluation")
 def test_labelled_bags(run, load):
     """Bags are what they are said to be, and every task and setting has its scores."""
     module = load("labelled_bags")
-    for name in ("moons", "corner"):
-        bags, labels = module.TASKS[name](40, [1, 2], 0.0)
+    for name, width in (("moons", 1.0), ("faint", 0.3), ("corner", None)):
+        bags, labels = module.TASKS[name](40, [1, 2])
         assert labels.mean() == 0.5
         for bag, label in zip(bags, labels, strict=True):
             if name == "corner":
                 assert np.any((bag[:, 0] > 1) & (bag[:, 1] > 1)) == label
             else:
                 assert bag.shape == (40, 8)
-                assert not bag[:, 2:].any()
+                assert np.std(bag[:, 2:]) == pytest.approx(width, rel=0.3)
     rows = run("labelled_bags")["rows"]
     assert [(r["task"], r["setting"]) for r in rows] == [
         (task, setting) for task in module.TASKS for setting in ("default", "old")
