@@ -150,7 +150,7 @@ def test_what_has_another_error_is_refused():
     with pytest.raises(CalibrationError, match="widen=True"):
         add_simulation_error(calibrated, error_of(shifts))
     other = LikelihoodCost(cost.surface, "c_HW", n_events=100)
-    with pytest.raises(ParameterError, match="the cost in c_HW"):
+    with pytest.raises(ParameterError, match="the cost depends on c_HW"):
         add_simulation_error(other, error_of(shifts))
 
 
