@@ -222,7 +222,8 @@ def write_problem(name: str, folder: Path, sizes: Sizes, *, seed: int, quick: bo
 def write_bags(task: str, folder: Path, sizes: Sizes, *, seed: int) -> None:
     """Generate labelled bags and write them."""
     folder.mkdir(parents=True, exist_ok=True)
-    for part, n, stream in (("train", sizes.bags, 1), ("evaluation", sizes.other_bags, 2)):
+    # Other streams than those of labelled_bags.py, with which milinfer's defaults were chosen.
+    for part, n, stream in (("train", sizes.bags, 3), ("evaluation", sizes.other_bags, 4)):
         bags, labels = TASKS[task](n, [seed, stream])
         np.savez(
             folder / f"{part}.npz",
