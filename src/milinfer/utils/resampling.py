@@ -55,5 +55,5 @@ def covariances(values: FloatArray) -> FloatArray:
     True
     """
     centred = values - values.mean(axis=1, keepdims=True)
-    products: FloatArray = centred.swapaxes(1, 2) @ centred
-    return products / (values.shape[1] - 1)
+    found: FloatArray = centred.swapaxes(1, 2) @ centred / (values.shape[1] - 1)
+    return found
