@@ -30,8 +30,6 @@ from milinfer.datasets import gaussian, higgsml, quadratic, vbf_hww
 from milinfer.exceptions import MilinferWarning
 from milinfer.io import events as event_files
 from milinfer.io import lhe
-from milinfer.learning import systematic_response
-from milinfer.learning.settings import LikelihoodSettings
 from milinfer.likelihood.cost import dataset_cost
 from milinfer.likelihood.surface_box import ChebyshevBox
 from sources import tree_of
@@ -438,20 +436,6 @@ ELSEWHERE = {
     "docs/cluster.md": "examples/on_a_cluster.py",
     "docs/configuration.md": "tests/workflow/test_run.py",
 }
-
-
-@pytest.fixture
-def small_defaults(monkeypatch):
-    """Networks of one small layer, trained for few steps, where a page names no other.
-
-    Most of a short training is the translation of the layers into a graph, and pages ask for a
-    dozen of them; the usual ones are trained in tests/learning.
-    """
-    network = mil.NetworkConfig((16,), "gelu", batch_norm=False, dropout=0.0, l2=0.0)
-    training = mil.TrainingConfig(10, 500, 1e-2, 1e-3, schedule="cosine")
-    monkeypatch.setattr(LikelihoodSettings, "default_network", network)
-    monkeypatch.setattr(LikelihoodSettings, "default_training", training)
-    monkeypatch.setattr(systematic_response, "default_training", lambda _: training)
 
 
 @pytest.mark.slow
