@@ -46,7 +46,7 @@ def sample(generated) -> Sample:
 @pytest.mark.slow
 def test_the_background_is_taken_into_account():
     truth = 0.0
-    train = sample(vbf_hww.generate(8_000, {"c_HW": 0.0}, seed=1))
+    train = sample(vbf_hww.generate(15_000, {"c_HW": 0.0}, seed=1))
     model = BagLikelihood(
         head="polynomial",
         labels="joint",
@@ -54,17 +54,17 @@ def test_the_background_is_taken_into_account():
         training=TrainingConfig(10, 2048, 2e-3, 2e-5, schedule="cosine"),
         seed=1,
     ).fit(SampleSet((train,)))
-    ratio = BackgroundRatio(seed=1).fit(train, sample(vbf_hzz.generate(8_000, seed=2)))
+    ratio = BackgroundRatio(seed=1).fit(train, sample(vbf_hzz.generate(15_000, seed=2)))
     assert all(abs(p) < 5 for p in ratio.fitted.pulls)
     mixture = ProfiledMixture(model, SIGNAL, {"zz": (ratio, BACKGROUND)}, {"zz": 0.1})
     toys = Toys(
-        SampleSet((sample(vbf_hww.generate(8_000, {"c_HW": truth}, seed=3)),)),
+        SampleSet((sample(vbf_hww.generate(15_000, {"c_HW": truth}, seed=3)),)),
         n_events=int(SIGNAL),
         seed=4,
         poisson=True,
-        background=(Background(sample(vbf_hzz.generate(8_000, seed=5)), BACKGROUND),),
+        background=(Background(sample(vbf_hzz.generate(15_000, seed=5)), BACKGROUND),),
     )
-    found = toys.run([mixture, Renamed(model, "ignored")], truth, 500)
+    found = toys.run([mixture, Renamed(model, "ignored")], truth, 1000)
     print(ratio.fitted)
     for name, e in found.items():
         shares = [Asymptotic().contains_truth(e, cl).mean() for cl in (0.6827, 0.9545)]
