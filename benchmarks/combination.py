@@ -35,7 +35,7 @@ from milinfer.likelihood.models import EventModel
 from milinfer.likelihood.surface import Interpolation
 from milinfer.toys.pool import EventPool
 
-QUICK = {"events": 4000, "toys": 6, "pool": 2000, "grid": 7}
+QUICK = {"events": 4000, "toys": 6, "pool": 2000, "grid": 5, "calibrate_at": [-0.3, 0.0, 0.3]}
 CALIBRATE_AT = (-0.45, -0.3, -0.15, 0.0, 0.15, 0.3, 0.45)
 TRUTHS, SHIFTS = (-0.2, 0.0, 0.2), (-1.0, 0.0, 1.0)
 N_EVENTS, SIGNAL, BACKGROUND, UNCERTAINTY = 300.0, 300.0, 100.0, 0.05
@@ -99,6 +99,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--pool", type=int, default=100_000, help="of toys, at each point")
     parser.add_argument("--toys", type=int, default=1000)
     parser.add_argument("--grid", type=int, default=13, help="points at which toys are profiled")
+    parser.add_argument(
+        "--calibrate-at", type=float, nargs="+", default=CALIBRATE_AT, help="values of c1"
+    )
     options = parse(parser, QUICK, arguments)
     warnings.simplefilter("ignore", MilinferWarning)
     points = [{"c1": c} for c in (-1.0, 0.0, 1.0)]
@@ -111,9 +114,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     network = network.fit(train)
     start = time.process_time()
-    calibrating = combination(network, tune, 4, options.grid).scan(CALIBRATE_AT, options.toys)
+    calibrating = combination(network, tune, 4, options.grid).scan(
+        options.calibrate_at, options.toys
+    )
     calibration = mil.calibrate(calibrating, cl=CL)
-    seconds = (time.process_time() - start) / (len(CALIBRATE_AT) * options.toys)
+    seconds = (time.process_time() - start) / (len(options.calibrate_at) * options.toys)
     rows = []
     for shift in SHIFTS:
         truths = [{"c1": c, "efficiency": shift} for c in TRUTHS]

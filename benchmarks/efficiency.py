@@ -40,6 +40,7 @@ from milinfer.toys.ensemble import ToyEnsemble
 GRID = tuple(float(v) + 0.0 for v in np.round(np.linspace(-1, 1, 21), 1))
 SIZES = (5_000, 20_000, 80_000)
 QUICK = {
+    "bootstrap": 20,
     "heads": ["polynomial-joint"],
     "sizes": [500],
     "toys": 100,
@@ -224,8 +225,10 @@ def row(
     ensembles: list[ToyEnsemble],
     reference: list[ToyEnsemble],
     seconds: float,
+    n_bootstrap: int,
 ) -> dict[str, object]:
-    r, scale = relative_information(ensembles, reference), problem.reference_efficiency
+    r = relative_information(ensembles, reference, n_bootstrap=n_bootstrap)
+    scale = problem.reference_efficiency
     figures = {
         "problem": problem.name,
         "head": head,
@@ -279,6 +282,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--members", type=int, default=3, help="networks, up to 20 000 events")
     parser.add_argument("--points", type=int, default=len(GRID), help="of training, of vbf_hww")
     parser.add_argument("--workers", type=int, default=2, help="processes that generate events")
+    parser.add_argument("--bootstrap", type=int, default=200, help="resamplings, for errors")
     options = parse(parser, QUICK, arguments)
     if options.table:
         print(table(json.loads(Path(options.table).read_text(encoding="utf-8"))["rows"]))
@@ -293,7 +297,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         thrown = run(problem, problem.best, options.toys)
         reference = thrown[problem.best[0].name]
         exact = {k: v for k, v in thrown.items() if k != "score"}
-        rows += [row(problem, k, 0, v, reference, 0.0) for k, v in exact.items()]
+        resamplings = options.bootstrap
+        rows += [row(problem, k, 0, v, reference, 0.0, resamplings) for k, v in exact.items()]
         for n in options.sizes:
             train = problem.train(n)
             for head, settings in heads(problem, n, options.members).items():
@@ -303,7 +308,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 model = small(settings, options.quick).fit(train)
                 seconds = time.perf_counter() - start
                 (ensembles,) = run(problem, [model], options.toys).values()
-                rows.append(row(problem, head, n, ensembles, reference, seconds))
+                rows.append(row(problem, head, n, ensembles, reference, seconds, resamplings))
     print(json.dumps({"benchmark": "efficiency", "rows": rows}))
 
 

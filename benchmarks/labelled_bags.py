@@ -96,7 +96,7 @@ def fitted(
     if setting == "milearn":
         return peer(task, train, bags, seed)
     kind = mil.BagRegressor if task == "means" else mil.BagClassifier
-    model = kind(random_state=seed, **SETTINGS[setting], **options).fit(*train)
+    model = kind(random_state=seed, **{**SETTINGS[setting], **options}).fit(*train)
     found = model.predict(bags) if task == "means" else model.predict_proba(bags)[:, 1]
     return found, model.n_iter_
 
@@ -132,7 +132,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     if options.quick:
         options.bags, options.seeds, options.settings = 60, [0], ["default", "old"]
-    more = {"epochs": 5} if options.quick else {}
+    more = {"epochs": 5, "hidden": (8,)} if options.quick else {}
     rows = []
     for task in options.tasks:
         make = TASKS[task]

@@ -389,9 +389,9 @@ def networks(options: argparse.Namespace) -> dict[str, Any]:
 
 PARTS = ("parton_level", "observables", "score_bins", "networks")
 QUICK = {
-    "events": 800,
-    "pool": 600,
-    "toys": 50,
+    "events": 500,
+    "pool": 400,
+    "toys": 40,
     "bins": 6,
     "bins_2": [4],
     "calibrate_at": 0.25,

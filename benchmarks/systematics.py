@@ -76,6 +76,8 @@ TRUTHS = (
     (0.2, {"jet_scale": -2.0}),
 )
 NUISANCES = vbf_hww_systematics.NUISANCES
+# Both sides of each are enough to see that it runs.
+QUICK_SHIFTS = tuple(shift for shift in SHIFTS if abs(*shift.values()) == 1)
 LEVELS = (CL68, CL95)
 # Values of c_HW of the toys that tune calibration and belt.
 TUNED_AT = (-0.3, -0.2, -0.1, 0.0, 0.1, 0.2, 0.3, 0.4)
@@ -98,10 +100,20 @@ def message(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
+def shifts(options: argparse.Namespace) -> tuple[dict[str, float], ...]:
+    """Values of the nuisance parameters at which events are simulated."""
+    return QUICK_SHIFTS if options.quick else SHIFTS
+
+
 def learn(options: argparse.Namespace) -> tuple[mil.ProcessVariations, Any, Any]:
     """Simulated events, the model of the signal and its response."""
     process = vbf_hww_systematics.variations(
-        options.events, POINTS, SHIFTS, seed=11, features="vbf_2l2j", workers=options.workers
+        options.events,
+        POINTS,
+        shifts(options),
+        seed=11,
+        features="vbf_2l2j",
+        workers=options.workers,
     )
     start = time.process_time()
     model = mil.BagLikelihood(head="polynomial", labels="joint", seed=1)
@@ -236,7 +248,12 @@ def score_histogram(
 ) -> Any:
     """The score in bins chosen on the events of training, with the variations of other events."""
     rest = vbf_hww_systematics.variations(
-        options.events, POINTS, SHIFTS, seed=12, features="vbf_2l2j", workers=options.workers
+        options.events,
+        POINTS,
+        shifts(options),
+        seed=12,
+        features="vbf_2l2j",
+        workers=options.workers,
     )
     observable = score_observable(model, 0.0)
     n_bins = 6 if options.quick else 20

@@ -34,22 +34,28 @@ from milinfer.learning.networks.training_bags import ClassBags
 
 MEANS = [-0.5, -0.25, 0.0, 0.25, 0.5]
 N_FEATURES = 36
-WIDTHS = (N_FEATURES, 64, 64, 64, len(MEANS))
-QUICK = {"events": 5000, "batch": 1000, "repeats": 1, "bag_sizes": [50], "seconds": 0.02}
+QUICK = {
+    "events": 5000,
+    "batch": 1000,
+    "repeats": 1,
+    "bag_sizes": [50],
+    "seconds": 0.02,
+    "hidden": [16],
+}
 
 
-def reference_network(bag_size: int) -> keras.Model:
+def reference_network(bag_size: int, hidden: Sequence[int]) -> keras.Model:
     """The same network from the layers of Keras."""
     bags = keras.Input((bag_size, N_FEATURES))
     x = keras.ops.reshape(bags, (-1, N_FEATURES))
     x = keras.layers.Normalization(mean=np.zeros(N_FEATURES), variance=np.ones(N_FEATURES))(x)
-    for width in WIDTHS[1:-1]:
+    for width in hidden:
         l2 = keras.regularizers.L2(1e-3)
         x = keras.layers.Dense(width, use_bias=False, kernel_regularizer=l2)(x)
         x = keras.layers.BatchNormalization()(x)
         x = keras.layers.Activation("elu")(x)
         x = keras.layers.Dropout(0.1)(x)
-    x = keras.ops.mean(keras.ops.reshape(x, (-1, bag_size, WIDTHS[-2])), axis=1)
+    x = keras.ops.mean(keras.ops.reshape(x, (-1, bag_size, hidden[-1])), axis=1)
     return keras.Model(bags, keras.layers.Dense(len(MEANS), activation="softmax")(x))
 
 
@@ -82,7 +88,7 @@ class EpochTimer(keras.callbacks.Callback):
         self.seconds.append(time.perf_counter() - self._start)
 
 
-def matrix_products(batch: int, seconds: float) -> tuple[float, float]:
+def matrix_products(batch: int, hidden: Sequence[int], seconds: float) -> tuple[float, float]:
     """Events/s through the matrix products of all layers, forward and backward.
 
     The best of many by the clock, and the mean by the processor's time, which does not depend on
@@ -93,8 +99,9 @@ def matrix_products(batch: int, seconds: float) -> tuple[float, float]:
     def normal(*shape: int) -> tf.Tensor:
         return tf.constant(rng.normal(size=shape), tf.float32)
 
-    weights = [normal(a, b) for a, b in itertools.pairwise(WIDTHS)]
-    x = [normal(batch, width) for width in WIDTHS]
+    widths = (N_FEATURES, *hidden, len(MEANS))
+    weights = [normal(a, b) for a, b in itertools.pairwise(widths)]
+    x = [normal(batch, width) for width in widths]
 
     @tf.function
     def step():
@@ -126,8 +133,8 @@ def compare(bag_size: int, args: argparse.Namespace) -> dict[str, float]:
     one = np.ones(N_FEATURES)
     seed = np.random.SeedSequence(1)
     head = LinearHead(np.eye(len(MEANS)))
-    network = build_network(NetworkConfig(), head, bag_size, 0 * one, one, seed)
-    reference = reference_network(bag_size)
+    network = build_network(NetworkConfig(tuple(args.hidden)), head, bag_size, 0 * one, one, seed)
+    reference = reference_network(bag_size, args.hidden)
     reference.compile("adam", "categorical_crossentropy")
     bags, timer = reference_bags(samples, bag_size, args.batch), EpochTimer()
     ours, cpu, products = [], [], []
@@ -138,7 +145,7 @@ def compare(bag_size: int, args: argparse.Namespace) -> dict[str, float]:
         ours.append(time.perf_counter() - start[0])
         cpu.append(time.process_time() - start[1])
         reference.fit(bags, epochs=1, verbose=0, callbacks=[timer])
-        products.append(matrix_products(args.batch, args.seconds / 2))
+        products.append(matrix_products(args.batch, args.hidden, args.seconds / 2))
         start = (time.perf_counter(), time.process_time())
 
     train_network(
@@ -175,12 +182,16 @@ def polynomial(args: argparse.Namespace) -> dict[str, float]:
         widened.append(replace(sample, features=features, feature_names=names))
     model = mil.BagLikelihood(head="polynomial", labels="joint", order=1, validation_fraction=0.01)
     training = replace(model.default_training, epochs=args.repeats + 1)
+    network = replace(model.default_network, hidden=tuple(args.hidden))
     stamps: list[float] = []
-    replace(model, training=training).fit(
+    replace(model, network=network, training=training).fit(
         mil.SampleSet(tuple(widened)), on_epoch=lambda _: stamps.append(time.perf_counter())
     )
     speed = 0.99 * args.events / np.diff(stamps).min()
-    return {"events_per_s": speed, "gemm_fraction": speed / matrix_products(2048, args.seconds)[0]}
+    return {
+        "events_per_s": speed,
+        "gemm_fraction": speed / matrix_products(2048, args.hidden, args.seconds)[0],
+    }
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -190,6 +201,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--repeats", type=int, default=6)
     parser.add_argument("--bag-sizes", type=int, nargs="+", default=[1, 50, 250])
     parser.add_argument("--seconds", type=float, default=1.0, help="of matrix products, at most")
+    parser.add_argument(
+        "--hidden", type=int, nargs="+", default=[64, 64, 64], help="widths of the layers"
+    )
     args = parse(parser, QUICK, arguments)
     found = {f"n{n}": compare(n, args) for n in args.bag_sizes}
     found["joint"] = polynomial(args)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -43,6 +43,7 @@ from milinfer.workflow.html_report import svg_text
 
 HERE = Path(__file__).parent
 FIGURES = HERE / "figures" / "gallery"
+SMALL = mil.NetworkConfig((16,), "gelu", batch_norm=False, dropout=0.0, l2=0.0)
 LIMIT = 150_000
 """Bytes of a figure, at most."""
 
@@ -375,7 +376,10 @@ def job(seed: int = 1, quick: bool = False) -> dict[str, Any]:
     simulated = several(2500, (-1.0, -0.5, 0.0, 0.5, 1.0), 9)
     train, held_out = simulated.split([0.8, 0.2], seed=seed)
     settings = TrainingConfig(epochs=10, batch_events=1000)
-    model = mil.BagLikelihood(head="polynomial", labels="joint", seed=seed, training=settings)
+    model = mil.BagLikelihood(
+        head="polynomial", labels="joint", seed=seed, training=settings,
+        network=SMALL if quick else None,
+    )  # fmt: skip
     model = model.fit(train)
     n_pool = 2000 if quick else 6000
     pool = several(n_pool, (-0.3, 0.0, 0.3), 19)
@@ -412,7 +416,7 @@ def _simulation(seed: int, quick: bool) -> mil.learning.SimulationError:
     model = mil.BagLikelihood(
         head="polynomial", labels="joint", order=1, ensemble=4 if quick else 8, bootstrap=True,
         seed=seed,
-        network=mil.NetworkConfig((32, 32), "gelu", batch_norm=False, dropout=0.0, l2=0.0),
+        network=SMALL if quick else replace(SMALL, hidden=(32, 32)),
         training=TrainingConfig(5 if quick else 20, 500, 3e-3, 3e-5, schedule="cosine"),
     )  # fmt: skip
     data = quadratic.generate(1000, {"c1": 0.1}, seed=seed + 1)

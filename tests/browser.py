@@ -67,11 +67,16 @@ def find_browser() -> str | None:
     return next((found for found in map(shutil.which, names) if found), None)
 
 
-def open_page(html: str, width: int, folder: Path) -> tuple[Layout, np.ndarray]:
-    """Lay a page out at a width: its layout, and the whole of it in grey, shape (height, width)."""
+def open_page(
+    html: str, width: int, folder: Path, known: Layout | None = None
+) -> tuple[Layout, np.ndarray]:
+    """Lay a page out at a width: its layout, and the whole of it in grey, shape (height, width).
+
+    With `known`, the layout of a page of the same boxes, it is not measured again.
+    """
     page = folder / f"page-{width}.html"
     page.write_text(html.replace("</head>", f"{_MEASURE}</head>"), encoding="utf-8")
-    first = _laid_out(page, width, 900, folder)
+    first = known or _laid_out(page, width, 900, folder)
     # A whole page is as high as it is at this width.
     height = int(np.ceil(first.height))
     picture = folder / f"picture-{width}.png"

@@ -44,6 +44,8 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
+from milinfer.workflow.html_report import laid_out
+
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = ROOT / "docs" / "studies"
 RESULTS = ROOT / "studies" / "results"
@@ -278,7 +280,8 @@ def _draw(study: Study, record: Mapping[str, Any], folder: Path) -> None:
     # Without a date and without random ids the same results give the same file.
     with mpl.rc_context({"svg.hashsalt": study.name}):
         for title, figure in study.figures(record["results"]).items():
-            figure.savefig(folder / _file(study, title), metadata={"Date": None})
+            with laid_out(figure):
+                figure.savefig(folder / _file(study, title), metadata={"Date": None})
 
 
 def _file(study: Study, title: str) -> str:

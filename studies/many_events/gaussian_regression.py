@@ -28,7 +28,7 @@ TRUTHS = np.linspace(-EDGE, EDGE, 11).round(6)
 # Points in μ, events to train on for the classifier and in sets, sets of each truth and of the
 # prior to test with, epochs of the classifier, trainings.
 SIZES = {
-    "quick": (5, 25_000, 20, 400, 6, 2),
+    "quick": (5, 20_000, 20, 400, 6, 2),
     "full": (21, 500_000, 1500, 15_000, 20, 3),
 }
 WIDTHS = (64, 128, 64)

@@ -18,6 +18,7 @@ TESTED_BELOW = {"higgsml"}
 @pytest.mark.slow
 # What a tiny training or few events are warned of is no concern here.
 @pytest.mark.filterwarnings("ignore::milinfer.exceptions.MilinferWarning")
+@pytest.mark.usefixtures("small_defaults")
 @pytest.mark.parametrize(
     "path", [p for p in EXAMPLES if p.stem not in TESTED_BELOW], ids=lambda p: p.stem
 )

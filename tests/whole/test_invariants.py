@@ -13,12 +13,13 @@ from hypothesis import strategies as st
 
 import milinfer as mil
 from milinfer.datasets import gaussian, quadratic, vbf_hww
-from milinfer.learning.networks.configs import TrainingConfig
+from milinfer.learning.networks.configs import NetworkConfig, TrainingConfig
 from milinfer.samples.sample import Sample
 from milinfer.samples.sample_set import SampleSet
 from models import GRID, GaussianMean
 
 POINTS = (-1.0, -0.5, 0.0, 0.5, 1.0)
+SMALL = NetworkConfig((16,))
 SEEDS = st.integers(0, 10_000)
 THETA = st.floats(-0.9, 0.9)
 HEADS = {
@@ -40,7 +41,7 @@ def samples(parameter: str = "mu", scale: float = 1.0) -> SampleSet:
 
 
 def fit(given_samples: SampleSet, head: str) -> mil.BagLikelihood:
-    options = HEADS[head] | {"bag_size": 5, "training": TrainingConfig(2)}
+    options = HEADS[head] | {"bag_size": 5, "network": SMALL, "training": TrainingConfig(2)}
     return mil.BagLikelihood(seed=3, **{"head": "multiclass"} | options).fit(given_samples)
 
 
@@ -215,4 +216,5 @@ def test_rotations_about_the_beam(angle, seed):
 @cache
 def rotation_model() -> mil.BagLikelihood:
     made = vbf_hww.samples(400, POINTS, seed=2)
-    return mil.BagLikelihood(head="polynomial", seed=1, training=TrainingConfig(3)).fit(made)
+    model = mil.BagLikelihood(head="polynomial", network=SMALL, training=TrainingConfig(3), seed=1)
+    return model.fit(made)

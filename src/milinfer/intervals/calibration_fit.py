@@ -20,6 +20,7 @@ from milinfer.toys.ensemble import ToyEnsemble, require_one_kind, require_unseen
 from milinfer.typing import BoolArray, FloatArray, IntArray
 from milinfer.utils.confidence_levels import CL68, CL95, levels_of
 from milinfer.utils.points import format_point
+from milinfer.utils.resampling import covariances, samples_at_once
 from milinfer.utils.smooth_polynomials import SPARE_DEGREES, SmoothPolynomial, fit_smooth
 
 __all__ = ["calibrate"]
@@ -282,6 +283,10 @@ def _warn_of_small_pools(ensembles: Sequence[ToyEnsemble]) -> None:
         warnings.warn(msg, MilinferWarning, stacklevel=3)
 
 
+# Statistics of bootstrap samples: functions of the toys in each, shape (n_samples, n_toys), with
+# values of shape (n_samples, n_values).
+
+
 def _bartlett_of(e: ToyEnsemble) -> Callable[[IntArray], FloatArray]:
     p = len(e.point)
     estimates = e.theta_hat.reshape(e.n_toys, p)
@@ -289,9 +294,10 @@ def _bartlett_of(e: ToyEnsemble) -> Callable[[IntArray], FloatArray]:
 
     def ratio(rows: IntArray) -> FloatArray:
         # I_MLE/I_curv; in several parameters the ratio of the volumes, as a length squared.
-        spread = np.atleast_2d(np.cov(estimates[rows].T))
-        product = np.linalg.det(spread) * np.linalg.det(curvature[rows].mean(axis=0))
-        return np.array([max(product, 1e-300) ** (-1 / p)])
+        spread = covariances(estimates[rows])
+        product = np.linalg.det(spread) * np.linalg.det(curvature[rows].mean(axis=1))
+        ratios: FloatArray = np.maximum(product, 1e-300)[:, None] ** (-1 / p)
+        return ratios
 
     return ratio
 
@@ -306,9 +312,10 @@ def _profile_bartlett_of(
     curvature = e.extremum.curvature.reshape(e.n_toys, p, p)
 
     def ratio(rows: IntArray) -> FloatArray:
-        mean = jacobian.T @ curvature[rows].mean(axis=0) @ jacobian
-        claimed = float(np.linalg.inv(mean)[component, component])
-        return np.array([max(claimed / float(np.var(estimates[rows], ddof=1)), 1e-300)])
+        mean = jacobian.T @ curvature[rows].mean(axis=1) @ jacobian
+        claimed = np.linalg.inv(mean)[:, component, component]
+        ratios: FloatArray = claimed / np.var(estimates[rows], axis=1, ddof=1)
+        return np.maximum(ratios, 1e-300)[:, None]
 
     return ratio
 
@@ -318,7 +325,7 @@ def _coverage_of(q: FloatArray, cls: Sequence[float], ndf: int) -> Callable[[Int
 
     def scales(rows: IntArray) -> FloatArray:
         # The quantile of q is the threshold once q is scaled by c.
-        constants: FloatArray = threshold / np.quantile(q[rows], cls)
+        constants: FloatArray = threshold / np.quantile(q[rows], cls, axis=1).T
         return constants
 
     return scales
@@ -331,8 +338,12 @@ def _with_bootstrap(
     rng: np.random.Generator,
 ) -> FloatArray:
     """Values and bootstrap errors, shape (2, n_values)."""
-    replicas = [statistic(rng.integers(n, size=n)) for _ in range(n_bootstrap)]
-    return np.stack([statistic(np.arange(n)), np.std(replicas, axis=0, ddof=1)])
+    parts = [
+        statistic(rng.integers(n, size=(len(samples), n)))
+        for samples in samples_at_once(n_bootstrap, n)
+    ]
+    value = statistic(np.arange(n)[None])[0]
+    return np.stack([value, np.std(np.concatenate(parts), axis=0, ddof=1)])
 
 
 def _smooth_scale(

@@ -17,7 +17,7 @@ with a reference on the same toys.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -29,6 +29,7 @@ from milinfer.toys.ensemble import GROUPS, ToyEnsemble, require_one_kind, truths
 from milinfer.typing import FloatArray, IntArray
 from milinfer.utils.display import arrow_table, html_table, measured, tuples_table
 from milinfer.utils.points import format_point
+from milinfer.utils.resampling import covariances, samples_at_once
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -194,7 +195,7 @@ def information(
     theta_hat = at.theta_hat.reshape(at.n_toys)
     curvature = at.extremum.curvature.reshape(at.n_toys)
     variance, variance_error = variance_with_error(theta_hat)
-    half_width = float(_half_width(theta_hat))
+    half_width = float(_half_widths(theta_hat[None])[0])
     if not (variance > 0 and half_width > 0):
         msg = (
             f"{at.model}: most estimates at {at.truth:g} are equal (mean {theta_hat.mean():g}), "
@@ -216,7 +217,7 @@ def information(
         drawn = rng.integers(at.n_toys, size=at.n_toys)
         # Scale the shift of the mean, as if the finite pool were drawn anew as well.
         curved = info_curv + (curvature[drawn].mean() - info_curv) * np.sqrt(1 + at.reuse)
-        widths[k] = _half_width(theta_hat[drawn])
+        widths[k] = _half_widths(theta_hat[drawn][None])[0]
         products[k] = curved * np.var(theta_hat[drawn], ddof=1)
     info_width = (response / half_width) ** 2
     ratio = info_curv / info_eff
@@ -259,9 +260,9 @@ def _mean_with_error(values: FloatArray, reuse: float) -> tuple[float, float]:
     return float(values.mean()), float(values.std(ddof=1) * np.sqrt((1 + reuse) / len(values)))
 
 
-def _half_width(values: FloatArray) -> FloatArray:
-    """Half of the central 68.27 % of values, along the first axis."""
-    low, high = np.quantile(values, [0.158655, 0.841345], axis=0)
+def _half_widths(values: FloatArray) -> FloatArray:
+    """Half of the central 68.27 % of values, along the second axis."""
+    low, high = np.quantile(values, [0.158655, 0.841345], axis=1)
     return np.asarray((high - low) / 2)
 
 
@@ -438,10 +439,10 @@ def information_matrix(
     np.True_
     """
     _require_spanning(ensembles)
-    measured = _measure(ensembles)
+    measured = [value[0] for value in _measure(ensembles)]
     rng = np.random.default_rng(seed)
-    replicas = [_measure(ensembles, _bootstrap_sample(ensembles, rng)) for _ in range(n_bootstrap)]
-    errors = [np.std([r[i] for r in replicas], axis=0, ddof=1) for i in range(3)]
+    replicas = [_measure(ensembles, d) for d in _bootstrap_samples(ensembles, n_bootstrap, rng)]
+    errors = [np.std(np.concatenate([r[i] for r in replicas]), axis=0, ddof=1) for i in range(3)]
     return InformationMatrix(
         parameters=tuple(ensembles[0].point),
         response=measured[0],
@@ -485,24 +486,25 @@ def relative_information(
         msg = f"{names} were not run on the same toys; pass both to Toys.run"
         raise CalibrationError(msg)
 
-    def figures(draws: Sequence[_Draw] | None) -> FloatArray:
+    def figures(draws: Sequence[_Draws] | None) -> FloatArray:
         mine, theirs = _measure(ensembles, draws), _measure(reference, draws)
-        size = [_size(m[1]) for m in (mine, theirs)]
-        bartlett = [_size(m[2]) / _size(m[1]) for m in (mine, theirs)]
-        return np.array(
+        size = [_sizes(m[1]) for m in (mine, theirs)]
+        bartlett = [_sizes(m[2]) / _sizes(m[1]) for m in (mine, theirs)]
+        return np.stack(
             [
                 size[0] / size[1],
-                _size(mine[3]) / _size(theirs[3]),
-                np.trace(mine[0]) / len(mine[0]),
+                _sizes(mine[3]) / _sizes(theirs[3]),
+                np.trace(mine[0], axis1=1, axis2=2) / mine[0].shape[1],
                 bartlett[0],
                 bartlett[0] - bartlett[1],
-            ]
+            ],
+            axis=1,
         )
 
     rng = np.random.default_rng(seed)
-    values = figures(None)
-    replicas = [figures(_bootstrap_sample(ensembles, rng)) for _ in range(n_bootstrap)]
-    errors = np.std(replicas, axis=0, ddof=1)
+    values = figures(None)[0]
+    replicas = [figures(d) for d in _bootstrap_samples(ensembles, n_bootstrap, rng)]
+    errors = np.std(np.concatenate(replicas), axis=0, ddof=1)
     ratio, width_ratio, response, bartlett_ratio, bartlett_difference = zip(
         values.tolist(), errors.tolist(), strict=True
     )
@@ -536,7 +538,7 @@ def _require_spanning(ensembles: Sequence[ToyEnsemble]) -> None:
 
 def _require_scatter(ensemble: ToyEnsemble) -> None:
     """Without it, as if all toys are at one end of the range, there is no information."""
-    estimates = _estimates(ensemble, None)
+    estimates = _estimates(ensemble)
     if np.linalg.matrix_rank(np.atleast_2d(np.cov(estimates.T))) < estimates.shape[1]:
         msg = (
             f"the estimates of {ensemble.model} do not vary from toy to toy in every parameter, at "
@@ -546,74 +548,97 @@ def _require_scatter(ensemble: ToyEnsemble) -> None:
         raise CalibrationError(msg)
 
 
-def _size(matrix: FloatArray) -> float:
-    """P-th root of the determinant; NaN if it is not positive."""
-    determinant = float(np.linalg.det(matrix))
-    return determinant ** (1 / len(matrix)) if determinant > 0 else float("nan")
+def _sizes(matrices: FloatArray) -> FloatArray:
+    """P-th root of the determinant of each, shape (n_samples,); NaN if it is not positive."""
+    determinants = np.linalg.det(matrices)
+    possible = np.where(determinants > 0, determinants, np.nan)
+    sizes: FloatArray = possible ** (1 / matrices.shape[1])
+    return sizes
 
 
-class _Draw(NamedTuple):
-    """One bootstrap sample: toys of an ensemble, and a fluctuation of the groups of its pool."""
+class _Draws(NamedTuple):
+    """Bootstrap samples: toys of an ensemble, and fluctuations of the groups of its pool.
+
+    Shapes (n_samples, n_toys) and (n_samples, GROUPS).
+    """
 
     rows: IntArray
     pool: FloatArray
 
 
-def _bootstrap_sample(ensembles: Sequence[ToyEnsemble], rng: np.random.Generator) -> list[_Draw]:
-    """Draw a bootstrap sample of each ensemble; ensembles of one pool share its fluctuation."""
-    pools: dict[str, FloatArray] = {}
-    draws = []
-    for e in ensembles:
-        if e.pool_id not in pools:
-            pools[e.pool_id] = rng.normal(size=GROUPS)
-        draws.append(_Draw(rng.integers(e.n_toys, size=e.n_toys), pools[e.pool_id]))
-    return draws
+def _bootstrap_samples(
+    ensembles: Sequence[ToyEnsemble], n_samples: int, rng: np.random.Generator
+) -> Iterator[list[_Draws]]:
+    """Draw samples of each ensemble, in blocks; ensembles of one pool share its fluctuation."""
+    p = len(ensembles[0].point)
+    for block in samples_at_once(n_samples, p**2 * max(e.n_toys for e in ensembles)):
+        rows: list[list[IntArray]] = [[] for _ in ensembles]
+        pools: list[list[FloatArray]] = [[] for _ in ensembles]
+        for _ in block:
+            fluctuations: dict[str, FloatArray] = {}
+            for e, own, pool in zip(ensembles, rows, pools, strict=True):
+                if e.pool_id not in fluctuations:
+                    fluctuations[e.pool_id] = rng.normal(size=GROUPS)
+                own.append(rng.integers(e.n_toys, size=e.n_toys))
+                pool.append(fluctuations[e.pool_id])
+        yield [_Draws(np.array(r), np.array(z)) for r, z in zip(rows, pools, strict=True)]
 
 
 def _measure(
-    ensembles: Sequence[ToyEnsemble], draws: Sequence[_Draw] | None = None
+    ensembles: Sequence[ToyEnsemble], draws: Sequence[_Draws] | None = None
 ) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
-    """Response, I_eff, I_curv and I_eff by widths, of all toys or of a bootstrap sample."""
-    rows = [None] * len(ensembles) if draws is None else [d.rows for d in draws]
-    estimates = [_estimates(e, i) for e, i in zip(ensembles, rows, strict=True)]
+    """Response, I_eff, I_curv and I_eff by widths of each bootstrap sample, (n_samples, P, P).
+
+    Without `draws` there is one sample, which has all toys.
+    """
     points = np.array([list(e.point.values()) for e in ensembles])
-    design = np.column_stack([np.ones(len(points)), points])
-    shifts = [None] * len(ensembles) if draws is None else [d.pool for d in draws]
-    means = np.array([_mean(e, t, z) for e, t, z in zip(ensembles, estimates, shifts, strict=True)])
-    slopes = np.linalg.lstsq(design, means, rcond=None)[0]
-    response = slopes[1:].T
-    covariance = np.atleast_2d(np.cov(estimates[0].T))
-    # A bootstrap sample of few different estimates may be singular, if all toys are not.
-    inverse = np.linalg.pinv(covariance)
-    info_eff = response.T @ inverse @ response
     p = points.shape[1]
     curvature = ensembles[0].extremum.curvature.reshape(-1, p, p)
-    info_curv = (curvature if rows[0] is None else curvature[rows[0]]).mean(axis=0)
+    if draws is None:
+        estimates = [_estimates(e)[None] for e in ensembles]
+        means = np.array([_means(e, t, None) for e, t in zip(ensembles, estimates, strict=True)])
+        info_curv = curvature.mean(axis=0)[None]
+    else:
+        pairs = list(zip(ensembles, draws, strict=True))
+        estimates = [_estimates(e)[d.rows] for e, d in pairs]
+        means = np.array([_means(e, t, d.pool) for (e, d), t in zip(pairs, estimates, strict=True)])
+        info_curv = curvature[draws[0].rows].mean(axis=1)
+    design = np.column_stack([np.ones(len(points)), points])
+    # All samples at once: each has a column for each parameter.
+    slopes = np.linalg.lstsq(design, means.reshape(len(points), -1), rcond=None)[0]
+    response = np.moveaxis(slopes[1:].reshape(p, -1, p), 0, 2)
+    covariance = covariances(estimates[0])
+    # A bootstrap sample of few different estimates may be singular, if all toys are not.
+    inverse = np.linalg.pinv(covariance)
+    transposed = response.swapaxes(1, 2)
+    info_eff = transposed @ inverse @ response
     # Central 68.27 % widths along the principal axes stand in for the standard deviations.
     axes = np.linalg.eigh(covariance)[1]
-    robust = axes @ np.diag(_half_width(estimates[0] @ axes) ** 2) @ axes.T
-    return response, info_eff, info_curv, response.T @ np.linalg.inv(robust) @ response
+    widths = _half_widths(estimates[0] @ axes)
+    robust = axes * widths[:, None, :] ** 2 @ axes.swapaxes(1, 2)
+    return response, info_eff, info_curv, transposed @ np.linalg.inv(robust) @ response
 
 
-def _estimates(ensemble: ToyEnsemble, index: IntArray | None) -> FloatArray:
-    estimates = ensemble.theta_hat.reshape(ensemble.n_toys, -1)
-    return estimates if index is None else estimates[index]
+def _estimates(ensemble: ToyEnsemble) -> FloatArray:
+    return ensemble.theta_hat.reshape(ensemble.n_toys, -1)
 
 
-def _mean(ensemble: ToyEnsemble, drawn: FloatArray, pool: FloatArray | None) -> FloatArray:
-    """Mean estimate. In a bootstrap sample the finite pool fluctuates as well.
+def _means(ensemble: ToyEnsemble, drawn: FloatArray, pool: FloatArray | None) -> FloatArray:
+    """Mean estimate of each sample, (n_samples, P).
+
+    In a bootstrap sample the finite pool fluctuates as well.
 
     See :mod:`milinfer.toys.ensemble`.  If the influence of its events is unknown, the shift of the
     toys is scaled by ``sqrt(1 + reuse)`` instead.
     """
-    centre = _estimates(ensemble, None).mean(axis=0)
-    moved = drawn.mean(axis=0) - centre
+    centre = _estimates(ensemble).mean(axis=0)
+    moved = drawn.mean(axis=1) - centre
     if pool is None:
         mean: FloatArray = centre + moved
     elif ensemble.pool_influence is None:
         mean = centre + moved * np.sqrt(1 + ensemble.reuse)
     else:
-        spread = _estimates(ensemble, None).std(axis=0, ddof=1)
+        spread = _estimates(ensemble).std(axis=0, ddof=1)
         shift = spread * np.sqrt(ensemble.n_events) * (pool @ ensemble.pool_influence.shift)
         mean = centre + moved + shift
     return mean

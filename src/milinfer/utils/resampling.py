@@ -1,0 +1,59 @@
+"""Statistics of many bootstrap samples at once: numpy's calls take longer than their work."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from milinfer.typing import FloatArray
+
+__all__ = ["covariances", "samples_at_once"]
+
+_NUMBERS = 1_000_000
+"""Numbers that a block of samples has at most, if it has more than one sample."""
+
+
+def samples_at_once(n_samples: int, n: int) -> Iterator[range]:
+    """Numbers of bootstrap samples in blocks that fit into memory.
+
+    Parameters
+    ----------
+    n_samples
+        Number of bootstrap samples.
+    n
+        Numbers in one of them.
+
+    Examples
+    --------
+    >>> [len(block) for block in samples_at_once(200, 10_000)]
+    [100, 100]
+    >>> [len(block) for block in samples_at_once(2, 10_000_000)]
+    [1, 1]
+    """
+    size = max(1, _NUMBERS // max(n, 1))
+    for start in range(0, n_samples, size):
+        yield range(start, min(start + size, n_samples))
+
+
+def covariances(values: FloatArray) -> FloatArray:
+    """Covariance matrix of each sample, as that of :func:`numpy.cov`.
+
+    Parameters
+    ----------
+    values
+        Samples of n values in P dimensions, shape (n_samples, n, P).
+
+    Returns
+    -------
+    ndarray
+        Shape (n_samples, P, P).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> values = np.random.default_rng(1).normal(size=(4, 9, 2))
+    >>> bool(np.allclose(covariances(values)[3], np.cov(values[3].T)))
+    True
+    """
+    centred = values - values.mean(axis=1, keepdims=True)
+    found: FloatArray = centred.swapaxes(1, 2) @ centred / (values.shape[1] - 1)
+    return found
