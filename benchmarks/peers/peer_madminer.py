@@ -16,7 +16,8 @@ HELD_OUT = 0.25
 RATIO = (
     "two layers of 60, tanh, alpha=10 (ALICES), 50 epochs, batches of 128, AMSGrad, rate 0.001 to "
     "0.0001, early stopping on a quarter of the events, which is held out before events are drawn; "
-    "as many events of numerator and of denominator as training events; n_workers=0"
+    "as many events of numerator, from the nearest sample each, and of denominator, from all "
+    "samples by their weights, as training events; n_workers=0"
 )
 RATIO_SOURCE = (
     "network and alpha: examples/tutorial_particle_physics/3a_likelihood_ratio.ipynb (which stops "
@@ -40,9 +41,11 @@ def _drawn(
     part = replace(problem, train=problem.train.take(np.flatnonzero(chosen)))
     n = len(part.train)
     numerator, theta_0 = part.at_random_points(n, rng)
-    # Those of the denominator follow p(x|0), and are compared with the same points.
-    zero = np.flatnonzero(part.train.theta == 0.0)
-    denominator, theta_1 = part.train.take(rng.choice(zero, n)), rng.permutation(theta_0)
+    # Those of the denominator follow p(x|0), and are compared with the same points.  They come from
+    # all samples (sample_only_from_closest_benchmark=False): those of the sample at 0 are so few
+    # that each would be drawn twenty times.
+    zero = rng.choice(len(part.train), n, p=part.weights_at(0.0)[:, 0])
+    denominator, theta_1 = part.train.take(zero), rng.permutation(theta_0)
     columns = {
         "x": (numerator.x, denominator.x),
         "y": (np.zeros(n), np.ones(n)),

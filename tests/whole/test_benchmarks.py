@@ -301,7 +301,7 @@ def test_compare_peers(run, load, tmp_path):
         "compare_peers", "--json", file, "--work", tmp_path, "--peer", *peers,
         "--python", f"madminer={nowhere}",
     )  # fmt: skip
-    missing = record["not_measured"]
+    missing = dict(record["not_measured"])
     assert nowhere in missing.pop("madminer")
     assert {"sbi", "hepstats", "milinfer: polynomial head"} < set(missing)
     assert set(missing.values()) == {"not chosen"}

@@ -17,7 +17,7 @@ from sklearn.utils.estimator_checks import (
 import milinfer as mil
 from milinfer.exceptions import ConfigurationError, SampleError
 
-QUICK = {"hidden": (8,), "epochs": 8, "learning_rate": 0.02}
+QUICK = {"hidden": (8,), "epochs": 8, "learning_rate": 0.02, "batch_size": 32}
 RNG = np.random.default_rng(11)
 BAGS = [RNG.uniform(size=(n, 2)) for n in RNG.integers(1, 6, 120)]
 LABELS = np.array([bag[:, 0].max() > 0.8 for bag in BAGS]).astype(int)
