@@ -296,7 +296,7 @@ def integrands(
     n_angles: int,
     operators: tuple[str, ...] = ("c_HW",),
 ) -> tuple[list[FloatArray], list[FloatArray], FloatArray]:
-    """|M|² of production and decay, summed over protons and directions, with all weights.
+    """Sum ``|M|²`` of production and decay over protons and directions, with all weights.
 
     Parameters
     ----------

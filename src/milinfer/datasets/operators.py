@@ -182,7 +182,8 @@ def expand(forms: Sequence[FloatArray], operators: tuple[str, ...]) -> list[Floa
     Parameters
     ----------
     forms
-        |S|², 2 Re S*T, |T|², and if one of the operators is odd 2 Re S*T̃, 2 Re T*T̃ and |T̃|², all
+        ``|S|²``, ``2 Re S*T``, ``|T|²``, and if one of the operators is odd ``2 Re S*T̃``,
+        ``2 Re T*T̃`` and ``|T̃|²``, all
         of one shape.
     operators
         Names, in order.

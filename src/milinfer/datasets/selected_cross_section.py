@@ -55,7 +55,7 @@ class SelectedCrossSection:
         The same from disjoint parts of the events, shape (n_batches, n_monomials, 5); their scatter
         is the statistical error.
     largest
-        Largest |c_HW| of the samples.
+        Largest absolute value of c_HW of the samples.
 
     Examples
     --------

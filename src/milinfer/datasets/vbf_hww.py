@@ -7,7 +7,7 @@ names.
 Leading order u d → d u H at 13 TeV, both beam assignments, with *toy* parton densities
 x u(x) ∝ 2.0 x^−0.35 (1−x)^3.2 and x d(x) ∝ 1.2 x^−0.35 (1−x)^4.2: the shapes are realistic enough
 to learn from, cross-sections are not predictions.  H decays with its partial width over 4.07 MeV.
-Cuts: jets pT > 20 GeV, |η| < 5; leptons pT > 10 GeV, |η| < 2.5; ΔR > 0.4 among all.
+Cuts: jets pT > 20 GeV, ``|η| < 5``; leptons pT > 10 GeV, ``|η| < 2.5``; ΔR > 0.4 among all.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ the densities at two values would not overlap.  At parton level only ``theory`` 
 scales are a problem of the visible final state, :mod:`milinfer.datasets.observable_systematics`.
 
 The analysis selects jets with pT > 30 GeV and leptons with pT > 15 GeV *after* the scaling, so that
-events migrate over the selection; for |α| ≤ 4 events that the generator's cuts (20 and 10 GeV)
+events migrate over the selection; for ``|α| ≤ 4`` events that the generator's cuts (20 and 10 GeV)
 remove would not be selected either.
 
 The selection also stays away from the end of the transverse mass of leptons and missing momentum.
@@ -21,7 +21,7 @@ It cannot exceed m_H, and the density of the visible final state rises with the 
 distance from there.  Scaling an event moves it over that end, where the density is zero, so that
 events there would measure the scales with a Fisher information without bound: the likelihood would
 have no parabola, and no smooth response could describe it.  An event is selected only if its
-transverse mass is below m_H for all |α| ≤ 5, which costs one of six.  Nor does it keep the few
+transverse mass is below m_H for all ``|α| ≤ 5``, which costs one of six.  Nor does it keep the few
 events of so much energy that with other scales the beams could not have made them.
 """
 
@@ -71,7 +71,7 @@ __all__ = [
 
 NUISANCES = ("jet_scale", "lepton_scale", "theory")
 LIMIT = 4.0
-"""Largest |α|; beyond it, the generator's cuts would remove selected events."""
+"""Largest absolute value of α; beyond it, the generator's cuts would remove selected events."""
 JET_PT, LEPTON_PT = 30.0, 15.0
 """Selection after scaling, GeV."""
 
@@ -206,7 +206,7 @@ def _transverse_mass(pair: FloatArray, jets: FloatArray) -> FloatArray:
 def scaled(events: GeneratedEvents, nuisances: Point) -> GeneratedEvents:
     """Scale the visible momenta of events; nothing is selected or weighted.
 
-    Neutrinos, bosons and incoming partons stay as they were generated, and so does |M|².  The
+    Neutrinos, bosons and incoming partons stay as they were generated, and so does ``|M|²``.  The
     features read the visible particles alone.
 
     Examples
@@ -292,7 +292,7 @@ def generate(
     point
         As for :func:`milinfer.datasets.vbf_hww.generate`.
     nuisances
-        Values of :data:`NUISANCES`, |α| ≤ 4; those that are not named are 0.
+        Values of :data:`NUISANCES`, ``|α| ≤ 4``; those that are not named are 0.
     seed
         The same seed gives the same events, whatever `workers` is.
     workers
