@@ -78,9 +78,12 @@ def _datasets() -> dict[str, str]:
     pages, lines = {}, [*_heading("datasets", "="), summary, ""]
     for name in module.__all__:
         path = f"milinfer.datasets.{name}"
-        members = ", ".join(n for n in import_module(path).__all__ if not n.isupper())
+        names = import_module(path).__all__
+        members = ", ".join(name for name in names if not name.isupper())
+        constants = ", ".join(name for name in names if name.isupper())
         described = described.replace(f"`{name}`\n", f":doc:`{name} <datasets_{name}>`\n")
-        text = [*_heading(name, "="), f".. automodule:: {path}", f"   :members: {members}", ""]
+        text = [*_heading(name, "="), f".. automodule:: {path}", f"   :members: {members}"]
+        text += [f"   :exclude-members: {constants}", ""] if constants else [""]
         pages[f"datasets_{name}"] = "\n".join(text)
     lines += [described.strip(), "", ".. toctree::", "   :hidden:", ""]
     pages["datasets"] = "\n".join([*lines, *(f"   {page}" for page in sorted(pages)), ""])
