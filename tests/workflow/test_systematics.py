@@ -130,7 +130,7 @@ def test_the_response_is_learned_from_folders_in_pieces(inputs, tmp_path):
     """A run whose files of samples.train have no variations; those of the response are streamed."""
     (tmp_path / "nominal").mkdir()
     for k in range(3):
-        variations(6000, (-0.5, 0.0, 0.5), 100 + 10 * k).save(tmp_path / f"mc_{k}")
+        variations(3000, (-0.5, 0.0, 0.5), 100 + 10 * k).save(tmp_path / f"mc_{k}")
         gaussian_systematics.generate(20_000, mu=(k - 1) / 2, seed=1 + k).to_file(
             tmp_path / f"nominal/{k}.parquet"
         )
@@ -139,12 +139,12 @@ def test_the_response_is_learned_from_folders_in_pieces(inputs, tmp_path):
         copy(inputs / name, tmp_path / name)
     text = CONFIGURATION.replace('"train/nominal_*.parquet"', '"nominal/*.parquet"')
     text = text.replace(
-        "[response]\n", '[response]\nfolders = "mc_*"\nevents_in_memory = 250_000\n'
+        "[response]\n", '[response]\nfolders = "mc_*"\nevents_in_memory = 120_000\n'
     )
     file = write(tmp_path, text)
     done = CliRunner().invoke(cli, ["run", str(file)], catch_exceptions=False)
     assert done.exit_code == 0, done.output
-    assert "36000 events, 6 variations" in done.output
+    assert "18000 events, 6 variations" in done.output
     summary = json.loads((tmp_path / "results/summary.json").read_text(encoding="utf-8"))
     section = summary["systematics"]
     assert section["problems"] == []
@@ -154,8 +154,8 @@ def test_the_response_is_learned_from_folders_in_pieces(inputs, tmp_path):
     assert {tuple(c["nuisances"].items()) for c in section["coverage"]} >= {(("shift", 1.0),)}
     response = mil.SystematicResponse.load(tmp_path / "results/response")
     # The last folder is held out.
-    assert sum(response.fitted.n_events.values()) == 2 * 9 * 6000
-    variations(6000, (-0.5, 0.0, 0.5), 200).save(tmp_path / "mc_1")
+    assert sum(response.fitted.n_events.values()) == 2 * 9 * 3000
+    variations(3000, (-0.5, 0.0, 0.5), 200).save(tmp_path / "mc_1")
     plan = CliRunner().invoke(cli, ["run", str(file), "--dry-run"], catch_exceptions=False)
     again = [line for line in plan.output.splitlines() if "again" in line]
     assert [line.split()[0] for line in again] == ["response", "inference"]
