@@ -82,7 +82,8 @@ def chosen_templates(
     Raises
     ------
     TemplateError
-        If the same events would choose and fill, or there are no such bins.
+        If the same events would choose and fill the bins, or every choice of edges leaves a
+        bin with too few events.
 
     Examples
     --------
@@ -205,8 +206,8 @@ def score_templates(
     Raises
     ------
     TemplateError
-        If the model has more parameters than two, the same events would choose and fill, or there
-        are no such bins.
+        If the model has more parameters than two, the same events would choose and fill the bins,
+        or every choice of edges leaves a bin with too few events.
     ParameterError
         If `at` is outside the range of the model or a point of other parameters.
     SampleError

@@ -424,8 +424,9 @@ def _require_model(cost: LikelihoodCost | None, toys: ToyEnsemble) -> None:
     extended = cost.rate is not None
     if extended != toys.extended:
         msg = (
-            f"the toys are {'with' if toys.extended else 'without'} the rate term, and the cost "
-            f"{'with' if extended else 'without'} it; use it for both or for neither"
+            f"the toys were fitted {'with' if toys.extended else 'without'} the rate term, but "
+            f"the cost is {'with' if extended else 'without'} it; use the rate term for both or "
+            "for neither"
         )
         raise CalibrationError(msg)
 

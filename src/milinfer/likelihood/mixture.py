@@ -498,7 +498,7 @@ def _component(name: str, given: object) -> Component:
         ratio, expected = given  # type: ignore[misc]
         component = Component(name, ratio, float(expected))  # type: ignore[has-type]
     except (OverflowError, TypeError, ValueError) as error:
-        msg = f"background {name!r} is not (ratio, expected events): {error}"
+        msg = f"background {name!r} must be a pair (ratio, expected events): {error}"
         raise ConfigurationError(msg) from error
     if not callable(getattr(ratio, "log_ratio", ratio)):
         msg = (

@@ -290,7 +290,7 @@ class _Arrays:
         """Powers of n parameters in each monomial."""
         array = self.take(name, where, (None, n))
         if array.dtype.kind != "i" or np.any(array < 0):
-            msg = f"{where}: array {name} has powers that are not whole numbers, 0 or more"
+            msg = f"{where}: array {name} has a power that is negative or not a whole number"
             raise LikelihoodError(msg)
         return array
 
