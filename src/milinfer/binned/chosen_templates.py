@@ -276,7 +276,7 @@ def _weights_or_degree(events: SampleSet | EventYields, degree: int | None) -> d
 def _events_in_a_bin(
     choosing: SampleSet | EventYields, filling: SampleSet | EventYields, bins: int
 ) -> float:
-    """Least effective events of a bin among those that choose edges, or half of an even share."""
+    """Least effective events in a bin for choosing edges; at most half of the mean per bin."""
     weighted = isinstance(choosing, EventYields)
 
     def enough(samples: SampleSet, number: float) -> float:

@@ -150,8 +150,9 @@ def _scaled(name: str, histogram: Any, at: Point) -> ScaledProcess:
     if bad.any():
         b = int(np.argmax(bad))
         msg = (
-            f"{name}: bin {b} has {values[b]:g} events at {format_point(at)}, but this is the "
-            "yield to be scaled; choose a point= at which it is positive, or wider bins"
+            f"{name}: bin {b} has {values[b]:g} events at {format_point(at)}, where the polynomial "
+            "scales a positive yield; choose a point= at which every yield is positive, or wider "
+            "bins"
         )
         raise TemplateError(msg)
     scaling = np.divide(coefficients, values, where=values > 0, out=np.zeros(coefficients.shape))

@@ -360,8 +360,8 @@ def upper_limit_of_toys(
     above = [e for e in ordered if e.truth > null and e not in nulls]
     if not nulls or not above:
         msg = (
-            f"limits above {parameter} = {null:g} need toys there and at higher values; these are "
-            f"at {', '.join(f'{e.truth:g}' for e in ordered)}"
+            f"limits above {parameter} = {null:g} need toys there and at higher values, but the "
+            f"toys are at {', '.join(f'{e.truth:g}' for e in ordered)}"
         )
         raise CalibrationError(msg)
     for e in (nulls[0], *above):

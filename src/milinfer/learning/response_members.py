@@ -174,7 +174,7 @@ Predictor: TypeAlias = ResponseNetwork | ResponseTrees
 
 
 class ResponsePart(NamedTuple):
-    """Part of a member: what gives some of the columns, and which.
+    """Network or trees of a member that give some of the columns, and which columns.
 
     Parameters
     ----------

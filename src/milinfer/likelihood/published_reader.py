@@ -795,7 +795,7 @@ class _Term(Protocol):
 
 
 class CalibratedFor(NamedTuple):
-    """The intervals that cover: what the term with a calibration was calibrated for.
+    """Parameters and confidence levels of the intervals that a calibrated term makes cover.
 
     Attributes
     ----------
