@@ -41,7 +41,7 @@ __all__ = ["ScaledProcess", "export_polynomials", "morphing_to_polynomials", "sc
 
 @dataclass(frozen=True, eq=False)
 class ScaledProcess:
-    """Content of a process at one point, and what multiplies it elsewhere.
+    """Bin contents of a process at one point, and the polynomials that scale them elsewhere.
 
     Parameters
     ----------
@@ -54,7 +54,8 @@ class ScaledProcess:
     errors
         Their Monte-Carlo errors, shape (n_bins,); None if they are not known.
     scaling
-        Coefficients over the nominal content, shape (n_monomials, n_bins).
+        Coefficients of the polynomials, divided by the nominal content, shape
+        (n_monomials, n_bins).
     axes
         Observables, without flow bins.
     """

@@ -190,7 +190,7 @@ class ResponsePart(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class MemberJob:
-    """What all members of an ensemble have in common.
+    """Terms, events and settings that all members of an ensemble share.
 
     Parameters
     ----------

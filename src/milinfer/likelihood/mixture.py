@@ -212,7 +212,7 @@ class MixtureCost(UnbinnedCost):
 
     @property
     def log_ratios(self) -> tuple[FloatArray, FloatArray]:
-        """What :meth:`MixtureTerms.log_reference` gives for the events."""
+        """Result of :meth:`MixtureTerms.log_reference` for the events."""
         return self._log_reference, self._log_backgrounds
 
     @property
