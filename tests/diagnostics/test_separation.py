@@ -160,9 +160,9 @@ def test_what_has_no_divergence_is_refused():
         divergence("chi2", np.zeros(3), np.zeros(3))
     with pytest.raises(SampleError, match=r"numerator have shape \(1,\)"):
         divergence("triangular", np.zeros(1), np.zeros(3))
-    with pytest.raises(SampleError, match="reference: event 1 is not finite"):
+    with pytest.raises(SampleError, match="reference: value or weight of event 1 is not finite"):
         divergence("triangular", np.zeros(2), np.array([0.0, np.inf]))
-    with pytest.raises(SampleError, match="reference: weights vanish"):
+    with pytest.raises(SampleError, match="reference: the sum of the weights is not positive"):
         divergence("triangular", np.zeros(2), np.zeros(2), None, np.array([1.0, -1.0]))
 
 

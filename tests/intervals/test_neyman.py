@@ -240,7 +240,7 @@ def test_what_makes_no_belt_is_refused(ensembles):
         regression_belt([])
     finer = Interpolation(np.linspace(-1, 1, 11), "polynomial", 2)
     other = replace(ensembles[0], interpolation=finer, values=np.zeros((1, 11)))
-    with pytest.raises(CalibrationError, match="different points"):
+    with pytest.raises(CalibrationError, match="different values of the parameters"):
         regression_belt([*ensembles, other])
     with pytest.raises(ParameterError, match="not defined"):
         regression_belt(ensembles).critical()(0.5)

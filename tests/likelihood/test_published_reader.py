@@ -238,7 +238,7 @@ def test_powers_are_whole_numbers(folder):
     name = "term0.rate.exponents"
     for wrong in (-arrays[name], arrays[name].astype(float)):
         write_arrays(folder, {**arrays, name: wrong})
-        refused(folder, "has powers that are not whole numbers, 0 or more")
+        refused(folder, "has a power that is negative or not a whole number")
 
 
 def test_a_parameter_that_no_term_has(folder):

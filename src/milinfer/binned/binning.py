@@ -252,7 +252,8 @@ def fisher_bins(
     Raises
     ------
     TemplateError
-        If no such bins have enough events or share, or the fine histogram cannot be made.
+        If every choice of edges leaves a bin below `min_effective` or `min_share`, or the fine
+        histogram cannot be made.
     SampleError
         If a sample has no cross-section, or with `weight_degree` its events have no weights that
         are such a polynomial.

@@ -82,7 +82,8 @@ def chosen_templates(
     Raises
     ------
     TemplateError
-        If the same events would choose and fill, or there are no such bins.
+        If the same events would choose and fill the bins, or every choice of edges leaves a
+        bin with too few events.
 
     Examples
     --------
@@ -205,8 +206,8 @@ def score_templates(
     Raises
     ------
     TemplateError
-        If the model has more parameters than two, the same events would choose and fill, or there
-        are no such bins.
+        If the model has more parameters than two, the same events would choose and fill the bins,
+        or every choice of edges leaves a bin with too few events.
     ParameterError
         If `at` is outside the range of the model or a point of other parameters.
     SampleError
@@ -275,7 +276,7 @@ def _weights_or_degree(events: SampleSet | EventYields, degree: int | None) -> d
 def _events_in_a_bin(
     choosing: SampleSet | EventYields, filling: SampleSet | EventYields, bins: int
 ) -> float:
-    """Least effective events of a bin among those that choose edges, or half of an even share."""
+    """Least effective events in a bin for choosing edges; at most half of the mean per bin."""
     weighted = isinstance(choosing, EventYields)
 
     def enough(samples: SampleSet, number: float) -> float:

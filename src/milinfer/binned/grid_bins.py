@@ -139,8 +139,8 @@ def fisher_grid(
     Raises
     ------
     TemplateError
-        If no such bins have enough events or share, or the observables are not sensitive to a
-        parameter.
+        If every choice of edges leaves a bin below `min_effective` or `min_share`, or the
+        observables are not sensitive to a parameter.
     SampleError
         If a sample has no cross-section, or with `weight_degree` its events have no weights that
         are such a polynomial.

@@ -71,7 +71,8 @@ def import_hist_eft(
     Raises
     ------
     TemplateError
-        If there is no such axis, or it has other terms than the parameters need.
+        If the histogram has no axis ``quadratic_term``, or this has other terms than the
+        parameters need.
 
     Examples
     --------
@@ -149,13 +150,13 @@ def import_scaling(
         ``hist.Hist`` of the process in the datacard, with as many bins as the scaling.  If it has
         variances, the relative error of a bin is the same at every θ: its content is scaled.
     channel, process
-        Which entry of the scaling.
+        Names of the channel and of the process, by which an entry of the scaling is found.
 
     Raises
     ------
     TemplateError
-        If the file is not such a file, has no such entry or several, or does not fit the nominal
-        histogram; also for parameters that are formulas of others.
+        If the file is not a scaling, has no entry or several for the channel and process, or does
+        not fit the nominal histogram; also for parameters that are formulas of others.
 
     Examples
     --------

@@ -41,7 +41,7 @@ __all__ = ["ScaledProcess", "export_polynomials", "morphing_to_polynomials", "sc
 
 @dataclass(frozen=True, eq=False)
 class ScaledProcess:
-    """Content of a process at one point, and what multiplies it elsewhere.
+    """Bin contents of a process at one point, and the polynomials that scale them elsewhere.
 
     Parameters
     ----------
@@ -54,7 +54,8 @@ class ScaledProcess:
     errors
         Their Monte-Carlo errors, shape (n_bins,); None if they are not known.
     scaling
-        Coefficients over the nominal content, shape (n_monomials, n_bins).
+        Coefficients of the polynomials, divided by the nominal content, shape
+        (n_monomials, n_bins).
     axes
         Observables, without flow bins.
     """
@@ -150,8 +151,9 @@ def _scaled(name: str, histogram: Any, at: Point) -> ScaledProcess:
     if bad.any():
         b = int(np.argmax(bad))
         msg = (
-            f"{name}: bin {b} has {values[b]:g} events at {format_point(at)}, but this is the "
-            "yield to be scaled; choose a point= at which it is positive, or wider bins"
+            f"{name}: bin {b} has {values[b]:g} events at {format_point(at)}, where the polynomial "
+            "scales a positive yield; choose a point= at which every yield is positive, or wider "
+            "bins"
         )
         raise TemplateError(msg)
     scaling = np.divide(coefficients, values, where=values > 0, out=np.zeros(coefficients.shape))

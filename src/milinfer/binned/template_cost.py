@@ -121,7 +121,10 @@ class TemplateCost(NamedCost):
         import pyhf
 
         if rate and templates.luminosity is None:
-            msg = f"{templates.observable_name}: a fit with the rate needs luminosity= in 1/fb"
+            msg = (
+                f"{templates.observable_name}: the templates have no luminosity, which a fit with "
+                "the rate needs; make them with luminosity= in 1/fb"
+            )
             raise TemplateError(msg)
         self.templates = templates
         self.name = name or templates.observable_name

@@ -578,6 +578,9 @@ class TemplateHistograms:
 
     def _events_per_pb(self) -> float:
         if self.luminosity is None:
-            msg = f"{self.observable_name}: expected yields need luminosity= in 1/fb"
+            msg = (
+                f"{self.observable_name}: the templates have no luminosity, so their yields are "
+                "unknown; make them with luminosity= in 1/fb"
+            )
             raise TemplateError(msg)
         return 1000.0 * self.luminosity

@@ -312,7 +312,10 @@ def varied_templates(
     ['mu', 'scale']
     """
     if templates.luminosity is None:
-        msg = f"{templates.observable_name}: yields need templates with luminosity= in 1/fb"
+        msg = (
+            f"{templates.observable_name}: the templates have no luminosity, so their yields are "
+            "unknown; make them with luminosity= in 1/fb"
+        )
         raise TemplateError(msg)
     if templates.background is not None:
         msg = (

@@ -258,7 +258,7 @@ def require_yields(yields: EventYields, samples: SampleSet, weight_degree: int |
 
 
 def event_yields(samples: SampleSet, weight_degree: int) -> EventYields:
-    """What every event adds to its bin as a polynomial in the parameters, in pb.
+    """Compute the polynomial in the parameters, in pb, that every event adds to its bin.
 
     Parameters
     ----------

@@ -429,7 +429,10 @@ def export_workspace(
     name = channel or templates.observable_name
     basis, luminosity = templates.basis, templates.luminosity
     if luminosity is None:
-        msg = f"{name}: a workspace has yields and needs templates with luminosity= in 1/fb"
+        msg = (
+            f"{name}: the templates have no luminosity, so their yields are unknown, which a "
+            "workspace contains; make them with luminosity= in 1/fb"
+        )
         raise TemplateError(msg)
     at = dict(templates.reference if point is None else point)
     theta = basis.array(at)

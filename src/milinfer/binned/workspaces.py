@@ -479,8 +479,8 @@ def _apply_patch(spec: Any, path: Path, patch: Path, signal: str | Sequence[floa
             return _patched(spec, content)
         if not isinstance(content, dict):
             msg = (
-                f"{patch} is neither a JSON patch (a list) nor a patch set of pyhf; give one of "
-                "these"
+                f"{patch} is neither a JSON patch (a list) nor a patch set of pyhf; give a file "
+                "that is one of them"
             )
             raise WorkspaceError(msg)
         version = content.get("version", _PATCH_SETS)

@@ -159,7 +159,7 @@ def regions_several(belt: Belt, cost: LikelihoodCost) -> dict[str, Any]:
 
 
 def calibration_figures(calibration: Calibration, kind: str) -> dict[str, Any]:
-    """Print bias and constants at every point, and return them for JSON."""
+    """Print the bias and the calibration constants c at every point; return them for JSON."""
     names, points = calibration.parameters, calibration.points
     biases = calibration.response.bias(points).reshape(-1, len(names))
     errors = calibration.response.bias_error(points).reshape(-1, len(names))

@@ -276,7 +276,7 @@ def judge(
 
 
 def worst(looks: Sequence[Look], order: Sequence[Outcome]) -> Look:
-    """The decisive look: the first outcome in `order`, and of these the one of largest pull."""
+    """The look with the first outcome in `order`; of several, the one with the largest pull."""
 
     def rank(look: Look) -> tuple[int, float]:
         return order.index(look.outcome), -look.pull if np.isfinite(look.pull) else -np.inf

@@ -344,7 +344,7 @@ def separation_check(held_out: HeldOut, seed: int) -> tuple[tuple[Separation, ..
 
 
 def calibration_check(held_out: HeldOut) -> tuple[tuple[CalibrationCurve, ...], Check]:
-    """In an even mixture of θ and θ0, a fraction r/(1 + r) of the events with ratio r is of θ."""
+    """Of the events with ratio r, equally many from θ and θ0, r/(1 + r) should come from θ."""
     name, tolerance = "calibration", held_out.tolerances.closure
     usable = [i for i in held_out.others if _enough(held_out, i)]
     if not held_out.others:

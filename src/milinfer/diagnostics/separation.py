@@ -384,7 +384,11 @@ def _events(
         raise SampleError(msg)
     good = np.isfinite(values) & np.isfinite(w)
     if not good.all() or not w.sum() > 0:
-        what = f"event {int(np.argmin(good))} is not finite" if not good.all() else "weights vanish"
+        what = (
+            "the sum of the weights is not positive"
+            if good.all()
+            else f"value or weight of event {int(np.argmin(good))} is not finite"
+        )
         msg = f"log-ratios of the {name}: {what}"
         raise SampleError(msg)
     return values, w

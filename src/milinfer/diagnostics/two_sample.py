@@ -120,7 +120,7 @@ class Separation(NamedTuple):
 
 
 class CalibrationCurve(NamedTuple):
-    """Predicted probability r/(1 + r) that an event is of θ, and the observed fraction."""
+    """Predicted probability r/(1 + r) that an event comes from θ, and the observed fraction."""
 
     theta: float
     predicted: FloatArray
@@ -220,7 +220,7 @@ def common_edges(samples: Sequence[Sample], n_bins: int = 10) -> dict[str, Float
 def calibration_curve(
     theta: float, target: Sample, source: Sample, llr: Sequence[FloatArray], n_bins: int = 10
 ) -> CalibrationCurve:
-    """Observed against predicted fraction of θ in an even mixture of θ and θ0.
+    """Fractions of events from θ in an even mixture of events from θ and θ0: observed, predicted.
 
     Parameters
     ----------

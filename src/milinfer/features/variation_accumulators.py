@@ -250,7 +250,7 @@ def _event_variations(
 
 
 def _sides(name: str, given: Any) -> dict[float, Any]:
-    """What is given for each value of a nuisance parameter."""
+    """Events or systematics that the user gave, by the value of the nuisance parameter."""
     if not isinstance(given, Mapping) or not given:
         msg = (
             f"variation {name!r}: give events by value, as in {{+1: events_up, -1: events_down}}, "

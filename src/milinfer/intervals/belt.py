@@ -515,8 +515,8 @@ class Belt:
         differs = size_differs(n_events, self.n_events, estimates=estimates, poisson=self.poisson)
         if not self.extended and differs:
             msg = (
-                f"the toys of this belt have {self.n_events:g} events, but this has {n_events:g}; "
-                f"make a belt with n_events={n_events:g}"
+                f"the toys of this belt have {self.n_events:g} events, but the belt is "
+                f"applied to data of {n_events:g}; make a belt with n_events={n_events:g}"
             )
             if estimates:
                 msg += (
@@ -527,8 +527,8 @@ class Belt:
         if extended != self.extended:
             msg = (
                 f"the belt was made from toys {'with' if self.extended else 'without'} the rate "
-                f"term, but "
-                f"this is {'with' if extended else 'without'} it; use it for both or for neither"
+                f"term, but is applied {'with' if extended else 'without'} it; use the rate term "
+                "for both or for neither"
             )
             raise CalibrationError(msg)
 

@@ -160,7 +160,7 @@ class CriticalCurve(Protocol):
         """Critical values."""
 
     def error(self, theta: ArrayLike) -> FloatArray:
-        """Their standard errors."""
+        """Standard errors of the critical values."""
 
 
 def _points(theta: ArrayLike, limits: Limits) -> FloatArray:

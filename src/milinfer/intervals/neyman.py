@@ -247,8 +247,8 @@ def _estimates_and_statistic(
     for e in ensembles:
         if not np.array_equal(e.interpolation.grid, grid.grid):
             msg = (
-                f"toys of {e.model} have Λ at different points; make a belt from toys with the "
-                "same points"
+                f"Λ of the toys of {e.model} was computed at different values of the parameters "
+                "than at the first true point; make all toys of a belt with the same model"
             )
             raise CalibrationError(msg)
     values = np.concatenate([e.values for e in ensembles])

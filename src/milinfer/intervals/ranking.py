@@ -408,7 +408,10 @@ def _groups(
     listed = [n for members in chosen.values() for n in members]
     for name in listed:
         if listed.count(name) > 1:
-            msg = f"{name} is listed twice in the groups; parts of an error would count it twice"
+            msg = (
+                f"{name} is listed twice in the groups, so the parts of the error would count it "
+                "twice; list it once"
+            )
             raise ParameterError(msg)
     taken = sorted(set(chosen) & {STATISTICAL, SYSTEMATIC, TOTAL, "others"})
     if taken:

@@ -77,7 +77,7 @@ def calibration_file(path: PathLikeStr) -> Path:
 
 
 def calibration_content(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Content of the file of a calibration, from its fields."""
+    """Convert the fields of a calibration to the content of its JSON file."""
     content = dict(fields)
     for name in _CALIBRATION_ARRAYS:
         content[name] = content[name].tolist()
@@ -99,7 +99,7 @@ def calibration_content(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def calibration_fields(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Fields of a calibration, from the content of its file.
+    """Convert the content of the JSON file of a calibration to its fields.
 
     Raises
     ------
@@ -203,9 +203,10 @@ def _polynomial(name: str, content: Any) -> SmoothPolynomial:
 
 
 def belt_content(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Content of the file of a belt, from its fields.
+    """Convert the fields of a belt to the content of its JSON file.
 
-    Its ``calibration``, unless None, must already be the content of a calibration file.
+    The field ``calibration`` must be None, or already the content of a calibration file
+    (:func:`calibration_content`).
     """
     content = dict(fields)
     for name in _BELT_ARRAYS:
@@ -218,7 +219,10 @@ def belt_content(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def belt_fields(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Fields of a belt, from the content of its file; ``calibration`` is still file content.
+    """Convert the content of the JSON file of a belt to its fields.
+
+    The field ``calibration`` remains the content of a calibration file
+    (:func:`calibration_fields`).
 
     Raises
     ------

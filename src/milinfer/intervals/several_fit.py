@@ -353,7 +353,7 @@ def interval_or_reason(
     fixed: Sequence[str] = (),
     words: str = "",
 ) -> Interval | None:
-    """The profile interval of one parameter, or None and a sentence why there is none.
+    """The profile interval of one parameter, or None; `problems` then gets the reason.
 
     Parameters
     ----------
@@ -364,7 +364,7 @@ def interval_or_reason(
     cl
         Confidence level.
     start, problems, fixed, words
-        As those of :func:`parameter_fit`.
+        As for :func:`parameter_fit`.
 
     Examples
     --------

@@ -360,8 +360,8 @@ def upper_limit_of_toys(
     above = [e for e in ordered if e.truth > null and e not in nulls]
     if not nulls or not above:
         msg = (
-            f"limits above {parameter} = {null:g} need toys there and at higher values; these are "
-            f"at {', '.join(f'{e.truth:g}' for e in ordered)}"
+            f"limits above {parameter} = {null:g} need toys there and at higher values, but the "
+            f"toys are at {', '.join(f'{e.truth:g}' for e in ordered)}"
         )
         raise CalibrationError(msg)
     for e in (nulls[0], *above):
@@ -424,8 +424,9 @@ def _require_model(cost: LikelihoodCost | None, toys: ToyEnsemble) -> None:
     extended = cost.rate is not None
     if extended != toys.extended:
         msg = (
-            f"the toys are {'with' if toys.extended else 'without'} the rate term, and the cost "
-            f"{'with' if extended else 'without'} it; use it for both or for neither"
+            f"the toys were fitted {'with' if toys.extended else 'without'} the rate term, but "
+            f"the cost is {'with' if extended else 'without'} it; use the rate term for both or "
+            "for neither"
         )
         raise CalibrationError(msg)
 

@@ -218,8 +218,8 @@ class ParquetTable(FlatTable):
         Raises
         ------
         SampleError
-            If there is no such column, it is not of texts, a value is missing, or the file is
-            damaged.
+            If the file has no column of this name or is damaged, or the column has a missing
+            value or contains something else than texts.
 
         Examples
         --------

@@ -24,7 +24,7 @@ _KEY = b"milinfer"
 
 
 def arrow_file(path: PathLikeStr, mode: Literal["rb", "wb"] = "rb") -> Any:
-    """What pyarrow can open: a path, or an open file if the name is not UTF-8.
+    """Return something that pyarrow can open: the path, or an open file if the name is not UTF-8.
 
     Examples
     --------

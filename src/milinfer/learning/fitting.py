@@ -130,7 +130,7 @@ def fit(
 
 
 class _Job(NamedTuple):
-    """What all members have in common.
+    """Settings and events that all members share.
 
     `split` holds the events to train on and to validate with, if they are the same for all members.
     """

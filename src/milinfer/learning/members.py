@@ -91,7 +91,7 @@ def member_seeds(settings: LikelihoodSettings) -> list[MemberSeeds]:
 
 
 class MemberLayout(NamedTuple):
-    """What the networks of a member have in common.
+    """Architecture and inputs that the networks of a member share.
 
     Parameters
     ----------

@@ -174,7 +174,7 @@ Predictor: TypeAlias = ResponseNetwork | ResponseTrees
 
 
 class ResponsePart(NamedTuple):
-    """Part of a member: what gives some of the columns, and which.
+    """Network or trees of a member that give some of the columns, and which columns.
 
     Parameters
     ----------
@@ -190,7 +190,7 @@ class ResponsePart(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class MemberJob:
-    """What all members of an ensemble have in common.
+    """Terms, events and settings that all members of an ensemble share.
 
     Parameters
     ----------

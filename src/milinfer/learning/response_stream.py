@@ -132,7 +132,7 @@ class StreamedEvents:
 
 
 class StreamedPass(NamedTuple):
-    """What a pass over streamed variations gives.
+    """Results of one pass over streamed variations.
 
     Parameters
     ----------

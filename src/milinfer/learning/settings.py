@@ -34,7 +34,7 @@ _CHOICES = {
 
 @dataclass(frozen=True, eq=False)
 class LikelihoodSettings:
-    """What to train, and how.
+    """Settings of the network and of its training.
 
     :class:`~milinfer.learning.bag_likelihood.BagLikelihood` has these settings, describes each of
     them, and adds what training produces.

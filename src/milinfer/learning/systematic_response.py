@@ -420,7 +420,7 @@ class SystematicResponse(Response):
 
     @property
     def at_ends(self) -> tuple[MeanAndYield, ...]:
-        """What a response that is the same at all parameters of interest gives at their ends."""
+        """Means and yields at the ends of the ranges of the parameters of interest."""
         return self.fitted.at_ends
 
     @property

@@ -221,7 +221,7 @@ def expected_response(
 
 
 def weight_sums_at_points(nominal: SampleSet) -> list[list[WeightSums | None]]:
-    """Sums of what :func:`weights_at_points` gives, for each point and sample.
+    """Sums of the weights of :func:`weights_at_points`, for each point and sample.
 
     Examples
     --------

@@ -294,7 +294,7 @@ def _refuse(what: str, reason: str) -> NoReturn:
 
 
 def _refused(term: dict[str, Any], name: str, _arrays: Any, _made: _Document) -> None:
-    reason = "it is a workspace already, and pyhf and ROOT convert these"
+    reason = "it is a workspace already, which pyhf or ROOT can convert to HS3"
     _refuse(f"{name}, of the kind {term['kind']!r},", reason)
 
 

@@ -137,7 +137,8 @@ def linear_cost(model: AnyModel, data: Sample, *, rate: Rate | None = None) -> L
         what = f"with linear terms alone, the density of {events[k]} of {data.label}"
         if share < _LEAST:
             msg = (
-                f"{what} vanishes close to zero, at {where}; look at that event, or keep all terms"
+                f"{what} is positive only for {where}, which leaves no range to fit; look at that "
+                "event, or keep all terms"
             )
             raise FitError(msg)
         msg = f"{what} is not positive everywhere in the range: the fit is limited to {where}"

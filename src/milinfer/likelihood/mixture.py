@@ -212,7 +212,7 @@ class MixtureCost(UnbinnedCost):
 
     @property
     def log_ratios(self) -> tuple[FloatArray, FloatArray]:
-        """What :meth:`MixtureTerms.log_reference` gives for the events."""
+        """Result of :meth:`MixtureTerms.log_reference` for the events."""
         return self._log_reference, self._log_backgrounds
 
     @property
@@ -498,7 +498,7 @@ def _component(name: str, given: object) -> Component:
         ratio, expected = given  # type: ignore[misc]
         component = Component(name, ratio, float(expected))  # type: ignore[has-type]
     except (OverflowError, TypeError, ValueError) as error:
-        msg = f"background {name!r} is not (ratio, expected events): {error}"
+        msg = f"background {name!r} must be a pair (ratio, expected events): {error}"
         raise ConfigurationError(msg) from error
     if not callable(getattr(ratio, "log_ratio", ratio)):
         msg = (

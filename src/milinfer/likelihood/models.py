@@ -411,7 +411,7 @@ class DatasetModel(Model):
 
     @abstractmethod
     def event_columns(self, sample: Sample) -> FloatArray:
-        """What the datasets need of each event, shape (n_events, C)."""
+        """Columns of each event from which Λ of a dataset is computed, shape (n_events, C)."""
 
     @abstractmethod
     def dataset_llr(
@@ -430,7 +430,7 @@ class DatasetModel(Model):
         """
 
     def event_table(self, sample: Sample) -> Table:
-        """What the datasets need of each event, shape (n_events, C)."""
+        """Columns of each event from which Λ of a dataset is computed, shape (n_events, C)."""
         return _require_rows(self, sample, self.event_columns(sample))
 
     def segment_llr(

@@ -106,7 +106,7 @@ class NamedCost(Cost):  # type: ignore[misc]  # iminuit has no type information 
 
 
 class UnbinnedCost(NamedCost):
-    """Cost −2 ln L of events that are not in bins, with a gradient: the base of these costs."""
+    """Base class of unbinned costs −2 ln L with a gradient."""
 
     def _errordef(self) -> float:
         return float(CHISQUARE)

@@ -58,9 +58,10 @@ class YieldProblem(NamedTuple):
     Parameters
     ----------
     counts
-        Nuisance parameters of the response of each process, shape (S,); 0: it has none.
+        Number of nuisance parameters in the response of each process, shape (S,).
     places
-        Which those are, shape (S, most), as all of these filled up to the most that there are.
+        Indices of these nuisance parameters, shape (S, most), where ``most`` is the largest of the
+        counts; only the first ``counts[s]`` of a row are used.
     limits
         Units of α, shape (S, most).
     singles
@@ -108,7 +109,7 @@ class EventArrays(NamedTuple):
 
 
 class ResponseProblem(NamedTuple):
-    """Responses of S processes to the nuisance parameters: what coefficients are multiplied with.
+    """Responses of S processes to the nuisance parameters: which columns multiply which powers.
 
     Parameters
     ----------
@@ -122,7 +123,8 @@ class ResponseProblem(NamedTuple):
     counts
         Parameters of interest on which each response depends, shape (S,).
     own, centre, half
-        Which those are, filled up to the most that there are, and their ranges, shape (S, most).
+        Indices of these parameters, and centre and half width of their ranges, shape (S, most);
+        only the first ``counts[s]`` of a row are used.
     """
 
     starts: IntArray
@@ -233,14 +235,14 @@ def density_slopes(
 
 
 def log_factors(problem: YieldProblem, theta: FloatArray, alpha: FloatArray) -> FloatArray:
-    """Logarithm of what nuisance parameters multiply the yield of each process with, shape (S,).
+    """Natural logarithms of the factors of nuisance parameters on S yields, shape (S,).
 
     Parameters
     ----------
     problem
-        The processes.
+        The S processes.
     theta, alpha
-        Parameters of interest and nuisance parameters.
+        Values of the parameters of interest and of the nuisance parameters.
     """
     factors: FloatArray = _expected_yields(problem, CODE4_COEFFICIENTS, theta, alpha)[2]
     return factors
@@ -354,9 +356,11 @@ def dot(a, b, n):  # type: ignore[no-untyped-def]
 def log_yield_expansion(  # type: ignore[no-untyped-def]
     singles, pairs, limits, places, n, x, monomials, of_monomial, slope, second
 ):
-    """Ln κ of one process: the coefficient of each monomial, which is overwritten.
+    """Compute ln κ of one process, and write it over the arrays that are given.
 
-    So are its slope, and its second derivatives unless there is no room for them.
+    `of_monomial` gets the coefficient of each monomial of θ; `slope` and `second` get the first and
+    second derivatives of ln κ by the nuisance parameters.  If `second` is empty, the second ones
+    are not computed.
     """
     n_cells, bends = singles.shape[1], len(second) > 0
     vector = np.empty(2 * n)

@@ -174,7 +174,7 @@ class PublishedCost(UnbinnedCost):
 
     @property
     def correction(self) -> _PublishedCorrection | None:
-        """What refuses other intervals; None if there are none that it is calibrated for."""
+        """Refusal of intervals that it is not calibrated for; None if any may be taken."""
         if self.any_interval or not self.calibrated:
             return None
         roles = self.likelihood.roles

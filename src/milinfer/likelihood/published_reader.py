@@ -290,7 +290,7 @@ class _Arrays:
         """Powers of n parameters in each monomial."""
         array = self.take(name, where, (None, n))
         if array.dtype.kind != "i" or np.any(array < 0):
-            msg = f"{where}: array {name} has powers that are not whole numbers, 0 or more"
+            msg = f"{where}: array {name} has a power that is negative or not a whole number"
             raise LikelihoodError(msg)
         return array
 
@@ -795,7 +795,7 @@ class _Term(Protocol):
 
 
 class CalibratedFor(NamedTuple):
-    """The intervals that cover: what the term with a calibration was calibrated for.
+    """Parameters and confidence levels of the intervals that a calibrated term makes cover.
 
     Attributes
     ----------

@@ -101,9 +101,9 @@ class Response(ABC):
 
     @property
     def at_ends(self) -> tuple[MeanAndYield, ...]:
-        """What a response that is the same at all parameters of interest gives at their ends.
+        """Means and yields at the ends of the ranges of the parameters of interest.
 
-        Empty where this is not known, and for a response that depends on them.
+        Empty where these are not known, and for a response that depends on the parameters.
         """
         return ()
 

@@ -211,11 +211,11 @@ class SystematicTerms:
         return np.concatenate([[1.0], self.mixture.expected])
 
     def factors(self, theta: FloatArray, norms: FloatArray) -> FloatArray:
-        """What multiplies the processes: ν_s(θ) and the normalisations, shape (n_processes,)."""
+        """Factors on the processes: ν_s(θ) and the normalisations, shape (n_processes,)."""
         return np.concatenate([self.mixture.signal(theta[None]), norms])
 
     def log_norms(self, alpha: FloatArray) -> FloatArray:
-        """Ln of the normalisation of each process by the uncertainties, shape (n_processes,)."""
+        """Ln of the factor of the uncertainties on each process, shape (n_processes,)."""
         value = np.zeros(len(self.processes))
         for uncertainty in self.uncertainties:
             sides = [uncertainty.factors.get(s, (1.0, 1.0)) for s in self.processes]
@@ -357,7 +357,7 @@ class SystematicTerms:
 
 
 class MixtureEvents(NamedTuple):
-    """What the models give for the events of a dataset.
+    """Outputs of all models for the events of a dataset.
 
     Parameters
     ----------

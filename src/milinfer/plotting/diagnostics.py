@@ -190,7 +190,7 @@ def plot_separation(diagnosis: Diagnosis) -> Figure:
 
 
 def plot_calibration_curves(diagnosis: Diagnosis, n_curves: int = 4) -> Figure:
-    """Observed against predicted probability that an event is of θ; below it their difference.
+    """Observed against predicted probability that an event comes from θ, and their difference.
 
     Parameters
     ----------

@@ -348,15 +348,15 @@ def read_events(
 ) -> tuple[SampleFields, list[VariedFields]]:
     """Compute features of the events of a file, and of variations of them.
 
-    The parameters are those of :func:`read_sample` and of
-    :func:`milinfer.samples.event_samples.samples_from_events`; `table` is that of the file.
+    `table` is what :func:`flat_table` gives for `path`.  For the other parameters see
+    :func:`read_sample` and :func:`milinfer.samples.event_samples.samples_from_events`.
 
     Raises
     ------
     SampleError, LHEError
-        If the file is damaged, or has no such weight.
+        If the file is damaged, or has no weight of the name `weight`.
     FeatureError
-        If events lack what the features need.
+        If events lack particles or columns that the features need.
     ParameterError
         If the point is unknown, or differs from that of the file.
     """

@@ -407,7 +407,7 @@ def _twice(inputs: Sequence[CombinationInput]) -> list[str]:
 
 
 def _contradictions(name: str, sharing: Sequence[CombinationInput]) -> list[str]:
-    """What two inputs say differently about a parameter that they share."""
+    """Describe how two inputs contradict each other about a parameter that they share."""
     problems = []
     for a, b in combinations(sharing, 2):
         (a_low, a_high), (b_low, b_high) = a.limits[name], b.limits[name]

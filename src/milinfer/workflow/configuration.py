@@ -510,7 +510,7 @@ class AnalysisConfig(_Section):
 
     @property
     def shape_systematics(self) -> tuple[SystematicSection, ...]:
-        """Those that change features or weights of events."""
+        """Systematics that change features or weights of events."""
         return tuple(s for s in self.systematics if s.changes_events)
 
     @classmethod

@@ -142,7 +142,7 @@ def add_nuisances(
 
 
 def _calibration_text(result: NuisanceResult) -> str:
-    """What the calibration is of the fit with nuisance parameters."""
+    """Describe the calibration of the fit with nuisance parameters."""
     calibration = result.calibration
     if calibration is None:
         return (

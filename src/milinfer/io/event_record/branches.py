@@ -418,9 +418,10 @@ def left_out(
     available
         Branches of the file.
     branches
-        Those that are read.
+        Branches that are read.
     is_ours
-        Whether milinfer has written the file, with momenta and numbers of events that it makes.
+        Whether milinfer wrote the file.  Then the branches of event numbers, pT, η, φ and incoming
+        momenta are not listed, because milinfer computed them itself.
 
     Examples
     --------

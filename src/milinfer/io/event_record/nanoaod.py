@@ -134,7 +134,7 @@ def may_be_at_points(identity: str) -> bool:
 
 
 def meaning(branch: str, title: str) -> str:
-    """What the weights of a branch are, in a few words, and the title of the branch if it has one.
+    """Describe the weights of a branch by its title, or in a few words if it has none.
 
     Examples
     --------

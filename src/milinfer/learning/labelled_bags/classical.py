@@ -234,14 +234,14 @@ class InstanceWrapper(MetaEstimatorMixin, BaseEstimator):  # type: ignore[misc] 
         return self
 
     def _of_instances(self, bags: RaggedBags) -> FloatArray:
-        """What is pooled, shape (n_instances, n): of two classes the positive one alone."""
+        """Predictions to pool, shape (n_instances, n); of two classes only the positive one."""
         if not is_classifier(self.estimator):
             return np.asarray(self.estimator_.predict(bags.instances), np.float64)[:, None]
         probabilities = np.asarray(self.estimator_.predict_proba(bags.instances), np.float64)
         return probabilities[:, 1:] if probabilities.shape[1] == 2 else probabilities
 
     def instance_predictions(self, X: Any) -> list[FloatArray]:
-        """What each instance gets before the pooling.
+        """Prediction for each instance, before the pooling.
 
         Returns
         -------

@@ -53,8 +53,8 @@ def group_bags(
     Raises
     ------
     SampleError
-        If the table is not one of pandas or has no such column, `by` or a label is missing in a
-        row, or a bag has several labels.
+        If the table is not one of pandas or lacks one of these columns, `by` or a label is missing
+        in a row, or a bag has several labels.
 
     Examples
     --------
