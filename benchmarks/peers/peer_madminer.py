@@ -19,10 +19,10 @@ RATIO = (
 )
 DRAWN = {
     "alices": "as many events of numerator and of denominator as training events; n_workers=0",
-    # With the default, each of the few events of the sample at 0 is drawn twenty times: the network
-    # learned them by heart, and all toys had the same estimate.
-    "carl": "as many events of numerator, from the nearest sample each, and of denominator, from all "
-    "samples by their weights, as training events; n_workers=0",
+    # With the default each of the few events of the sample at 0 is drawn twenty times, and all toys
+    # had the same estimate.
+    "carl": "as many events of numerator, from the nearest sample each, and of denominator, from "
+    "all samples by their weights, as training events; n_workers=0",
 }
 RATIO_SOURCE = (
     "network and alpha: examples/tutorial_particle_physics/3a_likelihood_ratio.ipynb (which stops "
