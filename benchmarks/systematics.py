@@ -105,16 +105,21 @@ def shifts(options: argparse.Namespace) -> tuple[dict[str, float], ...]:
     return QUICK_SHIFTS if options.quick else SHIFTS
 
 
-def learn(options: argparse.Namespace) -> tuple[mil.ProcessVariations, Any, Any]:
-    """Simulated events, the model of the signal and its response."""
-    process = vbf_hww_systematics.variations(
+def simulated(options: argparse.Namespace, seed: int) -> mil.ProcessVariations:
+    """Simulated events at all points, nominal and with each shift."""
+    return vbf_hww_systematics.variations(
         options.events,
         POINTS,
         shifts(options),
-        seed=11,
+        seed=seed,
         features="vbf_2l2j",
         workers=options.workers,
     )
+
+
+def learn(options: argparse.Namespace) -> tuple[mil.ProcessVariations, Any, Any]:
+    """Simulated events, the model of the signal and its response."""
+    process = simulated(options, seed=11)
     start = time.process_time()
     model = mil.BagLikelihood(head="polynomial", labels="joint", seed=1)
     model = small(model, options.quick, learns=True).fit(process.nominal)
@@ -247,14 +252,7 @@ def score_histogram(
     process: mil.ProcessVariations, model: Any, luminosity: float, options: argparse.Namespace
 ) -> Any:
     """The score in bins chosen on the events of training, with the variations of other events."""
-    rest = vbf_hww_systematics.variations(
-        options.events,
-        POINTS,
-        shifts(options),
-        seed=12,
-        features="vbf_2l2j",
-        workers=options.workers,
-    )
+    rest = simulated(options, seed=12)
     observable = score_observable(model, 0.0)
     n_bins = 6 if options.quick else 20
     edges = fisher_bins(

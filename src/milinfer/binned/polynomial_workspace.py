@@ -313,23 +313,23 @@ def morphing_to_polynomials(source: PathLikeStr | Mapping[str, Any]) -> Workspac
     if not morphings:
         msg = "this workspace records no morphing; pyhf builds its model as it is"
         raise WorkspaceError(msg)
-    columns = {
-        factor: (morphing, column)
-        for morphing in morphings
-        for factor, column in zip(morphing.factors, morphing.matrix.T.tolist(), strict=True)
-    }
+    columns = {}
+    for morphing in morphings:
+        basis = morphing.basis
+        names = [
+            monomial_name(dict(zip(basis.parameters, row, strict=True)))
+            for row in basis.exponents.tolist()
+        ]
+        for factor, column in zip(morphing.factors, morphing.matrix.T.tolist(), strict=True):
+            columns[factor] = names, column
     for channel in workspace["channels"]:
         for sample in channel["samples"]:
             for modifier in sample["modifiers"]:
                 if modifier["type"] != "normfactor" or modifier["name"] not in columns:
                     continue
-                basis, column = columns[modifier["name"]][0].basis, columns[modifier["name"]][1]
-                names = [
-                    monomial_name(dict(zip(basis.parameters, row, strict=True)))
-                    for row in basis.exponents.tolist()
-                ]
+                names, column = columns[modifier["name"]]
                 scaling = [[c] * len(sample["data"]) for c in column]
-                data = {"monomials": names, "scaling": scaling}
+                data = {"monomials": [*names], "scaling": scaling}
                 modifier |= {"type": POLYNOMIAL, "data": data}
     limits, start = common_limits(morphings), common_start(morphings)
     parameters = [{"name": n, "inits": [start[n]], "bounds": [[*limits[n]]]} for n in limits]

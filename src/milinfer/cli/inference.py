@@ -15,6 +15,7 @@ from milinfer.cli.options import (
     FILES_HELP,
     at_option,
     combine_option,
+    ensemble_option,
     events_option,
     feature_set_option,
     figure_option,
@@ -104,13 +105,7 @@ __all__ = ["compare", "fit", "report", "train"]
     help="Scale and normalise the ratios after the training; this is always done for a polynomial "
     "head.",
 )
-@click.option(
-    "--ensemble",
-    type=click.IntRange(1),
-    default=1,
-    show_default=True,
-    help="Number of networks to train and average.",
-)
+@ensemble_option
 @click.option(
     "--bootstrap",
     is_flag=True,

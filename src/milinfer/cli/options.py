@@ -181,6 +181,17 @@ def seed_option(function: F) -> F:
     )(function)
 
 
+def ensemble_option(function: F) -> F:
+    """``--ensemble N``."""
+    return click.option(
+        "--ensemble",
+        type=click.IntRange(1),
+        default=1,
+        show_default=True,
+        help="Number of networks to train and average.",
+    )(function)
+
+
 def workers_option(function: F) -> F:
     """``--workers N``."""
     return click.option(

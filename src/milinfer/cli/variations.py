@@ -10,6 +10,7 @@ import click
 
 from milinfer.cli.options import (
     combine_option,
+    ensemble_option,
     json_option,
     output_option,
     scheduler_option,
@@ -167,13 +168,7 @@ def _by_shift(
     "--theta-dependent; events at points outside are not used for training.  Repeatable.  "
     "[default: all points]",
 )
-@click.option(
-    "--ensemble",
-    type=click.IntRange(1),
-    default=1,
-    show_default=True,
-    help="Number of networks to train and average.",
-)
+@ensemble_option
 @click.option(
     "--epochs",
     type=click.IntRange(1),
@@ -263,10 +258,10 @@ def response(
 
 
 def _ranges(given: tuple[tuple[str, float, float], ...]) -> dict[str, tuple[float, float]] | None:
-    ranges = {name: (low, high) for name, low, high in given}
-    if len(ranges) < len(given):
-        names = [name for name, _, _ in given]
-        twice = next(name for name in names if names.count(name) > 1)
-        msg = f"{twice} has two ranges; give one"
-        raise click.BadParameter(msg, param_hint="--theta-range")
+    ranges: dict[str, tuple[float, float]] = {}
+    for name, low, high in given:
+        if name in ranges:
+            msg = f"{name} has two ranges; give one"
+            raise click.BadParameter(msg, param_hint="--theta-range")
+        ranges[name] = low, high
     return ranges or None

@@ -53,7 +53,7 @@ from milinfer.likelihood.surface_box import BoxSurface
 from milinfer.toys.ensemble import ToyEnsemble, require_one_kind, require_unseen_toys
 from milinfer.typing import BoolArray, FloatArray, PathLikeStr
 from milinfer.utils.arguments import as_path
-from milinfer.utils.confidence_levels import CL68, require_level
+from milinfer.utils.confidence_levels import CL68, require_level, same_level
 from milinfer.utils.display import arrow_table, html_table, measured, point_cells, point_types
 from milinfer.utils.files import parse_json, write_whole
 from milinfer.utils.points import format_point, only
@@ -292,7 +292,7 @@ class Belt:
 
     def _curve(self, end: int, cl: float) -> CriticalCurve | None:
         require_level(cl)
-        match = [k for k, level in enumerate(self.cl) if abs(level - cl) < 1e-9]
+        match = [k for k, level in enumerate(self.cl) if same_level(level, cl)]
         if not match:
             msg = f"this belt was made for cl in {self.cl}, not {cl}; make it with cl=({cl},)"
             raise CalibrationError(msg)

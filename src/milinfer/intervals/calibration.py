@@ -49,7 +49,7 @@ from milinfer.likelihood.surface import Interpolation
 from milinfer.likelihood.surface_box import ChebyshevBox, fine_degree
 from milinfer.toys.ensemble import ToyEnsemble, truths
 from milinfer.typing import BoolArray, FloatArray, PathLikeStr
-from milinfer.utils.confidence_levels import require_level
+from milinfer.utils.confidence_levels import require_level, same_level
 from milinfer.utils.display import arrow_table, html_table, measured, point_cells, point_types
 from milinfer.utils.files import parse_json, write_whole
 from milinfer.utils.points import format_point, only
@@ -492,7 +492,7 @@ class Calibration:
         if cl is None:
             return self.log_scales[0]
         for level, log_scale in zip(self.cls, self.log_scales, strict=True):
-            if abs(level - cl) < 1e-9:
+            if same_level(level, cl):
                 return log_scale
         msg = (
             f"{self.model} was calibrated for the confidence levels "
@@ -739,11 +739,11 @@ class _Correction:
     def _require_level(self, cl: float) -> None:
         if self.serves_all_levels:
             return
-        if abs(cl - self.level) > 1e-9:
+        if not same_level(cl, self.level):
             made = ", ".join(f"{level:g}" for level in self.calibration.cls)
             remedy = f"use calibration(cost, {cl:g})"
             if self.calibration.kind == "coverage" and not any(
-                abs(cl - level) < 1e-9 for level in self.calibration.cls
+                same_level(cl, level) for level in self.calibration.cls
             ):
                 remedy = f"calibrate with cl=({made}, {cl:g}), then {remedy}"
             msg = (

@@ -21,7 +21,7 @@ from milinfer.intervals.profile_constants import profile_statistic
 from milinfer.samples.fingerprints import share_events
 from milinfer.toys.ensemble import ToyEnsemble, require_one_kind, require_unseen_toys
 from milinfer.typing import BoolArray, FloatArray, Point
-from milinfer.utils.confidence_levels import CL68, CL95, require_level
+from milinfer.utils.confidence_levels import CL68, CL95, require_level, same_level
 from milinfer.utils.display import html_facts, html_table, rich_table, tuples_table
 from milinfer.utils.points import format_point, only
 
@@ -417,7 +417,7 @@ class CoverageScan:
         KeyError
             If there are none.
         """
-        rows = tuple(r for r in self.rows if r.method == method and abs(r.cl - cl) < 1e-9)
+        rows = tuple(r for r in self.rows if r.method == method and same_level(r.cl, cl))
         if not rows:
             msg = f"no coverage of {method!r} at {cl:g}; there are {self.methods} at {self.cls}"
             raise KeyError(msg)

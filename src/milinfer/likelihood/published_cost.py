@@ -19,13 +19,11 @@ from milinfer.likelihood.published_reader import (
 )
 from milinfer.typing import FloatArray, PathLikeStr
 from milinfer.utils.arguments import as_path
+from milinfer.utils.confidence_levels import same_level
 from milinfer.utils.display import ranges
 from milinfer.utils.keywords import did_you_mean
 
 __all__ = ["PublishedCost", "load_published"]
-
-# Confidence levels that differ by less are one.
-_SAME_LEVEL = 1e-9
 
 
 def load_published(folder: PathLikeStr) -> PublishedCost:
@@ -264,7 +262,7 @@ class _PublishedCorrection(NamedTuple):
             names, level = made.parameters, made.confidence_level
             other = names is not None and parameter in self.interest and names != (parameter,)
             kept = [name for name in fixed if name in self.interest and names is not None]
-            if other or (level is not None and abs(cl - level) > _SAME_LEVEL):
+            if other or (level is not None and not same_level(cl, level)):
                 asked = f"{cl:.2%} intervals of {parameter}"
             elif kept:
                 asked = f"intervals with {', '.join(kept)} fixed"

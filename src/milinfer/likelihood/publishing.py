@@ -44,6 +44,7 @@ __all__ = ["publish", "published_schema"]
 
 ARRAYS = "events.npz"
 READER = "read_likelihood.py"
+JSON = "likelihood.json"
 
 # Random points at which the folder is compared with the cost, and the largest difference.
 _POINTS = 20
@@ -321,7 +322,7 @@ def _write(target: Path, content: dict[str, Any], arrays: ArrayStore) -> None:
         msg = f"provenance= or a term cannot be written as JSON: {error}"
         raise ConfigurationError(msg) from error
     text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
-    (target / "likelihood.json").write_text(text + "\n", encoding="utf-8")
+    (target / JSON).write_text(text + "\n", encoding="utf-8")
     reader = files("milinfer.likelihood").joinpath("published_reader.py").read_text("utf-8")
     (target / READER).write_text(reader, encoding="utf-8")
 

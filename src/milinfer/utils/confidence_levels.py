@@ -9,10 +9,9 @@ import numpy as np
 
 from milinfer.exceptions import CalibrationError, MilinferError
 
-__all__ = ["CL68", "CL95", "levels_of", "require_level"]
+__all__ = ["CL68", "CL95", "levels_of", "require_level", "same_level"]
 
-# Rounded as they are quoted; a belt or a calibration must be asked for the level that it was made
-# for, to 1e-9.
+# Rounded as they are quoted.
 CL68, CL95 = 0.6827, 0.9545
 
 
@@ -51,6 +50,17 @@ def require_level(
     if 1 < value < 100:
         msg += f": {value:g} % is {name}={value / 100:g}"
     raise error(msg)
+
+
+def same_level(cl: float, other: float) -> bool:
+    """Whether two confidence levels are one: belts and calibrations are made for given levels.
+
+    Examples
+    --------
+    >>> same_level(0.9, 1 - 0.1), same_level(0.68, 0.6827)
+    (True, False)
+    """
+    return abs(cl - other) < 1e-9
 
 
 def levels_of(cl: float | Sequence[float]) -> tuple[float, ...]:

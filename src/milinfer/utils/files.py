@@ -10,6 +10,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Callable, Iterator
@@ -32,6 +33,7 @@ __all__ = [
     "local_path",
     "named_errors",
     "parse_json",
+    "portable_name",
     "require_file",
     "try_lock",
     "write_whole",
@@ -351,6 +353,17 @@ def file_name(path: PathLikeStr) -> str:
     ('a.root', 'a.root')
     """
     return Path(urlsplit(path_text(path)).path if is_address(path) else path).name
+
+
+def portable_name(text: str) -> str:
+    """A part of a file name, in which characters that a file system may refuse are underscores.
+
+    Examples
+    --------
+    >>> portable_name("c_HW/Λ²")
+    'c_HW___'
+    """
+    return re.sub(r"[^A-Za-z0-9_.+-]", "_", text)
 
 
 def require_file(path: PathLikeStr) -> None:

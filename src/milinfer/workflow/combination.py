@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 import json
-import re
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -30,7 +29,7 @@ from milinfer.plotting.results import plot_scans
 from milinfer.typing import PathLikeStr
 from milinfer.utils.confidence_levels import CL68, CL95
 from milinfer.utils.display import UNKNOWN, arrow_table, html_table, measured, rich_table
-from milinfer.utils.files import atomic_path, write_whole
+from milinfer.utils.files import atomic_path, portable_name, write_whole
 from milinfer.workflow.combination_file import COMBINATION, CombinationFile, Role
 from milinfer.workflow.combination_inputs import CombinationInput, combination_sum, read_input
 from milinfer.workflow.profile_fits import profile_about, profile_fits
@@ -358,7 +357,7 @@ class Combination:
         write_whole(target / _NAME, self.to_json() + "\n")
         written = [target / _NAME]
         for k, (parameter, figure) in enumerate(self.figures().items(), start=1):
-            name = re.sub(r"[^A-Za-z0-9_.+-]", "_", parameter)
+            name = portable_name(parameter)
             # Two names may differ in such characters alone.
             name = name if name == parameter else f"{name}_{k}"
             path = target / f"profile_{name}.svg"

@@ -7,7 +7,6 @@ hepdata_validator compares them with the schema of HEPData.
 
 from __future__ import annotations
 
-import re
 import tempfile
 import warnings
 import zipfile
@@ -30,12 +29,13 @@ from milinfer.exceptions import (
 )
 from milinfer.likelihood.fits import Interval, fit_results
 from milinfer.likelihood.published_cost import PublishedCost, load_published
+from milinfer.likelihood.publishing import JSON, READER
 from milinfer.likelihood.scans import ProfileScan
 from milinfer.plotting.results import plot_scans
 from milinfer.typing import FloatArray, PathLikeStr
 from milinfer.utils.arguments import as_path
 from milinfer.utils.confidence_levels import CL68, CL95, levels_of
-from milinfer.utils.files import atomic_folder
+from milinfer.utils.files import atomic_folder, portable_name
 from milinfer.utils.keywords import did_you_mean
 from milinfer.workflow.profile_fits import profile_about, profile_fits
 
@@ -44,7 +44,6 @@ if TYPE_CHECKING:
 
 __all__ = ["require_hepdata_lib", "write_hepdata"]
 
-_JSON, _READER = "likelihood.json", "read_likelihood.py"
 # Of a float64: all of them.
 _DIGITS = 17
 # What HEPData writes where there is no number.
@@ -171,7 +170,7 @@ def write_hepdata(
     >>> names[:3]  # doctest: +SKIP
     ['correlation.yaml', 'covariance.yaml', 'intervals.yaml']
     """
-    require_hepdata_lib()  # before the fits
+    lib = require_hepdata_lib()  # before the fits
     source = as_path(published)
     likelihood = load_published(source)
     result = _result(likelihood, cl, intervals, method)
@@ -179,7 +178,7 @@ def write_hepdata(
         tempfile.TemporaryDirectory() as scratch,
         atomic_folder(folder) as target,
     ):
-        _write(result, source, Path(scratch), target, comment, keywords or {})
+        _write(lib, result, source, Path(scratch), target, comment, keywords or {})
         _validate(target)
     return Path(folder)
 
@@ -362,6 +361,7 @@ def _targets(likelihood: PublishedCost, interest: Sequence[str]) -> list[str]:
 
 
 def _write(
+    lib: Any,
     result: _Result,
     source: Path,
     scratch: Path,
@@ -373,7 +373,6 @@ def _write(
 
     ``Submission.create_files`` would leave an archive in the working directory.
     """
-    lib = require_hepdata_lib()
     submission = lib.Submission()
     archive = scratch / "likelihood.zip"
     _zip(source, result.likelihood.content["files"], archive)
@@ -414,7 +413,7 @@ def _write(
 def _zip(source: Path, files: Mapping[str, Any], archive: Path) -> None:
     """The files that make up a published likelihood, and not what else lies beside them."""
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as stored:
-        for name in (_JSON, _READER, *files):
+        for name in (JSON, READER, *files):
             if (source / name).is_file():
                 stored.write(source / name, f"likelihood/{name}")
 
@@ -486,8 +485,7 @@ def _matrix(lib: Any, result: _Result, name: str) -> Any:
 
 def _profile(lib: Any, result: _Result, scan: ProfileScan, names: set[str], scratch: Path) -> Any:
     """−2 ln L along a parameter, with its picture."""
-    name = re.sub(r"[^A-Za-z0-9_.+-]", "_", scan.parameter)
-    name = f"Profile of {name}"[: _LONGEST_NAME - 4]
+    name = f"Profile of {portable_name(scan.parameter)}"[: _LONGEST_NAME - 4]
     # Files are named after tables, in small letters.
     if name.lower() in names:
         name = f"{name} {len(names) + 1}"
