@@ -251,8 +251,8 @@ def _likelihoods(record: Mapping[str, Any]) -> str:
 
 
 def _times(record: Mapping[str, Any]) -> str:
-    header = ("problem", "method", "training, s", "evaluation, µs an event", "datasets a second",
-              "toys a second from the table", "memory, MB")  # fmt: skip
+    header = ("problem", "method", "training, s", "evaluation, µs per event", "datasets per s",
+              "toys per s from the table", "memory, MB")  # fmt: skip
     rows = [
         [
             row["problem"],
@@ -271,7 +271,7 @@ def _times(record: Mapping[str, Any]) -> str:
 
 def _bags(record: Mapping[str, Any]) -> str:
     header = ("task", "method", "accuracy or R²", "log loss or squared error", "training, s",
-              "prediction, µs a bag", "memory, MB")  # fmt: skip
+              "prediction, µs per bag", "memory, MB")  # fmt: skip
     rows = [
         [
             row["task"],
@@ -289,7 +289,7 @@ def _bags(record: Mapping[str, Any]) -> str:
 
 def _intervals(record: Mapping[str, Any]) -> str:
     header = ("package", "method", "coverage, %", "mean width", "preparation, s",
-              "ms an interval")  # fmt: skip
+              "ms per interval")  # fmt: skip
     rows = [
         [
             row["peer"],
