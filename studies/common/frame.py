@@ -161,9 +161,11 @@ def changed(then: Any, now: Any, name: str = "") -> list[str]:
 
 
 def markdown(titles: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """A Markdown table."""
+    """A Markdown table; a bar in a cell is escaped."""
     lines = [titles, ["---"] * len(titles), *rows]
-    return "\n".join("| " + " | ".join(str(c) for c in line) + " |" for line in lines)
+    return "\n".join(
+        "| " + " | ".join(str(c).replace("|", "\\|") for c in line) + " |" for line in lines
+    )
 
 
 def pair(value: float, error: float, digits: int = 3) -> str:
