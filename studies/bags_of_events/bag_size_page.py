@@ -201,10 +201,10 @@ def _settings(results: Mapping[str, Any]) -> str:
         for f in families:
             training, network = models[f].training, models[f].network
             ours = {
-                "events of a class that weights are trained on": f"{_trained(size):g}",
+                "training events of a class": f"{_trained(size):g}",
                 "events in a batch": str(training.batch_for(10**6, 1)),
                 "optimiser": "Adam",
-                "learning rate": f"{training.learning_rate:g}, halved after {training.patience} "
+                "learning rate": f"{training.learning_rate:g}; halved after {training.patience} "
                 "epochs without a better validation loss, "
                 f"{training.min_learning_rate:g} at least",
                 "epochs": _epochs(results, f, training),
@@ -229,8 +229,8 @@ def _epochs(results: Mapping[str, Any], family: str, training: Any) -> str:
     epochs = [e for r in results["rows"] if r["family"] == family for e in r["epochs"]]
     near = sum(e >= 0.95 * training.epochs for e in epochs)
     return (
-        f"until {2 * training.patience} without a better validation loss, {training.epochs} at "
-        f"most; {near} of {len(epochs)} trainings took {0.95 * training.epochs:.0f} or more"
+        f"until {2 * training.patience} epochs without a better validation loss, {training.epochs} "
+        f"at most; {near} of {len(epochs)} trainings took {0.95 * training.epochs:.0f} or more"
     )
 
 

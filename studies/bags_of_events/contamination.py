@@ -288,7 +288,7 @@ def words(results: Mapping[str, Any]) -> list[str]:
             f"{costs}; the areas for bags at "
             f"{', '.join(percent(x['ratio']) for x in (first, *ends))}, in the normal "
             f"approximation, are {areas}.  The ROC curve is the same at all contaminations only if "
-            f"it is known which events are signal.  To know how many events are signal changes the "
+            f"it is known which events are signal.  Knowing how many are signal changes the "
             f"area by {value:+.4f} ± {error:.4f} at {percent(hundred['ratio'])}."
         )
         falls = []
