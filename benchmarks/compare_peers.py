@@ -324,11 +324,11 @@ def _made(record: Mapping[str, Any]) -> str:
         f"{data['pool']} events for calibration and for evaluation, and {toys['evaluation']} toys "
         f"of 1000 events at each of {len(record['evaluate_at'])} true values. Coverages near the "
         f"claimed one have errors of {100 * min(errors):.1f} to {100 * max(errors):.1f} %, from "
-        "toys and pool. "
+        "the finite numbers of toys and of events in the pools. "
         + (
             "Not measured: " + "; ".join(f"{k} ({v})" for k, v in missing.items()) + "."
             if missing
-            else "Nothing was left out."
+            else "No package was left out."
         )
     )
 
