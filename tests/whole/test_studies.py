@@ -59,6 +59,11 @@ def test_there_are_studies():
     assert MODULES
 
 
+def test_a_bar_in_a_cell_does_not_end_the_cell():
+    """Regression: |x| < 2 in a heading, which made a table into plain text."""
+    assert frame.markdown(["|x|"], [["a"]]) == "| \\|x\\| |\n| --- |\n| a |"
+
+
 def test_quick_results_of_cheap_studies_are_committed():
     """A reader who runs the quick size can compare; the test above does."""
     found = [p.stem.removesuffix("-quick") for p in frame.RESULTS.glob("*-quick.json")]
