@@ -134,11 +134,11 @@ def older(study: Study, record: Mapping[str, Any]) -> str:
     """What a record was made with that is otherwise today; empty if it is up to date."""
     if record["version"] != study.version:
         return (
-            f"version {record['version']} of the study made it, and the code has version "
+            f"the result is from version {record['version']} of the study, and the code has version "
             f"{study.version}"
         )
     differ = changed(record["settings"], plain(study.settings(record["size"])))
-    return f"these settings are others today: {'; '.join(differ)}" if differ else ""
+    return f"these settings have changed: {'; '.join(differ)}" if differ else ""
 
 
 def changed(then: Any, now: Any, name: str = "") -> list[str]:
@@ -229,7 +229,7 @@ def block(study: Study, record: Mapping[str, Any]) -> str:
     how = command(record["study"], record["size"], record["seed"])
     lines = [f"`{how}` (seed {record['seed']}, {taken} of processor time)", ""]
     if older(study, record):
-        lines += [f"**Older than the code:** {older(study, record)}. Run it again.", ""]
+        lines += [f"**Older than the code:** {older(study, record)}. Run the study again.", ""]
     lines += [study.tables(record["results"]).strip(), ""]
     for title in study.figures(record["results"]):
         lines += [f"![{title}](../figures/studies/{_file(study, title)})", ""]

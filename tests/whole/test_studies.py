@@ -124,7 +124,7 @@ def test_a_changed_setting_or_version_makes_a_page_old():
         return {**settings, "training": dataclasses.replace(settings["training"], epochs=3)}
 
     other = study._replace(settings=otherwise)
-    assert frame.older(other, record) == "these settings are others today: training, epochs"
+    assert frame.older(other, record) == "these settings have changed: training, epochs"
     assert "**Older than the code:** these settings" in frame.block(other, record)
 
     def added(size):
