@@ -134,8 +134,8 @@ def older(study: Study, record: Mapping[str, Any]) -> str:
     """What a record was made with that is otherwise today; empty if it is up to date."""
     if record["version"] != study.version:
         return (
-            f"the result is from version {record['version']} of the study, and the code has version "
-            f"{study.version}"
+            f"the result is from version {record['version']} of the study, and the code has "
+            f"version {study.version}"
         )
     differ = changed(record["settings"], plain(study.settings(record["size"])))
     return f"these settings have changed: {'; '.join(differ)}" if differ else ""
