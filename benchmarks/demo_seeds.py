@@ -1,8 +1,8 @@
 """Run the demo over several seeds: do its intervals contain the truth as often as they claim?
 
     python benchmarks/demo_seeds.py --seeds 10 --json benchmarks/results/demo_seeds.json
-    python benchmarks/demo_seeds.py --seeds 8 --first-seed 101 --events 2500 --toys 300 \\
-        --golden demo.json
+    python benchmarks/demo_seeds.py --seeds 8 --first-seed 101 --events 2500 --data-events 500 \\
+        --pool-events 10000 --toys 300 --golden tests/golden/demo.json
     python benchmarks/demo_seeds.py --quick
 
 The second line keeps the mean and the standard deviation over seeds of each figure; the third does
@@ -24,7 +24,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from quick_size import parse, small
@@ -32,43 +32,47 @@ from quick_size import parse, small
 GOLDEN = ("estimate", "info_eff", "response", "c_cicc", "coverage68", "coverage95")
 
 
-QUICK = {"seeds": 1, "events": 1000, "toys": 100}
+SIZES = ("events", "data_events", "pool_events", "truth", "toys")
+QUICK = {"seeds": 1, "events": 1000, "data_events": 200, "pool_events": 4000, "toys": 100}
 
 
-def demo_arguments(folder: Path, seed: int, events: int, truth: float, toys: int) -> list[str]:
+def demo_arguments(folder: Path, seed: int, sizes: Mapping[str, float]) -> list[str]:
     """What to write behind ``milinfer demo``."""
     arguments = ["--out", str(folder / "d"), "--json", str(folder / "s.json"), "--seed", str(seed)]
-    return [*arguments, "--events", str(events), "--truth", str(truth), "--toys", str(toys)]
+    for name, value in sizes.items():
+        arguments += [f"--{name.replace('_', '-')}", str(value)]
+    return arguments
 
 
-def run(seed: int, events: int, truth: float, toys: int) -> dict:
+def run(seed: int, sizes: Mapping[str, float]) -> dict:
     """Run the command, and return its summary."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        arguments = demo_arguments(folder, seed, events, truth, toys)
+        arguments = demo_arguments(folder, seed, sizes)
         subprocess.run(
             [sys.executable, "-m", "milinfer", "demo", *arguments], check=True, stdout=sys.stderr
         )
         return json.loads((folder / "s.json").read_text(encoding="utf-8"))
 
 
-def run_here(seed: int, events: int, truth: float, toys: int) -> dict:
+def run_here(seed: int, sizes: Mapping[str, float]) -> dict:
     """What the demo does between its files and its report, with one network."""
     import milinfer as mil
     from milinfer.datasets import vbf_hww
     from milinfer.workflow.analysis import analyse
     from milinfer.workflow.analysis_settings import Analysis
 
+    truth = sizes["truth"]
     around = (truth - 0.3, truth, truth + 0.3)
-    sizes = {
-        "train": (events, (-1.0, -0.5, 0.0, 0.5, 1.0)),
-        "calibration": (4_000, around),
-        "evaluation": (4_000, around),
-        "data": (200, (truth,)),
+    generated = {
+        "train": (sizes["events"], (-1.0, -0.5, 0.0, 0.5, 1.0)),
+        "calibration": (sizes["pool_events"], around),
+        "evaluation": (sizes["pool_events"], around),
+        "data": (sizes["data_events"], (truth,)),
     }
     samples = {
-        name: vbf_hww.samples(n, points, seed=10 * seed + k, features="vbf_2l2j")
-        for k, (name, (n, points)) in enumerate(sizes.items())
+        name: vbf_hww.samples(int(n), points, seed=10 * seed + k, features="vbf_2l2j")
+        for k, (name, (n, points)) in enumerate(generated.items())
     }
     network = mil.BagLikelihood(head="polynomial", labels="joint", seed=seed)
     model = small(network, quick=True, learns=True).fit(samples["train"])
@@ -86,7 +90,7 @@ def run_here(seed: int, events: int, truth: float, toys: int) -> dict:
             calibrate_at=around,
             cover_at=around,
             oracle_pool=samples["calibration"],
-            n_toys=toys,
+            n_toys=int(sizes["toys"]),
             seed=seed,
             bins=5,
         )
@@ -198,11 +202,10 @@ def table(rows: list[dict]) -> str:
 
 def figures(results: list[dict], options: argparse.Namespace, seconds: list[float]) -> dict:
     """What is printed."""
-    sizes = {"events": options.events, "truth": options.truth, "toys": options.toys}
     return {
         "n_seeds": len(results),
         "first_seed": options.first_seed,
-        **sizes,
+        **{name: getattr(options, name) for name in SIZES},
         **summary(results),
         "rows": rows(results),
         "mean_seconds": statistics.mean(seconds),
@@ -214,6 +217,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--first-seed", type=int, default=1)
     parser.add_argument("--events", type=int, default=10_000)
+    parser.add_argument("--data-events", type=int, default=1_000)
+    parser.add_argument("--pool-events", type=int, default=40_000)
     parser.add_argument("--toys", type=int, default=2_000)
     parser.add_argument("--truth", type=float, default=0.0)
     parser.add_argument(
@@ -227,16 +232,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
         return
     results, seconds = [], []
     for seed in range(options.first_seed, options.first_seed + options.seeds):
-        sizes = (seed, options.events, options.truth, options.toys)
+        sizes = {name: getattr(options, name) for name in SIZES}
         start = time.perf_counter()
-        results.append((run_here if options.quick else run)(*sizes))
+        results.append((run_here if options.quick else run)(seed, sizes))
         seconds.append(time.perf_counter() - start)
         record = figures(results, options, seconds)
         if options.json is not None:
             options.json.write_text(json.dumps(record) + "\n", encoding="utf-8")
     if options.golden is not None:
-        sizes = ("n_seeds", "first_seed", "events", "truth", "toys")
-        content = {key: record[key] for key in sizes} | {"mean_and_deviation": golden(results)}
+        content = {key: record[key] for key in ("n_seeds", "first_seed", *SIZES)}
+        content["mean_and_deviation"] = golden(results)
         options.golden.parent.mkdir(parents=True, exist_ok=True)
         options.golden.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(record))

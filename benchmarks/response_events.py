@@ -19,7 +19,7 @@ the minimum is from it in units of the errors, and ``yield_noise`` how much of t
 events of the expected yield make.
 
 python benchmarks/response_events.py [--events 5000 10000 20000] [--features vbf_2l2j]
-    [--theta-dependent] [--l2 1e-5] [--dropout 0.1] [--hidden 128 128] [--steps 0.5]
+    [--theta-dependent] [--weight-decay 0.3] [--l2 1e-5] [--dropout 0.1] [--hidden 128 128] [--steps 0.5]
     [--pool 120000] [--quick]
 """
 
@@ -123,6 +123,8 @@ def trained(
     training = replace(training, epochs=max(1, round(options.steps * training.epochs)))
     if options.learning_rate is not None:
         training = replace(training, learning_rate=options.learning_rate)
+    if options.weight_decay is not None:
+        training = replace(training, weight_decay=options.weight_decay)
     network = NetworkConfig(
         tuple(options.hidden), "silu", batch_norm=False, dropout=options.dropout, l2=options.l2
     )
@@ -179,6 +181,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--shifts", type=float, nargs="+", default=[1.0, 2.0], help="up and down")
     parser.add_argument("--ensemble", type=int, default=1)
     parser.add_argument("--learning-rate", type=float, help="another than the default")
+    parser.add_argument("--weight-decay", type=float, help="another than the default")
     parser.add_argument("--theta-dependent", action="store_true", help="linear from -0.5 to 0.5")
     parser.add_argument("--l2", type=float, default=0.0)
     parser.add_argument("--dropout", type=float, default=0.0)

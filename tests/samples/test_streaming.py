@@ -257,7 +257,7 @@ def test_only_long_trainings_are_compiled(to_disk, monkeypatch):
     few = settings.fit(streamed)
     assert compiled == [False]
     assert 50 < sum(steps) < 60
-    monkeypatch.setattr(training, "_FEW_STEPS", 50)
+    monkeypatch.setattr(training, "FEW_STEPS", 50)
     many = settings.fit(streamed)
     assert compiled == [False, True]
     for name, values in many.fitted.history[0].items():

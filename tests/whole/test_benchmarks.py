@@ -136,10 +136,12 @@ def test_demo_seeds_calls_the_demo_as_it_is(load, tmp_path):
     """The quick size does not run the command, whose options may change."""
     from milinfer.cli.demo import demo
 
-    arguments = load("demo_seeds").demo_arguments(tmp_path, 3, 2500, 0.1, 300)
-    options = demo.make_context("demo", arguments).params
-    assert (options["seed"], options["events"], options["n_toys"]) == (3, 2500, 300)
-    assert options["truth"] == 0.1
+    module = load("demo_seeds")
+    sizes = {"events": 2500, "data_events": 250, "pool_events": 5000, "truth": 0.1, "toys": 300}
+    assert tuple(sizes) == module.SIZES
+    options = demo.make_context("demo", module.demo_arguments(tmp_path, 3, sizes)).params
+    assert options["seed"] == 3
+    assert {**sizes, "n_toys": 300}.items() - options.items() == {("toys", 300)}
 
 
 def test_efficiency(run):

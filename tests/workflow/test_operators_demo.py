@@ -16,8 +16,7 @@ from milinfer.workflow.operators_demo import OperatorsDemoConfig, run_operators_
 def test_the_demo_learns_two_operators(tmp_path):
     config = OperatorsDemoConfig(
         events=800,
-        calibration_events=2000,
-        evaluation_events=2000,
+        pool_events=2000,
         data_events=500,
         n_toys=100,
         workers=1,

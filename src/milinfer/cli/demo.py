@@ -30,6 +30,20 @@ __all__ = ["demo"]
     "with --operators 2); with too few events the network cannot be calibrated.",
 )
 @click.option(
+    "--data-events",
+    type=click.IntRange(50),
+    default=1000,
+    show_default=True,
+    help="Events in the dataset, and in every toy.",
+)
+@click.option(
+    "--pool-events",
+    type=click.IntRange(1000),
+    show_default="40000; 20000 with --systematics or --operators 2",
+    help="Simulated events at each true value from which the toys for the calibration are drawn, "
+    "and as many others for the toys that measure coverage.",
+)
+@click.option(
     "--truth", type=float, default=0.0, show_default=True, help="True value of c_HW in the data."
 )
 @click.option(
@@ -59,6 +73,8 @@ __all__ = ["demo"]
 def demo(
     out: Path,
     events: int,
+    data_events: int,
+    pool_events: int | None,
     truth: float,
     n_toys: int,
     systematics: bool,
@@ -82,11 +98,14 @@ def demo(
 
     sizes: dict[str, Any] = {
         "events": events,
+        "data_events": data_events,
         "truth": truth,
         "n_toys": n_toys,
         "seed": seed,
         "workers": workers,
     }
+    if pool_events is not None:
+        sizes["pool_events"] = pool_events
     if systematics and operators > 1:
         msg = "--systematics works with one operator: omit --operators or --systematics"
         raise click.UsageError(msg)

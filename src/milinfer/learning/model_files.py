@@ -344,7 +344,7 @@ def training_config(entries: Mapping[str, Any]) -> TrainingConfig:
     """
     for name, value in entries.items():
         label = f"{name} of the training"
-        if name in ("learning_rate", "min_learning_rate"):
+        if name in ("learning_rate", "min_learning_rate", "weight_decay"):
             number_field(label, value, least=0.0)
         elif name in ("epochs", "patience") or (name == "batch_events" and value is not None):
             whole_field(label, value, least=1)

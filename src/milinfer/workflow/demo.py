@@ -47,10 +47,11 @@ class DemoConfig:
     ----------
     events
         Simulated training events at each of the 21 values of c_HW between −1 and 1.
-    calibration_events, evaluation_events
-        Events of the two pools that toys are drawn from, at each of three values of c_HW around
-        the truth; reweighted, they are used for all values in between.  Their number does not
-        depend on `events`: a pool of M events shifts all toys of N by sqrt(N/M) of their standard
+    pool_events
+        Simulated events at each of three values of c_HW around the truth that the toys of the
+        calibration are drawn from, and as many others for the toys that measure coverage;
+        reweighted, they are used for all values in between.  Their number does not depend on
+        `events`: with M events, all toys of N events are shifted by sqrt(N/M) of their standard
         error.
     data_events
         Events of the dataset.
@@ -72,8 +73,7 @@ class DemoConfig:
     """
 
     events: int = 10_000
-    calibration_events: int = 40_000
-    evaluation_events: int = 40_000
+    pool_events: int = 40_000
     data_events: int = 1_000
     truth: float = 0.0
     seed: int = 1
@@ -102,8 +102,9 @@ class DemoConfig:
     def _command(self) -> str:
         """Command that gives the same result; sizes without an option are the defaults."""
         return (
-            f"milinfer demo --events {self.events} --truth {self.truth:g} --toys {self.n_toys} "
-            f"--seed {self.seed} --workers {self.workers}"
+            f"milinfer demo --events {self.events} --data-events {self.data_events} "
+            f"--pool-events {self.pool_events} --truth {self.truth:g} "
+            f"--toys {self.n_toys} --seed {self.seed} --workers {self.workers}"
         )
 
 
@@ -171,8 +172,8 @@ def paths_by_role(files: Sequence[DemoFile]) -> dict[str, list[str]]:
 
 def _files(config: DemoConfig) -> list[DemoFile]:
     sizes = [("train", v, config.events) for v in config.training_values]
-    sizes += [("calib", v, config.calibration_events) for v in config.pool_values]
-    sizes += [("eval", v, config.evaluation_events) for v in config.pool_values]
+    sizes += [("calib", v, config.pool_events) for v in config.pool_values]
+    sizes += [("eval", v, config.pool_events) for v in config.pool_values]
     sizes += [("data", config.truth, config.data_events)]
     return demo_files([(role, {"c_HW": v}, n) for role, v, n in sizes], config.seed)
 

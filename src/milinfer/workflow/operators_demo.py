@@ -34,9 +34,10 @@ class OperatorsDemoConfig:
     ----------
     events
         Simulated training events at each of 17 points of two squares in c_HW and c_HWtil.
-    calibration_events, evaluation_events
-        Events of the two pools that toys are drawn from, at each of five points around the truth;
-        reweighted, they are used for all points in between.
+    pool_events
+        Simulated events at each of five points around the truth that the toys of the calibration
+        are drawn from, and as many others for the toys that measure coverage; reweighted, they are
+        used for all points in between.
     data_events
         Events of the dataset.
     truth
@@ -55,8 +56,7 @@ class OperatorsDemoConfig:
     """
 
     events: int = 10_000
-    calibration_events: int = 20_000
-    evaluation_events: int = 20_000
+    pool_events: int = 20_000
     data_events: int = 1_000
     truth: float = 0.0
     seed: int = 1
@@ -84,8 +84,10 @@ class OperatorsDemoConfig:
     @property
     def _command(self) -> str:
         return (
-            f"milinfer demo --operators 2 --events {self.events} --truth {self.truth:g} "
-            f"--toys {self.n_toys} --seed {self.seed} --workers {self.workers}"
+            f"milinfer demo --operators 2 --events {self.events} "
+            f"--data-events {self.data_events} --pool-events {self.pool_events} "
+            f"--truth {self.truth:g} --toys {self.n_toys} --seed {self.seed} "
+            f"--workers {self.workers}"
         )
 
 
@@ -198,8 +200,8 @@ def run_operators_demo(
         )
         raise ConfigurationError(msg)
     sizes = [("train", p, config.events) for p in config.training_points]
-    sizes += [("calib", p, config.calibration_events) for p in config.pool_points]
-    sizes += [("eval", p, config.evaluation_events) for p in config.pool_points]
+    sizes += [("calib", p, config.pool_events) for p in config.pool_points]
+    sizes += [("eval", p, config.pool_events) for p in config.pool_points]
     sizes += [("data", config.true_point, config.data_events)]
     directory = Path(out)
     return run_on_files(

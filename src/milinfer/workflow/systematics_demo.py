@@ -95,8 +95,10 @@ class SystematicsDemoConfig:
     @property
     def _command(self) -> str:
         return (
-            f"milinfer demo --systematics --events {self.events} --truth {self.truth:g} "
-            f"--toys {self.n_toys} --seed {self.seed} --workers {self.workers}"
+            f"milinfer demo --systematics --events {self.events} "
+            f"--data-events {self.data_events} --pool-events {self.pool_events} "
+            f"--truth {self.truth:g} --toys {self.n_toys} --seed {self.seed} "
+            f"--workers {self.workers}"
         )
 
 

@@ -80,6 +80,21 @@ def test_annealing_divides_the_rate_until_it_is_below_its_minimum():
     assert np.all(np.diff(rate) <= 0)
 
 
+def test_weight_decay_shrinks_kernels_alone():
+    """A step of Adam depends on the gradient alone, which is the same from the same start."""
+
+    def variables(rate, decay):
+        model = fitted(TrainingConfig(1, 10**6, rate, 0.0, weight_decay=decay))
+        return model.fitted.members[0][0].keras.bag_model.trainable_variables
+
+    start, plain, decayed = variables(0.0, 0.0), variables(1e-2, 0.0), variables(1e-2, 3.0)
+    assert {v.name for v in start} == {"kernel", "bias"}
+    for variable, without, with_decay in zip(start, plain, decayed, strict=True):
+        shrunk = 3e-2 * np.asarray(variable) * (variable.name == "kernel")
+        np.testing.assert_allclose(with_decay, np.asarray(without) - shrunk, atol=2e-7)
+        assert np.ptp(np.asarray(without) - np.asarray(variable)) > 0
+
+
 @pytest.mark.parametrize("schedule", ["plateau", "anneal", "cosine"])
 def test_the_best_weights_come_back(schedule):
     training = TrainingConfig(12, 200, 5e-2, 1e-3, patience=3, schedule=schedule)
@@ -120,7 +135,7 @@ def traced(monkeypatch, request):
     """
     training_module._IDLE_LOOPS.clear()
     if getattr(request, "param", True):
-        monkeypatch.setattr(training_module, "_FEW_STEPS", 0)
+        monkeypatch.setattr(training_module, "FEW_STEPS", 0)
     names = []
     make = training_loop.TrainingLoop._graph
 
@@ -211,10 +226,10 @@ def test_short_trainings_are_not_compiled_and_give_the_same_but_for_digits(trace
     training = TrainingConfig(4, 500, 1e-2)
     long = fitted(training, network=network)
     # Four batches of 500 events in an epoch.
-    monkeypatch.setattr(training_module, "_FEW_STEPS", 4 * 4 - 1)
+    monkeypatch.setattr(training_module, "FEW_STEPS", 4 * 4 - 1)
     assert fitted(training, network=network).digest == long.digest
     assert traced == ["_one_epoch", "_one_score"]
-    monkeypatch.setattr(training_module, "_FEW_STEPS", 4 * 4)
+    monkeypatch.setattr(training_module, "FEW_STEPS", 4 * 4)
     short = fitted(training, network=network)
     assert len(traced) == 4
     for name, values in long.fitted.history[0].items():
@@ -317,6 +332,8 @@ def test_a_batch_holds_one_bag_at_least():
         ({"learning_rate": 1e-5}, "learning_rate=1e-05 must not be below min_learning_rate"),
         ({"learning_rate": float("nan")}, "learning_rate=nan"),
         ({"schedule": "linear"}, "schedule='linear'"),
+        ({"weight_decay": -0.1}, r"weight_decay=-0\.1"),
+        ({"weight_decay": 2e3}, "weight_decay=2000"),
     ],
 )
 def test_optimiser_settings_that_cannot_work_are_named(options, name):

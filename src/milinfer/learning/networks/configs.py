@@ -70,6 +70,9 @@ class TrainingConfig:
         lowered by a factor of three until it is below its minimum; this neither undertrains with
         many events nor overtrains with few.  ``"cosine"``: the rate falls to
         its minimum over all epochs as half a cosine.
+    weight_decay
+        Every step shrinks the kernels by this number times the learning rate (AdamW).  Unlike an
+        L2 penalty, it acts equally on small and on large effects.
 
     Raises
     ------
@@ -88,6 +91,7 @@ class TrainingConfig:
     min_learning_rate: float = 1e-4
     patience: int = 6
     schedule: Literal["plateau", "anneal", "cosine"] = "plateau"
+    weight_decay: float = 0.0
 
     def __post_init__(self) -> None:
         first = f"learning_rate={self.learning_rate:g}"
@@ -102,6 +106,11 @@ class TrainingConfig:
             (
                 not 0 <= self.min_learning_rate <= self.learning_rate,
                 f"{first} must not be below {last}, and neither below 0",
+            ),
+            (
+                not 0 <= self.weight_decay * self.learning_rate < 1,
+                f"weight_decay={self.weight_decay:g} must not be negative, and below one over the "
+                "learning rate",
             ),
             (
                 self.schedule not in _SCHEDULES,

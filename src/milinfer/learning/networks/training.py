@@ -25,13 +25,14 @@ from milinfer.learning.networks.losses import RatioLoss, loss, paired_cross_entr
 from milinfer.learning.networks.network import BagNetwork
 from milinfer.learning.networks.training_bags import EpochBags, StreamedBags, TrainingBags
 
-__all__ = ["TrainingLoop", "copy_variables", "total_loss", "train_network"]
+__all__ = ["FEW_STEPS", "TrainingLoop", "copy_variables", "total_loss", "train_network"]
 
 
 # A loop that was compiled for more sizes of batches than this is not kept.
 _MOST_SHAPES = 16
 # XLA takes two seconds to compile the step of a small network, and saves 2 to 4 ms a step.
-_FEW_STEPS = 300
+FEW_STEPS = 300
+"""Trainings of at most this number of steps are not compiled by XLA."""
 
 
 def train_network(
@@ -86,12 +87,13 @@ def train_network(
     held_out = validation.draw(np.random.default_rng(validation_seed))
     # Never by what is idle: the last digits would depend on what was trained before.
     compiled = not _is_short(train, config, validation.bag_size)
-    kind = (_kind(network, validation, loss_name, score_weight), compiled)
+    decay = config.weight_decay
+    kind = (_kind(network, validation, loss_name, score_weight), compiled, decay)
     loop = _IDLE_LOOPS.take(kind)
     if loop is None:
         combined = _named_loss(loss_name, validation.n_classes, score_weight)
         model = network.structure.build_blank().bag_model
-        loop = TrainingLoop(model, combined, compiled=compiled)
+        loop = TrainingLoop(model, combined, compiled=compiled, weight_decay=decay)
     try:
         history = _train(
             loop,
@@ -168,7 +170,7 @@ def _train(
 
 def _is_short(train: TrainingBags | StreamedBags, config: TrainingConfig, bag_size: int) -> bool:
     """Whether a training has so few steps that XLA would take longer to compile one."""
-    if config.epochs > _FEW_STEPS:
+    if config.epochs > FEW_STEPS:
         return False
     if isinstance(train, StreamedBags):
         n_pieces, n_bags = train.n_pieces, train.n_bags
@@ -176,7 +178,7 @@ def _is_short(train: TrainingBags | StreamedBags, config: TrainingConfig, bag_si
         n_pieces, n_bags = 1, len(train.draw(np.random.default_rng(0)).index)
     batch_events = config.batch_for(n_bags, bag_size)
     n_batches = n_pieces * _n_batches(max(1, n_bags // n_pieces), bag_size, batch_events)
-    return config.epochs * n_batches <= _FEW_STEPS
+    return config.epochs * n_batches <= FEW_STEPS
 
 
 def _n_batches(n_bags: int, bag_size: int, batch_events: int) -> int:
@@ -306,14 +308,23 @@ class TrainingLoop:
     """The optimiser's steps of an epoch as one graph: Python runs once per epoch, not per batch.
 
     Batches are gathered by index from tensors that stay where the network runs, and each step is
-    compiled as a whole by XLA, unless `compiled` is false.
+    compiled as a whole by XLA, unless `compiled` is false.  `weight_decay` shrinks the kernels of
+    dense layers, and nothing else.
     """
 
     def __init__(
-        self, model: Any, total_loss: Callable[[Any, Any], Any], *, compiled: bool = True
+        self,
+        model: Any,
+        total_loss: Callable[[Any, Any], Any],
+        *,
+        compiled: bool = True,
+        weight_decay: float = 0.0,
     ) -> None:
         self.model, self._total_loss = model, total_loss
-        self.optimizer = keras.optimizers.Adam()
+        self.optimizer = keras.optimizers.Adam(weight_decay=weight_decay or None)
+        if weight_decay:
+            others = [v for v in model.trainable_variables if v.name != "kernel"]
+            self.optimizer.exclude_from_weight_decay(var_list=others)
         self.optimizer.build(model.trainable_variables)
         self._step = tf.function(self._one_step, jit_compile=compiled, autograph=False)
         self._graphs: dict[str, Any] = {}
