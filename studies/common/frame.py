@@ -208,7 +208,7 @@ def committed(name: str) -> dict[str, Any]:
     files = [RESULTS / f"{name}-{size}.json" for size in reversed(SIZES)]
     found = next((file for file in files if file.is_file()), None)
     if found is None:
-        msg = f"{name} has no result in {RESULTS.name}; run the study, and put its JSON file there"
+        msg = f"{name} has no result in {RESULTS.name}; run it, and put its JSON file there"
         raise StudyError(msg)
     record: dict[str, Any] = json.loads(found.read_text(encoding="utf-8"))
     return record
@@ -242,7 +242,7 @@ def page(study: Study, record: Mapping[str, Any]) -> str:
     before, begin, rest = text.partition(_BEGIN)
     _, end, after = rest.partition(_END)
     if not (begin and end):
-        msg = f"docs/studies/{study.name}.md lacks {_BEGIN} or {_END}; add both around the results"
+        msg = f"docs/studies/{study.name}.md lacks {_BEGIN} or {_END}; add both"
         raise StudyError(msg)
     return f"{before}{begin}\n{block(study, record)}{end}{after}"
 
@@ -253,8 +253,12 @@ def run(study: Study, arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=about)
     parser.add_argument("--size", choices=SIZES, default="quick")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, default=Path(), help="folder for the JSON file and the figures")
-    parser.add_argument("--page", type=Path, metavar="JSON", help="update the page from this result, and stop")
+    parser.add_argument(
+        "--out", type=Path, default=Path(), help="folder for the JSON file and the figures"
+    )
+    parser.add_argument(
+        "--page", type=Path, metavar="JSON", help="update the page from this result, and stop"
+    )
     options = parser.parse_args(arguments)
     if options.page:
         record = json.loads(options.page.read_text(encoding="utf-8"))
