@@ -218,8 +218,11 @@ def _cells(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _title(row: Mapping[str, Any]) -> str:
-    """Package and method; the exact ratio is of no package."""
-    return f"{row['peer']}: {row['method']}" if row["peer"] else row["method"]
+    """Package and method; the exact ratio belongs to no package."""
+    peer, method = row["peer"], row["method"].replace("a class a point", "a class for each point")
+    if peer == "pyhf":  # its script measures two packages, whose names its methods begin with
+        peer, method = method.split(", ", 1)
+    return f"{peer}: {method}" if peer else method
 
 
 def _pair(row: Mapping[str, Any], key: str) -> str:
@@ -251,8 +254,8 @@ def _likelihoods(record: Mapping[str, Any]) -> str:
 
 
 def _times(record: Mapping[str, Any]) -> str:
-    header = ("problem", "method", "training, s", "evaluation, µs an event", "datasets a second",
-              "toys a second from the table", "memory, MB")  # fmt: skip
+    header = ("problem", "method", "training, s", "evaluation, µs per event", "datasets per s",
+              "toys per s from the table", "memory, MB")  # fmt: skip
     rows = [
         [
             row["problem"],
@@ -271,7 +274,7 @@ def _times(record: Mapping[str, Any]) -> str:
 
 def _bags(record: Mapping[str, Any]) -> str:
     header = ("task", "method", "accuracy or R²", "log loss or squared error", "training, s",
-              "prediction, µs a bag", "memory, MB")  # fmt: skip
+              "prediction, µs per bag", "memory, MB")  # fmt: skip
     rows = [
         [
             row["task"],
@@ -289,7 +292,7 @@ def _bags(record: Mapping[str, Any]) -> str:
 
 def _intervals(record: Mapping[str, Any]) -> str:
     header = ("package", "method", "coverage, %", "mean width", "preparation, s",
-              "ms an interval")  # fmt: skip
+              "ms per interval")  # fmt: skip
     rows = [
         [
             row["peer"],
@@ -324,11 +327,11 @@ def _made(record: Mapping[str, Any]) -> str:
         f"{data['pool']} events for calibration and for evaluation, and {toys['evaluation']} toys "
         f"of 1000 events at each of {len(record['evaluate_at'])} true values. Coverages near the "
         f"claimed one have errors of {100 * min(errors):.1f} to {100 * max(errors):.1f} %, from "
-        "toys and pool. "
+        "the finite numbers of toys and of events in the pools. "
         + (
             "Not measured: " + "; ".join(f"{k} ({v})" for k, v in missing.items()) + "."
             if missing
-            else "Nothing was left out."
+            else "No package was left out."
         )
     )
 
@@ -342,9 +345,9 @@ def _settings(record: Mapping[str, Any]) -> str:
         versions = ", ".join(
             f"{name} {v}" for name, v in row["versions"].items() if name not in ("python", "numpy")
         )
-        source = f" ({row['source']})" if "source" in row else ""
+        source = f" Source: {row['source']}." if "source" in row else ""
         lines[row["peer"], row["method"]] = (
-            f"- **{_title(row)}** ({versions}): {row['settings']}{source}"
+            f"- **{_title(row)}** ({versions}): {row['settings'].rstrip('.')}.{source}"
         )
     return "\n".join(lines.values())
 

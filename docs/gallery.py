@@ -87,8 +87,9 @@ SECTIONS = (
             ),
             Picture(
                 "roc",
-                "ROC curves of the learned ratio and of one feature for two values of the "
-                "parameter. The legend gives the areas under the curves with their errors.",
+                "ROC curves of the learned likelihood ratio and of one feature, for the "
+                "separation of events at two values of the parameter. The legend gives the "
+                "areas under the curves with their errors.",
                 "plot_roc(scores)",
             ),
         ),
@@ -98,43 +99,50 @@ SECTIONS = (
         (
             Picture(
                 "normalisation",
-                "Mean of the learned ratio over reference events, with bands of one and two "
-                "errors. It is 1 for an exact ratio.",
+                "Mean of the learned ratio over events at the reference point, for several "
+                "values of the parameter, with bands of one and two errors. It is 1 for an "
+                "exact ratio.",
                 "plot_normalisation(diagnosis)",
             ),
             Picture(
                 "closure",
-                "The features that agree worst: ratio of reference to target sample, before and "
-                "after the reference is weighted with the learned ratio.",
+                "Ratio of two samples, generated at the reference point and at another (target) "
+                "point, before and after the reference sample is weighted with the learned "
+                "ratio. The figure shows the features that agree worst.",
                 "plot_closure(diagnosis)",
             ),
             Picture(
                 "separation",
-                "Area under the ROC curve of a classifier that tries to separate reference and "
-                "target, before and after the reference is weighted. It is 0.5 if they agree.",
+                "Area under the ROC curve of a classifier that tries to separate a sample at "
+                "the reference point from a sample at another (target) point, before and after "
+                "the reference sample is weighted with the learned ratio. It is 0.5 if the "
+                "samples agree.",
                 "plot_separation(diagnosis)",
             ),
             Picture(
                 "calibration_curves",
-                "Reliability diagram: observed against predicted class fractions.",
+                "Reliability diagram of the classifier: fraction of events that belong to a "
+                "class against the predicted probability of this class.",
                 "plot_calibration_curves(diagnosis)",
             ),
             Picture(
                 "response_yields",
-                "Expected number of events against each nuisance parameter, and the yields of "
-                "varied samples. Below: their difference, and the band in which it is harmless.",
+                "Expected number of events as a function of each nuisance parameter (lines), "
+                "and the yields of varied samples (points). The lower panels show their "
+                "difference, and a band within which the difference is harmless.",
                 "plot_response_yields(response_diagnosis)",
             ),
             Picture(
                 "fit_tests",
-                "Goodness-of-fit tests: ratio of the data to the simulation at the fit, with the"
-                " worst observable first.",
+                "Goodness-of-fit tests: ratio of the data to the simulation at the best fit, "
+                "for the observables that agree worst.",
                 "plot_fit_tests(result.fit_tests)",
             ),
             Picture(
                 "response_closure",
                 "Effect of nuisance parameters on the features that agree worst: varied events "
-                "(points), and nominal events weighted with the response (lines).",
+                "(points), and nominal events weighted with the learned response to the "
+                "nuisance parameter (lines).",
                 "plot_response_closure(response_diagnosis)",
             ),
         ),
@@ -144,26 +152,26 @@ SECTIONS = (
         (
             Picture(
                 "scans",
-                "−2 ln L of one dataset with every method. The dotted lines mark the thresholds "
-                "of the 68.27 % and 95.45 % intervals.",
+                "−2 ln L of one dataset as a function of c_HW, with every method. The dotted "
+                "lines mark the thresholds of the 68.27 % and 95.45 % intervals.",
                 'plot_scans(scans, "c_HW", (-0.6, 0.6), truth=0.0)',
             ),
             Picture(
                 "intervals",
-                "Estimates and intervals of one dataset with every method: 68.27 % (thick) and "
-                "95.45 % (thin).",
+                "Estimates of c_HW and their intervals for one dataset, with every method: "
+                "68.27 % (thick) and 95.45 % (thin).",
                 "plot_intervals(intervals, truth=0.0)",
             ),
             Picture(
                 "datasets",
-                "The interval of the data, and those of twenty simulated datasets. About one in "
-                "three 68.27 % intervals misses the true value.",
+                "The interval of the data and the intervals of twenty simulated datasets. About "
+                "one in three 68.27 % intervals does not contain the true value.",
                 'plot_datasets(intervals["polynomial-joint"][0], after)',
             ),
             Picture(
                 "simulation_error",
-                "Learned −2ΔlnL with its error from the finite simulation (band). The dashed "
-                "curve includes this error.",
+                "Learned −2 ln L relative to its minimum, with the error from the finite number "
+                "of simulated events (band). The dashed curve includes this error.",
                 "plot_simulation_error(simulation)",
             ),
             Picture(
@@ -173,25 +181,27 @@ SECTIONS = (
             ),
             Picture(
                 "contour_lines",
-                "Contours of two parameters from saved points, such as those in `summary.json`, "
-                "with the estimates.",
+                "Contours of two parameters, drawn from saved points such as those in "
+                "`summary.json`, with the estimates.",
                 'plot_contour_lines({"exact ratio": outlines}, estimates, "c1", "c2")',
             ),
             Picture(
                 "impacts",
                 "Impact of each nuisance parameter on the result, before the fit (frames) and "
-                "after it (bars), and its pull.",
+                "after it (bars), and its pull: the fitted minus the measured value, in units of "
+                "the error of the auxiliary measurement.",
                 'plot_impacts(nuisance_impacts(shaped, "mu"), "mu")',
             ),
             Picture(
                 "pulls",
-                "Fitted values of nuisance parameters in units of their constraints.",
+                "Fitted values and errors of nuisance parameters, in units of the errors of "
+                "their auxiliary measurements.",
                 'plot_pulls({"fit": impacts(uncertain, "mu")})',
             ),
             Picture(
                 "expected_intervals",
                 "Expected intervals of an analysis: the interval of the Asimov data, and the "
-                "bands that contain the ends of the intervals of toys.",
+                "bands that contain the ends of the intervals of toys (pseudo-experiments).",
                 'plot_expected(expectations, {"backgrounds profiled": observed})',
             ),
             Picture(
@@ -202,8 +212,8 @@ SECTIONS = (
             ),
             Picture(
                 "posterior",
-                "Posteriors of the same data with two priors, with medians and intervals: shows "
-                "how much the prior matters.",
+                "Posteriors of the same data with two priors, with medians and intervals. The "
+                "difference shows how much the prior matters.",
                 'plot_posterior(posteriors, "c_HW", truth=0.0)',
             ),
         ),
@@ -218,20 +228,21 @@ SECTIONS = (
             ),
             Picture(
                 "scale",
-                "Scale factor of Λ from toys at each true value, and the fitted functions. Below"
-                " 1 the learned Λ is too steep, above 1 too flat.",
+                "Factor on Λ that gives the claimed coverage, from toys (pseudo-experiments) at "
+                "each true value, with fitted functions. If it is below 1, the learned Λ is too "
+                "steep; if it is above 1, too flat.",
                 "plot_scale(calibration)",
             ),
             Picture(
                 "response",
-                "Bias of the estimate against the true value. A slope means that the response of"
-                " the estimate differs from 1.",
+                "Bias of the estimate as a function of the true value. A slope means that the "
+                "response, the slope of the mean estimate, differs from 1.",
                 "plot_response(calibration_toys, calibration)",
             ),
             Picture(
                 "ladder",
-                "Intervals of fifty toys before and after the calibration. Diamonds mark the "
-                "intervals that miss the true value.",
+                "Intervals of fifty toys (pseudo-experiments) before and after the calibration. "
+                "Diamonds mark the intervals that do not contain the true value.",
                 'plot_ladder(before, after, parameter="c_HW")',
             ),
         ),
@@ -241,29 +252,31 @@ SECTIONS = (
         (
             Picture(
                 "coverage",
-                "Measured coverage of every method, compared with the claimed one (dashed).",
+                "Measured coverage of every method, compared with the claimed coverage (dashed).",
                 "plot_coverage(coverages)",
             ),
             Picture(
                 "coverage_scan",
-                "Coverage against the true value. The bands show one and two binomial errors "
-                "around the claim.",
+                "Coverage as a function of the true value. The bands show one and two binomial "
+                "errors around the claimed coverage.",
                 "plot_coverage_scan(result.coverage)",
             ),
             Picture(
                 "point_coverage",
-                "Coverage of regions or of intervals at points of several parameters.",
+                "Coverage of regions, or of intervals of one parameter, at points in the plane "
+                "of two parameters.",
                 'plot_point_coverage({"region": corner_coverage}, 0.6827)',
             ),
             Picture(
                 "conditional",
-                "Coverage against a property of the dataset, here the curvature of its −2 ln L. "
-                "A small p-value means that the coverage depends on it.",
+                "Coverage as a function of a property of the dataset, here the curvature of its "
+                "−2 ln L. A small p-value means that the coverage depends on this property.",
                 "plot_conditional(conditional)",
             ),
             Picture(
                 "estimates",
-                "Distribution of the estimates of all methods on the same toys: spread and bias.",
+                "Distribution of the estimates of all methods on the same toys "
+                "(pseudo-experiments), which shows their spread and bias.",
                 "plot_estimates(result.evaluation_toys)",
             ),
         ),
@@ -273,14 +286,15 @@ SECTIONS = (
         (
             Picture(
                 "belt",
-                "Neyman belt: values of the parameter are accepted if the observed test "
-                "statistic is below the critical value from toys.",
+                "Neyman belt: the interval contains the values of the parameter at which the "
+                "test statistic of the data is below its critical value from toys "
+                "(pseudo-experiments).",
                 "plot_belt(belt, observed=cost)",
             ),
             Picture(
                 "region",
-                "Accepted region of two parameters from a Neyman belt. The bars are its "
-                "projections.",
+                "Accepted region of two parameters from a Neyman belt. The bars are the "
+                "projections of the region on the axes.",
                 "plot_region(region, wide_region)",
             ),
         ),
@@ -290,20 +304,22 @@ SECTIONS = (
         (
             Picture(
                 "bag_sizes",
-                "Effective information against the bag size, with numbers from the study of bag "
-                "sizes on vbf_hww.",
+                "Effective information of the estimate as a function of the bag size, the "
+                "number of events that the network evaluates together. The numbers come from "
+                "the [study of bag sizes](studies/bag_size.md).",
                 'plot_bag_sizes(bag_scan, [bag_scan.fit("sqrt")])',
             ),
             Picture(
                 "relative_widths",
-                "Width of an interval with correct coverage, relative to that of the best "
-                "histogram.",
+                "Width of the interval of each method with correct coverage, divided by the "
+                "width of the interval of the best histogram.",
                 "plot_relative_widths(result.widths)",
             ),
             Picture(
                 "templates",
-                "Data and templates at the true value and at the best fit, with the error from "
-                "finite simulation. All bins are drawn with the same width.",
+                "Histogram of the data, and templates at the true value and at the best fit "
+                "with the errors from finite simulation. All bins are drawn with the same "
+                "width.",
                 'plot_templates(edges, expected, counts, "classifier_output", errors)',
             ),
         ),
@@ -313,14 +329,14 @@ SECTIONS = (
         (
             Picture(
                 "cabinetry_pulls",
-                "Nuisance parameters of an unbinned fit in units of their constraints, drawn by "
-                "[cabinetry](workspaces.md).",
+                "Fitted values of the nuisance parameters of an unbinned fit, in units of the "
+                "errors of their auxiliary measurements, drawn by [cabinetry](workspaces.md).",
                 'pulls(pulled, exclude="mu", save_figure=False)',
                 "cabinetry.visualize",
             ),
             Picture(
                 "cabinetry_correlations",
-                "Correlation matrix of the parameters of that fit, drawn by cabinetry.",
+                "Correlation matrix of the parameters of the same fit, drawn by cabinetry.",
                 "correlation_matrix(fit, save_figure=False)",
                 "cabinetry.visualize",
             ),
@@ -669,13 +685,15 @@ def page() -> str:
         "This page shows every figure that milinfer can draw. All figures come from one small job",
         "on generated events (1000 events, 300 toys), so their errors are large. The call that",
         "drew a figure is printed below it. Names in the calls, such as `model` and `diagnosis`,",
-        "are results of the script `docs/gallery.py`; run it to draw all figures again.",
+        "are results of the script `docs/gallery.py`; run it to draw all figures again. Λ(θ) is",
+        "the log-likelihood ratio; the [glossary](glossary.md) explains the other terms.",
         "",
         "All functions return a `matplotlib.figure.Figure` and do not use pyplot. Save vector",
         'graphics with `figure.savefig("scan.pdf")` or `"scan.svg"`.',
         "`milinfer.workflow.html_report.svg_text(figure)` gives the same bytes in every run.",
         "Colour-blind readers can distinguish the colours. Every method has its own marker and",
-        "line style, for print in grey. Features have units; c_HW has none (for Λ = 1 TeV).",
+        "line style, for print in grey. Labels of features have units; c_HW is dimensionless",
+        "(for a scale of new physics of 1 TeV).",
         "",
     ]
     for section in SECTIONS:
@@ -713,8 +731,8 @@ def page() -> str:
                 "",
             ]
     lines += [
-        "`milinfer.plotting.diagnostic_figures(diagnosis)` draws the four figures of a diagnosis",
-        "at once, `milinfer.workflow.report.figures(result)` all figures of a report.",
+        "`milinfer.plotting.diagnostic_figures(diagnosis)` draws the four figures of a diagnosis,",
+        "and `milinfer.workflow.report.figures(result)` draws all figures of a report.",
         "",
     ]
     return "\n".join(lines)

@@ -206,13 +206,14 @@ def tables(results: Mapping[str, Any]) -> str:
                     str(d) + (" *" if d.p_value * len(of_this) < 0.05 else ""),
                 ]
             )
-        titles = ["", "differs from the base by", "N_B d²", "event keeps", "bag keeps"]
+        titles = ["group", "difference to the base", "N_B d²", "events keep", "bags keep"]
         parts.append(f"### {TITLES[name]}\n\n" + markdown([*titles, "bag − event"], lines))
     explain = (
-        f"Parts of the exact information kept, means of {results['replicates']} replicates (events "
-        "and seeds of their own), with the standard error; N_B d²: squared distance of the "
-        "hypotheses for a bag, in standard deviations; *: differs from 0 with p < 0.05 after "
-        "Bonferroni's correction for the number of rows."
+        "*Events keep* and *bags keep* are the fractions of the exact information that a network "
+        f"of single events or of bags keeps: means of {results['replicates']} replicates, each "
+        "with its own events and seeds, with the standard error. N_B d² is the squared distance of "
+        "the hypotheses for a bag, in standard deviations. * means that the difference is not 0, "
+        "with p < 0.05 after Bonferroni's correction for the number of rows."
     )
     return "\n\n".join([*parts, explain, "### What decides", *verdict(results)])
 
@@ -236,19 +237,20 @@ def verdict(results: Mapping[str, Any]) -> list[str]:
 
     g = results["gradients"]
     at_start = (
-        "**Before training**, gradients of the two losses over the same events (mean pooling, all "
-        f"weights, logits near zero) have an angle with cosine {g['cosine']:.4f} and lengths in "
-        f"the ratio {g['ratio']:.3f}; signal over noise squared of a batch of 2000 events: "
-        f"{g['event']:.3f} in events, {g['bag']:.3f} in bags.  Bags do not raise it: the √N_B of a "
-        "bag is paid for by N_B times fewer of them."
+        "**Before the training** (mean pooling, logits near zero), the gradients of the two losses "
+        f"over the same events agree: the cosine of their angle is {g['cosine']:.4f}, and the "
+        f"ratio of their lengths is {g['ratio']:.3f}.  The squared signal-to-noise ratio of the "
+        f"gradient from a batch of 2000 events is {g['event']:.3f} with single events and "
+        f"{g['bag']:.3f} with bags.  Bags do not increase it: the signal of a bag is √N_B times "
+        "clearer, but there are N_B times fewer bags."
     )
     out = [
         at_start,
-        f"**In the base** (sum pooling, no regularisation) bag − event is {d}, {says(d)}: the same "
-        "events, steps and network, and no gain from the bag."
+        f"**In the base** (sum pooling, no regularisation) bag − event is {d}, {says(d)}. With "
+        "the same events, steps and network, bags gain nothing."
         if d.p_value * n_rows >= 0.05
         else f"**In the base** (sum pooling, no regularisation) bag − event is {d}: "
-        + ("the bag is better." if d.mean > 0 else "the bag is worse."),
+        + ("bags are better." if d.mean > 0 else "bags are worse."),
     ]
     for group, question in (
         (SIGNAL, "Signal to noise"),
@@ -266,8 +268,8 @@ def verdict(results: Mapping[str, Any]) -> list[str]:
         if those:
             listed = "; ".join(moved) if moved else "none"
             out.append(
-                f"**{question}**: of {len(those)} variations these move bag − event significantly "
-                f"from where it is in the base: {listed}."
+                f"**{question}**: {len(those)} variations. Variations that change bag − event "
+                f"significantly, compared with the base: {listed}."
             )
     control = of_this.get(f"mean pooling; event logit / {n_bag}")
     if control is not None:
@@ -275,10 +277,11 @@ def verdict(results: Mapping[str, Any]) -> list[str]:
         alone = difference(control["event"], base["event"])
         rest = difference(control["bag"], control["event"])
         out.append(
-            f"**Without a bag.**  Mean pooling changes what bags keep by {gain} ({says(gain)}).  "
-            f"A network of single events whose logit is divided by {n_bag}, as mean pooling "
-            f"divides that of each event, changes by {alone} ({says(alone)}); what is left between "
-            f"the two is {rest} ({says(rest)})."
+            f"**Without bags.**  Mean pooling changes what bags keep by {gain} ({says(gain)}).  "
+            f"Mean pooling divides the logit of each event by {n_bag}.  If the logit of a network "
+            f"of single events is divided by {n_bag}, what events keep changes by {alone} "
+            f"({says(alone)}).  The difference between the two networks is then {rest} "
+            f"({says(rest)})."
         )
     best = {
         kind: max(of_this.values(), key=lambda r, kind=kind: comparable(r) * np.mean(r[kind]))
@@ -286,11 +289,11 @@ def verdict(results: Mapping[str, Any]) -> list[str]:
     }
     left = difference(best["bag"]["bag"], best["event"]["event"])
     out.append(
-        "**Best of each**, same problem and number of events: events "
+        "**Best networks**, with the same problem and number of events: events "
         f"{mean_of(best['event']['event'])} ({best['event']['title']}), bags "
         f"{mean_of(best['bag']['bag'])} ({best['bag']['title']}); "
-        f"bag − event {left}, {says(left, 1)} (chosen on the test events that they are measured "
-        "with, among as many rows for either)."
+        f"bag − event {left}, {says(left, 1)}.  (Both were chosen with the test events, "
+        "from the same number of rows.)"
     )
     return out
 
@@ -437,7 +440,7 @@ def quotes(results: Mapping[str, Any]) -> list[str]:
     return [
         f"mean pooling keeps {gain.mean:.2f} ± {gain.error:.2f} more of the information",
         (
-            f"divided by {n} keeps as much as the bags do (difference {left.mean:.3f} ± "
+            f"divided by {n} keeps as much as the bags (difference {left.mean:.3f} ± "
             f"{left.error:.3f})"
         ),
         f"a correction for {len(found)} rows",

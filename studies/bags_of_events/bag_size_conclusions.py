@@ -139,24 +139,27 @@ def quotes(results: Mapping[str, Any]) -> list[str]:
     return [
         (
             f"from {c[0][0]:.1f} to {c[0][-1]:.1f} for multi-class networks (the paper: "
-            f"{theirs[0][0]:.1f} to {theirs[0][-1]:.1f}), from {c[1][0]:.1f} to {c[1][-1]:.0f} for "
-            f"parametrised ones ({theirs[1][0]:.1f} to {theirs[1][-1]:.0f})"
+            f"{theirs[0][0]:.1f} to {theirs[0][-1]:.1f}), and from {c[1][0]:.1f} to "
+            f"{c[1][-1]:.0f} for parametrised networks (the paper: {theirs[1][0]:.1f} to "
+            f"{theirs[1][-1]:.0f})"
         ),
         f"down to {100 * min(elsewhere):.0f} %",
-        f"between {-100 * min(free):.0f} % too rarely and {100 * max(free):.0f} % too often",
+        f"between {-100 * min(free):.0f} % too low and {100 * max(free):.0f} % too high",
         "from {:.2f} to {:.2f} and back to {:.2f}".format(*response),
-        "scatters by {:.0f} % (parametrised: {:.0f} %)".format(*(100 * s for s in spreads)),
+        "scatters by {:.0f} % (parametrised networks: {:.0f} %)".format(
+            *(100 * s for s in spreads)
+        ),
         "(correlation −{:.2f} and −{:.2f})".format(*(-_with_response(t) for t in trends_)),
         "by {:.1f} and {:.1f} standard deviations".format(*off),
         (
-            f"a rise from {low:.0f} to {high:.0f} is a response that falls from 1 to "
+            f"a rise from {low:.0f} to {high:.0f} can come from a response that falls from 1 to "
             f"{(low / high) ** 0.5:.2f}"
         ),
-        f"ours {100 * (1 - short):.0f} %",
+        f"and ours are {100 * (1 - short):.0f} % shorter",
         f"{of_bound[125]:.2f} and {of_bound[1]:.2f} of the bound",
-        f"({whole:.3f} of the bound in the mean over sizes, to {alone.mean():.3f})",
-        f"the best ({alone.max(axis=1).mean():.3f})",
-        f"reaches {hard:.2f} of it from single events, with joint labels {joint:.2f}",
+        f"({whole:.3f} instead of {alone.mean():.3f} of the bound, on average over the bag sizes)",
+        f"the best single network ({alone.max(axis=1).mean():.3f})",
+        f"reaches {hard:.2f} of the bound with single events, and with joint labels {joint:.2f}",
     ]
 
 

@@ -92,7 +92,11 @@ def sentences(results: Mapping[str, Any]) -> list[str]:
         for key, name in NAMES.items():
             slope, error = scaled(found[key])
             growth = found[key]["fit"]["growth"]
-            fitted = "its fit ends at C = 0" if found[key]["fit"]["plateau"] else f"{growth:.1f}σ"
+            fitted = (
+                "the fit of eq. 15 ends at C = 0"
+                if found[key]["fit"]["plateau"]
+                else f"eq. 15 is better than a constant by {growth:.1f}σ"
+            )
             change = (
                 f"{name} changes by {100 * slope:+.1f} ± {100 * error:.1f} % with each doubling"
             )
@@ -100,23 +104,20 @@ def sentences(results: Mapping[str, Any]) -> list[str]:
                 text.append(change)
                 continue
             extrapolated.append(_extrapolation(name, found[key]["fit"], results["bound"]))
-            text.append(
-                f"{change} of the bag: it {verdict(slope, error)}; eq. 15 against a constant: "
-                f"{fitted}"
-            )
+            text.append(f"{change} of the bag size, so that it {verdict(slope, error)}; {fitted}.")
         sizes = found["sizes"]
         out.append(
             f"**{family}**, N_B = {sizes[0]} to {sizes[-1]}"
             + (f" without {found['left_out']}" if found["left_out"] else "")
             + (
-                f", {found['members']} trainings each: {'; '.join(text)}."
+                f", {found['members']} trainings each: {' '.join(text)}"
                 + _scatter(found)
-                + f" Eq. 15 extrapolates to an I_true of {' and '.join(extrapolated)}, where the "
-                "exact information is "
+                + f" Eq. 15 extrapolates to an I_true of {' and '.join(extrapolated)}; the exact "
+                "information is "
                 f"{pair(results['bound']['info_eff'], results['bound']['info_eff_error'], 0)}."
                 if found["members"] > 1
-                else f", one training each: {'; '.join(text)}, without the spread of trainings, so "
-                "that nothing follows."
+                else f", one training each: {'; '.join(text)}. Without the spread between "
+                "trainings nothing follows from this."
             )
         )
     return out
@@ -150,8 +151,8 @@ def _scatter(found: Mapping[str, Any]) -> str:
     # ln I_eff − ln I_MLE is twice the logarithm of the response.
     together = np.corrcoef(mle, (eff - mle) / 2)[0, 1]
     return (
-        f" From one training to the next I_MLE scatters by {spreads[0]:.1%}, I_eff by "
-        f"{spreads[1]:.1%}; over all single trainings ln I_MLE and ln R have a correlation of "
+        f" From one training to the next I_MLE scatters by {spreads[0]:.1%} and I_eff by "
+        f"{spreads[1]:.1%}. Over all single trainings ln I_MLE and ln R have a correlation of "
         f"{together:+.2f}."
     )
 
@@ -161,14 +162,15 @@ def bag_size_tables(results: Mapping[str, Any]) -> str:
     size = results["size"]
     bound, parton = results["bound"], results["parton"]
     sizes = (
-        f"{size['train']} events at each of {size['points']} values of c_HW to train on, "
-        f"{size['toys']} toys of {N_EVENTS} events at each truth, pools of {sum(size['pool'])} "
-        "events."
+        f"Training: {size['train']} events at each of {size['points']} values of c_HW. "
+        f"Measurement: {size['toys']} toys of {N_EVENTS} events at each true value, drawn from "
+        f"pools of {sum(size['pool'])} events."
     )
     exact = (
-        "Information of the exact likelihood ratio at c_HW = 0: "
+        "The information of the exact likelihood ratio at c_HW = 0 is "
         f"{pair(bound['info_eff'], bound['info_eff_error'], 1)} for what a detector sees (the "
-        f"bound), {pair(parton['of_bound'], parton['of_bound_error'])} times that at parton level."
+        f"bound), and {pair(parton['of_bound'], parton['of_bound_error'])} times the bound at "
+        "parton level."
     )
     text = [sizes, "", exact, "", *[f"- {s}" for s in sentences(results)], ""]
     if any(r["family"] in PAPER for r in results["rows"]):
@@ -177,11 +179,11 @@ def bag_size_tables(results: Mapping[str, Any]) -> str:
         rows = [r for r in results["rows"] if r["family"] == family]
         text += [f"### {family}", ""]
         if family in PAPER:
-            text += ["The paper's columns (its own values in brackets):", "", _paper(family, rows)]
+            text += ["The columns of the paper (its values in brackets):", "", _paper(family, rows)]
             text += ["", definitions(rows)]
             if family == "multi-class":
                 text += ["", roughness_table(rows, size)]
-            text += ["", "Ours:", ""]
+            text += ["", "Our columns:", ""]
         text += [_ours(rows), ""]
     return "\n".join(text)
 
@@ -199,10 +201,10 @@ def _settings(results: Mapping[str, Any]) -> str:
         for f in families:
             training, network = models[f].training, models[f].network
             ours = {
-                "events of a class that weights are trained on": f"{_trained(size):g}",
+                "training events of a class": f"{_trained(size):g}",
                 "events in a batch": str(training.batch_for(10**6, 1)),
                 "optimiser": "Adam",
-                "learning rate": f"{training.learning_rate:g}, halved after {training.patience} "
+                "learning rate": f"{training.learning_rate:g}; halved after {training.patience} "
                 "epochs without a better validation loss, "
                 f"{training.min_learning_rate:g} at least",
                 "epochs": _epochs(results, f, training),
@@ -213,7 +215,7 @@ def _settings(results: Mapping[str, Any]) -> str:
             }
             row += [AUTHORS[f][what], ours[what]]
         rows.append(row)
-    titles = ["", *(f"{f}, {who}" for f in families for who in ("[AS], its code", "here"))]
+    titles = ["setting", *(f"{f}, {who}" for f in families for who in ("code of [AS]", "here"))]
     return markdown(titles, rows)
 
 
@@ -227,8 +229,8 @@ def _epochs(results: Mapping[str, Any], family: str, training: Any) -> str:
     epochs = [e for r in results["rows"] if r["family"] == family for e in r["epochs"]]
     near = sum(e >= 0.95 * training.epochs for e in epochs)
     return (
-        f"{2 * training.patience} without a better validation loss end it, {training.epochs} at "
-        f"most: {near} of {len(epochs)} trainings took {0.95 * training.epochs:.0f} or more"
+        f"until {2 * training.patience} epochs without a better validation loss, {training.epochs} "
+        f"at most; {near} of {len(epochs)} trainings took {0.95 * training.epochs:.0f} or more"
     )
 
 
@@ -240,9 +242,9 @@ def definitions(rows: Sequence[Mapping[str, Any]]) -> str:
     ratios = {r["bag_size"]: r["paper"]["info_after"] / r["info_mle"] for r in both}
     least, most = min(ratios.values()), max(ratios.values())
     return (
-        "*Mean Fisher info* of the paper is the mean curvature of Λ, and after calibration c_cicc "
-        "times that. It is not 1/Var(θ̂), which is given next to it: of the same networks the two "
-        f"are in a ratio of {least:.2f} to {most:.2f}."
+        "*Mean Fisher info* of the paper is the mean curvature of Λ; after calibration it is "
+        "c_cicc times the mean curvature. It is not 1/Var(θ̂), which stands next to it: for the "
+        f"same networks the ratio of the two is {least:.2f} to {most:.2f}."
     )
 
 
@@ -306,20 +308,21 @@ def roughness_table(rows: Sequence[Mapping[str, Any]], size: Mapping[str, Any]) 
     titles = (
         "N_B",
         "[AS]: MSE of Λ",
-        "of constants alone",
+        "from constants alone",
         "ratio",
         "here: MSE of Λ",
-        "of constants alone",
+        "from constants alone",
         "ratio",
     )
     ratios = [theirs / alone for _, theirs, alone, *_ in found]
     values = [theirs for _, theirs, *_ in found]
     return (
-        "Roughness before calibration, and what the constants of free logits alone give, "
-        "N²/(N_B n)·(1 − 3/K) with N events in a dataset, n events of a class to train on and K "
-        f"points in the window; no number is free:\n\n{markdown(titles, cells)}\n\nThe paper's MSE "
-        f"is {min(ratios):.2f} to {max(ratios):.2f} times what its constants alone give, while it "
-        f"falls from {max(values):.3f} to {min(values):.3f} itself."
+        "The next table shows the roughness of Λ before calibration (MSE, the mean squared "
+        "distance from the parabola). The errors of the constants of free logits alone give "
+        "N²/(N_B n)·(1 − 3/K), without a free parameter, for N events in a dataset, n training "
+        f"events of a class and K points in the window:\n\n{markdown(titles, cells)}\n\nThe MSE "
+        f"of the paper falls from {max(values):.3f} to {min(values):.3f}, and is always "
+        f"{min(ratios):.2f} to {max(ratios):.2f} times the MSE from constants alone."
     )
 
 
@@ -328,14 +331,14 @@ def _paper(family: str, rows: Sequence[Mapping[str, Any]]) -> str:
         "N_B",
         "c_cicc",
         "coverage before",
-        "after, same toys",
-        "after, other events",
+        "coverage after, same toys",
+        "coverage after, other events",
         "mean Fisher info before",
-        "after",
+        "mean Fisher info after",
         "1/Var(θ̂), other events",
         "bias",
         "MSE of Λ before",
-        "after",
+        "MSE of Λ after",
     )
     cells = []
     for row in rows:
@@ -368,11 +371,11 @@ def _ours(rows: Sequence[Mapping[str, Any]]) -> str:
         "I_MLE",
         "response",
         "I_eff",
-        "I_eff of the bound",
-        "members alone",
+        "I_eff / bound",
+        "single networks",
         "Bartlett ratio",
-        "paper's constants: coverage at −0.2, 0.2",
-        "calibrated: coverage at −0.2, 0, 0.2",
+        "coverage with the constants of the paper, at −0.2, 0.2",
+        "coverage with functions of θ, at −0.2, 0, 0.2",
     )
     cells = []
     for row in rows:

@@ -22,11 +22,11 @@ TRAINED = 0.8  # part of the events that weights are trained on; the rest is for
 # A fifth of 10⁶ events is for tests, a fifth of the rest for the validation loss.
 TRAINED_BY_AUTHORS = 0.8 * 0.8 * 1e6
 _AUTHORS_OF_BOTH = {
-    "events of a class that weights are trained on": f"{TRAINED_BY_AUTHORS:g}",
+    "training events of a class": f"{TRAINED_BY_AUTHORS:g}",
     "events in a batch": "80000",
-    "optimiser": "AdamW, weight decay as Keras has it (0.004)",
-    "learning rate": "0.001, a tenth of it after 5 epochs without a better validation loss",
-    "epochs": "10 without a better validation loss end it, no limit (100 000)",
+    "optimiser": "AdamW, weight decay 0.004 (default of Keras)",
+    "learning rate": "0.001; a tenth after 5 epochs without a better validation loss",
+    "epochs": "until 10 epochs without a better validation loss; no limit (100 000)",
     "ensemble": "20, mean of probabilities",
 }
 AUTHORS = {

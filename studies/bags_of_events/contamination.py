@@ -241,7 +241,7 @@ def tables(results: Mapping[str, Any]) -> str:
         for x in levels:
             kept = [pair(*mean_of(m["kept"], m["kept_error"])) for m in x["methods"].values()]
             lines.append([percent(x["ratio"]), pair(*x["survives"]), *kept])
-        titles = ["background", "exact of labelled", *(f"{m} of exact" for m in METHODS)]
+        titles = ["background", "exact, of *labelled*", *(f"{m}, of exact" for m in METHODS)]
         info = markdown(titles, lines)
         lines = []
         for x in levels:
@@ -253,10 +253,11 @@ def tables(results: Mapping[str, Any]) -> str:
         titles = ["background", "bags", *EXACT, *METHODS, "MIL − MLP"]
         trainings = len(levels[0]["methods"]["MIL"]["kept"])
         parts.append(
-            f"### c_HW = {c} against 0\n\nInformation kept ({trainings} trainings of MIL and of "
-            f"MLP, one search and training of XGBoost at each level):\n\n{info}\n\nArea under the "
-            f"ROC curve of bags of {results['n_signal']} signal events, the same bags for all "
-            f"methods:\n\n{markdown(titles, lines)}"
+            f"### c_HW = {c} against 0\n\nFraction of the information that a method keeps "
+            f"({trainings} trainings of MIL and of MLP, one search and training of XGBoost at each "
+            f"contamination):\n\n{info}\n\nArea under the ROC curve for bags of "
+            f"{results['n_signal']} signal events, with the same bags for all methods:\n\n"
+            f"{markdown(titles, lines)}"
         )
     return "\n\n".join([*parts, "### What follows", *words(results)])
 
@@ -282,11 +283,13 @@ def words(results: Mapping[str, Any]) -> list[str]:
         areas = ", ".join(f"{x['auc_of_distance']:.4f}" for x in (first, *ends))
         value, error = hundred["number_minus_mixture"]
         out.append(
-            f"**c_HW = {c}: the optimal discriminator depends on the contamination.**  Of the "
-            f"information that the same signal has without background {costs} is left; areas of "
-            f"bags, by the normal approximation: {areas}.  Only with the information which events "
-            f"are signal is there one ROC curve for all.  The information how many are signal adds "
-            f"{value:+.4f} ± {error:.4f} in area at {percent(hundred['ratio'])}."
+            f"**c_HW = {c}: the optimal discriminator depends on the contamination.**  The "
+            f"fraction of the information of the same signal without background that is left is "
+            f"{costs}; the areas for bags at "
+            f"{', '.join(percent(x['ratio']) for x in (first, *ends))}, in the normal "
+            f"approximation, are {areas}.  The ROC curve is the same at all contaminations only if "
+            f"it is known which events are signal.  Knowing how many are signal changes the "
+            f"area by {value:+.4f} ± {error:.4f} at {percent(hundred['ratio'])}."
         )
         falls = []
         for m in METHODS:
@@ -294,8 +297,8 @@ def words(results: Mapping[str, Any]) -> list[str]:
             before, after = (pair(*mean_of(e["kept"], e["kept_error"])) for e in of_m)
             falls.append(f"{m} from {before} to {after}")
         out.append(
-            f"What the methods keep of the exact information, from {percent(first['ratio'])} to "
-            f"{percent(last['ratio'])}: {'; '.join(falls)}."
+            f"From {percent(first['ratio'])} to {percent(last['ratio'])}, the fraction of the "
+            f"exact information that a method keeps falls: {'; '.join(falls)}."
         )
         better = [
             f"{percent(x['ratio'])} ({d:+.3f} ± {e:.3f})"
@@ -304,9 +307,9 @@ def words(results: Mapping[str, Any]) -> list[str]:
             if abs(d) > 3 * e
         ]
         out.append(
-            "MIL and MLP differ in the information kept by more than three standard errors at "
-            + (", ".join(better) if better else "no level")
-            + " (MIL − MLP)."
+            "The fractions of MIL and MLP differ by more than three standard errors at "
+            + (", ".join(better) if better else "no contamination")
+            + " (MIL minus MLP)."
         )
     return out
 

@@ -212,17 +212,18 @@ def tables(results: Mapping[str, Any]) -> str:
     seen = sum(f["p_value"] < 0.0027 for f in weak["features"].values())
     best = order[0]
     words = (
-        f"{results['events']} events a point.  Information: the part of the exact one that the "
-        "best function of this feature alone keeps; AUC: of that function for single events; "
-        "χ²: between the samples at c_HW and at 0 in ten quantiles, * for p < 0.0027.  The "
+        f"There are {results['events']} events at each point.  *Information* is the part of the "
+        "exact information that the best function of this feature alone keeps.  *AUC* is the area "
+        "under the ROC curve of this function for single events.  *χ²* compares the histograms at "
+        "c_HW and at 0 in ten quantiles; * means p < 0.0027.  The "
         f"{len(order) - len(shown)} features that are not listed have less than 0.5 % of the "
         "information at either point.\n\n"
         f"At c_HW = 0.1, {seen} of {len(order)} histograms differ significantly from the "
-        f"standard model's with {results['events']} events a point.  The best single feature is "
-        f"`{best}` with {_percent(*weak['features'][best]['share'])} of the information.  A single "
-        f"event has an AUC of {pair(*weak['auc'])} by the exact likelihood ratio of all that is "
-        f"visible, a bag of 100 events {weak['auc_of_100']:.3f} (c_HW = 1: "
-        f"{strong['auc_of_100']:.4f})."
+        f"standard model's with {results['events']} events at each point.  The best single feature "
+        f"is `{best}` with {_percent(*weak['features'][best]['share'])} of the information.  A "
+        f"single event has an AUC of {pair(*weak['auc'])} with the exact likelihood ratio of all "
+        f"that is visible, and a bag of 100 events has an AUC of {weak['auc_of_100']:.3f} (c_HW = "
+        f"1: {strong['auc_of_100']:.4f})."
     )
     return markdown(titles, lines) + "\n\n" + words
 

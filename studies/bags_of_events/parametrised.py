@@ -379,8 +379,9 @@ def tables(results: Mapping[str, Any]) -> str:
     """What networks say of bags, and how their Λ compares with the exact one."""
     size = results["size"]
     events = (
-        f"{size['train']} events at each of {size['points']} values of c_HW to train on, "
-        f"{size['test']} at each of seven to test with; trainings of each: {size['repeats']}."
+        f"Training: {size['train']} events at each of {size['points']} values of c_HW. Test: "
+        f"{size['test']} events at each of seven values. Each network was trained "
+        f"{size['repeats']} times."
     )
     step = 2 * size["reach"] / (size["points"] - 1)
     slope_title = (
@@ -390,16 +391,19 @@ def tables(results: Mapping[str, Any]) -> str:
     text = [
         events,
         "",
-        "Probabilities of standard-model bags, and areas under ROC curves:",
+        (
+            "Mean probabilities p that a network gives to bags of the standard model (SM) and of "
+            "its neighbours, and areas under ROC curves (AUC):"
+        ),
         "",
         markdown(
             (
                 "pairs",
                 "N_B",
-                "p of SM bags with θ ≠ 0",
-                "with θ = 0",
-                "p of neighbours' bags with θ = 0",
-                "share of the logit's variance that θ alone explains",
+                "p, SM bags, θ ≠ 0",
+                "p, SM bags, θ = 0",
+                "p, bags of neighbours, θ = 0",
+                "part of the variance of the logit that θ alone explains",
                 "AUC at the ends of the range",
                 "AUC at θ = 0",
             ),
@@ -600,8 +604,8 @@ def quotes(results: Mapping[str, Any]) -> list[str]:
     n = results["size"]["bags"][-1]
     rows = of_kind(results, POSITIVE, n)
     same = {f"{_value(rows, k)[0]:.2f}" for k in ("mean_at_zero", "neighbours_at_zero")}
-    network = f"with bags of {n} the network gives {' or '.join(sorted(same))} to bags of the "
-    return [network + "standard model and also to those of its neighbours"]
+    network = f"With bags of {n}, this network gives {' or '.join(sorted(same))} to bags of the "
+    return [network + "standard model and also to bags of the neighbours"]
 
 
 STUDY = Study(

@@ -134,11 +134,11 @@ def older(study: Study, record: Mapping[str, Any]) -> str:
     """What a record was made with that is otherwise today; empty if it is up to date."""
     if record["version"] != study.version:
         return (
-            f"version {record['version']} of the study made it, and the code has version "
-            f"{study.version}"
+            f"the result is from version {record['version']} of the study, and the code has "
+            f"version {study.version}"
         )
     differ = changed(record["settings"], plain(study.settings(record["size"])))
-    return f"these settings are others today: {'; '.join(differ)}" if differ else ""
+    return f"these settings have changed: {'; '.join(differ)}" if differ else ""
 
 
 def changed(then: Any, now: Any, name: str = "") -> list[str]:
@@ -161,9 +161,11 @@ def changed(then: Any, now: Any, name: str = "") -> list[str]:
 
 
 def markdown(titles: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """A Markdown table."""
+    """A Markdown table; a bar in a cell is escaped."""
     lines = [titles, ["---"] * len(titles), *rows]
-    return "\n".join("| " + " | ".join(str(c) for c in line) + " |" for line in lines)
+    return "\n".join(
+        "| " + " | ".join(str(c).replace("|", "\\|") for c in line) + " |" for line in lines
+    )
 
 
 def pair(value: float, error: float, digits: int = 3) -> str:
@@ -183,7 +185,7 @@ def command(name: str, size: str, seed: int) -> str:
 def execute(study: Study, size: str, seed: int) -> dict[str, Any]:
     """Run a study: its results with command, time and versions."""
     if study.needs and not os.environ.get(study.needs):
-        msg = f"{study.name} reads public files; give their folder as {study.needs}"
+        msg = f"{study.name} reads public files; set the variable {study.needs} to their folder"
         raise StudyError(msg)
     began, worked = time.perf_counter(), _processor_seconds()
     results = study.study(size, seed)
@@ -206,7 +208,7 @@ def committed(name: str) -> dict[str, Any]:
     files = [RESULTS / f"{name}-{size}.json" for size in reversed(SIZES)]
     found = next((file for file in files if file.is_file()), None)
     if found is None:
-        msg = f"{name} has no result in {RESULTS.name}; run it, and put its JSON there"
+        msg = f"{name} has no result in {RESULTS.name}; run it, and put its JSON file there"
         raise StudyError(msg)
     record: dict[str, Any] = json.loads(found.read_text(encoding="utf-8"))
     return record
@@ -227,7 +229,7 @@ def block(study: Study, record: Mapping[str, Any]) -> str:
     how = command(record["study"], record["size"], record["seed"])
     lines = [f"`{how}` (seed {record['seed']}, {taken} of processor time)", ""]
     if older(study, record):
-        lines += [f"**Older than the code:** {older(study, record)}. Run it again.", ""]
+        lines += [f"**Older than the code:** {older(study, record)}. Run the study again.", ""]
     lines += [study.tables(record["results"]).strip(), ""]
     for title in study.figures(record["results"]):
         lines += [f"![{title}](../figures/studies/{_file(study, title)})", ""]
@@ -240,7 +242,7 @@ def page(study: Study, record: Mapping[str, Any]) -> str:
     before, begin, rest = text.partition(_BEGIN)
     _, end, after = rest.partition(_END)
     if not (begin and end):
-        msg = f"docs/studies/{study.name}.md has no {_BEGIN} … {_END}"
+        msg = f"docs/studies/{study.name}.md lacks {_BEGIN} or {_END}; add both"
         raise StudyError(msg)
     return f"{before}{begin}\n{block(study, record)}{end}{after}"
 
@@ -251,8 +253,12 @@ def run(study: Study, arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=about)
     parser.add_argument("--size", choices=SIZES, default="quick")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, default=Path(), help="folder of JSON and figures")
-    parser.add_argument("--page", type=Path, metavar="JSON", help="renew the page, and stop")
+    parser.add_argument(
+        "--out", type=Path, default=Path(), help="folder for the JSON file and the figures"
+    )
+    parser.add_argument(
+        "--page", type=Path, metavar="JSON", help="update the page from this result, and stop"
+    )
     options = parser.parse_args(arguments)
     if options.page:
         record = json.loads(options.page.read_text(encoding="utf-8"))

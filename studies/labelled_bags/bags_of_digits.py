@@ -288,7 +288,15 @@ def tables(results: Mapping[str, Any]) -> str:
         name = f"{'is there a three' if row['task'] == 'three' else 'mean digit'}: {row['pooling']}"
         score = f"{SCORES[row['task']]} {cells[0]}"
         rows.append([name, score, *ranges, bars[0], cells[1], bars[1], settings])
-    titles = ["task: pooling", "score", "folds", "bar", "key instance first", "bar", "settings"]
+    titles = [
+        "task: pooling",
+        "score",
+        "range of the folds",
+        "to reach",
+        "key instance first",
+        "to reach",
+        "settings",
+    ]
     weights = [
         pair(*mean_and_error(results, row, "key by weights"))
         for row in results["models"]
@@ -296,12 +304,13 @@ def tables(results: Mapping[str, Any]) -> str:
     ]
     images, sizes = results["images"], results["sizes"]
     text = (
-        f"{images['tested']} images, {images['threes tested']} of them threes, are each in test "
-        f"bags of one of {sizes['folds']} folds; {images['to choose by']} others chose the "
-        f"settings. {sizes['train']} bags to train on and {sizes['test']} to test with in each "
-        "fold. Errors come from the spread of the folds, and from the number of threes where that "
-        "gives more. Ranked by the attention alone, the largest digit comes first in "
-        f"{', '.join(weights)} of the bags.{_ranks(results)}"
+        f"Each of {images['tested']} images ({images['threes tested']} of them threes) is in test "
+        f"bags of one of {sizes['folds']} folds. {images['to choose by']} other images were used "
+        f"to choose the settings. Each fold has {sizes['train']} bags for the training and "
+        f"{sizes['test']} for the test. The errors come from the spread of the folds, or from the "
+        "number of threes if this error is larger. If instances are ranked by their attention "
+        f"alone, the largest digit comes first in {', '.join(weights)} of the "
+        f"bags.{_ranks(results)}"
     )
     return f"{markdown(titles, rows)}\n\n{text}"
 
@@ -317,8 +326,9 @@ def _ranks(results: Mapping[str, Any]) -> str:
     if not parts:
         return ""
     return (
-        " Spearman's correlation between what the instances of a bag get and their digits, which "
-        f"milearn calls the accuracy of the key instances of a regression: {', '.join(parts)}."
+        " Spearman's correlation between the contributions or weights of the instances of a bag "
+        "and their digits, which milearn calls the accuracy of the key instances of a regression, "
+        f"is {', '.join(parts)}."
     )
 
 
@@ -410,8 +420,8 @@ def quotes(results: Mapping[str, Any]) -> list[str]:
     folds = [x for r in three for x in r["folds"]["score"]]
     keys = [mean_and_error(results, r, "key")[0] for r in three]
     return [
-        f"{threes} threes are tested. Missing one costs {100 / threes:.1f} % of the key",
-        f"single folds go from {min(folds):.2f} to {max(folds):.0f}",
+        f"contain {threes} threes. One missed three is {100 / threes:.1f} % of the key",
+        f"The accuracy of single folds goes from {min(folds):.2f} to {max(folds):.0f}",
         f"The three comes first in {100 * np.mean(keys):.0f} % of the positive bags",
     ]
 

@@ -295,8 +295,9 @@ def tables(results: Mapping[str, Any]) -> str:
         rows.append([TASKS[name].title, *cells])
     sizes = results["sizes"]
     text = (
-        f"Share of what can be known, mean of {sizes['trainings']} trainings with other bags: "
-        f"{sizes['train']} bags to train on, {sizes['test']} to test with."
+        "The table shows the score (explained variance or information) divided by the best "
+        f"possible score. It is the mean of {sizes['trainings']} trainings with different bags: "
+        f"{sizes['train']} bags for the training and {sizes['test']} for the test."
     )
     return f"{text}\n\n{markdown(titles, rows)}"
 
@@ -370,7 +371,7 @@ def made_with(size: str) -> dict[str, Any]:
 
 def quotes(results: Mapping[str, Any]) -> list[str]:  # noqa: ARG001
     return [
-        f"those of a signal bag are shifted by {SHIFT} σ",
+        f"differ by {SHIFT} σ between signal and background bags",
         "the instances whose other feature exceeds 0.5",
         "within ±0.5",
     ]

@@ -199,11 +199,19 @@ def tables(results: Mapping[str, Any]) -> str:
         else:
             cells = [f"{m:.3f}" for m in values[0]]
         rows.append([title, tried, *cells])
-    heads = ["search", "settings tried", "behind the best [nats]", "share on test bags", "is best"]
+    heads = [
+        "search",
+        "settings tried",
+        "distance to the best score [nats]",
+        "information on test bags",
+        "best setting found",
+    ]
     text = (
-        f"{results['sizes']['data_sets']} data sets of {BAGS} bags, {FOLDS} folds. Behind the "
-        "best: difference in cross-validated log-likelihood of a bag. Share: of the information "
-        "that the exact posterior has. Is best: how often the best setting of the grid was found."
+        f"The numbers are means over {results['sizes']['data_sets']} data sets of {BAGS} bags with "
+        f"{FOLDS} folds. *Distance to the best score*: difference of the cross-validated "
+        "log-likelihood of a bag to that of the best setting of the grid. *Information on test "
+        "bags*: fraction of the information of the exact posterior. *Best setting found*: how "
+        "often the search finds the best setting of the grid."
     )
     return f"{markdown(heads, rows)}\n\n{text}"
 

@@ -264,7 +264,7 @@ def tables(results: dict) -> str:
         )
         for r in results["curvature"]
     ]
-    titles = ("loss", "direction", "events in a bag", "curvature of the loss, each event", "eq. 19")
+    titles = ("loss", "change", "events in a bag", "curvature of the loss per event", "eq. 19")
     fits = []
     for name, label in {"likelihood": "maximum likelihood", **FITS}.items():
         own = spread(results, name)
@@ -286,9 +286,9 @@ def tables(results: dict) -> str:
     )
     n_events, n_data = results["events"]
     return (
-        f"{markdown(titles, rows)}\n\n{n_events} events of each class. Estimates from data sets of "
-        f"n = {n_data} events, and as many simulated ones at each of {len(results['points'])} "
-        f"points:\n\n{markdown(heads, fits)}"
+        f"{markdown(titles, rows)}\n\nThe curvatures come from {n_events} events of each class.\n\n"
+        f"Estimates from data sets of n = {n_data} events, with as many simulated events at each "
+        f"of {len(results['points'])} points:\n\n{markdown(heads, fits)}"
     )
 
 

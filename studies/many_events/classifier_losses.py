@@ -130,8 +130,11 @@ def tables(results: dict) -> str:
         paired = [pair(*difference(results, name, "bce", r)) for r in REGIONS]
         rows.append((label, *(pair(*mean_and_error(errors[r])) for r in REGIONS), paired[-1]))
     last = list(REGIONS)[-1]
-    titles = ("loss", *REGIONS, f"{last}, minus that of cross-entropy")
-    return "Root mean square error of ln r, mean over trainings:\n\n" + markdown(titles, rows)
+    titles = ("loss", *REGIONS, f"{last}: difference to cross-entropy")
+    return (
+        "Root mean square error of ln r, mean over trainings with the error of the mean:\n\n"
+        + markdown(titles, rows)
+    )
 
 
 def figures(results: dict) -> dict[str, Figure]:

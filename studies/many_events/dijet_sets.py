@@ -121,16 +121,16 @@ def tables(results: dict) -> str:
         )
     titles = (
         "classifier of 3 events",
-        "area",
-        "area − f₁→₃, paired, 10⁻³",
-        "its spread over trainings, 10⁻³",
+        "area under the ROC curve",
+        "difference to f₁→₃ on the same bags, 10⁻³",
+        "spread of the difference over trainings, 10⁻³",
     )
     areas = {name: entry["auc"] for name, entry in results["single events"].items()}
     paired = results["f3to1 − f1"]
     return (
-        f"{markdown(titles, rows)}\n\nSingle events: area of f₁ {areas['f1']:.5f}, of f₃→₁ "
-        f"{areas['f3to1']:.5f}; f₃→₁ − f₁, paired, 10⁻³: "
-        f"{pair(1e3 * paired['difference'], 1e3 * paired['error'], 2)}."
+        f"{markdown(titles, rows)}\n\nFor single events the area is {areas['f1']:.5f} with f₁ and "
+        f"{areas['f3to1']:.5f} with f₃→₁. The difference f₃→₁ − f₁ on the same events is "
+        f"({pair(1e3 * paired['difference'], 1e3 * paired['error'], 2)}) · 10⁻³."
     )
 
 

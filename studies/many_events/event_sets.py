@@ -235,11 +235,11 @@ def tables(results: dict) -> str:
         )
     titles = (
         "classifier of 20 events",
-        "area",
+        "area under the ROC curve",
         "TPR − FPR at TPR = ½",
-        "area − exact visible, 10⁻³",
-        "area − f₁→₂₀, 10⁻³",
-        "spread of trainings, 10⁻³",
+        "area minus exact (visible), 10⁻³",
+        "area minus f₁→₂₀, 10⁻³",
+        "spread over trainings, 10⁻³",
     )
     paired = {
         "f₁ − exact": results["single events"]["f1"]["against visible"],
@@ -251,8 +251,8 @@ def tables(results: dict) -> str:
     )
     exact = results["bounds"]["visible"]["auc of one event"]
     return (
-        f"{markdown(titles, rows)}\n\nSingle events, where the exact ratio of what is visible has "
-        f"the area {exact:.4f}; differences of areas, 10⁻³: {one}."
+        f"{markdown(titles, rows)}\n\nFor single events, the area of the exact ratio of what is "
+        f"visible is {exact:.4f}. Differences of areas for single events, 10⁻³: {one}."
     )
 
 

@@ -156,10 +156,10 @@ def tables(results: dict) -> str:
         (
             "classifier",
             "events",
-            "area",
-            "exact, closed form",
-            "area − exact on the same bags, 10⁻³",
-            "spread of trainings, 10⁻³",
+            "area under the ROC curve",
+            "exact area",
+            "area minus exact ratio on the same bags, 10⁻³",
+            "spread over trainings, 10⁻³",
         ),
         rows,
     )
@@ -169,7 +169,7 @@ def tables(results: dict) -> str:
         f"{names[k]}: {pair(1e3 * v['difference'], 1e3 * v['error'], 2)}"
         for k, v in results["pairs"].items()
     ]
-    return f"{text}\n\nDifferences of areas, paired, 10⁻³: " + "; ".join(lines) + "."
+    return f"{text}\n\nDifferences of areas on the same bags, 10⁻³: " + "; ".join(lines) + "."
 
 
 def figures(results: dict) -> dict[str, Figure]:

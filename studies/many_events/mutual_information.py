@@ -147,7 +147,7 @@ def tables(results: dict) -> str:
         )
         for row in results["rows"]
     ]
-    titles = ("ε", "exact", *LABELS.values(), *(f"pull of {name}" for name in LABELS.values()))
+    titles = ("ε", "exact", *LABELS.values(), *(f"pull: {name}" for name in LABELS.values()))
     return markdown(titles, rows)
 
 

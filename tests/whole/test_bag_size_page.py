@@ -64,7 +64,7 @@ def test_the_extrapolation_stands_beside_the_exact_information(results):
     assert found["info_eff"][2] < -5
     text = bag_size_tables(results)
     assert "159 ± 8 from I_MLE (-2.4σ) and 143 ± 5 from I_eff (-5.4σ)" in text
-    assert "where the exact information is 183 ± 6" in text
+    assert "the exact information is 183 ± 6" in text
 
 
 def test_settings_of_the_authors_are_those_that_the_table_shows(results):

@@ -59,6 +59,11 @@ def test_there_are_studies():
     assert MODULES
 
 
+def test_a_bar_in_a_cell_does_not_end_the_cell():
+    """Regression: |x| < 2 in a heading, which made a table into plain text."""
+    assert frame.markdown(["|x|"], [["a"]]) == "| \\|x\\| |\n| --- |\n| a |"
+
+
 def test_quick_results_of_cheap_studies_are_committed():
     """A reader who runs the quick size can compare; the test above does."""
     found = [p.stem.removesuffix("-quick") for p in frame.RESULTS.glob("*-quick.json")]
@@ -119,7 +124,7 @@ def test_a_changed_setting_or_version_makes_a_page_old():
         return {**settings, "training": dataclasses.replace(settings["training"], epochs=3)}
 
     other = study._replace(settings=otherwise)
-    assert frame.older(other, record) == "these settings are others today: training, epochs"
+    assert frame.older(other, record) == "these settings have changed: training, epochs"
     assert "**Older than the code:** these settings" in frame.block(other, record)
 
     def added(size):
