@@ -39,8 +39,9 @@ from milinfer.samples.file_points import (
 from milinfer.samples.sample import Sample
 from milinfer.samples.sample_set import SampleSet
 from milinfer.samples.variations import ProcessVariations
+from milinfer.utils.arguments import is_address
 from milinfer.utils.display import shortened
-from milinfer.utils.files import file_name, is_address
+from milinfer.utils.files import file_name
 from milinfer.utils.keywords import require_keywords
 from milinfer.utils.parallel import require_client
 
