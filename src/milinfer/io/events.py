@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from milinfer.exceptions import ConfigurationError, SampleError
-from milinfer.io.addresses import open_bytes
 from milinfer.io.lhe.reading import LHEFile, LHEReader
 from milinfer.io.lhe.writing import LHEWriter
 from milinfer.typing import AwkwardArray, PathLikeStr
+from milinfer.utils.addresses import open_bytes
 from milinfer.utils.arguments import local_path, require_whole_number
 from milinfer.utils.files import file_name
 from milinfer.utils.gzip_files import open_gzip

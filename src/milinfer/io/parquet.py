@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from milinfer.exceptions import SampleError
-from milinfer.io.addresses import open_bytes
 from milinfer.io.event_record.base_classes import ColumnReader, ColumnWriter
 from milinfer.io.event_record.branches import PART, from_branches
 from milinfer.io.event_record.info import LHEInfo
 from milinfer.io.event_record.record import EventColumns
 from milinfer.typing import AwkwardArray, PathLikeStr
+from milinfer.utils.addresses import open_bytes
 from milinfer.utils.arguments import is_address
 from milinfer.utils.files import atomic_path, require_file
 

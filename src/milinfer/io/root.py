@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from milinfer.exceptions import ConfigurationError, MilinferError, SampleError
-from milinfer.io.addresses import unreachable
 from milinfer.io.event_record.base_classes import ColumnReader, ColumnWriter
 from milinfer.io.event_record.branches import PART, from_branches
 from milinfer.io.event_record.info import LHEInfo
 from milinfer.io.event_record.nanoaod import objects_hint
 from milinfer.io.event_record.record import EventColumns, in_chunks
 from milinfer.typing import AwkwardArray, IntArray, PathLikeStr
+from milinfer.utils.addresses import unreachable
 from milinfer.utils.arguments import is_address, local_path
 from milinfer.utils.display import shortened
 from milinfer.utils.files import atomic_path, require_file

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator
 from typing import Final, Self
 
 from milinfer.exceptions import LHEError
-from milinfer.io.addresses import open_bytes
 from milinfer.io.lhe.cleaning import CLOSE, END, EVENT, check_gap, without_comments, wrong_closing
 from milinfer.io.lhe.header import Limits, read_preamble
 from milinfer.io.lhe.left_out import left_out_of_events
 from milinfer.typing import PathLikeStr
+from milinfer.utils.addresses import open_bytes
 from milinfer.utils.gzip_files import DAMAGED, open_gzip
 
 __all__ = ["BlockReader"]

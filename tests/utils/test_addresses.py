@@ -16,9 +16,9 @@ from milinfer.cli import cli
 from milinfer.datasets import vbf_hww
 from milinfer.exceptions import ConfigurationError, MissingFileError, SampleError
 from milinfer.io import events
-from milinfer.io.addresses import open_bytes
 from milinfer.io.events import open_reader
 from milinfer.samples.streaming import StreamedSample
+from milinfer.utils.addresses import open_bytes
 from milinfer.workflow.inspection import inspect_file
 
 NAMES = ("a.lhe", "a.lhe.gz", "a.root", "a.parquet")
@@ -99,7 +99,7 @@ def test_a_missing_file_or_protocol_is_named(files, name):
 
 @pytest.mark.parametrize("name", ["a.lhe", "a.parquet"])
 def test_a_lost_connection_names_the_file(files, monkeypatch, name):
-    monkeypatch.setattr("milinfer.io.addresses._BUFFER", 1000)
+    monkeypatch.setattr("milinfer.utils.addresses._BUFFER", 1000)
     address = f"memory://there/{name}"
     with open_reader(address) as reader:
 
