@@ -1,9 +1,11 @@
 """Shortest times of toys and trainings: in this process, in threads, on dask workers.
 
 python benchmarks/cluster.py [--quick]
+python benchmarks/cluster.py --hosts 2 --rate 1gbit   # as root, see hosts.py
 
 The last line on standard output is one line of JSON.  With --quick the worker is a thread of this
-process, which need not import TensorFlow again.
+process, which need not import TensorFlow again.  With --hosts the scheduler and each worker have a
+network of their own, and talk with TLS.
 """
 
 from __future__ import annotations
@@ -12,10 +14,12 @@ import argparse
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from distributed import Client, LocalCluster
+from hosts import client_of_hosts
 from quick_size import parse, small
 
 import milinfer as mil
@@ -27,6 +31,25 @@ from milinfer.utils.parallel import Workers
 QUICK = {"repeats": 1, "toys": 200, "pool": 5_000, "train": 200, "workers": 1}
 
 
+@contextmanager
+def cluster_of(options: argparse.Namespace) -> Iterator[Client]:
+    """Client of the workers."""
+    if options.hosts:
+        with client_of_hosts(options.hosts, options.rate) as client:
+            yield client
+        return
+    with (
+        LocalCluster(
+            n_workers=options.workers,
+            threads_per_worker=1,
+            processes=options.workers > 1,
+            dashboard_address=":0",
+        ) as cluster,
+        Client(cluster) as client,
+    ):
+        yield client
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--repeats", type=int, default=3)
@@ -35,6 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--pool", type=int, default=100_000, help="events of each sample for toys")
     parser.add_argument("--train", type=int, default=5_000, help="training events a point")
     parser.add_argument("--workers", type=int, default=2, help="of dask; 1 is a thread")
+    parser.add_argument("--hosts", type=int, help="workers with a network each, instead; as root")
+    parser.add_argument("--rate", help="speed of the network of a host, such as 1gbit")
     options = parse(parser, QUICK, arguments)
     samples = quadratic.samples(options.pool, [{"c1": -0.5}, {"c1": 0.5}], seed=1)
     oracle = Oracle.from_sample(samples[0], "c1", [0.1 * k for k in range(-10, 11)], degree=2)
@@ -48,17 +73,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         mil.BagLikelihood(head="multiclass", ensemble=2, seed=1, training=quick), options.quick
     )
     seconds: dict[str, float] = {}
-    with (
-        LocalCluster(
-            n_workers=options.workers,
-            threads_per_worker=1,
-            processes=options.workers > 1,
-            dashboard_address=":0",
-        ) as cluster,
-        Client(cluster) as client,
-    ):
+    with cluster_of(options) as client:
         n_bags = options.toys // 20
-        on = f"{options.workers} workers"
+        on = f"{options.hosts} hosts" if options.hosts else f"{options.workers} workers"
         # In turns, so that the load of the machine is that of all.
         jobs = {
             "one task": lambda: list(Workers(client=client).map(int, [0])),

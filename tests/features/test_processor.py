@@ -4,6 +4,8 @@ import contextlib
 import os
 import signal
 import sys
+import threading
+import time
 
 import awkward as ak
 import cloudpickle
@@ -195,6 +197,44 @@ def test_a_killed_worker_costs_nothing_but_time(files, tmp_path, expected):
         result = run_features({"vbf": files}, client=client, chunksize=5, selection=selection)
     assert (tmp_path / "killed").exists()
     check(result["vbf"], expected)
+
+
+class Shows:
+    """A selection of everything that takes its time, and shows that it is asked."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __call__(self, events):
+        self.path.touch()
+        time.sleep(0.1)
+        return events.event > 0
+
+
+def test_a_lost_scheduler_is_an_error(files, tmp_path):
+    distributed = pytest.importorskip("distributed")
+    shown = tmp_path / "shown"
+    with (
+        distributed.LocalCluster(  # of threads, which start at once
+            n_workers=1,
+            threads_per_worker=1,
+            processes=False,
+            protocol="tcp://",
+            dashboard_address=":0",
+        ) as cluster,
+        distributed.Client(cluster.scheduler_address, timeout=1) as client,
+    ):
+
+        def close():
+            while not shown.exists():
+                time.sleep(0.02)
+            cluster.close()
+
+        thread = threading.Thread(target=close, daemon=True)
+        thread.start()
+        with pytest.raises(ConfigurationError, match="cluster has lost its work"):
+            run_features({"vbf": files}, client=client, chunksize=1, selection=Shows(shown))
+        thread.join()
 
 
 def four_leptons():

@@ -20,7 +20,6 @@ import milinfer as mil
 from milinfer.exceptions import (
     ConfigurationError,
     MilinferWarning,
-    MissingFileError,
     ParameterError,
     SampleError,
 )
@@ -269,12 +268,6 @@ def test_a_missing_package_is_named(monkeypatch, address, module, package):
     monkeypatch.setattr(registry, "registry", {})
     with pytest.raises(ConfigurationError, match=f"{re.escape(address)}.*{package}"):
         events.read(address)
-
-
-@pytest.mark.parametrize("name", ["a.parquet", "a.lhe", "a.lhe.gz"])
-def test_only_root_files_are_read_from_addresses(name):
-    with pytest.raises(MissingFileError, match="only ROOT files are read from an address"):
-        mil.Sample.from_file(f"https://example.invalid/{name}")
 
 
 class _Ranges(http.server.SimpleHTTPRequestHandler):

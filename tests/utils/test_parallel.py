@@ -38,10 +38,10 @@ from milinfer.utils.parallel import (
     _batch_size,
     _result,
     _wait_for_workers,
-    connected,
     in_order,
     read_ahead,
 )
+from milinfer.utils.scheduler import connected
 from models import GaussianMean, gaussian_samples
 from pieces import Unsendable, complain, die, plus, ratio, slow, sums, time_out, warn
 from varied_gaussian import variations
@@ -176,18 +176,6 @@ def test_without_dask(client, monkeypatch):
         pass
 
 
-def test_a_scheduler_by_its_address_or_file(client, tmp_path, monkeypatch):
-    file = tmp_path / "scheduler.json"
-    file.write_text(json.dumps({"address": client.scheduler.address}))
-    for where in (client.scheduler.address, str(file)):
-        with connected(where) as other:
-            assert list(Workers(client=other).map(plus, [1], 1)) == [2]
-    monkeypatch.setattr("milinfer.utils.parallel._CONNECT_SECONDS", 0.5)
-    for where in ("tcp://127.0.0.1:1", "no-such-file.json"):
-        with pytest.raises(ConfigurationError, match="no dask scheduler answers"), connected(where):
-            pass
-
-
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:the toys of .* from a pool:UserWarning")
 def test_commands_work_on_a_cluster(client, tmp_path, monkeypatch):
@@ -210,8 +198,8 @@ def test_commands_work_on_a_cluster(client, tmp_path, monkeypatch):
         call("calibrate", *other, *toys, "--out", result, *scheduler)
         found[where] = json.loads(result.read_text())
     assert found["there"] == found["here"]
-    monkeypatch.setattr("milinfer.utils.parallel._CONNECT_SECONDS", 0.5)
-    failed = call("calibrate", *other, *toys, "--out", result, "--scheduler", "no:1", code=2)
+    with dask.config.set({"distributed.comm.timeouts.connect": "0.5s"}):
+        failed = call("calibrate", *other, *toys, "--out", result, "--scheduler", "no:1", code=2)
     assert "no dask scheduler answers at no:1" in failed
 
 

@@ -173,8 +173,8 @@ def train(
     """
     from milinfer.exceptions import ConfigurationError
     from milinfer.learning.bag_likelihood import BagLikelihood
-    from milinfer.utils.parallel import connected
     from milinfer.utils.progress import progress
+    from milinfer.utils.scheduler import connected
 
     samples: SampleSet | StreamedSamples
     if events_in_memory is None:

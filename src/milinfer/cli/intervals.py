@@ -79,8 +79,8 @@ class ToyOptions:
         from milinfer.learning.bag_likelihood import BagLikelihood
         from milinfer.toys.pool import EventPool
         from milinfer.toys.toys import Toys
-        from milinfer.utils.parallel import connected
         from milinfer.utils.progress import progress
+        from milinfer.utils.scheduler import connected
 
         model = BagLikelihood.load(self.model_path)
         names = model.parameters

@@ -16,8 +16,9 @@ from milinfer.exceptions import ParameterError
 from milinfer.io.event_range import EventRange
 from milinfer.samples.sample import Sample
 from milinfer.samples.sample_set import SampleSet
+from milinfer.utils.arguments import is_address, local_path
 from milinfer.utils.display import shortened
-from milinfer.utils.files import is_address, local_path, write_whole
+from milinfer.utils.files import write_whole
 from milinfer.utils.points import format_point, parse_point
 
 if TYPE_CHECKING:
@@ -58,8 +59,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 FILES_HELP = (
     "Files can be LHE, ROOT or Parquet, with events or features; write c_HW=-1:FILE if the file "
-    "does not record its parameter point. ROOT files may be addresses, such as "
-    "root://host//file.root."
+    "does not record its parameter point. FILE may be an address, such as "
+    "root://host//file.root or s3://bucket/file.parquet."
 )
 
 

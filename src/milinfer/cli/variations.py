@@ -212,8 +212,8 @@ def response(
 
     from milinfer.learning.systematic_response import SystematicResponse, default_training
     from milinfer.samples.streamed_variations import StreamedVariations
-    from milinfer.utils.parallel import connected
     from milinfer.utils.progress import progress
+    from milinfer.utils.scheduler import connected
 
     streamed = StreamedVariations.from_folders(
         folders, combine=combine, **_memory(events_in_memory)

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from milinfer.exceptions import ConfigurationError, MilinferError, MilinferWarning, SampleError
 from milinfer.io import events
 from milinfer.typing import PathLikeStr
-from milinfer.utils.arguments import require_whole_number
+from milinfer.utils.arguments import is_address, local_path, require_whole_number
 from milinfer.utils.display import shortened
-from milinfer.utils.files import atomic_path, file_name, is_address, local_path
+from milinfer.utils.files import atomic_path, file_name
 from milinfer.utils.parallel import require_workers
 from milinfer.utils.progress import progress
 

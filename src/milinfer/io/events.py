@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from milinfer.exceptions import ConfigurationError, SampleError
 from milinfer.io.lhe.reading import LHEFile, LHEReader
 from milinfer.io.lhe.writing import LHEWriter
 from milinfer.typing import AwkwardArray, PathLikeStr
-from milinfer.utils.arguments import require_whole_number
-from milinfer.utils.files import file_name, local_path
+from milinfer.utils.addresses import open_bytes
+from milinfer.utils.arguments import local_path, require_whole_number
+from milinfer.utils.files import file_name
 from milinfer.utils.gzip_files import open_gzip
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def open_reader(
 ) -> LHEReader | RootReader | ParquetReader:
     """Open an event file: a context manager with ``info``, ``chunks(chunk_size)`` and ``columns``.
 
-    ROOT files are also read from addresses, such as ``root://…`` and ``https://…``.  ``workers``
+    Files are also read from addresses, such as ``root://…`` and ``s3://…``.  ``workers``
     threads parse LHE files, whose parts may be as large as ``limits``; other files are read in one
     thread.
 
@@ -232,8 +232,11 @@ def count(path: PathLikeStr) -> int:
         with open_reader(path) as reader:
             return reader.n_events
     total = 0
-    with open_gzip(path) if Path(path).suffix == ".gz" else Path(path).open("rb") as file:
-        for line in file:
+    with (
+        open_bytes(path) as file,
+        open_gzip(file) if file_name(path).endswith(".gz") else file as lines,
+    ):
+        for line in lines:
             total += line.count(b"</event>")
             if b"</header>" in line:
                 total = 0  # a header may contain the tag in its text

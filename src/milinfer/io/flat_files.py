@@ -162,7 +162,7 @@ class ParquetTable(FlatTable):
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        require_file(path)
+        require_file(path, or_address=True)
         try:
             schema = pq.read_schema(arrow_file(path))
         except (pa.ArrowInvalid, pa.ArrowIOError) as error:
@@ -177,7 +177,7 @@ class ParquetTable(FlatTable):
         """Number of events in the file."""
         import pyarrow.parquet as pq
 
-        return int(pq.read_metadata(self.path).num_rows)
+        return int(pq.read_metadata(arrow_file(self.path)).num_rows)
 
     def read(
         self, names: Iterable[str], events: EventRange | None = None

@@ -16,6 +16,8 @@ from milinfer.io.event_record.branches import PART, from_branches
 from milinfer.io.event_record.info import LHEInfo
 from milinfer.io.event_record.record import EventColumns
 from milinfer.typing import AwkwardArray, PathLikeStr
+from milinfer.utils.addresses import open_bytes
+from milinfer.utils.arguments import is_address
 from milinfer.utils.files import atomic_path, require_file
 
 __all__ = ["ParquetReader", "ParquetWriter", "arrow_file"]
@@ -24,13 +26,17 @@ _KEY = b"milinfer"
 
 
 def arrow_file(path: PathLikeStr, mode: Literal["rb", "wb"] = "rb") -> Any:
-    """Return something that pyarrow can open: the path, or an open file if the name is not UTF-8.
+    """Return something that pyarrow can open.
+
+    This is the path, or an open file if the name is not UTF-8 or an address.
 
     Examples
     --------
     >>> arrow_file("a.parquet")
     'a.parquet'
     """
+    if is_address(path):
+        return open_bytes(path)
     try:
         os.fspath(path).encode()
     except UnicodeEncodeError:
@@ -130,7 +136,7 @@ class ParquetReader(ColumnReader):
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        require_file(path)
+        require_file(path, or_address=True)
         try:
             file = pq.ParquetFile(arrow_file(path))
         except (pa.ArrowInvalid, pa.ArrowIOError) as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -17,8 +16,10 @@ from milinfer.io.event_record.info import LHEInfo
 from milinfer.io.event_record.nanoaod import objects_hint
 from milinfer.io.event_record.record import EventColumns, in_chunks
 from milinfer.typing import AwkwardArray, IntArray, PathLikeStr
+from milinfer.utils.addresses import unreachable
+from milinfer.utils.arguments import is_address, local_path
 from milinfer.utils.display import shortened
-from milinfer.utils.files import atomic_path, is_address, local_path, require_file
+from milinfer.utils.files import atomic_path, require_file
 
 __all__ = ["Ntuple", "RootReader", "RootWriter", "open_root", "root_trees"]
 
@@ -269,7 +270,7 @@ def open_root(path: PathLikeStr) -> Any:
     Parameters
     ----------
     path
-        Local file, or an address that uproot supports (``root://``, ``https://``, …).
+        Local file, or an address that uproot supports (``root://``, ``https://``, ``s3://``, …).
 
     Returns
     -------
@@ -309,7 +310,7 @@ def open_root(path: PathLikeStr) -> Any:
         file = uproot.open(place, array_cache=None, **options)
     except Exception as error:
         if not local:
-            raise _unreachable(path, error) from error
+            raise unreachable(path, error) from error
         msg = f"{path}: this cannot be opened as a ROOT file ({error}); copy or produce it again"
         raise SampleError(msg) from error
     # A truncated file may still contain all that uproot reads on opening.
@@ -322,22 +323,3 @@ def open_root(path: PathLikeStr) -> Any:
         )
         raise SampleError(msg)
     return file
-
-
-_PACKAGES = {
-    "root": "fsspec-xrootd (pip install fsspec-xrootd, with xrootd of pip or conda-forge)",
-    "http": "aiohttp (pip install aiohttp requests)",
-    "https": "aiohttp (pip install aiohttp requests)",
-}
-
-
-def _unreachable(path: PathLikeStr, error: Exception) -> MilinferError:
-    """Error for an address that cannot be read: a package is missing, or the file is."""
-    if isinstance(error, ImportError):
-        protocol = str(path).partition("://")[0]
-        package = _PACKAGES.get(protocol, f"a package for {protocol}://")
-        msg = f"{path}: reading it needs {package}: {error}. Or copy the file here"
-        return ConfigurationError(msg)
-    text = textwrap.shorten(str(error) or type(error).__name__, 300)
-    msg = f"{path}: this cannot be read ({text}); correct the address, or copy the file here"
-    return SampleError(msg)

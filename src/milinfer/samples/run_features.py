@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import CancelledError
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -39,8 +40,9 @@ from milinfer.samples.file_points import (
 from milinfer.samples.sample import Sample
 from milinfer.samples.sample_set import SampleSet
 from milinfer.samples.variations import ProcessVariations
+from milinfer.utils.arguments import is_address
 from milinfer.utils.display import shortened
-from milinfer.utils.files import file_name, is_address
+from milinfer.utils.files import file_name
 from milinfer.utils.keywords import require_keywords
 from milinfer.utils.parallel import require_client
 
@@ -177,7 +179,7 @@ def run_features(
     ParameterError
         If the point of a dataset is unknown, or files disagree on it.
     ConfigurationError
-        As :func:`make_executor`.
+        As :func:`make_executor`, or if the cluster loses its scheduler.
 
     Examples
     --------
@@ -227,6 +229,12 @@ def run_features(
             output = runner(groups, processor, treename=treename)
     except Exception as error:
         cause = _milinfer_error(error)
+        if cause is None and client is not None and _is_lost(client, error):
+            msg = (
+                f"the dask cluster has lost its work ({error}): the scheduler or all workers have "
+                "ended; start the cluster again, read its log, and compute the features again"
+            )
+            raise ConfigurationError(msg) from error
         if cause is None or cause is error:
             raise
         raise cause from error
@@ -251,6 +259,11 @@ def run_features(
     if variations is None:
         return of_datasets(_sample, Sample.concatenate)
     return of_datasets(_varied_samples, ProcessVariations.concatenate)
+
+
+def _is_lost(client: Any, error: Exception) -> bool:
+    """Whether an error is that of a cluster which no longer knows of the work."""
+    return isinstance(error, CancelledError) or client.status != "running"
 
 
 _ERRORS = "errors of milinfer"

@@ -46,9 +46,9 @@ from milinfer.samples.file_points import (
 )
 from milinfer.samples.sample_fields import SampleFields
 from milinfer.typing import FloatArray, PathLikeStr, Point
-from milinfer.utils.arguments import as_path
+from milinfer.utils.arguments import as_path, local_path
 from milinfer.utils.display import shortened
-from milinfer.utils.files import atomic_path, file_name, local_path
+from milinfer.utils.files import atomic_path, file_name
 
 if TYPE_CHECKING:
     from milinfer.features.feature_set import FeatureSet, OnMissing
@@ -219,8 +219,8 @@ def read_sample(
     ----------
     path
         Sample written by :func:`write_sample`; event file (LHE, ROOT or Parquet); or a flat
-        Parquet or ROOT file of another program.  For a ROOT file it can also be an address, such as
-        ``root://host//file.root``.
+        Parquet or ROOT file of another program.  It can also be an address, such as
+        ``root://host//file.root`` or ``s3://bucket/file.parquet``.
     features
         Feature set, its name, or names of columns; default: all of a sample, ``"vbf_2l2j"`` for
         events.  Names are required for flat files of other programs.

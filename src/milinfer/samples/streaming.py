@@ -13,7 +13,6 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import NoReturn
 
 import numpy as np
@@ -23,8 +22,9 @@ from milinfer.samples.sample import Sample, sample_of_file
 from milinfer.samples.sample_files import RowGroups
 from milinfer.samples.sample_set import SampleSet, feature_count
 from milinfer.typing import BoolArray, PathLikeStr, Point
-from milinfer.utils.arguments import as_path
+from milinfer.utils.arguments import as_path, is_address
 from milinfer.utils.display import html_table
+from milinfer.utils.files import file_name
 from milinfer.utils.points import format_point
 
 __all__ = ["StreamedSample", "StreamedSamples"]
@@ -56,7 +56,7 @@ class StreamedSample:
     Parameters
     ----------
     path
-        The file.
+        The file, or its address.
     point
         Parameter point.
     process
@@ -67,7 +67,7 @@ class StreamedSample:
         Numbers of events in its row groups.
     """
 
-    path: Path
+    path: PathLikeStr
     point: Point
     process: str
     feature_names: tuple[str, ...]
@@ -86,8 +86,8 @@ class StreamedSample:
         SampleError
             If the file is damaged, or has no events.
         """
-        file = as_path(path)
-        if file.suffix.lower() not in (".parquet", ".pq"):
+        file = path if is_address(path) else as_path(path)
+        if not file_name(file).lower().endswith((".parquet", ".pq")):
             msg = f"{file}: only Parquet files of features can be streamed; write one with to_file"
             raise ConfigurationError(msg)
         groups = RowGroups(file, features=features, point=point)

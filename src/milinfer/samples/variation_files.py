@@ -18,9 +18,9 @@ from milinfer.samples.event_samples import VariedFields
 from milinfer.samples.sample_fields import SampleFields
 from milinfer.samples.sample_files import flat_table, read_events, read_sample, write_sample
 from milinfer.typing import IntArray, PathLikeStr, Point
-from milinfer.utils.arguments import as_path
+from milinfer.utils.arguments import as_path, local_path
 from milinfer.utils.array_files import read_array
-from milinfer.utils.files import atomic_folder, file_hash, local_path, parse_json
+from milinfer.utils.files import atomic_folder, file_hash, parse_json
 from milinfer.utils.json_fields import flag_field, number_field, text_field, whole_field
 from milinfer.utils.points import format_point
 

@@ -7,11 +7,16 @@ import os
 import reprlib
 from numbers import Integral
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from milinfer.exceptions import ConfigurationError
+from milinfer.typing import PathLikeStr
 
 __all__ = [
     "as_path",
+    "is_address",
+    "local_path",
     "path_text",
     "positive_number",
     "require_seed",
@@ -60,20 +65,50 @@ def path_text(path: object) -> str:
     return text
 
 
+def is_address(path: object) -> bool:
+    """Whether this is an address on a network, such as ``root://…``, and no path.
+
+    Examples
+    --------
+    >>> is_address("root://host//a.root"), is_address("a.root"), is_address("file:///a.root")
+    (True, False, False)
+    """
+    text = path_text(path)
+    return "://" in text and not text.startswith("file://")
+
+
+def local_path(path: PathLikeStr) -> PathLikeStr:
+    """Path of a ``file://`` address; other paths and addresses as they are.
+
+    Examples
+    --------
+    >>> local_path("file:///tmp/my%20file.root"), local_path("root://host//a.root")
+    ('/tmp/my file.root', 'root://host//a.root')
+    """
+    text = path_text(path)
+    return url2pathname(urlsplit(text).path) if text.startswith("file://") else path
+
+
 def as_path(path: object) -> Path:
-    """Make a path of what a user gives for a file or a folder.
+    """Make a path of what a user gives for a file or a folder on this machine.
 
     Raises
     ------
     ConfigurationError
-        As :func:`path_text`.
+        As :func:`path_text`, or if it is an address on a network.
 
     Examples
     --------
     >>> as_path("model/model.json").name
     'model.json'
     """
-    return Path(path_text(path))
+    if is_address(path):
+        msg = (
+            f"{path} is an address, and only events and features (LHE, ROOT, Parquet) are read "
+            "from addresses; use a path on this machine, and copy the file or folder"
+        )
+        raise ConfigurationError(msg)
+    return Path(local_path(path_text(path)))
 
 
 def require_whole_number(value: object, name: str, *, least: int = 1) -> None:

@@ -18,19 +18,16 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 from milinfer.exceptions import ConfigurationError, MilinferError, MissingFileError
 from milinfer.typing import PathLikeStr
-from milinfer.utils.arguments import as_path, path_text
+from milinfer.utils.arguments import as_path, is_address, path_text
 
 __all__ = [
     "atomic_folder",
     "atomic_path",
     "file_hash",
     "file_name",
-    "is_address",
-    "local_path",
     "named_errors",
     "parse_json",
     "portable_name",
@@ -320,30 +317,6 @@ def file_hash(path: PathLikeStr) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def is_address(path: PathLikeStr) -> bool:
-    """Whether this is an address on a network, such as ``root://…``, and no path.
-
-    Examples
-    --------
-    >>> is_address("root://host//a.root"), is_address("a.root"), is_address("file:///a.root")
-    (True, False, False)
-    """
-    text = path_text(path)
-    return "://" in text and not text.startswith("file://")
-
-
-def local_path(path: PathLikeStr) -> PathLikeStr:
-    """Path of a ``file://`` address; other paths and addresses as they are.
-
-    Examples
-    --------
-    >>> local_path("file:///tmp/my%20file.root"), local_path("root://host//a.root")
-    ('/tmp/my file.root', 'root://host//a.root')
-    """
-    text = path_text(path)
-    return url2pathname(urlsplit(text).path) if text.startswith("file://") else path
-
-
 def file_name(path: PathLikeStr) -> str:
     """Last part of a path or an address.
 
@@ -366,8 +339,15 @@ def portable_name(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9_.+-]", "_", text)
 
 
-def require_file(path: PathLikeStr) -> None:
+def require_file(path: PathLikeStr, *, or_address: bool = False) -> None:
     """Raise unless a path is an existing file.
+
+    Parameters
+    ----------
+    path
+        Path of a file.
+    or_address
+        Whether the caller also reads files at addresses, which are not looked at here.
 
     Raises
     ------
@@ -381,9 +361,11 @@ def require_file(path: PathLikeStr) -> None:
     milinfer.exceptions.MissingFileError: there is no file absent.lhe; correct the path
     """
     if is_address(path):
+        if or_address:
+            return
         msg = (
-            f"{path}: only ROOT files are read from an address; copy the file here, and give its "
-            "path"
+            f"{path}: only events and features (LHE, ROOT, Parquet) are read from an address; copy "
+            "the file here, and give its path"
         )
         raise MissingFileError(msg)
     if Path(path).is_dir():

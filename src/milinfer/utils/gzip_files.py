@@ -29,8 +29,8 @@ DAMAGED: Final = _damaged()
 """Exceptions that reading a corrupt gzip file raises; a truncated file raises EOFError."""
 
 
-def open_gzip(path: PathLikeStr) -> IO[bytes]:
-    """Open a gzip file to read its bytes.
+def open_gzip(path: PathLikeStr | IO[bytes]) -> IO[bytes]:
+    """Open a gzip file to read its bytes; an open file stays open when this is closed.
 
     Examples
     --------

@@ -12,9 +12,7 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import uuid4
 
@@ -27,7 +25,14 @@ if TYPE_CHECKING:
     from distributed import Client
     from distributed import Future as ClusterFuture
 
-__all__ = ["Workers", "connected", "in_order", "read_ahead", "require_client", "require_workers"]
+__all__ = [
+    "Workers",
+    "client_type",
+    "in_order",
+    "read_ahead",
+    "require_client",
+    "require_workers",
+]
 
 
 T = TypeVar("T")
@@ -39,9 +44,10 @@ _TASK_SECONDS = 0.2
 _IN_FLIGHT = 2
 # All workers may be lost this many times in a row before we give up.
 _ATTEMPTS = 5
-_CONNECT_SECONDS = 30
 # After this time without workers a warning says that the work waits.
 _SILENT_SECONDS = 60.0
+# How often the state of a lost connection is looked at.
+_LOOK_SECONDS = 0.1
 
 
 def require_client(client: Any, workers: int = 1) -> None:
@@ -61,10 +67,10 @@ def require_client(client: Any, workers: int = 1) -> None:
     require_workers(workers)
     if client is None:
         return
-    client_type = _client_type("client=")
-    if not isinstance(client, client_type) or client.asynchronous:
+    kind = client_type("client=")
+    if not isinstance(client, kind) or client.asynchronous:
         what = f"a {type(client).__name__}"
-        if isinstance(client, client_type):
+        if isinstance(client, kind):
             what = "an asynchronous one"
         msg = (
             f"client= is {what}, not a distributed.Client: give Client(address) or Client(cluster)"
@@ -78,8 +84,19 @@ def require_client(client: Any, workers: int = 1) -> None:
         raise ConfigurationError(msg)
 
 
-def _client_type(feature: str) -> Any:
-    """Class of dask clients; an error names the feature that needs dask."""
+def client_type(feature: str) -> Any:
+    """Class of dask clients.
+
+    Raises
+    ------
+    ConfigurationError
+        If dask is not installed; the message names the feature that needs it.
+
+    Examples
+    --------
+    >>> client_type("client=").__name__
+    'Client'
+    """
     try:
         from distributed import Client
     except ImportError as error:
@@ -88,58 +105,14 @@ def _client_type(feature: str) -> Any:
     return Client
 
 
-@contextmanager
-def connected(address: str | None) -> Iterator[Client | None]:
-    """Connect to a running dask scheduler; the connection is closed at the end of the block.
-
-    Parameters
-    ----------
-    address
-        Such as ``tcp://node:8786``, or the file that ``dask scheduler --scheduler-file`` has
-        written; None for no cluster.
-
-    Yields
-    ------
-    distributed.Client or None
-        For ``client=``.
-
-    Raises
-    ------
-    ConfigurationError
-        If dask is not installed, or no scheduler answers within 30 seconds.
-
-    Examples
-    --------
-    >>> with connected(None) as client:
-    ...     print(client)
-    None
-    """
-    if address is None:
-        yield None
-        return
-    client_type = _client_type("a dask scheduler")
-    scheduler = {"address": address}
-    if Path(address).is_file():
-        scheduler = {"scheduler_file": address}
-    try:
-        client = client_type(**scheduler, timeout=_CONNECT_SECONDS)
-    except (OSError, ValueError, KeyError) as error:
-        msg = (
-            f"no dask scheduler answers at {address} ({error}); give the address that it shows, "
-            "such as tcp://node:8786, or its --scheduler-file"
-        )
-        raise ConfigurationError(msg) from error
-    with client:
-        yield client
-
-
 class Workers:
     """Runs independent tasks in threads or on a dask cluster.
 
     On a cluster, items are sent in batches, so that a task takes about 0.2 s and each thread has
     at most two tasks.  Objects that the items share are sent to all workers once, and kept there
     while consecutive calls use them.  Tasks of a worker that dies are repeated by another; if the
-    last copy of a shared object is lost, it is sent again.  Errors of workers are raised here, and
+    last copy of a shared object is lost, or the scheduler starts again at the same address, it is
+    sent again.  Errors of workers are raised here, and
     their warnings are issued here if workers have one thread, as they should.
 
     Parameters
@@ -220,7 +193,8 @@ class Workers:
                 try:
                     results, seconds, worker_warnings = _result(client, batch.future)
                 except CancelledError as error:
-                    # The shared objects were lost with the workers that held them.
+                    # The shared objects were lost with the workers that held them, or with the
+                    # scheduler that knew of them.
                     losses += 1
                     _require_hope(client, losses, error)
                     self._sent.clear()
@@ -303,7 +277,7 @@ def _wait_for_workers(client: Client) -> None:
     """Wait for a worker as long as it takes, as in the queue of a batch system, and say so."""
     while True:
         try:
-            client.wait_for_workers(1, timeout=_SILENT_SECONDS)
+            _asked(client, lambda: client.wait_for_workers(1, timeout=_SILENT_SECONDS))
         except TimeoutError:
             warnings.warn(
                 f"the cluster has had no workers for {_SILENT_SECONDS:g} s, and the tasks wait for "
@@ -311,34 +285,49 @@ def _wait_for_workers(client: Client) -> None:
                 MilinferWarning,
                 stacklevel=2,
             )
-        except (AttributeError, OSError) as error:  # the scheduler is gone
-            _require_hope(client, 0, error)
-            raise
         else:
             return
 
 
 def _threads(client: Client) -> int:
     """Current number of threads of the cluster, at least one."""
-    try:
-        return max(1, sum(int(n) for n in client.nthreads().values()))
-    except (AttributeError, OSError) as error:  # without a scheduler, clients have no attributes
-        _require_hope(client, 0, error)
-        raise
+    return max(1, sum(int(n) for n in _asked(client, client.nthreads).values()))
+
+
+def _asked(client: Client, question: Callable[[], R]) -> R:
+    """Ask the scheduler, again if the connection is lost meanwhile and comes back."""
+    losses = 0
+    while True:
+        try:
+            return question()
+        except TimeoutError:
+            raise
+        except (AttributeError, OSError) as error:  # without a scheduler, some attributes are None
+            losses += 1
+            time.sleep(_LOOK_SECONDS)  # until the client has seen that the connection is lost
+            _require_hope(client, 0, error)
+            if losses >= _ATTEMPTS:
+                msg = f"the dask scheduler does not answer ({error}); read its log"
+                raise ConfigurationError(msg) from error
 
 
 def _require_hope(client: Client, losses: int, error: BaseException) -> None:
     """Raise if the scheduler is gone, or if workers keep dying before they return results.
+
+    While the client tries to connect to its scheduler again, this waits.
 
     Raises
     ------
     ConfigurationError
         Gives the reason.
     """
+    while client.status == "connecting":
+        time.sleep(_LOOK_SECONDS)
     if client.status != "running":
         msg = (
             "the connection to the dask scheduler is lost; start the cluster again, and read its "
-            "log"
+            "log. To wait longer for a scheduler that starts again at the same address, raise "
+            "dask's distributed.comm.timeouts.connect"
         )
         raise ConfigurationError(msg) from error
     if losses >= _ATTEMPTS:

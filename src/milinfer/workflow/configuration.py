@@ -16,8 +16,8 @@ from pydantic import BaseModel, Discriminator, Field, Tag, model_validator
 from milinfer.exceptions import ConfigurationError
 from milinfer.io.event_range import EventRange
 from milinfer.typing import PathLikeStr
-from milinfer.utils.arguments import as_path
-from milinfer.utils.files import is_address, write_whole
+from milinfer.utils.arguments import as_path, is_address
+from milinfer.utils.files import write_whole
 from milinfer.workflow.systematics_sections import (
     SECTION,
     ResponseSection,

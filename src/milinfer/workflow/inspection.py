@@ -13,8 +13,9 @@ import numpy as np
 
 from milinfer.exceptions import MilinferError, MilinferWarning, ModelError, SampleError
 from milinfer.typing import FloatArray, IntArray, PathLikeStr
+from milinfer.utils.arguments import is_address, local_path
 from milinfer.utils.display import shortened
-from milinfer.utils.files import is_address, local_path, parse_json
+from milinfer.utils.files import parse_json
 from milinfer.utils.points import format_point
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from milinfer.exceptions import ConfigurationError
 from milinfer.samples.sample import Sample
 from milinfer.typing import PathLikeStr
-from milinfer.utils.files import file_hash, is_address
+from milinfer.utils.arguments import is_address
+from milinfer.utils.files import file_hash
 from milinfer.utils.points import format_point
 
 if TYPE_CHECKING:

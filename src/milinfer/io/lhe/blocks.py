@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Final, Self
 
 from milinfer.exceptions import LHEError
@@ -12,7 +11,7 @@ from milinfer.io.lhe.cleaning import CLOSE, END, EVENT, check_gap, without_comme
 from milinfer.io.lhe.header import Limits, read_preamble
 from milinfer.io.lhe.left_out import left_out_of_events
 from milinfer.typing import PathLikeStr
-from milinfer.utils.files import require_file
+from milinfer.utils.addresses import open_bytes
 from milinfer.utils.gzip_files import DAMAGED, open_gzip
 
 __all__ = ["BlockReader"]
@@ -70,16 +69,15 @@ class BlockReader:
         self._rest = b""  # without comments
         self._open_comment = b""  # a comment that has not been closed
         self._damage: Callable[[int], str] | None = None
-        require_file(path)
-        with Path(path).open("rb") as file:
-            compressed = file.read(2) == _GZIP
+        self._file = open_bytes(path)
+        compressed = self._file.peek(2)[:2] == _GZIP
         # what one call reads is lost where a gzip file is cut
         self._piece = _PIECE if compressed else sys.maxsize
-        self._raw = open_gzip(path) if compressed else Path(path).open("rb")  # noqa: SIM115
+        self._raw = open_gzip(self._file) if compressed else self._file
         try:
             self.preamble, beyond = read_preamble(self._first_pieces, self.name, self.limits)
         except BaseException:
-            self._raw.close()
+            self.close()
             raise
         self.left_out = self.preamble.left_out
         self._beginning = beyond[:_BEGINNING]  # the first events as they are in the file
@@ -94,6 +92,7 @@ class BlockReader:
     def close(self) -> None:
         """Close the file."""
         self._raw.close()
+        self._file.close()
 
     def first_event(self) -> bytes:
         """Take the text up to the end of the next event; empty if there is none."""
