@@ -19,8 +19,8 @@ the minimum is from it in units of the errors, and ``yield_noise`` how much of t
 events of the expected yield make.
 
 python benchmarks/response_events.py [--events 5000 10000 20000] [--features vbf_2l2j]
-    [--theta-dependent] [--weight-decay 0.3] [--l2 1e-5] [--dropout 0.1] [--hidden 128 128] [--steps 0.5]
-    [--pool 120000] [--quick]
+    [--theta-dependent] [--weight-decay 0.3] [--l2 1e-5] [--dropout 0.1] [--hidden 128 128]
+    [--steps 0.5] [--pool 120000] [--quick]
 """
 
 from __future__ import annotations

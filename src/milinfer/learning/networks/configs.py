@@ -109,8 +109,7 @@ class TrainingConfig:
             ),
             (
                 not 0 <= self.weight_decay * self.learning_rate < 1,
-                f"weight_decay={self.weight_decay:g} must not be negative, and below one over the "
-                "learning rate",
+                f"weight_decay={self.weight_decay:g} must be 0 or more, below 1/learning_rate",
             ),
             (
                 self.schedule not in _SCHEDULES,
