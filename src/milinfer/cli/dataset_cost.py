@@ -131,11 +131,7 @@ def read_cost(
         If options do not fit together.
     """
     from milinfer.exceptions import ConfigurationError
-    from milinfer.intervals.calibration import Calibration
-    from milinfer.intervals.simulation_widening import add_simulation_error
     from milinfer.learning.bag_likelihood import BagLikelihood
-    from milinfer.learning.finite_simulation import simulation_error
-    from milinfer.likelihood.rate import Rate
 
     model = BagLikelihood.load(model_path)
     sample = read_dataset(data, feature_set, tree, events)
@@ -147,6 +143,8 @@ def read_cost(
         raise click.UsageError(msg)
     rate = None
     if rate_files and luminosity is not None:
+        from milinfer.likelihood.rate import Rate
+
         rate = Rate.from_samples(
             read_samples(
                 rate_files, features=feature_set, points=points, tree=tree, combine=combine
@@ -154,11 +152,18 @@ def read_cost(
             luminosity=luminosity,
         )
     as_trained = cost = model.cost(sample, rate=rate, terms=terms)
-    calibration = None if calibration_path is None else Calibration.load(calibration_path)
-    if with_simulation and calibration is not None:
-        calibration = calibration.widened()
-    error = simulation_error(model, sample) if with_simulation and not calibration else None
-    if error is not None:
+    calibration: Calibration | None = None
+    error: SimulationError | None = None
+    if calibration_path is not None:
+        from milinfer.intervals.calibration import Calibration
+
+        calibration = Calibration.load(calibration_path)
+        calibration = calibration.widened() if with_simulation else calibration
+    elif with_simulation:
+        from milinfer.intervals.simulation_widening import add_simulation_error
+        from milinfer.learning.finite_simulation import simulation_error
+
+        error = simulation_error(model, sample)
         cost = add_simulation_error(cost, error)
     return DatasetCost(
         model=model,

@@ -283,7 +283,6 @@ def fit(
     For a model of several parameters it prints estimates, profile intervals, correlations and the
     combinations that the data do not constrain, and draws contours of 68.27 % and 95.45 %.
     """
-    from milinfer.intervals.belt import Belt
     from milinfer.likelihood.fits import profile_interval
     from milinfer.utils.confidence_levels import CL68, CL95
 
@@ -300,6 +299,8 @@ def fit(
             echo(f"{error}; it is included in the intervals")
             figures[model.name]["simulation_error"] = simulated
         if belt_path is not None:
+            from milinfer.intervals.belt import Belt
+
             figures[model.name]["region"] = regions_several(Belt.load(belt_path), plain_cost)
         write_json(json_path, {**figures, "n_events": len(sample), "terms": terms})
         return
@@ -318,6 +319,8 @@ def fit(
         echo(f"{error}; it is included in the interval")
     belt_figures: dict[str, Any] = {}
     if belt_path is not None:
+        from milinfer.intervals.belt import Belt
+
         belt = Belt.load(belt_path)
         for key, cl in (("neyman68", CL68), ("neyman95", CL95)):
             interval = belt.interval(plain_cost, cl)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import awkward as ak
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -86,6 +85,7 @@ def event_weights(
     --------
     >>> event_weights([1, 2], "genWeight")
     array([1., 2.])
+    >>> import awkward as ak
     >>> event_weights(ak.Array([1.0, None]), "genWeight", "a.root")
     Traceback (most recent call last):
     ...
@@ -100,28 +100,35 @@ def event_weights(
     def no_numbers(kind: object) -> SampleError:
         return SampleError(f"{place}{name} contains {kind}, not numbers; give a branch of weights")
 
-    try:
-        array = column if isinstance(column, ak.Array | np.ndarray) else ak.Array(column)
-    except (TypeError, ValueError) as error:
-        msg = f"{place}{name} is not an array of numbers ({error}); give one number for each event"
-        raise SampleError(msg) from error
-    if array.ndim != 1:
-        remedy = "give a branch with one number for each event"
-        if len(array) and array.ndim == 2:
-            counts = np.asarray(ak.fill_none(ak.num(array, axis=1), 0))
-            event = int(np.argmax(counts != 1))
-            raise fail(event, f"is a list of length {counts[event]}", remedy)
-        msg = f"{place}{name} is not a list of one number for each event; {remedy}"
-        raise SampleError(msg)
-    missing = np.zeros(len(array), dtype=np.bool_)
-    if isinstance(array, ak.Array):
-        missing = np.asarray(ak.is_none(array))
+    if isinstance(column, np.ndarray) and column.ndim == 1:
+        # As columns of features are; they need no awkward, which takes long to import.
+        array, missing = column, np.zeros(len(column), dtype=np.bool_)
+        if isinstance(column, np.ma.MaskedArray):
+            missing = np.ma.getmaskarray(column)
+    else:
+        import awkward as ak
+
         try:
-            array = ak.to_numpy(array[~missing] if missing.any() else array)
+            events: Any = column if isinstance(column, ak.Array | np.ndarray) else ak.Array(column)
+        except (TypeError, ValueError) as error:
+            msg = (
+                f"{place}{name} is not an array of numbers ({error}); give one number for each "
+                "event"
+            )
+            raise SampleError(msg) from error
+        if events.ndim != 1:
+            remedy = "give a branch with one number for each event"
+            if len(events) and events.ndim == 2:
+                counts = np.asarray(ak.fill_none(ak.num(events, axis=1), 0))
+                event = int(np.argmax(counts != 1))
+                raise fail(event, f"is a list of length {counts[event]}", remedy)
+            msg = f"{place}{name} is not a list of one number for each event; {remedy}"
+            raise SampleError(msg)
+        missing = np.asarray(ak.is_none(events))
+        try:
+            array = ak.to_numpy(events[~missing] if missing.any() else events)
         except (TypeError, ValueError) as error:  # records, or numbers and texts
-            raise no_numbers(array.type.content) from error
-    elif isinstance(array, np.ma.MaskedArray):
-        missing = np.ma.getmaskarray(array)
+            raise no_numbers(events.type.content) from error
     remedy = "correct it, or remove the event from the file"
     if missing.any():
         raise fail(int(np.argmax(missing)), "is missing", remedy)

@@ -26,7 +26,6 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import chi2
 
 from milinfer.exceptions import CalibrationError, ParameterError
 from milinfer.intervals.dataset_checks import require_rate_of_toys, size_differs
@@ -49,7 +48,7 @@ from milinfer.likelihood.surface import Interpolation
 from milinfer.likelihood.surface_box import ChebyshevBox, fine_degree
 from milinfer.toys.ensemble import ToyEnsemble, truths
 from milinfer.typing import BoolArray, FloatArray, PathLikeStr
-from milinfer.utils.confidence_levels import require_level, same_level
+from milinfer.utils.confidence_levels import chi2_quantile, require_level, same_level
 from milinfer.utils.display import arrow_table, html_table, measured, point_cells, point_types
 from milinfer.utils.files import parse_json, write_whole
 from milinfer.utils.points import format_point, only
@@ -448,7 +447,7 @@ class Calibration:
             own_scales=own_scales,
             weights=inverse_variances(curvature, interest),
             contained=np.zeros(n) if self.residuals is None else np.mean(self.residuals**2, axis=0),
-            quantile=float(chi2.ppf(cl, n if interest is None else 1)),
+            quantile=float(chi2_quantile(cl, n if interest is None else 1)),
         )
 
     @property
@@ -592,7 +591,7 @@ class Calibration:
     def contains_truth(self, ensemble: ToyEnsemble, cl: float) -> BoolArray:
         """Whether the calibrated interval of each toy contains its truth, shape (n_toys,)."""
         truth = truths([ensemble])[0]
-        threshold = chi2.ppf(cl, len(self.parameters) if self.interest is None else 1)
+        threshold = chi2_quantile(cl, len(self.parameters) if self.interest is None else 1)
         return np.asarray(self.statistic(ensemble, truth, cl) <= threshold)
 
     def require_like(self, ensemble: ToyEnsemble) -> None:

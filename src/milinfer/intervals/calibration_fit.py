@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
-from scipy.stats import chi2, norm
+from scipy.special import ndtr
 
 from milinfer.exceptions import CalibrationError, MilinferWarning
 from milinfer.intervals.calibration import Calibration, Correct, Kind
@@ -18,7 +18,7 @@ from milinfer.intervals.profile_constants import ProfileConstants, profile_stati
 from milinfer.intervals.response import Response, mean_response, spread_covariance
 from milinfer.toys.ensemble import ToyEnsemble, require_one_kind, require_unseen_toys, truths
 from milinfer.typing import BoolArray, FloatArray, IntArray
-from milinfer.utils.confidence_levels import CL68, CL95, levels_of
+from milinfer.utils.confidence_levels import CL68, CL95, chi2_quantile, levels_of
 from milinfer.utils.points import format_point
 from milinfer.utils.resampling import covariances, samples_at_once
 from milinfer.utils.smooth_polynomials import SPARE_DEGREES, SmoothPolynomial, fit_smooth
@@ -270,8 +270,8 @@ def _warn_of_small_pools(ensembles: Sequence[ToyEnsemble]) -> None:
     worst = max(ensembles, key=lambda e: e.n_events / e.n_effective)
     shift = float(np.sqrt(worst.n_events / worst.n_effective))
     if shift >= _MAX_SHIFT:
-        z = float(np.sqrt(chi2.ppf(CL68, 1)))
-        lost = CL68 - float(np.diff(norm.cdf([-z, z], scale=np.hypot(1, shift)))[0])
+        z = float(np.sqrt(chi2_quantile(CL68, 1)))
+        lost = CL68 - float(np.diff(ndtr(np.array([-z, z]) / np.hypot(1, shift)))[0])
         msg = (
             f"the toys of {worst.model} at {format_point(worst.point)} have {worst.n_events:g} "
             f"events from a pool of effectively {worst.n_effective:.0f}: the statistical "
@@ -321,7 +321,7 @@ def _profile_bartlett_of(
 
 
 def _coverage_of(q: FloatArray, cls: Sequence[float], ndf: int) -> Callable[[IntArray], FloatArray]:
-    threshold = chi2.ppf(cls, ndf)
+    threshold = chi2_quantile(cls, ndf)
 
     def scales(rows: IntArray) -> FloatArray:
         # The quantile of q is the threshold once q is scaled by c.

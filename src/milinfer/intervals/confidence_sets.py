@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.optimize import minimize_scalar
 
 from milinfer.exceptions import ParameterError
 from milinfer.intervals.critical_values import CriticalCurve
@@ -499,6 +498,8 @@ def bounded_minimum(
 def _local_minimum_1d(
     observed: LikelihoodCost | Surface | BoxSurface, axis: FloatArray, best: int
 ) -> FloatArray:
+    from scipy.optimize import minimize_scalar
+
     around = axis[max(best - 1, 0)], axis[min(best + 1, len(axis) - 1)]
     width = float(around[1] - around[0])
     minimum = minimize_scalar(

@@ -21,7 +21,7 @@ from milinfer.intervals.profile_constants import profile_statistic
 from milinfer.samples.fingerprints import share_events
 from milinfer.toys.ensemble import ToyEnsemble, require_one_kind, require_unseen_toys
 from milinfer.typing import BoolArray, FloatArray, Point
-from milinfer.utils.confidence_levels import CL68, CL95, require_level, same_level
+from milinfer.utils.confidence_levels import CL68, CL95, chi2_quantile, require_level, same_level
 from milinfer.utils.display import html_facts, html_table, rich_table, tuples_table
 from milinfer.utils.points import format_point, only
 
@@ -90,9 +90,9 @@ class Asymptotic:
             k = names.index(self.parameter)
             limits = ensemble.interpolation.limits
             profile = profile_statistic(ensemble, k, values[k], limits)
-            return np.asarray(profile <= chi2.ppf(cl, 1))
+            return np.asarray(profile <= chi2_quantile(cl, 1))
         theta = values[0] if len(values) == 1 else values
-        return np.asarray(ensemble.test_statistic(theta) <= chi2.ppf(cl, len(values)))
+        return np.asarray(ensemble.test_statistic(theta) <= chi2_quantile(cl, len(values)))
 
 
 def coverage(

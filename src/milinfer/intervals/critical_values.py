@@ -20,8 +20,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.optimize import linprog
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from milinfer.exceptions import CalibrationError, ParameterError
 from milinfer.likelihood.surface import Limits
@@ -498,13 +497,16 @@ def _fit(zero: SmoothPolynomial, points: FloatArray, q: FloatArray, cl: float) -
 
 def _hall_sheather(n: int, cl: float) -> float:
     """Bandwidth in probability for the density at a quantile (Koenker 2005, ch. 4)."""
-    z = float(norm.ppf(cl))
-    ratio = 1.5 * float(norm.pdf(z)) ** 2 / (2 * z**2 + 1)
-    return float(n ** (-1 / 3) * norm.ppf(0.975) ** (2 / 3) * ratio ** (1 / 3))
+    z = float(ndtri(cl))
+    density = float(np.exp(-z * z / 2) / np.sqrt(2 * np.pi))
+    ratio = 1.5 * density**2 / (2 * z**2 + 1)
+    return float(n ** (-1 / 3) * ndtri(0.975) ** (2 / 3) * ratio ** (1 / 3))
 
 
 def _pinball(design: FloatArray, q: FloatArray, cl: float) -> tuple[FloatArray, FloatArray]:
     """Coefficients, and the dual: 1 for toys above the fit, 0 below, in between for those on it."""
+    from scipy.optimize import linprog
+
     # Nothing can be removed from this problem before it is solved: the search takes half the time.
     solved = linprog(
         -q,

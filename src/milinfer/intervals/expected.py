@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from iminuit.cost import Cost
-from scipy.stats import norm
+from scipy.special import ndtr
 
 from milinfer.exceptions import CalibrationError, ParameterError
 from milinfer.intervals.belt import Belt
@@ -177,7 +177,7 @@ def expected_interval(
         limits = calibration.limits[0] if calibration is not None else belt.limits[0]  # type: ignore[union-attr]
     cut = (toys.low <= limits[0]) | (toys.high >= limits[1])
     low, high = toys.low[there], toys.high[there]
-    shares = norm.cdf(BANDS)
+    shares = ndtr(BANDS)
     return ExpectedInterval(
         parameter=parameter,
         truth=ensemble.truth,

@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from scipy.stats import chi2
 
 from milinfer.exceptions import CalibrationError
 from milinfer.intervals.belt import Belt, bounded_estimates
 from milinfer.intervals.calibration import Calibration, calibrated_toys
 from milinfer.toys.ensemble import ToyEnsemble
 from milinfer.typing import BoolArray, FloatArray, IntArray
-from milinfer.utils.confidence_levels import CL68, require_level
+from milinfer.utils.confidence_levels import CL68, chi2_quantile, require_level
 from milinfer.utils.display import brief, html_facts, measured
 from milinfer.utils.points import only
 
@@ -110,7 +109,7 @@ def toy_intervals(
         return _between(belt_excess(belt, ensemble, cl), belt.limits[0], belt, ensemble, cl)
     limits = ensemble.range if calibration is None else calibration.limits[0]
     fine = np.linspace(*limits, _FINE)
-    threshold = float(chi2.ppf(cl, 1))
+    threshold = float(chi2_quantile(cl, 1))
 
     def statistic(theta: float) -> FloatArray:
         if calibration is None:

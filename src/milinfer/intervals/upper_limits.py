@@ -17,8 +17,7 @@ import numpy as np
 from iminuit import Minuit
 from iminuit.cost import Cost
 from numpy.typing import ArrayLike
-from scipy.optimize import brentq
-from scipy.stats import norm
+from scipy.special import log_ndtr, ndtr
 
 from milinfer.exceptions import CalibrationError, FitError, ParameterError
 from milinfer.intervals.expected import BANDS
@@ -192,7 +191,7 @@ def upper_limit(
 
     def of_band(band: float, mu: float) -> float:
         root = np.sqrt(expected_q.statistic(mu))
-        return float(np.exp(norm.logcdf(band - root) - norm.logcdf(band)))
+        return float(np.exp(log_ndtr(band - root) - log_ndtr(band)))
 
     def of_data(mu: float) -> float:
         assert observed_q is not None
@@ -232,13 +231,15 @@ def _cls(q: float, q_asimov: float) -> float:
     else:
         signal, background = root, root - of_asimov
     # Φ(−x), whose ratio is one of two small numbers far away.
-    return float(np.exp(norm.logcdf(-signal) - norm.logcdf(-background)))
+    return float(np.exp(log_ndtr(-signal) - log_ndtr(-background)))
 
 
 def _root(
     excess: Callable[[float], float], null: float, high: float, guess: float, parameter: str
 ) -> float:
     """Value at which CLs falls below its threshold: the upper limit."""
+    from scipy.optimize import brentq
+
     low, far = null, null + guess
     for _ in range(_DOUBLINGS):
         if far >= high or excess(far) < 0:
@@ -379,7 +380,7 @@ def upper_limit_of_toys(
     bands = np.ones((len(grid), len(BANDS)))
     errors = np.zeros(len(grid)), np.zeros((len(grid), len(BANDS)))
     observed[0] = np.nan if own is None else 1.0
-    shares = norm.cdf(BANDS)
+    shares = ndtr(BANDS)
     for k, signal in enumerate(above, start=1):
         mu = signal.truth
         of_signal = np.sort(_Surfaces.of(signal, null).statistic(mu))

@@ -190,6 +190,9 @@ class ParquetTable(FlatTable):
             table = self._read(columns) if events is None else self._read_range(columns, events)
             first = self.first_event + (0 if events is None else events.start)
             return {name: self._numbers(_masked(table[name]), name, first) for name in columns}
+        except KeyError as error:
+            msg = f"{self.path}: a column is there twice ({error}); give its columns other names"
+            raise SampleError(msg) from error
         except MemoryError as error:
             raise self._too_large(len(columns)) from error
         except (pa.ArrowException, OSError) as error:
@@ -266,7 +269,9 @@ class ParquetTable(FlatTable):
     def _read(self, names: list[str]) -> Any:
         import pyarrow.parquet as pq
 
-        return pq.read_table(arrow_file(self.path), columns=names)
+        # `read_table` would import pandas, which takes longer than to read a file.
+        with pq.ParquetFile(arrow_file(self.path)) as file:
+            return file.read(columns=names)
 
     def _read_range(self, names: list[str], events: EventRange) -> Any:
         """Read the row groups that have events of the range, and cut them."""
@@ -423,6 +428,13 @@ def _is_list(value: Any) -> bool:
 
 def _masked(column: Any) -> NDArray[Any]:
     """Column of a Parquet file; missing values are masked, where pyarrow makes them NaN."""
+    import pyarrow as pa
+
+    is_number = pa.types.is_floating(column.type) or pa.types.is_integer(column.type)
+    if column.num_chunks and not column.null_count and is_number:
+        # `to_numpy` of pyarrow would import pandas, which takes longer than to read a file.
+        chunks = [np.from_dlpack(chunk) for chunk in column.chunks]
+        return chunks[0] if len(chunks) == 1 else np.concatenate(chunks)
     values: NDArray[Any] = column.to_numpy()
     if not column.null_count:
         return values

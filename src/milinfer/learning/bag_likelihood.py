@@ -27,10 +27,7 @@ from milinfer.learning.fitted import (
     member_log_ratios,
     weights_digest,
 )
-from milinfer.learning.fitting import fit
 from milinfer.learning.model_files import load_model, pack_model, save_model, unpack_model
-from milinfer.learning.onnx import export_onnx
-from milinfer.learning.onnx_roofit import export_for_roofit
 from milinfer.learning.settings import LikelihoodSettings, settings_by_name
 from milinfer.learning.tracking import log_history
 from milinfer.likelihood.cost import LikelihoodCost, dataset_cost
@@ -201,6 +198,9 @@ class BagLikelihood(LikelihoodSettings, BagModel):
         MilinferWarning
             If the points do not determine a polynomial head between them.
         """
+        # Who only evaluates a saved model needs nothing of the training.
+        from milinfer.learning.fitting import fit
+
         untrained = LikelihoodSettings(**settings_by_name(self))
         settings, fitted = fit(untrained, samples, validation, on_epoch, client, tracker)
         return dataclasses.replace(self, **settings_by_name(settings), _fitted=fitted)
@@ -380,8 +380,14 @@ class BagLikelihood(LikelihoodSettings, BagModel):
         if target not in ("onnxruntime", "roofit"):
             msg = f"target={target!r} must be 'onnxruntime' or 'roofit'"
             raise ConfigurationError(msg)
-        export = export_onnx if target == "onnxruntime" else export_for_roofit
-        export(self, self.fitted, path)
+        if target == "onnxruntime":
+            from milinfer.learning.onnx import export_onnx
+
+            export_onnx(self, self.fitted, path)
+        else:
+            from milinfer.learning.onnx_roofit import export_for_roofit
+
+            export_for_roofit(self, self.fitted, path)
 
     @staticmethod
     def load(path: PathLikeStr) -> BagLikelihood:

@@ -10,7 +10,6 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 
 from milinfer.exceptions import ModelError
@@ -352,6 +351,8 @@ class MemberTask:
 
     def _of_polynomials(self, member: Sequence[TrainedNetwork]) -> Normalisation:
         """Coefficients of Z(θ), and the scale of the amplitudes."""
+        from scipy.optimize import minimize_scalar
+
         head = self._model_points.polynomial
         train = self._train
         outputs, weights, sample_points = self._outputs(member, self._validation)
@@ -417,6 +418,8 @@ class MemberTask:
 
     def _held_out_scale(self, member: Sequence[TrainedNetwork]) -> float:
         """Factor on the log-ratios with which they describe the held-out events best."""
+        from scipy.optimize import minimize_scalar
+
         where = self._model_points
         features = np.concatenate([s.features for s in self._validation])
         llr = trained_log_ratios(self._settings, where, member, features, where.points)

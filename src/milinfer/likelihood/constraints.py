@@ -21,7 +21,6 @@ import numpy as np
 from iminuit import Minuit
 from iminuit.cost import Cost
 from numpy.typing import ArrayLike
-from scipy.stats import chi2
 
 from milinfer.exceptions import (
     ConfigurationError,
@@ -33,7 +32,7 @@ from milinfer.exceptions import (
 from milinfer.likelihood.constraint_files import write_hepdata, write_popxf, write_smefit
 from milinfer.likelihood.fits import minuit
 from milinfer.typing import FloatArray, PathLikeStr
-from milinfer.utils.confidence_levels import CL95, require_level
+from milinfer.utils.confidence_levels import CL95, chi2_quantile, require_level
 from milinfer.utils.display import brief
 from milinfer.utils.files import parse_json, require_file, write_whole
 from milinfer.utils.polynomials import PolynomialBasis
@@ -369,7 +368,7 @@ def constraint(
     profile = _Profile(fit, parameters)
     names = profile.parameters
     basis = PolynomialBasis(names, degree)
-    threshold = float(chi2.ppf(cl, len(names)))
+    threshold = float(chi2_quantile(cl, len(names)))
     rng = np.random.default_rng(seed)
     n_fitted = max(_LEAST_POINTS, _POINTS_EACH * len(basis))
     region = _Region(profile, threshold, rng)

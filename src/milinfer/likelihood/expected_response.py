@@ -21,7 +21,6 @@ from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
-from scipy.interpolate import CubicSpline
 
 from milinfer.exceptions import ModelError, SampleError
 from milinfer.likelihood.code4 import log_interpolation
@@ -257,6 +256,8 @@ def expected_response_of_parts(
     ModelError
         If a mean of S is not positive, so that its logarithm is not defined.
     """
+    from scipy.interpolate import CubicSpline
+
     sums: _Sums | None = None
     for nominal in parts:
         at_points = weights_at_points(nominal)

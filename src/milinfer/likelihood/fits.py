@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from iminuit import Minuit, describe
 from iminuit.cost import Cost, NormalConstraint
-from scipy.stats import chi2
 
 from milinfer.exceptions import (
     FitError,
@@ -28,7 +27,7 @@ from milinfer.exceptions import (
 )
 from milinfer.likelihood.auxiliary import terms_of
 from milinfer.typing import BoolArray, FloatArray, Point
-from milinfer.utils.confidence_levels import CL68, require_level
+from milinfer.utils.confidence_levels import CL68, CL95, chi2_quantile, require_level
 from milinfer.utils.display import (
     arrow_table,
     brief,
@@ -654,17 +653,23 @@ def profile_interval(
     return interval
 
 
+# Levels that iminuit takes from scipy.stats, whose import takes longer than a fit, as numbers of
+# standard deviations.
+_DEVIATIONS = {cl: float(np.sqrt(chi2_quantile(cl, 1))) for cl in (CL68, CL95)}
+
+
 def _minos(m: Minuit, names: Sequence[str], cl: float | None = None) -> None:
     """Run MINOS, again with smaller steps if it has evaluated the cost at nan.
 
     Where another parameter is at its minimum for all values of this one, as a nuisance parameter
     that it is not correlated with, there is no slope to follow, and Minuit divides by zero.
     """
+    level = cl if cl is None else _DEVIATIONS.get(cl, cl)
     try:
-        m.minos(*names, cl=cl)
+        m.minos(*names, cl=level)
     except ParameterError:
         m.strategy = 2
-        m.minos(*names, cl=cl)
+        m.minos(*names, cl=level)
         m.strategy = 1
 
 
@@ -755,7 +760,7 @@ def _warn_of_other_minima(interval: Interval, values: FloatArray, costs: FloatAr
     # A step away from the ends, where rounding decides.
     outside = (values < interval.low - step) | (values > interval.high + step)
     # Other parameters are where the minimum has them: fitted, they only make the cost lower.
-    missed: BoolArray = outside & (rise < chi2.ppf(interval.cl, 1))
+    missed: BoolArray = outside & (rise < chi2_quantile(interval.cl, 1))
     if not missed.any():
         return
     k = int(np.argmin(np.where(missed, rise, np.inf)))

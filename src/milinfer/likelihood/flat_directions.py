@@ -20,12 +20,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from iminuit import describe
 from iminuit.cost import Cost
-from scipy.optimize import brentq
-from scipy.stats import chi2
 
 from milinfer.exceptions import MilinferError, ParameterError
 from milinfer.typing import FloatArray, Point
-from milinfer.utils.confidence_levels import CL68, require_level
+from milinfer.utils.confidence_levels import CL68, chi2_quantile, require_level
 from milinfer.utils.points import format_point
 
 __all__ = ["Direction", "combination_text", "directions"]
@@ -121,7 +119,7 @@ class Direction(NamedTuple):
             if found is None
         ]
         side = "" if self.flat else f" {'from below' if self.down is None else 'from above'}"
-        needed = float(chi2.ppf(self.cl, 1))
+        needed = float(chi2_quantile(self.cl, 1))
         return (
             f"the data do not constrain {self.combination}{side} within the trained range: "
             f"−2 ln L has not risen by {needed:.3g} at the end of the range, at "
@@ -229,7 +227,7 @@ def directions(
 
     minimum = at(np.zeros(len(names)))
     curvatures, vectors = np.linalg.eigh(_second_derivatives(at, centre, low, high, half))
-    needed = float(chi2.ppf(cl, 1))
+    needed = float(chi2_quantile(cl, 1))
     made = []
     for curvature, raw in zip(curvatures.tolist(), vectors.T, strict=True):
         coefficients = raw / half
@@ -283,6 +281,8 @@ def _walk(at: Any, vector: FloatArray, minimum: float, needed: float, box: Any) 
         if rise >= needed:
             crossing = float(t)
             if np.isfinite(rise):
+                from scipy.optimize import brentq
+
                 found = brentq(lambda s: at(s * vector) - minimum - needed, before, t, xtol=1e-9)
                 crossing = float(found)
             return _Walk(crossing, reach, float(rise))

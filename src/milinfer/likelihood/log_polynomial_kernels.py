@@ -10,9 +10,10 @@ Importing this module imports numba.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+from numba import njit, types
 
 from milinfer.typing import BoolArray, FloatArray, IntArray
+from milinfer.utils.compiled import load_loops
 
 __all__ = ["BLOCK", "gradient_of_logs", "sum_of_logs", "sums_of_logs"]
 
@@ -228,3 +229,10 @@ def _log(x):  # type: ignore[no-untyped-def]
     odd = z * (_L1 + w * (_L3 + w * (_L5 + w * _L7)))
     square = 0.5 * f * f
     return k * _LN2_HIGH - ((square - (s * (square + (even + odd)) + k * _LN2_LOW)) - f)
+
+
+_ROW, _COLUMNS, _PLACES = types.float64[::1], types.float64[:, ::1], types.int64[::1]
+load_loops(
+    (_sum_of_logs, (_COLUMNS, _ROW, types.boolean[::1], _PLACES, _PLACES, _ROW)),
+    (_gradient_of_logs, (_COLUMNS, _ROW, _PLACES, _PLACES, _ROW)),
+)

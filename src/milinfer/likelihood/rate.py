@@ -13,7 +13,7 @@ from typing import overload
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import norm
+from scipy.special import chdtrc, ndtr, ndtri
 
 from milinfer.exceptions import (
     ConfigurationError,
@@ -218,9 +218,7 @@ class Rate:
         return replace(self, fit=fit)
 
     def _warn_of_bad_fit(self) -> None:
-        from scipy.stats import chi2
-
-        if self.ndf and chi2.sf(self.chi2, self.ndf) < _MIN_P_VALUE:
+        if self.ndf and chdtrc(self.ndf, self.chi2) < _MIN_P_VALUE:
             msg = (
                 f"a polynomial of degree {self.basis.degree} does not describe the cross-sections "
                 f"(χ² = {self.chi2:.4g} for {self.ndf} degrees of freedom); raise the degree, or "
@@ -391,7 +389,7 @@ def warn_of_rate_error(rate: Rate, reference: ArrayLike, n_background: float = 0
     share = error / float(np.sqrt(nu + n_background))
     if share < _MAX_ERROR:
         return
-    lost = CL68 - float(2 * norm.cdf(norm.ppf((1 + CL68) / 2) / np.hypot(1, share)) - 1)
+    lost = CL68 - float(2 * ndtr(ndtri((1 + CL68) / 2) / np.hypot(1, share)) - 1)
     msg = (
         f"the cross-sections give ν = {nu:.4g} ± {error:.2g} events at {format_point(point)}, but "
         f"the likelihood treats ν as exact. The error is {share:.2g} of the Poisson error of all "

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.optimize import brentq, minimize_scalar
-from scipy.stats import chi2
 
 from milinfer.intervals.confidence_sets import bounded_minimum, cost_value
 from milinfer.intervals.coverage import binomial_errors
@@ -22,7 +21,7 @@ from milinfer.plotting.style import (
     styled,
 )
 from milinfer.typing import FloatArray
-from milinfer.utils.confidence_levels import CL68
+from milinfer.utils.confidence_levels import CL68, chi2_quantile
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -123,7 +122,7 @@ def plot_calibrated(
     See ``tests/plotting/test_coverage.py``.
     """
     level = calibration.cls[0] if cl is None else cl
-    threshold = float(chi2.ppf(level, 1))
+    threshold = float(chi2_quantile(level, 1))
     curves = {"as trained": cost, "calibrated": calibration(cost, cl)}
     with styled():
         figure, axis = figure_of(6.4, 4.4)
@@ -294,7 +293,7 @@ def _critical_curve(
     curve = belt.critical(cl)
     k = belt.cl.index(cl)
     values, errors = curve(theta), curve.error(theta)
-    axis.axhline(chi2.ppf(cl, 1), color="gray", lw=0.9, ls="--", label=r"$\chi^2_1$ quantile")
+    axis.axhline(chi2_quantile(cl, 1), color="gray", lw=0.9, ls="--", label=r"$\chi^2_1$ quantile")
     axis.plot(theta, values, color=PALETTE[0])
     axis.fill_between(theta, values - errors, values + errors, color=PALETTE[0], alpha=0.25, lw=0)
     name = f"critical value, {cl:.2%}"
@@ -304,7 +303,8 @@ def _critical_curve(
     else:
         ends = belt.points[:, 0], belt.upper[:, k], belt.upper_error[:, k]
         axis.errorbar(*ends, fmt="o", ms=3.5, color=PALETTE[0], label=name)
-    top = 1.6 * max(float(np.max(belt.upper[:, k] + belt.upper_error[:, k])), chi2.ppf(cl, 1))
+    highest = float(np.max(belt.upper[:, k] + belt.upper_error[:, k]))
+    top = 1.6 * max(highest, float(chi2_quantile(cl, 1)))
     axis.set_ylim(0, top)
     # A margin, so that markers at the ends are not cut.
     margin = 0.03 * (theta[-1] - theta[0])
@@ -377,7 +377,7 @@ def _critical_plane(belt: Belt, cl: float) -> Figure:
     axis.margins(0.15)
     axis.set_xlabel(parameter_label(belt.parameters[0]))
     axis.set_ylabel(parameter_label(belt.parameters[1]))
-    expected = chi2.ppf(cl, len(belt.parameters))
+    expected = chi2_quantile(cl, len(belt.parameters))
     figure.colorbar(markers, label=f"critical value, {cl:.2%} (χ²: {expected:.2f})")
     return figure
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.stats import chi2
 
 from milinfer.intervals.simulation_widening import add_simulation_error
 from milinfer.learning.finite_simulation import SimulationError
 from milinfer.likelihood.cost import LikelihoodCost
 from milinfer.plotting.style import PALETTE, figure_of, parameter_label, styled
-from milinfer.utils.confidence_levels import CL68, CL95
+from milinfer.utils.confidence_levels import CL68, CL95, chi2_quantile
 from milinfer.utils.points import only
 
 if TYPE_CHECKING:
@@ -82,7 +81,7 @@ def plot_simulation_error(error: SimulationError, truth: float | None = None) ->
             label="with the error from simulation",
         )  # fmt: skip
         for cl in (CL68, CL95):
-            level = float(chi2.ppf(cl, 1))
+            level = float(chi2_quantile(cl, 1))
             axis.axhline(level, color="gray", lw=0.8, ls=":")
             axis.text(window[1], level, f" {cl:.2%}", va="center", fontsize=8, color=PALETTE[7])
         if truth is not None:

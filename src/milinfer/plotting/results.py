@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.figure import Figure
-from scipy.stats import chi2
 
 from milinfer.plotting.style import (
     MARKERS,
@@ -23,7 +22,7 @@ from milinfer.plotting.style import (
     plain,
     styled,
 )
-from milinfer.utils.confidence_levels import CL68, CL95
+from milinfer.utils.confidence_levels import CL68, CL95, chi2_quantile
 
 if TYPE_CHECKING:
     from milinfer.intervals.calibration import Calibration
@@ -128,7 +127,7 @@ def plot_scans(
                 ls="--" if name in dashed else line,
             )
         for cl in _LEVELS:
-            level = float(chi2.ppf(cl, 1))
+            level = float(chi2_quantile(cl, 1))
             axis.axhline(level, color="gray", lw=0.8, ls=":")
             text = f" {cl:.2%}"
             axis.text(window[1], level, text, va="center", fontsize=8, color=PALETTE[7])

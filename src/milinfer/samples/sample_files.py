@@ -277,8 +277,6 @@ def read_sample(
     --------
     See :func:`write_sample`.
     """
-    from milinfer.features.feature_set import FeatureSet, feature_set
-
     path = local_path(path)
     table = flat_table(path, tree)
     if table is None or table.has_events:
@@ -303,11 +301,9 @@ def read_sample(
             cross_section_is_known=cross_section is not None,
         )
     else:
-        if isinstance(features, str | FeatureSet):
-            features = feature_set(features).names
         fields = _read_table(
             table,
-            features,
+            _column_names(features),
             point=point,
             parameters=parameters,
             reweight_points=reweight_points,
@@ -322,6 +318,15 @@ def read_sample(
     if cross_section_error is not None:
         fields = fields._replace(cross_section_error=cross_section_error)
     return fields
+
+
+def _column_names(features: FeatureSet | str | Sequence[str] | None) -> Sequence[str] | None:
+    """Columns of features; None: those that the file names."""
+    if features is None or isinstance(features, list | tuple):
+        return features  # feature sets are made with awkward, which takes long to import
+    from milinfer.features.feature_set import FeatureSet, feature_set
+
+    return feature_set(features).names if isinstance(features, str | FeatureSet) else features
 
 
 def flat_table(path: PathLikeStr, tree: str | None) -> FlatTable | None:

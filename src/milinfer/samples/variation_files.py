@@ -6,15 +6,13 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
 from milinfer.exceptions import MilinferError, MissingFileError, SampleError
-from milinfer.features.variations import EventVariation, WeightVariation, require_one_meaning
 from milinfer.io.flat_files import ParquetTable
 from milinfer.samples.cross_sections import cross_section_in_pb, varied_cross_section
-from milinfer.samples.event_samples import VariedFields
 from milinfer.samples.sample_fields import SampleFields
 from milinfer.samples.sample_files import flat_table, read_events, read_sample, write_sample
 from milinfer.typing import IntArray, PathLikeStr, Point
@@ -23,6 +21,10 @@ from milinfer.utils.array_files import read_array
 from milinfer.utils.files import atomic_folder, file_hash, parse_json
 from milinfer.utils.json_fields import flag_field, number_field, text_field, whole_field
 from milinfer.utils.points import format_point
+
+if TYPE_CHECKING:
+    from milinfer.features.variations import EventVariation
+    from milinfer.samples.event_samples import VariedFields
 
 __all__ = [
     "FolderOutline",
@@ -68,6 +70,9 @@ def read_variations(
     SampleError, LHEError, FeatureError, ParameterError
         As for one sample; the message names the variation.
     """
+    # Who reads a folder needs none of what computes features, such as awkward.
+    from milinfer.features.variations import require_one_meaning
+
     chosen = list(variations)
     require_one_meaning(chosen)
     path = local_path(path)
@@ -96,6 +101,9 @@ def _of_features(
     path: PathLikeStr, variations: Sequence[EventVariation], options: Mapping[str, Any]
 ) -> tuple[SampleFields, list[VariedFields]]:
     """Variations of the events in a file of features, which have other weights only."""
+    from milinfer.features.variations import WeightVariation
+    from milinfer.samples.event_samples import VariedFields
+
     nominal = read_sample(path, **options)
     varied = []
     for variation in variations:

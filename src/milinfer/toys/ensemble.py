@@ -23,7 +23,7 @@ from milinfer.likelihood.models import ModelTag
 from milinfer.likelihood.surface import Extremum, Interpolation
 from milinfer.likelihood.surface_box import ChebyshevBox
 from milinfer.typing import Float32Array, FloatArray, IntArray, Point
-from milinfer.utils.confidence_levels import CL68
+from milinfer.utils.confidence_levels import CL68, chi2_quantile
 from milinfer.utils.display import html_facts
 from milinfer.utils.points import format_point, only
 
@@ -277,9 +277,9 @@ class ToyEnsemble:
         >>> round(toys.pool_coverage_error(0.6827), 4)
         0.0077
         """
-        from scipy.stats import chi2, norm
+        from scipy.stats import norm
 
-        z = float(np.sqrt(chi2.ppf(cl, 1)))
+        z = float(np.sqrt(chi2_quantile(cl, 1)))
         shift = self.n_events / self.n_effective
         return float(z * norm.pdf(z) * np.hypot(shift, self.pool_variance_error))
 

@@ -1,4 +1,4 @@
-"""Confidence levels: those of one and two standard deviations, levels as a tuple, and a check."""
+"""Confidence levels: of one and two standard deviations, as a tuple, checked; quantiles of χ²."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ from collections.abc import Iterable, Sequence
 from numbers import Real
 
 import numpy as np
+from numpy.typing import ArrayLike
+from scipy.special import gammaincinv
 
 from milinfer.exceptions import CalibrationError, MilinferError
+from milinfer.typing import FloatArray
 
-__all__ = ["CL68", "CL95", "levels_of", "require_level", "same_level"]
+__all__ = ["CL68", "CL95", "chi2_quantile", "levels_of", "require_level", "same_level"]
 
 # Rounded as they are quoted.
 CL68, CL95 = 0.6827, 0.9545
@@ -83,3 +86,24 @@ def levels_of(cl: float | Sequence[float]) -> tuple[float, ...]:
         msg = "cl is empty; give a confidence level between 0 and 1, or several"
         raise CalibrationError(msg)
     return tuple(float(level) for level in levels)
+
+
+def chi2_quantile(cl: ArrayLike, ndf: int) -> FloatArray:
+    """Quantiles of χ² with some degrees of freedom, of the shape of `cl`.
+
+    The bits are those of ``scipy.stats.chi2.ppf``; importing scipy.stats takes longer than a fit.
+
+    Parameters
+    ----------
+    cl
+        Confidence levels, between 0 and 1.
+    ndf
+        Degrees of freedom, at least 1.
+
+    Examples
+    --------
+    >>> chi2_quantile([0.6827, 0.9545], 1).round(4)
+    array([1.    , 4.    ])
+    """
+    quantiles: FloatArray = 2 * gammaincinv(ndf / 2, np.asarray(cl, dtype=np.float64))
+    return quantiles

@@ -619,7 +619,6 @@ def _nanoaod(path: PathLikeStr, tree_name: str) -> Facts:
 
 def _nanoaod_in_parquet(path: PathLikeStr) -> Facts:
     """Collections of a Parquet file in the layout of NanoAOD; empty for other files."""
-    import awkward as ak
     import pyarrow.parquet as pq
 
     from milinfer.io.event_record.nanoaod import is_weight_vector
@@ -633,6 +632,8 @@ def _nanoaod_in_parquet(path: PathLikeStr) -> Facts:
         names = file.schema_arrow.names
         if not {"run", "event"} <= set(names):  # features may have names such as nJet, Jet_pt
             return {}
+        import awkward as ak  # features, which most files have, need none
+
         n = file.metadata.num_rows
         vectors = [name for name in names if is_weight_vector(name)] if n else []
         some = next(file.iter_batches(1000, columns=vectors)) if vectors else {}

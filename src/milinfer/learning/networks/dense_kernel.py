@@ -10,9 +10,10 @@ Importing this module imports numba.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+from numba import njit, types
 
 from milinfer.typing import Float32Array
+from milinfer.utils.compiled import load_loops
 
 __all__ = ["WIDTH", "dense", "exponential_units", "in_blocks", "in_rows"]
 
@@ -141,3 +142,11 @@ def _dense(x: Float32Array, kernel: Float32Array, bias: Float32Array, out: Float
                     sums[0, e] += a0 * events[k, e]
             for e in range(WIDTH):
                 out[i, j, e] = sums[0, e]
+
+
+_ROW, _BLOCKS = types.float32[::1], types.float32[:, :, ::1]
+load_loops(
+    (_dense, (_BLOCKS, types.float32[:, ::1], _ROW, _BLOCKS)),
+    (_not_above_zero, (_ROW, _ROW)),
+    (_above_and_below, (_ROW, _ROW, types.float32, types.float32)),
+)
