@@ -1,4 +1,4 @@
-"""Members of an ensemble: seeds, untrained networks, and training bags for each head.
+"""Build the members of an ensemble: seeds, untrained networks, and training bags of each head.
 
 Importing this module does not import Keras; building networks does.
 """
@@ -48,21 +48,21 @@ __all__ = [
     "member_seeds",
 ]
 
-# Factors on the log-ratios of a network that is not sure enough, or too sure.
+# Factors to try on the log-ratios of a network that is under-confident or over-confident.
 _SCALES = (0.3, 4.0)
-# Networks that have seeds: more than any member has; spawning is cheap, and independent of it.
+# Number of networks with seeds: more than any member has.  A seed does not depend on this number.
 _MOST_NETWORKS = 64
 _NO_MEANS = (
-    "the ratios of the trained network have no positive, finite means over the training events, so "
-    "they cannot be normalised; train with a smaller learning rate, look for "
-    "outliers in the features, or set normalise=False"
+    "the ratios of the trained network cannot be normalised, because their mean over the training "
+    "events is not positive and finite; train with a smaller learning rate, remove "
+    "outliers of the features, or set normalise=False"
 )
 
 
 class MemberSeeds(NamedTuple):
-    """Sources of randomness of one member; weights and bags have one for each network.
+    """Random seeds of one member of an ensemble; weights and bags have one for each network.
 
-    Twins have the same `bootstrap`; see :func:`milinfer.learning.bootstrap.bootstrap_groups`.
+    Twins have the same seed `bootstrap`; see :func:`milinfer.learning.bootstrap.bootstrap_groups`.
     """
 
     split: int
@@ -72,11 +72,11 @@ class MemberSeeds(NamedTuple):
 
 
 def member_seeds(settings: LikelihoodSettings) -> list[MemberSeeds]:
-    """Seeds of each member, from the seed of the settings and the number of the member."""
+    """Return the seeds of each member, from the seed of the settings and the member's number."""
     members: list[MemberSeeds] = []
     groups = bootstrap_groups(settings.ensemble)
     for number, seed in enumerate(np.random.SeedSequence(settings.seed).spawn(settings.ensemble)):
-        # The first three of a member are the same with a bootstrap and without.
+        # The first three seeds of a member are the same with and without a bootstrap.
         split, weights, bags, bootstrap = seed.spawn(4)
         twin = int(np.argmax(groups == groups[number]))
         members.append(
@@ -91,7 +91,7 @@ def member_seeds(settings: LikelihoodSettings) -> list[MemberSeeds]:
 
 
 class MemberLayout(NamedTuple):
-    """Architecture and inputs that the networks of a member share.
+    """Architecture and inputs that are common to the networks of a member.
 
     Parameters
     ----------
@@ -100,9 +100,9 @@ class MemberLayout(NamedTuple):
     head
         Meaning of the outputs as a function of θ.
     n_networks
-        One, or one for each point but the reference.
+        Number of networks: one, or one for each training point except the reference.
     mean, variance
-        Moments of the inputs: of the features, and of θ where it is an input.
+        Means and variances of the inputs: of the features, and of θ if it is an input.
     """
 
     config: NetworkConfig
@@ -119,7 +119,7 @@ class MemberLayout(NamedTuple):
         mean: FloatArray,
         variance: FloatArray,
     ) -> MemberLayout:
-        """Layout for a head, and for the moments of the features, shape (n_features,)."""
+        """Return the layout of a head, from means and variances of the features (n_features,)."""
         head: LinearHead | PolynomialHead
         n_networks = 1
         if settings.head == "polynomial":
@@ -131,7 +131,7 @@ class MemberLayout(NamedTuple):
             if settings.head == "binary":
                 n_networks = len(model_points.points) - 1
             else:
-                # θ comes scaled to [−1, 1], and needs no normalisation.
+                # θ is already scaled to [−1, 1], and needs no normalisation.
                 n = len(model_points.parameters)
                 mean, variance = np.append(mean, np.zeros(n)), np.append(variance, np.ones(n))
         return cls(
@@ -143,7 +143,7 @@ class MemberLayout(NamedTuple):
         )
 
     def trained(self, networks: Sequence[BagNetwork]) -> tuple[TrainedNetwork, ...]:
-        """Trained networks of a member, from the training or from files."""
+        """Return the networks of a member in trained form, after a training or from files."""
         return tuple(TrainedNetwork.of(n, self.mean, self.variance) for n in networks)
 
 
@@ -154,12 +154,12 @@ def build_member(
     seeds: MemberSeeds,
     task: MemberTask | None = None,
 ) -> tuple[BagNetwork, ...]:
-    """Untrained networks of one member; weights follow from the seed alone.
+    """Build the untrained networks of one member, whose weights depend on its seed only.
 
     Parameters
     ----------
     settings
-        With ``network``.
+        Settings of the likelihood, with ``network``.
     model_points
         Training points and heads.
     layout
@@ -167,7 +167,7 @@ def build_member(
     seeds
         Seeds of the member.
     task
-        Gives ln Z, with joint labels.
+        Training of the member, which provides ln Z; needed for joint labels.
     """
     from milinfer.learning.networks.network import build_network
 
@@ -191,16 +191,16 @@ def build_member(
 
 
 class Normalisation(NamedTuple):
-    """Normalisation that turns the outputs of a trained member into ratios of densities.
+    """Constants that turn the outputs of a trained member into ratios of densities.
 
     Parameters
     ----------
     z
-        Coefficients of Z(θ) of a polynomial head, else empty.
+        Coefficients of the normalisation Z(θ) for a polynomial head, else empty.
     log_z
-        ln Z at the points of the surface of another head that is normalised, else empty.
+        ln Z at the points at which Λ is computed, for another head that is normalised, else empty.
     scale
-        Factor on the outputs of a polynomial head, or on the log-ratios of another.
+        Factor on the outputs of a polynomial head, or on the log-ratios of another head.
     """
 
     z: FloatArray
@@ -209,30 +209,30 @@ class Normalisation(NamedTuple):
 
 
 class MemberTask:
-    """Training of the networks of a member: bags, joint targets and the normalisation after it.
+    """Training of the networks of a member: bags, joint targets and normalisation.
 
     Parameters
     ----------
     settings
-        With ``network`` and ``training``.
+        Settings of the likelihood, with ``network`` and ``training``.
     model_points
         Training points and heads.
     train
         Events to train on.
     validation
-        Events held out: they stop the training and set the scale of the outputs.
+        Held-out events, which stop the training and determine the scale of the outputs.
 
     Attributes
     ----------
     effective_events
-        Events without weights that have the same statistical power.
+        Number of events of weight one with the same statistical power.
     log_z, score_offset
-        ln Z at the points and its gradient, which joint labels give; else None.
+        ln Z at the points and its gradient with joint labels, else None.
 
     Raises
     ------
     SampleError
-        If weights at other points are needed and missing, or have no ratio.
+        If events have no weights at the points, or weights from which no ratio can be computed.
     """
 
     def __init__(
@@ -244,7 +244,7 @@ class MemberTask:
     ) -> None:
         self._settings, self._model_points = settings, model_points
         self._train, self._validation = train, validation
-        # Joint ratios, if any, and the cross section of all events, which normalises them.
+        # Joint ratios, if any, and the cross section of all events, which normalises these ratios.
         self._held_out_joint: Sequence[JointTargets] | None = None
         self._train_joint: Sequence[JointTargets] | None = None  # of samples in memory
         self._total: FloatArray | None = None
@@ -280,7 +280,7 @@ class MemberTask:
         seed: np.random.SeedSequence,
         on_epoch: Callable[[int, dict[str, float]], None],
     ) -> dict[str, list[float]]:
-        """Train one network, the k-th of its member."""
+        """Train network number `k` of the member; return its losses and learning rates."""
         from milinfer.learning.networks.training import train_network
 
         settings = self._settings
@@ -333,16 +333,17 @@ class MemberTask:
         return ClassBags(samples, n, joint, scores=scores, hard=settings.labels == "hard")
 
     def normalisation(self, member: Sequence[TrainedNetwork]) -> Normalisation:
-        """Find the held-out scale, and the normalisation for E_θ0[r] = 1 over all events.
+        """Determine the scale from held-out events, and the constants that make E_θ0[r] = 1.
 
-        A network trained on labels is slightly over-confident, or under-confident if it stopped
-        early; either spoils the curvature of Λ.  One factor on all amplitudes or log-ratios, chosen
-        by the likelihood of the held-out events, corrects the common part of it.
+        A network trained on labels is slightly over-confident, or under-confident if its training
+        stopped early.  This changes the curvature of Λ.  The scale, one factor on all amplitudes or
+        log-ratios, maximises the likelihood of the held-out events and corrects the change that is
+        common to all events.
 
         Raises
         ------
         ModelError
-            If a ratio is not finite.
+            If a ratio r is not finite.
         """
         if self._settings.head == "polynomial":
             return self._of_polynomials(member)
@@ -394,9 +395,9 @@ class MemberTask:
         scale = self._held_out_scale(member)
         where, reference = self._model_points, self._model_points.reference_index
         k, alone = len(where.points), len(where.parameters) == 1
-        # In one parameter the points of the surface are those of the training.
+        # In one parameter Λ is computed at the training points.
         points = where.points if alone else np.concatenate([where.points, where.nodes])
-        # A column of ones, the ratio at the reference, is the first of the means.
+        # The first mean is that of the ratio at the reference, a column of ones.
         ones = 0 if alone else k
         n = self._train.n_events + self._validation.n_events
         with ExitStack() as stack:
@@ -436,7 +437,7 @@ class MemberTask:
         if joint is None or self._settings.labels == "hard":
             targets = np.repeat(np.eye(len(held_out)), [len(s) for s in held_out], axis=0)
             return targets, np.concatenate(_even_weights(held_out)), class_points(held_out)
-        # The mixture of the training points has weights of its own.
+        # The mixture of the training points has its own weights.
         weights = np.concatenate([t.weights for t in joint])
         targets = softmax(np.concatenate([t.log_ratio for t in joint]), axis=1)
         return targets, weights, self._model_points.points

@@ -1,6 +1,6 @@
-"""Training and held-out events of a response.
+"""Prepare the training events and the held-out events of a response to nuisance parameters.
 
-They are in memory, or streamed from folders.  Importing this module does not import Keras.
+The events are in memory or streamed from folders.  Importing this module does not import Keras.
 """
 
 from __future__ import annotations
@@ -30,24 +30,26 @@ __all__ = ["ResponseData", "response_data"]
 
 
 class ResponseData(NamedTuple):
-    """Training and held-out events of a response.
+    """Training events and held-out events of a response.
 
     Parameters
     ----------
     train
         Events to train each network on.
     stop, check
-        Held-out events that stop the training and give the scale, and those that check it.
+        Held-out events: `stop` stops the training and determines the scale, `check` checks the
+        result.
     mean, variance
-        Moments of the features.
+        Means and variances of the features.
     n_train
-        Nominal events, and those of feature variations, to train on.
+        Number of nominal events, and of events of feature variations, to train on.
     n_events
         Number of events of each sample.
     trained_on
         Fingerprints of all events.
     expected
-        Gives the mean of a response over all nominal events, from its table for a sample.
+        Function that takes the table of a response for a sample, and returns the mean of the
+        response over all nominal events.
     """
 
     train: tuple[ProcessVariations | StreamedEvents, ...]
@@ -68,20 +70,22 @@ def response_data(
     validation_fraction: float,
     seed: int,
 ) -> ResponseData:
-    """Split variations into training and held-out events; streamed ones are read in one pass.
+    """Split variations into training and held-out events; streamed variations are read once.
 
     Parameters
     ----------
     variations
         Nominal and varied events.
     validation
-        Other variations: half of them stop the training, the other half check it.
+        Other events of the same variations: half of them stop the training, the other half check
+        it.
     groups
         Terms of each network.
     validation_fraction
-        Share of the events that is held out if there is no `validation`; for streamed events at
-        most a quarter of the events allowed in memory.
+        Fraction of the events that is held out if there is no `validation`.  For streamed events it
+        is at most a quarter of the events allowed in memory.
     seed
+        Random seed of the split.
         Seed of the split.
 
     Raises

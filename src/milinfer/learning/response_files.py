@@ -1,4 +1,4 @@
-"""Directories of saved responses: ``model.json`` and arrays, never a pickle."""
+"""Save and load responses as directories with ``model.json`` and arrays, without pickle."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ __all__ = ["load_response", "save_response"]
 
 _FORMAT = "response-1"
 _ARRAYS = "arrays.npz"
-# Settings that are records, and what reads them.
+# Settings that are records, and the functions that read them.
 _CONFIGS: Mapping[str, Callable[[Any], Any]] = {
     "network": network_config,
     "training": training_config,
@@ -58,7 +58,7 @@ _CONFIGS: Mapping[str, Callable[[Any], Any]] = {
 
 
 def save_response(settings: Mapping[str, Any], fitted: ResponseFit, path: PathLikeStr) -> None:
-    """Save a trained response to a directory, which is complete or absent.
+    """Save a trained response to a directory; `path` is always complete or absent.
 
     Parameters
     ----------
@@ -67,12 +67,12 @@ def save_response(settings: Mapping[str, Any], fitted: ResponseFit, path: PathLi
     fitted
         Result of the training.
     path
-        Directory; replaced if it is a model already.
+        Directory to write; an existing model is replaced.
 
     Raises
     ------
     ModelError
-        If `path` is something else than a model.
+        If `path` exists and is not a saved model.
     """
     terms, expected = fitted.terms, fitted.expected
     plain = dict(settings)
@@ -130,12 +130,12 @@ def save_response(settings: Mapping[str, Any], fitted: ResponseFit, path: PathLi
 
 
 def load_response(path: PathLikeStr) -> tuple[dict[str, Any], ResponseFit]:
-    """Load settings and result that :func:`save_response` has written.
+    """Load settings and training result that :func:`save_response` has written.
 
     Raises
     ------
     ModelError
-        If something is missing, was changed or is of another format; the message names it.
+        If a file is missing, was changed or has another format; the message names the file.
     """
     folder = as_path(path)
     content = read_content(folder, _FORMAT, "SystematicResponse")
@@ -248,7 +248,7 @@ def _fitted(
         if settings[name] not in (None, used):
             msg = f"{name} is {used}, but {settings[name]} in the settings"
             raise ValueError(msg)
-    # Trees are grown for each base point, networks for all of them.
+    # Trees are trained for each base point, networks for all base points together.
     n_histories = sum(
         len(part.predictor.trees) if isinstance(part.predictor, ResponseTrees) else 1
         for member in members
