@@ -157,8 +157,8 @@ class BackgroundRatio:
             raise ConfigurationError(msg)
         if model is not None and model.reference != 0:
             msg = (
-                f"the classifier has reference={model.reference}, but the signal has label 0; set "
-                "reference=0"
+                f"reference={model.reference} of the classifier must be 0, the label of the "
+                "signal; set reference=0"
             )
             raise ConfigurationError(msg)
 

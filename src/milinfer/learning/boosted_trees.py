@@ -176,7 +176,7 @@ class BoostedLikelihood(EventModel):
         else:
             validation = self._sort_by_point(validation.with_features(samples.feature_names))
             if not np.array_equal(validation.values(samples.parameters[0]), grid):
-                msg = f"the validation samples must have the training points {grid}"
+                msg = f"the validation samples must be at the training points {grid}"
                 raise ModelError(msg)
         settings, tried = self.settings or BoostedSettings(), list[dict[str, float]]()
         reference = self._reference_index(grid)
@@ -320,7 +320,7 @@ class BoostedLikelihood(EventModel):
             If the model was trained at more than two points.
         """
         if len(self.fitted.grid) != 2:
-            msg = f"{self!r} has several log-ratios for each event; use event_llr(sample)"
+            msg = f"{self!r} has more than one log-ratio for each event; use event_llr(sample)"
             raise ModelError(msg)
         return self.event_llr(sample)[:, 1 - self._reference_index(self.fitted.grid)]
 

@@ -173,9 +173,9 @@ def member_log_ratios(
     """
     if not fitted.additive:
         msg = (
-            f"{settings.pooling} pooling with bag layers {fitted.network.bag_hidden} scores whole "
-            "bags, so single events have no ratio; use surface(), cost() and Toys, which form "
-            "bags, or train with pooling='mean'"
+            f"{settings.pooling} pooling with bag layers {fitted.network.bag_hidden} scores bags "
+            "as a whole, so single events have no ratio; use surface(), cost() and Toys, which "
+            "form bags, or train with pooling='mean'"
         )
         raise ModelError(msg)
     features = as_features(sample, fitted.feature_names)

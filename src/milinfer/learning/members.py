@@ -53,9 +53,9 @@ _SCALES = (0.3, 4.0)
 # Number of networks with seeds: more than any member has.  A seed does not depend on this number.
 _MOST_NETWORKS = 64
 _NO_MEANS = (
-    "the ratios of the trained network cannot be normalised, because their mean over the training "
-    "events is not positive and finite; train with a smaller learning rate, remove "
-    "outliers of the features, or set normalise=False"
+    "the ratios of the trained network have no positive, finite means over the training events, so "
+    "they cannot be normalised; train with a smaller learning rate, remove outliers of the "
+    "features, or set normalise=False"
 )
 
 

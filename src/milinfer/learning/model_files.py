@@ -398,7 +398,7 @@ def history_entry(name: str, entry: Any) -> dict[str, list[float]]:
     ValueError: history: val_loss is [nan], and not numbers that are all finite
     """
     if not isinstance(entry, dict):
-        msg = f"{name} must be a dictionary with the losses of a training"
+        msg = f"{name} must contain the losses of a training by name"
         raise ValueError(msg)
     n_epochs = len(list_field(f"{name}: loss", entry["loss"]))
     if not n_epochs:

@@ -86,9 +86,9 @@ def export_onnx(settings: LikelihoodSettings, fitted: Fitted, path: PathLikeStr)
     """
     if not fitted.additive:
         msg = (
-            f"{settings.pooling} pooling with bag layers {fitted.network.bag_hidden} scores whole "
-            "bags, so there is no ratio of single events to export; use save(), or train with "
-            "pooling='mean' and without bag_hidden"
+            f"{settings.pooling} pooling with bag layers {fitted.network.bag_hidden} scores bags "
+            "as a whole, so there is no ratio of single events to export; use save(), or train "
+            "with pooling='mean' and without bag_hidden"
         )
         raise ModelError(msg)
     graph = Graph(require_onnx())

@@ -56,7 +56,7 @@ def export_for_roofit(settings: LikelihoodSettings, fitted: Fitted, path: PathLi
     """
     if settings.head != "polynomial":
         msg = (
-            f"head={settings.head!r} gives ln r at the training points only, but RooFit needs it "
+            f"head={settings.head!r} gives ln r at the training points alone, and RooFit needs it "
             "at any value of the parameters; train with head='polynomial', or export for "
             "onnxruntime with export_onnx(path)"
         )

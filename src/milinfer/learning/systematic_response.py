@@ -384,7 +384,7 @@ class SystematicResponse(Response):
                 raise SampleError(msg)
         if streamed and self.classifier == "trees":
             msg = (
-                "classifier='trees' needs variations in memory, but these are streamed; use "
+                "classifier='trees' needs its variations in memory, but these are streamed; use "
                 "classifier='network', or read fewer events with ProcessVariations.load"
             )
             raise ConfigurationError(msg)
@@ -433,7 +433,7 @@ class SystematicResponse(Response):
 
     @property
     def at_ends(self) -> tuple[MeanAndYield, ...]:
-        """Means of S and ratios of yields at the ends of the range of each parameter of interest."""
+        """Means of S and ratios of yields at both ends of each parameter of interest's range."""
         return self.fitted.at_ends
 
     @property
