@@ -1,20 +1,21 @@
-r"""A published likelihood as an HS3 document, for programs that evaluate this standard.
+r"""Convert a published likelihood to an HS3 document, for programs that evaluate this standard.
 
-HS3 (version 0.2.9) has no density that is known only at the events of a dataset.  What it has are
-mixtures :math:`\sum_k C_k(\theta) f_k(x)` of normalised densities, and weighted data.  So the
-columns :math:`a_{ik}` of the events, whose density is :math:`\sum_k c_k(\theta) a_{ik}`, are made
-the observables.  Scaled to :math:`b_{ik}` between 0 and 1, each has the density :math:`2 b_k` on
-the unit interval, which is normalised, and
+HS3 (version 0.2.9) cannot express a density that is known only at the events of a dataset.  It has
+mixtures :math:`\sum_k C_k(\theta) f_k(x)` of normalised densities :math:`f_k`, and weighted data.
+The density at event i is :math:`\sum_k c_k(\theta) a_{ik}`, with columns :math:`a_{ik}` of numbers.
+These columns become the observables.  Column k has the smallest value :math:`m_k` and the range
+:math:`r_k`, and is scaled to :math:`b_{ik}` between 0 and 1.  The density :math:`2 b_k` is
+normalised on the unit interval, and
 
 .. math:: \sum_k c_k a_{ik} = \sum_k \tfrac12 c_k r_k \, (2 b_{ik}) + \sum_k c_k m_k \cdot 1
 
-with the smallest value :math:`m_k` and the range :math:`r_k` of a column.  The coefficients of a
-mixture add up to one in HS3; the last one sees to that, and belongs to a density :math:`2z` whose
-observable is zero at every event.  The mixture therefore is proportional to the density of the
-events at the events alone.  It can be evaluated, and no data can be drawn from it.
+is a mixture of these densities and the constant density 1.  HS3 requires that the coefficients of a
+mixture add up to one.  An additional coefficient ensures this; its density is :math:`2z`, with an
+observable z that is zero at every event.  The mixture is therefore proportional to the density of
+the events only at the events themselves.  It can be evaluated, but no data can be drawn from it.
 
-Terms of −2 ln L that are the same for all events, such as −N ln of a total, are data of one entry
-with the weight −N.
+Terms of −2 ln L that are the same for all events, such as −N ln of a total, are written as data
+with one entry of weight −N.
 """
 
 from __future__ import annotations
@@ -42,24 +43,24 @@ _LIKELIHOOD, _DOMAIN, _START = "likelihood", "limits", "start"
 
 
 def write_hs3(published: PathLikeStr, path: PathLikeStr) -> None:
-    """Write a published likelihood as an HS3 document.
+    """Convert a published likelihood to an HS3 document.
 
-    ``log_prob`` of the likelihood in it is ln L up to a constant.  It contains the coefficients of
-    the events, no model that could make toys.
+    ``log_prob`` of the likelihood in the document is ln L up to a constant.  The document contains
+    the coefficients of the events, but no model that can generate toys.
 
     Parameters
     ----------
     published
         Folder that :func:`milinfer.publish` has written.
     path
-        File to write, ``.json``.
+        File to write, with the ending ``.json``.
 
     Raises
     ------
     ModelError
         If `published` is not a published likelihood.
     ConfigurationError
-        If HS3 has no form for a term; the message names it and the reason.
+        If HS3 cannot express a term; the message names the term and the reason.
 
     Examples
     --------
@@ -229,7 +230,7 @@ class _Document:
             These at some point; the sum of each row is one there, which changes ln L by a constant.
         """
         columns = columns / (columns @ values)[:, None]
-        # An implementation may refuse weights whose sum is zero, as events less a total have.
+        # An implementation may refuse weights that sum to zero, as for events minus a total.
         for sign, label in ((1, name), (-1, f"{name}_subtracted")):
             chosen = np.sign(weights) == sign
             if chosen.any():
@@ -345,7 +346,7 @@ def _mixture(term: dict[str, Any], name: str, arrays: Any, made: _Document) -> N
         reason = "its signal is an ensemble, whose logarithms of densities are averaged"
         _refuse(name, reason)
     events, total = rows[:-1], rows[-1]
-    # Relative to the total of the signal, both are one at the reference.
+    # Relative to the total of the signal, so both are one at the reference.
     events = events / (events @ values)[:, None]
     total = total / (total @ values)
     whole = made.total([made.product([m, c]) for m, c in zip(monomials, total, strict=True)])
@@ -360,7 +361,7 @@ def _mixture(term: dict[str, Any], name: str, arrays: Any, made: _Document) -> N
         yields.append(made.product([process["norm"], process["expected"]]))
         at_reference.append(1.0)
     made.rows(name, weights, np.concatenate(columns, axis=1), factors, np.array(at_reference))
-    # ln L has −N ln of the total of the signal, and of all expected events.
+    # ln L contains −N ln of the total of the signal, and of all expected events.
     n, one, expected = term["n_events"], np.ones(1), made.total(yields)
     made.rows(f"{name}_total", -n * one, one[:, None], [whole], one)
     made.rows(f"{name}_expected", -n * one, one[:, None], [expected], one)
