@@ -216,7 +216,7 @@ def _log(x):  # type: ignore[no-untyped-def]
     The compiler turns it into instructions for several numbers at once.
     """
     bits = np.float64(x).view(np.int64)
-    # Mantissas between √½ and √2: 0x95F62 is what lies between √2 and 2.
+    # Mantissas between √½ and √2; 0x95F62 is the difference between √2 and 2 in the upper bits.
     bits += 0x0009_5F62_0000_0000
     exponent = (bits >> 52) - 1023
     mantissa = np.int64((bits & _MANTISSA) + 0x3FE6_A09E_0000_0000).view(np.float64)
