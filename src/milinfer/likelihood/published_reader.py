@@ -1,6 +1,7 @@
 """Read a published likelihood: −2 ln L of a measurement, for iminuit, with numpy alone.
 
-This file stands beside ``likelihood.json`` and ``events.npz``, and needs nothing but numpy::
+This file belongs to ``likelihood.json`` and ``events.npz`` in the same folder, and needs only
+numpy::
 
     from iminuit import Minuit
     from read_likelihood import read
@@ -10,15 +11,16 @@ This file stands beside ``likelihood.json`` and ``events.npz``, and needs nothin
     m.migrad()
     m.minos()
 
-``likelihood(*values)`` is −2 ln L at a point, in the order of ``likelihood.parameters``, and
-``likelihood.grad(*values)`` its gradient; limits of the parameters reach Minuit by themselves.  It
-is the sum of the terms in ``likelihood.json``: each class below is a term, or a function in one,
-and its text is the formula.  Terms of the kind ``pyhf``, HistFactory workspaces, need pyhf too.
+``likelihood(*values)`` returns −2 ln L at a point, with values in the order of
+``likelihood.parameters``, and ``likelihood.grad(*values)`` returns its gradient.  Minuit uses the
+limits of the parameters automatically.  −2 ln L is the sum of the terms in ``likelihood.json``.
+Each class below is a term, or a function in a term, and its docstring contains the formula.  Terms
+of the kind ``pyhf``, HistFactory workspaces, also need pyhf.
 
-What does not agree with this version of the format is an error: another version, a checksum that
-differs, an array that is missing, a key that this file does not know.
+The reader raises an error for everything that does not agree with this version of the format:
+another version, a wrong checksum, a missing array, or a key that it does not know.
 
-It was written by milinfer, and is, as milinfer, under the BSD-3-Clause licence.
+milinfer wrote this file.  Like milinfer, it has the BSD-3-Clause licence.
 """
 
 from __future__ import annotations
@@ -50,16 +52,16 @@ VERSION = 1
 
 _JSON = "likelihood.json"
 _Array = np.ndarray[Any, np.dtype[np.float64]]
-# Parameters may be this far outside of their limits, in units of the range: minimisers round.
+# Distance of parameters from their limits that counts as rounding, in units of the range.
 _SLACK = 1e-9
-# Squares of numbers beyond it are infinite.
+# Numbers whose squares are larger than any float.
 _LARGEST = 1e150
-# Of q + s²: below it both are rounding errors.
+# Fraction of q + s² below which both are rounding errors.
 _TINY = 1e-8
 
 
 class LikelihoodError(ValueError):
-    """The folder is not a likelihood that this file reads, or a parameter is not in its range."""
+    """The folder is not a likelihood for this reader, or a parameter is outside its range."""
 
 
 def read(folder: str | os.PathLike[str]) -> Likelihood:
@@ -68,12 +70,12 @@ def read(folder: str | os.PathLike[str]) -> Likelihood:
     Parameters
     ----------
     folder
-        It contains ``likelihood.json``, and the arrays that this names.
+        Folder with ``likelihood.json`` and the arrays that it names.
 
     Raises
     ------
     LikelihoodError
-        If a file is missing or damaged, or the likelihood is of another version of the format.
+        If a file is missing or damaged, or the likelihood has another version of the format.
     """
     path = Path(folder)
     try:
@@ -112,14 +114,14 @@ def _no_number(text: str) -> float:
 
 
 def canonical_hash(content: Mapping[str, Any]) -> str:
-    """SHA-256 of the content of the JSON without its checksum, in one canonical form."""
+    """Return the SHA-256 of the content of the JSON without its checksum, in canonical form."""
     rest = {key: value for key, value in content.items() if key != "checksum"}
     text = json.dumps(rest, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-# Checks of the JSON.  What is not there is null.  A key is optional only if it came later, to this
-# version of the format.
+# Checks of the JSON.  A missing value is null.  A key is optional only if it was added to this
+# version of the format later.
 
 
 def _object(
@@ -149,7 +151,7 @@ def _list(value: Any, where: str) -> list[Any]:
 
 def _number(value: Any, where: str) -> float:
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    # Compared before it is converted: whole numbers of JSON may be too large for that.
+    # Compared before the conversion, because whole numbers in JSON may be too large for it.
     if not is_number or not -_LARGEST <= value <= _LARGEST:
         msg = f"{where} is not a finite number"
         raise LikelihoodError(msg)
@@ -635,7 +637,7 @@ def _event_function(content: Any, where: str, arrays: _Arrays, n: int, n_events:
 # Effects of nuisance parameters.
 
 _ORDERS = np.arange(1, 7)
-# Values and two derivatives at ±1 of a polynomial of degree 6 whose value at zero is one.
+# Value, slope and curvature at ±1 of a polynomial of degree 6 that is one at zero.
 _CODE4 = np.linalg.inv(
     np.array(
         [
@@ -795,18 +797,18 @@ class _Term(Protocol):
 
 
 class CalibratedFor(NamedTuple):
-    """Parameters and confidence levels of the intervals that a calibrated term makes cover.
+    """Parameters and confidence levels of the intervals for which a term is calibrated.
 
     Attributes
     ----------
     parameters
-        One parameter, whose interval covers with all others profiled, or several, whose joint
-        region does; None: all that the term has, alone or together.
+        One parameter, whose interval covers with all others profiled, or several parameters, whose
+        joint region covers.  None: all parameters of the term, separately or jointly.
     confidence_level
-        Of these intervals, such as 0.6827; None: all levels.
+        Confidence level of these intervals, such as 0.6827; None: all levels.
     recorded
-        Whether the file says it.  Older files do not: then one level alone is calibrated, and not
-        known.
+        Whether the file contains this information.  Older files do not; they are calibrated for one
+        level only, which is not known.
     """
 
     parameters: tuple[str, ...] | None = None
@@ -1415,7 +1417,7 @@ class _Histogram:
         return value
 
     def gradient(self, x: _Array) -> _Array:
-        # Factors and scale are where −2 ln L is lowest, so their own derivatives drop out.
+        # Factors and scale minimise −2 ln L, so their own derivatives drop out.
         y, scale, gammas = self._profiled(x)
         n = len(x)
         slopes = np.array([_monomials(self.exponents, x, _unit(k, n)) for k in range(n)])
@@ -1443,17 +1445,17 @@ class Likelihood:
     Attributes
     ----------
     parameters
-        Names, in the order of the arguments.
+        Names of the parameters, in the order of the arguments.
     start, limits, roles, units
-        Of each parameter, by name; a limit may be infinite.
+        Starting value, limits, role and unit of each parameter, by name; a limit may be infinite.
     fixed
-        Parameters that the likelihood keeps at their start.
+        Names of parameters that are fixed at their starting values.
     has_grad
-        Whether there is a gradient.
+        Whether the gradient is available.
     calibrated_for
-        Of each term that is calibrated, the intervals that cover; others of it do not.
+        Intervals that cover, for each calibrated term; other intervals of the term do not.
     content
-        The JSON.
+        Content of the JSON file.
     """
 
     errordef = 1.0
@@ -1522,16 +1524,16 @@ class Likelihood:
             point = _vector(given["point"], f"check {k}", len(self.parameters))
             self._checks.append((point.tolist(), _number(given["value"], f"check {k}")))
         self.has_grad = all(term.has_grad for term in self._terms)
-        # Where iminuit looks for names and limits.
+        # Attributes in which iminuit looks for names and limits.
         self._parameters = dict(self.limits)
 
     def __call__(self, *values: float) -> float:
-        """−2 ln L at a point, in the order of :attr:`parameters`."""
+        """Return −2 ln L at a point, with values in the order of :attr:`parameters`."""
         x = self._point(values)
         return float(sum(t.value(x[p]) for t, p in zip(self._terms, self._places, strict=True)))
 
     def grad(self, *values: float) -> _Array:
-        """Derivatives by the parameters, in their order."""
+        """Return the derivatives with respect to the parameters, in their order."""
         x = self._point(values)
         out = np.zeros(len(x))
         for term, places in zip(self._terms, self._places, strict=True):
@@ -1539,7 +1541,7 @@ class Likelihood:
         return out
 
     def check(self) -> float:
-        """Largest difference to the values that ``likelihood.json`` has for a few points."""
+        """Return the largest difference from the values at some points in ``likelihood.json``."""
         return max((abs(self(*point) - value) for point, value in self._checks), default=0.0)
 
     def _point(self, values: Sequence[float]) -> _Array:
@@ -1547,7 +1549,7 @@ class Likelihood:
         if x.shape != (len(self.parameters),):
             msg = f"give one number for each of {', '.join(self.parameters)}"
             raise LikelihoodError(msg)
-        # Without infinities: an infinite range has no share that could be rounding.
+        # Without infinities, because no fraction of an infinite range is rounding.
         span = np.where(np.isfinite(self._high - self._low), self._high - self._low, 1.0)
         outside = ~((x >= self._low - _SLACK * span) & (x <= self._high + _SLACK * span))
         if outside.any():
