@@ -114,7 +114,7 @@ class BackgroundRatio:
     classifier
         Untrained classifier: a :class:`~milinfer.learning.bag_likelihood.BagLikelihood` with
         ``head="binary"`` and ``bag_size=1``, or a
-        :class:`~milinfer.learning.boosted_trees.BoostedLikelihood`.  Default: such a network.
+        :class:`~milinfer.learning.boosted_trees.BoostedLikelihood`.  Default: a network.
     held_out
         Fraction of the events of each process on which the classifier is not trained, between 0 and
         1.  Half of these events stop the training and determine the scale; the other half check it.

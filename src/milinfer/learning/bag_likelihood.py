@@ -101,9 +101,6 @@ class BagLikelihood(LikelihoodSettings, BagModel):
         of the networks then contains the error from the finite simulation; see
         :func:`milinfer.simulation_error`.  The samples must be in memory, and `ensemble` must be 4
         or more, better 16.
-        Train the members on Poisson bootstrap samples of the events, so that their spread contains
-        the error from the finite simulation; see :func:`milinfer.simulation_error`.  The samples
-        must be in memory, and `ensemble` 4 or more, better 16.
     average
         Quantity that is averaged over the networks of an ensemble, event by event: the
         ``"log-ratio"`` (a geometric mean, on which an outlier of one network has little influence),
@@ -119,7 +116,6 @@ class BagLikelihood(LikelihoodSettings, BagModel):
         (helicities, hidden momenta).  Default: as many as are needed for any positive polynomial,
         which is 1 in one parameter, and the number of monomials of the amplitude in several
         parameters.  Fewer squares need fewer events for the training.
-        can be learned from fewer events.
     degree
         Degree in θ of the polynomials that the logits of a multi-class head follow (``"auto"``: 4,
         or less if there are few points, but at least 2).  Λ(θ) is then smooth and needs no
@@ -138,11 +134,9 @@ class BagLikelihood(LikelihoodSettings, BagModel):
         (:func:`milinfer.samples.reweighting.bennett`).  A polynomial head is always normalised;
         poolings that score whole bags are never normalised.  False: the logits as they were
         trained, as in [AS].
-        (:func:`milinfer.samples.reweighting.bennett`).  A polynomial head is always normalised;
-        poolings that score bags as a whole never are.  False: logits as trained, as in [AS].
     pooling
-        Rule that combines the events of a bag: ``"mean"``, ``"sum"``, or another pooling of
-        :mod:`milinfer.learning.networks.layers`.
+        Rule that combines the events of a bag: ``"mean"``, ``"sum"``, or another name in
+        :data:`milinfer.learning.networks.pooling.POOLINGS`.
     loss
         A loss of :mod:`milinfer.learning.networks.losses`; default ``"bce"`` for binary and
         parametrised networks, else ``"cross-entropy"``.  ``"score"`` learns from the joint score
@@ -163,7 +157,6 @@ class BagLikelihood(LikelihoodSettings, BagModel):
     network, training
         Architecture of the networks, and settings of the optimiser.  Default: the values of [AS];
         for a polynomial head, a network without batch normalisation and a cosine schedule.
-        network without batch normalisation, trained with a cosine schedule.
 
     Examples
     --------

@@ -100,8 +100,9 @@ class BoostedLikelihood(EventModel):
     reference
         Parameter value θ0 at which Λ is zero; must be a training point.
     trials
-        Number of trials of a search for hyperparameters with Optuna (50 in [AS]); see
-        :func:`milinfer.learning.boosted_trees.search`.  0: no search, train with `settings`.
+        Number of trials of a search for hyperparameters with Optuna (Azakli and Stelzer [AS] use
+        50); see :func:`milinfer.learning.boosted_trees.search`.  0: no search, train with
+        `settings`.
     seed
         Random seed of splits, search and subsamples.
     interpolation_kind, window

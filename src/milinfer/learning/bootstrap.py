@@ -92,7 +92,6 @@ def bootstrap_split(
         Events before the bootstrap.
     numbers
         How often each event was drawn, from :func:`multiplicities`.
-        Result of :func:`multiplicities`.
     fractions, seed
         Fractions of the parts and random seed; the split is the same as that of
         :meth:`milinfer.samples.sample_set.SampleSet.split`.

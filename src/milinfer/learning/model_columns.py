@@ -169,7 +169,6 @@ class ModelColumns:
         -------
         dict
             Varied minus nominal value for each ``COLUMN:VARIATION``, arrays of shape (n_events,).
-            ``COLUMN:VARIATION``: varied minus nominal value, shape (n_events,).
 
         Raises
         ------

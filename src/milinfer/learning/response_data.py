@@ -86,7 +86,6 @@ def response_data(
         is at most a quarter of the events allowed in memory.
     seed
         Random seed of the split.
-        Seed of the split.
 
     Raises
     ------

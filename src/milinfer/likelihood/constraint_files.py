@@ -193,7 +193,6 @@ def write_smefit(constraint: Described, folder: PathLikeStr, name: str) -> None:
         (:meth:`~milinfer.likelihood.constraints.Constraint.renamed`).
     folder
         Folder to write; an existing folder is replaced.
-        A folder, which is replaced.
     name
         Name of the dataset.
 

@@ -325,7 +325,6 @@ def impacts(
         Name of the parameter of interest.
     start, **values
         Starting values, as for :func:`milinfer.minuit`.
-        Starting values, as for :func:`milinfer.minuit`.
 
     Raises
     ------

@@ -83,7 +83,6 @@ class ProfiledMixture(DatasetModel):
     grid
         Points and interpolation of the surfaces; default: a spline through 41 points, or a box with
         more points in several parameters.
-        box in several parameters.
 
     Raises
     ------

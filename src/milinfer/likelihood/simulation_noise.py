@@ -44,7 +44,6 @@ def yield_noise(cost: SystematicCost, fit: Minuit) -> dict[str, float]:
     dict
         Standard deviation of the estimate of each fitted parameter, in units of its error.  A value
         below 0.2 increases the total error by less than 2 %.
-        larger by less than 2 %.
 
     Raises
     ------

@@ -65,7 +65,7 @@ def rank_accuracy(values: Sequence[Any], truth: Sequence[Any]) -> KeyAccuracy:
 
 
 def first_accuracy(values: Sequence[Any], truth: Sequence[Any]) -> KeyAccuracy:
-    """Return the fraction of bags in which the instance ranked first is a most important one.
+    """Return the fraction of bags whose first-ranked instance is among the most important ones.
 
     The result of a bag is NaN, and not included, under the same condition as for
     :func:`rank_accuracy`.  If several values are the largest, the first of them counts, as in

@@ -81,7 +81,7 @@ class InstanceTransformer(  # type: ignore[call-arg]  # scikit-learn is untyped
         return self
 
     def transform(self, X: Any) -> Any:
-        """Return bags with transformed instances as a list of tables, or a table for a table."""
+        """Return the transformed instances: a list of tables for bags, a table for a table."""
         check_is_fitted(self)
         bags = checked_bags(self, X)
         values = self.transformer_.transform(self._named(bags.instances))

@@ -295,7 +295,6 @@ def paired_cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
     -------
     tensor
         Losses, shape (n,).
-        Shape (n,).
 
     Examples
     --------
