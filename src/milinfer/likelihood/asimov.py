@@ -130,7 +130,7 @@ def asimov_sample(
 ) -> Sample:
     """Return Asimov data, the dataset expected at a parameter point, to fit with any model.
 
-    The parameters are the same as for :func:`asimov_cost`.  The sample contains no auxiliary
+    The arguments are the same as for :func:`asimov_cost`.  The sample contains no auxiliary
     measurements.  If nuisance parameters are not at their starting values, use
     ``cost.measuring(…)`` or :func:`asimov_cost`.
 

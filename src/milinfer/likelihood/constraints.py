@@ -59,7 +59,7 @@ _AT_LIMIT = 1e-6
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Constraint:
-    r"""−2 ln L of a measurement near its best fit, where it is defined as zero.
+    r"""−2 ln L of a measurement near its best fit, relative to its value at the best fit.
 
     Parameters
     ----------

@@ -516,7 +516,23 @@ def fit_results(m: Minuit) -> FitResults:
 
 
 class Interval(NamedTuple):
-    """Estimate and profile-likelihood interval of one parameter, from :func:`profile_interval`."""
+    """Estimate and profile-likelihood interval of one parameter, from :func:`profile_interval`.
+
+    Parameters
+    ----------
+    parameter
+        Name of the parameter.
+    estimate
+        Value of the parameter at the minimum.
+    low, high
+        Ends of the interval.
+    cl
+        Confidence level of the interval.
+    error
+        Standard error of the parameter from HESSE.
+    minuit
+        Minuit object of the fit.
+    """
 
     parameter: str
     estimate: float

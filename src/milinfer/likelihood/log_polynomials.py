@@ -60,7 +60,9 @@ class _Cell(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class LogPolynomials:
-    r"""The function :math:`\sum_i w_i [\ln p_i(\theta) - \ln p_i(\theta_0)]`.
+    r"""Λ(θ) of a dataset as a sum: :math:`\sum_i w_i [\ln p_i(\theta) - \ln p_i(\theta_0)]`.
+
+    Each :math:`p_i` is a polynomial in θ, one for each event and one for a common denominator.
 
     Parameters
     ----------

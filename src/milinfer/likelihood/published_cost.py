@@ -167,7 +167,10 @@ class PublishedCost(UnbinnedCost):
 
     @property
     def calibrated(self) -> bool:
-        """Whether a term is calibrated: then the cost must not be added to other costs."""
+        """Whether a term is calibrated.
+
+        Its own intervals then cover, but those of a sum with other costs are not calibrated.
+        """
         return bool(self.calibrated_for)
 
     @property
