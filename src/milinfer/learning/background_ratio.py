@@ -388,7 +388,8 @@ def _regression(
     else:
         msg = (
             "the scale of the ratio does not converge, because the classifier separates the "
-            "processes completely"
+            "processes completely; leave out regions or features in which the processes do not "
+            "overlap"
         )
         raise ModelError(msg)
     inverse = np.linalg.inv(hessian)

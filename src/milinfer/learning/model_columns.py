@@ -94,7 +94,10 @@ class ModelColumns:
         )
         for point in self.points:
             if set(point) != set(model.parameters):
-                msg = f"the model has the parameters {model.parameters}, not {format_point(point)}"
+                msg = (
+                    f"points= has {format_point(point)}, but the model has the parameters "
+                    f"{model.parameters}; give one value for each"
+                )
                 raise ParameterError(msg)
             at = [float(point[name]) for name in model.parameters]
             log_ratio_observable(model, model.reference, at)  # refuses what is out of range

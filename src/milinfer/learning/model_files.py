@@ -156,7 +156,10 @@ def load_model(path: PathLikeStr) -> tuple[LikelihoodSettings, Fitted]:
     file = folder / _CONTENT
     content = read_json(file)
     if content.get("format") != FORMAT:
-        msg = f"{folder} has model format {content.get('format')}, but this milinfer reads {FORMAT}"
+        msg = (
+            f"{folder} has model format {content.get('format')}, but this milinfer reads {FORMAT}; "
+            "load it with the version that saved it, or train again"
+        )
         raise ModelError(msg)
     with _as_written(file):
         network = network_config(content["network"])

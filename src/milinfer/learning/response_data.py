@@ -161,13 +161,16 @@ def _streamed(
 def _require_matching(validation: ProcessVariations, variations: ProcessVariations) -> None:
     """Raise unless validation events are of the same process, features and variations."""
     if validation.process != variations.process:
-        msg = f"validation= contains {validation.process}, not {variations.process}"
+        msg = (
+            f"validation= has the process {validation.process}, not {variations.process}; pass "
+            "variations of the same process"
+        )
         raise SampleError(msg)
     if validation.feature_names != variations.feature_names:
         differ = {*validation.feature_names} ^ {*variations.feature_names}
         msg = (
-            "validation= has other features than variations: "
-            f"{', '.join(sorted(differ)) or 'another order'}"
+            "validation= has other features than variations, which must be the same in the same "
+            f"order: {', '.join(sorted(differ)) or 'another order'}"
         )
         raise SampleError(msg)
     known, given = (
@@ -176,7 +179,10 @@ def _require_matching(validation: ProcessVariations, variations: ProcessVariatio
     )
     if known != given:
         differ_text = "; ".join(format_point(dict(x)) for x in sorted(known ^ given))
-        msg = f"validation= and variations are not at the same points: {differ_text}"
+        msg = (
+            "validation= and variations must be at the same points, but these are in one of them "
+            f"only: {differ_text}"
+        )
         raise SampleError(msg)
 
 

@@ -141,7 +141,7 @@ def require_consistent(settings: LikelihoodSettings) -> None:
     problems = [
         (
             (n_classes == 2) is not pairs,
-            f"loss={settings.loss!r} does not fit head={settings.head!r}",
+            f"loss={settings.loss!r} does not fit head={settings.head!r}; omit loss=",
         ),
         (
             polynomial and settings.pooling != "mean",

@@ -67,12 +67,18 @@ def sort_by_point(samples: _Samples) -> _Samples:
 def require_matching(validation: SampleSet, samples: SampleSet | StreamedSamples) -> SampleSet:
     """Return the validation samples, or raise if features or points differ from the training."""
     if validation.feature_names != samples.feature_names:
-        msg = f"validation= has features {validation.feature_names}, not {samples.feature_names}"
+        msg = (
+            f"validation= has features {validation.feature_names}, not {samples.feature_names}; "
+            "give it the same features"
+        )
         raise ModelError(msg)
     train_points, points = class_points(samples), class_points(validation)
     same = validation.parameters == samples.parameters and train_points.shape == points.shape
     if not same or not np.allclose(train_points, points, rtol=0, atol=1e-9):
-        msg = f"validation= has samples at {points.tolist()}, not at {train_points.tolist()}"
+        msg = (
+            f"validation= has samples at {points.tolist()}, not at {train_points.tolist()}; give "
+            "it samples at the same points"
+        )
         raise ModelError(msg)
     return validation
 

@@ -224,7 +224,10 @@ def _require_events(
             raise SampleError(msg)
         require_sample(events[name], "asimov_cost()")
         if not events[name].weights.sum() > 0:
-            msg = f"{events[name].label}: the weights of {name} do not sum to a positive number"
+            msg = (
+                f"{events[name].label}: the weights of {name} do not sum to a positive number; use "
+                "more events"
+            )
             raise SampleError(msg)
     reference = dict(zip(terms.parameters, terms.mixture.reference.tolist(), strict=True))
     theta = {n: point[n] for n in terms.parameters} if density == "simulation" else reference

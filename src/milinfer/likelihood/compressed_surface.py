@@ -130,8 +130,8 @@ def compressed_surface(sums: LogPolynomials, error: float) -> CompressedSurface:
         if degree > _MOST_DEGREE:
             least = 2 * weight * interpolation_bound(_MOST_DEGREE, n)
             msg = (
-                f"no series approximates −2 ln L within {2 * error:g}; the smallest possible "
-                f"bound is {least:.1g}; allow this error, or publish with events=True"
+                f"no series approximates −2 ln L within {2 * error:g}; the smallest reachable "
+                f"bound is {least:.1g}: allow this error, or publish with events=True"
             )
             raise ConfigurationError(msg)
     boxes = _boxes(sums)

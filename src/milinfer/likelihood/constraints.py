@@ -521,7 +521,10 @@ class _Profile:
             if m.valid:
                 return float(m.fval)
         at = ", ".join(f"{n} = {x:g}" for n, x in zip(self.parameters, theta, strict=True))
-        msg = f"the fit of the nuisance parameters is not valid at {at}: {m.fmin}"
+        msg = (
+            f"the fit of the nuisance parameters is not valid at {at}; check their limits and "
+            f"constraints: {m.fmin}"
+        )
         raise FitError(msg)
 
 

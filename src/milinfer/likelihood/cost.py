@@ -140,7 +140,7 @@ def within_limits(
     if outside.any():
         k = int(np.argmax(outside))
         remedy = (
-            f"Minuit tries nan if a cost is flat; check that the cost depends on {names[k]}"
+            f"Minuit tries nan if a cost is flat: check that the cost depends on {names[k]}"
             if np.isnan(theta[k])
             else "keep the limits that Minuit takes from this cost"
         )

@@ -215,7 +215,7 @@ def _validate_start(start: Mapping[str, float], limits: Mapping[str, tuple[float
     for name, value in start.items():
         low, high = limits[name]
         if not low <= value <= high:
-            msg = f"{name} = {value:g} is outside its limits [{low:g}, {high:g}]"
+            msg = f"{name} = {value:g} is outside its limits [{low:g}, {high:g}]; start inside them"
             raise ParameterError(msg)
 
 
@@ -275,7 +275,7 @@ def _common_limits(terms: Iterable[Cost]) -> dict[str, tuple[float, float]]:
             if not common[name][0] < common[name][1]:
                 msg = (
                     f"{name} is limited to [{before[0]:g}, {before[1]:g}] by one cost and to "
-                    f"[{low:g}, {high:g}] by another; they cannot be the same parameter"
+                    f"[{low:g}, {high:g}] by another; they cannot be the same parameter: rename one"
                 )
                 raise ParameterError(msg)
     return common

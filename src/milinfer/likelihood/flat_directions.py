@@ -210,7 +210,7 @@ def directions(
     if set(point) != set(names):
         msg = (
             f"{format_point(point)} is not a point in {', '.join(names)}, the parameters of the "
-            "cost"
+            "cost; give one value for each"
         )
         raise ParameterError(msg)
     given = describe(cost, annotations=True) if ranges is None else ranges

@@ -124,7 +124,8 @@ def linear_cost(model: AnyModel, data: Sample, *, rate: Rate | None = None) -> L
     if rate is not None:
         if rate.basis.parameters != names:
             msg = (
-                f"the rate depends on {rate.basis.parameters}, but the model on {', '.join(names)}"
+                f"the rate depends on {rate.basis.parameters}, but the model on "
+                f"{', '.join(names)}; give a rate of the same parameters"
             )
             raise ParameterError(msg)
         rate = rate.linear()

@@ -487,7 +487,10 @@ def mixture_terms(
         theta0 = np.broadcast_to(values, len(source.parameters))
     except (OverflowError, TypeError, ValueError) as error:
         names = ", ".join(source.parameters)
-        msg = f"reference={short_repr(reference)} is not a value of each of {names}"
+        msg = (
+            f"reference={short_repr(reference)} is not a value of each of {names}; give one "
+            "number, or one for each"
+        )
         raise ParameterError(msg) from error
     return MixtureTerms(source, rate, components, theta0)
 

@@ -309,6 +309,9 @@ def _inside(model: LLRModel, theta: ArrayLike) -> FloatArray:
         low <= t <= high for t, (low, high) in zip(point.tolist(), limits, strict=True)
     ):
         ranges = dict(zip(model.parameters, limits, strict=True))
-        msg = f"θ = {point.tolist()} is not inside {ranges}, the range of {model.name}"
+        msg = (
+            f"θ = {point.tolist()} is not inside {ranges}, the range of {model.name}; choose a "
+            "point inside"
+        )
         raise ParameterError(msg)
     return point

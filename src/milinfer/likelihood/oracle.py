@@ -170,7 +170,10 @@ class Oracle(EventModel):
         names = _names(parameter)
         if isinstance(sample, SampleSet):
             if sample.parameters != names:
-                msg = f"the samples have {', '.join(sample.parameters)}, not {', '.join(names)}"
+                msg = (
+                    f"the samples have the parameters {', '.join(sample.parameters)}, not "
+                    f"{', '.join(names)}; give their names as parameter="
+                )
                 raise ParameterError(msg)
             total = joint_density(
                 sample, degree, shares=mixture_shares(s.weights for s in sample)

@@ -258,7 +258,10 @@ def _joined(name: str, terms: Sequence[Mapping[str, ParameterFacts]]) -> Paramet
     role = min((fact.role for fact in known), key=_ROLES.index)
     low, high = max(fact.low for fact in known), min(fact.high for fact in known)
     if low > high:
-        msg = f"the ranges of {name} in the terms of the cost exclude each other"
+        msg = (
+            f"the ranges of {name} in the terms of the cost exclude each other; correct the "
+            "limits, or rename one of the parameters"
+        )
         raise ParameterError(msg)
     # The starting value of a term with limits is better than that of a constraint.
     best = min(known, key=lambda fact: (_ROLES.index(fact.role), fact.low == -np.inf))
@@ -349,7 +352,7 @@ def _compare(
             where = dict(zip(likelihood.parameters, point, strict=True))
             msg = (
                 f"the folder would give −2 ln L = {found!r} at {where}, but the cost gives "
-                f"{expected!r}; if your own class changes the value of a cost, it cannot be "
-                "published; otherwise please report this bug"
+                f"{expected!r}; if you use your own class that changes the value of a cost, it "
+                "cannot be published; otherwise please report this bug"
             )
             raise FitError(msg)

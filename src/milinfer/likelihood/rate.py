@@ -299,7 +299,10 @@ class Rate:
     def _positive(self, theta: ArrayLike) -> float:
         point = np.asarray(theta, dtype=np.float64).reshape(-1)
         if point.size != len(self.basis.parameters):
-            msg = f"{point.size} values given for the parameters {self.basis.parameters}"
+            msg = (
+                f"{point.size} values given for the parameters {self.basis.parameters}; give one "
+                "value for each"
+            )
             raise ParameterError(msg)
         nu = self._series.value(point)
         return nu if nu > 0 else float(self.value(point[None])[0])  # which says what is wrong

@@ -86,7 +86,7 @@ class ResponseTerms:
             )
             raise ParameterError(msg)
         if self.exponents.shape != (self.n_terms, len(self.nuisances)):
-            msg = f"exponents of shape {self.exponents.shape} for {self.nuisances}"
+            msg = f"exponents of shape {self.exponents.shape} do not fit {self.nuisances}"
             raise ModelError(msg)
         if len(self.limits) != len(self.nuisances) or any(
             not low < 0 < high for low, high in self.limits

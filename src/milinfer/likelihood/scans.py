@@ -120,7 +120,10 @@ def profile_scan(
         raise ParameterError(msg)
     _, costs, valid = m.mnprofile(parameter, grid=grid)
     if not np.all(valid):
-        msg = f"the fit at {parameter} = {grid[int(np.argmin(valid))]:.4g} is not valid"
+        msg = (
+            f"the fit at {parameter} = {grid[int(np.argmin(valid))]:.4g} is not valid; scan a "
+            "smaller range"
+        )
         raise FitError(msg)
     rises = np.asarray(costs, dtype=np.float64) - float(m.fval)
     return ProfileScan(parameter, estimate, error, grid, rises)

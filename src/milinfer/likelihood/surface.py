@@ -393,7 +393,10 @@ class Surface:
     def _require_inside(self, theta: FloatArray) -> None:
         low, high = self.range
         if not np.all((theta >= low) & (theta <= high)):
-            msg = f"θ = {theta} is outside [{low:g}, {high:g}], the range of this surface"
+            msg = (
+                f"θ = {theta} is outside [{low:g}, {high:g}], the range of this surface; stay "
+                "inside it"
+            )
             raise ParameterError(msg)
 
     def __call__(self, theta: ArrayLike, derivative: int = 0) -> FloatArray:

@@ -404,7 +404,10 @@ class BoxSurface:
     def _require_inside(self, theta: FloatArray) -> None:
         low, high = self.interpolation.low, self.interpolation.high
         if np.shape(theta) != low.shape or not np.all((theta >= low) & (theta <= high)):
-            msg = f"θ = {theta} is outside the box {low} … {high}, the range of this surface"
+            msg = (
+                f"θ = {theta} is outside the box {low} … {high}, the range of this surface; stay "
+                "inside it"
+            )
             raise ParameterError(msg)
 
     @cached_property

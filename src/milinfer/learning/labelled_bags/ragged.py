@@ -140,7 +140,10 @@ def ragged_bags(data: Any) -> RaggedBags:
     width = tables[0].shape[1]
     for b, table in enumerate(tables):
         if table.shape[1] != width:
-            msg = f"bag {b} has {table.shape[1]} features, but bag 0 has {width}"
+            msg = (
+                f"bag {b} has {table.shape[1]} features, but bag 0 has {width}; all bags need the "
+                "same features"
+            )
             raise SampleError(msg)
     _require_same_names(data)
     # All tables get one memory order, because it affects the last bit of sums.

@@ -83,7 +83,10 @@ def group_bags(
             msg = f"the table has {have} {column!r}; it has {', '.join(map(str, table.columns))}"
             raise SampleError(msg)
     if not chosen:
-        msg = f"the table has no features except {' and '.join(map(repr, special))}"
+        msg = (
+            f"the table has no columns except {' and '.join(map(repr, special))}; add columns with "
+            "features"
+        )
         raise SampleError(msg)
     if len(table) == 0:
         msg = "the table has no rows; give a table with at least one row"

@@ -129,7 +129,8 @@ class InstanceTransformer(  # type: ignore[call-arg]  # scikit-learn is untyped
             return
         if not hasattr(transformer, "set_output"):
             msg = (
-                f"{type(transformer).__name__} has no set_output, so it cannot return named tables"
+                f"{type(transformer).__name__} has no set_output, so it cannot return named "
+                "tables; use another transformer, or omit set_output"
             )
             raise ConfigurationError(msg)
         transformer.set_output(**config)
