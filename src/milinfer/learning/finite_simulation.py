@@ -119,9 +119,10 @@ def member_variances(values: ArrayLike, groups: IntArray) -> MemberVariances:
 
 
 def _pair_root(groups: IntArray, same: bool) -> FloatArray:
-    """Rows whose squared products with the members sum to half of the mean squared difference.
+    """Return rows whose squared products with members sum to half the mean squared difference.
 
-    Of pairs in the same group, or in different ones; shape (n_components, n_members).
+    The mean is over pairs of members in the same group if `same`, else in different groups; the
+    result has the shape (n_components, n_members).
     """
     n = len(groups)
     first, second = np.triu_indices(n, k=1)

@@ -132,9 +132,9 @@ def fit(
 
 
 class _Job(NamedTuple):
-    """Settings and events that all members share.
+    """Settings and events that are common to all members.
 
-    `split` holds the events to train on and to validate with, if they are the same for all members.
+    `split` contains the events to train on and to validate with, if all members use the same.
     """
 
     settings: LikelihoodSettings
@@ -149,7 +149,7 @@ class _Job(NamedTuple):
 def _trained_members(
     job: _Job, on_epoch: Callable[[EpochReport], None] | None, client: Client | None
 ) -> Iterator[Fitted]:
-    """Each member as an ensemble of one, in order, reported to `on_epoch`."""
+    """Yield each member as an ensemble of one, in order, and report it to `on_epoch`."""
     numbers = range(job.settings.ensemble)
     if client is None:
         for number in numbers:
@@ -162,7 +162,7 @@ def _trained_members(
 
 
 def _train_packed(number: int, job: _Job) -> dict[str, bytes]:
-    """Train one member on a worker; its files, as Keras networks cannot be pickled whole."""
+    """Train one member on a worker, and return its files: Keras networks cannot be pickled."""
     fitted = _train_member(number, job)
     return pack_model(dataclasses.replace(job.settings, ensemble=1), fitted)
 

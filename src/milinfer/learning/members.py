@@ -352,7 +352,7 @@ class MemberTask:
         return Normalisation(z=np.empty(0), log_z=np.empty(0), scale=1.0)
 
     def _of_polynomials(self, member: Sequence[TrainedNetwork]) -> Normalisation:
-        """Coefficients of Z(θ), and the scale of the amplitudes."""
+        """Return the coefficients of Z(θ), and the scale of the amplitudes."""
         head = self._model_points.polynomial
         train = self._train
         outputs, weights, sample_points = self._outputs(member, self._validation)
@@ -384,13 +384,13 @@ class MemberTask:
         return Normalisation(z=z, log_z=np.empty(0), scale=scale)
 
     def _of_log_ratios(self, member: Sequence[TrainedNetwork]) -> Normalisation:
-        """Ln E_θ0[r] at the points of the surface and the scale, for heads without Z(θ).
+        """Return ln E_θ0[r] at the points where Λ is computed, and the scale, for other heads.
 
-        Training fixes the constants of the logits as well as anything else, but their errors add up
-        over the events of a dataset; as means of ratios they are known with the precision of all
-        events, from the same equations that normalise a polynomial head.  A network that is not
-        sure enough has ratios that are too flat, and constants that belong to the right ones: it
-        needs the factor as much as the means.
+        The training determines the constants of the logits like all other weights, but their errors
+        add up over the events of a dataset.  As means of ratios they are known with the precision
+        of all events, from the equations that also normalise a polynomial head.  An under-confident
+        network has ratios that are too flat, while its constants belong to the correct ratios.  It
+        needs the scale as much as the means.
         """
         scale = self._held_out_scale(member)
         where, reference = self._model_points, self._model_points.reference_index
@@ -417,7 +417,7 @@ class MemberTask:
         return Normalisation(z=np.empty(0), log_z=log_z, scale=scale)
 
     def _held_out_scale(self, member: Sequence[TrainedNetwork]) -> float:
-        """Factor on the log-ratios with which they describe the held-out events best."""
+        """Return the factor on the log-ratios that describes the held-out events best."""
         where = self._model_points
         features = np.concatenate([s.features for s in self._validation])
         llr = trained_log_ratios(self._settings, where, member, features, where.points)
@@ -432,7 +432,7 @@ class MemberTask:
         return float(minimize_scalar(cross_entropy, bounds=_SCALES, method="bounded").x)
 
     def _held_out_targets(self) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """Probabilities of the points as classes of held-out events, their weights, the points."""
+        """Return class probabilities of held-out events, their weights, and the points."""
         held_out, joint = self._validation, self._held_out_joint
         if joint is None or self._settings.labels == "hard":
             targets = np.repeat(np.eye(len(held_out)), [len(s) for s in held_out], axis=0)
@@ -443,7 +443,7 @@ class MemberTask:
         return targets, weights, self._model_points.points
 
     def _mixture(self) -> Iterator[tuple[Float32Array, FloatArray]]:
-        """Features of all events, and weights that make them the even mixture of the points."""
+        """Yield features of all events, and weights of the equal mixture of the points."""
         train, rest = self._train, self._validation
         n = train.n_events + rest.n_events
         parts: list[tuple[SampleSet, Sequence[JointTargets] | None]] = []
@@ -464,24 +464,24 @@ class MemberTask:
     def _outputs(
         self, member: Sequence[TrainedNetwork], samples: SampleSet
     ) -> tuple[Float32Array, FloatArray, FloatArray]:
-        """Outputs for events, weights with equal sums for all samples, and the points."""
+        """Return outputs for events, weights with equal sums for all samples, and the points."""
         features = np.concatenate([s.features for s in samples])
         weights = np.concatenate(_even_weights(samples))
         return member[0].outputs(features), weights, class_points(samples)
 
 
 def _even_weights(samples: SampleSet) -> list[FloatArray]:
-    """Weights of the events of each sample, with equal sums, that sum to one together."""
+    """Return weights of the events with equal sums for all samples and a total of one."""
     return [s.weights / s.weights.sum() / len(samples) for s in samples]
 
 
 def _log_means(ratios: FloatArray, weights: FloatArray, values: FloatArray) -> FloatArray:
-    """Logarithms of the means at θ0 of all values but the first, which is one for each event.
+    """Return logarithms of the means at θ0 of all values but the first, which is always one.
 
     Raises
     ------
     ModelError
-        If a mean is not positive, as negative weights can make it.
+        If a mean is not positive, which negative weights can cause.
     """
     means = bennett(ratios, weights, values)[1:]
     if not np.all(means > 0):
@@ -491,12 +491,12 @@ def _log_means(ratios: FloatArray, weights: FloatArray, values: FloatArray) -> F
 
 
 def _finite_exp(llr: FloatArray) -> FloatArray:
-    """Ratios from log-ratios, of the same shape.
+    """Return ratios from log-ratios, of the same shape.
 
     Raises
     ------
     ModelError
-        If one is not finite.
+        If a ratio is not finite.
     """
     with np.errstate(over="ignore", invalid="ignore"):
         ratios: FloatArray = np.exp(llr)

@@ -214,7 +214,7 @@ def load_model(path: PathLikeStr) -> tuple[LikelihoodSettings, Fitted]:
 
 @contextmanager
 def _as_written(file: Path) -> Iterator[None]:
-    """Turn errors of content that is not as a model is written into one that names the file."""
+    """Replace errors of invalid content by an error that names the file."""
     try:
         yield
     except ModelError:
@@ -233,7 +233,7 @@ def _read_member(
     *,
     additive: bool,
 ) -> tuple[TrainedNetwork, ...]:
-    """Networks of a member; Keras builds them only if their pooling scores bags as a whole."""
+    """Read the networks of a member; Keras builds them only if their pooling scores whole bags."""
     if not additive:
         built = build()
         for label, network in zip(labels, built, strict=True):
@@ -447,9 +447,9 @@ def event_numbers(content: Mapping[str, Any]) -> tuple[dict[str, int], float]:
 def _require_size(
     folder: Path, n_files: int, settings: LikelihoodSettings, n_parameters: int, n_features: int
 ) -> None:
-    """Refuse settings of a network with more numbers than the files of its weights have bytes.
+    """Raise if the settings imply a network with more numbers than its files have bytes.
 
-    It is compared before the network is built: settings name any size in a few characters.  Small
+    The check comes before the network is built, because settings can ask for any size.  Small
     networks are left to the checks of the files themselves.
     """
     files = list(folder.glob(f"*{_WEIGHTS}"))
@@ -524,8 +524,8 @@ def unpack_model(files: Mapping[str, bytes]) -> tuple[LikelihoodSettings, Fitted
 def _require_space(file: Path, part: Any) -> None:
     """Raise if the disk has no room for a file of weights.
 
-    HDF5 cannot close a file that it could not write: it prints screens of errors that nobody can
-    catch, and may end the process.
+    If HDF5 cannot write a file, it prints pages of errors that cannot be caught, and may end the
+    process.
     """
     arrays = part.get_weights()
     # Includes what HDF5 adds for the file, and for each array and its groups.

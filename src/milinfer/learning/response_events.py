@@ -131,7 +131,7 @@ def base_points(variations: ProcessVariations, terms: ResponseTerms) -> BasePoin
 
 
 def _inside(terms: ResponseTerms, point: Point) -> bool:
-    """Whether a point is in the range in which the response is linear."""
+    """Return whether a point is in the range in which the response is linear."""
     values = np.array([point[n] for n in terms.parameters])
     return bool(np.all(np.abs(values - terms.centre) <= terms.half * (1 + 1e-9)))
 
@@ -163,7 +163,7 @@ def _require_parameters(
 def _require_terms(
     variations: ProcessVariations, terms: ResponseTerms, shifts: FloatArray, values: FloatArray
 ) -> None:
-    """Raise unless the shifts determine all terms; say which side of which nuisance is missing."""
+    """Raise unless the shifts determine all terms; the message names the missing variation."""
     where = f"{variations.process}: the response"
     if np.linalg.matrix_rank(values) == terms.n_terms:
         return
@@ -335,9 +335,9 @@ class ResponseEvents:
 
 
 class _Weights(NamedTuple):
-    """Weights of events at each of several points; None where there are none.
+    """Weights of events at each of several points; None if there are none.
 
-    `nominal` has a list for each sample, `varied` one for each variation.
+    `nominal` has a list for each sample, and `varied` a list for each variation.
     """
 
     nominal: list[list[FloatArray | None]]
@@ -591,9 +591,9 @@ def total_weight(events: ResponseEvents) -> float:
 
 
 def _share(sums: WeightSums | None, point: Point) -> float:
-    """Share of a nominal sample at a point: its effective number of events there.
+    """Return the fraction of a nominal sample at a point: its effective number of events there.
 
-    Where the response does not depend on the point, all samples count equally.
+    If the response does not depend on the point, all samples have the same fraction.
     """
     if not point:
         return 1.0

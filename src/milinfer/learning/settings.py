@@ -212,7 +212,7 @@ def require_consistent(settings: LikelihoodSettings) -> None:
 
 
 def _require_choices(settings: LikelihoodSettings) -> None:
-    """Raise unless head, labels and average are ones that there are."""
+    """Raise unless head, labels and average have known values."""
     for option, choices in _CHOICES.items():
         value = getattr(settings, option)
         if not isinstance(value, str) or value not in choices:

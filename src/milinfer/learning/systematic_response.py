@@ -355,7 +355,7 @@ class SystematicResponse(Response):
     def _require_one_network_each(
         self, outline: ProcessVariations, groups: Sequence[ResponseTerms]
     ) -> None:
-        """Refuse variations that move nuisance parameters of two networks."""
+        """Raise if a variation shifts nuisance parameters of two networks."""
         for terms in [] if self.joint else groups:
             inside = {*terms.nuisances}
             for variation in outline.variations:
@@ -368,7 +368,7 @@ class SystematicResponse(Response):
                     raise SampleError(msg)
 
     def _require_variations(self, variations: object, validation: object) -> None:
-        """Raise an error that tells the user to give variations."""
+        """Raise, with advice, unless the arguments are variations."""
         streamed = isinstance(variations, StreamedVariations)
         if isinstance(validation, StreamedVariations):
             msg = "validation= must be in memory: give ProcessVariations"
@@ -541,7 +541,7 @@ def _require_names(names: Sequence[str], variations: ProcessVariations, option: 
 def _box(
     variations: ProcessVariations, ranges: Mapping[str, tuple[float, float]] | None
 ) -> dict[str, tuple[float, float]]:
-    """Range of each parameter of interest over the points that the events have weights for."""
+    """Return the range of each parameter of interest over points at which events have weights."""
     nominal = variations.nominal
     if not nominal.parameters:
         msg = (

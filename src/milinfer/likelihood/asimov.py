@@ -197,7 +197,7 @@ def _asimov(
 def _point(
     terms: SystematicTerms, point: Point | None, values: Mapping[str, float]
 ) -> dict[str, float]:
-    """All parameters, from those given as a dictionary and as keywords."""
+    """Return all parameters, from those given as a dictionary and as keywords."""
     known = list(terms.names)
     twice = sorted(set(point or {}) & set(values))
     if twice:
@@ -214,7 +214,7 @@ def _point(
 def _require_events(
     terms: SystematicTerms, events: Mapping[str, Sample], density: str, point: Point
 ) -> None:
-    """Raise unless there are events of each process, those of the signal of the right point."""
+    """Raise unless there are events of each process, and the signal is at the right point."""
     for name in [*terms.processes, *events]:
         if name not in events or name not in terms.processes:
             msg = (
@@ -243,10 +243,11 @@ def _require_events(
 
 
 def _balanced(cost: SystematicCost, weights: FloatArray, point: Point) -> FloatArray:
-    r"""Weights times exp(λ·s), such that the score of the likelihood vanishes at a point.
+    r"""Multiply weights by exp(λ·s), such that the score s of the likelihood vanishes at a point.
 
-    Newton's method in λ.  A score that is a combination of others needs no λ of its own; if its
-    expectation is not the same combination of theirs, a part of it remains, which is said.
+    λ is determined by Newton's method.  A score that is a combination of others needs no λ of its
+    own.  If its expectation is not the same combination of theirs, a part of it remains, and a
+    warning says so.
     """
     args = [point[name] for name in cost.terms.names]
     expected = sum(cost.expected_events(**point).values())
@@ -293,7 +294,7 @@ def _solve(
     expected: float,
     same: float,
 ) -> _Balance | None:
-    """Balance all scores but combinations whose eigenvalue is below `same`; None if it fails."""
+    """Balance all scores except combinations with an eigenvalue below `same`; None if it fails."""
     log_change = np.zeros(len(weights))
     for _ in range(_ITERATIONS):
         changed = weights * np.exp(log_change)
@@ -333,7 +334,7 @@ def _warn_of_the_rest(cost: SystematicCost, solved: _Balance, point: Point) -> N
 
 
 def _scores(cost: SystematicCost, args: list[float]) -> FloatArray:
-    """Derivatives of ln dν/dx of each event by each parameter, (n_parameters, n_events)."""
+    """Return the derivatives of ln dν/dx of events by each parameter, (n_parameters, n_events)."""
     rows = []
     for k, (name, (low, high)) in enumerate(cost.terms.limits.items()):
         step = 1e-4 * ((high - low) if np.isfinite(high - low) else 1.0)

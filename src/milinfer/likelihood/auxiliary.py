@@ -129,12 +129,12 @@ def auxiliary_measurements(cost: Cost, interest: Sequence[str] = ()) -> Auxiliar
 
 
 def _is_data(term: Cost, interest: Sequence[str]) -> bool:
-    """Whether a term is the result of a measurement of parameters of interest."""
+    """Return whether a term is the result of a measurement of parameters of interest."""
     return isinstance(term, NormalConstraint) and bool(set(describe(term)) & set(interest))
 
 
 def _of_likelihood(term: Cost) -> list[AuxiliaryMeasurement]:
-    """Constraints declared by a likelihood."""
+    """Return the constraints that a likelihood lists."""
     found = getattr(term, "constraints", ())
     # Costs of other classes may use this name for something else.
     if isinstance(found, tuple) and all(isinstance(c, AuxiliaryMeasurement) for c in found):
@@ -143,7 +143,7 @@ def _of_likelihood(term: Cost) -> list[AuxiliaryMeasurement]:
 
 
 def _of_normal(term: NormalConstraint) -> tuple[list[AuxiliaryMeasurement], FloatArray]:
-    """Measurements of a constraint of iminuit, and their correlation."""
+    """Return the measurements of a constraint of iminuit, and their correlation."""
     names = _scalars(term)
     covariance = np.asarray(term.covariance, dtype=np.float64)
     covariance = np.diag(covariance) if covariance.ndim < 2 else covariance
@@ -228,7 +228,7 @@ def _term_measuring(term: Cost, measured: Mapping[str, float]) -> Cost:
 
 
 def _likelihood(term: Any) -> Any:
-    """A cost that lists constraints; each such class also has the methods that change them."""
+    """Return a cost that lists constraints; its class also has methods that change them."""
     return term
 
 

@@ -495,7 +495,7 @@ class _Profile:
                 raise FitError(msg)
 
     def rise(self, theta: FloatArray) -> float:
-        """−2 ln L − its minimum at a point (n_parameters,); inf where it is not defined."""
+        """Return −2 ln L minus its minimum at a point (n_parameters,); inf where not defined."""
         point = np.array(self._m.values)
         point[self._own] = theta
         try:
@@ -529,7 +529,7 @@ class _Profile:
 
 
 def _copy(m: Minuit) -> Minuit:
-    """Another Minuit of the same function, where this one is."""
+    """Return another Minuit object of the same function, with the same values."""
     new = Minuit(
         m.fcn, np.array(m.values), grad=m.grad if m.ngrad else None, name=list(m.parameters)
     )
@@ -541,7 +541,7 @@ def _copy(m: Minuit) -> Minuit:
 
 
 class _Region:
-    """Random points of a confidence region, and −2 ln L there."""
+    """Random points of a confidence region, and −2 ln L at these points."""
 
     def __init__(self, profile: _Profile, threshold: float, rng: np.random.Generator) -> None:
         self._profile, self._threshold, self._rng = profile, threshold, rng
@@ -549,7 +549,7 @@ class _Region:
         self._radius = _FURTHER * np.sqrt(threshold)
 
     def points(self, n: int, level: float) -> tuple[FloatArray, FloatArray]:
-        """Points at which −2 ln L is at most a level, (n, n_parameters), and −2 ln L, (n,)."""
+        """Return points with −2 ln L up to a level, (n, n_parameters), and −2 ln L, (n,)."""
         points: list[FloatArray] = []
         rises: list[float] = []
         for _ in range(_WIDENED):

@@ -105,7 +105,7 @@ def shared_parameters(*costs: Cost, expected: Iterable[str] = ()) -> dict[str, t
 
 
 def _require_shared(name: str, positions: Mapping[str, tuple[int, ...]], n_costs: int) -> None:
-    """Raise unless two costs have a parameter; the message suggests names like it."""
+    """Raise unless two costs have a parameter; the message suggests similar names."""
     numbers = positions.get(name, ())
     if len(numbers) >= 2:
         return
@@ -186,16 +186,17 @@ _NEARLY_ZERO, _STEP = 1e-6, 1e-4
 
 
 def _least_step(value: float, low: float, high: float) -> float:
-    """Smallest first step for Minuit; 0 if its own step is sufficient.
+    """Return the smallest first step for Minuit; 0 if the default step is sufficient.
 
-    Its own is a hundredth of the value, of −1e-14 too, which ends fits where they started.
+    The default is a hundredth of the value.  For a value of −1e-14 this is so small that the fit
+    ends where it started.
     """
     scale = high - low if np.isfinite(high - low) else 1.0
     return _STEP * scale if 0 < abs(value) < _NEARLY_ZERO * scale else 0.0
 
 
 def _starting_values(start: object, values: Point) -> dict[str, float]:
-    """Starting values, given as a dictionary or as keywords."""
+    """Return the starting values, given as a dictionary or as keywords."""
     named = {} if start is None else start
     if not isinstance(named, Mapping):
         msg = f"start={start!r} has no names; write start={{'c_HW': 0.1}}, or c_HW=0.1"
@@ -208,7 +209,7 @@ def _starting_values(start: object, values: Point) -> dict[str, float]:
 
 
 def _validate_start(start: Mapping[str, float], limits: Mapping[str, tuple[float, float]]) -> None:
-    """Raise unless starting values are of parameters, and inside their limits."""
+    """Raise unless starting values have names of parameters and are inside their limits."""
     unknown = [n for n in start if n not in limits]
     if unknown:
         raise ParameterError(_unknown_parameter(unknown[0], limits))
@@ -220,7 +221,7 @@ def _validate_start(start: Mapping[str, float], limits: Mapping[str, tuple[float
 
 
 def _unknown_parameter(name: str, names: Iterable[str]) -> str:
-    """Message that a cost has no such parameter, with names like it."""
+    """Return the message that a cost does not have a parameter, with similar names."""
     known = list(names)
     message = f"{name} is not a parameter of this cost; it has {', '.join(known)}"
     return message + did_you_mean(name, known)
@@ -231,10 +232,10 @@ def _terms(costs: Iterable[Cost]) -> list[Cost]:
 
 
 def _require_constrained_once(terms: Iterable[Cost]) -> None:
-    """Raise if a cost contains the constraint of a parameter that another term constrains, too.
+    """Raise if a cost contains the constraint of a parameter that another term also constrains.
 
-    Two terms that are constraints and nothing else are two measurements that somebody has written
-    down; a constraint inside a likelihood is easily forgotten.
+    Two separate constraint terms are allowed, because the user has written both of them.  A
+    constraint inside a likelihood is easily forgotten.
     """
     each = [(term, _constrained(term)) for term in terms]
     for (one, names), (other, more) in combinations(each, 2):
@@ -256,7 +257,7 @@ def _require_constrained_once(terms: Iterable[Cost]) -> None:
 
 
 def _constrained(term: Cost) -> tuple[str, ...]:
-    """Parameters whose constraint a cost contains."""
+    """Return the names of parameters whose constraint a cost contains."""
     if isinstance(term, NormalConstraint):
         return tuple(describe(term))
     names = getattr(term, "constrained", ())
@@ -265,7 +266,7 @@ def _constrained(term: Cost) -> tuple[str, ...]:
 
 
 def _common_limits(terms: Iterable[Cost]) -> dict[str, tuple[float, float]]:
-    """Range of each parameter that all costs allow."""
+    """Return the range of each parameter that all costs allow."""
     common: dict[str, tuple[float, float]] = {}
     for term in terms:
         for name, pair in describe(term, annotations=True).items():
@@ -676,10 +677,10 @@ def profile_interval(
 
 
 def _minos(m: Minuit, names: Sequence[str], cl: float | None = None) -> None:
-    """Run MINOS, again with smaller steps if it has evaluated the cost at nan.
+    """Run MINOS, and again with smaller steps if it has evaluated the cost at nan.
 
-    Where another parameter is at its minimum for all values of this one, as a nuisance parameter
-    that it is not correlated with, there is no slope to follow, and Minuit divides by zero.
+    If another parameter is at its minimum for all values of this one, such as an uncorrelated
+    nuisance parameter, there is no slope to follow, and Minuit divides by zero.
     """
     try:
         m.minos(*names, cl=cl)
@@ -698,7 +699,7 @@ def _require_calibrated(cost: Cost, parameter: str, cl: float, fixed: Sequence[s
 
 
 def _require_free(m: Minuit, parameter: str) -> None:
-    """Raise unless a fit has a parameter, and it is not fixed."""
+    """Raise unless a fit has a parameter that is not fixed."""
     if parameter not in m.parameters:
         raise ParameterError(_unknown_parameter(parameter, m.parameters))
     if m.fixed[parameter]:
@@ -717,7 +718,7 @@ _RESTARTS = 5
 
 
 def _scan(m: Minuit, parameter: str) -> tuple[FloatArray, FloatArray]:
-    """Values of a parameter inside its limits, and the cost there, others as they are."""
+    """Return values of a parameter inside its limits, and the cost there with others unchanged."""
     centre, error = float(m.values[parameter]), float(m.errors[parameter])
     low, high = m.limits[parameter]
     low = low if np.isfinite(low) else centre - 5 * error
@@ -742,7 +743,7 @@ def _find_lowest(m: Minuit, parameter: str, given: Point) -> tuple[FloatArray, F
     Raises
     ------
     FitError
-        If MIGRAD does not converge, or not to a cost as low as that of the scan.
+        If MIGRAD does not converge, or not to a cost as low as the lowest value of the scan.
     """
     first, first_cost = float(m.values[parameter]), float(m.fval)
     converged = m.valid

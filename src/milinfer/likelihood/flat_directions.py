@@ -267,7 +267,7 @@ def directions(
 
 
 class _Walk(NamedTuple):
-    """Where −2 ln L has risen enough (None: nowhere), the end of the range, and the rise there."""
+    """Point where −2 ln L has risen enough (or None), end of the range, and the rise there."""
 
     crossing: float | None
     reach: float
@@ -296,7 +296,7 @@ def _walk(at: Any, vector: FloatArray, minimum: float, needed: float, box: Any) 
 def _second_derivatives(
     at: Any, centre: FloatArray, low: FloatArray, high: FloatArray, half: FloatArray
 ) -> FloatArray:
-    """Second derivatives in half ranges, about the point moved inside the range by one step."""
+    """Return second derivatives in half ranges, at the point moved inside the range by one step."""
     n = len(centre)
     inside = np.clip(centre, low + 2 * _STEP * half, high - 2 * _STEP * half)
     middle = (inside - centre) / half

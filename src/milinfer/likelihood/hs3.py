@@ -140,12 +140,12 @@ def write_hs3(published: PathLikeStr, path: PathLikeStr) -> None:
 
 
 def _bounds(low: float, high: float) -> dict[str, float]:
-    """Of an axis: HS3 has no infinite ones."""
+    """Return the bounds of an axis, which must be finite in HS3."""
     return {key: x for key, x in (("min", low), ("max", high)) if np.isfinite(x)}
 
 
 def _arrays(folder: Path, content: dict[str, Any]) -> dict[str, Any]:
-    """All arrays of a published likelihood, which the reader has checked."""
+    """Return all arrays of a published likelihood, which the reader has checked."""
     arrays: dict[str, Any] = {}
     for name in content["files"]:
         with np.load(folder / name, allow_pickle=False) as stored:
@@ -155,7 +155,7 @@ def _arrays(folder: Path, content: dict[str, Any]) -> dict[str, Any]:
 
 @dataclass
 class _Document:
-    """The lists of an HS3 document."""
+    """Lists of an HS3 document."""
 
     parameters: tuple[str, ...]
     distributions: list[dict[str, Any]] = field(default_factory=list)
@@ -165,16 +165,16 @@ class _Document:
     constants: dict[float, str] = field(default_factory=dict)
 
     def constant(self, value: float) -> str:
-        """Name of a number."""
+        """Add a number, and return its name."""
         return self.constants.setdefault(float(value), f"number{len(self.constants)}")
 
     def product(self, factors: Sequence[str | float]) -> str:
-        """Name of a product."""
+        """Add a product, and return its name."""
         names = [f if isinstance(f, str) else self.constant(f) for f in factors]
         return names[0] if len(names) == 1 else self._function("product", "factors", names)
 
     def total(self, summands: Sequence[str]) -> str:
-        """Name of a sum."""
+        """Add a sum, and return its name."""
         return summands[0] if len(summands) == 1 else self._function("sum", "summands", summands)
 
     def _function(self, kind: str, key: str, names: Sequence[str]) -> str:
@@ -185,7 +185,7 @@ class _Document:
     def monomials(
         self, names: Sequence[str], exponents: IntArray, centre: FloatArray, half: FloatArray
     ) -> list[str]:
-        """Names of the monomials in (θ − centre)/half."""
+        """Add the monomials in (θ − centre)/half, and return their names."""
         scaled = [
             self.product([name if c == 0 else self.total([name, self.constant(-c)]), 1 / h])
             if h != 1
@@ -200,7 +200,7 @@ class _Document:
         ]
 
     def polynomial(self, names: Sequence[str], content: dict[str, str], arrays: Any) -> str:
-        """Name of a polynomial in the parameters."""
+        """Add a polynomial in the parameters, and return its name."""
         n = len(names)
         monomials = self.monomials(names, arrays[content["exponents"]], np.zeros(n), np.ones(n))
         coefficients = arrays[content["coefficients"]].tolist()
@@ -223,11 +223,12 @@ class _Document:
         name
             Name of the distribution.
         weights, columns
-            Shape (n_rows,) and (n_rows, n_columns).
+            Weights (n_rows,) and columns (n_rows, n_columns).
         factors
             Names of functions of the parameters, one for each column.
         values
-            These at some point; the sum of each row is one there, which changes ln L by a constant.
+            Values of these functions at some point.  Rows are scaled to a sum of one at this point,
+            which changes ln L by a constant.
         """
         columns = columns / (columns @ values)[:, None]
         # An implementation may refuse weights that sum to zero, as for events minus a total.
@@ -302,7 +303,7 @@ def _refused(term: dict[str, Any], name: str, _arrays: Any, _made: _Document) ->
 def _log_polynomials(
     shape: dict[str, Any], names: Sequence[str], arrays: Any, made: _Document
 ) -> tuple[FloatArray, list[str], FloatArray]:
-    """Coefficients of all rows, names of the monomials, and their values at the reference."""
+    """Return the coefficients of all rows, names of monomials, and their reference values."""
     exponents = arrays[shape["exponents"]]
     centre, half = np.array(shape["centre"]), np.array(shape["half"])
     u = (np.array(shape["reference"]) - centre) / half
@@ -372,7 +373,7 @@ def _mixture(term: dict[str, Any], name: str, arrays: Any, made: _Document) -> N
 
 
 def _value(content: dict[str, str], theta: Sequence[float], arrays: Any) -> float:
-    """A polynomial at a point."""
+    """Return the value of a polynomial at a point."""
     monomials = np.prod(np.array(theta) ** arrays[content["exponents"]].astype(float), axis=1)
     return float(monomials @ arrays[content["coefficients"]])
 
@@ -414,7 +415,7 @@ def _normal(term: dict[str, Any], name: str, _arrays: Any, made: _Document) -> N
 
 
 def _constant(_term: dict[str, Any], _name: str, _arrays: Any, _made: _Document) -> None:
-    """A number, which HS3 has no place for and fits no use."""
+    """Add nothing, because HS3 has no constants in ln L, and fits do not need them."""
 
 
 _TERMS = {

@@ -201,7 +201,7 @@ def is_linear(tag: ModelTag) -> bool:
 
 
 def _slopes(source: Model, data: Sample) -> tuple[FloatArray, FloatArray, list[str]]:
-    """Relative slope of each row at zero (n_rows, P), its weight, and what it is of."""
+    """Return the relative slope of each row at zero (n_rows, P), its weight and its source."""
     zero = np.zeros(len(source.parameters))
     polynomials = source.log_polynomials(data)
     if polynomials is not None:
@@ -224,7 +224,7 @@ def _slopes(source: Model, data: Sample) -> tuple[FloatArray, FloatArray, list[s
 
 
 def _positive_share(slopes: FloatArray, low: FloatArray, high: FloatArray) -> tuple[float, int]:
-    """Share of the range in which 1 + θ·slope of all rows is positive, and the row that ends it."""
+    """Return the fraction of the range where 1 + θ·slope > 0 for all rows, and the limiting row."""
     lowest = np.minimum(slopes * low, slopes * high).sum(axis=1)
     k = int(np.argmin(lowest))
     if lowest[k] > -_INSIDE:

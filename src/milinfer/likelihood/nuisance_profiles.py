@@ -229,10 +229,10 @@ def _maximum(  # type: ignore[no-untyped-def]
     x,
     best,
 ):
-    """Newton's method from x, which is overwritten with the place of the maximum.
+    """Run Newton's method from x, and overwrite x with the position of the maximum.
 
-    Second derivatives cost as much as all the rest: those where the search began do for the steps
-    after, while these converge fast.
+    Second derivatives take as much time as everything else.  Those at the starting point are
+    therefore used for the next steps as long as these converge fast.
     """
     n_values = len(x)
     # True, but not as a constant, for which numba would compile the expansion again in ten
@@ -342,7 +342,7 @@ def _maximum(  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _gather(table, rows, events):  # type: ignore[no-untyped-def]
-    """Rows of the table as columns; four at once, which memory serves together."""
+    """Collect rows of the table as columns, four at once, which memory access makes faster."""
     whole = len(rows) - len(rows) % 4
     for i in range(0, whole, 4):
         one, two = table[rows[i]], table[rows[i + 1]]
@@ -367,7 +367,7 @@ def _copy(source, target):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _newton_step(bend, slope):  # type: ignore[no-untyped-def]
-    """Step uphill; where the bend is not that of a maximum, it is made so."""
+    """Return a step uphill; second derivatives that are not those of a maximum are modified."""
     n = len(slope)
     largest = 1e-12
     for j in range(n):
@@ -412,7 +412,7 @@ def _newton_step(bend, slope):  # type: ignore[no-untyped-def]
 def _expand(  # type: ignore[no-untyped-def]
     problem, to_coefficients, g, signal, backgrounds, columns, sums, measured, precision, x, bends
 ):
-    """Value of ln L at one point, its gradient, and minus its second derivatives if asked for."""
+    """Return ln L at one point, its gradient, and minus its second derivatives if requested."""
     # Loops instead of array expressions, which numba compiles more slowly.
     first, second = problem.first, problem.second
     first_power, second_power = problem.first_power, problem.second_power
@@ -602,7 +602,7 @@ def _interpolate(  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _norms(problem, to_coefficients, n_nuisances, x):  # type: ignore[no-untyped-def]
-    """Logarithm of the normalisation of each process, with two derivatives."""
+    """Return the logarithm of the normalisation of each process, with two derivatives."""
     n_processes, n_values = len(problem.counts), len(x)
     log_norm = np.zeros(n_processes)
     slope = np.zeros((n_processes, n_values))
@@ -635,10 +635,11 @@ def _add_scatter(  # type: ignore[no-untyped-def]
     by_second,
     n_nuisances,
 ):
-    """Subtract the scatter, over the processes of an event, of the slopes of ln densities.
+    """Subtract the covariance, over the processes of an event, of the slopes of log densities.
 
-    With slopes d of all processes relative to the first, it is Σ p d dᵀ − (Σ p d)(Σ p d)ᵀ.  Those
-    by normalisations are the same for all events, and those by the luminosity for all processes.
+    With the slopes d of the processes relative to the first process and their fractions p it is
+    Σ p d dᵀ − (Σ p d)(Σ p d)ᵀ.  Slopes with respect to normalisations are the same for all events,
+    and those with respect to the luminosity are the same for all processes.
     """
     n_processes, n = shares.shape
     mean = np.zeros((n_nuisances, n))
