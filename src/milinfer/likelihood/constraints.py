@@ -47,13 +47,13 @@ _POINTS_EACH, _LEAST_POINTS = 4, 60
 # Factor by which points reach beyond the ellipse of the covariance in each direction.  If the
 # region reaches nearly as far, the distance is increased, at most this number of times.
 _FURTHER, _NEARLY, _WIDENED = 1.3, 0.95, 8
-# Fraction of the level above which the polynomial must still describe −2 ln L.
+# Factor on the level: up to there the polynomial must describe −2 ln L.
 _MARGIN = 1.1
 # Depth below the minimum of the fit at which there is another minimum.
 _LOWER = 0.01
 # Error of −2 ln L above which intervals change by some per cent.
 _TOLERANCE = 0.1
-# Distance at which a parameter counts as at its limit, in units of the range (or the error).
+# Distance at which a parameter counts as at its limit, in units of the range (else of the error).
 _AT_LIMIT = 1e-6
 
 

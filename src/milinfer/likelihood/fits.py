@@ -135,7 +135,8 @@ def minuit(cost: Cost, *, start: Point | None = None, **values: float) -> Minuit
         Any iminuit cost, or a sum of costs.
     start
         Starting values by name.  They replace the starting values of the costs (``cost.start``).
-        Default for a parameter without starting value: 0, or the limit next to 0.
+        Default for a parameter without starting value: 0, or a value inside its limits if 0 is
+        outside.
     **values
         Starting values as keywords, such as ``mu=0.3``, instead of `start`.
 
@@ -598,7 +599,7 @@ def profile_interval(
         quantile of χ² with one degree of freedom.  A calibrated cost is valid for one level:
         ``profile_interval(calibration(cost, 0.95), "c_HW", 0.95)``.
     start
-        Starting values of MIGRAD by name; default: those of the cost, or 0, or the limit next to 0.
+        Starting values of MIGRAD by name; default: as for :func:`minuit`.
     fixed
         Names of parameters that are fixed at their starting values.  If you fix the nuisance
         parameters at their fitted values, the interval contains the statistical error only.

@@ -36,11 +36,11 @@ from milinfer.typing import FloatArray, IntArray
 __all__ = ["ProfileProblem", "profile_datasets"]
 
 # Limit of the squared Newton decrement, and its increase per unit of ln L below the value at the
-# first θ: far from the maximum, fewer digits are needed.
+# first θ: far from the maximum, the same relative precision is enough.
 _TOLERANCE, _PER_UNIT = 1e-4, 5e-5
 _STEPS = 60
-# Fraction of this limit for second derivatives from another point, and the decrease of the
-# decrement below which steps with them are too slow.
+# Fraction of this limit that applies with second derivatives from another point, and ratio of
+# successive decrements above which steps with such derivatives are too slow.
 _ELSEWHERE, _SLOW = 0.02, 0.05
 
 

@@ -260,7 +260,7 @@ class ChebyshevBox:
     ) -> list[FloatArray]:
         """Several mixed derivatives at one point each; what they share is computed once."""
         scaled = (2 * theta - self.low - self.high) / (self.high - self.low)
-        # Multiplied by the orders along the previous axes.
+        # The keys are the orders of the derivatives along the axes so far.
         values: dict[tuple[int, ...], FloatArray] = {(): coefficients}
         for axis in range(self.n_parameters):
             powers = chebyshev.chebvander(scaled[:, axis], self.degree)
