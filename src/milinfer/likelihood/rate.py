@@ -320,9 +320,10 @@ class Rate:
         return self._series.gradient(np.asarray(theta, dtype=np.float64).reshape(-1))
 
     def rate_term(self, theta: ArrayLike, reference: ArrayLike, n_events: float) -> float:
-        """Return ν(θ0) − ν(θ) + N ln(ν(θ)/ν(θ0)), the rate term of Λ ([AS], eq. 1).
+        """Return the rate term of Λ: ν(θ0) − ν(θ) + N ln(ν(θ)/ν(θ0)).
 
-        It is the logarithm of the ratio of the Poisson probabilities of N events at θ and at θ0.
+        It is the logarithm of the ratio of the Poisson probabilities of N events at θ and at θ0
+        (Azakli and Stelzer [AS], eq. 1).
 
         Parameters
         ----------
