@@ -64,7 +64,7 @@ def require_terms(terms: str) -> None:
     >>> require_terms("linear")
     """
     if terms not in ("all", "linear"):
-        msg = f"terms={terms!r} is not 'all' or 'linear'"
+        msg = f"terms={terms!r} is not 'all' or 'linear'; use one of these"
         raise ParameterError(msg)
 
 

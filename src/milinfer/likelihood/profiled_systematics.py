@@ -430,7 +430,10 @@ class ProfiledSystematics(DatasetModel):
         data.require_data()
         mixture = self.terms.mixture
         if not len(data) and not self.extended:
-            msg = f"{data.label} contains no events, so a shape-only likelihood is undefined"
+            msg = (
+                f"{data.label} contains no events, so a shape-only likelihood is undefined; use "
+                "extended=True"
+            )
             raise SampleError(msg)
         norms = [self.truth.get(name, 1.0) for name in mixture.norms]
         return profile_cost(self, data, mixture, norms, extended=self.extended)

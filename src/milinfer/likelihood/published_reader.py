@@ -1572,6 +1572,9 @@ class Likelihood:
         if outside.any():
             k = int(np.argmax(outside))
             name = self.parameters[k]
-            msg = f"{name} = {x[k]:g} is outside {self.limits[name]}, where the likelihood is known"
+            msg = (
+                f"{name} = {x[k]:g} is outside {self.limits[name]}, where the likelihood is known; "
+                "stay inside"
+            )
             raise LikelihoodError(msg)
         return np.clip(x, self._low, self._high)

@@ -153,7 +153,7 @@ class ResponseTerms:
             both = np.concatenate([unit, unit])
             return cls(names, both, interpolation="code4", **common)
         if kind != "polynomial":
-            msg = f"interpolation={interpolation!r} is neither 'polynomial' nor 'code4'"
+            msg = f"interpolation={interpolation!r} is neither 'polynomial' nor 'code4'; use one"
             raise ConfigurationError(msg)
         degrees = dict(degree) if isinstance(degree, Mapping) else dict.fromkeys(names, degree)
         _require_known(degrees, names)

@@ -324,7 +324,10 @@ class SystematicTerms:
         require_sample(data, "SystematicTerms.cost()")
         data.require_data()
         if not len(data) and not extended:
-            msg = f"{data.label} contains no events, so a shape-only likelihood is undefined"
+            msg = (
+                f"{data.label} contains no events, so a shape-only likelihood is undefined; use "
+                "extended=True"
+            )
             raise SampleError(msg)
         return SystematicCost(self, MixtureEvents.of(self, data), extended=extended)
 

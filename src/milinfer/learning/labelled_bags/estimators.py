@@ -310,7 +310,7 @@ class BagEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is unty
         """
         by = self._rank_by if by is None else by
         if by not in {"weights", "contributions"}:
-            msg = f"by={by!r} is neither 'weights' nor 'contributions'"
+            msg = f"by={by!r} is neither 'weights' nor 'contributions'; use one of these"
             raise ConfigurationError(msg)
         values = self.instance_weights(X) if by == "weights" else self.instance_contributions(X)
         if values[0].ndim > 1:
