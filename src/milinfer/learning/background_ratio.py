@@ -357,14 +357,14 @@ def default_classifier(seed: int = 0) -> BagLikelihood:
 
 
 def _classifier_log_ratio(model: Classifier, sample: Sample) -> FloatArray:
-    """Log-ratio of background to signal by the classifier alone, shape (n_events,)."""
+    """Return the log-ratio of background to signal from the classifier alone, (n_events,)."""
     return model.event_llr(sample)[:, 1]
 
 
 def _regression(
     log_ratios: list[FloatArray], samples: SampleSet
 ) -> tuple[float, float, FloatArray]:
-    """Slope and shift of the logistic regression, and their sandwich covariance (2, 2)."""
+    """Return slope and shift of the logistic regression, and their sandwich covariance (2, 2)."""
     x = np.concatenate(log_ratios)
     design = np.stack([x, np.ones(len(x))], axis=1)
     y = np.repeat([0.0, 1.0], [len(s) for s in samples])
@@ -398,7 +398,7 @@ def _regression(
 
 
 def _mean_and_error(values: FloatArray, weights: FloatArray) -> tuple[float, float]:
-    """Weighted mean and its standard error."""
+    """Return a weighted mean and its standard error."""
     share = weights / weights.sum()
     mean = float(share @ values)
     return mean, float(np.sqrt(np.sum((share * (values - mean)) ** 2)))

@@ -441,7 +441,7 @@ class _Fitted:
         return brief(self, leave_out=("booster", "trees", "trained_on"))
 
     def to_table(self) -> pa.Table:
-        """Losses of every round; see :func:`milinfer.learning.tracking.history_table`."""
+        """Return a table of losses; see :func:`milinfer.learning.tracking.history_table`."""
         return history_table([self.history])
 
 
@@ -493,7 +493,7 @@ class BoostedSettings:
 
 
 def _loaded(content: Mapping[str, Any], file: Path) -> BoostedLikelihood:
-    """Model of the content of a file; every entry is checked."""
+    """Build a model from the content of a file, after a check of every entry."""
     given, used = content["given"], boosted_settings(content["used"])
     feature_names = _texts("feature_names", content["feature_names"])
     trees = file.read_bytes()

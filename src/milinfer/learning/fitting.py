@@ -210,7 +210,7 @@ def _train_member(
 
 
 def _events_of(job: _Job, seeds: MemberSeeds) -> tuple[SampleSet | StreamedSamples, SampleSet]:
-    """Events that a member trains on and validates with."""
+    """Return the events that a member trains on and validates with."""
     samples, held_out = job.samples, job.settings.validation_fraction
     fractions = [1 - held_out, held_out]
     if not job.settings.bootstrap or isinstance(samples, StreamedSamples):

@@ -415,7 +415,7 @@ def history_entry(name: str, entry: Any) -> dict[str, list[float]]:
 
 
 def _moments(content: Mapping[str, Any]) -> tuple[FloatArray, FloatArray]:
-    """Means and variances of the features."""
+    """Return the means and variances of the features."""
     n = len(list_field("feature_names", content["feature_names"]))
     mean = array_field("mean of the features", content["mean"], (n,))
     variance = array_field("variance of the features", content["variance"], (n,), least=0.0)
@@ -482,7 +482,7 @@ def _require_size(
 def _log_normalisations(
     content: Mapping[str, Any], settings: LikelihoodSettings, where: ModelPoints
 ) -> tuple[FloatArray, ...]:
-    """Ln Z of each member: one number for each point of the surface, or none."""
+    """Return ln Z of each member at the points at which Λ is computed, or empty arrays."""
     if not is_normalised(settings):
         return (np.empty(0),) * len(content["z"])
     shape = (len(where.nodes),)
@@ -537,14 +537,14 @@ def _require_space(file: Path, part: Any) -> None:
 
 
 def _labels(member: int, n_networks: int) -> list[str]:
-    """How the files of the networks of a member begin."""
+    """Return the beginning of the file names of the networks of a member."""
     if n_networks == 1:
         return [f"member_{member}"]
     return [f"member_{member}_point_{k}" for k in range(n_networks)]
 
 
 def _parts(label: str, network: TrainedNetwork | BagNetwork) -> dict[str, Any]:
-    """Keras models that hold the weights of a network, by file name."""
+    """Return the Keras models that contain the weights of a network, by file name."""
     parts = {f"{label}{_WEIGHTS}": network.event_model}
     if network.bag_head is not None:
         parts[f"{label}_bag{_WEIGHTS}"] = network.bag_head
@@ -560,7 +560,7 @@ def _json_value(value: Any) -> Any:
 
 
 def _tuples(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings with the tuples that JSON turns into lists."""
+    """Return settings with the tuples that JSON turns into lists."""
 
     def as_tuple(value: Any) -> Any:
         return tuple(as_tuple(v) for v in value) if isinstance(value, list) else value

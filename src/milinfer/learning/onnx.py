@@ -283,7 +283,7 @@ def require_onnx() -> Any:
 
 
 def _member(graph: Graph, settings: LikelihoodSettings, fitted: Fitted, number: int) -> str:
-    """Log-ratios of one member, zero at the reference: `fitted.member_log_ratios`."""
+    """Add the log-ratios of one member, zero at the reference: `fitted.member_log_ratios`."""
     member = fitted.members[number]
     nodes = fitted.where.nodes
     if settings.head == "polynomial":  # zero at the reference by construction
@@ -314,7 +314,7 @@ def _member(graph: Graph, settings: LikelihoodSettings, fitted: Fitted, number: 
 
 
 def _with_theta(graph: Graph, theta: FloatArray, n_features: int) -> str:
-    """Features of every event joined with every point, (n_events · K, n_features + P)."""
+    """Add the features of every event joined with every point, (n_events · K, n_features + P)."""
     k, n_parameters = theta.shape
     events = graph.add("Unsqueeze", INPUT, graph.constant([1], np.int64))
     events = graph.add("Expand", events, graph.constant([1, k, 1], np.int64))
@@ -327,7 +327,7 @@ def _with_theta(graph: Graph, theta: FloatArray, n_features: int) -> str:
 
 
 def _ratio(graph: Graph, loss: str | None, outputs: str) -> str:
-    """Log-ratio of two classes from outputs (n, 1): `losses.RatioLoss.log_ratio`."""
+    """Add the log-ratio of two classes from outputs (n, 1): `losses.RatioLoss.log_ratio`."""
     o = graph.double(outputs)
     if loss in (None, "bce", "mse"):
         return o
@@ -352,7 +352,7 @@ def _ratio(graph: Graph, loss: str | None, outputs: str) -> str:
 
 
 def _polynomial(graph: Graph, fitted: Fitted, number: int, outputs: str) -> str:
-    """Ln r of a polynomial head: `heads.PolynomialHead.log_ratio`."""
+    """Add ln r of a polynomial head: `heads.PolynomialHead.log_ratio`."""
     head, nodes = fitted.polynomial, fitted.where.nodes
     scale = graph.constant(fitted.scale[number], np.float32)
     scaled = graph.double(graph.add("Mul", outputs, scale))
@@ -371,7 +371,7 @@ def _polynomial(graph: Graph, fitted: Fitted, number: int, outputs: str) -> str:
 
 
 def _average(graph: Graph, ratios: list[str], average: str) -> str:
-    """Average over the members: `fitted.average_log_ratio`."""
+    """Add the average over the members: `fitted.average_log_ratio`."""
     first = graph.constant([0], np.int64)
     members = [graph.add("Unsqueeze", r, first) for r in ratios]
     stacked = graph.add("Concat", *members, axis=0)

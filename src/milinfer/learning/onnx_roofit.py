@@ -99,9 +99,9 @@ def export_for_roofit(settings: LikelihoodSettings, fitted: Fitted, path: PathLi
 
 
 def _monomials(graph: Graph, head: PolynomialHead, exponents: IntArray) -> str:
-    """Monomials of (θ − θ0)/scale, shape (1, J), as products of one factor for each degree.
+    """Add the monomials of (θ − θ0)/scale, shape (1, J), as products of one factor per degree.
 
-    A factor is one parameter, or one.
+    A factor is one of the parameters, or the number 1.
     """
     # The parameters of each monomial, repeated according to their exponents.
     chosen = [np.repeat(np.arange(len(row)), row) for row in exponents]
@@ -126,7 +126,7 @@ def _log_ratio(
     amplitude: str,
     squared: str,
 ) -> str:
-    """Ln r by one member, shape (1, 1): `heads.PolynomialHead.log_ratio`."""
+    """Add ln r of one member, shape (1, 1): `heads.PolynomialHead.log_ratio`."""
     outputs = network(graph, fitted.members[number][0], INPUT, fitted.scale[number])
     n, j = 1 + head.n_squares, head.n_monomials
     # Each square has its own outputs; all squares have the same monomials.

@@ -159,7 +159,7 @@ def _streamed(
 
 
 def _require_matching(validation: ProcessVariations, variations: ProcessVariations) -> None:
-    """Raise unless validation events are of the same process, features and variations."""
+    """Raise unless validation events have the same process, features and variations."""
     if validation.process != variations.process:
         msg = (
             f"validation= has the process {validation.process}, not {variations.process}; pass "
@@ -192,6 +192,6 @@ def _numbers(variations: ProcessVariations) -> dict[str, int]:
 
 
 def _sketches(variations: ProcessVariations) -> tuple[str, ...]:
-    """Fingerprints of all nominal and varied events."""
+    """Return the fingerprints of all nominal and varied events."""
     varied = [v.sample for v in variations.variations if not v.weights_only]
     return sketch_each([*variations.nominal, *varied])

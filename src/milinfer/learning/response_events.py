@@ -614,7 +614,7 @@ def _shift_number(variation: Variation, base: BasePoints, names: Sequence[str]) 
 
 
 def _varied_weights(variation: Variation, nominal: Sample, point: Point) -> FloatArray:
-    """Weights of varied events at a point at which the nominal ones have weights."""
+    """Return weights of varied events at a point at which the nominal events have weights."""
     sample = variation.sample
     elsewhere = point and point != nominal.point
     weights = weights_at(sample, point) if elsewhere else sample.weights

@@ -156,13 +156,13 @@ def load_response(path: PathLikeStr) -> tuple[dict[str, Any], ResponseFit]:
 
 
 class _Arrays:
-    """Arrays of a file, each checked when it is taken."""
+    """Arrays of a file, each of which is checked when it is used."""
 
     def __init__(self, arrays: Mapping[str, np.ndarray[Any, Any]]) -> None:
         self._arrays = arrays
 
     def numbers(self, name: str, shape: tuple[int | None, ...], least: float = -np.inf) -> Any:
-        """Finite numbers of a shape, in which None is any length."""
+        """Return finite numbers of a given shape, in which None means any length."""
         array = self._arrays[name]
         fits = len(shape) == array.ndim and all(
             n in (None, m) for n, m in zip(shape, array.shape, strict=True)
@@ -180,19 +180,19 @@ class _Arrays:
         return array
 
     def floats(self, name: str, shape: tuple[int | None, ...], least: float = -np.inf) -> Any:
-        """The same in float64."""
+        """Return finite numbers of a given shape in float64."""
         return self.numbers(name, shape, least).astype(np.float64)
 
     def __len__(self) -> int:
         return len(self._arrays)
 
     def of_any_shape(self, name: str) -> Any:
-        """Finite numbers."""
+        """Return finite numbers of any shape."""
         return self.numbers(name, (None,) * self._arrays[name].ndim)
 
 
 def _settings(entries: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings of a response; the response itself checks that they are consistent."""
+    """Return the settings of a response; the response checks that they are consistent."""
     settings = dict(entries)
     degree = settings["degree"]
     if isinstance(degree, dict):
@@ -359,7 +359,7 @@ def _members(
     terms: ResponseTerms,
     n_features: int,
 ) -> tuple[tuple[ResponsePart, ...], ...]:
-    """Parts of each member, which give every column once."""
+    """Return the networks or trees of each member, which compute every column once."""
     members = []
     for m, entries in enumerate(list_field("members", content["members"])):
         member = []

@@ -283,7 +283,7 @@ def train_member(
 
 
 def _places(own: ResponseTerms, whole: ResponseTerms) -> IntArray:
-    """Numbers of the columns of some terms among those of all."""
+    """Return the indices of the columns of some terms among the columns of all terms."""
     place = np.array([whole.names.index(name) for name in own.names])
     blocks = np.arange(1 + len(whole.parameters)) * whole.n_terms
     places: IntArray = (blocks[:, None] + place).ravel()
@@ -332,7 +332,7 @@ def _grown_trees(
     settings: BoostedSettings,
     seed: np.random.SeedSequence,
 ) -> tuple[ResponseTrees, list[dict[str, list[float]]]]:
-    """Grow trees for each base point: nominal against varied events, each with its weight."""
+    """Train trees for each base point on nominal against varied events, with event weights."""
     for events in (train, stop):
         if np.any(events.weights < 0) or np.any(events.soft < 0):
             msg = (
@@ -356,7 +356,7 @@ def _grown_trees(
 
 
 def _two_classes(events: ResponseEvents, base: int) -> SampleSet:
-    """Nominal and varied events of one base point as two samples."""
+    """Return nominal and varied events of one base point as two samples."""
     names = tuple(f"x{j}" for j in range(events.features.shape[1]))
     weights = events.dense(slice(None))
     samples = []

@@ -124,7 +124,7 @@ def response_scale(columns: FloatArray, events: ResponseEvents) -> ResponseScale
 
 
 class _Corrections(NamedTuple):
-    """Corrections of factors, then constants, their covariance, and the variance due to events."""
+    """Corrections of factors, then of constants, their covariance, and the part due to events."""
 
     value: FloatArray
     covariance: FloatArray
@@ -134,9 +134,9 @@ class _Corrections(NamedTuple):
 def _corrections(
     columns: FloatArray, events: ResponseEvents, unit: FloatArray, start: FloatArray
 ) -> _Corrections:
-    """Most probable corrections if they come from normal distributions of widths `unit`.
+    """Return the most probable corrections for a normal prior with standard deviations `unit`.
 
-    The second derivatives of the loss and the spread of the first are those at `start`.
+    The second derivatives of the loss, and the spread of the first, are computed at `start`.
     """
     n = columns.shape[1]
     none = np.concatenate([np.ones(n), np.zeros(n)])
@@ -169,7 +169,7 @@ def _corrections(
 
 
 def _inverse(matrix: FloatArray) -> FloatArray:
-    """Inverse of a symmetric matrix, on a scale on which its diagonal is one."""
+    """Return the inverse of a symmetric matrix, computed with the diagonal scaled to one."""
     scale = 1 / np.sqrt(np.maximum(np.diag(matrix), np.finfo(float).tiny))
     return np.linalg.pinv(matrix * np.outer(scale, scale), rcond=1e-12, hermitian=True) * np.outer(
         scale, scale
@@ -305,7 +305,7 @@ def closure_at_ends(
 
 
 def _ends(variations: ProcessVariations) -> tuple[Point, ...]:
-    """Points with the lowest and highest value of each parameter, of those with enough events."""
+    """Return the points with the lowest and highest value of each parameter and enough events."""
     nominal = variations.nominal
     points = []
     for point, weights in weights_at_points(nominal):

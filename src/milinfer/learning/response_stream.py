@@ -227,7 +227,7 @@ def _together(parts: Sequence[ProcessVariations]) -> ProcessVariations | None:
 
 
 class _TemporaryFolder:
-    """Folder of files that is removed with this object."""
+    """Folder of files that is deleted with this object."""
 
     def __init__(self) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="milinfer-"))
@@ -405,7 +405,7 @@ class StackedFiles(_TemporaryFolder):
 
 
 def _kinds(events: ResponseEvents) -> dict[str, np.dtype[Any]]:
-    """Types of the rows of nominal and varied events in files."""
+    """Return the types of the rows of nominal and varied events in files."""
     both: list[Any] = [
         ("features", np.float32, events.features.shape[1:]),
         ("weights", np.float32, events.weights.shape[1:]),
@@ -418,7 +418,7 @@ def _kinds(events: ResponseEvents) -> dict[str, np.dtype[Any]]:
 
 
 def _without_events(events: ResponseEvents) -> ResponseEvents:
-    """Factors and places of weights, which are the same for all events."""
+    """Return factors and positions of weights, which are the same for all events."""
     return ResponseEvents(
         base=events.base,
         features=np.empty((0, events.features.shape[1]), dtype=np.float32),
@@ -435,7 +435,7 @@ def _without_events(events: ResponseEvents) -> ResponseEvents:
 
 
 def _random_files(groups: IntArray, n_files: int, rng: np.random.Generator) -> IntArray:
-    """File of each group of events, shape (n_groups,): equal numbers of events in all files."""
+    """Assign each group of events to a file at random, with equal numbers of events in files."""
     sizes = np.bincount(groups)
     order = rng.permutation(len(sizes))
     middle = np.cumsum(sizes[order]) - sizes[order] / 2

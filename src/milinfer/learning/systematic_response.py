@@ -295,7 +295,7 @@ class SystematicResponse(Response):
         on_epoch: Callable[[EpochReport], None] | None,
         client: Client | None,
     ) -> tuple[tuple[tuple[ResponsePart, ...], ...], list[dict[str, list[float]]]]:
-        """Parts of each member, and the losses of all networks."""
+        """Return networks or trees of each member, and the losses of all networks."""
         numbers, n_parts = range(self.ensemble), len(job.parts)
         members, history = [], []
         if client is not None:
@@ -321,7 +321,7 @@ class SystematicResponse(Response):
         return tuple(members), history
 
     def _terms_of(self, names: Sequence[str], variations: ProcessVariations) -> ResponseTerms:
-        """Terms of some of the nuisance parameters."""
+        """Return the terms of some of the nuisance parameters."""
         pairs = self.cross_terms
         if not isinstance(pairs, bool):
             _require_names([n for pair in pairs for n in pair], variations, "cross_terms")
@@ -340,7 +340,7 @@ class SystematicResponse(Response):
         )
 
     def _groups(self, terms: ResponseTerms) -> list[tuple[str, ...]]:
-        """Nuisance parameters that share a network."""
+        """Return the groups of nuisance parameters that share a network."""
         names = terms.nuisances
         if self.joint:
             return [names]

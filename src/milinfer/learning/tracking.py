@@ -265,13 +265,13 @@ def log_history(
 
 
 def _metrics(model: str, network: int, losses: Mapping[str, float]) -> dict[str, float]:
-    """Losses under the names that trackers show."""
+    """Return losses with the names that trackers show."""
     # The quantity comes first, because trackers draw names with the same beginning side by side.
     return {f"{model}/{name}/network_{network}": value for name, value in losses.items()}
 
 
 def _tracked_settings(settings: LikelihoodSettings) -> dict[str, Any]:
-    """Settings under the names that trackers show."""
+    """Return settings with the names that trackers show."""
     values = settings_by_name(settings)
     for name in ("network", "training"):
         values[name] = dataclasses.asdict(values[name])
@@ -406,7 +406,7 @@ class _Run:
         self._end(failed=kind is not None)
 
     def close(self) -> None:
-        """Finish the run as a success."""
+        """Finish the run and mark it as successful."""
         self._end(failed=False)
 
     def _end(self, *, failed: bool) -> None:

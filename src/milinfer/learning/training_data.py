@@ -389,7 +389,7 @@ def streamed_event_weights(
 
 
 def _part_density(part: Sample, degree: int, total: FloatArray) -> JointDensity:
-    """Density of the events of a part, whose σ(θ)/σ(0) is that of all events."""
+    """Return the density of the events of a part, with σ(θ)/σ(0) from all events."""
     # Polynomials need no weights, and the weights of a row group may have any sum.
     plain = SampleSet((dataclasses.replace(part, weights=np.ones(len(part))),))
     return joint_density(plain, degree, total=total)

@@ -116,12 +116,12 @@ def training_points(
 
 
 def _span(points: FloatArray) -> bool:
-    """Whether points (K, n_parameters) span all parameters."""
+    """Return whether points (K, n_parameters) vary all parameters independently."""
     return bool(np.linalg.matrix_rank(points - points[0]) == points.shape[1])
 
 
 def _with_weights(settings: LikelihoodSettings, samples: SampleSet | StreamedSamples) -> FloatArray:
-    """Points of the samples and of the weights common to all of them, and the reference."""
+    """Return the points of the samples, the points of weights that all have, and the reference."""
     names = samples.parameters
     shared: set[tuple[float, ...]] | None = None
     for sample in samples:
@@ -271,7 +271,7 @@ class ModelPoints:
         return Interpolation(grid, self.kind, degree, self.window)
 
     def _require_box(self) -> None:
-        """Refuse what has no surface in several parameters."""
+        """Raise for settings without a surface in several parameters."""
         if len(self.parameters) not in _BOX_DEGREE and self.head != "polynomial":
             msg = (
                 f"a table of Λ is too large in {len(self.parameters)} parameters; use "
@@ -357,7 +357,7 @@ def warn_of_free_coefficients(settings: LikelihoodSettings, model_points: ModelP
 
 
 def _count_coefficients(names: tuple[str, ...], points: FloatArray, degree: int) -> tuple[int, int]:
-    """How many coefficients of a polynomial the points fix, and how many it has."""
+    """Return how many coefficients of a polynomial the points determine, and how many it has."""
     basis = PolynomialBasis(names, degree)
     scaled = (points - points.mean(axis=0)) / np.ptp(points, axis=0)
     return int(np.linalg.matrix_rank(basis.design(scaled))), len(basis)

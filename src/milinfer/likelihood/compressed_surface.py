@@ -145,7 +145,7 @@ def compressed_surface(sums: LogPolynomials, error: float) -> CompressedSurface:
 
 
 def _boxes(sums: LogPolynomials) -> list[tuple[FloatArray, FloatArray]]:
-    """Boxes on which all polynomials are far from zero."""
+    """Return boxes on which all polynomials are far from zero."""
     left, boxes = [(sums.low, sums.high)], []
     while left:
         low, high = left.pop()
@@ -168,14 +168,14 @@ def _boxes(sums: LogPolynomials) -> list[tuple[FloatArray, FloatArray]]:
 
 
 def _local_coefficients(sums: LogPolynomials, low: FloatArray, high: FloatArray) -> FloatArray:
-    """Coefficients of the polynomials in the distance from the centre, in half-widths."""
+    """Return the coefficients in the distance from the centre of a box, in half-widths."""
     centre, half = (low + high) / 2, (high - low) / 2
     shift = sums.basis.shift((centre - sums.centre) / sums.half, half / sums.half)
     return np.asarray(sums.coefficients @ shift.T, dtype=np.float64)
 
 
 def _all_far(sums: LogPolynomials, local: FloatArray) -> bool:
-    """Whether all polynomials are far from zero."""
+    """Return whether all polynomials are far from zero on a box."""
     reach = _RADIUS ** sums.basis.exponents[1:].sum(axis=1)
     rest = np.abs(local[:, 1:]) @ reach
     return bool(np.all(rest <= _FAR * local[:, 0]))
@@ -184,7 +184,7 @@ def _all_far(sums: LogPolynomials, local: FloatArray) -> bool:
 def _halves(
     sums: LogPolynomials, local: FloatArray, low: FloatArray, high: FloatArray
 ) -> list[tuple[FloatArray, FloatArray]]:
-    """Both halves of a box, across the parameter in which the polynomials change most."""
+    """Return both halves of a box, divided in the parameter in which polynomials change most."""
     changes = np.abs(local[:, 1:]) / local[:, :1]
     worst = changes[int(np.argmax(changes.sum(axis=1)))]
     k = int(np.argmax(worst @ sums.basis.exponents[1:]))
@@ -195,7 +195,7 @@ def _halves(
 
 
 def _series(sums: LogPolynomials, local: FloatArray, degree: int) -> FloatArray:
-    """Chebyshev coefficients of the sum on a box, (degree + 1, …)."""
+    """Return the Chebyshev coefficients of the sum on a box, (degree + 1, …)."""
     n, nodes = sums.n_parameters, chebyshev.chebpts1(degree + 1)
     points = np.array(list(product(nodes, repeat=n)))
     monomials = sums.basis.design(points)

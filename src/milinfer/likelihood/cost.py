@@ -293,14 +293,14 @@ class LikelihoodCost(UnbinnedCost):
         )
 
     def _point(self, args: Sequence[float]) -> FloatArray:
-        """Parameter values inside the limits, shape (n_parameters,)."""
+        """Return the parameter values inside the limits, shape (n_parameters,)."""
         theta = np.array(args, dtype=np.float64)
         if all(low <= x <= high for x, (low, high) in zip(args, self.box, strict=True)):
             return theta  # the usual case: five times as fast as the check that names the fault
         return within_limits(theta, self._low, self._high, self.parameters)
 
     def _shape(self, theta: FloatArray) -> float:
-        """Λ, calibrated if there is a correction."""
+        """Return Λ, calibrated if there is a correction."""
         if self.correction is None:
             return self.surface.value(theta)
         drop = self.surface.value(self._calibrated_point(theta)) - self._maximum
@@ -319,7 +319,7 @@ class LikelihoodCost(UnbinnedCost):
         return gradient
 
     def _calibrated_point(self, theta: FloatArray) -> FloatArray:
-        """m(θ), kept inside the surface."""
+        """Return m(θ), kept inside the surface."""
         assert self.correction is not None
         low, high = self._surface_box
         mapped: FloatArray = np.minimum(np.maximum(self.correction.forward(theta), low), high)

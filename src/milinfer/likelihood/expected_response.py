@@ -309,7 +309,7 @@ def _require_positive(means: FloatArray, names: Sequence[str]) -> None:
 
 
 def _pair_fit(means: FloatArray, log_single: FloatArray) -> FloatArray:
-    """Coefficients of the contributions of pairs to ln κ, shape (n_points, n_pairs, 4)."""
+    """Return the contributions of pairs to ln κ, shape (n_points, n_pairs, 4)."""
     index = list(combinations(range(log_single.shape[1]), 2))
     u = _NODES[_PAIR_NODES]
     grid = np.array([[a**p * b**q for p, q in _PAIR_POWERS] for a in u for b in u])
@@ -342,7 +342,7 @@ def _symmetric(coefficients: FloatArray, n: int) -> FloatArray:
 def _theta_basis(
     names: tuple[str, ...], points: Sequence[Point]
 ) -> tuple[PolynomialBasis | None, FloatArray]:
-    """Monomials of θ, and the matrix from values at the points to coefficients."""
+    """Return the monomials of θ, and the matrix from values at the points to coefficients."""
     if not names or len(points) == 1:
         return None, np.full((1, len(points)), 1 / len(points))
     theta = point_matrix(names, points)
@@ -358,8 +358,8 @@ def _theta_basis(
 class _Sums(NamedTuple):
     """Weighted sums over the events of each part, at every point.
 
-    `totals` (n_points, n_blocks) of the weights, `singles` (…, n_nuisances, n_nodes) of S of one
-    nuisance parameter, `pairs` (…, n_pairs, 4, 4) of two.
+    `totals` (n_points, n_blocks) are sums of weights, `singles` (…, n_nuisances, n_nodes) sums of S
+    for one nuisance parameter, and `pairs` (…, n_pairs, 4, 4) for two.
     """
 
     totals: FloatArray
@@ -399,7 +399,7 @@ def _add(
     terms: ResponseTerms,
     weight_sums: Sequence[Sequence[WeightSums | None]],
 ) -> None:
-    """Add the events of some tables to sums."""
+    """Add the events of some tables to the sums."""
     k = len(terms.nuisances)
     index = list(combinations(range(k), 2))
     rows, columns = np.array(index, dtype=np.int64).reshape(-1, 2).T

@@ -50,7 +50,7 @@ _CHUNK = 1 << 16
 
 
 class _Rows(NamedTuple):
-    """Polynomials and their weights, as the compiled loops take them."""
+    """Polynomials and their weights in the form of the compiled loops."""
 
     columns: FloatArray
     weights: FloatArray
@@ -71,7 +71,7 @@ class _Rows(NamedTuple):
 
 
 class _Box(NamedTuple):
-    """The sum on a box: one series, and the rows that come near zero."""
+    """The sum on a box: one series, and the rows of polynomials that come near zero."""
 
     series: Series
     near: _Rows
@@ -156,7 +156,7 @@ class LogSums:
 
     @cached_property
     def _chain(self) -> tuple[IntArray, IntArray]:
-        """Of each monomial another one and the parameter that it is multiplied with."""
+        """Return for each monomial another one, and the parameter it is multiplied with."""
         exponents = self.basis.exponents.tolist()
         places = {tuple(e): k for k, e in enumerate(exponents)}
         parents, factors = [0], [0]
@@ -192,7 +192,7 @@ class LogSums:
         some = self._rows.columns[:, :: -(-len(self._weights) // _SOME)]
 
         def reach(half: FloatArray) -> float:
-            """How near to zero all but a few rows come, relative to the centre."""
+            """Return how near to zero the polynomials come, except for a few rows."""
             return float(np.quantile(self._reach(self._local(some, self._centre, half)), 1 - _NEAR))
 
         half = np.ones(len(self._centre))
@@ -203,18 +203,18 @@ class LogSums:
         return half
 
     def _local(self, columns: FloatArray, centre: FloatArray, half: FloatArray) -> FloatArray:
-        """Coefficients in (u − centre)/half, shape (n_monomials, n_rows)."""
+        """Return the coefficients in (u − centre)/half, shape (n_monomials, n_rows)."""
         return np.asarray(self.basis.shift(centre, half) @ columns)
 
     def _reach(self, local: FloatArray) -> FloatArray:
-        """Largest |p/c₀ − 1| on the discs of a box: at most ½ if p is far from zero, (n_rows,)."""
+        """Return max |p/c₀ − 1| on the discs of a box (n_rows,); ½ or less is far from zero."""
         degrees = self.basis.exponents[1:].sum(axis=1)
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             rest = _RADIUS**degrees @ np.abs(local[1:]) / local[0]
         return np.where(local[0] > 0, rest, np.inf)
 
     def _box(self, u: FloatArray) -> _Box | None:
-        """Compressed box that holds a point, or None."""
+        """Return the compressed box that contains a point, or None."""
         if not self._compresses:
             return None
         place = tuple(np.rint((u - self._centre) / (2 * self._half)).astype(np.int64).tolist())

@@ -51,7 +51,7 @@ _CHUNK = 1 << 22
 
 
 class _Cell(NamedTuple):
-    """The sum on an interval: one series, and the rows that come near zero."""
+    """The sum on an interval: one series, and the rows of polynomials that come near zero."""
 
     series: Series
     rows: FloatArray
@@ -255,7 +255,7 @@ class LogPolynomials:
 
     @cached_property
     def _halvings(self) -> int:
-        """How often the range is halved; 0 where all rows are summed at each call."""
+        """How often the range is halved; 0 if all rows are summed at each call."""
         if len(self.weights) <= _FEW:
             return 0
         for halvings in range(1, _HALVINGS):
@@ -269,14 +269,14 @@ class LogPolynomials:
         return {}
 
     def _interval(self, x: float, halvings: int) -> tuple[float, float]:
-        """Centre and half-width of the interval that holds a value."""
+        """Return centre and half-width of the interval that contains a value."""
         low, n = float(self.low[0]), 2**halvings
         width = (float(self.high[0]) - low) / n
         k = min(max(int((x - low) / width), 0), n - 1)
         return low + (k + 0.5) * width, width / 2
 
     def _split(self, interval: tuple[float, float]) -> tuple[BoolArray, FloatArray]:
-        """Whether polynomials are far from zero, and their coefficients about the centre."""
+        """Return whether polynomials are far from zero, and their coefficients at the centre."""
         middle, radius = interval
         u, scale = (middle - self.centre[0]) / self.half[0], radius / self.half[0]
         n = self.basis.degree + 1

@@ -227,7 +227,7 @@ class MixtureCost(UnbinnedCost):
         return at | dict.fromkeys(self.norms, 1.0)
 
     def _split(self, args: Sequence[float]) -> tuple[FloatArray, FloatArray]:
-        """θ and normalisations, inside their limits."""
+        """Return θ and the normalisations, inside their limits."""
         values = np.array(args, dtype=np.float64)
         n = len(self.parameters)
         theta = within_limits(values[:n], self._low, self._high, self.parameters)
@@ -242,7 +242,7 @@ class MixtureCost(UnbinnedCost):
         return theta, norms
 
     def _terms(self, theta: FloatArray, norms: FloatArray, signal: float) -> FloatArray:
-        """Logarithms of signal and backgrounds of each event, (1 + n_backgrounds, n_events)."""
+        """Return log densities of all processes at the events, (1 + n_backgrounds, n_events)."""
         rows = np.empty((1 + len(norms), len(self.weights)))
         np.subtract(self.surfaces.value(theta), self._log_reference, out=rows[0])
         rows[0] += np.log(signal)
@@ -644,7 +644,7 @@ class EventSurfaces:
         self.coefficients = np.ascontiguousarray(by_event.T)
 
     def _b_spline(self, grid: FloatArray, values: FloatArray) -> FloatArray:
-        """Coefficients of B-splines, of which four are not zero at any θ, (n_events, K)."""
+        """Return B-spline coefficients, four of which contribute at any θ, (n_events, K)."""
         from scipy.interpolate import BSpline, make_interp_spline
 
         # The same cubic as CubicSpline, whose second and second-last points are no knots either.
@@ -672,7 +672,7 @@ class EventSurfaces:
         return np.asarray(basis @ self.coefficients[rows], dtype=np.float64)
 
     def _basis(self, theta: FloatArray, orders: tuple[int, ...]) -> tuple[slice, FloatArray]:
-        """Rows of the coefficients that count at θ, and their factors."""
+        """Return the rows of the coefficients that contribute at θ, and their factors."""
         if self.spline is not None:
             knots, cells = self.spline
             cell = int(np.searchsorted(knots, theta[0], side="right")) - 1
@@ -723,7 +723,7 @@ class EventPolynomials:
         self._at_reference = self._ratios(np.log(sums.at(sums.reference)))
 
     def _ratios(self, rows: FloatArray) -> FloatArray:
-        """Ratios of events to the denominator, averaged over the members, shape (n_events,)."""
+        """Return the ratios of events to the denominator, averaged over members, (n_events,)."""
         members = rows.reshape(self._shape)
         mean: FloatArray = np.mean(members[:, :-1] - members[:, -1:], axis=0)
         return mean

@@ -334,7 +334,7 @@ class BagModel(Model):
     def _bag_sums(
         self, table: Table, index: IntArray, sizes: IntArray, starts: IntArray
     ) -> FloatArray:
-        """Λ of consecutive segments of so many events each, none empty, shape (n_segments, K)."""
+        """Return Λ of consecutive, non-empty segments of the given sizes, (n_segments, K)."""
         events = index[starts[0] : starts[-1] + sizes[-1]]
         cuts = [bag_offsets(int(n), self.events_in_bag) for n in sizes]
         first = np.concatenate([c[:-1] + s for c, s in zip(cuts, starts - starts[0], strict=True)])

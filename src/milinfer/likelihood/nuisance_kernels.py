@@ -419,7 +419,7 @@ def log_yield_expansion(  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _monomials(exponents, theta, values, slopes):  # type: ignore[no-untyped-def]
-    """Monomials of θ, and their derivatives, of which both are overwritten."""
+    """Overwrite two arrays with the monomials of θ and their derivatives."""
     n_parameters = len(theta)
     for m in range(len(exponents)):
         values[m] = 1.0
@@ -533,7 +533,7 @@ def _code4_sum(weights, up, down, high, low):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _code4_by_sides(alpha, up, down, weights, value):  # type: ignore[no-untyped-def]
-    """Derivatives of the logarithm of code 4, whose value is given, by `up` and `down`."""
+    """Return the derivatives of the logarithm of code 4 by `up` and `down`, given its value."""
     if alpha >= 1:
         return alpha, 0.0
     if alpha <= -1:
@@ -662,7 +662,7 @@ def _term_slopes(  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _mixing(responses, s, theta):  # type: ignore[no-untyped-def]
-    """Factors of the columns of each term: 1, and parameters of interest in their units."""
+    """Return factors of the columns of each term: 1, and scaled parameters of interest."""
     count = responses.counts[s]
     mixing = np.ones(1 + count)
     for j in range(count):
@@ -860,7 +860,7 @@ _EXPONENT = int(np.float64(_ROUNDING).view(np.int64)) - 1023
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
 def _exp(x):  # type: ignore[no-untyped-def]
-    """e^x without branches, which the compiler turns into instructions for several numbers."""
+    """Return e^x without branches, so that compilers can process several numbers at once."""
     x = -708.0 if x < -708.0 else x
     x = 709.0 if x > 709.0 else x
     # x = k ln 2 + rest, with k in the last bits of a number so large that it has no fraction.

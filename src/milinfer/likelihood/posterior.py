@@ -204,7 +204,7 @@ class Posterior:
         return np.stack([self.quantile(tail), self.quantile(1 - tail)])
 
     def _require_resolved(self) -> None:
-        """Raise if a posterior is narrower than the step between the points."""
+        """Raise if a posterior is narrower than the distance between two points."""
         width = np.atleast_1d(self.standard_deviation)
         centre = np.atleast_1d(self.mean)
         cell = np.clip(np.searchsorted(self.theta, centre), 1, len(self.theta) - 1)
@@ -220,7 +220,7 @@ class Posterior:
 
 
 def _validate(points: FloatArray, ratios: FloatArray) -> None:
-    """Raise unless log-ratios are finite and known at ascending points."""
+    """Raise unless log-ratios are finite and the points are ascending."""
     if points.ndim != 1 or len(points) < 3 or not np.all(np.diff(points) > 0):
         msg = f"a posterior needs three ascending points or more, not {points}"
         raise ParameterError(msg)
@@ -235,7 +235,7 @@ def _validate(points: FloatArray, ratios: FloatArray) -> None:
 
 
 def _prior(prior: Prior, theta: FloatArray) -> FloatArray:
-    """Density of the prior at the points, shape (m,)."""
+    """Return the prior density at the points, shape (m,)."""
     values = np.ones(len(theta)) if prior is None else prior(theta) if callable(prior) else prior
     density = np.asarray(values, dtype=np.float64)
     if density.shape != theta.shape or not np.all(np.isfinite(density) & (density >= 0)):

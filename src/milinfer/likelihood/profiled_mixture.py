@@ -249,7 +249,7 @@ class ProfiledMixture(DatasetModel):
         return profile._replace(values=profile.values + total - self._signal)
 
     def _auxiliary_measurements(self, rows: IntArray) -> FloatArray:
-        """Auxiliary measurements of a toy, a function of the events that it has."""
+        """Return the auxiliary measurements of a toy, computed from its events."""
         truth = np.array([self.true_norms.get(name, 1.0) for name in self.backgrounds])
         width = np.array([self.constraints.get(name, 0.0) for name in self.backgrounds])
         return truth + width * auxiliary_noise(rows, len(truth))
@@ -443,7 +443,7 @@ def profile_norms(
 
 
 def _solve(bend: FloatArray, slope: FloatArray, at_zero: BoolArray) -> FloatArray:
-    """Newton steps (n_backgrounds, K), none for normalisations that stay at zero."""
+    """Return Newton steps (n_backgrounds, K), zero for normalisations that stay at zero."""
     if len(slope) == 1:
         alone: FloatArray = slope / bend[:, 0].T
         return alone
@@ -454,7 +454,7 @@ def _solve(bend: FloatArray, slope: FloatArray, at_zero: BoolArray) -> FloatArra
 
 
 def _log_sum(densities: FloatArray) -> FloatArray:
-    """Sum of the logarithms of each column, (K,)."""
+    """Return the sum of the logarithms of each column, (K,)."""
     n = len(densities) - len(densities) % _ROWS
     # Densities relative to the reference are of order one.  If some are not, their product could
     # overflow, so a logarithm of each is taken.

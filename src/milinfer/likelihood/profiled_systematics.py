@@ -188,7 +188,7 @@ class ProfiledSystematics(DatasetModel):
 
     @cached_property
     def _middle(self) -> int:
-        """Number of the point that is nearest to the reference."""
+        """Index of the point that is nearest to the reference."""
         return int(np.argmin(np.sum((self._points - self.terms.mixture.reference) ** 2, axis=1)))
 
     @cached_property
@@ -391,7 +391,7 @@ class ProfiledSystematics(DatasetModel):
         return values + constants, places[..., :n_others]
 
     def _measurements(self, rows: IntArray) -> FloatArray:
-        """Auxiliary measurements of a toy, a function of the events that it has."""
+        """Return the auxiliary measurements of a toy, computed from its events."""
         _, errors, _ = self._auxiliary
         scattered: FloatArray = self._start + errors * auxiliary_noise(rows, len(errors))
         return scattered

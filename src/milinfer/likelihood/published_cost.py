@@ -262,7 +262,7 @@ class PublishedCost(UnbinnedCost):
 
     @cached_property
     def _changes(self) -> list[tuple[int, AuxiliaryMeasurement]]:
-        """Constraints that are added to those in the file, and those that are taken away."""
+        """Constraints to add to those in the file, and constraints to subtract."""
         added = [(1, c) for c in self._constraints if c not in self._published]
         return added + [(-1, c) for c in self._published if c not in self._constraints]
 
@@ -295,13 +295,13 @@ class _PublishedCorrection(NamedTuple):
 
 
 def _constrained_by_pyhf(term: Any) -> list[str]:
-    """Parameters that auxiliary data of a HistFactory workspace measure."""
+    """Return the parameters that auxiliary data of a HistFactory workspace measure."""
     config = term.model.config
     return [n for of in config.auxdata_order for n in config.par_names[config.par_slice(of)]]
 
 
 def _constraints(likelihood: Likelihood) -> tuple[AuxiliaryMeasurement, ...]:
-    """Independent Gaussian measurements of parameters that are not those of interest."""
+    """Return independent Gaussian measurements of parameters that are not of interest."""
     found = []
     for term in likelihood.content["terms"]:
         if term["kind"] != "normal":

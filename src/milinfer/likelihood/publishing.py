@@ -215,7 +215,7 @@ def published_schema() -> dict[str, Any]:
 
 
 def _require_kinds(title: object, mappings: Mapping[str, object]) -> None:
-    """Raise unless the title is a text and the others are mappings by name."""
+    """Raise unless the title is a text and the other arguments are dictionaries by name."""
     if not isinstance(title, str):
         msg = (
             f"title={short_repr(title)} is not a text; give one line that describes the measurement"
@@ -234,7 +234,7 @@ def _require_kinds(title: object, mappings: Mapping[str, object]) -> None:
 
 
 def _start(name: str, value: object, fact: ParameterFacts) -> float:
-    """Where fits start, or an error."""
+    """Return the starting value of a parameter, or raise."""
     number = np.nan
     if not isinstance(value, bool | str | bytes):
         with suppress(OverflowError, TypeError, ValueError):
@@ -253,7 +253,7 @@ def _or_none(limit: float) -> float | None:
 
 
 def _joined(name: str, terms: Sequence[Mapping[str, ParameterFacts]]) -> ParameterFacts:
-    """Properties of one parameter shared by several terms."""
+    """Return the properties of a parameter that several terms share."""
     known = [facts[name] for facts in terms if name in facts]
     role = min((fact.role for fact in known), key=_ROLES.index)
     low, high = max(fact.low for fact in known), min(fact.high for fact in known)
@@ -275,7 +275,7 @@ def _joined(name: str, terms: Sequence[Mapping[str, ParameterFacts]]) -> Paramet
 
 
 def _points(facts: Sequence[ParameterFacts], n: int) -> FloatArray:
-    """The start, and random points in the range, shape (n, n_parameters)."""
+    """Return the starting point, and random points in the range, shape (n, n_parameters)."""
     rng = np.random.default_rng(20)
     columns = []
     for fact in facts:
@@ -289,7 +289,7 @@ def _points(facts: Sequence[ParameterFacts], n: int) -> FloatArray:
 
 
 def _inside(cost: Cost, start: Sequence[float], point: FloatArray) -> tuple[list[float], float]:
-    """A point at which a cost has a value, nearer to the start if need be, and that value."""
+    """Return a point, moved towards the start until the cost has a value, and this value."""
     origin = np.array(start, dtype=np.float64)
     for share in 0.5 ** np.arange(_HALVINGS):
         at = (origin + share * (point - origin)).tolist()

@@ -412,7 +412,7 @@ def warn_of_rate_error(rate: Rate, reference: ArrayLike, n_background: float = 0
 
 
 def _errors(samples: SampleSet) -> FloatArray:
-    """Errors of the cross-sections in pb, (n_samples, 1): all positive, or all zero."""
+    """Return the errors of the cross-sections in pb, (n_samples, 1): all positive, or all zero."""
     for s in samples:
         if not (np.isfinite(s.cross_section) and np.isfinite(s.cross_section_error)):
             msg = (

@@ -59,7 +59,7 @@ def row_sums(
 
 
 def _require_terms(n_rows: int, rows: IntArray, weights: FloatArray, offsets: IntArray) -> None:
-    """Raise if compiled loops, which do not look, would read beyond an array."""
+    """Raise if compiled loops, which do not check bounds, would read beyond an array."""
     if len(rows) and not (rows.min() >= 0 and rows.max() < n_rows):
         msg = (
             f"events {rows.min()} to {rows.max()} were asked for, but the table has {n_rows} events"
@@ -77,7 +77,7 @@ def _require_terms(n_rows: int, rows: IntArray, weights: FloatArray, offsets: In
 # Without fastmath nothing is reordered or fused: the bits are those of the order written here.
 @njit(cache=True, nogil=True, error_model="numpy")
 def _add(table, index, weights, offsets, out):  # type: ignore[no-untyped-def]
-    """Set sums of rows; weights None are ones, and numba compiles a loop without them."""
+    """Compute sums of rows; weights None mean ones, for which numba compiles a separate loop."""
     for s in range(len(offsets) - 1):
         total = out[s]
         total[:] = 0.0

@@ -230,7 +230,7 @@ def profiled_costs(
 
 
 def _problem_of_fit(m: Minuit) -> str:
-    """Run a fit and describe its problem; empty if there is none."""
+    """Run a fit and describe its problem; the result is empty if there is none."""
     try:
         m.migrad()
     except ParameterError as error:  # Minuit may ask for values that are not numbers

@@ -217,7 +217,7 @@ class Interpolation:
     # scaled range, or (4, K − 1, n) of a piecewise cubic.
 
     def _unit_interval(self, theta: FloatArray) -> FloatArray:
-        """Parameter values on [−1, 1]."""
+        """Return the parameter values scaled to [−1, 1]."""
         low, high = self.range
         return (2 * theta - (low + high)) / (high - low)
 
@@ -228,7 +228,7 @@ class Interpolation:
 
     @cached_property
     def _unit_coefficients(self) -> FloatArray:
-        """Coefficients of surfaces that are one at a single point: toys ask at many values."""
+        """Coefficients of surfaces that are one at a single point, because toys use many values."""
         return self._coefficients(np.eye(len(self.grid)))
 
     def _coefficients(self, values: FloatArray) -> FloatArray:
@@ -263,7 +263,7 @@ class Interpolation:
     def _on_common(
         self, coefficients: FloatArray, theta: FloatArray, derivative: int = 0
     ) -> FloatArray:
-        """Surfaces at the same points (m,): one product of matrices, not a basis for each."""
+        """Return surfaces at common points (m,), as one matrix product."""
         if self.kind == "spline":
             cell, offset = self._cells(theta)
             return _cubic(coefficients[:, cell], offset[:, None], derivative).T
@@ -274,7 +274,7 @@ class Interpolation:
     def _evaluate(
         self, coefficients: FloatArray, theta: FloatArray, derivative: int = 0
     ) -> FloatArray:
-        """Surfaces, each at its own points (n, m)."""
+        """Return surfaces, each at its own points (n, m)."""
         if self.kind == "spline":
             cell, offset = self._cells(theta)
             return _cubic(coefficients[:, cell, np.arange(len(theta))[:, None]], offset, derivative)
@@ -284,12 +284,12 @@ class Interpolation:
         return total
 
     def _cells(self, theta: FloatArray) -> tuple[IntArray, FloatArray]:
-        """Intervals of the grid, and how far into them."""
+        """Return the intervals of the grid, and the distances from their left ends."""
         cell = np.clip(np.searchsorted(self.grid, theta) - 1, 0, len(self.grid) - 2)
         return cell, theta - self.grid[cell]
 
     def _derivative_coefficients(self, coefficients: FloatArray, derivative: int) -> FloatArray:
-        """Chebyshev coefficients of a derivative with respect to θ."""
+        """Return the Chebyshev coefficients of a derivative with respect to θ."""
         if not derivative:
             return coefficients
         low, high = self.range
@@ -298,7 +298,7 @@ class Interpolation:
 
 
 def _cubic(coefficients: FloatArray, offset: FloatArray, derivative: int) -> FloatArray:
-    """A piecewise cubic, or a derivative of it, so far into its intervals."""
+    """Return a piecewise cubic, or a derivative of it, at distances from the left ends."""
     c3, c2, c1, c0 = coefficients
     value: FloatArray
     if derivative == 0:

@@ -213,7 +213,7 @@ class ChebyshevBox:
     def _step(
         self, coefficients: FloatArray, theta: FloatArray, low: FloatArray, high: FloatArray
     ) -> FloatArray:
-        """Newton step uphill that does not leave the box, shape (n_surfaces, n_parameters)."""
+        """Return a Newton step uphill that stays in the box, shape (n_surfaces, n_parameters)."""
         span = high - low
         slope, hessian = self._derivatives(coefficients, theta)
         slope, bend = slope * span, -hessian * np.outer(span, span)
@@ -252,13 +252,13 @@ class ChebyshevBox:
     def _contract(
         self, coefficients: FloatArray, theta: FloatArray, derivative: tuple[int, ...]
     ) -> FloatArray:
-        """Surfaces or mixed derivatives at one point each, shape (n_surfaces,)."""
+        """Return surfaces or mixed derivatives at one point each, shape (n_surfaces,)."""
         return self._contract_all(coefficients, theta, [derivative])[0]
 
     def _contract_all(
         self, coefficients: FloatArray, theta: FloatArray, derivatives: list[tuple[int, ...]]
     ) -> list[FloatArray]:
-        """Several mixed derivatives at one point each; what they share is computed once."""
+        """Return several mixed derivatives at one point each; common parts are computed once."""
         scaled = (2 * theta - self.low - self.high) / (self.high - self.low)
         # The keys are the orders of the derivatives along the axes so far.
         values: dict[tuple[int, ...], FloatArray] = {(): coefficients}

@@ -355,7 +355,7 @@ class SystematicTerms:
         return replace(self, mixture=replace(mixture, rate=rate, components=components))
 
     def _positions(self, names: Sequence[str]) -> IntArray:
-        """Positions of some of the parameters of interest."""
+        """Return the positions of some of the parameters of interest."""
         return np.array([self.parameters.index(n) for n in names], dtype=np.int64)
 
     def own_theta(self, process: str, theta: FloatArray) -> FloatArray:
@@ -501,7 +501,7 @@ def systematic_terms(
 
 
 def _require_kinds(uncertainties: object, responses: object, norm_constraints: object) -> None:
-    """Raise unless these are a list of uncertainties, and responses and errors by process."""
+    """Raise unless these are a list of uncertainties, and dictionaries by process."""
     if not isinstance(norm_constraints, Mapping):
         kind = type(norm_constraints).__name__
         msg = f"norm_constraints= is a {kind}; give {{background: error}}"
@@ -859,7 +859,7 @@ class SystematicCost(UnbinnedCost):
         return values, values[self._theta], values[self._norms], values[self._alpha], luminosity
 
     def _evaluate(self, args: Sequence[float]) -> _Evaluation:
-        """Densities and yields; Minuit asks for value and gradient at the same point."""
+        """Return densities and yields; kept, because Minuit asks for value and gradient."""
         last = self._last
         if last is not None and last.args == tuple(args):
             return last

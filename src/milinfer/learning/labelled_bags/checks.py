@@ -68,7 +68,7 @@ _GROUP = "group a table by a column with mil.learning.group_bags(table, by=...)"
 
 
 def _refuse_groups(data: Any) -> None:
-    """Refuse ``table.groupby(column)`` of pandas, also as a list of pairs."""
+    """Raise for ``table.groupby(column)`` of pandas, also as a list of pairs."""
     first = data[0] if isinstance(data, list | tuple) and data else None
     pairs = isinstance(first, tuple) and len(first) == 2 and hasattr(first[1], "columns")
     if pairs or "GroupBy" in type(data).__name__:

@@ -238,7 +238,7 @@ class InstanceWrapper(MetaEstimatorMixin, BaseEstimator):  # type: ignore[misc] 
         return self
 
     def _of_instances(self, bags: RaggedBags) -> FloatArray:
-        """Predictions to pool, shape (n_instances, n); of two classes only the positive one."""
+        """Return predictions to pool (n_instances, n); for two classes only the positive one."""
         if not is_classifier(self.estimator):
             return np.asarray(self.estimator_.predict(bags.instances), np.float64)[:, None]
         probabilities = np.asarray(self.estimator_.predict_proba(bags.instances), np.float64)

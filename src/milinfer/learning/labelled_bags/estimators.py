@@ -89,7 +89,7 @@ class BagEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is unty
         self.random_state = random_state
 
     def _bags(self, X: Any, y: Any = None, *, reset: bool = False) -> RaggedBags:
-        """Check bags, or a table as bags of one; the same checks in training and prediction."""
+        """Check bags, or a table of which each row is a bag; used in training and prediction."""
         bags = checked_bags(self, X, y, reset=reset)
         if reset and len(bags.sizes) < 2:
             msg = "X has one bag; training needs two bags or more, one of them for early stopping"
@@ -140,7 +140,7 @@ class BagEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is unty
         self.n_iter_ = max(len(history["loss"]) for history in self.histories_)
 
     def _check_settings(self) -> None:
-        """Refuse settings that cannot work."""
+        """Raise if a setting has a value that is not allowed."""
         fraction = self.validation_fraction
         problems = [
             (
@@ -176,15 +176,15 @@ class BagEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is unty
             raise ConfigurationError(msg) from error
 
     def _entropy(self) -> int:
-        """A number from the random state, as scikit-learn takes it, or from a Generator."""
+        """Return a number from the random state, as scikit-learn uses it, or from a Generator."""
         if isinstance(self.random_state, np.random.Generator):
             return int(self.random_state.integers(2**31))
         return int(check_random_state(self.random_state).randint(2**31 - 1))
 
     def _split(self, strata: FloatArray, rng: np.random.Generator) -> tuple[IntArray, IntArray]:
-        """Split bags for training and early stopping, evenly along the labels.
+        """Split bags for training and early stopping, with similar labels in both parts.
 
-        Bags of equal label are taken at random.
+        Bags of equal label are selected at random.
         """
         n = len(strata)
         order = rng.permutation(n)
@@ -199,7 +199,7 @@ class BagEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is unty
         return RaggedBags((bags.instances - self.mean_) / self.scale_, bags.offsets)
 
     def _outputs(self, X: Any) -> FloatArray:
-        """Outputs of every member, shape (ensemble, n_bags, n_outputs)."""
+        """Return the outputs of every member, shape (ensemble, n_bags, n_outputs)."""
         check_is_fitted(self)
         scaled = self._standardise(self._bags(X))
         return np.stack([network.outputs(scaled) for network in self.networks_])
@@ -483,7 +483,7 @@ class BagClassifier(ClassifierMixin, BagEstimator):  # type: ignore[misc]  # as 
         return self
 
     def _class_weights(self, data: TrainingBags) -> FloatArray:
-        """Weight of each class, shape (n_classes,)."""
+        """Return the weight of each class, shape (n_classes,)."""
         if self.class_weight is None:
             return np.ones(len(self.classes_))
         if isinstance(self.class_weight, str):

@@ -344,7 +344,7 @@ def train_on_labels(
 
 
 class _Data(NamedTuple):
-    """Instances (n, n_inputs); of bags the rows, which are not padding, targets and weights."""
+    """Instances (n, n_inputs), and rows, padding mask, targets and weights of bags."""
 
     instances: Any
     rows: Any
@@ -354,7 +354,7 @@ class _Data(NamedTuple):
 
 
 class _State(NamedTuple):
-    """All weights as one vector, Adam's means of gradients and of squares, number of steps."""
+    """All weights as one vector, Adam's means of gradients and squares, and number of steps."""
 
     weights: Any
     mean: Any
@@ -394,7 +394,7 @@ def _graphs(spec: LabelledNetworkSpec, loss: str, compiled: bool) -> _Graphs:
 
 
 class _Graphs:
-    """An epoch of Adam, and the loss, of one architecture: functions of weights, data and seeds."""
+    """Graphs of one architecture: an epoch of Adam, and the loss, from weights, data and seeds."""
 
     def __init__(self, spec: LabelledNetworkSpec, loss: str, compiled: bool) -> None:
         self._network = LabelledNetwork(spec, "float32")
@@ -458,7 +458,7 @@ class _Graphs:
         return total / tf.reduce_sum(batch.weights)
 
     def _losses(self, weights: Any, batch: _Batch, dropout: tuple[Any, Any] | None = None) -> Any:
-        """Loss of each bag; as in training if `dropout` has seeds and the number of the step."""
+        """Return the loss of each bag; as in training if `dropout` has seeds and step number."""
         values = list(zip(self._network.variables, self._layout.tensors(weights), strict=True))
         if dropout is not None:
             seeds, step = dropout
@@ -481,7 +481,7 @@ class _Graphs:
 
 
 class _Batch(NamedTuple):
-    """Instances (n_bags, n_rows, n_inputs), which are not padding, targets and weights of bags."""
+    """Instances (n_bags, n_rows, n_inputs), padding mask, targets and weights of a batch."""
 
     instances: Any
     present: Any
@@ -490,7 +490,7 @@ class _Batch(NamedTuple):
 
 
 def _gather_bags(data: _Data, chosen: Any) -> _Batch:
-    """Take some bags."""
+    """Select some bags."""
     instances = tf.gather(data.instances, tf.gather(data.rows, chosen))
     parts = (data.present, data.targets, data.weights)
     return _Batch(instances, *(tf.gather(part, chosen) for part in parts))

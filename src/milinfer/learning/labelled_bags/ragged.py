@@ -86,7 +86,7 @@ def is_bags(data: Any) -> bool:
 
 
 def _depth(item: Any) -> int:
-    """Dimensions of one bag; nested lists may be ragged, where numpy has no answer."""
+    """Return the number of dimensions of a bag; nested lists may be ragged, unlike numpy arrays."""
     if hasattr(item, "ndim"):
         return int(item.ndim)
     if hasattr(item, "shape"):  # tables of polars and pyarrow
@@ -162,7 +162,7 @@ def ragged_bags(data: Any) -> RaggedBags:
 
 
 def _require_same_names(data: Any) -> None:
-    """Refuse bags whose columns have other names than those of the first bag."""
+    """Raise if the columns of a bag have other names than those of the first bag."""
     first = feature_names(data[0])
     for b, bag in enumerate(data):
         names = feature_names(bag)

@@ -241,7 +241,7 @@ def optuna_search(
 
 
 class _Scorer:
-    """Cross-validation of settings on folds that stay the same; remembers all of them."""
+    """Cross-validation of settings on fixed folds, with a record of all settings and scores."""
 
     def __init__(
         self,
@@ -283,7 +283,7 @@ class _Scorer:
         return list(splitter.split(np.zeros(len(y)), y))
 
     def start(self) -> SearchStep:
-        """Score the settings that the estimator has."""
+        """Score the current settings of the estimator."""
         return self("", self._start)
 
     def __call__(self, parameter: str, settings: dict[str, Any]) -> SearchStep:

@@ -108,7 +108,7 @@ def group_bags(
 
 
 def _labels(table: Any, by: str, label: str, numbers: IntArray, first: IntArray) -> Any:
-    """Label of each bag, which all of its rows have."""
+    """Return the label of each bag, or raise if the rows of a bag have different labels."""
     values = table[label].to_numpy()
     differing = np.flatnonzero(values != values[first][numbers])
     if len(differing):

@@ -94,7 +94,7 @@ class InstanceTransformer(  # type: ignore[call-arg]  # scikit-learn is untyped
         return [_with_index(part, bag) for part, bag in zip(parts, X, strict=True)]
 
     def _named(self, instances: FloatArray) -> Any:
-        """Instances as the inner transformer gets them."""
+        """Return the instances in the form that the inner transformer needs."""
         names = getattr(self, "feature_names_in_", None)
         # Names of polars or pyarrow need no pandas; the inner transformer then uses column numbers.
         if names is None or find_spec("pandas") is None:
@@ -142,7 +142,7 @@ class InstanceTransformer(  # type: ignore[call-arg]  # scikit-learn is untyped
 
 
 def _with_index(values: Any, original: Any) -> Any:
-    """Give a table of pandas the index of the one that it was made of."""
+    """Give a pandas table the index of the table from which it was made."""
     if not hasattr(values, "iloc"):
         return values
     index = getattr(original, "index", None)

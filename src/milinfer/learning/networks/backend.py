@@ -17,7 +17,7 @@ __all__ = ["has_lost_threads", "keras", "require_threads", "tf"]
 
 
 class _Process:
-    """Whether TensorFlow has started its threads here, or had before this process was forked."""
+    """Whether TensorFlow has started its threads here, or before this process was forked."""
 
     has_threads = False
     has_lost_threads = False
@@ -75,7 +75,7 @@ def has_lost_threads() -> bool:
 
 
 def _has_one_thread() -> bool:
-    """Whether TensorFlow may use no other thread, by its settings or the environment."""
+    """Return whether settings or environment limit TensorFlow to one thread."""
     threading = tf.config.threading
     settings = {
         "TF_NUM_INTRAOP_THREADS": threading.get_intra_op_parallelism_threads(),
@@ -86,10 +86,10 @@ def _has_one_thread() -> bool:
 
 @contextmanager
 def _start_up_messages_hidden() -> Iterator[None]:
-    """Hide what TensorFlow's libraries write to standard error while they are loaded.
+    """Hide what the libraries of TensorFlow write to standard error while they are loaded.
 
-    They report on instruction sets and on missing GPUs before any log level is read.  If loading
-    fails, everything is shown.
+    They report instruction sets and missing GPUs before any log level is read.  If loading fails,
+    everything is shown.
     """
     sys.stderr.flush()
     try:

@@ -77,5 +77,5 @@ def _traced(model: Any) -> Callable[..., Any]:
 
 
 def _as_called(inputs: tuple[Any, ...]) -> Any:
-    """What a model takes: its only input, or a list of them."""
+    """Return the argument of a model: its only input, or a list of inputs."""
     return inputs[0] if len(inputs) == 1 else list(inputs)

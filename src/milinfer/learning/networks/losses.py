@@ -161,7 +161,7 @@ class RatioLoss:
         return self._log_ratio(values if self.n_classes is None else values[:, 0])
 
     def _check(self, outputs: _Shape, targets: _Shape | None = None) -> None:
-        """Refuse shapes that would broadcast by mistake; None allows any length."""
+        """Raise for shapes that would broadcast by mistake; None means any length."""
         if len(outputs) != 2 or (self.n_classes and outputs[1] not in {1, None}):
             expected = "(n, 1)" if self.n_classes else "(n, K)"
             msg = f"loss {self.name!r} needs outputs of shape {expected}, not {outputs}"
@@ -178,7 +178,7 @@ class RatioLoss:
 
 
 def _exp(ops: Any, x: Tensor) -> Tensor:
-    """Exponential of x up to the cap, and its tangent above."""
+    """Return the exponential of x up to the limit, and its tangent above."""
     return ops.exp(ops.minimum(x, MAX_EXPONENT)) * (1 + ops.relu(x - MAX_EXPONENT))
 
 
@@ -205,11 +205,11 @@ def _mlc_exponential(ops: Any, o: Tensor, y0: Tensor, y1: Tensor) -> Tensor:
 
 
 def _mlc_linear(ops: Any, o: Tensor, y0: Tensor, y1: Tensor) -> Tensor:
-    """MLC with f = 1 + o, and f = δ exp((1 + o)/δ − 1) where 1 + o is below δ = 0.01.
+    """Return the MLC loss with f = 1 + o, and f = δ exp((1 + o)/δ − 1) if 1 + o is below δ = 0.01.
 
-    The paper asks for f ≥ 0; the network published with it ends in a ReLU, where an event with
-    f = 0 has an infinite loss or no gradient.  The exponential meets the line with the same slope,
-    keeps f positive and the loss convex, and gives slopes of at most 1/δ.
+    The paper requires f ≥ 0.  The network published with it ends in a ReLU, for which an event with
+    f = 0 has an infinite loss or no gradient.  The exponential continues the line with the same
+    slope.  It keeps f positive and the loss convex, with slopes of at most 1/δ.
     """
     above = ops.maximum(1 + o, MIN_LINEAR_RATIO)
     below = ops.relu(MIN_LINEAR_RATIO - 1 - o) / MIN_LINEAR_RATIO

@@ -311,13 +311,13 @@ def build_network(
 
 
 def _dense(width: int, seed: int, name: str, start: float = 1.0, **options: Any) -> Any:
-    """Dense layer with weights as Glorot and Bengio start them, times `start`."""
+    """Return a dense layer with initial weights of Glorot and Bengio, multiplied by `start`."""
     initializer = keras.initializers.VarianceScaling(start**2, "fan_avg", "uniform", seed=seed)
     return keras.layers.Dense(width, kernel_initializer=initializer, name=name, **options)
 
 
 def _hidden(config: NetworkConfig, width: int, i: int, seeds: Iterator[int]) -> list[Any]:
-    """Dense, batch normalisation, activation and dropout."""
+    """Return the layers: dense, batch normalisation, activation and dropout."""
     regulariser = keras.regularizers.L2(config.l2) if config.l2 else None
     layers = [
         _dense(

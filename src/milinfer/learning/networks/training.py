@@ -124,7 +124,7 @@ def _train(
     *,
     keep_last: bool,
 ) -> dict[str, list[float]]:
-    """Run the epochs, and leave the best weights in the network; returns the history."""
+    """Run the epochs, leave the best weights in the network, and return the history."""
     loop.start(network.bag_model, config.learning_rate)
     model, optimizer = loop.model, loop.optimizer
     history: dict[str, list[float]] = {"loss": [], "val_loss": [], "learning_rate": []}
@@ -167,7 +167,7 @@ def _train(
 
 
 def _is_short(train: TrainingBags | StreamedBags, config: TrainingConfig, bag_size: int) -> bool:
-    """Whether a training has so few steps that XLA would take longer to compile one."""
+    """Return whether a training has so few steps that compilation with XLA takes longer."""
     if config.epochs > _FEW_STEPS:
         return False
     if isinstance(train, StreamedBags):
@@ -184,7 +184,7 @@ def _n_batches(n_bags: int, bag_size: int, batch_events: int) -> int:
 
 
 def _require_alive(network: BagNetwork, bags: TrainingBags, drawn: EpochBags) -> None:
-    """Refuse a network that gives all bags the same output: its likelihood would be flat."""
+    """Raise if a network has the same output for all bags, so that its likelihood is flat."""
     index, labels, _, theta = (x[:64] for x in drawn)
     # An input θ is the same for all bags, so that the output must depend on the events.
     inputs, _ = bags.batch(index, labels, np.full_like(theta, theta[0]))
@@ -240,14 +240,14 @@ _IDLE_LOOPS = IdleLoops(n_kinds=8)
 
 
 def _kind(network: BagNetwork, bags: TrainingBags, loss_name: str, score_weight: float) -> Hashable:
-    """Everything that a graph contains: networks for which it is equal share a graph."""
+    """Return everything that a graph contains; networks with equal results share a graph."""
     places = [(tuple(v.shape), str(v.dtype), v.value.device) for v in network.bag_model.variables]
     data = (type(bags).__name__, sorted(bags.data), bags.n_classes, bags.bag_size)
     return _hashable((network.structure, places, data, loss_name, score_weight))
 
 
 def _hashable(value: Any) -> Hashable:
-    """Content of settings and arrays, to compare and to look up."""
+    """Return the content of settings and arrays in a form that can be compared and looked up."""
     if isinstance(value, np.ndarray):
         return value.shape, value.dtype.str, value.tobytes()
     if dataclasses.is_dataclass(value):
@@ -263,7 +263,7 @@ def _hashable(value: Any) -> Hashable:
 
 
 def _rates(config: TrainingConfig, epoch: int, current: float) -> tuple[float, float]:
-    """Learning rate at the start and the end of an epoch."""
+    """Return the learning rates at the start and at the end of an epoch."""
     if config.schedule != "cosine":
         return current, current
     low, high = config.min_learning_rate, config.learning_rate
@@ -278,7 +278,7 @@ def _one_epoch(
     rates: tuple[float, float],
     seed: np.random.SeedSequence,
 ) -> float:
-    """Train on all pieces of an epoch; returns the mean loss."""
+    """Train on all pieces of an epoch; return the mean loss."""
     rng = np.random.default_rng(seed)
     if not isinstance(train, StreamedBags):
         drawn = train.draw(rng)
@@ -366,7 +366,7 @@ class TrainingLoop:
     ) -> Any:
         """Trace a function once for all numbers of events, bags and batches, and run it.
 
-        The data are arguments: a graph that contained them could not serve the next piece.
+        The data are arguments, because a graph that contains them cannot be used for other data.
         """
         data_specs = {name: _open_spec(x, 1) for name, x in bags.data.items()}
         specs = [_open_spec(x, open_axes) for x in tensors]
@@ -423,14 +423,14 @@ class TrainingLoop:
 
 
 def _open_spec(tensor: Any, axes: int) -> Any:
-    """Shape and type of a tensor whose first axes may have any length."""
+    """Return shape and type of a tensor whose first axes may have any length."""
     shape = tuple(tensor.shape)
     open_shape = (*[None] * min(axes, len(shape)), *shape[axes:])
     return tf.TensorSpec(open_shape, tf.as_dtype(tensor.dtype))
 
 
 def _named_loss(name: str, n_classes: int, score_weight: float) -> Callable[[Any, Any], Any]:
-    """Loss of targets and outputs, by name."""
+    """Return the function that computes the loss from targets and outputs, by name."""
     if name == "pairs":
         return lambda targets, outputs: paired_cross_entropy(outputs, targets)
     return total_loss(None if name == "score" else loss(name), n_classes, score_weight)
