@@ -95,7 +95,7 @@ def read(folder: str | os.PathLike[str]) -> Likelihood:
     if version != VERSION or isinstance(version, bool):
         msg = (
             f"{path / _JSON} has version {version!r} of the format, and this file reads version "
-            f"{VERSION}; take the reader of a milinfer that writes that version"
+            f"{VERSION}; use the read_likelihood.py that was published with it"
         )
         raise LikelihoodError(msg)
     if content.get("checksum") != canonical_hash(content):
