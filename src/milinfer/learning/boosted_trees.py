@@ -501,7 +501,7 @@ def _loaded(content: Mapping[str, Any], file: Path) -> BoostedLikelihood:
     grid = array_field("grid", content["grid"], (len(content["grid"]),))
     n_classes = max(booster.inplace_predict(np.zeros((1, len(feature_names)))).size, 2)
     if len(grid) != n_classes or np.any(np.diff(grid) <= 0):
-        msg = f"grid has the values {grid.tolist()}, but needs {n_classes} ascending values"
+        msg = f"grid is {grid.tolist()}, but needs {n_classes} ascending values"
         raise ValueError(msg)
     tried = list_field("tried", content["tried"])
     if not all(isinstance(trial, dict) for trial in tried):

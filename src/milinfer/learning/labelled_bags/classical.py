@@ -232,7 +232,7 @@ class InstanceWrapper(MetaEstimatorMixin, BaseEstimator):  # type: ignore[misc] 
             if len(self.classes_) > 2 and self.pooling != "mean":
                 msg = (
                     f"pooling={self.pooling!r} needs two classes, but there are "
-                    f"{len(self.classes_)}; use pooling='mean'"
+                    f"{len(self.classes_)} classes; use pooling='mean'"
                 )
                 raise ConfigurationError(msg)
         return self
