@@ -361,7 +361,9 @@ def test_weights_that_trees_cannot_use_are_named(pair):
         with pytest.raises(ModelError, match=r"mu=0\.3: 3 of 4000 .* negative.* BagLikelihood"):
             BoostedLikelihood(reference=-0.3, trials=2).fit(train, validation)
     nothing = SampleSet((dataclasses.replace(pair[0], weights=np.zeros(4_000)), pair[1]))
-    with pytest.raises(ModelError, match=r"mu=-0\.3: no events with weight"):
+    with pytest.raises(
+        ModelError, match=r"mu=-0\.3: no event to train or validate on has a weight"
+    ):
         BoostedLikelihood(reference=-0.3).fit(nothing)
 
 

@@ -127,5 +127,5 @@ def test_boosted_trees_have_no_members():
     trees = mil.BoostedLikelihood(
         settings=mil.learning.BoostedSettings(n_estimators=3, early_stopping=2)
     ).fit(samples)
-    with pytest.raises(ModelError, match=r"BoostedLikelihood has no members .* BagLikelihood"):
+    with pytest.raises(ModelError, match=r"a BoostedLikelihood has none; train a BagLikelihood"):
         mil.simulation_error(trees, gaussian.generate(100, 0.0, seed=2))

@@ -115,7 +115,7 @@ def test_bad_input_is_named(saved, tmp_path):
     folder, _ = saved
     with pytest.raises(ParameterError, match="no columns to compute"):
         mil.ModelColumns(folder)
-    with pytest.raises(ParameterError, match="not c_HW=1"):
+    with pytest.raises(ParameterError, match="points= has c_HW=1"):
         mil.ModelColumns(folder, points=[{"c_HW": 1.0}])
     for wrong in ({"points": [{"mu": 3.0}]}, {"score_at": 3.0}):
         with pytest.raises(ParameterError, match="3"):

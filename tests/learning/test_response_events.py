@@ -133,7 +133,7 @@ def test_cross_terms_need_variations_of_both():
 def test_code4_is_linear_beyond_one_and_not_known_between():
     terms = ResponseTerms.of(["a", "b"], interpolation="code4")
     assert term_values(terms, np.array([2.0, -1.0])).tolist() == [2.0, 0.0, 0.0, 1.0]
-    with pytest.raises(SampleError, match=r"a variation at b=0.5: interpolation='code4'"):
+    with pytest.raises(SampleError, match=r"a variation is at b=0.5, but interpolation='code4'"):
         term_values(terms, np.array([0.0, 0.5]))
 
 
@@ -143,7 +143,7 @@ def test_parameters_need_more_than_one_point():
     up = Variation.of_features(nominal, {"jes": 1.0}, NOMINAL.features + 1)
     process = ProcessVariations(SampleSet((nominal, other)), (up,))
     terms = ResponseTerms.of(["jes"], degree=1, parameters={"c": (0.0, 1.0)})
-    with pytest.raises(SampleError, match="depends on c, and its variations are at"):
+    with pytest.raises(SampleError, match="depends on c, but its variations are at"):
         base_points(process, terms)
 
 

@@ -123,7 +123,7 @@ def test_validation_events_are_of_the_same_variations(response):
     process, other = variations(3200, 1), variations(2000, 2)
     validated = SystematicResponse(**SMALL).fit(process, other)
     assert len(validated.trained_on) == 2 * len(response.trained_on)
-    with pytest.raises(SampleError, match=r"not at the same points: shift=-1; shift=1"):
+    with pytest.raises(SampleError, match=r"in one of them only: shift=-1; shift=1"):
         SystematicResponse(**SMALL).fit(process, other.restricted(["width", "theory"]))
     with pytest.raises(SampleError, match=r"takes ProcessVariations as variations, not a Sample"):
         SystematicResponse().fit(process.nominal[0])

@@ -322,7 +322,7 @@ def test_the_start_of_a_second_parameter():
     [
         ({"banana": 3.0}, "banana is not a parameter of this cost; it has mu, norm"),
         ({"start": {"nrom": 1.0}}, r"nrom is not a parameter .*; did you mean norm\?"),
-        ({"start": 0.3}, r"start=0\.3 gives no names"),
+        ({"start": 0.3}, r"start=0\.3 has no names"),
         ({"start": {"mu": 1.0}, "mu": 2.0}, "mu has two starting values"),
     ],
 )

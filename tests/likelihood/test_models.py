@@ -380,7 +380,9 @@ def test_a_log_ratio_that_is_no_number_names_its_event(value):
             return table
 
     sample = gaussian_samples([0.0], 20, 1)[0]
-    with pytest.raises(ModelError, match=rf"gave {value} for event 7 of .*\(2 of its 20 events"):
+    with pytest.raises(
+        ModelError, match=rf"returned {value} for event 7 of .*\(2 of its 20 events"
+    ):
         dataset_surface(Odd(), sample.as_data())
     with pytest.raises(ModelError, match="for event 7 of"):
         Toys(SampleSet((sample,)), 10, seed=1).run([Odd()], 0.0, 3)

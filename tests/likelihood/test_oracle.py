@@ -126,7 +126,7 @@ def test_points_of_other_parameters_are_refused():
         Oracle("c1", box, np.ones(3))
     with pytest.raises(ParameterError, match="4 coefficients are not a polynomial"):
         Oracle(("c1", "c2"), box, np.ones(4))
-    with pytest.raises(ParameterError, match="the samples have c1, c2, not c1"):
+    with pytest.raises(ParameterError, match="the samples have the parameters c1, c2, not c1"):
         Oracle.from_sample(samples, "c1", np.linspace(-1, 1, 5), degree=2)
     for weights in samples[0].reweights.values():
         weights[7] *= -1

@@ -239,9 +239,9 @@ def test_surfaces_do_not_extrapolate(theta):
 
 
 def test_values_at_other_points_are_refused():
-    with pytest.raises(ParameterError, match="Λ at 578 points, but the box has 289 nodes"):
+    with pytest.raises(ParameterError, match="Λ is given at 578 points, but the box has 289 nodes"):
         BOX.surface(np.zeros(578)).value(np.zeros(2))
-    with pytest.raises(ParameterError, match="Λ at 17 points"):
+    with pytest.raises(ParameterError, match="Λ is given at 17 points"):
         BOX.extrema(np.zeros((17, 17)))
 
 

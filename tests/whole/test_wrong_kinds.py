@@ -198,7 +198,7 @@ def test_paths(value, tmp_path, monkeypatch):
         (
             lambda: cost(backgrounds={"far": (lambda sample: sample, 10.0)}),
             ModelError,
-            "the ratio of background 'far' gives a Sample",
+            "the ratio of background 'far' returns a Sample",
         ),
         (
             lambda: mil.ProfiledSystematics(COST),

@@ -1,8 +1,9 @@
-"""`BackgroundRatio`: the density ratio of a background to the signal, learned by a classifier.
+"""Learn the density ratio of a background to the signal with a classifier.
 
 The classifier is a :class:`~milinfer.learning.bag_likelihood.BagLikelihood` or a
-:class:`~milinfer.learning.boosted_trees.BoostedLikelihood` trained on two samples.  Held-out events
-give the scale of its outputs, and other held-out events check them.
+:class:`~milinfer.learning.boosted_trees.BoostedLikelihood`, trained on one sample of the signal and
+one of the background.  Held-out events determine the scale of its log-ratio, and other held-out
+events check the result.
 """
 
 from __future__ import annotations
@@ -43,25 +44,31 @@ _KINDS: dict[str, type[BagLikelihood] | type[BoostedLikelihood]] = {
     "network": BagLikelihood,
     "trees": BoostedLikelihood,
 }
-# A mean of the ratio that is this many errors from one is not a fluctuation.
+# A mean of the ratio that deviates from one by this many errors is not a fluctuation.
 _SIGMAS = 5.0
 
 
 class RatioFit(NamedTuple):
-    r"""Scale of a learned ratio, and its checks, from held-out events.
+    r"""Scale of a learned density ratio b, and checks of it, from held-out events.
+
+    The signal has the density :math:`p_s`, the background :math:`p_b`, and b is the learned
+    :math:`p_b/p_s`.
 
     Parameters
     ----------
     slope, slope_error
-        ln b is the slope times the classifier's log-ratio, plus the shift; near one.
+        Factor on the log-ratio of the classifier, and its standard error; near one.
     shift, shift_error
-        Correction of the normalisation; near zero.
+        Constant added to the scaled log-ratio, which corrects the normalisation, and its standard
+        error; near zero.  ln b is slope · (log-ratio of the classifier) + shift.
     mean_signal, mean_signal_error
-        :math:`E_{p_s}[b]` over events that were used for no fit; should be one.
+        :math:`E_{p_s}[b]`, the mean of b over signal events that no fit has used, and its standard
+        error; should be one.
     mean_background, mean_background_error
-        :math:`E_{p_b}[1/b]` over such events; should be one.
+        :math:`E_{p_b}[1/b]`, the mean of 1/b over background events that no fit has used, and its
+        standard error; should be one.
     n_held_out
-        Number of events of signal and of background in these means.
+        Numbers of signal events and of background events in these two means.
     """
 
     slope: float
@@ -76,7 +83,7 @@ class RatioFit(NamedTuple):
 
     @property
     def pulls(self) -> tuple[float, float]:
-        """Deviations of the two means from one, in their errors."""
+        """Deviations of `mean_signal` and `mean_background` from one, in standard errors."""
         return (
             (self.mean_signal - 1) / self.mean_signal_error,
             (self.mean_background - 1) / self.mean_background_error,
@@ -85,35 +92,39 @@ class RatioFit(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class BackgroundRatio:
-    r"""Learned :math:`\ln p_b(x)/p_s(x|\theta_0)` of one background.
+    r"""Learn :math:`\ln p_b(x)/p_s(x|\theta_0)`, the log density ratio of background to signal.
 
-    A classifier of single events learns it from events of both; weights may be negative for a
-    network.  Regularisation and early stopping leave its log-ratio too small or too large by a
-    common factor: a logistic regression on held-out events gives that factor, and with it the
-    normalisation (its intercept is the acceptance ratio of Bennett, J. Comput. Phys. 22, 245, 1976,
-    for two densities).  Other held-out events check that :math:`E_{p_s}[b] = E_{p_b}[1/b] = 1`.
-    These means reveal a wrong scale, but not a ratio that is right on average and coarse in detail.
-    If the background extends beyond the signal, b has a heavy tail and its mean a large error.
+    A classifier of single events learns the ratio from events of the signal (density :math:`p_s` at
+    the reference point θ0) and of the background (density :math:`p_b`).  Event weights may be
+    negative if the classifier is a network.
 
-    Each of several backgrounds needs its own ratio: ``{name: BackgroundRatio().fit(signal, sample)
-    …}``.
+    Regularisation and early stopping make the log-ratio of the classifier too small or too large by
+    a common factor.  A logistic regression on held-out events corrects this factor and the
+    normalisation; its intercept is the acceptance ratio of Bennett, J. Comput. Phys. 22, 245, 1976,
+    for two densities.  Other held-out events check that the corrected ratio b fulfils
+    :math:`E_{p_s}[b] = E_{p_b}[1/b] = 1`.  These means reveal a wrong scale, but they do not reveal
+    a ratio that is right on average and wrong in detail.  If the background has events where the
+    signal has few, b has a heavy tail and its mean has a large error.
+
+    If there are several backgrounds, train one ratio for each:
+    ``{name: BackgroundRatio().fit(signal, sample) …}``.
 
     Parameters
     ----------
     classifier
-        Untrained :class:`~milinfer.learning.bag_likelihood.BagLikelihood` with ``head="binary"``
-        and ``bag_size=1``, or :class:`~milinfer.learning.boosted_trees.BoostedLikelihood`; default:
-        a network.
+        Untrained classifier: a :class:`~milinfer.learning.bag_likelihood.BagLikelihood` with
+        ``head="binary"`` and ``bag_size=1``, or a
+        :class:`~milinfer.learning.boosted_trees.BoostedLikelihood`.  Default: a network.
     held_out
-        Share of the events of each process that the classifier is not trained on; half of them
-        stop its training and give the scale, the others check it.
+        Fraction of the events of each process on which the classifier is not trained, between 0 and
+        1.  Half of these events stop the training and determine the scale; the other half check it.
     seed
-        Seed of the split and of the default classifier.
+        Random seed of the split and of the default classifier.
 
     Raises
     ------
     ConfigurationError
-        If the classifier scores bags, or the share is not between 0 and 1.
+        If the classifier scores bags, or `held_out` is not between 0 and 1.
 
     Examples
     --------
@@ -139,37 +150,41 @@ class BackgroundRatio:
         model = self.classifier
         if isinstance(model, BagLikelihood) and (model.head, model.events_in_bag) != ("binary", 1):
             msg = (
-                f"a background needs a ratio of single events, not head={model.head!r} with "
-                f"bag_size={model.events_in_bag}; use BagLikelihood(head='binary', bag_size=1)"
+                "the density ratio of a background needs a classifier of single events, not "
+                f"head={model.head!r} with bag_size={model.events_in_bag}; use "
+                "BagLikelihood(head='binary', bag_size=1)"
             )
             raise ConfigurationError(msg)
         if model is not None and model.reference != 0:
             msg = (
-                f"reference={model.reference} of the classifier must be 0, the label of the signal"
+                f"reference={model.reference} of the classifier must be 0, the label of the "
+                "signal; set reference=0"
             )
             raise ConfigurationError(msg)
 
     def fit(self, signal: Sample, background: Sample) -> BackgroundRatio:
-        """Train, scale and check; returns the trained ratio (``self`` is not changed).
+        """Train the classifier, determine its scale and check it; return the trained ratio.
+
+        The object itself is not changed.
 
         Parameters
         ----------
         signal
-            Events at θ0.
+            Signal events at θ0.
         background
-            Events of the background, with the same features.
+            Background events, with the same features as the signal.
 
         Raises
         ------
         SampleError
-            If the features differ.
+            If the features of the two samples differ.
         ModelError
-            If the training fails, or the weights do not allow it.
+            If the training fails, or the scale cannot be determined from the weighted events.
 
         Warns
         -----
         MilinferWarning
-            If a mean of the ratio over held-out events is five errors or more from one.
+            If the mean of b or 1/b over held-out events deviates from one by five errors or more.
         """
         require_sample(signal, "BackgroundRatio.fit()", data=False)
         require_sample(background, "BackgroundRatio.fit()", data=False)
@@ -225,12 +240,12 @@ class BackgroundRatio:
 
     @property
     def fitted(self) -> RatioFit:
-        """Scale and checks.
+        """Scale of the ratio and the results of the checks.
 
         Raises
         ------
         ModelError
-            Before :meth:`fit`.
+            If the ratio is not trained; call :meth:`fit` and use the object that it returns.
         """
         if self._fitted is None:
             msg = (
@@ -242,18 +257,18 @@ class BackgroundRatio:
 
     @property
     def feature_names(self) -> tuple[str, ...]:
-        """Names of the features that the classifier expects."""
+        """Names of the features that the classifier needs."""
         return self._trained_classifier.feature_names
 
     @property
     def digest(self) -> str:
-        """Hash of the trained parameters, the same after saving and loading."""
+        """Hash of the trained parameters; it does not change when the ratio is saved and loaded."""
         text = repr((self._trained_classifier.digest, self.fitted.slope, self.fitted.shift))
         return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
     @property
     def trained_on(self) -> tuple[str, ...]:
-        """Fingerprints of the events that the classifier was trained on."""
+        """Fingerprints of the events on which the classifier was trained."""
         return self._trained_classifier.trained_on
 
     @property
@@ -263,19 +278,19 @@ class BackgroundRatio:
         return self.classifier
 
     def log_ratio(self, sample: Sample) -> FloatArray:
-        """Values of ln p_b(x)/p_s(x|θ0), shape (n_events,)."""
+        """Return ln p_b(x)/p_s(x|θ0) of each event, shape (n_events,)."""
         return (
             self.fitted.slope * _classifier_log_ratio(self._trained_classifier, sample)
             + self.fitted.shift
         )
 
     def save(self, path: PathLikeStr) -> None:
-        """Save to a directory: the classifier in its own form, and ``model.json``.
+        """Save the ratio to a directory: the files of the classifier, and ``model.json``.
 
         Raises
         ------
         ModelError
-            If the ratio is not trained, or `path` is something else than a model.
+            If the ratio is not trained, or `path` exists and is not a saved model.
         """
         classifier, fitted = self._trained_classifier, self.fitted
         kind = next(k for k, cls in _KINDS.items() if isinstance(classifier, cls))
@@ -293,12 +308,12 @@ class BackgroundRatio:
 
     @staticmethod
     def load(path: PathLikeStr) -> BackgroundRatio:
-        """Load a ratio that :meth:`save` has written.
+        """Load a ratio that :meth:`save` has written to a directory.
 
         Raises
         ------
         ModelError
-            If something is missing, was changed or is of another format; the message names it.
+            If a file is missing, was changed or has another format; the message names the file.
         """
         folder = as_path(path)
         content = read_content(folder, _FORMAT, "BackgroundRatio")
@@ -323,7 +338,9 @@ class BackgroundRatio:
 
 
 def default_classifier(seed: int = 0) -> BagLikelihood:
-    """Binary network of single events, without the regularisation that shrinks a ratio.
+    """Return an untrained binary network of single events without regularisation.
+
+    Regularisation would shrink the learned ratio.
 
     Examples
     --------
@@ -340,18 +357,18 @@ def default_classifier(seed: int = 0) -> BagLikelihood:
 
 
 def _classifier_log_ratio(model: Classifier, sample: Sample) -> FloatArray:
-    """Log-ratio of background to signal by the classifier alone, shape (n_events,)."""
+    """Return the log-ratio of background to signal from the classifier alone, (n_events,)."""
     return model.event_llr(sample)[:, 1]
 
 
 def _regression(
     log_ratios: list[FloatArray], samples: SampleSet
 ) -> tuple[float, float, FloatArray]:
-    """Slope and shift of the logistic regression, and their sandwich covariance (2, 2)."""
+    """Return slope and shift of the logistic regression, and their sandwich covariance (2, 2)."""
     x = np.concatenate(log_ratios)
     design = np.stack([x, np.ones(len(x))], axis=1)
     y = np.repeat([0.0, 1.0], [len(s) for s in samples])
-    # Both processes have the same total weight, for any numbers of events.
+    # Both processes get the same total weight, whatever their numbers of events.
     w = np.concatenate([s.weights / s.weights.sum() for s in samples])
     beta = np.array([1.0, 0.0])
     for _ in range(50):
@@ -359,8 +376,9 @@ def _regression(
         hessian = design.T @ (design * (w * p * (1 - p))[:, None])
         if not np.all(np.linalg.eigvalsh(hessian) > 0):
             msg = (
-                "the held-out events do not determine the scale of the ratio: the processes hardly "
-                "overlap, or negative weights cancel the positive ones; hold out more events"
+                "the held-out events do not determine the scale of the ratio: the signal and the "
+                "background hardly overlap, or negative weights cancel the positive ones; increase "
+                "held_out="
             )
             raise ModelError(msg)
         step = np.linalg.solve(hessian, design.T @ (w * (y - p)))
@@ -370,7 +388,8 @@ def _regression(
     else:
         msg = (
             "the scale of the ratio does not converge, because the classifier separates the "
-            "processes completely"
+            "processes completely; leave out regions or features in which the processes do not "
+            "overlap"
         )
         raise ModelError(msg)
     inverse = np.linalg.inv(hessian)
@@ -379,7 +398,7 @@ def _regression(
 
 
 def _mean_and_error(values: FloatArray, weights: FloatArray) -> tuple[float, float]:
-    """Weighted mean and its standard error."""
+    """Return a weighted mean and its standard error."""
     share = weights / weights.sum()
     mean = float(share @ values)
     return mean, float(np.sqrt(np.sum((share * (values - mean)) ** 2)))

@@ -1,9 +1,10 @@
-"""`BagLikelihood`: a likelihood ratio learned from simulated samples by a network over bags.
+"""Learn a likelihood ratio from simulated samples with a network that classifies bags of events.
 
-The head (what the outputs mean as a function of θ), the labels (which sample an event comes from,
-or the joint likelihood ratio that it carries) and the pooling can be chosen; training, surfaces,
-toys and calibration are the same for all.  :func:`single_models` gives the members of a trained
-ensemble one by one, to compare them with the ensemble on the same toys.
+You choose the head (what the outputs of the network mean as a function of θ), the labels (the
+sample of an event, or its joint likelihood ratio) and the pooling (how a bag combines its events).
+Training, surfaces Λ(θ), toys and calibration work in the same way for all choices.
+:func:`single_models` returns the networks of a trained ensemble one by one, so that you can compare
+them with the ensemble on the same toys.
 
 Importing this module does not import Keras; training and loading do.
 """
@@ -55,90 +56,104 @@ __all__ = ["BagLikelihood", "classifier_output", "log_training", "single_models"
 
 @dataclass(frozen=True, eq=False)
 class BagLikelihood(LikelihoodSettings, BagModel):
-    r"""Learned log-likelihood ratio in one parameter or several.
+    r"""Learn the log-likelihood ratio Λ(θ) in one or several parameters with neural networks.
 
-    With mean pooling and a linear last layer the logits of a bag of :math:`N_B` events are
-    :math:`W\bar\phi + b`.  So Λ of a dataset is a sum over events of
-    :math:`\lambda_i(\theta_k) = [(W_k - W_0)\phi(x_i) + b_k - b_0] / N_B`, which equals the sum
-    over bags of [AS] (eq. 10) for any grouping into full bags, and needs no special case for
-    the events left over by :math:`N \bmod N_B`.  A polynomial head is a sum over events by
-    construction.  Other poolings score bags of consecutive events.
+    Λ of a dataset is a sum over its events for a polynomial head, and for mean pooling with a
+    linear last layer, however the events are grouped into bags.  The other poolings score bags of
+    consecutive events.
+
+    With mean pooling, the outputs (logits) for a bag of :math:`N_B` events are
+    :math:`W\bar\phi + b`, where :math:`\bar\phi` is the mean of the summaries :math:`\phi(x_i)` of
+    the events and W, b are the weights of the last layer.  An event thus contributes
+    :math:`\lambda_i(\theta_k) = [(W_k - W_0)\phi(x_i) + b_k - b_0] / N_B` to Λ at the training
+    point :math:`\theta_k`.  The sum over events equals the sum over full bags in eq. 10 of Azakli
+    and Stelzer ([AS]), and it also includes the :math:`N \bmod N_B` events that fill no bag.
 
     Parameters
     ----------
     head
-        ``"multiclass"``: a class for each training point ([AS], §B.2.4).  ``"polynomial"``: the
-        ratio of squared amplitudes as a polynomial in θ, see
-        :class:`milinfer.learning.networks.heads.PolynomialHead`.  ``"binary"``: an independent
-        network for each point against the reference (§C.3).  ``"parametrised"``: θ is an input of
-        the network (§B.2.5).
+        Meaning of the outputs of the network.  ``"multiclass"``: one class for each training point
+        ([AS], §B.2.4).  ``"polynomial"``: a ratio of squared amplitudes, which is a polynomial in
+        θ; see :class:`milinfer.learning.networks.heads.PolynomialHead`.  ``"binary"``: a separate
+        network for each training point against the reference ([AS], §C.3).  ``"parametrised"``: θ
+        is an input of the network ([AS], §B.2.5).
     labels
-        ``"hard"``: the sample that a bag comes from.  ``"joint"``: the joint likelihood ratio of
-        events that have weights at other points (ALICE: Stoye, Brehmer, Louppe, Pavez, Cranmer,
-        arXiv:1808.00973); one sample is then enough for all θ.
+        Target of the training.  ``"hard"``: the sample from which a bag was drawn.  ``"joint"``:
+        the ratio of the weights of an event at two points (ALICE: Stoye, Brehmer, Louppe, Pavez,
+        Cranmer, arXiv:1808.00973).  Joint labels need events with weights at other points; one
+        sample is then enough for all θ.
     score_weight
-        Weight of the squared error of the joint score, for a polynomial head: ALICES with joint
-        labels, CASCAL with hard ones (arXiv:1805.00020).
+        Weight of the squared error of the joint score in the loss, for a polynomial head: ALICES
+        with joint labels, CASCAL with hard labels (arXiv:1805.00020).
     points
-        With joint labels: parameter points to learn the ratio between, as dictionaries (``{"c_HW":
-        0.5}``) or as values in the order of the parameters; default: the points of the samples.
+        Parameter points between which the ratio is learned, for joint labels: dictionaries
+        (``{"c_HW": 0.5}``), or values in the order of the parameters.  Default: the points of the
+        samples.
     bag_size
-        Events in a training bag; default 1 for a polynomial head, else 10.
+        Number of events in a training bag; default 1 for a polynomial head, else 10.
     ensemble
-        Number of networks, trained from different seeds.
+        Number of networks, each trained with another random seed.
     bootstrap
-        Train the members on Poisson bootstrap samples of the events, so that their spread contains
-        the error from the finite simulation; see :func:`milinfer.simulation_error`.  The samples
-        must be in memory, and `ensemble` 4 or more, better 16.
+        Train each network of the ensemble on a Poisson bootstrap sample of the events.  The spread
+        of the networks then contains the error from the finite simulation; see
+        :func:`milinfer.simulation_error`.  The samples must be in memory, and `ensemble` must be 4
+        or more, better 16.
     average
-        Quantity of each event that an ensemble averages: its ``"log-ratio"`` (a geometric
-        mean: outliers of one member have little influence), ``"ratio"`` (keeps
-        :math:`E_{\theta_0}[r] = 1`) or class ``"probability"``.
+        Quantity that is averaged over the networks of an ensemble, event by event: the
+        ``"log-ratio"`` (a geometric mean, on which an outlier of one network has little influence),
+        the ``"ratio"`` (keeps :math:`E_{\theta_0}[r] = 1` for the ratio r) or the ``"probability"``
+        of each class.
     order
-        Order of the amplitude in the parameters (polynomial head), and half the degree of the
-        weights (joint labels): 2 if production and decay contain an operator each, else 1.
+        Order of the amplitude in the parameters, for a polynomial head; the event weights of joint
+        labels are polynomials of twice this degree.  Pass 2 if an operator enters both the
+        production and the decay, else 1.
     squares
-        Number of squared amplitudes in a polynomial head, in addition to the first one, which
-        interferes with the reference: one for each amplitude that the data cannot distinguish
-        (helicities, hidden momenta).  Default: as many as any positive polynomial needs, which is 1
-        in one parameter, and the number of monomials of the amplitude in several.  Fewer squares
-        can be learned from fewer events.
+        Number of squared amplitudes in a polynomial head, in addition to the first amplitude, which
+        interferes with the reference.  Pass one for each amplitude that the data cannot distinguish
+        (helicities, hidden momenta).  Default: as many as are needed for any positive polynomial,
+        which is 1 in one parameter, and the number of monomials of the amplitude in several
+        parameters.  Fewer squares need fewer events for the training.
     degree
-        The logits of a multi-class head are polynomials of this degree in θ (``"auto"``: 4, or
-        less for few points, but at least 2), so that Λ(θ) is smooth by construction and needs
-        no interpolation.  None gives every class a logit of its own, as in the paper; Λ is then
-        interpolated between the classes by `interpolation_kind`.
+        Degree in θ of the polynomials that the logits of a multi-class head follow (``"auto"``: 4,
+        or less if there are few points, but at least 2).  Λ(θ) is then smooth and needs no
+        interpolation.  None: every class has an independent (free) logit, as in [AS], and
+        `interpolation_kind` interpolates Λ between the classes.
     interpolation_kind, window
-        ``"polynomial"`` (of degree 4), ``"spline"`` or ``"parabola"``, for free logits; see
+        Interpolation of Λ between free logits: ``"polynomial"`` (of degree 4), ``"spline"`` or
+        ``"parabola"``, and the window of the parabola; see
         :class:`~milinfer.likelihood.surface.Interpolation`.
     normalise
-        Scale the log-ratios by the factor that describes the held-out events best, and divide the
-        ratios by their means over the training events, so that E_θ0[r] = 1 at every θ, as for
-        densities.  Without this, the errors of the learned constants would grow with the number of
-        events of a dataset.  The means are taken over all training events
+        Multiply the log-ratios by the factor that describes the held-out events best, and divide
+        the ratios by their means over the training events, so that :math:`E_{\theta_0}[r] = 1` at
+        every θ, as it must be for a ratio of densities.  If the ratios are not normalised, the
+        effect of the errors of the learned constants on Λ grows with the number of events of a
+        dataset.  All training events are used for the means
         (:func:`milinfer.samples.reweighting.bennett`).  A polynomial head is always normalised;
-        poolings that score bags as a whole never are.  False: logits as trained, as in [AS].
+        poolings that score whole bags are never normalised.  False: the logits as they were
+        trained, as in [AS].
     pooling
-        ``"mean"``, ``"sum"``, or one of the others of :mod:`milinfer.learning.networks.layers`.
+        Rule that combines the events of a bag: ``"mean"``, ``"sum"``, or another name in
+        :data:`milinfer.learning.networks.pooling.POOLINGS`.
     loss
-        One of :mod:`milinfer.learning.networks.losses`; default ``"bce"`` for binary and
+        A loss of :mod:`milinfer.learning.networks.losses`; default ``"bce"`` for binary and
         parametrised networks, else ``"cross-entropy"``.  ``"score"`` learns from the joint score
-        alone (SALLY), at all points at once; ``"ratio-mse"`` is the regression of ROLR, and of
-        RASCAL with a `score_weight`.
+        alone (SALLY), at all points at once.  ``"ratio-mse"`` is the regression of ROLR, and with
+        `score_weight` that of RASCAL.
     symmetric
-        Training pairs of a parametrised network; see
+        Whether the training set of a parametrised network is symmetric in the pairs of points; see
         :class:`milinfer.learning.networks.training_bags.PairBags`.
     reference
-        Parameter point θ0, one value for all parameters or one for each; must be a training point.
+        Parameter point θ0 at which Λ is zero: one number for all parameters, or one number for each
+        parameter.  It must be a training point.
     validation_fraction
-        Fraction of the events of each sample held out for early stopping.
+        Fraction of the events of each sample that is held out for early stopping.
     seed
-        Seed of splits, bags, initial weights and dropout.
+        Random seed of splits, bags, initial weights and dropout.
     label
-        Name of the method in tables and files, for models with the same head.
+        Name of the method in tables and files, to distinguish models with the same head.
     network, training
-        Architecture and optimiser; default: those of the paper, and for a polynomial head a
-        network without batch normalisation, trained with a cosine schedule.
+        Architecture of the networks, and settings of the optimiser.  Default: the values of [AS];
+        for a polynomial head, a network without batch normalisation and a cosine schedule.
 
     Examples
     --------
@@ -160,43 +175,46 @@ class BagLikelihood(LikelihoodSettings, BagModel):
         client: Client | None = None,
         tracker: Tracker | None = None,
     ) -> BagLikelihood:
-        """Train, and return the trained likelihood (``self`` is not changed).
+        """Train the networks and return the trained likelihood; the object itself is not changed.
 
         Parameters
         ----------
         samples
-            One sample for each point, the reference among them; in memory or, as
-            :class:`~milinfer.samples.streaming.StreamedSamples`, in Parquet files.
+            One sample at each parameter point, including the reference: in memory, or in Parquet
+            files as :class:`~milinfer.samples.streaming.StreamedSamples`.
         validation
-            Held-out samples for early stopping, in memory; default: a split of `samples` by event.
+            Held-out samples in memory, for early stopping.  Default: a fraction
+            `validation_fraction` of the events of `samples`.
         on_epoch
-            Called with an :class:`~milinfer.learning.tracking.EpochReport` after every epoch; for
-            members that a cluster trains, after each member with the reports of all its epochs.
+            Function that is called with an :class:`~milinfer.learning.tracking.EpochReport` after
+            every epoch.  If a cluster trains the networks, the function is called when an ensemble
+            member is finished, with the reports of all its epochs.
         client
-            Client of a dask cluster, whose workers train the members of the ensemble, one task
-            each; give workers one thread.  On equal machines the weights are the same to the bit as
-            without a cluster; other processors, and GPUs, round differently.
+            Client of a dask cluster, whose workers train the networks of the ensemble, one member
+            for each task.  Start the workers with one thread each.  On equal processors the trained
+            weights equal those without a cluster to the bit; other processors and GPUs round
+            differently.
         tracker
-            Receives the settings, and losses and learning rate of every epoch of every network:
-            after each epoch, or from a cluster after each member.  It is not closed.
+            Object that logs the settings, and the losses and the learning rate of each network
+            after every epoch (from a cluster, after each member).  It is not closed at the end.
 
         Raises
         ------
         ConfigurationError
-            If the settings exclude each other, or `client` or `tracker` is not one.
+            If the settings exclude each other, or `client` or `tracker` has a wrong type.
         ModelError
-            If the samples do not fit the model, or training fails.
+            If the samples do not fit the model, or the training fails.
         SampleError
-            If joint labels are requested for events that have none.
+            If ``labels="joint"`` is set and events have no weights at other points.
         TrackingError
             If the tracker fails.
 
         Warns
         -----
         ConvergenceWarning
-            If a loss was still falling in the last epochs.
+            If the loss of a network was still falling in the last epochs.
         MilinferWarning
-            If the points do not determine a polynomial head between them.
+            If there are too few points to determine a polynomial head between them.
         """
         # Who only evaluates a saved model needs nothing of the training.
         from milinfer.learning.fitting import fit
@@ -207,12 +225,12 @@ class BagLikelihood(LikelihoodSettings, BagModel):
 
     @property
     def fitted(self) -> Fitted:
-        """Result of the training: networks, history and more.
+        """Result of the training: the networks, their normalisation and their history.
 
         Raises
         ------
         ModelError
-            Before :meth:`fit`.
+            If the model is not trained; call :meth:`fit` and use the object that it returns.
         """
         if self._fitted is None:
             msg = (
@@ -229,81 +247,81 @@ class BagLikelihood(LikelihoodSettings, BagModel):
 
     @property
     def parameter(self) -> str:
-        """Name of the parameter; a ParameterError if there are several."""
+        """Name of the only parameter; raises ParameterError if there are several."""
         return only(self.parameters)
 
     @property
     def feature_names(self) -> tuple[str, ...]:
-        """Names of the features that the model expects."""
+        """Names of the features that the model needs."""
         return self.fitted.feature_names
 
     @property
     def digest(self) -> str:
-        """Hash of the trained parameters, the same after saving and loading."""
+        """Hash of the trained parameters; it does not change when the model is saved and loaded."""
         return weights_digest(self.fitted)
 
     @property
     def trained_on(self) -> tuple[str, ...]:
-        """Fingerprints of the events of training and early stopping; toys need other events."""
+        """Fingerprints of the events of training and early stopping; toys must use other events."""
         return self.fitted.trained_on
 
     @property
     def additive(self) -> bool:
-        """Whether Λ is a sum over events, for any grouping into bags."""
+        """Whether Λ of a dataset is a sum over its events, however they are grouped into bags."""
         return self.fitted.additive
 
     @property
     def interpolation(self) -> Interpolation | ChebyshevBox:
-        """Parameter points of the surface, and the interpolation between them."""
+        """Parameter points at which Λ is computed, and the interpolation between them."""
         return self.fitted.interpolation
 
     def event_llr(self, sample: Sample) -> FloatArray:
-        """Log-likelihood ratio of every event at the points of the surface.
+        """Return the log-likelihood ratio of every event at the K points of :attr:`interpolation`.
 
         Parameters
         ----------
         sample
-            Events with the features that the model was trained on.
+            Events with the features on which the model was trained.
 
         Returns
         -------
         ndarray
-            Shape (n_events, K), float64, zero at the reference.
+            Log-ratios, shape (n_events, K), float64; zero at the reference.
 
         Raises
         ------
         ModelError
-            If the pooling scores bags as a whole.
+            If the pooling scores whole bags, so that there is no ratio of single events.
         """
         ratios = list(member_log_ratios(self, self.fitted, sample))
         return average_log_ratio(ratios, self.average)
 
     def member_surfaces(self, data: Sample) -> tuple[Surface | BoxSurface, ...]:
-        """Surface of a dataset from each member of the ensemble alone."""
+        """Return the surface Λ(θ) of a dataset from each network of the ensemble separately."""
         return tuple(
             self.interpolation.surface(data.weights @ ratios)
             for ratios in member_log_ratios(self, self.fitted, data)
         )
 
     def uncertainty(self, data: Sample) -> FloatArray:
-        """Standard error of Λ at the points of the surface, from the spread of the members.
+        """Return the standard error of Λ from the spread of the networks of the ensemble.
 
-        It includes the differences between trainings, but not errors that all members have in
-        common, such as the error from the finite simulation.  For that error, train with
-        ``bootstrap=True`` and use :func:`milinfer.simulation_error`.
+        The error includes the differences between the trainings.  It does not include errors that
+        are the same for all networks, such as the error from the finite simulation.  For this
+        error, train with ``bootstrap=True`` and use :func:`milinfer.simulation_error`.
 
         Returns
         -------
         ndarray
-            Shape (K,).
+            Standard errors at the K points of :attr:`interpolation`, shape (K,).
 
         Raises
         ------
         ModelError
-            If there is one member only.
+            If the ensemble has one member only.
         """
         if self.ensemble < 2:
-            msg = "a single network has no spread; train with ensemble=2 or more"
+            msg = "the spread needs two networks or more; train with ensemble=2 or more"
             raise ModelError(msg)
         values = np.stack([s.values for s in self.member_surfaces(data)])
         error: FloatArray = values.std(axis=0, ddof=1) / np.sqrt(self.ensemble)
@@ -311,40 +329,41 @@ class BagLikelihood(LikelihoodSettings, BagModel):
 
     @property
     def reduction(self) -> Literal["sum", "max"]:
-        """How the summaries of the events of a bag are combined."""
+        """How the summaries of the events of a bag are combined: ``"sum"`` or ``"max"``."""
         return self.fitted.members[0][0].reduction
 
     def event_summary(self, sample: Sample) -> Float32Array:
-        """Summaries of events for a pooling that scores bags as a whole, (n_events, S)."""
+        """Return the summaries of events for a pooling that scores whole bags, (n_events, S)."""
         return event_summary(self.fitted, sample)
 
     def bag_llr(self, reduced: FloatArray, counts: IntArray) -> FloatArray:
-        """Log-likelihood ratio of bags from reduced summaries (n_bags, S), shape (n_bags, K)."""
+        """Return the log-likelihood ratios (n_bags, K) of bags from their summaries (n_bags, S)."""
         return bag_llr(self, self.fitted, reduced, counts)
 
     def log_polynomials(self, data: Sample) -> LogPolynomials | None:
-        """Λ of a dataset without interpolation, for a polynomial head; None for others."""
+        """Return Λ of a dataset without interpolation (polynomial head), or None (other heads)."""
         return log_polynomials(self, self.fitted, data)
 
     def surface(self, data: Sample) -> Surface | BoxSurface:
-        """Surface Λ(θ) of a dataset (shape term)."""
+        """Return the surface Λ(θ) of a dataset, from its distribution alone (shape term)."""
         return dataset_surface(self, data)
 
     def cost(
         self, data: Sample, *, rate: Rate | None = None, terms: Terms = "all"
     ) -> LikelihoodCost:
-        """Cost −2 ln L of a dataset for iminuit.
+        """Return the cost −2 ln L of a dataset for iminuit.
 
         Parameters
         ----------
         data
-            The dataset.
+            Events of the dataset.
         rate
-            Expected yield ν(θ) of all events, backgrounds included; adds the rate term.  Without
-            it, only the shape counts.
+            Expected number of events ν(θ), including all backgrounds; adds the Poisson term of the
+            number of events.  Without `rate`, the cost contains the shape term only.
         terms
-            ``"linear"``: the interference alone, without squared coefficients
-            (:func:`milinfer.likelihood.linear_terms.linear_cost`).
+            ``"linear"``: keep the interference with the reference only and drop the squared
+            coefficients (:func:`milinfer.likelihood.linear_terms.linear_cost`); ``"all"``: keep
+            both.
         """
         require_terms(terms)
         if terms == "linear":
@@ -352,28 +371,28 @@ class BagLikelihood(LikelihoodSettings, BagModel):
         return dataset_cost(self, data, reference=self.reference, rate=rate)
 
     def save(self, path: PathLikeStr) -> None:
-        """Save to a directory; see :func:`milinfer.learning.model_files.save_model`."""
+        """Save the model to a directory; see :func:`milinfer.learning.model_files.save_model`."""
         save_model(self, self.fitted, path)
 
     def export_onnx(
         self, path: PathLikeStr, target: Literal["onnxruntime", "roofit"] = "onnxruntime"
     ) -> None:
-        """Write the log-ratios of events as ONNX.
+        """Write a network that computes the log-ratios of events to an ONNX file.
 
         Parameters
         ----------
         path
-            File to write; replaced if it is there.
+            File to write; an existing file is replaced.
         target
-            ``"onnxruntime"``: :meth:`event_llr`, for any number of events at the points of the
-            surface; see :func:`milinfer.learning.onnx.export_onnx`.  ``"roofit"``: ln r of one
-            event at any θ, for ``RooONNXFunc`` of ROOT; see
+            ``"onnxruntime"``: the network computes :meth:`event_llr` for any number of events; see
+            :func:`milinfer.learning.onnx.export_onnx`.  ``"roofit"``: the network computes ln r of
+            one event at any θ, for ``RooONNXFunc`` of ROOT; see
             :func:`milinfer.learning.onnx_roofit.export_for_roofit`.
 
         Raises
         ------
         ConfigurationError
-            If the package onnx is not installed, or the target is another.
+            If the package onnx is not installed, or the target is unknown.
         ModelError
             If the model is not trained, or cannot be exported for this target.
         """
@@ -391,7 +410,7 @@ class BagLikelihood(LikelihoodSettings, BagModel):
 
     @staticmethod
     def load(path: PathLikeStr) -> BagLikelihood:
-        """Load from a directory; see :func:`milinfer.learning.model_files.load_model`."""
+        """Load a model from a directory; see :func:`milinfer.learning.model_files.load_model`."""
         settings, fitted = load_model(path)
         return BagLikelihood(**settings_by_name(settings), _fitted=fitted)
 
@@ -448,17 +467,17 @@ class BagLikelihood(LikelihoodSettings, BagModel):
 
 
 def single_models(model: BagLikelihood) -> tuple[BagLikelihood, ...]:
-    """Return each member of a trained ensemble as an ensemble of one.
+    """Return each network of a trained ensemble as an ensemble with one member.
 
     Parameters
     ----------
     model
-        A trained likelihood.
+        Trained likelihood.
 
     Raises
     ------
     ModelError
-        If it is not trained.
+        If the model is not trained.
 
     Examples
     --------
@@ -492,7 +511,14 @@ def single_models(model: BagLikelihood) -> tuple[BagLikelihood, ...]:
 
 
 def log_training(tracker: Tracker, model: BagLikelihood) -> None:
-    """Log the settings and all epochs of a model that is trained already.
+    """Log the settings and all epochs of a trained model.
+
+    Parameters
+    ----------
+    tracker
+        Tracker that receives the settings and the epochs.
+    model
+        Trained likelihood.
 
     Raises
     ------
@@ -507,10 +533,11 @@ def log_training(tracker: Tracker, model: BagLikelihood) -> None:
 def classifier_output(
     model: BagLikelihood, half_width: float = 0.3
 ) -> Callable[[Sample], FloatArray]:
-    """Per-event classifier output: the log-ratio between two points on both sides of θ0.
+    """Return a function that computes the log-ratio of each event between two points around θ0.
 
-    For small distances this is the learned score, the optimal observable for small deviations; see
-    :func:`milinfer.likelihood.observables.log_ratio_observable`.
+    The two points lie at a distance of `half_width` below and above θ0.  If the distance is small,
+    the log-ratio is proportional to the learned score, which is the optimal observable for small
+    deviations from θ0; see :func:`milinfer.likelihood.observables.log_ratio_observable`.
 
     Parameters
     ----------

@@ -1,10 +1,12 @@
-"""`BoostedLikelihood`: a likelihood ratio of single events, learned by boosted trees.
+"""Learn a likelihood ratio of single events with boosted trees.
 
-The event-level baseline of [AS] (§B.2.3 and §C.3): XGBoost classifies single events, and Λ of a bag
-or a dataset is the sum over its events, the composition f_{1→N} of [NT] (eq. 13).
+XGBoost classifies single events, and Λ of a bag or of a dataset is the sum over its events.  This
+is the baseline of Azakli and Stelzer ([AS], §B.2.3 and §C.3), and the composition f_{1→N} of
+Nachman and Thaler ([NT], eq. 13).
 
-This module also holds the settings of the trees, the weighted events as XGBoost takes them, and the
-search for hyperparameters.  XGBoost and Optuna are optional, and imported when they are needed.
+This module also contains the settings of the trees, the weighted events in the format of XGBoost,
+and the search for hyperparameters.  XGBoost and Optuna are optional packages, which are imported
+when they are needed.
 """
 
 from __future__ import annotations
@@ -75,38 +77,42 @@ __all__ = [
 
 _FORMAT = "xgboost-2"
 _TREES = "trees.ubj"
-# Settings of the estimator and results of the training that model.json holds as they are.
+# Settings of the estimator and results of the training that model.json contains unchanged.
 _SETTINGS = ("reference", "trials", "seed", "interpolation_kind", "window", "validation_fraction")
 _PLAIN = ("parameter", "feature_names", "history", "tried", "n_events", "trained_on")
 
 
 @dataclass(frozen=True, eq=False)
 class BoostedLikelihood(EventModel):
-    """Log-likelihood ratio of single events in one parameter, by gradient-boosted trees.
+    """Learn the log-likelihood ratio of single events in one parameter with boosted trees.
 
-    Two samples give a binary classifier, more a multi-class one.  All samples have equal weight,
-    and an event of weight two counts as two events, except for the regularisation, which uses the
-    effective number of events.  Regularisation and early stopping make λ too small, by some per
-    cent if the classes overlap, and a search for the best AUC does not depend on the scale of λ at
-    all: calibrate (:func:`milinfer.calibrate`) before reading a width from Λ(θ).
+    Samples at two points train a binary classifier, and samples at more points a multi-class
+    classifier.  All samples have equal weight.  An event of weight two counts as two events, except
+    in the regularisation, which uses the effective number of events.
+
+    Calibrate the model (:func:`milinfer.calibrate`) before you read a width from Λ(θ):
+    regularisation and early stopping make the log-ratio of an event too small, by some per cent if
+    the classes overlap, and a search for the best area under the ROC curve does not depend on its
+    scale at all.
 
     Parameters
     ----------
     reference
-        Parameter value θ0; must be one of the training points.
+        Parameter value θ0 at which Λ is zero; must be a training point.
     trials
-        Trials of a search for hyperparameters with Optuna (50 in [AS]); see
-        :func:`milinfer.learning.boosted_trees.search`.  0: `settings` as they are.
+        Number of trials of a search for hyperparameters with Optuna (Azakli and Stelzer [AS] use
+        50); see :func:`milinfer.learning.boosted_trees.search`.  0: no search, train with
+        `settings`.
     seed
-        Seed of splits, search and subsamples.
+        Random seed of splits, search and subsamples.
     interpolation_kind, window
-        Curve between the classes: ``"polynomial"`` (of degree 4, or half the number of intervals if
-        that is less), ``"spline"`` or ``"parabola"``; see
-        :class:`~milinfer.likelihood.surface.Interpolation`.
+        Curve through the values at the training points: ``"polynomial"`` (of degree 4, or half the
+        number of intervals if that is less), ``"spline"`` or ``"parabola"``, and the window of the
+        parabola; see :class:`~milinfer.likelihood.surface.Interpolation`.
     settings
-        Hyperparameters; those that a search has chosen are in ``fitted.settings``.
+        Hyperparameters.  After a search, ``fitted.settings`` contains the chosen values.
     validation_fraction
-        Fraction of the events of each sample held out for early stopping.
+        Fraction of the events of each sample that is held out for early stopping.
 
     Examples
     --------
@@ -134,21 +140,22 @@ class BoostedLikelihood(EventModel):
         validation: SampleSet | None = None,
         on_trial: Callable[[TrialReport], None] | None = None,
     ) -> BoostedLikelihood:
-        """Train, and return the trained likelihood (``self`` is not changed).
+        """Train the trees and return the trained likelihood; the object itself is not changed.
 
         Parameters
         ----------
         samples
-            One sample for each point of one parameter, the reference among them.
+            One sample at each value of one parameter, including the reference.
         validation
-            Held-out samples for early stopping; default: a split of `samples` by event.
+            Held-out samples for early stopping.  Default: a fraction `validation_fraction` of the
+            events of `samples`.
         on_trial
-            Called with a :class:`TrialReport` after every trial of a search.
+            Function that is called with a :class:`TrialReport` after every trial of a search.
 
         Raises
         ------
         ModelError
-            If the samples do not fit the model, or weights are negative.
+            If the samples do not fit the model, or events have negative weights.
         ConfigurationError
             If XGBoost or Optuna is not installed.
         """
@@ -159,7 +166,7 @@ class BoostedLikelihood(EventModel):
         grid = samples.values(samples.parameters[0])
         if len(grid) > 2:
             self._interpolation(grid)  # raises now rather than after the training
-        # Same split as that of a BagLikelihood with this seed.
+        # The same split as for a BagLikelihood with this seed.
         split_seed, search_seed, tree_seed = np.random.SeedSequence(self.seed).spawn(3)
         train = samples
         if validation is None:
@@ -170,7 +177,7 @@ class BoostedLikelihood(EventModel):
         else:
             validation = self._sort_by_point(validation.with_features(samples.feature_names))
             if not np.array_equal(validation.values(samples.parameters[0]), grid):
-                msg = f"the validation samples must be at the training points, {grid}"
+                msg = f"the validation samples must be at the training points {grid}"
                 raise ModelError(msg)
         settings, tried = self.settings or BoostedSettings(), list[dict[str, float]]()
         reference = self._reference_index(grid)
@@ -216,12 +223,12 @@ class BoostedLikelihood(EventModel):
 
     @property
     def fitted(self) -> _Fitted:
-        """Result of the training: trees, settings in use, history and more.
+        """Result of the training: trees, settings in use and history.
 
         Raises
         ------
         ModelError
-            Before :meth:`fit`.
+            If the model is not trained; call :meth:`fit` and use the object that it returns.
         """
         if self._fitted is None:
             msg = (
@@ -238,7 +245,7 @@ class BoostedLikelihood(EventModel):
 
     @property
     def parameters(self) -> tuple[str, ...]:
-        """Name of the parameter, as a tuple."""
+        """Name of the only parameter, as a tuple."""
         return (self.parameter,)
 
     @property
@@ -248,48 +255,48 @@ class BoostedLikelihood(EventModel):
 
     @property
     def feature_names(self) -> tuple[str, ...]:
-        """Names of the features that the model expects."""
+        """Names of the features that the model needs."""
         return self.fitted.feature_names
 
     @property
     def digest(self) -> str:
-        """Hash of the trees, the same after saving and loading."""
+        """Hash of the trees; it does not change when the model is saved and loaded."""
         return hashlib.blake2b(self.fitted.trees, digest_size=8).hexdigest()
 
     @property
     def trained_on(self) -> tuple[str, ...]:
-        """Fingerprints of the events of training and early stopping; toys need other events."""
+        """Fingerprints of the events of training and early stopping; toys must use other events."""
         return self.fitted.trained_on
 
     @property
     def interpolation(self) -> Interpolation:
-        """Grid of training points and the interpolation between them.
+        """Training points, and the interpolation of Λ between them.
 
         Raises
         ------
         ModelError
-            With two points, which determine no curve in the parameter.
+            If the model was trained at two points, which determine no curve in the parameter.
         """
         if len(self.fitted.grid) == 2:
             msg = (
-                f"a classifier of two points has no curve in {self.parameter}; train with three "
-                "or more samples, or use log_ratio(sample)"
+                f"a classifier trained at two points has no curve in {self.parameter}; train with "
+                "three or more samples, or use log_ratio(sample)"
             )
             raise ModelError(msg)
         return self._interpolation(self.fitted.grid)
 
     def event_llr(self, sample: Sample) -> FloatArray:
-        """Log-likelihood ratio of every event at the training points.
+        """Return the log-likelihood ratio of every event at the K training points.
 
         Parameters
         ----------
         sample
-            Events with the features that the model was trained on.
+            Events with the features on which the model was trained.
 
         Returns
         -------
         ndarray
-            Shape (n_events, K), float64, zero at the reference.
+            Log-ratios, shape (n_events, K), float64; zero at the reference.
         """
         fitted = self.fitted
         features = as_features(sample, fitted.feature_names)
@@ -306,7 +313,7 @@ class BoostedLikelihood(EventModel):
         return out
 
     def log_ratio(self, sample: Sample) -> FloatArray:
-        """Values of ln p(x|θ1)/p(x|θ0) for a model trained at two points, shape (n_events,).
+        """Return ln p(x|θ1)/p(x|θ0) of each event for a model of two points, shape (n_events,).
 
         Raises
         ------
@@ -314,28 +321,37 @@ class BoostedLikelihood(EventModel):
             If the model was trained at more than two points.
         """
         if len(self.fitted.grid) != 2:
-            msg = f"{self!r} has more than one log-ratio; use event_llr(sample)"
+            msg = f"{self!r} has more than one log-ratio for each event; use event_llr(sample)"
             raise ModelError(msg)
         return self.event_llr(sample)[:, 1 - self._reference_index(self.fitted.grid)]
 
     def surface(self, data: Sample) -> Surface | BoxSurface:
-        """Surface Λ(θ) of a dataset (shape term)."""
+        """Return the surface Λ(θ) of a dataset, from its distribution alone (shape term)."""
         return dataset_surface(self, data)
 
     def cost(self, data: Sample, *, rate: Rate | None = None) -> LikelihoodCost:
-        """Cost −2 ln L of a dataset for iminuit, with the rate term if `rate` is given."""
+        """Return the cost −2 ln L of a dataset for iminuit.
+
+        Parameters
+        ----------
+        data
+            Events of the dataset.
+        rate
+            Expected number of events ν(θ), including all backgrounds; adds the Poisson term of the
+            number of events.  Without `rate`, the cost contains the shape term only.
+        """
         return dataset_cost(self, data, reference=self.reference, rate=rate)
 
     def save(self, path: PathLikeStr) -> None:
-        """Save to a directory: the trees in XGBoost's own format, and ``model.json``.
+        """Save the model to a directory: the trees in the format of XGBoost, and ``model.json``.
 
-        The directory is written under another name and then renamed, so that it is complete or
-        absent.
+        The directory is written under a temporary name and renamed at the end.  If the program is
+        interrupted, no incomplete model is left under `path`.
 
         Raises
         ------
         ModelError
-            If the model is not trained, or `path` is something else than a model.
+            If the model is not trained, or `path` exists and is not a saved model.
         """
         fitted = self.fitted
         with new_model_folder(path) as folder:
@@ -359,12 +375,12 @@ class BoostedLikelihood(EventModel):
 
     @staticmethod
     def load(path: PathLikeStr) -> BoostedLikelihood:
-        """Load a likelihood that :meth:`save` has written.
+        """Load a likelihood that :meth:`save` has written to a directory.
 
         Raises
         ------
         ModelError
-            If something is missing, was changed or is of another format; the message names it.
+            If a file is missing, was changed or has another format; the message names the file.
         """
         folder = as_path(path)
         content = read_content(folder, _FORMAT, "BoostedLikelihood")
@@ -409,7 +425,8 @@ class BoostedLikelihood(EventModel):
 @dataclass(frozen=True, eq=False)
 class _Fitted:
     booster: Any
-    # As they were saved first: other versions of XGBoost write the same trees as other bytes.
+    # The bytes of the first save are kept, because versions of XGBoost write the same trees as
+    # different bytes.
     trees: bytes
     settings: BoostedSettings
     grid: FloatArray
@@ -424,33 +441,35 @@ class _Fitted:
         return brief(self, leave_out=("booster", "trees", "trained_on"))
 
     def to_table(self) -> pa.Table:
-        """Losses of every round; see :func:`milinfer.learning.tracking.history_table`."""
+        """Return a table of losses; see :func:`milinfer.learning.tracking.history_table`."""
         return history_table([self.history])
 
 
 @dataclass(frozen=True)
 class BoostedSettings:
-    """Hyperparameters of boosted trees; names and meaning are those of XGBoost.
+    """Hyperparameters of boosted trees, with the names and meanings of XGBoost.
 
     Parameters
     ----------
     n_estimators
-        Largest number of rounds, each of one tree (two classes) or K; a search stays below it.
+        Largest number of boosting rounds.  A round adds one tree for two classes, and K trees for K
+        classes.  A search chooses at most this number.
     max_depth, learning_rate, min_child_weight, subsample, reg_lambda
-        Parameters that a search varies.  `min_child_weight` and `reg_lambda` count effective
-        events, for any scale of the weights of the samples.
+        Hyperparameters that a search varies.  `min_child_weight` and `reg_lambda` are in units of
+        effective events, whatever the scale of the sample weights.
     early_stopping
-        Training stops after this number of rounds without a better log loss on the validation
-        events.
+        Number of rounds after which the training stops if the log loss on the validation events has
+        not decreased.
     folds
-        Number of folds of the cross-validation of a search.
+        Number of folds of the cross-validation in a search.
     n_jobs
-        Number of threads.  Another number may change the last digits of sums, and so the trees.
+        Number of threads.  A different number may change the last digits of sums, and thereby the
+        trees.
 
     Raises
     ------
     ConfigurationError
-        If a value cannot work.
+        If a value is not allowed.
     """
 
     n_estimators: int = 1000
@@ -474,7 +493,7 @@ class BoostedSettings:
 
 
 def _loaded(content: Mapping[str, Any], file: Path) -> BoostedLikelihood:
-    """Model of the content of a file; every entry is checked."""
+    """Build a model from the content of a file, after a check of every entry."""
     given, used = content["given"], boosted_settings(content["used"])
     feature_names = _texts("feature_names", content["feature_names"])
     trees = file.read_bytes()
@@ -482,11 +501,11 @@ def _loaded(content: Mapping[str, Any], file: Path) -> BoostedLikelihood:
     grid = array_field("grid", content["grid"], (len(content["grid"]),))
     n_classes = max(booster.inplace_predict(np.zeros((1, len(feature_names)))).size, 2)
     if len(grid) != n_classes or np.any(np.diff(grid) <= 0):
-        msg = f"grid is {grid.tolist()}, and not {n_classes} ascending values"
+        msg = f"grid is {grid.tolist()}, but needs {n_classes} ascending values"
         raise ValueError(msg)
     tried = list_field("tried", content["tried"])
     if not all(isinstance(trial, dict) for trial in tried):
-        msg = "tried has an entry that is not a trial of a search"
+        msg = "an entry of tried is not a trial of a search"
         raise ValueError(msg)
     fitted = _Fitted(
         booster=booster,
@@ -519,14 +538,14 @@ def _texts(name: str, entries: Any) -> tuple[str, ...]:
 
 
 def read_booster(n_jobs: int, model: bytearray) -> Any:
-    """Trees of the bytes of a file.
+    """Read trees from the bytes of a model file.
 
-    XGBoost cannot open files whose names are not UTF-8.
+    This function takes bytes because XGBoost cannot open files whose names are not UTF-8.
 
     Raises
     ------
     ModelError
-        If they are damaged.
+        If the bytes are not trees of XGBoost.
 
     Examples
     --------
@@ -543,7 +562,7 @@ def read_booster(n_jobs: int, model: bytearray) -> Any:
 
 
 def boosted_settings(entries: Mapping[str, Any]) -> BoostedSettings:
-    """Settings of a file, whose numbers are checked before they are compared.
+    """Build settings from the entries of a file, after a check of their types and values.
 
     Raises
     ------
@@ -567,14 +586,15 @@ def boosted_settings(entries: Mapping[str, Any]) -> BoostedSettings:
 
 @dataclass(frozen=True)
 class TrialReport:
-    """Progress of a search after a trial.
+    """Progress of a search for hyperparameters, reported after a trial.
 
     Parameters
     ----------
     number, n_trials
-        Trials are counted from 0.
+        Number of this trial, counted from 0, and number of all trials.
     value, best
-        Area under the ROC curve (two classes) or log loss (more), of this and of the best trial.
+        Value of this trial and the best value so far: the area under the ROC curve for two classes,
+        the log loss for more.
     parameters
         Hyperparameters of this trial.
     """
@@ -587,12 +607,12 @@ class TrialReport:
 
 
 def require(module: str) -> Any:
-    """Import ``xgboost`` or ``optuna``.
+    """Import ``xgboost`` or ``optuna`` and return the module.
 
     Raises
     ------
     ConfigurationError
-        If it is not installed.
+        If the package is not installed.
     """
     try:
         return import_module(module)
@@ -602,15 +622,16 @@ def require(module: str) -> Any:
 
 
 def event_matrix(samples: SampleSet, reference: int, n_jobs: int) -> Any:
-    """Events with labels and weights, as ``xgboost.DMatrix``.
+    """Return events with labels and weights as ``xgboost.DMatrix``.
 
-    The weights of every class sum to the mean effective number of events of the classes.  Labels
-    count the samples; of two samples, the reference has label 0.
+    The weights of every class are scaled to a common sum, the mean of the effective numbers of
+    events of the classes.  The label of an event is the number of its sample; if there are two
+    samples, the reference has label 0.
 
     Raises
     ------
     ModelError
-        If weights are negative, or there are no events with weight.
+        If an event weight is negative, or no event has a positive weight.
     """
     for sample in samples:
         negative = int(np.sum(sample.weights < 0))
@@ -622,7 +643,7 @@ def event_matrix(samples: SampleSet, reference: int, n_jobs: int) -> Any:
             )
             raise ModelError(msg)
         if not sample.weights.sum() > 0:
-            msg = f"{sample.label}: no events with weight to train or validate on; add events"
+            msg = f"{sample.label}: no event to train or validate on has a weight; add events"
             raise ModelError(msg)
     total = np.mean([effective_number(s.weights) for s in samples])
     label = np.repeat(np.arange(len(samples)), [len(s) for s in samples])
@@ -642,7 +663,7 @@ def grow(
     metric: str,
     **options: Any,
 ) -> Any:
-    """Train with the histogram method; `options` go to ``xgboost.train``."""
+    """Train trees with the histogram method; `options` are passed to ``xgboost.train``."""
     parameters: dict[str, Any] = {
         name: getattr(settings, name)
         for name in ("max_depth", "learning_rate", "min_child_weight", "subsample", "reg_lambda")
@@ -667,12 +688,12 @@ def grow(
 def grow_to_best(
     train: Any, validation: Any, settings: BoostedSettings, n_classes: int, seed: int
 ) -> tuple[Any, dict[str, list[float]]]:
-    """Train until the log loss on `validation` is best.
+    """Train trees until the log loss on `validation` no longer decreases.
 
     Returns
     -------
     tuple
-        The trees, and the losses after every round.
+        The trees up to the best round, and the losses after every round.
     """
     metric = "logloss" if n_classes == 2 else "mlogloss"
     stop = require("xgboost").callback.EarlyStopping(rounds=settings.early_stopping, save_best=True)
@@ -699,14 +720,15 @@ def search(
     seed: np.random.SeedSequence,
     on_trial: Callable[[TrialReport], None] | None,
 ) -> tuple[BoostedSettings, list[dict[str, float]]]:
-    """Search hyperparameters by stratified cross-validation ([AS], §B.2.3).
+    """Search for the best hyperparameters by stratified cross-validation ([AS], §B.2.3).
 
-    Two samples maximise the area under the ROC curve, as in the paper; more minimise the log loss.
+    The search maximises the area under the ROC curve if there are two samples, as [AS] do, and
+    minimises the log loss if there are more.
 
     Returns
     -------
     tuple
-        The best settings, and value and hyperparameters of every trial.
+        The best settings, and a list with the value and the hyperparameters of every trial.
     """
     optuna = require("optuna")
     fold_seed, sampler_seed, tree_seed = (to_int(s) for s in seed.spawn(3))
@@ -768,5 +790,5 @@ def search(
 
 
 def to_int(seed: np.random.SeedSequence) -> int:
-    """Seed of 31 bits, as XGBoost and Optuna need it."""
+    """Return a seed of 31 bits, as XGBoost and Optuna need it."""
     return int(seed.generate_state(1)[0] >> 1)

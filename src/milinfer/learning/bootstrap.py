@@ -1,9 +1,10 @@
-"""Poisson bootstrap of simulated events: how often each counts in the training of a member.
+"""Draw Poisson bootstrap samples of simulated events for the members of an ensemble.
 
-Each event counts 0, 1, 2, … times, a Poisson number of mean one, as if the simulation had been run
-again.  An event keeps its weights and its joint labels.  Half of the members are twins, which get
-the same numbers: they differ by split, initial weights and order of the events alone, and tell the
-error from the finite simulation and the scatter of the training apart
+In the training of an ensemble member each event counts 0, 1, 2, … times.  This number follows a
+Poisson distribution of mean one and imitates another run of the simulation.  An event keeps its
+weights and its joint labels.  Half of the members are in pairs (twins) that share one bootstrap
+sample, so that they differ only by split, initial weights and order of the events.  Twins separate
+the scatter of the training from the error due to the finite simulation
 (:mod:`milinfer.learning.finite_simulation`).
 """
 
@@ -20,11 +21,11 @@ __all__ = ["bootstrap_groups", "bootstrap_samples", "bootstrap_split", "multipli
 
 
 def bootstrap_groups(n_members: int) -> IntArray:
-    """Number of the bootstrap sample of each member, shape (n_members,).
+    """Return the number of the bootstrap sample of each ensemble member, shape (n_members,).
 
-    Half of the members are twins.  With more twins there would be fewer samples, whose number
-    decides how well the error is known; with fewer, the scatter of the training, which is part of
-    the error, would not be known.
+    Half of the members are twins, which share a bootstrap sample in pairs.  More twins would leave
+    fewer different samples, whose number determines how well the error is known.  Fewer twins would
+    leave the scatter of the training, which is part of the error, unknown.
 
     Examples
     --------
@@ -39,16 +40,16 @@ def bootstrap_groups(n_members: int) -> IntArray:
 def multiplicities(
     samples: SampleSet, seed: np.random.SeedSequence, part: int = 0
 ) -> tuple[IntArray, ...]:
-    """How often each event is used, for each sample.
+    """Draw how often each event of each sample is used.
 
     Parameters
     ----------
     samples
-        Events; the numbers do not depend on the part of them that a member is trained on.
+        All events.  The drawn numbers do not depend on which of the events train a member.
     seed
-        Seed of the bootstrap sample.
+        Random seed of the bootstrap sample.
     part
-        Number of the set of events; other sets get independent numbers.
+        Number of the set of events; each set gets independent random numbers.
 
     Examples
     --------
@@ -63,7 +64,7 @@ def multiplicities(
 
 
 def bootstrap_samples(samples: SampleSet, numbers: Sequence[IntArray]) -> SampleSet:
-    """Samples that contain each event as often as it was drawn, with all its weights.
+    """Return samples that contain each event as often as it was drawn, with all its weights.
 
     Examples
     --------
@@ -83,17 +84,17 @@ def bootstrap_samples(samples: SampleSet, numbers: Sequence[IntArray]) -> Sample
 def bootstrap_split(
     samples: SampleSet, numbers: Sequence[IntArray], fractions: Sequence[float], seed: int
 ) -> tuple[SampleSet, ...]:
-    """Disjoint parts of the events, with each event as often as it was drawn, and in one part only.
+    """Split bootstrapped events into disjoint parts, with all copies of an event in one part.
 
     Parameters
     ----------
     samples
-        Events.
+        Events before the bootstrap.
     numbers
-        Result of :func:`multiplicities`.
+        How often each event was drawn, from :func:`multiplicities`.
     fractions, seed
-        As for :meth:`milinfer.samples.sample_set.SampleSet.split`, which splits the events in the
-        same way.
+        Fractions of the parts and random seed; the split is the same as that of
+        :meth:`milinfer.samples.sample_set.SampleSet.split`.
 
     Examples
     --------

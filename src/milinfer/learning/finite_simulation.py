@@ -1,20 +1,21 @@
-r"""Error of a learned Λ(θ) from the finite simulation that it was trained on.
+r"""Compute the error of a learned Λ(θ) from the finite simulation used for the training.
 
-Other simulated events would have given another network.  A Poisson bootstrap imitates them: the
-members of ``BagLikelihood(ensemble=B, bootstrap=True)`` are each trained on the events in other
-multiplicities.  A member's Λ has the variance :math:`V_d` from the events and :math:`V_s` from
-split, initial weights and order of the events.  Members of different bootstrap samples differ by
-:math:`2 (V_d + V_s)` squared, on average, and twins of one sample by :math:`2 V_s`.
+Other simulated events would have given another network.  A Poisson bootstrap imitates them: each
+member of ``BagLikelihood(ensemble=B, bootstrap=True)`` is trained on a sample in which each event
+counts a random number of times.  Λ of one member has the variance :math:`V_d` from the choice of
+the events, and :math:`V_s` from the training itself (split, initial weights and order of the
+events).  The mean squared difference of two members is :math:`2 (V_d + V_s)` if their bootstrap
+samples differ, and :math:`2 V_s` if they share one (twins).
 
-The likelihood is the mean of the members.  About the real events it scatters by
-:math:`V_d \sum_g n_g^2/B^2 + V_s/B`, where :math:`n_g` members share the sample g, and the events
-themselves, which all members have in common, add :math:`V_d` once more:
+The likelihood is the mean of the B members.  If :math:`n_g` members share the bootstrap sample g,
+this mean scatters by :math:`V_d \sum_g n_g^2/B^2 + V_s/B` around the result for the real events.
+The real events themselves, which all members have in common, add another :math:`V_d`:
 
 .. math:: \sigma^2 = V_d \Big(1 + \sum_g \frac{n_g^2}{B^2}\Big) + \frac{V_s}{B}.
 
-The scatter of whole bootstrap ensembles of the same events would be :math:`V_d\sum_g n_g^2/B^2 +
-V_s/B` alone: it goes to zero with many members, and misses what the events have in common
-(arXiv:2505.19156).
+The scatter of whole bootstrap ensembles of the same events would give :math:`V_d\sum_g n_g^2/B^2 +
+V_s/B` only.  It goes to zero for many members, because it does not contain the fluctuation of the
+events that all members have in common (arXiv:2505.19156).
 """
 
 from __future__ import annotations
@@ -44,18 +45,19 @@ __all__ = ["MemberVariances", "SimulationError", "member_variances", "simulation
 
 @dataclass(frozen=True, eq=False)
 class MemberVariances:
-    """Variances of one or several quantities over the members of a bootstrap ensemble.
+    """Variances of one or several quantities between the members of a bootstrap ensemble.
 
     Parameters
     ----------
     total
-        V_d + V_s, between members of different bootstrap samples; of the shape of the quantities.
+        Variance V_d + V_s of one member, from members with different bootstrap samples; its shape
+        is the shape of the quantities.
     training
-        V_s, between twins.
+        Variance V_s from the training alone, from members that share a bootstrap sample.
     n_groups, n_members
-        Number of bootstrap samples and of members.
+        Number of bootstrap samples, and number of members.
     shared
-        Σ n_g²/B².
+        Σ n_g²/B² for B members, of which n_g share the bootstrap sample g.
     """
 
     total: FloatArray
@@ -66,7 +68,7 @@ class MemberVariances:
 
     @property
     def data_share(self) -> float:
-        """V_d / (V_d + V_s), averaged over the quantities that vary."""
+        """Share V_d / (V_d + V_s) of the events, averaged over the quantities that vary."""
         varies = self.total > 0
         if not varies.any():
             return 1.0
@@ -75,25 +77,25 @@ class MemberVariances:
 
     @property
     def factor(self) -> float:
-        """Variance of the mean of the members over `total`, with that of the events."""
+        """Variance of the mean of the members, including that of the real events, over `total`."""
         share = self.data_share
         return share * (1 + self.shared) + (1 - share) / self.n_members
 
     @property
     def of_mean(self) -> FloatArray:
-        """Variance of the mean of the members, with that of the events themselves."""
+        """Variance of the mean of the members, including that of the real events."""
         return self.total * self.factor
 
 
 def member_variances(values: ArrayLike, groups: IntArray) -> MemberVariances:
-    """Variances from the members of a bootstrap ensemble.
+    """Compute the variances between the members of a bootstrap ensemble.
 
     Parameters
     ----------
     values
-        Values from each member, shape (n_members, ...).
+        Values of each member, shape (n_members, ...).
     groups
-        Bootstrap sample of each member; twins have the same.
+        Number of the bootstrap sample of each member; twins have the same number.
 
     Examples
     --------
@@ -117,9 +119,10 @@ def member_variances(values: ArrayLike, groups: IntArray) -> MemberVariances:
 
 
 def _pair_root(groups: IntArray, same: bool) -> FloatArray:
-    """Rows whose squared products with the members sum to half of the mean squared difference.
+    """Return rows whose squared products with members sum to half the mean squared difference.
 
-    Of pairs in the same group, or in different ones; shape (n_components, n_members).
+    The mean is over pairs of members in the same group if `same`, else in different groups; the
+    result has the shape (n_components, n_members).
     """
     n = len(groups)
     first, second = np.triu_indices(n, k=1)
@@ -135,9 +138,9 @@ def _pair_root(groups: IntArray, same: bool) -> FloatArray:
 
 @dataclass(frozen=True, eq=False)
 class SimulationError:
-    """Error of Λ(θ) of a dataset from the finite simulation of the training.
+    """Error of Λ(θ) of a dataset, due to the finite number of simulated training events.
 
-    Λ(θ) is relative to its value at the estimate.  To put the error into intervals use
+    Λ(θ) is relative to its value at the estimate.  To include the error in intervals, use
     :func:`milinfer.add_simulation_error`.
 
     Parameters
@@ -145,17 +148,17 @@ class SimulationError:
     parameters
         Names of the parameters.
     interpolation
-        Points of the surfaces, and the interpolation between them.
+        Parameter points at which Λ is computed, and the interpolation between them.
     values
-        Λ from each member at these points, shape (n_members, K).
+        Λ of each ensemble member at these K points, shape (n_members, K).
     estimate
-        Estimate of each parameter by all members together, shape (n_parameters,).
+        Estimate of each parameter from the whole ensemble, shape (n_parameters,).
     estimates
-        Estimates from each member, shape (n_members, n_parameters).
+        Estimates from each member alone, shape (n_members, n_parameters).
     groups
-        Bootstrap sample of each member, shape (n_members,).
+        Number of the bootstrap sample of each member, shape (n_members,).
     tag
-        Tag of the model: a cost that takes the error must be of the same one.
+        Tag of the model.  :func:`milinfer.add_simulation_error` accepts only a cost with this tag.
     """
 
     parameters: tuple[str, ...]
@@ -199,32 +202,32 @@ class SimulationError:
 
     @property
     def estimate_error(self) -> FloatArray:
-        """Error of the estimate of each parameter, shape (n_parameters,)."""
+        """Standard error of the estimate of each parameter, shape (n_parameters,)."""
         return np.asarray(np.sqrt(self._of_estimates.of_mean))
 
     @property
     def estimate_covariance(self) -> FloatArray:
-        """Covariance of the estimates from the simulation, shape (n_parameters, n_parameters)."""
+        """Covariance of the estimates due to the finite simulation (n_parameters, n_parameters)."""
         rows = _pair_root(self.groups, same=False) @ self.estimates
         covariance: FloatArray = rows.T @ rows * self._of_estimates.factor
         return covariance
 
     @property
     def data_share(self) -> float:
-        """Share of the variance of one member's estimates that comes from the simulated events.
+        """Share of the variance of one member's estimates that is due to the simulated events.
 
-        The rest comes from split, initial weights and order of the events.
+        The rest is due to split, initial weights and order of the events.
         """
         return self._of_estimates.data_share
 
     @property
     def relative_error(self) -> float:
-        """Relative standard error of every error given here: the members are few."""
+        """Relative standard error of all errors in this object; it is large for few members."""
         return 1 / float(np.sqrt(2 * (self._of_estimates.n_groups - 1)))
 
     @property
     def points(self) -> FloatArray:
-        """Points of the surface, shape (K, n_parameters)."""
+        """Parameter points at which Λ is computed, shape (K, n_parameters)."""
         return np.asarray(self.interpolation.grid).reshape(-1, len(self.parameters))
 
     @property
@@ -246,29 +249,29 @@ class SimulationError:
         return np.asarray(np.sqrt(np.sum(self.components() ** 2, axis=0)))
 
     def components(self, origin: ArrayLike | None = None) -> FloatArray:
-        """Independent deviations of one standard error, shape (n_components, K).
+        """Return independent deviations of Λ of one standard error, shape (n_components, K).
 
-        Their squares sum to the variance of Λ at :attr:`points`.
+        The sum of their squares is the variance of Λ at each of the K :attr:`points`.
 
         Parameters
         ----------
         origin
-            Point at which Λ is zero, shape (n_parameters,); default: the estimate.
+            Parameter point at which Λ is zero, shape (n_parameters,); default: the estimate.
         """
         root = _pair_root(self.groups, same=False)
-        # The share of the events is that of the estimates: one number, which keeps this positive.
+        # One number, the share of the events from the estimates, keeps this covariance positive.
         components: FloatArray = root @ self._relative(origin) * np.sqrt(self._of_estimates.factor)
         return components
 
     def error_at(self, theta: ArrayLike, origin: ArrayLike | None = None) -> FloatArray:
-        """Standard error of Λ(θ) relative to its value at `origin`, default the estimate.
+        """Return the standard error of Λ(θ) relative to its value at `origin`.
 
         Parameters
         ----------
         theta
-            Points, shape (m,) for one parameter, else (m, n_parameters).
+            Parameter points, shape (m,) for one parameter, else (m, n_parameters).
         origin
-            One point, shape (n_parameters,).
+            Parameter point at which Λ is zero, shape (n_parameters,); default: the estimate.
         """
         components = self.components(origin)
         at = self.interpolation.values_at(components, theta)
@@ -285,7 +288,7 @@ class SimulationError:
         return 0 if len(self.parameters) == 1 else slice(None)
 
     def to_dict(self) -> dict[str, Any]:
-        """Errors of the estimates with their precision, as plain numbers for JSON."""
+        """Return the errors of the estimates and their precision as plain numbers for JSON."""
         errors = {
             name: {"estimate_error": float(sigma)}
             for name, sigma in zip(self.parameters, self.estimate_error, strict=True)
@@ -298,7 +301,7 @@ class SimulationError:
         }
 
     def to_table(self) -> pa.Table:
-        """One row for each point: ``point.PARAMETER``, ``llr`` and ``error``."""
+        """Return a table with one row for each point: ``point.PARAMETER``, ``llr``, ``error``."""
         import pyarrow as pa
 
         columns = {f"point.{n}": self.points[:, k] for k, n in enumerate(self.parameters)}
@@ -306,20 +309,22 @@ class SimulationError:
 
 
 def simulation_error(model: BagLikelihood, data: Sample) -> SimulationError:
-    """Error of Λ(θ) of a dataset, and of its estimate, from the finite simulation of the training.
+    """Return the error of Λ(θ) of a dataset due to the finite number of simulated training events.
+
+    The result also contains the error of the parameter estimates.
 
     Parameters
     ----------
     model
-        Trained with ``bootstrap=True``.
+        Likelihood that was trained with ``bootstrap=True``.
     data
-        The dataset; or Asimov data, for the error to expect.
+        Events of the dataset; pass Asimov data to obtain the expected error.
 
     Raises
     ------
     ModelError
-        If the model is not a BagLikelihood, was trained without bootstrap, or scores bags as a
-        whole.
+        If the model is not a BagLikelihood, was trained without ``bootstrap=True``, or scores whole
+        bags.
 
     Examples
     --------
@@ -338,16 +343,15 @@ def simulation_error(model: BagLikelihood, data: Sample) -> SimulationError:
     bootstrap = getattr(model, "bootstrap", None)  # boosted trees have none
     if bootstrap is None:
         msg = (
-            f"a {type(model).__name__} has no members trained on bootstrap samples of the events, "
-            "which are needed for the error from the finite simulation; train a BagLikelihood "
-            "with ensemble=16, bootstrap=True, or calibrate and use calibration(cost, widen=True)"
+            f"the error from the finite simulation needs networks trained on bootstrap samples of "
+            f"the events, and a {type(model).__name__} has none; train a BagLikelihood with "
+            "ensemble=16, bootstrap=True, or calibrate and use calibration(cost, widen=True)"
         )
         raise ModelError(msg)
     if not bootstrap:
         msg = (
-            "the members of this model were all trained on the same events, so their spread does "
-            "not measure the error from the finite simulation; train with ensemble=16, "
-            "bootstrap=True"
+            "all networks of this model were trained on the same events, so their spread does not "
+            "contain the error from the finite simulation; train with ensemble=16, bootstrap=True"
         )
         raise ModelError(msg)
     surfaces = model.member_surfaces(data)

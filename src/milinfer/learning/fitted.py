@@ -1,7 +1,8 @@
-"""Trained networks, and the log-ratios of events that they give.
+"""Compute the log-ratios of events with trained networks.
 
-Whatever the head, the result is one table: ln p(x|θ_k)/p(x|θ0) of each event at the points of the
-surface, zero at the reference.  Importing this module does not import Keras.
+For every head the result is one table: ln p(x|θ_k)/p(x|θ0) of each event, at the parameter points
+θ_k at which Λ is computed.  It is zero at the reference θ0.  Importing this module does not import
+Keras.
 """
 
 from __future__ import annotations
@@ -48,24 +49,26 @@ __all__ = [
 
 @dataclass(frozen=True, eq=False)
 class Fitted:
-    """Result of a training: networks, their normalisation, and what they were trained on.
+    """Result of a training: networks, their normalisation, and the events used for the training.
 
     Parameters
     ----------
     where
-        Points, heads and the interpolation between points.
+        Training points, head, and parameter points at which Λ is computed, with the interpolation
+        between them.
     members
-        Networks of each member of the ensemble; one, or one for each point of a binary head.
+        Networks of each member of the ensemble: one network, or one for each point of a binary
+        head.
     z
-        Coefficients of Z(θ) of each member (polynomial head), else empty.
+        Coefficients of the normalisation Z(θ) of each member for a polynomial head, else empty.
     log_z
-        ln Z of each member at the points of the surface, zero at the reference; empty for a
-        polynomial head, which has `z`, and for ratios that are not normalised.
+        ln Z of each member at the points at which Λ is computed, zero at the reference.  Empty for
+        a polynomial head, which has `z`, and for ratios that are not normalised.
     scale
-        Held-out scale of the outputs (polynomial head) or of the log-ratios (other heads, if they
-        are normalised) of each member, else 1.
+        Factor of each member, determined with held-out events: on the outputs of a polynomial head,
+        or on the log-ratios of another head.  1 for another head that is not normalised.
     feature_names, mean, variance
-        Names and moments of the features over the training set.
+        Names of the features, and their means and variances over the training set.
     network, training
         Settings in use.
     history
@@ -73,11 +76,12 @@ class Fitted:
     n_events
         Number of events of each sample.
     effective_events
-        Events without weights that have the same statistical power: with joint labels, of the even
-        mixture of the training points.  Negative weights lower it, the more the larger the bags.
+        Number of events of weight one with the same statistical power.  For joint labels it is that
+        of the equal mixture of the training points.  Negative weights reduce it, and more so for
+        larger bags.
     trained_on
-        Fingerprints of the events used for training and early stopping, of each sample and of all;
-        see :func:`milinfer.samples.fingerprints.sketch_each`.
+        Fingerprints of the events used for training and early stopping, one for each sample and one
+        for all samples; see :func:`milinfer.samples.fingerprints.sketch_each`.
     """
 
     where: ModelPoints
@@ -99,7 +103,7 @@ class Fitted:
         return brief(self, leave_out=("where", "members", "z", "log_z", "history", "trained_on"))
 
     def to_table(self) -> pa.Table:
-        """Losses of every network and epoch, one row each."""
+        """Return a table of the losses, with one row for each network and epoch."""
         return history_table(self.history)
 
     @property
@@ -119,22 +123,22 @@ class Fitted:
 
     @property
     def interpolation(self) -> Interpolation | ChebyshevBox:
-        """Points of the surface, and the interpolation between them."""
+        """Parameter points at which Λ is computed, and the interpolation between them."""
         return self.where.interpolation
 
     @property
     def at_reference(self) -> FloatArray:
-        """Weights that give the value at θ0 from those at the points of the surface, (K,)."""
+        """Weights (K,) with which the values at the points of `interpolation` give that at θ0."""
         return self.where.at_reference
 
     @property
     def reference_index(self) -> int:
-        """Number of the reference among the training points."""
+        """Index of the reference among the training points."""
         return self.where.reference_index
 
     @property
     def linear(self) -> LinearHead:
-        """Head of a multi-class network, at the points of the surface."""
+        """Head of a multi-class network at the points at which Λ is computed."""
         return self.where.linear_at(self.where.nodes)
 
     @property
@@ -143,12 +147,12 @@ class Fitted:
         return self.where.polynomial
 
     def scaled(self, theta: FloatArray) -> FloatArray:
-        """θ scaled for the input of a parametrised network, shape (m, n_parameters)."""
+        """Scale θ for the input of a parametrised network, shape (m, n_parameters)."""
         return self.where.scaled(theta)
 
     @property
     def additive(self) -> bool:
-        """Whether Λ is a sum over events, for any grouping into bags."""
+        """Whether Λ of a dataset is a sum over its events, however they are grouped into bags."""
         return self.members[0][0].bag_head is None
 
     @cached_property
@@ -160,18 +164,18 @@ class Fitted:
 def member_log_ratios(
     settings: LikelihoodSettings, fitted: Fitted, sample: Sample
 ) -> Iterator[FloatArray]:
-    """Log-ratios of every event from each member of an ensemble, shape (n_events, K) each.
+    """Yield the log-ratios of every event from each member of the ensemble, shape (n_events, K).
 
     Raises
     ------
     ModelError
-        If the pooling scores bags as a whole.
+        If the pooling scores whole bags, so that there is no ratio of single events.
     """
     if not fitted.additive:
         msg = (
             f"{settings.pooling} pooling with bag layers {fitted.network.bag_hidden} scores bags "
-            "as a whole: there is no ratio of single events; use surface(), cost() and Toys, which "
-            "form bags, or pooling='mean'"
+            "as a whole, so single events have no ratio; use surface(), cost() and Toys, which "
+            "form bags, or train with pooling='mean'"
         )
         raise ModelError(msg)
     features = as_features(sample, fitted.feature_names)
@@ -194,23 +198,24 @@ def trained_log_ratios(
     features: Float32Array,
     points: FloatArray,
 ) -> FloatArray:
-    """Log-ratios by one member as it was trained, up to a constant for each point.
+    """Return the log-ratios of one member before normalisation, up to a constant for each point.
 
     Parameters
     ----------
     settings, where, member
-        Settings and normalisation of a head that is not polynomial.
+        Settings, points and networks of the member; the head is not polynomial.
     features
         Features of the events, shape (n_events, n_features).
     points
-        Shape (m, n_parameters); those of the training, for free logits and a binary head.
+        Parameter points, shape (m, n_parameters).  For free logits and a binary head these must be
+        the training points.
 
     Returns
     -------
     ndarray
         Shape (n_events, m).
     """
-    # A bag's logits are the mean over its events, so an event's share is its own over N_B.
+    # The logits of a bag are the mean over its events, so an event contributes its own over N_B.
     share = 1.0 if settings.pooling == "sum" else 1.0 / settings.events_in_bag
     if settings.head == "multiclass":
         outputs = member[0].outputs(features)
@@ -232,9 +237,9 @@ def trained_log_ratios(
 def log_polynomials(
     settings: LikelihoodSettings, fitted: Fitted, sample: Sample
 ) -> LogPolynomials | None:
-    """Λ of a dataset by a polynomial head, exact between the points too.
+    """Return Λ of a dataset from a polynomial head, without interpolation between points.
 
-    None for other heads, and for ensembles whose members are not averaged as log-ratios.
+    The result is None for other heads, and for ensembles that do not average log-ratios.
     """
     n_members = len(fitted.members)
     if settings.head != "polynomial" or (n_members > 1 and settings.average != "log-ratio"):
@@ -260,14 +265,17 @@ def log_polynomials(
 
 
 def average_log_ratio(ratios: Sequence[FloatArray], average: str) -> FloatArray:
-    """Average of the members of an ensemble, shape (n_events, K), zero at the reference.
+    """Average the log-ratios of the members of an ensemble, shape (n_events, K).
+
+    The result is zero at the reference.
 
     Parameters
     ----------
     ratios
-        Log-ratios from each member, zero at the reference.
+        Log-ratios of each member, shape (n_events, K), zero at the reference.
     average
-        ``"log-ratio"``, ``"ratio"`` or ``"probability"`` (of the points as classes).
+        Quantity to average: ``"log-ratio"``, ``"ratio"`` or ``"probability"`` (of the points as
+        classes).
 
     Examples
     --------
@@ -285,13 +293,13 @@ def average_log_ratio(ratios: Sequence[FloatArray], average: str) -> FloatArray:
         return mean
     if average == "ratio":
         return np.asarray(logsumexp(stacked, axis=0) - np.log(len(stacked)))
-    # Ratios are one at θ0, so that its probability is one over their sum, whichever point it is.
+    # Ratios are one at θ0, so the probability of θ0 is one over their sum, for any index of θ0.
     at_reference = logsumexp(-logsumexp(stacked, axis=2), axis=0)
     return np.asarray(logsumexp(log_softmax(stacked, axis=2), axis=0) - at_reference[:, None])
 
 
 def event_summary(fitted: Fitted, sample: Sample) -> Float32Array:
-    """Summaries of events by all members, side by side, shape (n_events, n_members · S)."""
+    """Return the summaries of events from all members, side by side (n_events, n_members · S)."""
     features = as_features(sample, fitted.feature_names)
     parts = [m[0].outputs(features) for m in fitted.members]
     return np.concatenate(parts, axis=1)
@@ -300,7 +308,7 @@ def event_summary(fitted: Fitted, sample: Sample) -> Float32Array:
 def bag_llr(
     settings: LikelihoodSettings, fitted: Fitted, reduced: FloatArray, counts: IntArray
 ) -> FloatArray:
-    """Log-ratios of bags, averaged over the members, shape (n_bags, K)."""
+    """Return the log-ratios of bags, averaged over the members, shape (n_bags, K)."""
     from milinfer.learning.networks.evaluation import evaluate
 
     parts = np.split(np.asarray(reduced, dtype=np.float32), len(fitted.members), axis=1)
@@ -314,13 +322,13 @@ def bag_llr(
 
 
 def weights_digest(fitted: Fitted) -> str:
-    """Hash of everything that training determined: weights, normalisation Z(θ), scale."""
+    """Return a hash of everything that training determined: weights, normalisation, scale."""
     digest = hashlib.blake2b(digest_size=8)
     for member in fitted.members:
         for network in member:
             for weight in network.weights:
                 digest.update(np.ascontiguousarray(weight).tobytes())
-    # Models that were saved before there was ln Z keep their hash.
+    # Models that were saved before ln Z existed keep their hash.
     log_z = [values for values in fitted.log_z if len(values)]
     for number in (*fitted.z, *log_z, fitted.scale, fitted.points):
         digest.update(np.asarray(number, dtype=np.float64).tobytes())

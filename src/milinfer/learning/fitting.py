@@ -1,4 +1,4 @@
-"""Check the settings, then train each member of the ensemble, here or on a cluster.
+"""Check the settings and train each member of the ensemble, in this process or on a cluster.
 
 Importing this module does not import Keras; :func:`fit` does.
 """
@@ -65,12 +65,14 @@ def fit(
     client: Client | None = None,
     tracker: Tracker | None = None,
 ) -> tuple[LikelihoodSettings, Fitted]:
-    """Train all members; see :meth:`milinfer.learning.bag_likelihood.BagLikelihood.fit`.
+    """Train all members of the ensemble.
+
+    See :meth:`milinfer.learning.bag_likelihood.BagLikelihood.fit`.
 
     Returns
     -------
     tuple
-        The settings with every default filled in, and what training produced.
+        The settings with all defaults filled in, and the result of the training.
     """
     require_samples(samples, "BagLikelihood.fit()", streamed=True)
     require_consistent(settings)
@@ -95,7 +97,7 @@ def fit(
     model_points = ModelPoints.of(settings, samples)
     network = settings.network or settings.default_network
     training = settings.training or settings.default_training
-    # Later versions may have other defaults; what was trained keeps the ones it was trained with.
+    # A model keeps the defaults it was trained with, even if later versions change them.
     settings = dataclasses.replace(
         settings, network=network, training=training, bag_size=settings.events_in_bag
     )
@@ -130,9 +132,9 @@ def fit(
 
 
 class _Job(NamedTuple):
-    """Settings and events that all members share.
+    """Settings and events that are common to all members.
 
-    `split` holds the events to train on and to validate with, if they are the same for all members.
+    `split` contains the events to train on and to validate with, if all members use the same.
     """
 
     settings: LikelihoodSettings
@@ -147,7 +149,7 @@ class _Job(NamedTuple):
 def _trained_members(
     job: _Job, on_epoch: Callable[[EpochReport], None] | None, client: Client | None
 ) -> Iterator[Fitted]:
-    """Each member as an ensemble of one, in order, reported to `on_epoch`."""
+    """Yield each member as an ensemble of one, in order, and report it to `on_epoch`."""
     numbers = range(job.settings.ensemble)
     if client is None:
         for number in numbers:
@@ -160,7 +162,7 @@ def _trained_members(
 
 
 def _train_packed(number: int, job: _Job) -> dict[str, bytes]:
-    """Train one member on a worker; its files, as Keras networks cannot be pickled whole."""
+    """Train one member on a worker, and return its files: Keras networks cannot be pickled."""
     fitted = _train_member(number, job)
     return pack_model(dataclasses.replace(job.settings, ensemble=1), fitted)
 
@@ -173,7 +175,7 @@ def _train_member(
     assert settings.network is not None
     assert settings.training is not None
     seeds = member_seeds(settings)[number]
-    # Every member holds out other events, so that together they are trained on all.
+    # Every member holds out different events, so that the ensemble as a whole uses all events.
     train, rest = _events_of(job, seeds)
     for events, purpose in ((train, "train on"), (rest, "validate with")):
         require_bags(events, settings.events_in_bag, purpose)
@@ -208,7 +210,7 @@ def _train_member(
 
 
 def _events_of(job: _Job, seeds: MemberSeeds) -> tuple[SampleSet | StreamedSamples, SampleSet]:
-    """Events that a member trains on and validates with."""
+    """Return the events that a member trains on and validates with."""
     samples, held_out = job.samples, job.settings.validation_fraction
     fractions = [1 - held_out, held_out]
     if not job.settings.bootstrap or isinstance(samples, StreamedSamples):
@@ -232,7 +234,7 @@ def epoch_reporter(
     training: TrainingConfig,
     network: BagNetwork | None = None,
 ) -> Callable[[int, dict[str, float]], None]:
-    """Function that turns what a training loop logs into reports."""
+    """Return a function that turns the log of a training loop into reports."""
 
     def report(epoch: int, logs: dict[str, float]) -> None:
         if on_epoch is not None:
@@ -257,7 +259,7 @@ def report_histories(
     training: TrainingConfig,
     histories: Sequence[Mapping[str, Sequence[float]]],
 ) -> None:
-    """Report all epochs of the networks of a member that a worker has trained."""
+    """Report all epochs of an ensemble member that a worker of a cluster has trained."""
     n_networks = len(histories)
     for k, history in enumerate(histories):
         report = epoch_reporter(on_epoch, member * n_networks + k, n_members * n_networks, training)
@@ -268,18 +270,18 @@ def report_histories(
 def warn_of_short_training(
     training: TrainingConfig, history: Sequence[Mapping[str, Sequence[float]]]
 ) -> None:
-    """Warn about networks whose loss was still falling at the last epoch.
+    """Warn if the loss of a network was still falling at the last epoch.
 
     Warns
     -----
     ConvergenceWarning
-        If the loss of one was still falling in its last epochs.
+        If the loss of a network was still falling in its last epochs.
     """
     short = sum(still_falling(h, training) for h in history)
     if short:
         msg = (
             f"the validation loss of {short} of {len(history)} networks was still falling after "
-            f"{training.epochs} epochs; use more epochs: TrainingConfig(epochs=…), --epochs, or "
-            "epochs of [[model]]"
+            f"{training.epochs} epochs; train for more epochs (TrainingConfig(epochs=…), --epochs, "
+            "or epochs of [[model]])"
         )
         warnings.warn(msg, ConvergenceWarning, stacklevel=4)

@@ -1,4 +1,4 @@
-"""Members of an ensemble: seeds, untrained networks, and training bags for each head.
+"""Build the members of an ensemble: seeds, untrained networks, and training bags of each head.
 
 Importing this module does not import Keras; building networks does.
 """
@@ -47,21 +47,21 @@ __all__ = [
     "member_seeds",
 ]
 
-# Factors on the log-ratios of a network that is not sure enough, or too sure.
+# Factors to try on the log-ratios of a network that is under-confident or over-confident.
 _SCALES = (0.3, 4.0)
-# Networks that have seeds: more than any member has; spawning is cheap, and independent of it.
+# Number of networks with seeds: more than any member has.  A seed does not depend on this number.
 _MOST_NETWORKS = 64
 _NO_MEANS = (
     "the ratios of the trained network have no positive, finite means over the training events, so "
-    "they cannot be normalised; train with a smaller learning rate, look for "
-    "outliers in the features, or set normalise=False"
+    "they cannot be normalised; train with a smaller learning rate, remove outliers of the "
+    "features, or set normalise=False"
 )
 
 
 class MemberSeeds(NamedTuple):
-    """Sources of randomness of one member; weights and bags have one for each network.
+    """Random seeds of one member of an ensemble; weights and bags have one for each network.
 
-    Twins have the same `bootstrap`; see :func:`milinfer.learning.bootstrap.bootstrap_groups`.
+    Twins have the same seed `bootstrap`; see :func:`milinfer.learning.bootstrap.bootstrap_groups`.
     """
 
     split: int
@@ -71,11 +71,11 @@ class MemberSeeds(NamedTuple):
 
 
 def member_seeds(settings: LikelihoodSettings) -> list[MemberSeeds]:
-    """Seeds of each member, from the seed of the settings and the number of the member."""
+    """Return the seeds of each member, from the seed of the settings and the member's number."""
     members: list[MemberSeeds] = []
     groups = bootstrap_groups(settings.ensemble)
     for number, seed in enumerate(np.random.SeedSequence(settings.seed).spawn(settings.ensemble)):
-        # The first three of a member are the same with a bootstrap and without.
+        # The first three seeds of a member are the same with and without a bootstrap.
         split, weights, bags, bootstrap = seed.spawn(4)
         twin = int(np.argmax(groups == groups[number]))
         members.append(
@@ -90,7 +90,7 @@ def member_seeds(settings: LikelihoodSettings) -> list[MemberSeeds]:
 
 
 class MemberLayout(NamedTuple):
-    """Architecture and inputs that the networks of a member share.
+    """Architecture and inputs that are common to the networks of a member.
 
     Parameters
     ----------
@@ -99,9 +99,9 @@ class MemberLayout(NamedTuple):
     head
         Meaning of the outputs as a function of θ.
     n_networks
-        One, or one for each point but the reference.
+        Number of networks: one, or one for each training point except the reference.
     mean, variance
-        Moments of the inputs: of the features, and of θ where it is an input.
+        Means and variances of the inputs: of the features, and of θ if it is an input.
     """
 
     config: NetworkConfig
@@ -118,7 +118,7 @@ class MemberLayout(NamedTuple):
         mean: FloatArray,
         variance: FloatArray,
     ) -> MemberLayout:
-        """Layout for a head, and for the moments of the features, shape (n_features,)."""
+        """Return the layout of a head, from means and variances of the features (n_features,)."""
         head: LinearHead | PolynomialHead
         n_networks = 1
         if settings.head == "polynomial":
@@ -130,7 +130,7 @@ class MemberLayout(NamedTuple):
             if settings.head == "binary":
                 n_networks = len(model_points.points) - 1
             else:
-                # θ comes scaled to [−1, 1], and needs no normalisation.
+                # θ is already scaled to [−1, 1], and needs no normalisation.
                 n = len(model_points.parameters)
                 mean, variance = np.append(mean, np.zeros(n)), np.append(variance, np.ones(n))
         return cls(
@@ -142,7 +142,7 @@ class MemberLayout(NamedTuple):
         )
 
     def trained(self, networks: Sequence[BagNetwork]) -> tuple[TrainedNetwork, ...]:
-        """Trained networks of a member, from the training or from files."""
+        """Return the networks of a member in trained form, after a training or from files."""
         return tuple(TrainedNetwork.of(n, self.mean, self.variance) for n in networks)
 
 
@@ -153,12 +153,12 @@ def build_member(
     seeds: MemberSeeds,
     task: MemberTask | None = None,
 ) -> tuple[BagNetwork, ...]:
-    """Untrained networks of one member; weights follow from the seed alone.
+    """Build the untrained networks of one member, whose weights depend on its seed only.
 
     Parameters
     ----------
     settings
-        With ``network``.
+        Settings of the likelihood, with ``network``.
     model_points
         Training points and heads.
     layout
@@ -166,7 +166,7 @@ def build_member(
     seeds
         Seeds of the member.
     task
-        Gives ln Z, with joint labels.
+        Training of the member, which provides ln Z; needed for joint labels.
     """
     from milinfer.learning.networks.network import build_network
 
@@ -190,16 +190,16 @@ def build_member(
 
 
 class Normalisation(NamedTuple):
-    """Normalisation that turns the outputs of a trained member into ratios of densities.
+    """Constants that turn the outputs of a trained member into ratios of densities.
 
     Parameters
     ----------
     z
-        Coefficients of Z(θ) of a polynomial head, else empty.
+        Coefficients of the normalisation Z(θ) for a polynomial head, else empty.
     log_z
-        ln Z at the points of the surface of another head that is normalised, else empty.
+        ln Z at the points at which Λ is computed, for another head that is normalised, else empty.
     scale
-        Factor on the outputs of a polynomial head, or on the log-ratios of another.
+        Factor on the outputs of a polynomial head, or on the log-ratios of another head.
     """
 
     z: FloatArray
@@ -208,30 +208,30 @@ class Normalisation(NamedTuple):
 
 
 class MemberTask:
-    """Training of the networks of a member: bags, joint targets and the normalisation after it.
+    """Training of the networks of a member: bags, joint targets and normalisation.
 
     Parameters
     ----------
     settings
-        With ``network`` and ``training``.
+        Settings of the likelihood, with ``network`` and ``training``.
     model_points
         Training points and heads.
     train
         Events to train on.
     validation
-        Events held out: they stop the training and set the scale of the outputs.
+        Held-out events, which stop the training and determine the scale of the outputs.
 
     Attributes
     ----------
     effective_events
-        Events without weights that have the same statistical power.
+        Number of events of weight one with the same statistical power.
     log_z, score_offset
-        ln Z at the points and its gradient, which joint labels give; else None.
+        ln Z at the points and its gradient with joint labels, else None.
 
     Raises
     ------
     SampleError
-        If weights at other points are needed and missing, or have no ratio.
+        If events have no weights at the points, or weights from which no ratio can be computed.
     """
 
     def __init__(
@@ -243,7 +243,7 @@ class MemberTask:
     ) -> None:
         self._settings, self._model_points = settings, model_points
         self._train, self._validation = train, validation
-        # Joint ratios, if any, and the cross section of all events, which normalises them.
+        # Joint ratios, if any, and the cross section of all events, which normalises these ratios.
         self._held_out_joint: Sequence[JointTargets] | None = None
         self._train_joint: Sequence[JointTargets] | None = None  # of samples in memory
         self._total: FloatArray | None = None
@@ -279,7 +279,7 @@ class MemberTask:
         seed: np.random.SeedSequence,
         on_epoch: Callable[[int, dict[str, float]], None],
     ) -> dict[str, list[float]]:
-        """Train one network, the k-th of its member."""
+        """Train network number `k` of the member; return its losses and learning rates."""
         from milinfer.learning.networks.training import train_network
 
         settings = self._settings
@@ -332,16 +332,17 @@ class MemberTask:
         return ClassBags(samples, n, joint, scores=scores, hard=settings.labels == "hard")
 
     def normalisation(self, member: Sequence[TrainedNetwork]) -> Normalisation:
-        """Find the held-out scale, and the normalisation for E_θ0[r] = 1 over all events.
+        """Determine the scale from held-out events, and the constants that make E_θ0[r] = 1.
 
-        A network trained on labels is slightly over-confident, or under-confident if it stopped
-        early; either spoils the curvature of Λ.  One factor on all amplitudes or log-ratios, chosen
-        by the likelihood of the held-out events, corrects the common part of it.
+        A network trained on labels is slightly over-confident, or under-confident if its training
+        stopped early.  This changes the curvature of Λ.  The scale, one factor on all amplitudes or
+        log-ratios, maximises the likelihood of the held-out events and corrects the change that is
+        common to all events.
 
         Raises
         ------
         ModelError
-            If a ratio is not finite.
+            If a ratio r is not finite.
         """
         if self._settings.head == "polynomial":
             return self._of_polynomials(member)
@@ -350,7 +351,7 @@ class MemberTask:
         return Normalisation(z=np.empty(0), log_z=np.empty(0), scale=1.0)
 
     def _of_polynomials(self, member: Sequence[TrainedNetwork]) -> Normalisation:
-        """Coefficients of Z(θ), and the scale of the amplitudes."""
+        """Return the coefficients of Z(θ), and the scale of the amplitudes."""
         from scipy.optimize import minimize_scalar
 
         head = self._model_points.polynomial
@@ -384,20 +385,20 @@ class MemberTask:
         return Normalisation(z=z, log_z=np.empty(0), scale=scale)
 
     def _of_log_ratios(self, member: Sequence[TrainedNetwork]) -> Normalisation:
-        """Ln E_θ0[r] at the points of the surface and the scale, for heads without Z(θ).
+        """Return ln E_θ0[r] at the points where Λ is computed, and the scale, for other heads.
 
-        Training fixes the constants of the logits as well as anything else, but their errors add up
-        over the events of a dataset; as means of ratios they are known with the precision of all
-        events, from the same equations that normalise a polynomial head.  A network that is not
-        sure enough has ratios that are too flat, and constants that belong to the right ones: it
-        needs the factor as much as the means.
+        The training determines the constants of the logits like all other weights, but their errors
+        add up over the events of a dataset.  As means of ratios they are known with the precision
+        of all events, from the equations that also normalise a polynomial head.  An under-confident
+        network has ratios that are too flat, while its constants belong to the correct ratios.  It
+        needs the scale as much as the means.
         """
         scale = self._held_out_scale(member)
         where, reference = self._model_points, self._model_points.reference_index
         k, alone = len(where.points), len(where.parameters) == 1
-        # In one parameter the points of the surface are those of the training.
+        # In one parameter Λ is computed at the training points.
         points = where.points if alone else np.concatenate([where.points, where.nodes])
-        # A column of ones, the ratio at the reference, is the first of the means.
+        # The first mean is that of the ratio at the reference, a column of ones.
         ones = 0 if alone else k
         n = self._train.n_events + self._validation.n_events
         with ExitStack() as stack:
@@ -417,7 +418,7 @@ class MemberTask:
         return Normalisation(z=np.empty(0), log_z=log_z, scale=scale)
 
     def _held_out_scale(self, member: Sequence[TrainedNetwork]) -> float:
-        """Factor on the log-ratios with which they describe the held-out events best."""
+        """Return the factor on the log-ratios that describes the held-out events best."""
         from scipy.optimize import minimize_scalar
 
         where = self._model_points
@@ -434,18 +435,18 @@ class MemberTask:
         return float(minimize_scalar(cross_entropy, bounds=_SCALES, method="bounded").x)
 
     def _held_out_targets(self) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """Probabilities of the points as classes of held-out events, their weights, the points."""
+        """Return class probabilities of held-out events, their weights, and the points."""
         held_out, joint = self._validation, self._held_out_joint
         if joint is None or self._settings.labels == "hard":
             targets = np.repeat(np.eye(len(held_out)), [len(s) for s in held_out], axis=0)
             return targets, np.concatenate(_even_weights(held_out)), class_points(held_out)
-        # The mixture of the training points has weights of its own.
+        # The mixture of the training points has its own weights.
         weights = np.concatenate([t.weights for t in joint])
         targets = softmax(np.concatenate([t.log_ratio for t in joint]), axis=1)
         return targets, weights, self._model_points.points
 
     def _mixture(self) -> Iterator[tuple[Float32Array, FloatArray]]:
-        """Features of all events, and weights that make them the even mixture of the points."""
+        """Yield features of all events, and weights of the equal mixture of the points."""
         train, rest = self._train, self._validation
         n = train.n_events + rest.n_events
         parts: list[tuple[SampleSet, Sequence[JointTargets] | None]] = []
@@ -466,24 +467,24 @@ class MemberTask:
     def _outputs(
         self, member: Sequence[TrainedNetwork], samples: SampleSet
     ) -> tuple[Float32Array, FloatArray, FloatArray]:
-        """Outputs for events, weights with equal sums for all samples, and the points."""
+        """Return outputs for events, weights with equal sums for all samples, and the points."""
         features = np.concatenate([s.features for s in samples])
         weights = np.concatenate(_even_weights(samples))
         return member[0].outputs(features), weights, class_points(samples)
 
 
 def _even_weights(samples: SampleSet) -> list[FloatArray]:
-    """Weights of the events of each sample, with equal sums, that sum to one together."""
+    """Return weights of the events with equal sums for all samples and a total of one."""
     return [s.weights / s.weights.sum() / len(samples) for s in samples]
 
 
 def _log_means(ratios: FloatArray, weights: FloatArray, values: FloatArray) -> FloatArray:
-    """Logarithms of the means at θ0 of all values but the first, which is one for each event.
+    """Return logarithms of the means at θ0 of all values but the first, which is always one.
 
     Raises
     ------
     ModelError
-        If a mean is not positive, as negative weights can make it.
+        If a mean is not positive, which negative weights can cause.
     """
     means = bennett(ratios, weights, values)[1:]
     if not np.all(means > 0):
@@ -493,12 +494,12 @@ def _log_means(ratios: FloatArray, weights: FloatArray, values: FloatArray) -> F
 
 
 def _finite_exp(llr: FloatArray) -> FloatArray:
-    """Ratios from log-ratios, of the same shape.
+    """Return ratios from log-ratios, of the same shape.
 
     Raises
     ------
     ModelError
-        If one is not finite.
+        If a ratio is not finite.
     """
     with np.errstate(over="ignore", invalid="ignore"):
         ratios: FloatArray = np.exp(llr)

@@ -1,7 +1,8 @@
-"""Log-ratios and scores of a trained likelihood for each event, as columns for a processor.
+"""Compute the log-ratios and scores of a trained likelihood in a coffea processor.
 
-A processor is sent to many workers and called for many chunks.  :class:`ModelColumns` is pickled as
-the path of a saved model (or, with ``embed=True``, as its files), and each worker loads it once.
+A processor is sent to many workers and called for many chunks of events.  :class:`ModelColumns` is
+pickled as the path of a saved model, or with its files if ``embed=True``, and each worker loads the
+model once.
 """
 
 from __future__ import annotations
@@ -28,32 +29,33 @@ __all__ = ["ModelColumns"]
 
 
 class ModelColumns:
-    """Columns of a saved likelihood: ln p(x|θ)/p(x|θ0) at chosen points, and the score.
+    """Compute ln p(x|θ)/p(x|θ0) of a saved likelihood at chosen points, and the score, as columns.
 
     Parameters
     ----------
     path
-        Folder of a model, as :meth:`BagLikelihood.save <milinfer.BagLikelihood.save>` writes it.
+        Directory of a model that :meth:`BagLikelihood.save <milinfer.BagLikelihood.save>` has
+        written.
     points
-        Parameter points of the log-ratio columns.
+        Parameter points θ of the log-ratio columns, one column for each.
     score_at
-        Value of the parameter at which the score column is computed, the optimal observable near
-        that value; None: no score column.
+        Value of the parameter at which the score (the derivative of the log-ratio) is computed.  It
+        is the optimal observable near this value.  None: no score column.
     embed
-        Whether the files of the model are sent with the processor; otherwise workers read them from
-        `path`, which they must be able to access.
+        Whether the files of the model are sent together with the processor.  Otherwise the workers
+        read the files from `path`, which they must be able to access.
 
     Raises
     ------
     ModelError
-        If there is no model.
+        If `path` contains no model.
     ParameterError
-        If a point is not one of the model, or there is nothing to compute.
+        If a point has other parameters than the model, or neither `points` nor `score_at` is given.
 
     Notes
     -----
-    Workers keep the models that they have loaded, by the checksum of ``model.json``.  Replacing the
-    model in the folder while processors that use the old one are running is an error.
+    Workers keep the models that they have loaded, identified by the checksum of ``model.json``.  Do
+    not replace the model at `path` while processors use it: they stop with an error.
 
     Examples
     --------
@@ -92,7 +94,10 @@ class ModelColumns:
         )
         for point in self.points:
             if set(point) != set(model.parameters):
-                msg = f"the model has the parameters {model.parameters}, not {format_point(point)}"
+                msg = (
+                    f"points= has {format_point(point)}, but the model has the parameters "
+                    f"{model.parameters}; give one value for each"
+                )
                 raise ParameterError(msg)
             at = [float(point[name]) for name in model.parameters]
             log_ratio_observable(model, model.reference, at)  # refuses what is out of range
@@ -105,12 +110,12 @@ class ModelColumns:
 
     @property
     def model(self) -> BagLikelihood:
-        """The likelihood; loaded once in each process.
+        """The likelihood, which each process loads once.
 
         Raises
         ------
         ModelError
-            If the folder now has another model than when this object was created.
+            If the model at `path` has changed since this object was created.
         """
         return _load(self.path, self.digest, self._files)
 
@@ -123,17 +128,17 @@ class ModelColumns:
         return (*llr, f"score:{format_point({self.model.parameter: self.score_at})}")
 
     def __call__(self, table: FeatureTable | Sample) -> dict[str, FloatArray]:
-        """Columns for the events of a chunk.
+        """Compute the columns for the events of a chunk.
 
         Parameters
         ----------
         table
-            Features of the events, including those that the model was trained on.
+            Features of the events; they must include the features of the training.
 
         Returns
         -------
         dict
-            Name to float64 array of shape (n_events,).
+            A float64 array of shape (n_events,) for each name of :attr:`names`.
 
         Raises
         ------
@@ -154,25 +159,25 @@ class ModelColumns:
         nominal: FeatureTable | Sample,
         variations: Mapping[str, FeatureTable | Sample],
     ) -> dict[str, FloatArray]:
-        """Changes of the columns of each event under systematic variations of the features.
+        """Compute the changes of the columns of each event under variations of the features.
 
         Parameters
         ----------
         nominal
-            Features of the events.
+            Features of the nominal events.
         variations
-            Features of the same events after each variation, such as ``{"jes_up": …}``.
+            Features of the same events after each systematic variation, such as ``{"jes_up": …}``.
 
         Returns
         -------
         dict
-            ``COLUMN:VARIATION``: varied minus nominal value, shape (n_events,).
+            Varied minus nominal value for each ``COLUMN:VARIATION``, arrays of shape (n_events,).
 
         Raises
         ------
         ModelError
-            If a variation has different events.  If events migrate across a cut, select those that
-            pass it in any variation.
+            If a variation has other events.  If events migrate across a cut, select all events that
+            pass the cut nominally or in any variation.
         """
         nominal_columns = self(nominal)
         shifts: dict[str, FloatArray] = {}

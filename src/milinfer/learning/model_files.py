@@ -1,7 +1,7 @@
-"""Directories of saved models: ``model.json`` and weights, never a pickle.
+"""Save and load models as directories with ``model.json`` and weights, without pickle.
 
-They are complete or absent, and every file is checked when it is read.  :func:`save_model` and
-:func:`load_model` are for networks; the other functions serve every kind of model.
+A directory is complete or absent, and every file is checked when it is read.  :func:`save_model`
+and :func:`load_model` are for networks; the other functions are for every kind of model.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ __all__ = [
 FORMAT = 4
 _CONTENT = "model.json"
 _WEIGHTS = ".weights.h5"
-# Errors that numpy, Keras and h5py raise for a damaged file.
+# Exceptions that numpy, Keras and h5py raise for a damaged file.
 _DAMAGED = (
     ArithmeticError,
     AttributeError,
@@ -84,7 +84,7 @@ _DAMAGED = (
     ValueError,
     Warning,
 )
-# Bytes of weights that any network may need.
+# Number of bytes of weights that is accepted for any network.
 _SMALL = 1 << 16
 _CONFIGS = ("network", "training")  # entries of their own in model.json
 
@@ -92,21 +92,22 @@ _CONFIGS = ("network", "training")  # entries of their own in model.json
 def save_model(settings: LikelihoodSettings, fitted: Fitted, path: PathLikeStr) -> None:
     """Save a trained likelihood to a directory.
 
-    The directory is written under another name and then renamed, so that it is complete or absent.
+    The directory is written under a temporary name and renamed at the end.  If the program is
+    interrupted, no incomplete model is left under `path`.
 
     Parameters
     ----------
     settings
-        Trained networks, with their settings.
+        Settings of the likelihood.
     fitted
         Result of the training.
     path
-        Directory; replaced if it is a model already.
+        Directory to write; an existing model is replaced.
 
     Raises
     ------
     ModelError
-        If `path` is something else than a model.
+        If `path` exists and is not a saved model.
     """
     with new_model_folder(path) as folder:
         checksums = {}
@@ -144,18 +145,21 @@ def save_model(settings: LikelihoodSettings, fitted: Fitted, path: PathLikeStr) 
 
 
 def load_model(path: PathLikeStr) -> tuple[LikelihoodSettings, Fitted]:
-    """Load a likelihood that :func:`save_model` has written.
+    """Load a likelihood that :func:`save_model` has written to a directory.
 
     Raises
     ------
     ModelError
-        If something is missing, was changed or is of another format; the message names it.
+        If a file is missing, was changed or has another format; the message names the file.
     """
     folder = as_path(path)
     file = folder / _CONTENT
     content = read_json(file)
     if content.get("format") != FORMAT:
-        msg = f"{folder} has model format {content.get('format')}, but this milinfer reads {FORMAT}"
+        msg = (
+            f"{folder} has model format {content.get('format')}, but this milinfer reads {FORMAT}; "
+            "load it with the version that saved it, or train again"
+        )
         raise ModelError(msg)
     with _as_written(file):
         network = network_config(content["network"])
@@ -165,7 +169,7 @@ def load_model(path: PathLikeStr) -> tuple[LikelihoodSettings, Fitted]:
             network=network,
             training=training,
         )
-        # Models of earlier versions have neither of these.
+        # Models of earlier versions have neither of these entries.
         flag_field("bootstrap", settings.bootstrap)
         flag_field("normalise", settings.normalise)
         mean, variance = _moments(content)
@@ -210,7 +214,7 @@ def load_model(path: PathLikeStr) -> tuple[LikelihoodSettings, Fitted]:
 
 @contextmanager
 def _as_written(file: Path) -> Iterator[None]:
-    """Turn errors of content that is not as a model is written into one that names the file."""
+    """Replace errors of invalid content by an error that names the file."""
     try:
         yield
     except ModelError:
@@ -229,7 +233,7 @@ def _read_member(
     *,
     additive: bool,
 ) -> tuple[TrainedNetwork, ...]:
-    """Networks of a member; Keras builds them only if their pooling scores bags as a whole."""
+    """Read the networks of a member; Keras builds them only if their pooling scores whole bags."""
     if not additive:
         built = build()
         for label, network in zip(labels, built, strict=True):
@@ -260,24 +264,24 @@ def _network_of(build: Callable[[], tuple[BagNetwork, ...]], k: int) -> BagNetwo
 def read_weights(
     file: Path, config: NetworkConfig, n_inputs: int, n_outputs: int
 ) -> tuple[Float32Array, ...]:
-    """Read the weights of an event model that Keras has saved, without Keras.
+    """Read the weights of an event model from a file of Keras, without Keras.
 
     Parameters
     ----------
     file
-        HDF5, as ``save_weights`` of Keras 3 writes it.
+        HDF5 file that ``save_weights`` of Keras 3 has written.
     config, n_inputs, n_outputs
-        Settings and sizes of the network.
+        Architecture, number of inputs and number of outputs of the network.
 
     Returns
     -------
     tuple of ndarray
-        As :func:`milinfer.learning.networks.event_network.weight_shapes` lists them.
+        Weights in the order of :func:`milinfer.learning.networks.event_network.weight_shapes`.
 
     Raises
     ------
     ValueError, OSError
-        If the file is damaged, or has the weights of another network.
+        If the file is damaged, or contains the weights of another network.
     """
     import h5py
 
@@ -307,7 +311,9 @@ def read_weights(
 
 
 def network_config(entries: Mapping[str, Any]) -> NetworkConfig:
-    """Architecture of the networks; its widths are checked with the sizes of the files.
+    """Build the architecture of the networks from the entries of ``model.json``.
+
+    The widths of the layers are checked later, with the sizes of the files.
 
     Raises
     ------
@@ -330,7 +336,7 @@ def network_config(entries: Mapping[str, Any]) -> NetworkConfig:
 
 
 def training_config(entries: Mapping[str, Any]) -> TrainingConfig:
-    """Settings of the training, whose numbers are checked before they are compared.
+    """Build the settings of the training from the entries of ``model.json``.
 
     Raises
     ------
@@ -352,12 +358,12 @@ def training_config(entries: Mapping[str, Any]) -> TrainingConfig:
 
 
 def histories(entries: Any, n_networks: int) -> list[dict[str, list[float]]]:
-    """Losses and learning rates of each network, as many of each as there were epochs.
+    """Read losses and learning rates of each network, one value of each for every epoch.
 
     Raises
     ------
     ValueError
-        If there are more or fewer than networks, or an entry is wrong; the message names it.
+        If the number of entries is not `n_networks`, or an entry is wrong; the message names it.
 
     Examples
     --------
@@ -371,19 +377,20 @@ def histories(entries: Any, n_networks: int) -> list[dict[str, list[float]]]:
 
 
 def history_entry(name: str, entry: Any) -> dict[str, list[float]]:
-    """Losses of one training, and what else was written down in every epoch or round.
+    """Read the losses and other numbers that one training recorded in every epoch or round.
 
     Parameters
     ----------
     name
-        For the message.
+        Name of the entry, for the error message.
     entry
-        Content of the file.
+        Entry of the file.
 
     Raises
     ------
     ValueError
-        If the losses are not finite numbers, or not equally many; the message names the entry.
+        If the losses are not finite numbers, or their lists differ in length; the message names the
+        entry.
 
     Examples
     --------
@@ -408,7 +415,7 @@ def history_entry(name: str, entry: Any) -> dict[str, list[float]]:
 
 
 def _moments(content: Mapping[str, Any]) -> tuple[FloatArray, FloatArray]:
-    """Means and variances of the features."""
+    """Return the means and variances of the features."""
     n = len(list_field("feature_names", content["feature_names"]))
     mean = array_field("mean of the features", content["mean"], (n,))
     variance = array_field("variance of the features", content["variance"], (n,), least=0.0)
@@ -416,12 +423,12 @@ def _moments(content: Mapping[str, Any]) -> tuple[FloatArray, FloatArray]:
 
 
 def event_numbers(content: Mapping[str, Any]) -> tuple[dict[str, int], float]:
-    """Numbers of training events by sample, and the effective number of all.
+    """Read the number of training events of each sample, and the effective number of all events.
 
     Raises
     ------
     ValueError
-        If they are not numbers; the message names the entry.
+        If an entry is not a number; the message names the entry.
 
     Examples
     --------
@@ -440,9 +447,9 @@ def event_numbers(content: Mapping[str, Any]) -> tuple[dict[str, int], float]:
 def _require_size(
     folder: Path, n_files: int, settings: LikelihoodSettings, n_parameters: int, n_features: int
 ) -> None:
-    """Refuse settings of a network with more numbers than the files of its weights have bytes.
+    """Raise if the settings imply a network with more numbers than its files have bytes.
 
-    It is compared before the network is built: settings name any size in a few characters.  Small
+    The check comes before the network is built, because settings can ask for any size.  Small
     networks are left to the checks of the files themselves.
     """
     files = list(folder.glob(f"*{_WEIGHTS}"))
@@ -475,7 +482,7 @@ def _require_size(
 def _log_normalisations(
     content: Mapping[str, Any], settings: LikelihoodSettings, where: ModelPoints
 ) -> tuple[FloatArray, ...]:
-    """Ln Z of each member: one number for each point of the surface, or none."""
+    """Return ln Z of each member at the points at which Λ is computed, or empty arrays."""
     if not is_normalised(settings):
         return (np.empty(0),) * len(content["z"])
     shape = (len(where.nodes),)
@@ -490,7 +497,7 @@ def _require_members(content: Mapping[str, Any], n: int) -> None:
 
 
 def pack_model(settings: LikelihoodSettings, fitted: Fitted) -> dict[str, bytes]:
-    """Files of :func:`save_model` by name, to send a model to another process."""
+    """Return the files of :func:`save_model` by name, to send a model to another process."""
     with tempfile.TemporaryDirectory() as parent:
         folder = Path(parent, "model")
         save_model(settings, fitted, folder)
@@ -498,12 +505,12 @@ def pack_model(settings: LikelihoodSettings, fitted: Fitted) -> dict[str, bytes]
 
 
 def unpack_model(files: Mapping[str, bytes]) -> tuple[LikelihoodSettings, Fitted]:
-    """Settings and training result that :func:`pack_model` has packed.
+    """Read settings and training result from the files of :func:`pack_model`.
 
     Raises
     ------
     ModelError
-        As :func:`load_model` does.
+        Under the same conditions as for :func:`load_model`.
     """
     with tempfile.TemporaryDirectory() as parent:
         for name, content in files.items():
@@ -517,11 +524,11 @@ def unpack_model(files: Mapping[str, bytes]) -> tuple[LikelihoodSettings, Fitted
 def _require_space(file: Path, part: Any) -> None:
     """Raise if the disk has no room for a file of weights.
 
-    HDF5 cannot close a file that it could not write: it prints screens of errors that nobody can
-    catch, and may end the process.
+    If HDF5 cannot write a file, it prints pages of errors that cannot be caught, and may end the
+    process.
     """
     arrays = part.get_weights()
-    # with what HDF5 adds for the file, and for each array and its groups
+    # Includes what HDF5 adds for the file, and for each array and its groups.
     n_bytes = sum(array.nbytes for array in arrays) + 16_384 * (len(arrays) + 1)
     try:
         file.write_bytes(bytes(n_bytes))
@@ -530,14 +537,14 @@ def _require_space(file: Path, part: Any) -> None:
 
 
 def _labels(member: int, n_networks: int) -> list[str]:
-    """How the files of the networks of a member begin."""
+    """Return the beginning of the file names of the networks of a member."""
     if n_networks == 1:
         return [f"member_{member}"]
     return [f"member_{member}_point_{k}" for k in range(n_networks)]
 
 
 def _parts(label: str, network: TrainedNetwork | BagNetwork) -> dict[str, Any]:
-    """Keras models that hold the weights of a network, by file name."""
+    """Return the Keras models that contain the weights of a network, by file name."""
     parts = {f"{label}{_WEIGHTS}": network.event_model}
     if network.bag_head is not None:
         parts[f"{label}_bag{_WEIGHTS}"] = network.bag_head
@@ -553,7 +560,7 @@ def _json_value(value: Any) -> Any:
 
 
 def _tuples(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings with the tuples that JSON turns into lists."""
+    """Return settings with the tuples that JSON turns into lists."""
 
     def as_tuple(value: Any) -> Any:
         return tuple(as_tuple(v) for v in value) if isinstance(value, list) else value
@@ -563,15 +570,15 @@ def _tuples(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 @contextmanager
 def new_model_folder(path: PathLikeStr) -> Iterator[Path]:
-    """Directory to write a model into, which becomes `path` when the block ends well.
+    """Create a directory for a model, which gets the name `path` if the block ends without error.
 
-    It is written under another name and then renamed, so that it is complete or absent; an older
-    model in its place is replaced.
+    The directory has a temporary name until then, so that `path` is always complete or absent.  An
+    older model at `path` is replaced.
 
     Raises
     ------
     ModelError
-        If `path` is something else than a model.
+        If `path` exists and is not a saved model.
 
     Examples
     --------
@@ -599,7 +606,7 @@ def write_content(folder: Path, content: Mapping[str, Any]) -> None:
     Raises
     ------
     ModelError
-        If something cannot be written as JSON.
+        If a value cannot be written as JSON.
     """
     text = json.dumps(content, indent=1, default=_json_value)
     (folder / _CONTENT).write_text(text, encoding="utf-8")
@@ -611,7 +618,7 @@ def read_content(folder: Path, file_format: str, reader: str) -> dict[str, Any]:
     Raises
     ------
     ModelError
-        If it is missing, damaged or of another format.
+        If the file is missing or damaged, or has another format.
 
     Examples
     --------
@@ -633,12 +640,12 @@ def read_content(folder: Path, file_format: str, reader: str) -> dict[str, Any]:
 
 @contextmanager
 def complete_content(folder: Path) -> Iterator[None]:
-    """Turn errors of missing or wrong entries of ``model.json`` into one that names the file.
+    """Replace errors of missing or wrong entries of ``model.json`` by an error that names the file.
 
     Raises
     ------
     ModelError
-        If an entry is missing, or of another type.
+        If an entry is missing or has a wrong type.
 
     Examples
     --------
@@ -657,12 +664,12 @@ def complete_content(folder: Path) -> Iterator[None]:
 
 
 def require_unchanged(file: Path, saved: str) -> None:
-    """Refuse a file that is missing or has another checksum than the one `saved` with it.
+    """Raise if a file is missing, or its checksum differs from the checksum `saved` with it.
 
     Raises
     ------
     ModelError
-        The message names the file.
+        If so; the message names the file.
 
     Examples
     --------
@@ -677,12 +684,12 @@ def require_unchanged(file: Path, saved: str) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Content of ``model.json``.
+    """Read ``model.json``.
 
     Raises
     ------
     ModelError
-        If it is missing or damaged.
+        If the file is missing or damaged.
 
     Examples
     --------

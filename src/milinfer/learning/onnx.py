@@ -1,11 +1,12 @@
-"""Trained likelihoods as ONNX graphs, for programs that have neither Keras nor milinfer.
+"""Export trained likelihoods to ONNX, for programs that have neither Keras nor milinfer.
 
-One file holds all that :meth:`milinfer.learning.bag_likelihood.BagLikelihood.event_llr` does: the
-networks of every member, the head, the held-out scale and Z(θ), the average over the members and
-the subtraction at θ0.  Networks compute in float32 as in Keras; from their outputs on, all is
-float64, as in :mod:`milinfer.learning.fitted`.
+One ONNX file computes the same as
+:meth:`milinfer.learning.bag_likelihood.BagLikelihood.event_llr`.  It contains the networks of all
+members, the head, the held-out scale, the normalisation Z(θ), the average over the members and the
+subtraction at θ0.  The networks compute in float32, as in Keras; everything after their outputs is
+in float64, as in :mod:`milinfer.learning.fitted`.
 
-The graph is written layer by layer, with operators that every runtime for operator set 17 has.
+The graph is written layer by layer, with operators of operator set 17, which every runtime has.
 Importing this module imports neither Keras nor onnx.
 """
 
@@ -56,38 +57,38 @@ _OPSET, _IR_VERSION = 17, 8
 
 
 def export_onnx(settings: LikelihoodSettings, fitted: Fitted, path: PathLikeStr) -> None:
-    """Write the per-event log-ratios of a trained likelihood as one ONNX file.
+    """Write a graph that computes the log-ratios of events with a trained likelihood to ONNX.
 
-    Input ``features`` is float32 of shape (n_events, n_features), in the order of
-    ``fitted.feature_names``.  Output ``log_ratio`` is float64 of shape (n_events, K):
-    ln p(x|θ_k)/p(x|θ0) at the points of the surface, as
-    :meth:`~milinfer.learning.bag_likelihood.BagLikelihood.event_llr` gives it.
+    The input ``features`` is float32 of shape (n_events, n_features), in the order of
+    ``fitted.feature_names``.  The output ``log_ratio`` is float64 of shape (n_events, K).  It
+    contains ln p(x|θ_k)/p(x|θ0) at the K parameter points at which Λ is computed, as
+    :meth:`~milinfer.learning.bag_likelihood.BagLikelihood.event_llr` returns it.
 
-    The metadata of the file are JSON: ``format``, ``milinfer_version``, ``head``,
+    The metadata of the file, in JSON, are ``format``, ``milinfer_version``, ``head``,
     ``feature_names``, ``parameters``, ``points`` (K lists of parameter values) and ``reference``.
 
     Parameters
     ----------
     settings
-        Trained networks, with their settings.
+        Settings of the likelihood.
     fitted
         Result of the training.
     path
-        File to write; replaced if it is there.
+        File to write; an existing file is replaced.
 
     Raises
     ------
     ConfigurationError
         If the package onnx is not installed.
     ModelError
-        If the pooling scores bags as a whole, or a layer or activation
-        has no counterpart here.
+        If the pooling scores whole bags, or a layer or activation cannot be written with these
+        operators.
     """
     if not fitted.additive:
         msg = (
             f"{settings.pooling} pooling with bag layers {fitted.network.bag_hidden} scores bags "
-            "as a whole: there is no ratio of single events to export; use save(), or "
-            "pooling='mean' without bag_hidden"
+            "as a whole, so there is no ratio of single events to export; use save(), or train "
+            "with pooling='mean' and without bag_hidden"
         )
         raise ModelError(msg)
     graph = Graph(require_onnx())
@@ -118,32 +119,32 @@ def export_response(
     terms: ResponseTerms,
     path: PathLikeStr,
 ) -> None:
-    """Write the per-event columns of a response to nuisance parameters as one ONNX file.
+    """Write a graph that computes the response columns of events to ONNX.
 
-    Input ``features`` is that of :func:`export_onnx`.  Output ``columns`` is float64 of shape
-    (n_events, n_columns), as
-    :meth:`~milinfer.learning.systematic_response.SystematicResponse.event_columns` gives it.  The
-    metadata of the file are JSON: ``format``, ``milinfer_version``, ``head``, ``feature_names``,
-    ``nuisances``, ``terms``, ``exponents``, ``interpolation``, ``limits``, ``parameters``,
-    ``centre`` and ``half``.
+    The input ``features`` is the same as for :func:`export_onnx`.  The output ``columns`` is
+    float64 of shape (n_events, n_columns), as
+    :meth:`~milinfer.learning.systematic_response.SystematicResponse.event_columns` returns it.  The
+    metadata of the file, in JSON, are ``format``, ``milinfer_version``, ``head``,
+    ``feature_names``, ``nuisances``, ``terms``, ``exponents``, ``interpolation``, ``limits``,
+    ``parameters``, ``centre`` and ``half``.
 
     Parameters
     ----------
     members
-        Networks of each member.
+        Networks of each member of the ensemble.
     scale
         Factors and constants of the columns.
     feature_names, terms
-        Features, and meaning of the columns.
+        Names of the features, and functions of the nuisance parameters that the columns multiply.
     path
-        File to write; replaced if it is there.
+        File to write; an existing file is replaced.
 
     Raises
     ------
     ConfigurationError
         If the package onnx is not installed.
     ModelError
-        If the response is one of boosted trees, or an activation has no counterpart here.
+        If the response consists of boosted trees, or ONNX export does not know an activation.
     """
     graph = Graph(require_onnx())
     parts = []
@@ -152,7 +153,7 @@ def export_response(
             predictor = part.predictor
             if not isinstance(predictor, ResponseNetwork):
                 msg = (
-                    "boosted trees cannot be exported as ONNX; use save(), or classifier='network'"
+                    "boosted trees cannot be exported to ONNX; use save(), or classifier='network'"
                 )
                 raise ModelError(msg)
             place = np.zeros((len(part.places), terms.n_columns))
@@ -190,22 +191,22 @@ def write_graph(
     *,
     single: bool = False,
 ) -> None:
-    """Write a graph with metadata.
+    """Write a graph with metadata to an ONNX file.
 
     Parameters
     ----------
     graph
-        Nodes and constants.
+        Graph with its nodes and constants.
     inputs
-        Shapes of the inputs, float32, by name.
+        Shapes of the inputs, which are float32, by name.
     output, shape
         Name and shape of the output.
     metadata
         Entries in addition to format and version, each written as JSON.
     path
-        File to write; replaced if it is there.
+        File to write; an existing file is replaced.
     single
-        Whether the output is float32 and not float64.
+        Whether the output is float32; otherwise it is float64.
     """
     onnx = require_onnx()
     helper, types = onnx.helper, onnx.TensorProto
@@ -230,14 +231,14 @@ def write_graph(
 
 
 def read_metadata(path: PathLikeStr) -> dict[str, Any]:
-    """Metadata that :func:`export_onnx` has written with the graph.
+    """Read the metadata of an ONNX file that :func:`export_onnx` has written.
 
     Raises
     ------
     ConfigurationError
         If the package onnx is not installed.
     ModelError
-        If the file is not one of them.
+        If the file was not written by milinfer.
 
     Examples
     --------
@@ -270,7 +271,7 @@ def require_onnx() -> Any:
     Raises
     ------
     ConfigurationError
-        If it is not installed.
+        If the package is not installed.
     """
     try:
         import_module("onnx.checker")
@@ -282,7 +283,7 @@ def require_onnx() -> Any:
 
 
 def _member(graph: Graph, settings: LikelihoodSettings, fitted: Fitted, number: int) -> str:
-    """Log-ratios of one member, zero at the reference: `fitted.member_log_ratios`."""
+    """Add the log-ratios of one member, zero at the reference: `fitted.member_log_ratios`."""
     member = fitted.members[number]
     nodes = fitted.where.nodes
     if settings.head == "polynomial":  # zero at the reference by construction
@@ -302,7 +303,7 @@ def _member(graph: Graph, settings: LikelihoodSettings, fitted: Fitted, number: 
         shape = graph.constant([-1, len(nodes)], np.int64)
         outputs = graph.add("Reshape", scores_of_all, shape)
         combine = np.eye(len(nodes))
-    # All linear from here: one matrix takes the combination, the share and the reference.
+    # Linear from here on: one matrix combines outputs, averages them and subtracts the reference.
     matrix = (combine - combine @ fitted.at_reference[:, None]) * share
     log_z = fitted.log_z[number]
     if not len(log_z):
@@ -313,7 +314,7 @@ def _member(graph: Graph, settings: LikelihoodSettings, fitted: Fitted, number: 
 
 
 def _with_theta(graph: Graph, theta: FloatArray, n_features: int) -> str:
-    """Features of every event joined with every point, (n_events · K, n_features + P)."""
+    """Add the features of every event joined with every point, (n_events · K, n_features + P)."""
     k, n_parameters = theta.shape
     events = graph.add("Unsqueeze", INPUT, graph.constant([1], np.int64))
     events = graph.add("Expand", events, graph.constant([1, k, 1], np.int64))
@@ -326,7 +327,7 @@ def _with_theta(graph: Graph, theta: FloatArray, n_features: int) -> str:
 
 
 def _ratio(graph: Graph, loss: str | None, outputs: str) -> str:
-    """Log-ratio of two classes from outputs (n, 1): `losses.RatioLoss.log_ratio`."""
+    """Add the log-ratio of two classes from outputs (n, 1): `losses.RatioLoss.log_ratio`."""
     o = graph.double(outputs)
     if loss in (None, "bce", "mse"):
         return o
@@ -351,7 +352,7 @@ def _ratio(graph: Graph, loss: str | None, outputs: str) -> str:
 
 
 def _polynomial(graph: Graph, fitted: Fitted, number: int, outputs: str) -> str:
-    """Ln r of a polynomial head: `heads.PolynomialHead.log_ratio`."""
+    """Add ln r of a polynomial head: `heads.PolynomialHead.log_ratio`."""
     head, nodes = fitted.polynomial, fitted.where.nodes
     scale = graph.constant(fitted.scale[number], np.float32)
     scaled = graph.double(graph.add("Mul", outputs, scale))
@@ -370,7 +371,7 @@ def _polynomial(graph: Graph, fitted: Fitted, number: int, outputs: str) -> str:
 
 
 def _average(graph: Graph, ratios: list[str], average: str) -> str:
-    """Average over the members: `fitted.average_log_ratio`."""
+    """Add the average over the members: `fitted.average_log_ratio`."""
     first = graph.constant([0], np.int64)
     members = [graph.add("Unsqueeze", r, first) for r in ratios]
     stacked = graph.add("Concat", *members, axis=0)
@@ -379,7 +380,7 @@ def _average(graph: Graph, ratios: list[str], average: str) -> str:
     if average == "ratio":
         total = graph.add("ReduceLogSumExp", stacked, axes=[0], keepdims=0)
         return graph.add("Sub", total, graph.constant(np.log(len(ratios))))
-    # Ratios are one at θ0, so that its probability is one over their sum.
+    # Ratios are one at θ0, so the probability of θ0 is one over their sum.
     sums = graph.add("ReduceLogSumExp", stacked, axes=[2], keepdims=1)
     at_reference = graph.add("ReduceLogSumExp", graph.add("Neg", sums), axes=[0], keepdims=0)
     logs = graph.add("LogSoftmax", stacked, axis=2)
@@ -388,12 +389,12 @@ def _average(graph: Graph, ratios: list[str], average: str) -> str:
 
 
 class Graph:
-    """ONNX graph under construction; values are referred to by name.
+    """ONNX graph under construction; its values are identified by name.
 
     Parameters
     ----------
     onnx
-        The package.
+        The Python package onnx.
     """
 
     def __init__(self, onnx: Any) -> None:
@@ -402,20 +403,20 @@ class Graph:
         self.initializers: list[Any] = []
 
     def constant(self, value: Any, dtype: type = np.float64) -> str:
-        """Add a constant, and give its name."""
+        """Add a constant, and return its name."""
         name = f"constant_{len(self.initializers)}"
         array = np.ascontiguousarray(value, dtype=dtype).reshape(np.shape(value))
         self.initializers.append(self._onnx.numpy_helper.from_array(array, name))
         return name
 
     def add(self, operator: str, *inputs: str, output: str | None = None, **options: Any) -> str:
-        """Add a node with one output, and give the name of that."""
+        """Add a node with one output, and return the name of the output."""
         name = output or f"{operator.lower()}_{len(self.nodes)}"
         self._append(operator, inputs, [name], options)
         return name
 
     def split(self, value: str, n: int) -> list[str]:
-        """Split columns into n equal parts."""
+        """Split columns into n equal parts, and return their names."""
         names = [f"split_{len(self.nodes)}_{part}" for part in range(n)]
         self._append("Split", (value,), names, {"axis": 1})
         return names
@@ -429,7 +430,7 @@ class Graph:
     def dense(
         self, x: str, kernel: FloatArray | Float32Array, bias: FloatArray | Float32Array
     ) -> str:
-        """Add the product with a kernel (n_in, n_out) plus a bias (n_out,), in float32."""
+        """Add a product with a kernel (n_in, n_out) plus a bias (n_out,), in float32."""
         return self.add(
             "Gemm", x, self.constant(kernel, np.float32), self.constant(bias, np.float32)
         )
@@ -468,35 +469,35 @@ ACTIVATIONS: dict[str, Callable[[Graph, str], str]] = {
 
 
 def network(graph: Graph, trained: TrainedNetwork, x: str, scale: float = 1.0) -> str:
-    """Add the layers of a network from events to outputs.
+    """Add the layers of a network from the event features to the outputs.
 
     Parameters
     ----------
     graph
-        Takes the nodes.
+        Graph to which the nodes are added.
     trained
         The network.
     x
-        Name of the input, float32 of shape (n, n_inputs).
+        Name of the input in the graph, float32 of shape (n, n_inputs).
     scale
         Factor on the outputs.
 
     Returns
     -------
     str
-        Name of the output, float32 of shape (n, n_outputs).
+        Name of the output in the graph, float32 of shape (n, n_outputs).
 
     Raises
     ------
     ModelError
-        If the activation has no counterpart here.
+        If ONNX export does not know the activation.
     """
     events = trained.event_network
     assert events is not None  # who calls has refused poolings of whole bags
     name = events.config.activation
     if name not in ACTIVATIONS:
         msg = (
-            f"activation {name!r} cannot be exported; activations that can: "
+            f"activation {name!r} cannot be exported to ONNX; train with one of "
             f"{', '.join(ACTIVATIONS)}"
         )
         raise ModelError(msg)

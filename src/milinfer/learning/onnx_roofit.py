@@ -1,8 +1,8 @@
-"""ln r(x|θ) of one event as an ONNX graph for RooFit, which evaluates it through SOFIE.
+"""Export ln r(x|θ) of one event to ONNX for RooFit, which evaluates it with SOFIE.
 
-RooFit's ``RooONNXFunc`` takes graphs whose inputs have fixed shapes and whose output is one number
-in float32.  Here the inputs are the features of an event and the parameters, and the output is
-ln r at any θ, without points and an interpolation between them.  The operators are those that SOFIE
+``RooONNXFunc`` of RooFit needs graphs whose inputs have fixed shapes and whose output is one
+float32 number.  The inputs of the exported graph are the features of an event and the parameters,
+and its output is ln r at any θ, without interpolation.  It contains only operators that SOFIE
 translates to C++: products, sums, activations and one logarithm.
 
 Importing this module imports neither Keras nor onnx.
@@ -22,37 +22,37 @@ from milinfer.typing import IntArray, PathLikeStr
 __all__ = ["ACTIVATIONS", "PARAMETERS", "export_for_roofit"]
 
 PARAMETERS = "parameters"
-# SOFIE knows no operator for the others.
+# SOFIE has no operator for the other activations.
 ACTIVATIONS = (
     "linear", "elu", "relu", "leaky_relu", "selu", "gelu", "silu", "swish", "tanh", "sigmoid",
 )  # fmt: skip
 
 
 def export_for_roofit(settings: LikelihoodSettings, fitted: Fitted, path: PathLikeStr) -> None:
-    """Write ln p(x|θ)/p(x|θ0) of one event at any θ as one ONNX file.
+    """Write a graph that computes ln p(x|θ)/p(x|θ0) of one event at any θ to an ONNX file.
 
-    Inputs are ``features``, float32 of shape (1, n_features) in the order of
-    ``fitted.feature_names``, and ``parameters``, float32 of shape (1, n_parameters) in the order
-    of ``fitted.parameters``.  Output ``log_ratio`` is float32 of shape (1, 1).  The metadata of the
-    file are JSON: ``format``, ``milinfer_version``, ``head``, ``feature_names``, ``parameters``,
-    ``reference`` and ``limits`` (of each parameter in the training).
+    The inputs are ``features``, float32 of shape (1, n_features) in the order of
+    ``fitted.feature_names``, and ``parameters``, float32 of shape (1, n_parameters) in the order of
+    ``fitted.parameters``.  The output ``log_ratio`` is float32 of shape (1, 1).  The metadata of
+    the file, in JSON, are ``format``, ``milinfer_version``, ``head``, ``feature_names``,
+    ``parameters``, ``reference`` and ``limits`` (range of each parameter in the training).
 
     Parameters
     ----------
     settings
-        What was trained, and how.
+        Settings of the likelihood.
     fitted
         Result of the training.
     path
-        File to write; replaced if it is there.
+        File to write; an existing file is replaced.
 
     Raises
     ------
     ConfigurationError
         If the package onnx is not installed.
     ModelError
-        If the head is not polynomial, members are averaged otherwise than as log-ratios, or SOFIE
-        has no operator for the activation.
+        If the head is not polynomial, the ensemble does not average log-ratios, or SOFIE has no
+        operator for the activation.
     """
     if settings.head != "polynomial":
         msg = (
@@ -71,7 +71,7 @@ def export_for_roofit(settings: LikelihoodSettings, fitted: Fitted, path: PathLi
     activation = fitted.network.activation
     if activation not in ACTIVATIONS:
         msg = (
-            f"activation {activation!r} cannot be exported for RooFit; activations that can: "
+            f"activation {activation!r} cannot be exported for RooFit; train with one of "
             f"{', '.join(ACTIVATIONS)}"
         )
         raise ModelError(msg)
@@ -99,11 +99,11 @@ def export_for_roofit(settings: LikelihoodSettings, fitted: Fitted, path: PathLi
 
 
 def _monomials(graph: Graph, head: PolynomialHead, exponents: IntArray) -> str:
-    """Monomials of (θ − θ0)/scale, shape (1, J), as products of one factor for each degree.
+    """Add the monomials of (θ − θ0)/scale, shape (1, J), as products of one factor per degree.
 
-    A factor is one parameter, or one.
+    A factor is one of the parameters, or the number 1.
     """
-    # parameters of each monomial, as often as their exponents say
+    # The parameters of each monomial, repeated according to their exponents.
     chosen = [np.repeat(np.arange(len(row)), row) for row in exponents]
     product = ""
     for d in range(max(len(places) for places in chosen)):
@@ -126,13 +126,13 @@ def _log_ratio(
     amplitude: str,
     squared: str,
 ) -> str:
-    """Ln r by one member, shape (1, 1): `heads.PolynomialHead.log_ratio`."""
+    """Add ln r of one member, shape (1, 1): `heads.PolynomialHead.log_ratio`."""
     outputs = network(graph, fitted.members[number][0], INPUT, fitted.scale[number])
     n, j = 1 + head.n_squares, head.n_monomials
-    # Each square has its own outputs, and all have the same monomials.
+    # Each square has its own outputs; all squares have the same monomials.
     repeated = graph.dense(amplitude, np.tile(np.eye(j), n), np.zeros(n * j))
     terms = graph.add("Mul", outputs, repeated)
-    # The first amplitude interferes with the one at θ0.
+    # The first amplitude interferes with the amplitude at θ0.
     sums = graph.dense(terms, np.repeat(np.eye(n), j, axis=0), np.eye(n)[0])
     squares = graph.add("Mul", sums, sums)
     total = graph.dense(squares, np.ones((n, 1)), np.array([SMALLEST_RATIO]))

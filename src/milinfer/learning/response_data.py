@@ -1,6 +1,6 @@
-"""Training and held-out events of a response.
+"""Prepare the training events and the held-out events of a response to nuisance parameters.
 
-They are in memory, or streamed from folders.  Importing this module does not import Keras.
+The events are in memory or streamed from folders.  Importing this module does not import Keras.
 """
 
 from __future__ import annotations
@@ -30,24 +30,26 @@ __all__ = ["ResponseData", "response_data"]
 
 
 class ResponseData(NamedTuple):
-    """Training and held-out events of a response.
+    """Training events and held-out events of a response.
 
     Parameters
     ----------
     train
         Events to train each network on.
     stop, check
-        Held-out events that stop the training and give the scale, and those that check it.
+        Held-out events: `stop` stops the training and determines the scale, `check` checks the
+        result.
     mean, variance
-        Moments of the features.
+        Means and variances of the features.
     n_train
-        Nominal events, and those of feature variations, to train on.
+        Number of nominal events, and of events of feature variations, to train on.
     n_events
         Number of events of each sample.
     trained_on
         Fingerprints of all events.
     expected
-        Gives the mean of a response over all nominal events, from its table for a sample.
+        Function that takes the table of a response for a sample, and returns the mean of the
+        response over all nominal events.
     """
 
     train: tuple[ProcessVariations | StreamedEvents, ...]
@@ -68,21 +70,22 @@ def response_data(
     validation_fraction: float,
     seed: int,
 ) -> ResponseData:
-    """Split variations into training and held-out events; streamed ones are read in one pass.
+    """Split variations into training and held-out events; streamed variations are read once.
 
     Parameters
     ----------
     variations
         Nominal and varied events.
     validation
-        Other variations: half of them stop the training, the other half check it.
+        Other events of the same variations: half of them stop the training, the other half check
+        it.
     groups
         Terms of each network.
     validation_fraction
-        Share of the events that is held out if there is no `validation`; for streamed events at
-        most a quarter of the events allowed in memory.
+        Fraction of the events that is held out if there is no `validation`.  For streamed events it
+        is at most a quarter of the events allowed in memory.
     seed
-        Seed of the split.
+        Random seed of the split.
 
     Raises
     ------
@@ -156,15 +159,18 @@ def _streamed(
 
 
 def _require_matching(validation: ProcessVariations, variations: ProcessVariations) -> None:
-    """Raise unless validation events are of the same process, features and variations."""
+    """Raise unless validation events have the same process, features and variations."""
     if validation.process != variations.process:
-        msg = f"validation= contains {validation.process}, not {variations.process}"
+        msg = (
+            f"validation= has the process {validation.process}, not {variations.process}; pass "
+            "variations of the same process"
+        )
         raise SampleError(msg)
     if validation.feature_names != variations.feature_names:
         differ = {*validation.feature_names} ^ {*variations.feature_names}
         msg = (
-            "validation= has other features than variations: "
-            f"{', '.join(sorted(differ)) or 'another order'}"
+            "validation= has other features than variations, which must be the same in the same "
+            f"order: {', '.join(sorted(differ)) or 'another order'}"
         )
         raise SampleError(msg)
     known, given = (
@@ -173,7 +179,10 @@ def _require_matching(validation: ProcessVariations, variations: ProcessVariatio
     )
     if known != given:
         differ_text = "; ".join(format_point(dict(x)) for x in sorted(known ^ given))
-        msg = f"validation= and variations are not at the same points: {differ_text}"
+        msg = (
+            "validation= and variations must be at the same points, but these are in one of them "
+            f"only: {differ_text}"
+        )
         raise SampleError(msg)
 
 
@@ -183,6 +192,6 @@ def _numbers(variations: ProcessVariations) -> dict[str, int]:
 
 
 def _sketches(variations: ProcessVariations) -> tuple[str, ...]:
-    """Fingerprints of all nominal and varied events."""
+    """Return the fingerprints of all nominal and varied events."""
     varied = [v.sample for v in variations.variations if not v.weights_only]
     return sketch_each([*variations.nominal, *varied])

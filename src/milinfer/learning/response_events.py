@@ -1,10 +1,11 @@
-"""Events to learn a response from: nominal and varied ones, with weights at all base points.
+"""Prepare the events from which a response is learned, with weights at all base points.
 
-A base point is a shift of the nuisance parameters, at one parameter point if the response depends
-on the parameters of interest.  At each of them an event counts in the nominal sample, in the varied
-one, or, where weights vary only, in both.  The weights at a base point sum to one for the nominal
-events and to the ratio of the yields for the varied ones, so that rate and shape are learned
-together.  Importing this module does not import Keras.
+A base point is a shift of the nuisance parameters, together with one parameter point if the
+response depends on the parameters of interest.  At each base point an event counts in the nominal
+sample or in the varied sample; if a variation changes only weights, it counts in both.  The weights
+at a base point sum to one for the nominal events, and to the ratio of varied to nominal yield for
+the varied events.  Rate and shape are thus learned together.  Importing this module does not import
+Keras.
 """
 
 from __future__ import annotations
@@ -35,22 +36,23 @@ __all__ = [
     "total_weight",
 ]
 
-# Rows that are worked on at once.
+# Number of rows that are processed at once.
 _ROWS = 1 << 16
 
 
 class BasePoints(NamedTuple):
-    """Parameter points at which a response is trained.
+    """Points in parameters of interest and nuisance parameters at which a response is trained.
 
     Parameters
     ----------
     points
-        Parameter points of interest; one that is empty if the response does not depend on them.
+        Points in the parameters of interest; one empty point if the response does not depend on
+        them.
     shifts
-        Shifts of the nuisance parameters of the terms, shape (n_shifts, n_nuisances).
+        Shifts of the nuisance parameters, shape (n_shifts, n_nuisances).
     design
-        Factors of the columns of the response, shape (n_columns, n_points · n_shifts): ln S at the
-        base points is the matrix product of the columns and this.
+        Factors of the columns of the response, shape (n_columns, n_points · n_shifts).  ln S at the
+        base points is the matrix product of the columns of an event and `design`.
     """
 
     points: tuple[Point, ...]
@@ -59,9 +61,9 @@ class BasePoints(NamedTuple):
 
 
 def term_values(terms: ResponseTerms, shift: FloatArray) -> FloatArray:
-    """Factors of the terms in ln S at a shift, shape (n_terms,).
+    """Return the factors of the terms in ln S at a shift, shape (n_terms,).
 
-    With interpolation code 4, ln S at and beyond ±1 is linear in its values at ±1.
+    With interpolation code 4, ln S at ±1 and beyond is linear in its values at +1 and −1.
 
     Raises
     ------
@@ -81,8 +83,8 @@ def term_values(terms: ResponseTerms, shift: FloatArray) -> FloatArray:
     if between.any():
         k = int(np.argmax(between))
         msg = (
-            f"a variation at {terms.nuisances[k]}={shift[k]:g}: interpolation='code4' uses only "
-            "variations at −1 and 1; remove this one, or use "
+            f"a variation is at {terms.nuisances[k]}={shift[k]:g}, but interpolation='code4' uses "
+            "only variations at −1 and 1; remove this variation, or use "
             "interpolation='polynomial'"
         )
         raise SampleError(msg)
@@ -90,14 +92,14 @@ def term_values(terms: ResponseTerms, shift: FloatArray) -> FloatArray:
 
 
 def base_points(variations: ProcessVariations, terms: ResponseTerms) -> BasePoints:
-    """Base points of variations, which must determine all terms.
+    """Return the base points of variations, which must determine all terms.
 
     Parameters
     ----------
     variations
         Nominal and varied samples.
     terms
-        Terms of the response, of the nuisance parameters of these variations.
+        Terms of the response in the nuisance parameters of these variations.
 
     Raises
     ------
@@ -129,7 +131,7 @@ def base_points(variations: ProcessVariations, terms: ResponseTerms) -> BasePoin
 
 
 def _inside(terms: ResponseTerms, point: Point) -> bool:
-    """Whether a point is in the range in which the response is linear."""
+    """Return whether a point is in the range in which the response is linear."""
     values = np.array([point[n] for n in terms.parameters])
     return bool(np.all(np.abs(values - terms.centre) <= terms.half * (1 + 1e-9)))
 
@@ -151,7 +153,7 @@ def _require_parameters(
     if np.linalg.matrix_rank(base.design[:, used.ravel()]) == terms.n_columns:
         return
     msg = (
-        f"{variations.process}: the response depends on {', '.join(terms.parameters)}, and its "
+        f"{variations.process}: the response depends on {', '.join(terms.parameters)}, but its "
         f"variations are at {'; '.join(format_point(p) for p in base.points)} only; add samples or "
         "weights at other points, or use theta_dependent=False"
     )
@@ -161,7 +163,7 @@ def _require_parameters(
 def _require_terms(
     variations: ProcessVariations, terms: ResponseTerms, shifts: FloatArray, values: FloatArray
 ) -> None:
-    """Raise unless the shifts determine all terms; say which side of which nuisance is missing."""
+    """Raise unless the shifts determine all terms; the message names the missing variation."""
     where = f"{variations.process}: the response"
     if np.linalg.matrix_rank(values) == terms.n_terms:
         return
@@ -183,45 +185,46 @@ def _require_terms(
                 f"{' and '.join(f'{x:g}' for x in missing)}, or {remedy}"
             )
             raise SampleError(msg)
-    # A term in which all solutions of zero response at the base points have a part.
+    # A term that contributes to all solutions of zero response at the base points.
     *_, directions = np.linalg.svd(values)
     loose = np.abs(directions[np.linalg.matrix_rank(values) :]).max(axis=0) > 1e-6
     names = ", ".join(n for n, free in zip(terms.names, loose, strict=True) if free)
     msg = (
-        f"{where} has terms {names} that the variations do not determine; add variations in which "
-        "these nuisance parameters are shifted together and separately, or omit cross terms"
+        f"{where} has terms {names} that the variations do not determine; add variations that "
+        "shift these nuisance parameters both together and separately, or omit cross terms"
     )
     raise SampleError(msg)
 
 
 @dataclass(frozen=True, eq=False)
 class ResponseEvents:
-    """Nominal and varied events as rows, the nominal ones first.
+    """Nominal and varied events as rows of a table; the nominal events come first.
 
-    The weight of an event at a base point is its weight at the parameter point of it, times a
-    factor of the sample it belongs to; for weight variations there is a table of its own.
+    The weight of an event at a base point is its weight at the parameter point of this base point,
+    times a factor of its sample.  Weight variations have their own table.
 
     Parameters
     ----------
     base
         The base points.
     features
-        Shape (n, n_features).
+        Features of the events, shape (n, n_features).
     weights
-        Weights at each of the points, shape (n, n_points).
+        Weights of the events at each parameter point, shape (n, n_points).
     labels
-        Number of the nominal sample, or that of the shift plus the number of nominal samples, (n,).
+        Number of the nominal sample, or number of the shift plus the number of nominal samples,
+        shape (n,).
     groups
         Number that an event and its varied copies have in common, shape (n,).
     factors, varied
-        Factors of the weights of each label in the nominal and in the varied samples, at each base
+        Factors on the weights of each label in the nominal and in the varied samples, at each base
         point, shape (n_labels, n_base).
     soft
         Varied weights of the nominal events, shape (n_nominal, n_soft).
     soft_places
-        1 at the base point of each of them, shape (n_soft, n_base).
+        1 at the base point of each column of `soft`, else 0, shape (n_soft, n_base).
     paired
-        Whether the varied events of each base point are the nominal ones, shape (n_base,).
+        Whether the varied events of each base point are copies of the nominal events, (n_base,).
     yield_errors
         Errors of the ratios of yields, shape (n_base,).
     """
@@ -242,21 +245,21 @@ class ResponseEvents:
     def of(
         cls, variations: ProcessVariations, base: BasePoints, names: Sequence[str]
     ) -> ResponseEvents:
-        """Stack the events of variations.
+        """Combine the events of all samples of the variations.
 
         Parameters
         ----------
         variations
             Nominal and varied samples.
         base
-            From :func:`base_points`, of these variations or of those that they are a part of.
+            Result of :func:`base_points` for these variations, or for a larger set of events.
         names
             Names of the nuisance parameters, in the order of the base points.
 
         Raises
         ------
         SampleError
-            If weights are missing, or do not sum to a positive number.
+            If weights are missing, or their sum is not positive.
 
         Examples
         --------
@@ -281,19 +284,19 @@ class ResponseEvents:
         names: Sequence[str],
         totals: EventTotals,
     ) -> ResponseEvents:
-        """Stack a part of the events, whose weights are shares of those of all parts.
+        """Combine some of the events, with weights normalised to the sums over all events.
 
         Parameters
         ----------
         variations, base, names
             As for :meth:`of`.
         totals
-            Sums over all parts.
+            Sums of weights over all events.
         """
         return _stacked(variations, base, names, totals)
 
     def scaled(self, factor: float) -> ResponseEvents:
-        """The same events with all weights times a factor."""
+        """Return the same events with all weights multiplied by a factor."""
         return dataclasses.replace(self, weights=self.weights * factor, soft=self.soft * factor)
 
     def __len__(self) -> int:
@@ -301,11 +304,11 @@ class ResponseEvents:
 
     @property
     def n_nominal(self) -> int:
-        """Number of nominal events; they come first."""
+        """Number of nominal events, which come first."""
         return len(self.soft)
 
     def dense(self, rows: IntArray | slice) -> tuple[FloatArray, FloatArray]:
-        """Nominal and varied weights of events at all base points, shape (n, n_base) each."""
+        """Return nominal and varied weights of events at all base points, each (n, n_base)."""
         index = np.arange(len(self))[rows]
         labels = self.labels[index]
         n_shifts = len(self.base.shifts)
@@ -317,7 +320,7 @@ class ResponseEvents:
         return weights * self.factors[labels], varied
 
     def in_groups(self) -> Iterator[IntArray]:
-        """Rows in blocks that keep events that belong together in one block."""
+        """Yield rows in blocks, with an event and its varied copies in the same block."""
         order = np.argsort(self.groups, kind="stable")
         ordered = self.groups[order]
         start = 0
@@ -332,9 +335,9 @@ class ResponseEvents:
 
 
 class _Weights(NamedTuple):
-    """Weights of events at each of several points; None where there are none.
+    """Weights of events at each of several points; None if there are none.
 
-    `nominal` has a list for each sample, `varied` one for each variation.
+    `nominal` has a list for each sample, and `varied` a list for each variation.
     """
 
     nominal: list[list[FloatArray | None]]
@@ -366,22 +369,23 @@ class _Weights(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class EventTotals:
-    """Sums of weights over nominal and varied events, which may come in several parts.
+    """Sums of weights over nominal and varied events, which may be read in several parts.
 
     Parameters
     ----------
     nominal
-        Sums of each nominal sample at each point; None where it has no weights.
+        Sums of each nominal sample at each point; None if the sample has no weights at the point.
     varied
-        The same of each variation.
+        The same sums of each variation.
     own
         Sums of the weights of each nominal sample, then of each variation, at their own points.
     n_events
-        Their numbers of events.
+        Number of events of each nominal sample, then of each variation.
     partners
-        Number of the nominal sample that each variation has its events from; None for other events.
+        Number of the nominal sample whose events each variation changes; None for a variation with
+        other events.
     ratios
-        Yield of each variation over the nominal one.
+        Yield of each variation over the nominal yield.
     """
 
     nominal: list[list[WeightSums | None]]
@@ -420,7 +424,7 @@ class EventTotals:
 
     @classmethod
     def joined(cls, parts: Sequence[EventTotals]) -> EventTotals:
-        """Sums over several parts, whose weights have one normalisation."""
+        """Add the sums of several parts, whose weights have one normalisation."""
         own = np.sum([p.own for p in parts], axis=0)
         ratios = []
         for m, (s, first) in enumerate(zip(parts[0].partners, parts[0].ratios, strict=True)):
@@ -445,7 +449,7 @@ class EventTotals:
         )
 
     def require_positive(self, variations: ProcessVariations, points: Sequence[Point]) -> None:
-        """Raise unless the weights of all samples at all points sum to a positive number."""
+        """Raise if the weights of a sample at a point do not sum to a positive number."""
         labels = [s.label for s in variations.nominal]
         labels += [f"variation {v.label}" for v in variations.variations]
         rows = [*self.nominal, *self.varied]
@@ -455,8 +459,8 @@ class EventTotals:
                     where = f" at {format_point(point)}" if point else ""
                     msg = (
                         f"{label}: the weights{where} of {n} events sum to "
-                        f"{sums.total:g}; the sum must be positive; use more events, or another "
-                        "seed or validation_fraction"
+                        f"{sums.total:g}, but the sum must be positive; use more events, or "
+                        "another seed or validation_fraction"
                     )
                     raise SampleError(msg)
 
@@ -466,7 +470,7 @@ def _sums_of(weights: FloatArray | None) -> WeightSums | None:
 
 
 def added_sums(parts: Sequence[list[list[WeightSums | None]]]) -> list[list[WeightSums | None]]:
-    """Sums of several parts, which all have weights at the same points."""
+    """Add the sums of several parts, which all have weights at the same points."""
     whole: list[list[WeightSums | None]] = []
     for rows in zip(*parts, strict=True):
         row: list[WeightSums | None] = []
@@ -492,7 +496,7 @@ def _stacked(
     has = np.zeros((n_samples, n_shifts))
     for _, s, q in members:
         has[s, q] = 1.0
-    # Share of each sample at each point, and what these shares sum to at each base point.
+    # Fraction of each sample at each point, and sum of these fractions at each base point.
     shares = np.array(
         [
             [_share(sums, p) for sums, p in zip(row, base.points, strict=True)]
@@ -576,9 +580,9 @@ def _stacked(
 
 
 def total_weight(events: ResponseEvents) -> float:
-    """Sum of the weights on both sides of all base points.
+    """Return the sum of the weights over all base points, nominal and varied.
 
-    They are scaled such that it is the number of events.
+    The weights are scaled such that this sum is the number of events.
     """
     total = 0.0
     for start in range(0, len(events), _ROWS):
@@ -587,9 +591,9 @@ def total_weight(events: ResponseEvents) -> float:
 
 
 def _share(sums: WeightSums | None, point: Point) -> float:
-    """Share of a nominal sample at a point: its effective number of events there.
+    """Return the fraction of a nominal sample at a point: its effective number of events there.
 
-    Where the response does not depend on the point, all samples count equally.
+    If the response does not depend on the point, all samples have the same fraction.
     """
     if not point:
         return 1.0
@@ -610,7 +614,7 @@ def _shift_number(variation: Variation, base: BasePoints, names: Sequence[str]) 
 
 
 def _varied_weights(variation: Variation, nominal: Sample, point: Point) -> FloatArray:
-    """Weights of varied events at a point at which the nominal ones have weights."""
+    """Return weights of varied events at a point at which the nominal events have weights."""
     sample = variation.sample
     elsewhere = point and point != nominal.point
     weights = weights_at(sample, point) if elsewhere else sample.weights

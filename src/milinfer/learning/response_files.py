@@ -1,4 +1,4 @@
-"""Directories of saved responses: ``model.json`` and arrays, never a pickle."""
+"""Save and load responses as directories with ``model.json`` and arrays, without pickle."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ __all__ = ["load_response", "save_response"]
 
 _FORMAT = "response-1"
 _ARRAYS = "arrays.npz"
-# Settings that are records, and what reads them.
+# Settings that are records, and the functions that read them.
 _CONFIGS: Mapping[str, Callable[[Any], Any]] = {
     "network": network_config,
     "training": training_config,
@@ -58,7 +58,7 @@ _CONFIGS: Mapping[str, Callable[[Any], Any]] = {
 
 
 def save_response(settings: Mapping[str, Any], fitted: ResponseFit, path: PathLikeStr) -> None:
-    """Save a trained response to a directory, which is complete or absent.
+    """Save a trained response to a directory; `path` is always complete or absent.
 
     Parameters
     ----------
@@ -67,12 +67,12 @@ def save_response(settings: Mapping[str, Any], fitted: ResponseFit, path: PathLi
     fitted
         Result of the training.
     path
-        Directory; replaced if it is a model already.
+        Directory to write; an existing model is replaced.
 
     Raises
     ------
     ModelError
-        If `path` is something else than a model.
+        If `path` exists and is not a saved model.
     """
     terms, expected = fitted.terms, fitted.expected
     plain = dict(settings)
@@ -130,12 +130,12 @@ def save_response(settings: Mapping[str, Any], fitted: ResponseFit, path: PathLi
 
 
 def load_response(path: PathLikeStr) -> tuple[dict[str, Any], ResponseFit]:
-    """Load settings and result that :func:`save_response` has written.
+    """Load settings and training result that :func:`save_response` has written.
 
     Raises
     ------
     ModelError
-        If something is missing, was changed or is of another format; the message names it.
+        If a file is missing, was changed or has another format; the message names the file.
     """
     folder = as_path(path)
     content = read_content(folder, _FORMAT, "SystematicResponse")
@@ -156,13 +156,13 @@ def load_response(path: PathLikeStr) -> tuple[dict[str, Any], ResponseFit]:
 
 
 class _Arrays:
-    """Arrays of a file, each checked when it is taken."""
+    """Arrays of a file, each of which is checked when it is used."""
 
     def __init__(self, arrays: Mapping[str, np.ndarray[Any, Any]]) -> None:
         self._arrays = arrays
 
     def numbers(self, name: str, shape: tuple[int | None, ...], least: float = -np.inf) -> Any:
-        """Finite numbers of a shape, in which None is any length."""
+        """Return finite numbers of a given shape, in which None means any length."""
         array = self._arrays[name]
         fits = len(shape) == array.ndim and all(
             n in (None, m) for n, m in zip(shape, array.shape, strict=True)
@@ -180,19 +180,19 @@ class _Arrays:
         return array
 
     def floats(self, name: str, shape: tuple[int | None, ...], least: float = -np.inf) -> Any:
-        """The same in float64."""
+        """Return finite numbers of a given shape in float64."""
         return self.numbers(name, shape, least).astype(np.float64)
 
     def __len__(self) -> int:
         return len(self._arrays)
 
     def of_any_shape(self, name: str) -> Any:
-        """Finite numbers."""
+        """Return finite numbers of any shape."""
         return self.numbers(name, (None,) * self._arrays[name].ndim)
 
 
 def _settings(entries: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings of a response; the response itself checks that they are consistent."""
+    """Return the settings of a response; the response checks that they are consistent."""
     settings = dict(entries)
     degree = settings["degree"]
     if isinstance(degree, dict):
@@ -248,7 +248,7 @@ def _fitted(
         if settings[name] not in (None, used):
             msg = f"{name} is {used}, but {settings[name]} in the settings"
             raise ValueError(msg)
-    # Trees are grown for each base point, networks for all of them.
+    # Trees are trained for each base point, networks for all base points together.
     n_histories = sum(
         len(part.predictor.trees) if isinstance(part.predictor, ResponseTrees) else 1
         for member in members
@@ -359,7 +359,7 @@ def _members(
     terms: ResponseTerms,
     n_features: int,
 ) -> tuple[tuple[ResponsePart, ...], ...]:
-    """Parts of each member, which give every column once."""
+    """Return the networks or trees of each member, which compute every column once."""
     members = []
     for m, entries in enumerate(list_field("members", content["members"])):
         member = []

@@ -31,25 +31,26 @@ __all__ = ["ResponseFit", "raw_columns"]
 
 @dataclass(frozen=True, eq=False)
 class ResponseFit:
-    """Result of a training: networks or trees, their scale, and checks.
+    """Result of the training of a response: networks or trees, their scale, and checks.
 
     Parameters
     ----------
     process, feature_names
-        Process, and features that it was trained on.
+        Name of the process, and names of the features of the training.
     terms
-        Nuisance parameters and terms.
+        Nuisance parameters, and terms of the response in them.
     members
-        Parts of each member of the ensemble.
+        Networks or trees of each member of the ensemble.
     scale
-        Factor and constant of each column, from held-out events.
+        Factor and constant of each column, determined with held-out events.
     base
-        Shifts and parameter points at which it was trained.
+        Shifts of the nuisance parameters, and parameter points, at which the response was trained.
     closure
-        Means of the response at these, against the yields of the varied samples.
+        Means of the response over nominal events at these shifts, compared with the yields of the
+        varied samples.
     at_ends
-        The same at the ends of the range of the parameters of interest, if the response does not
-        depend on them and was trained on events at several values.
+        The same comparison at the ends of the range of the parameters of interest, if the response
+        does not depend on them and was trained on events at several of their values.
     expected
         Mean of the response over the nominal events, as a function of all parameters.
     network, training
@@ -59,7 +60,7 @@ class ResponseFit:
     n_events
         Number of events of each sample.
     trained_on
-        Fingerprints of the events of training, early stopping and scale.
+        Fingerprints of the events used for training, early stopping and scale.
     """
 
     process: str
@@ -83,12 +84,12 @@ class ResponseFit:
         )
 
     def to_table(self) -> pa.Table:
-        """Losses of every network and epoch, one row each."""
+        """Return a table of the losses, with one row for each network and epoch."""
         return history_table(self.history)
 
     @property
     def digest(self) -> str:
-        """Hash of the trained parameters, the same after saving and loading."""
+        """Hash of the trained parameters; it does not change when the response is saved."""
         digest = hashlib.blake2b(digest_size=8)
         digest.update(repr((self.terms.names, self.terms.parameters)).encode())
         arrays = [a for member in self.members for p in member for a in p.predictor.arrays]
@@ -97,7 +98,7 @@ class ResponseFit:
         return digest.hexdigest()
 
     def columns(self, features: Float32Array) -> FloatArray:
-        """Columns of events, shape (n_events, n_columns)."""
+        """Return the response columns of events, shape (n_events, n_columns)."""
         return self.scale.factors * raw_columns(self.members, self.terms, features) + (
             self.scale.constants
         )
@@ -106,7 +107,7 @@ class ResponseFit:
 def raw_columns(
     members: Sequence[Sequence[ResponsePart]], terms: ResponseTerms, features: Float32Array
 ) -> FloatArray:
-    """Columns before the scale, averaged over the members, shape (n_events, n_columns)."""
+    """Return the columns before scaling, averaged over the members, (n_events, n_columns)."""
     total = np.zeros((len(features), terms.n_columns))
     for member in members:
         for part in member:

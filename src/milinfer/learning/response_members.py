@@ -1,8 +1,9 @@
-"""Networks and boosted trees that give the columns of a response, and their training.
+"""Train the networks or boosted trees that compute the columns of a response.
 
-A member of an ensemble has one part for all nuisance parameters of a process, or one for each.
-Parts keep their weights as arrays, so that they can be pickled and saved, and make a Keras network
-or trees of them when they are first used.  Importing this module does not import Keras.
+A member of an ensemble has one network for all nuisance parameters of a process, or one for each.
+Networks and trees are stored as arrays, so that they can be pickled and saved.  The Keras network
+or the XGBoost trees are built from the arrays when they are first used.  Importing this module does
+not import Keras.
 """
 
 from __future__ import annotations
@@ -42,24 +43,24 @@ if TYPE_CHECKING:
 
 __all__ = ["MemberJob", "ResponseNetwork", "ResponsePart", "ResponseTrees", "train_member"]
 
-# An untrained network starts with a response that is small against the true one.
+# The response of an untrained network must be small compared with the true one.
 _START = 0.1
 
 
 @dataclass(frozen=True, eq=False)
 class ResponseNetwork:
-    """Network whose outputs are columns of a response, in units of their size.
+    """Network whose outputs are columns of a response, divided by their typical size.
 
     Parameters
     ----------
     config
         Architecture.
     mean, variance
-        Moments of the features.
+        Means and variances of the features.
     size
-        Size of each column, shape (n_columns,).
+        Typical size of each column, shape (n_columns,).
     weights
-        Weights of the event model, as Keras gives them.
+        Weights of the event model, in the order of Keras.
     """
 
     config: NetworkConfig
@@ -69,7 +70,7 @@ class ResponseNetwork:
     weights: tuple[Float32Array, ...]
 
     def columns(self, features: Float32Array) -> FloatArray:
-        """Columns of events, shape (n_events, n_columns)."""
+        """Return the response columns of events, shape (n_events, n_columns)."""
         return self.network.outputs(features).astype(np.float64) * self.size
 
     @cached_property
@@ -91,17 +92,17 @@ class ResponseNetwork:
 
     @property
     def arrays(self) -> tuple[FloatArray | Float32Array, ...]:
-        """Everything that training determined, to hash and to save."""
+        """Return everything that training determined, to compute a hash and to save."""
         return (self.mean, self.variance, self.size, *self.weights)
 
     @classmethod
     def of_arrays(cls, config: NetworkConfig, arrays: Sequence[Any]) -> ResponseNetwork:
-        """Network of the arrays of another one.
+        """Build the network from the arrays of a saved network.
 
         Raises
         ------
         ModelError
-            If they do not belong to a network of this architecture.
+            If the arrays do not fit this architecture.
         """
         mean, variance, size, *weights = arrays
         for width in config.hidden:
@@ -115,7 +116,7 @@ class ResponseNetwork:
         return response
 
     def prepare(self) -> None:
-        """Look at the network now, which raises if its weights or its settings are damaged."""
+        """Build the network now, which raises if its weights or its settings are damaged."""
         self.network.prepare()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -124,7 +125,9 @@ class ResponseNetwork:
 
 @dataclass(frozen=True, eq=False)
 class ResponseTrees:
-    """Boosted trees for the ratio at each base point, and the columns closest to these ratios.
+    """Boosted trees that learn the ratio at each base point, converted to response columns.
+
+    The columns are those whose ratios are closest to the learned ratios.
 
     Parameters
     ----------
@@ -133,7 +136,7 @@ class ResponseTrees:
     inverse
         Matrix from ln S at the base points to columns, shape (n_base, n_columns).
     trees
-        Trees of each base point, in XGBoost's own format as bytes.
+        Trees of each base point, as bytes in the format of XGBoost.
     n_jobs
         Number of threads.
     """
@@ -144,7 +147,7 @@ class ResponseTrees:
     n_jobs: int = 1
 
     def columns(self, features: Float32Array) -> FloatArray:
-        """Columns of events, shape (n_events, n_columns)."""
+        """Return the response columns of events, shape (n_events, n_columns)."""
         if not len(features):
             return np.empty((0, self.inverse.shape[1]))
         matrix = require("xgboost").DMatrix(features, nthread=self.n_jobs)
@@ -163,7 +166,7 @@ class ResponseTrees:
 
     @property
     def arrays(self) -> tuple[Any, ...]:
-        """Everything that training determined, to hash and to save."""
+        """Return everything that training determined, to compute a hash and to save."""
         return (self.log_yields, self.inverse, *self.trees)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -174,14 +177,14 @@ Predictor: TypeAlias = ResponseNetwork | ResponseTrees
 
 
 class ResponsePart(NamedTuple):
-    """Network or trees of a member that give some of the columns, and which columns.
+    """Network or trees of a member, and which columns of the response they compute.
 
     Parameters
     ----------
     predictor
         Network or trees.
     places
-        Numbers of its columns in the response, shape (n_own_columns,).
+        Indices of these columns in the response, shape (n_own_columns,).
     """
 
     predictor: Predictor
@@ -190,21 +193,21 @@ class ResponsePart(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class MemberJob:
-    """Terms, events and settings that all members of an ensemble share.
+    """Terms, events and settings that are common to all members of an ensemble.
 
     Parameters
     ----------
     terms
         Terms of the whole response.
     parts
-        Nominal and varied samples to train on and to stop the training with, and the terms, of each
-        part.
+        For each network: nominal and varied samples to train on, the samples that stop the
+        training, and the terms.
     mean, variance
-        Moments of the features.
+        Means and variances of the features.
     network, training, trees
         Settings; `trees` is None for networks.
     seed
-        Seed of all members.
+        Random seed of all members.
     """
 
     terms: ResponseTerms
@@ -221,7 +224,7 @@ class MemberJob:
     )
 
     def stacked(self, k: int) -> tuple[ResponseEvents | StackedFiles, ResponseEvents]:
-        """Events of a part to train on and to stop with, stacked once for all members."""
+        """Return the events that train network `k` and that stop it, the same for all members."""
         if k not in self.events:
             train, stop, terms = self.parts[k]
             names = terms.nuisances
@@ -250,17 +253,17 @@ def train_member(
     Parameters
     ----------
     number
-        Its number.
+        Number of the member.
     job
         Events and settings.
     reporter
-        ``reporter(part, network)`` gives the function that is called with the number and the losses
-        of every epoch.
+        ``reporter(part, network)`` returns the function that is called with the number and the
+        losses of every epoch.
 
     Returns
     -------
     tuple
-        The parts of the member, and the losses of each.
+        Networks or trees of the member, and the losses of each.
     """
     seeds = np.random.SeedSequence(job.seed).spawn(job.ensemble)[number].spawn(len(job.parts))
     parts, histories = [], []
@@ -280,7 +283,7 @@ def train_member(
 
 
 def _places(own: ResponseTerms, whole: ResponseTerms) -> IntArray:
-    """Numbers of the columns of some terms among those of all."""
+    """Return the indices of the columns of some terms among the columns of all terms."""
     place = np.array([whole.names.index(name) for name in own.names])
     blocks = np.arange(1 + len(whole.parameters)) * whole.n_terms
     places: IntArray = (blocks[:, None] + place).ravel()
@@ -300,7 +303,7 @@ def _trained_network(
     from milinfer.learning.networks.training_bags import PairedEvents
 
     weights_seed, bags_seed = seed.spawn(2)
-    # Powers of two: networks of like processes then have the same graph, which is compiled once.
+    # Powers of two, so that networks of similar processes have the same graph, compiled once.
     pieces = train.in_pieces() if isinstance(train, StackedFiles) else [train]
     size = linear_size(pieces, train.base, job.mean, job.variance)
     size = np.exp2(np.rint(np.log2(size)))
@@ -329,12 +332,12 @@ def _grown_trees(
     settings: BoostedSettings,
     seed: np.random.SeedSequence,
 ) -> tuple[ResponseTrees, list[dict[str, list[float]]]]:
-    """Grow trees for each base point: nominal against varied events, each with its weight."""
+    """Train trees for each base point on nominal against varied events, with event weights."""
     for events in (train, stop):
         if np.any(events.weights < 0) or np.any(events.soft < 0):
             msg = (
-                "there are negative event weights, and XGBoost cannot train on them; use "
-                "classifier='network', which takes signed weights"
+                "XGBoost cannot train on negative event weights; use "
+                "classifier='network', which accepts them"
             )
             raise ModelError(msg)
     design = train.base.design
@@ -353,7 +356,7 @@ def _grown_trees(
 
 
 def _two_classes(events: ResponseEvents, base: int) -> SampleSet:
-    """Nominal and varied events of one base point as two samples."""
+    """Return nominal and varied events of one base point as two samples."""
     names = tuple(f"x{j}" for j in range(events.features.shape[1]))
     weights = events.dense(slice(None))
     samples = []

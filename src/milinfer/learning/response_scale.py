@@ -1,10 +1,11 @@
-r"""Scale of a learned response, and its check, from held-out events.
+r"""Determine the scale of a learned response, and check it, with held-out events.
 
-Early stopping leaves a response too small or too large, and its normalisation not quite that of the
-yields.  Each column gets a factor and a constant, :math:`\Delta_A \to s_A \Delta_A + t_A`, which
-minimise the loss of the training on held-out events.  An event and its varied copies are one
-measurement, so their errors are those of sums over both.  What the held-out events do not
-determine, such as the factor of a column that is a constant, stays as it is.
+Early stopping makes a response too small or too large, and its normalisation differs slightly from
+the ratio of the yields.  Each column :math:`\Delta_A` gets a factor and a constant,
+:math:`\Delta_A \to s_A \Delta_A + t_A`, which minimise the loss of the training on held-out events.
+An event and its varied copies are one measurement, so errors are computed from the sums over both.
+Factors and constants that the held-out events do not determine stay as they are, such as the factor
+of a column that is the same for all events.
 """
 
 from __future__ import annotations
@@ -33,15 +34,15 @@ __all__ = [
     "response_scale",
 ]
 
-# Corrections that are expected without held-out events: of the factor, and of the constant in
-# units of the size of the column.
+# Size of corrections expected before the held-out events are seen: of the factor, and of the
+# constant in units of the size of the column.
 _EXPECTED = 0.5
-# Smallest size of a column: below it, a response is none.
+# Smallest size of a column; a smaller column counts as no response.
 _SMALLEST = 1e-3
 _LONGEST = 5.0  # standardised features are cut there where sizes are estimated
 _ROWS = 1 << 16
 _BLOCK_TERMS = 1 << 20  # terms of a block of a linear fit: 8 MB
-# Effective number of events from which on their spread gives an error.
+# Smallest effective number of events whose spread gives a reliable error.
 _ENOUGH = 100.0
 
 
@@ -51,10 +52,10 @@ class ResponseScale(NamedTuple):
     Parameters
     ----------
     factors, constants
-        Shape (n_columns,).
+        Factor and constant of each column, shape (n_columns,).
     covariance
-        Covariance of factors, then constants, by the spread of the events (sandwich), (2 n_columns,
-        …).
+        Covariance of the factors, followed by the constants, from the spread of the events
+        (sandwich estimate), shape (2 n_columns, 2 n_columns).
     """
 
     factors: FloatArray
@@ -63,18 +64,19 @@ class ResponseScale(NamedTuple):
 
 
 class ResponseClosure(NamedTuple):
-    """Means of the response over nominal events, against the yields of the varied ones.
+    """Means of the response over nominal events, compared with the yields of the varied events.
 
-    All are of held-out events that were used for no fit, and of shape (n_base,).
+    All arrays have shape (n_base,), for n_base base points (shifts of the nuisance parameters).
+    The events were held out and used for no fit.
 
     Parameters
     ----------
     means
-        Mean of S over the nominal events at each base point.
+        Mean of the response S over the nominal events.
     yields
-        Expected varied events over the nominal ones.
+        Expected number of varied events over that of nominal events.
     errors
-        Errors of their differences.
+        Errors of the differences `means` − `yields`.
     """
 
     means: FloatArray
@@ -83,7 +85,7 @@ class ResponseClosure(NamedTuple):
 
     @property
     def pulls(self) -> FloatArray:
-        """Differences in units of their errors."""
+        """Differences `means` − `yields` in units of their errors."""
         return np.divide(
             self.means - self.yields,
             self.errors,
@@ -93,7 +95,7 @@ class ResponseClosure(NamedTuple):
 
 
 def response_scale(columns: FloatArray, events: ResponseEvents) -> ResponseScale:
-    """Factors and constants that held-out events prefer.
+    """Determine the factors and constants of the columns from held-out events.
 
     Parameters
     ----------
@@ -105,24 +107,24 @@ def response_scale(columns: FloatArray, events: ResponseEvents) -> ResponseScale
     Raises
     ------
     ModelError
-        If the minimum is not found.
+        If the fit does not converge.
     """
     n = columns.shape[1]
     size = np.maximum(np.sqrt(np.mean(np.square(columns), axis=0)), _SMALLEST)
-    # In units of corrections as large as they may be.
+    # In units of the expected size of the corrections.
     unit = _EXPECTED * np.concatenate([np.ones(n), size])
     nothing = np.zeros(2 * n)
     free = _corrections(columns, events, unit, nothing)
     free = _corrections(columns, events, unit, free.value)
-    # What the events do not show to differ from no correction is noise: the prior variance of each
-    # correction is the one that makes it most probable (empirical Bayes).
+    # The prior variance of each correction is the most probable one (empirical Bayes), so that a
+    # correction compatible with zero is treated as noise.
     width = np.sqrt(np.maximum(free.value**2 - free.data_variance, 0.0))
     kept = _corrections(columns, events, np.minimum(width, unit), free.value)
     return ResponseScale(1 + kept.value[:n], kept.value[n:], free.covariance)
 
 
 class _Corrections(NamedTuple):
-    """Corrections of factors, then constants, their covariance, and the variance due to events."""
+    """Corrections of factors, then of constants, their covariance, and the part due to events."""
 
     value: FloatArray
     covariance: FloatArray
@@ -132,19 +134,19 @@ class _Corrections(NamedTuple):
 def _corrections(
     columns: FloatArray, events: ResponseEvents, unit: FloatArray, start: FloatArray
 ) -> _Corrections:
-    """Most probable corrections if they come from normal distributions of widths `unit`.
+    """Return the most probable corrections for a normal prior with standard deviations `unit`.
 
-    The second derivatives of the loss and the spread of the first are those at `start`.
+    The second derivatives of the loss, and the spread of the first, are computed at `start`.
     """
     n = columns.shape[1]
     none = np.concatenate([np.ones(n), np.zeros(n)])
-    # A width of zero leaves no correction; its row and column are zero in what follows.
+    # A width of zero means no correction; its row and column are zero below.
     shift = np.divide(start, unit, out=np.zeros(2 * n), where=unit > 0)
     sums = _sums(columns, events, none + unit * shift)
     hessian = sums.hessian * np.outer(unit, unit)
     spread = sums.spread * np.outer(unit, unit)
-    # The derivative is the Hessian times the distance to the truth, plus the spread.  This gives
-    # the mean of that distance, as it is known before and after (a Kalman gain).
+    # The derivative is the Hessian times the distance to the true correction, plus noise.  The
+    # mean of this distance follows from the prior and the noise (a Kalman gain).
     gain = hessian @ _inverse(hessian @ hessian + spread)
     for _ in range(100):
         step = gain @ (sums.gradient * unit + hessian @ shift) - shift
@@ -161,13 +163,13 @@ def _corrections(
         raise ModelError(msg)
     rest = np.eye(2 * n) - gain @ hessian
     known = rest @ rest.T + gain @ spread @ gain.T
-    # A correction that is known no better than before has any variance due to the events.
+    # If the data do not constrain a correction, the events may give it any variance.
     share = np.minimum(np.diag(known), 1 - 1e-9)
     return _Corrections(unit * shift, known * np.outer(unit, unit), share / (1 - share) * unit**2)
 
 
 def _inverse(matrix: FloatArray) -> FloatArray:
-    """Inverse of a symmetric matrix, on a scale on which its diagonal is one."""
+    """Return the inverse of a symmetric matrix, computed with the diagonal scaled to one."""
     scale = 1 / np.sqrt(np.maximum(np.diag(matrix), np.finfo(float).tiny))
     return np.linalg.pinv(matrix * np.outer(scale, scale), rcond=1e-12, hermitian=True) * np.outer(
         scale, scale
@@ -211,17 +213,17 @@ def _sums(columns: FloatArray, events: ResponseEvents, beta: FloatArray) -> _Sum
 def response_closure(
     columns: FloatArray, scale: ResponseScale, events: ResponseEvents
 ) -> ResponseClosure:
-    """Means of the response over nominal events, and the yields of the varied ones.
+    """Compute the means of the response over nominal events, and the yields of varied events.
 
-    The errors contain those of the scale, since the events that give it are fewer than those that
-    it applies to.
+    The errors include those of the scale, because the scale is determined from fewer events than it
+    is applied to.
 
     Parameters
     ----------
     columns
-        Columns of the nominal events before the scale, shape (n_nominal, n_columns).
+        Columns of the nominal events before scaling, shape (n_nominal, n_columns).
     scale
-        From other events.
+        Scale that was determined with other events.
     events
         Nominal and varied events.
     """
@@ -247,7 +249,7 @@ def response_closure(
         own = rows < events.n_nominal
         difference = np.zeros_like(nominal)
         difference[own] = nominal[own] * np.exp(log_responses[rows[own]])
-        # The total weight is the same in any set of events: only deviations from the mean count.
+        # The total weight is the same in any set of events, so only deviations from the mean count.
         difference -= nominal * np.where(events.paired > 0, means - yields, means)
         difference -= varied * (events.paired > 0)
         starts = np.flatnonzero(np.diff(events.groups[rows], prepend=-1))
@@ -265,7 +267,7 @@ def closure_at_ends(
     base: BasePoints,
     terms: ResponseTerms,
 ) -> tuple[MeanAndYield, ...]:
-    """Means and yields at the ends of the range of each parameter of interest.
+    """Compare means and yields at the ends of the range of each parameter of interest.
 
     Parameters
     ----------
@@ -279,7 +281,7 @@ def closure_at_ends(
     Returns
     -------
     tuple
-        Empty if the response depends on the parameters of interest, or all events are at one value.
+        Empty if the response depends on the parameters of interest, or all events have one value.
     """
     points = () if terms.parameters else _ends(variations)
     if not points:
@@ -303,7 +305,7 @@ def closure_at_ends(
 
 
 def _ends(variations: ProcessVariations) -> tuple[Point, ...]:
-    """Points with the lowest and highest value of each parameter, of those with enough events."""
+    """Return the points with the lowest and highest value of each parameter and enough events."""
     nominal = variations.nominal
     points = []
     for point, weights in weights_at_points(nominal):
@@ -333,25 +335,25 @@ def _nominal_blocks(events: ResponseEvents) -> Sequence[IntArray]:
 def linear_size(
     parts: Iterable[ResponseEvents], base: BasePoints, mean: FloatArray, variance: FloatArray
 ) -> FloatArray:
-    """Typical size of each column, from a linear fit in the features and their squares.
+    """Estimate the typical size of each column by a linear fit in features and their squares.
 
     Parameters
     ----------
     parts
-        Training events, in one part or several.
+        Training events, all together or in several parts.
     base
-        Their base points.
+        Base points of the events.
     mean, variance
-        Moments of the features.
+        Means and variances of the features.
 
     Returns
     -------
     ndarray
-        Root mean square over the nominal events, shape (n_columns,).
+        Root mean square of each column over the nominal events, shape (n_columns,).
     """
     n_terms, design = 1 + 2 * len(mean), base.design
     matrix, vectors = np.zeros((n_terms, n_terms)), np.zeros((n_terms, len(design.T)))
-    # With many features a block of _ROWS would be larger than the events that a stream reads.
+    # With many features, a block of _ROWS would be larger than the events read from a stream.
     n_rows = max(1, min(_ROWS, _BLOCK_TERMS // n_terms))
     blocks = (
         (events, slice(start, start + n_rows))
@@ -364,7 +366,7 @@ def linear_size(
         nominal, varied = events.dense(rows)
         vectors += terms.T @ (varied - nominal)
         matrix += (terms * np.abs(nominal).sum(axis=1, keepdims=True)).T @ terms
-    # One step of Newton for ln S at each base point; all of them have the same nominal weight.
+    # One Newton step for ln S at each base point; all base points have the same nominal weight.
     ratios = np.linalg.pinv(matrix, rcond=1e-6, hermitian=True) @ vectors * len(design.T)
     columns = ratios @ np.linalg.pinv(design)
     square = np.einsum("pc,pq,qc->c", columns, matrix, columns) / matrix[0, 0]

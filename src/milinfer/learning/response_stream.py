@@ -1,10 +1,10 @@
-"""Events to learn a response from that do not fit into memory.
+"""Read the events from which a response is learned from files if they do not fit into memory.
 
-Streamed variations are read in parts.  A pass over them gives sums of weights, moments and the
-held-out events, which stay in memory, and keeps the nominal events in temporary files, for their
-mean response.  In another one the events to train on, stacked and with
-their weights at all base points, go to temporary files, an event and its varied copies to the same
-file at random.  The pieces of an epoch are made of these files.
+The events are read in parts, in two passes.  The first pass computes sums of weights and moments,
+keeps the held-out events in memory, and writes the nominal events to temporary files, for the mean
+response.  The second pass writes the training events with their weights at all base points to
+temporary files.  It assigns events to files at random, and an event and its varied copies to the
+same file.  An epoch reads these files in pieces.
 """
 
 from __future__ import annotations
@@ -44,28 +44,28 @@ if TYPE_CHECKING:
 
 __all__ = ["StackedFiles", "StreamedEvents", "StreamedPass", "number_of_rows", "read_streamed"]
 
-# Files of a piece: each epoch has other pieces, made of other files.
+# Number of files in a piece; each epoch combines other files.
 _FILES = 8
-# Fewer nominal events in a file would not be equal numbers of events in all.
+# With fewer nominal events per file, the files could not all have the same number of events.
 _FEW = 20
 
 
 @dataclass(frozen=True, eq=False)
 class StreamedEvents:
-    """The events of streamed variations to train on: all but those that are held out.
+    """Training events of streamed variations, that is, all events that are not held out.
 
     Parameters
     ----------
     variations
         All events.
     held_out
-        Share of the events in each of two held-out parts; 0 if others are held out.
+        Fraction of the events in each of two held-out parts; 0 if separate events are held out.
     seed
-        Seed of the split.
+        Random seed of the split.
     names
-        Nuisance parameters, if only variations by some of them count.
+        Nuisance parameters; if given, only variations that shift these are read.
     totals
-        Sums of the weights of the events to train on; :func:`read_streamed` gives them.
+        Sums of the weights of the training events, from :func:`read_streamed`.
     """
 
     variations: StreamedVariations
@@ -76,18 +76,18 @@ class StreamedEvents:
 
     @property
     def outline(self) -> ProcessVariations:
-        """All samples with one event of weight 1."""
+        """Return all samples with a single event of weight 1 each."""
         return self._restricted(self.variations.outline)
 
     def splits(
         self, nominal: NominalFiles | None = None
     ) -> Iterator[tuple[ProcessVariations, ...]]:
-        """Yield events to train on and the two held-out parts, if there are any.
+        """Yield training events and, if events are held out, the two held-out parts.
 
         Parameters
         ----------
         nominal
-            Where the nominal events of all parts are kept as well.
+            Files to which the nominal events of all parts are written as well.
         """
         for number, whole in enumerate(self.variations.parts()):
             if nominal is not None:
@@ -137,16 +137,16 @@ class StreamedPass(NamedTuple):
     Parameters
     ----------
     stop, check
-        Events that stop the training and give the scale, and those that check it; None if none are
-        held out.
+        Held-out events: `stop` stops the training and determines the scale, `check` checks the
+        result.  None if no events are held out.
     mean, variance
-        Moments of the features.
+        Means and variances of the features.
     weight_sums
-        Sums of the nominal weights at each point, over all events.
+        Sums of the nominal weights of all events at each point.
     totals
-        Sums of the weights of the events to train on, for each of the base points.
+        Sums of the weights of the training events, for each set of base points.
     n_train
-        Nominal events, and those of feature variations, to train on.
+        Number of nominal events, and of events of feature variations, to train on.
     nominal
         All nominal events.
     """
@@ -169,14 +169,14 @@ def read_streamed(
     Parameters
     ----------
     events
-        The events.
+        Streamed events.
     groups
         Nuisance parameters and base points of each network.
 
     Raises
     ------
     SampleError
-        If a file has changed, or no feature varies.
+        If a file has changed, or all features are constant.
     ConfigurationError
         If the disk is full.
     """
@@ -214,7 +214,7 @@ def read_streamed(
 
 
 def number_of_rows(process: ProcessVariations) -> int:
-    """Number of nominal events, and of varied ones with features of their own."""
+    """Return the number of nominal events, plus varied events with their own features."""
     nominal = sum(len(s) for s in process.nominal)
     return nominal + sum(len(v.sample) for v in process.variations if not v.weights_only)
 
@@ -227,7 +227,7 @@ def _together(parts: Sequence[ProcessVariations]) -> ProcessVariations | None:
 
 
 class _TemporaryFolder:
-    """Folder of files that is removed with this object."""
+    """Folder of files that is deleted with this object."""
 
     def __init__(self) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="milinfer-"))
@@ -242,14 +242,14 @@ class _TemporaryFolder:
 
 
 class NominalFiles(_TemporaryFolder):
-    """Nominal events of parts in temporary files, which are removed with this object."""
+    """Nominal events in temporary files, which are deleted with this object."""
 
     def __init__(self) -> None:
         super().__init__()
         self._n_samples: list[int] = []
 
     def append(self, nominal: SampleSet) -> None:
-        """Add the events of a part.
+        """Append the events of a part.
 
         Raises
         ------
@@ -275,16 +275,16 @@ class NominalFiles(_TemporaryFolder):
 
 
 class StackedFiles(_TemporaryFolder):
-    """Stacked events in temporary files, which are removed with this object.
+    """Events with weights at all base points in temporary files, deleted with this object.
 
     Parameters
     ----------
     base
         The base points.
     n_pieces
-        Pieces of an epoch.
+        Number of pieces that an epoch is read in.
     n_files
-        Files, as many for each piece.
+        Number of files, a multiple of `n_pieces`.
     """
 
     def __init__(self, base: BasePoints, n_pieces: int, n_files: int) -> None:
@@ -296,14 +296,14 @@ class StackedFiles(_TemporaryFolder):
         self._like: ResponseEvents | None = None
 
     def append(self, events: ResponseEvents, rng: np.random.Generator) -> None:
-        """Add events, of which each file gets an equal part at random.
+        """Append events, distributed at random and equally over the files.
 
         Parameters
         ----------
         events
-            Shares of all events.  Those that belong together come into the same file.
+            Some of the events.  An event and its varied copies are written to the same file.
         rng
-            Random generator of the parts.
+            Random generator of the distribution.
 
         Raises
         ------
@@ -316,7 +316,7 @@ class StackedFiles(_TemporaryFolder):
         n_nominal, n_files = events.n_nominal, len(self.n_rows)
         files = _random_files(events.groups, n_files, rng)[events.groups]
         own, varied = files[:n_nominal], files[n_nominal:]
-        # Number of each nominal event in its file.
+        # Index of each nominal event in its file.
         order = np.argsort(own, kind="stable")
         counts = np.bincount(own, minlength=n_files)
         starts = np.repeat(np.cumsum(counts) - counts, counts)
@@ -350,7 +350,7 @@ class StackedFiles(_TemporaryFolder):
                 file.write(part.tobytes())
 
     def read(self, numbers: Sequence[int] | IntArray) -> ResponseEvents:
-        """Events of some files, with weights that sum to the number of events over all files."""
+        """Read the events of some files; weights sum to the number of events over all files."""
         like = self._like
         assert like is not None
         factor = float(self.n_rows.sum()) / self._total
@@ -385,17 +385,17 @@ class StackedFiles(_TemporaryFolder):
         )
 
     def in_pieces(self, rng: np.random.Generator | None = None) -> Iterator[ResponseEvents]:
-        """Yield all events in pieces; each has files at random, if there is a random generator."""
+        """Yield all events in pieces of several files, in random order if `rng` is given."""
         order = np.arange(len(self.n_rows)) if rng is None else rng.permutation(len(self.n_rows))
         for numbers in order.reshape(self.n_pieces, -1):
             yield self.read(numbers)
 
     def bags(self) -> StreamedBags:
-        """Bags of one event for training."""
+        """Return bags of one event for training."""
         from milinfer.learning.networks.training_bags import PairedEvents, StreamedBags
 
-        # All pieces have this many events, so that one compilation serves all.  The few more that
-        # some have are left out, which are other ones in every epoch.
+        # All pieces have this many events, so that one compilation serves all.  The few additional
+        # events of some pieces are left out; they are different events in every epoch.
         n_drawn = int(self.n_rows.min()) * (len(self.n_rows) // self.n_pieces)
 
         def pieces(rng: np.random.Generator) -> Iterator[TrainingBags]:
@@ -405,7 +405,7 @@ class StackedFiles(_TemporaryFolder):
 
 
 def _kinds(events: ResponseEvents) -> dict[str, np.dtype[Any]]:
-    """Types of the rows of nominal and varied events in files."""
+    """Return the types of the rows of nominal and varied events in files."""
     both: list[Any] = [
         ("features", np.float32, events.features.shape[1:]),
         ("weights", np.float32, events.weights.shape[1:]),
@@ -418,7 +418,7 @@ def _kinds(events: ResponseEvents) -> dict[str, np.dtype[Any]]:
 
 
 def _without_events(events: ResponseEvents) -> ResponseEvents:
-    """Factors and places of weights, which are the same for all events."""
+    """Return factors and positions of weights, which are the same for all events."""
     return ResponseEvents(
         base=events.base,
         features=np.empty((0, events.features.shape[1]), dtype=np.float32),
@@ -435,12 +435,12 @@ def _without_events(events: ResponseEvents) -> ResponseEvents:
 
 
 def _random_files(groups: IntArray, n_files: int, rng: np.random.Generator) -> IntArray:
-    """File of each group of events, shape (n_groups,): equal numbers of events in all files."""
+    """Assign each group of events to a file at random, with equal numbers of events in files."""
     sizes = np.bincount(groups)
     order = rng.permutation(len(sizes))
     middle = np.cumsum(sizes[order]) - sizes[order] / 2
     files = np.empty(len(sizes), dtype=np.int64)
-    # Another first file each time: the same one would get what is left over of every part.
+    # The first file changes, because the same file would otherwise get every remainder.
     first = int(rng.integers(n_files))
     files[order] = (np.floor(middle * n_files / len(groups)).astype(np.int64) + first) % n_files
     return files

@@ -1,4 +1,4 @@
-"""Settings of a learned likelihood, and whether they fit together."""
+"""Settings of a learned likelihood, and checks that they are compatible."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ _CHOICES = {
 
 @dataclass(frozen=True, eq=False)
 class LikelihoodSettings:
-    """Settings of the network and of its training.
+    """Settings of the networks and of their training.
 
-    :class:`~milinfer.learning.bag_likelihood.BagLikelihood` has these settings, describes each of
-    them, and adds what training produces.
+    :class:`~milinfer.learning.bag_likelihood.BagLikelihood` has the same settings and describes
+    each of them; it adds the result of the training.
 
     Examples
     --------
@@ -75,7 +75,7 @@ class LikelihoodSettings:
 
     @property
     def events_in_bag(self) -> int:
-        """Events in a training bag."""
+        """Number of events in a training bag."""
         if self.bag_size is None:
             return 1 if self.head == "polynomial" else 10
         return self.bag_size
@@ -89,17 +89,17 @@ class LikelihoodSettings:
 
     @property
     def default_network(self) -> NetworkConfig:
-        """Architecture if ``network`` is None."""
+        """Return the architecture that is used if ``network`` is None."""
         if self.head != "polynomial":
             return NetworkConfig()
-        # Joint labels are precise enough to need no regularisation, which shrinks the estimate.
+        # Joint labels are precise enough to train without regularisation, which shrinks estimates.
         dropout = 0.1 if self.labels == "hard" else 0.0
         activation = "silu" if self.labels == "hard" else "gelu"
         return NetworkConfig((64, 64, 64), activation, batch_norm=False, dropout=dropout, l2=0.0)
 
     @property
     def default_training(self) -> TrainingConfig:
-        """Optimiser settings if ``training`` is None."""
+        """Return the optimiser settings that are used if ``training`` is None."""
         if self.head != "polynomial":
             return TrainingConfig()
         if self.labels == "hard":
@@ -108,7 +108,7 @@ class LikelihoodSettings:
 
 
 def settings_by_name(settings: LikelihoodSettings) -> dict[str, Any]:
-    """Every setting by name; of a model, nothing that training produced.
+    """Return all settings by name, without results of the training.
 
     Examples
     --------
@@ -119,12 +119,12 @@ def settings_by_name(settings: LikelihoodSettings) -> dict[str, Any]:
 
 
 def require_consistent(settings: LikelihoodSettings) -> None:
-    """Refuse settings that are unknown or exclude each other.
+    """Raise if a setting is unknown, or settings exclude each other.
 
     Raises
     ------
     ConfigurationError
-        The message names the setting and what it needs.
+        If so; the message names the setting and the allowed values.
 
     Examples
     --------
@@ -141,7 +141,7 @@ def require_consistent(settings: LikelihoodSettings) -> None:
     problems = [
         (
             (n_classes == 2) is not pairs,
-            f"loss={settings.loss!r} does not fit head={settings.head!r}",
+            f"loss={settings.loss!r} does not fit head={settings.head!r}; omit loss=",
         ),
         (
             polynomial and settings.pooling != "mean",
@@ -212,7 +212,7 @@ def require_consistent(settings: LikelihoodSettings) -> None:
 
 
 def _require_choices(settings: LikelihoodSettings) -> None:
-    """Raise unless head, labels and average are ones that there are."""
+    """Raise unless head, labels and average have known values."""
     for option, choices in _CHOICES.items():
         value = getattr(settings, option)
         if not isinstance(value, str) or value not in choices:
@@ -239,7 +239,7 @@ def _require_points(points: object) -> None:
 
 
 def is_normalised(settings: LikelihoodSettings) -> bool:
-    """Whether the ratios of a head that is not polynomial are divided by their means.
+    """Return whether the ratios of a head that is not polynomial are divided by their means.
 
     Examples
     --------
@@ -251,7 +251,7 @@ def is_normalised(settings: LikelihoodSettings) -> bool:
 
 
 def is_additive(settings: LikelihoodSettings) -> bool:
-    """Whether Λ is a sum over events, for any grouping into bags.
+    """Return whether Λ of a dataset is a sum over its events, however they are grouped into bags.
 
     Examples
     --------
@@ -264,12 +264,12 @@ def is_additive(settings: LikelihoodSettings) -> bool:
 
 
 def two_classes(settings: LikelihoodSettings) -> bool:
-    """Whether each network separates two classes, rather than all points."""
+    """Return whether each network separates two classes; otherwise it separates all points."""
     return settings.head in ("binary", "parametrised")
 
 
 def loss_name(settings: LikelihoodSettings) -> str:
-    """Name of the loss; default: the loss of the head.
+    """Return the name of the loss; the default is the loss of the head.
 
     Examples
     --------

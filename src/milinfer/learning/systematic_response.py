@@ -1,11 +1,14 @@
-r"""`SystematicResponse`: learned effect of nuisance parameters on the events of a process.
+r"""Learn the effect of nuisance parameters on the events of a process.
+
+The response
 
 .. math:: S(x; \alpha) = \exp \sum_A f_A(\alpha)\,\Delta_A(x)
 
-is the ratio of the differential cross-sections at α and at 0.  One network gives all
-:math:`\Delta_A`.  It is trained on nominal and varied events by the cross-entropy at all variations
-at once (Schöfbeck, arXiv:2406.19076), so that S(x; 0) = 1 by construction.  Where a variation
-changes weights only, the ratio is known for each event, and takes the place of the label.
+is the ratio of the differential cross-sections at the nuisance parameters α and at 0.  The
+:math:`f_A` are given functions of α, such as powers, and one network computes all columns
+:math:`\Delta_A` of an event.  It is trained on nominal and varied events with the cross-entropy of
+all variations together (Schöfbeck, arXiv:2406.19076), and S(x; 0) = 1 by construction.  If a
+variation changes only weights, the ratio of each event is known and replaces the label.
 """
 
 from __future__ import annotations
@@ -58,51 +61,57 @@ if TYPE_CHECKING:
 
 __all__ = ["SystematicResponse", "default_training"]
 
-# Steps of the optimiser, and ranges of the events in a batch and of the epochs that give them.
+# Number of optimiser steps, and ranges of batch size and number of epochs that reach this number.
 _STEPS, _BATCH, _EPOCHS = 2500, (256, 4096), (10, 100)
 _CHOICES = {"classifier": ("network", "trees"), "interpolation": ("polynomial", "code4")}
 
 
 @dataclass(frozen=True, eq=False)
 class SystematicResponse(Response):
-    r"""Learned response of one process to nuisance parameters.
+    r"""Learn the response of one process to nuisance parameters.
+
+    The response S(x; α) is the differential cross-section at the nuisance parameters α over that at
+    0.  Its logarithm is a sum of terms in α, each multiplied by a learned function of the event (a
+    column).
 
     Parameters
     ----------
     degree
-        Highest power of the nuisance parameters in ln S: one number, or one for each by name.
+        Highest power of the nuisance parameters in ln S: one number for all, or a dictionary with
+        one number for each name.
     cross_terms
-        Whether to add products of two nuisance parameters, or a list of pairs.  Each pair needs
-        variations in which both are shifted.
+        Products of two nuisance parameters in ln S: True for all pairs, False for none, or a list
+        of pairs of names.  Each pair needs variations that shift both parameters.
     interpolation
-        ``"polynomial"``, or ``"code4"``: ln S at ±1, and HistFactory's interpolation between them.
+        ``"polynomial"``: ln S is a polynomial in α.  ``"code4"``: ln S is learned at ±1 and
+        interpolated with code 4 of HistFactory.
     limit
-        Nuisance parameters stay between −limit and limit.
+        Fits keep each nuisance parameter between −limit and limit.
     theta_dependent
-        Whether the columns are linear in the parameters of interest.  It is trained on variations
-        at several parameter points, or on events with weights at other points.
+        Whether the columns are linear functions of the parameters of interest.  This needs
+        variations at several parameter points, or events with weights at other points.
     theta_range
         Range of each parameter of interest in which the columns are linear, ``{"c_HW": (-0.5,
-        0.5)}``; points outside are not used for the training.  Choose the range that the fit can
-        reach: over a larger range a straight line is wrong in the middle.  Default: all points that
-        the events have weights for.
+        0.5)}``.  Points outside are not used for the training.  Choose the range that the fit can
+        reach, because a straight line over a larger range is wrong in the middle.  Default: all
+        points at which the events have weights.
     joint
-        One network for all nuisance parameters of the process; otherwise one for each, but
-        parameters with cross terms share one.
+        True: one network for all nuisance parameters of the process.  False: one network for each
+        nuisance parameter, except that parameters in the same cross term share one.
     classifier
-        ``"network"``, or ``"trees"``: boosted trees for each variation.
+        ``"network"``, or ``"trees"`` for boosted trees for each variation.
     ensemble
-        Number of networks from different seeds, whose columns are averaged.
+        Number of networks, each trained with another random seed; their columns are averaged.
     network, training
-        Architecture and optimiser; default: without regularisation, which would shrink the
-        response, and with a cosine schedule, whose last weights are kept.
+        Architecture, and settings of the optimiser.  Default: no regularisation, which would shrink
+        the response, and a cosine schedule with the weights of the last epoch.
     trees
         Settings of boosted trees.
     validation_fraction
-        Share of the events, with their varied copies, that the training does not use; half of them
-        stop the training and give the scale, the others check it.
+        Fraction of the events, with their varied copies, that is held out.  Half of these events
+        stop the training and determine the scale of the columns; the other half check the result.
     seed
-        Seed of splits, initial weights and batches.
+        Random seed of splits, initial weights and batches.
 
     Examples
     --------
@@ -181,21 +190,25 @@ class SystematicResponse(Response):
         on_epoch: Callable[[EpochReport], None] | None = None,
         client: Client | None = None,
     ) -> SystematicResponse:
-        """Train, scale and check; returns the trained response (``self`` is not changed).
+        """Train the response, determine its scale and check it; return the trained response.
+
+        The object itself is not changed.
 
         Parameters
         ----------
         variations
-            Nominal and varied samples of one process; streamed ones are read from folders in
+            Nominal and varied samples of one process.  Streamed variations are read from folders in
             pieces, and only held-out events stay in memory.
         validation
-            Other events of the same variations, half of which stop the training and give the scale,
-            and half of which check it; default: a split of `variations`.
+            Other events of the same variations: half of them stop the training and determine the
+            scale, the other half check the result.  Default: a fraction `validation_fraction` of
+            the events of `variations`.
         on_epoch
-            Called with an :class:`~milinfer.learning.tracking.EpochReport` after every epoch; for
-            members that a cluster trains, after each member.
+            Function that is called with an :class:`~milinfer.learning.tracking.EpochReport` after
+            every epoch; if a cluster trains the networks, when an ensemble member is finished.
         client
-            Client of a dask cluster, whose workers train the members, one task each.
+            Client of a dask cluster, whose workers train the networks, one ensemble member for each
+            task.
 
         Raises
         ------
@@ -205,16 +218,16 @@ class SystematicResponse(Response):
         ModelError
             If the training fails.
         ConfigurationError
-            If `client` is not one, XGBoost is needed and not installed, or trees are to be grown
-            from streamed variations.
+            If `client` has a wrong type, if XGBoost is needed and not installed, or if streamed
+            variations are given for ``classifier="trees"``.
 
         Warns
         -----
         MilinferWarning
-            If the mean of the response over held-out events is five errors or more from the ratio
-            of the yields, and a per mille or more.
+            If the mean of the response over held-out events deviates from the ratio of the yields
+            by five errors or more, and by a per mille or more.
         ConvergenceWarning
-            If a loss was still falling in the last epochs.
+            If the loss of a network was still falling in the last epochs.
         """
         self._require_variations(variations, validation)
         outline = variations.outline if isinstance(variations, StreamedVariations) else variations
@@ -282,7 +295,7 @@ class SystematicResponse(Response):
         on_epoch: Callable[[EpochReport], None] | None,
         client: Client | None,
     ) -> tuple[tuple[tuple[ResponsePart, ...], ...], list[dict[str, list[float]]]]:
-        """Parts of each member, and the losses of all networks."""
+        """Return networks or trees of each member, and the losses of all networks."""
         numbers, n_parts = range(self.ensemble), len(job.parts)
         members, history = [], []
         if client is not None:
@@ -308,7 +321,7 @@ class SystematicResponse(Response):
         return tuple(members), history
 
     def _terms_of(self, names: Sequence[str], variations: ProcessVariations) -> ResponseTerms:
-        """Terms of some of the nuisance parameters."""
+        """Return the terms of some of the nuisance parameters."""
         pairs = self.cross_terms
         if not isinstance(pairs, bool):
             _require_names([n for pair in pairs for n in pair], variations, "cross_terms")
@@ -327,7 +340,7 @@ class SystematicResponse(Response):
         )
 
     def _groups(self, terms: ResponseTerms) -> list[tuple[str, ...]]:
-        """Nuisance parameters that share a network."""
+        """Return the groups of nuisance parameters that share a network."""
         names = terms.nuisances
         if self.joint:
             return [names]
@@ -342,7 +355,7 @@ class SystematicResponse(Response):
     def _require_one_network_each(
         self, outline: ProcessVariations, groups: Sequence[ResponseTerms]
     ) -> None:
-        """Refuse variations that move nuisance parameters of two networks."""
+        """Raise if a variation shifts nuisance parameters of two networks."""
         for terms in [] if self.joint else groups:
             inside = {*terms.nuisances}
             for variation in outline.variations:
@@ -355,7 +368,7 @@ class SystematicResponse(Response):
                     raise SampleError(msg)
 
     def _require_variations(self, variations: object, validation: object) -> None:
-        """Raise an error that tells the user to give variations."""
+        """Raise, with advice, unless the arguments are variations."""
         streamed = isinstance(variations, StreamedVariations)
         if isinstance(validation, StreamedVariations):
             msg = "validation= must be in memory: give ProcessVariations"
@@ -372,18 +385,18 @@ class SystematicResponse(Response):
         if streamed and self.classifier == "trees":
             msg = (
                 "classifier='trees' needs its variations in memory, but these are streamed; use "
-                "classifier='network', or fewer events (ProcessVariations.load)"
+                "classifier='network', or read fewer events with ProcessVariations.load"
             )
             raise ConfigurationError(msg)
 
     @property
     def fitted(self) -> ResponseFit:
-        """Result of the training: scale, checks, history and more.
+        """Result of the training: networks or trees, scale, checks and history.
 
         Raises
         ------
         ModelError
-            Before :meth:`fit`.
+            If the response is not trained; call :meth:`fit` and use the object that it returns.
         """
         if self._fitted is None:
             msg = (
@@ -400,41 +413,41 @@ class SystematicResponse(Response):
 
     @property
     def terms(self) -> ResponseTerms:
-        """Nuisance parameters and terms."""
+        """Nuisance parameters, and the terms of ln S in them."""
         return self.fitted.terms
 
     @property
     def feature_names(self) -> tuple[str, ...]:
-        """Names of the features that it was trained on."""
+        """Names of the features that the response needs."""
         return self.fitted.feature_names
 
     @property
     def trained_on(self) -> tuple[str, ...]:
-        """Fingerprints of the events of the training; toys need other events."""
+        """Fingerprints of the events of the training; toys must use other events."""
         return self.fitted.trained_on
 
     @property
     def expected(self) -> ExpectedResponse:
-        """Mean of S over the nominal events: expected events over the nominal ones."""
+        """Mean of S over the nominal events: the expected number of events over the nominal one."""
         return self.fitted.expected
 
     @property
     def at_ends(self) -> tuple[MeanAndYield, ...]:
-        """Means and yields at the ends of the ranges of the parameters of interest."""
+        """Means of S and ratios of yields at both ends of each parameter of interest's range."""
         return self.fitted.at_ends
 
     @property
     def digest(self) -> str:
-        """Hash of the trained parameters, the same after saving and loading."""
+        """Hash of the trained parameters; it does not change when the response is saved."""
         return self.fitted.digest
 
     def event_columns(self, sample: Sample) -> Float32Array:
-        """Coefficients of every event, shape (n_events, n_columns), float32.
+        """Return the learned columns of every event, shape (n_events, n_columns), float32.
 
         Raises
         ------
         SampleError
-            If features are missing.
+            If features are missing in `sample`.
         """
         features = as_features(sample, self.feature_names)
         return self.fitted.columns(features).astype(np.float32)
@@ -448,12 +461,12 @@ class SystematicResponse(Response):
 
     @staticmethod
     def load(path: PathLikeStr) -> SystematicResponse:
-        """Load a response that :meth:`save` has written.
+        """Load a response that :meth:`save` has written to a directory.
 
         Raises
         ------
         ModelError
-            If something is missing, was changed or is of another format; the message names it.
+            If a file is missing, was changed or has another format; the message names the file.
         """
         settings, fitted = load_response(path)
         try:
@@ -463,7 +476,10 @@ class SystematicResponse(Response):
             raise ModelError(msg) from error
 
     def export_onnx(self, path: PathLikeStr) -> None:
-        """Write :meth:`event_columns`; see :func:`milinfer.learning.onnx.export_response`."""
+        """Write a graph that computes :meth:`event_columns` of events to an ONNX file.
+
+        See :func:`milinfer.learning.onnx.export_response`.
+        """
         fitted = self.fitted
         export_response(fitted.members, fitted.scale, fitted.feature_names, fitted.terms, path)
 
@@ -491,12 +507,12 @@ class SystematicResponse(Response):
 
 
 def default_training(n_rows: int) -> TrainingConfig:
-    """Settings with enough steps for small effects to be learned, for any number of events.
+    """Return training settings with enough steps to learn small effects with any number of events.
 
     Parameters
     ----------
     n_rows
-        Nominal events and those of feature variations.
+        Number of nominal events plus events of feature variations.
 
     Examples
     --------
@@ -506,7 +522,7 @@ def default_training(n_rows: int) -> TrainingConfig:
     """
     batch = int(np.clip(n_rows // 200, *_BATCH))
     epochs = int(np.clip(round(_STEPS * batch / max(n_rows, 1)), *_EPOCHS))
-    # At 1e-2 the noise of a step is learned: with 5 × 20 000 events of vbf_hww the squared
+    # At 1e-2 the network learns the noise of a step: with 5 × 20 000 events of vbf_hww the squared
     # correlation with the exact score of a jet scale was 0.63, and is 0.75 at 3e-3.
     return TrainingConfig(epochs, batch, 3e-3, 3e-5, schedule="cosine")
 
@@ -525,7 +541,7 @@ def _require_names(names: Sequence[str], variations: ProcessVariations, option: 
 def _box(
     variations: ProcessVariations, ranges: Mapping[str, tuple[float, float]] | None
 ) -> dict[str, tuple[float, float]]:
-    """Range of each parameter of interest over the points that the events have weights for."""
+    """Return the range of each parameter of interest over points at which events have weights."""
     nominal = variations.nominal
     if not nominal.parameters:
         msg = (
@@ -574,7 +590,7 @@ def _warn_of_means(
         where = format_point({**base.points[b // n_shifts], **shift})
         msg = (
             f"{process} at {where}: the mean of the response is {closure.means[b]:.5g}, but the "
-            f"ratio of the yields {closure.yields[b]:.5g} ± {closure.errors[b]:.2g}; train longer "
-            "or on more events, or add terms (degree=, cross_terms=)"
+            f"ratio of the yields is {closure.yields[b]:.5g} ± {closure.errors[b]:.2g}; train "
+            "longer or on more events, or add terms (degree=, cross_terms=)"
         )
         warnings.warn(msg, MilinferWarning, stacklevel=3)

@@ -1,11 +1,11 @@
-"""Experiment trackers: TensorBoard, MLflow, Weights & Biases, or any object like them.
+"""Log trainings and analyses with TensorBoard, MLflow, Weights & Biases or another tracker.
 
 Any object with the five methods of :class:`Tracker` is a tracker.  Trackers only receive values, so
-they cannot affect results; if one fails, the training fails too, with a :class:`TrackingError` that
-names the failing call.
+they cannot change results.  If a tracker fails, the training stops with a :class:`TrackingError`
+that names the failing call.
 
-The trackers of this module import their package when one is created.  They are context managers,
-which mark the run as failed if an error leaves the block.
+Each tracker of this module imports its package when it is created.  The trackers are context
+managers: if an error leaves the ``with`` block, the run is marked as failed.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 
 @runtime_checkable
 class Tracker(Protocol):
-    """Receiver of numbers, figures and files from a training or an analysis.
+    """Interface of an object that logs numbers, figures and files of a training or an analysis.
 
     Examples
     --------
@@ -78,35 +78,35 @@ class Tracker(Protocol):
     """
 
     def log_parameters(self, parameters: Mapping[str, Any]) -> None:
-        """Take settings by name, at the start."""
+        """Log settings by name; called at the start."""
 
     def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
-        """Take numbers by name, such as ``multiclass/val_loss/network_0``, of an epoch."""
+        """Log numbers of an epoch by name, such as ``multiclass/val_loss/network_0``."""
 
     def log_figure(self, name: str, figure: Figure | PathLikeStr) -> None:
-        """Take a figure, or the path of a PNG file."""
+        """Log a figure, given as a figure or as the path of a PNG file."""
 
     def log_artifact(self, path: PathLikeStr) -> None:
-        """Take a file."""
+        """Log a file."""
 
     def close(self) -> None:
-        """Flush and close; called by whoever created the tracker, not by a training."""
+        """Write everything and close; the caller who created the tracker must call it."""
 
 
 class GuardedTracker:
-    """Wrapper of a tracker, so that its errors name the failing call.
+    """Tracker that calls another tracker and names the failing call in errors.
 
     Parameters
     ----------
     tracker
-        The tracker.
+        Tracker to call.
 
     Raises
     ------
     ConfigurationError
-        If it lacks a method of :class:`Tracker`.
+        If `tracker` lacks a method of :class:`Tracker`.
     TrackingError
-        From every method, if that of the tracker fails.
+        If a method of `tracker` fails; every method can raise it.
 
     Examples
     --------
@@ -154,7 +154,7 @@ class GuardedTracker:
 
 @contextmanager
 def tracking_errors(what: str) -> Iterator[None]:
-    """Turn an error of a tracker into one that names the failing call.
+    """Replace an error of a tracker by a TrackingError that names the failing call.
 
     Examples
     --------
@@ -178,19 +178,19 @@ def tracking_errors(what: str) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class EpochReport:
-    """Progress of a training after an epoch.
+    """Progress of a training, reported after an epoch.
 
     Parameters
     ----------
     member, n_members
-        Index of the network, and number of networks: with a binary head each member of the ensemble
-        has several.
+        Index of the network, and number of networks.  With a binary head each member of the
+        ensemble has several networks.
     epoch, n_epochs
         Index of the epoch, and the largest possible number of epochs.
     loss, val_loss, learning_rate
-        Losses and learning rate of this epoch.
+        Training loss, validation loss and learning rate of this epoch.
     network
-        The network as it is now, to look at before training goes on; None if a cluster trains.
+        The network with its weights after this epoch; None if a cluster trains it.
     """
 
     member: int
@@ -208,16 +208,16 @@ def tracked_epochs(
     settings: LikelihoodSettings,
     on_epoch: Callable[[EpochReport], None] | None = None,
 ) -> Callable[[EpochReport], None]:
-    """Log settings, and return the function that logs every epoch of a training.
+    """Log the settings, and return a function that logs every epoch of a training.
 
     Parameters
     ----------
     tracker
-        The tracker.
+        Tracker that receives the settings and the epochs.
     settings
-        With network and training settings filled in.
+        Settings of the likelihood, with ``network`` and ``training`` filled in.
     on_epoch
-        Called with each report too, before the tracker.
+        Function that is also called with each report, before the tracker.
     """
     guarded = GuardedTracker(tracker)
     guarded.log_parameters(_tracked_settings(settings))
@@ -240,14 +240,14 @@ def log_history(
     settings: LikelihoodSettings,
     histories: Sequence[Mapping[str, Sequence[float]]],
 ) -> None:
-    """Log settings and all epochs of a training that is over.
+    """Log the settings and all epochs of a finished training.
 
     Parameters
     ----------
     tracker
-        The tracker.
+        Tracker that receives the settings and the epochs.
     settings
-        With network and training settings filled in.
+        Settings of the likelihood, with ``network`` and ``training`` filled in.
     histories
         Losses and learning rate of each network, one value per epoch.
 
@@ -265,13 +265,13 @@ def log_history(
 
 
 def _metrics(model: str, network: int, losses: Mapping[str, float]) -> dict[str, float]:
-    """Losses under the names that trackers show."""
-    # The quantity before the network: trackers draw names with the same beginning side by side.
+    """Return losses with the names that trackers show."""
+    # The quantity comes first, because trackers draw names with the same beginning side by side.
     return {f"{model}/{name}/network_{network}": value for name, value in losses.items()}
 
 
 def _tracked_settings(settings: LikelihoodSettings) -> dict[str, Any]:
-    """Settings under the names that trackers show."""
+    """Return settings with the names that trackers show."""
     values = settings_by_name(settings)
     for name in ("network", "training"):
         values[name] = dataclasses.asdict(values[name])
@@ -279,7 +279,7 @@ def _tracked_settings(settings: LikelihoodSettings) -> dict[str, Any]:
 
 
 def history_table(history: Sequence[Mapping[str, Sequence[float]]]) -> pa.Table:
-    """One row for each network and epoch; both are counted from 0.
+    """Return a table with one row for each network and epoch; both are counted from 0.
 
     Parameters
     ----------
@@ -303,16 +303,17 @@ def history_table(history: Sequence[Mapping[str, Sequence[float]]]) -> pa.Table:
 def flat_settings(
     settings: Mapping[str, Any], prefix: str = "", index: str = ".{}"
 ) -> dict[str, Any]:
-    """Settings of nested sections as one mapping; lists of numbers and texts stay as they are.
+    """Return the settings of nested sections as one flat dictionary.
 
     Parameters
     ----------
     settings
-        Settings by name; those of a section are a mapping, those of several a list of mappings.
+        Settings by name.  A section is a dictionary, and several sections are a list of
+        dictionaries.  Lists of numbers and texts are kept as values.
     prefix
-        Name of the whole, which every key begins with.
+        Text at the beginning of every key.
     index
-        Format of the number of a section in a list of them.
+        Format of the number of a section in a list of sections.
 
     Examples
     --------
@@ -335,9 +336,9 @@ def flat_settings(
 
 
 def flat_numbers(summary: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
-    """Finite numbers of a nested summary, by path.
+    """Return the finite numbers of a nested summary, with their paths as keys.
 
-    A pair of numbers gives two entries, ``low`` and ``high``; longer lists and texts are left out.
+    A pair of numbers gives two entries, ``low`` and ``high``.  Longer lists and texts are left out.
 
     Examples
     --------
@@ -357,7 +358,7 @@ def flat_numbers(summary: Mapping[str, Any], prefix: str = "") -> dict[str, floa
 
 
 def png_bytes(figure: Figure | PathLikeStr) -> bytes:
-    """A figure as PNG, or the content of a PNG file.
+    """Return a figure as PNG, or the content of a PNG file.
 
     Raises
     ------
@@ -376,12 +377,12 @@ def png_bytes(figure: Figure | PathLikeStr) -> bytes:
         return buffer.getvalue()
     content = Path(figure).read_bytes()
     if not content.startswith(_PNG):
-        msg = f"{figure} is not a PNG file; give one, or a matplotlib figure"
+        msg = f"{figure} is not a PNG file; give a PNG file or a matplotlib figure"
         raise ConfigurationError(msg)
     return content
 
 
-# Most entries that MLflow takes in one call.
+# Largest number of entries that MLflow accepts in one call.
 _BATCH = 100
 
 
@@ -405,7 +406,7 @@ class _Run:
         self._end(failed=kind is not None)
 
     def close(self) -> None:
-        """Finish the run as a success."""
+        """Finish the run and mark it as successful."""
         self._end(failed=False)
 
     def _end(self, *, failed: bool) -> None:
@@ -417,20 +418,20 @@ class _Run:
 
 
 class TensorBoardTracker(_Run):
-    """Event files for TensorBoard; only TensorFlow is needed to write them.
+    """Log to event files for TensorBoard; only TensorFlow is needed to write them.
 
-    Look at them with ``pip install tensorboard`` and ``tensorboard --logdir FOLDER``.  Artefacts
-    are copied to ``artifacts/`` in the folder, as TensorBoard has no place for them.
+    To display the run, use ``pip install tensorboard`` and ``tensorboard --logdir FOLDER``.
+    TensorBoard cannot display artefacts; they are copied to ``artifacts/`` in the folder.
 
     Parameters
     ----------
     folder
-        Folder of this run; created if it does not exist.
+        Folder of this run; it is created if it does not exist.
 
     Raises
     ------
     TrackingError
-        If the folder cannot be written to.
+        If milinfer cannot write to the folder.
 
     Examples
     --------
@@ -466,7 +467,7 @@ class TensorBoardTracker(_Run):
     def log_figure(self, name: str, figure: Figure | PathLikeStr) -> None:
         """Write an image."""
         png = png_bytes(figure)
-        # Width and height are at the start of every PNG file.
+        # A PNG file begins with its width and height.
         size = [str(int.from_bytes(png[i : i + 4], "big")).encode() for i in (16, 20)]
         self._write(name, [*size, png], 0, "images", 3)
         self._writer.flush()
@@ -477,7 +478,7 @@ class TensorBoardTracker(_Run):
         shutil.copy2(path, self.folder / "artifacts")
 
     def _write(self, tag: str, value: Any, step: int, plugin: str, data_class: int) -> None:
-        # tf.summary.scalar and its like are in TensorBoard, what they write is in TensorFlow.
+        # TensorBoard has tf.summary.scalar and similar functions; TensorFlow has what they write.
         metadata = self._tf.compat.v1.SummaryMetadata(data_class=data_class)
         metadata.plugin_data.plugin_name = plugin
         with self._writer.as_default():
@@ -488,26 +489,28 @@ class TensorBoardTracker(_Run):
 
 
 class MLflowTracker(_Run):
-    """Run of MLflow, through its client: it does not touch an open run of ``mlflow.start_run``.
+    """Log to a run of MLflow.
 
-    Characters of names that MLflow does not allow become ``_``.
+    The tracker has its own MLflow client and does not change a run of ``mlflow.start_run`` that is
+    open.  Characters that MLflow does not allow in names are replaced by ``_``.
 
     Parameters
     ----------
     experiment
-        Name of the experiment; created if it does not exist.
+        Name of the experiment; it is created if it does not exist.
     run
-        Name of the run; default: one that MLflow chooses.
+        Name of the run; default: a name that MLflow chooses.
     store
-        Tracking URI: a server, or a database such as ``"sqlite:///mlflow.db"``, which needs the
-        whole of MLflow (``pip install mlflow``); default: as MLflow is configured.
+        Tracking URI: the address of a server, or a database such as ``"sqlite:///mlflow.db"``,
+        which needs the complete MLflow package (``pip install mlflow``).  Default: the tracking URI
+        that MLflow is configured with.
 
     Raises
     ------
     ConfigurationError
         If MLflow is not installed.
     TrackingError
-        If the store cannot be reached.
+        If MLflow cannot reach the store.
 
     Examples
     --------
@@ -536,7 +539,7 @@ class MLflowTracker(_Run):
             self._client.log_batch(self.run_id, params=entries[k : k + _BATCH])
 
     def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
-        """Log metrics, all of one step at the same time."""
+        """Log all metrics of one step in one call."""
         now = round(1000 * time.time())
         entries = [
             self._entities.Metric(_mlflow_name(n), float(v), now, step) for n, v in metrics.items()
@@ -564,25 +567,25 @@ def _mlflow_name(name: str) -> str:
 
 
 class WandbTracker(_Run):
-    """Run of Weights & Biases.
+    """Log to a run of Weights & Biases.
 
     Parameters
     ----------
     project
         Name of the project.
     run
-        Name of the run; default: one that Weights & Biases chooses.
+        Name of the run; default: a name that Weights & Biases chooses.
     folder
-        Its files go to ``wandb/`` in this folder; default: the working directory.
+        Folder in which files of the run are written to ``wandb/``; default: the working directory.
     offline
-        Keep everything in the folder and send nothing; ``wandb sync`` sends it later.
+        Whether to send nothing and keep all data in the folder; ``wandb sync`` sends them later.
 
     Raises
     ------
     ConfigurationError
         If wandb is not installed.
     TrackingError
-        If the run cannot begin.
+        If the run cannot be started.
 
     Examples
     --------
@@ -617,9 +620,9 @@ class WandbTracker(_Run):
         )
 
     def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
-        """Log metrics against ``epoch``.
+        """Log metrics with ``epoch`` on the horizontal axis.
 
-        Epochs start again with every network, and the steps of a run can only grow.
+        The steps of a run must increase, but epochs start again with every network.
         """
         for name in metrics.keys() - self._defined_metrics:
             self.run.define_metric(name, step_metric="epoch")
@@ -634,7 +637,7 @@ class WandbTracker(_Run):
             self.run.log({f"figures/{name}": self._wandb.Image(str(file))})
 
     def log_artifact(self, path: PathLikeStr) -> None:
-        """Log a file as an artefact under its name."""
+        """Log a file as an artefact with the name of the file."""
         name = re.sub(r"[^\w.\-]", "_", Path(path).name)
         artifact = self._wandb.Artifact(f"{self.run.id}-{name}", type="result")
         artifact.add_file(str(path))

@@ -1,8 +1,8 @@
-"""Training samples: order, checks, moments and fingerprints, and sums over streamed events.
+"""Prepare training samples: order, checks, moments and fingerprints, and sums over streamed events.
 
-The normalisation of samples that overlap (:func:`~milinfer.samples.reweighting.bennett`) takes
-several passes over the events.  For streamed samples it reads a temporary file with a few numbers
-for each event, not the features.  Importing this module does not import Keras.
+The normalisation of samples that overlap (:func:`~milinfer.samples.reweighting.bennett`) reads the
+events several times.  Streamed events are replaced by a temporary file with a few numbers for each
+event, which is faster to read than the features.  Importing this module does not import Keras.
 """
 
 from __future__ import annotations
@@ -49,30 +49,36 @@ __all__ = [
 _Samples = TypeVar("_Samples", bound=SampleSet | StreamedSamples)
 # Smallest spread of a feature that float32 resolves, relative to its mean.
 _RESOLUTION = 4 * np.finfo(np.float32).eps
-# Events for which ratios are computed at once.
+# Number of events for which ratios are computed at once.
 _ROWS = 1 << 20
 
 
 def sort_by_point(samples: _Samples) -> _Samples:
-    """Sort samples by their points, in ascending order."""
+    """Sort samples by their parameter points, in ascending order."""
     if not samples.parameters:
         msg = "the samples have no parameter; give them parameter points"
         raise ModelError(msg)
     order = sorted(range(len(samples)), key=lambda i: tuple(samples[i].point.values()))
     ordered = tuple(samples[i] for i in order)
-    # A SampleSet gets samples, a StreamedSamples streamed ones.
+    # The result has the same type as the argument.
     return dataclasses.replace(samples, samples=ordered)  # type: ignore[arg-type]
 
 
 def require_matching(validation: SampleSet, samples: SampleSet | StreamedSamples) -> SampleSet:
-    """Return validation samples that have the features and points of the training samples."""
+    """Return the validation samples, or raise if features or points differ from the training."""
     if validation.feature_names != samples.feature_names:
-        msg = f"validation= has features {validation.feature_names}, not {samples.feature_names}"
+        msg = (
+            f"validation= has features {validation.feature_names}, not {samples.feature_names}; "
+            "give it the same features"
+        )
         raise ModelError(msg)
     train_points, points = class_points(samples), class_points(validation)
     same = validation.parameters == samples.parameters and train_points.shape == points.shape
     if not same or not np.allclose(train_points, points, rtol=0, atol=1e-9):
-        msg = f"validation= has samples at {points.tolist()}, not at {train_points.tolist()}"
+        msg = (
+            f"validation= has samples at {points.tolist()}, not at {train_points.tolist()}; give "
+            "it samples at the same points"
+        )
         raise ModelError(msg)
     return validation
 
@@ -80,7 +86,7 @@ def require_matching(validation: SampleSet, samples: SampleSet | StreamedSamples
 def training_sketches(
     samples: SampleSet | StreamedSamples, validation: SampleSet | None
 ) -> tuple[str, ...]:
-    """Fingerprints of all events that affect the weights of a network."""
+    """Return the fingerprints of all events that affect the weights of a network."""
     events = (
         streamed_sketches(samples) if isinstance(samples, StreamedSamples) else sketch_each(samples)
     )
@@ -88,7 +94,7 @@ def training_sketches(
 
 
 def require_weights(samples: SampleSet | StreamedSamples) -> None:
-    """Refuse samples whose weights do not sum to a positive number."""
+    """Raise if the weights of a sample do not sum to a positive number."""
     if isinstance(samples, StreamedSamples):
         return  # streamed_weights checks them when it reads the events
     for s in samples:
@@ -102,7 +108,7 @@ def require_weights(samples: SampleSet | StreamedSamples) -> None:
 
 
 def require_bags(samples: SampleSet | StreamedSamples, bag_size: int, purpose: str) -> None:
-    """Refuse samples with too few events for a bag, or weights without a positive sum."""
+    """Raise if a sample has too few events for a bag, or its weights have no positive sum."""
     if isinstance(samples, StreamedSamples):
         return
     for s in samples:
@@ -122,7 +128,7 @@ def require_bags(samples: SampleSet | StreamedSamples, bag_size: int, purpose: s
 
 
 def moments(samples: SampleSet | StreamedSamples) -> tuple[FloatArray, FloatArray]:
-    """Mean and variance of each feature over all samples, which have equal total weight."""
+    """Return mean and variance of each feature over all samples, which get equal total weight."""
     if isinstance(samples, StreamedSamples):
         mean, variance = streamed_moments(samples)
     else:
@@ -136,37 +142,37 @@ def moments(samples: SampleSet | StreamedSamples) -> tuple[FloatArray, FloatArra
 def resolved_moments(
     mean: FloatArray, variance: FloatArray, feature_names: Sequence[str]
 ) -> tuple[FloatArray, FloatArray]:
-    """Mean, and a variance that features can be divided by.
+    """Return the means, and variances by which features can be divided.
 
     Raises
     ------
     ModelError
         If a feature has values too large for float32.
     SampleError
-        If no feature varies.
+        If all features are constant.
     """
     wide = variance > np.finfo(np.float32).max
     if wide.any():
         name = feature_names[int(np.argmax(wide))]
         msg = f"feature {name!r} has values too large for float32; look for outliers in it"
         raise ModelError(msg)
-    # A spread that float32 does not resolve is rounding, and must not be scaled up to one.
+    # A spread that float32 does not resolve is rounding, and must not be scaled to one.
     resolved = variance > (_RESOLUTION * np.abs(mean)) ** 2
     if not resolved.any():
         names = ", ".join(feature_names)
         msg = f"no feature varies from event to event ({names}); use features that vary"
         raise SampleError(msg)
-    # With a variance of one, a constant feature is zero after centring.
+    # A constant feature gets the variance one, so that it is zero after centring.
     return mean, np.where(resolved, variance, 1.0)
 
 
 def streamed_weights(samples: StreamedSamples) -> WeightSums:
-    """Sums of the weights of each sample.
+    """Return the sums of the weights of each sample.
 
     Raises
     ------
     SampleError
-        If those of a sample do not sum to a positive number.
+        If the weights of a sample do not sum to a positive number.
     """
     sums = np.zeros((3, len(samples)))
     for k, part in samples.in_order():
@@ -174,23 +180,23 @@ def streamed_weights(samples: StreamedSamples) -> WeightSums:
         sums[:, k] += w.sum(), np.abs(w).sum(), w @ w
     for sample, total in zip(samples, sums[0], strict=True):
         if not total > 0:
-            msg = f"{sample.label}: the event weights sum to {total:g}; it must be positive"
+            msg = f"{sample.label}: the event weights sum to {total:g}; the sum must be positive"
             raise SampleError(msg)
     return WeightSums(total=sums[0], absolute=sums[1], square=sums[2])
 
 
 def streamed_moments(samples: StreamedSamples) -> tuple[FloatArray, FloatArray]:
-    """Mean and variance of each feature over all samples, which have equal total weight.
+    """Return mean and variance of each feature over all samples, which get equal total weight.
 
     Parameters
     ----------
     samples
-        Weights may have any sign; their absolute values count.
+        Samples whose event weights may have any sign; their absolute values are used.
 
     Returns
     -------
     tuple of ndarray
-        Shape (n_features,) each.
+        Means and variances, shape (n_features,) each.
     """
     sums = MomentSums(len(samples), len(samples.feature_names))
     for k, part in samples.in_order():
@@ -199,12 +205,12 @@ def streamed_moments(samples: StreamedSamples) -> tuple[FloatArray, FloatArray]:
 
 
 class MomentSums:
-    """Sums over events that give the mean and the variance of each feature.
+    """Sums over events from which mean and variance of each feature are computed.
 
     Parameters
     ----------
     n_samples, n_features
-        Numbers of samples, which have equal total weight, and of features.
+        Number of samples, which get equal total weight, and number of features.
 
     Examples
     --------
@@ -220,10 +226,10 @@ class MomentSums:
         self._origin: FloatArray | None = None
 
     def add(self, k: int, part: Sample) -> None:
-        """Add some events of the k-th sample; the absolute values of their weights count."""
+        """Add some events of sample number `k`, weighted with the absolute values of weights."""
         x = part.features.astype(np.float64)
         if self._origin is None:
-            # Close to the mean, so that no digits cancel in the variance.
+            # Relative to a value close to the mean, so that no digits cancel in the variance.
             self._origin = x.mean(axis=0)
         x -= self._origin
         w = np.abs(part.weights)
@@ -231,7 +237,7 @@ class MomentSums:
 
     @property
     def moments(self) -> tuple[FloatArray, FloatArray]:
-        """Mean and variance, shape (n_features,) each."""
+        """Means and variances, shape (n_features,) each."""
         assert self._origin is not None
         first, second = self._sums[1:] / self._sums[0]
         mean = first.mean(axis=0)
@@ -239,7 +245,7 @@ class MomentSums:
 
 
 def streamed_sketches(samples: StreamedSamples) -> tuple[str, ...]:
-    """Fingerprints of each sample and of all, as `sketch_each` gives for samples in memory."""
+    """Return the fingerprints of each sample and of all, as `sketch_each` does in memory."""
     each = [""] * len(samples)
     for k, part in samples.in_order():
         each[k] = sketch_of_union([each[k], sketch(part)])
@@ -249,28 +255,28 @@ def streamed_sketches(samples: StreamedSamples) -> tuple[str, ...]:
 def streamed_joint_total(
     samples: StreamedSamples, weights: WeightSums, points: FloatArray, degree: int
 ) -> tuple[FloatArray, float]:
-    """σ(θ)/σ(0) and the effective number of events, as :func:`~milinfer.joint_targets` has them.
+    """Compute σ(θ)/σ(0) and the effective number of events like :func:`~milinfer.joint_targets`.
 
     Parameters
     ----------
     samples
         Samples whose events have weights at other points.
     weights
-        Sums of their weights.
+        Sums of the weights of each sample.
     points
-        Points to learn the ratio between, shape (K, n_parameters).
+        Points between which the ratio is learned, shape (K, n_parameters).
     degree
-        Degree of the polynomial of the weight.
+        Degree of the polynomial of the weight in θ.
 
     Returns
     -------
     tuple
-        Coefficients of the polynomial, shape (n_coefficients,), and the effective number.
+        Coefficients of the polynomial, shape (n_coefficients,), and the effective number of events.
 
     Raises
     ------
     SampleError
-        If weights are missing, or those of an event change sign at a point.
+        If weights are missing, or the weight of an event changes sign between the points.
     """
     basis = PolynomialBasis(samples.parameters, degree)
     sample_points, n = class_points(samples), samples.n_events
@@ -304,14 +310,14 @@ def streamed_normalisation(
     head: PolynomialHead,
     held_out: tuple[Float32Array, FloatArray],
 ) -> FloatArray:
-    """Coefficients of Z(θ) from all events, so that E_θ0[r] = 1.
+    """Compute the coefficients of Z(θ) from all events, so that E_θ0[r] = 1.
 
     Parameters
     ----------
     samples
         Events of the training.
     weights
-        Sums of their weights.
+        Sums of the weights of each sample.
     outputs
         Function from features (n, n_features) to outputs for the head.
     head
@@ -322,7 +328,7 @@ def streamed_normalisation(
     Returns
     -------
     ndarray
-        Shape (n_coefficients,).
+        Coefficients of Z, shape (n_coefficients,).
     """
     sample_points, n = class_points(samples), samples.n_events
     rest, rest_weights = held_out
@@ -351,22 +357,23 @@ def streamed_event_weights(
     weights: WeightSums,
     joint: tuple[FloatArray, int, FloatArray] | None,
 ) -> Iterator[tuple[Float32Array, FloatArray]]:
-    """Features and weights of the events of the even mixture of the training points.
+    """Yield features and weights of the events of the equal mixture of the training points.
 
     Parameters
     ----------
     samples
         Events of the training.
     weights
-        Sums of their weights.
+        Sums of the weights of each sample.
     joint
-        With joint labels the points of the training, the degree of the polynomial of the weight,
-        and σ(θ)/σ(0); None: the samples are at these points.
+        For joint labels: the training points, the degree of the polynomial of the weight, and
+        σ(θ)/σ(0).  None if the samples are at the training points.
 
     Yields
     ------
     tuple
-        Features (n, n_features) and weights (n,) of a part; all weights sum to about one.
+        Features (n, n_features) and weights (n,) of some of the events; the weights of all events
+        sum to about one.
     """
     sample_points = class_points(samples)
     for k, part in samples.in_order(keep_reweights=joint is not None):
@@ -382,7 +389,7 @@ def streamed_event_weights(
 
 
 def _part_density(part: Sample, degree: int, total: FloatArray) -> JointDensity:
-    """Density of the events of a part, whose σ(θ)/σ(0) is that of all events."""
+    """Return the density of the events of a part, with σ(θ)/σ(0) from all events."""
     # Polynomials need no weights, and the weights of a row group may have any sum.
     plain = SampleSet((dataclasses.replace(part, weights=np.ones(len(part))),))
     return joint_density(plain, degree, total=total)
@@ -390,7 +397,7 @@ def _part_density(part: Sample, degree: int, total: FloatArray) -> JointDensity:
 
 @contextmanager
 def on_disk(n: int, *widths: int) -> Iterator[tuple[NDArray[Any], ...]]:
-    """Arrays of n rows with these widths, and one with one column, in temporary files."""
+    """Yield arrays of n rows with these widths, and one of width one, in temporary files."""
     with ExitStack() as stack:
         arrays = []
         for width in (*widths, 1):

@@ -1,4 +1,4 @@
-"""Training points and surface nodes of a model, and the heads that follow from them."""
+"""Training points of a model, points at which Λ is computed, and the heads that result."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ from milinfer.utils.polynomials import PolynomialBasis
 __all__ = ["ModelPoints", "logit_degree", "training_points", "warn_of_free_coefficients"]
 
 
-# Nodes of the spline through a polynomial head in one parameter: ln r of single events bends
-# sharply where amplitudes cancel, and a spline keeps that local.
+# Number of points of the spline through a polynomial head in one parameter.  ln r of single events
+# bends sharply if amplitudes cancel, and a spline keeps the effect local.
 _SPLINE_NODES = 81
-# Degree of the Chebyshev polynomial in each parameter, by the number of parameters.
+# Degree of the Chebyshev polynomial in each parameter, by number of parameters.
 _BOX_DEGREE = {2: 16, 3: 8, 4: 4}
 
 
 def ordered_points(
     points: Sequence[Point | Sequence[float]] | None, parameters: Sequence[str]
 ) -> tuple[tuple[float, ...], ...] | None:
-    """Points with their values in the order of the parameters.
+    """Return the points with their values in the order of the parameters.
 
     Raises
     ------
     ConfigurationError
-        If a point does not have a value of each parameter.
+        If a point does not have a value for each parameter.
 
     Examples
     --------
@@ -74,19 +74,20 @@ def ordered_points(
 def training_points(
     settings: LikelihoodSettings, samples: SampleSet | StreamedSamples
 ) -> FloatArray:
-    """Points between which the ratio is learned, shape (K, n_parameters).
+    """Return the points between which the ratio is learned, shape (K, n_parameters).
 
-    They are ``points`` of the settings, else those of the samples.  If these do not span the
-    parameters, as that of one sample does not, joint labels are learned between the points of
-    weights that the events of all samples carry, too, with the reference among them.
+    They are ``points`` of the settings, or else the points of the samples.  A set of points spans
+    the parameters if every parameter varies independently; one sample does not.  If the points do
+    not span the parameters and the labels are joint, the result also contains the points at which
+    the events of all samples have weights, and the reference.
 
     Raises
     ------
     ModelError
-        If they do not span the parameters.
+        If the points do not span the parameters.
     ConfigurationError
-        If ``points`` of the settings does not fit the parameters, or bags of several events are to
-        be learned between the points of weights.
+        If ``points`` of the settings do not fit the parameters, or if bags of several events would
+        have to be learned between the points of event weights.
 
     Examples
     --------
@@ -115,16 +116,16 @@ def training_points(
 
 
 def _span(points: FloatArray) -> bool:
-    """Whether points (K, n_parameters) span all parameters."""
+    """Return whether points (K, n_parameters) vary all parameters independently."""
     return bool(np.linalg.matrix_rank(points - points[0]) == points.shape[1])
 
 
 def _with_weights(settings: LikelihoodSettings, samples: SampleSet | StreamedSamples) -> FloatArray:
-    """Points of the samples and of the weights common to all of them, and the reference."""
+    """Return the points of the samples, the points of weights that all have, and the reference."""
     names = samples.parameters
     shared: set[tuple[float, ...]] | None = None
     for sample in samples:
-        # The first events of a file say which weights all of them carry.
+        # The first events of a file show which weights all events of the file have.
         part = sample if isinstance(sample, Sample) else next(sample.read([0], keep_reweights=True))
         carried = carried_points(part, names)
         shared = carried if shared is None else shared & carried
@@ -133,8 +134,8 @@ def _with_weights(settings: LikelihoodSettings, samples: SampleSet | StreamedSam
         return points
     if settings.events_in_bag != 1:
         msg = (
-            f"samples at {points.tolist()} do not span {', '.join(names)}, but bags of several "
-            "events exist only at the points of samples: use bag_size=1, or add samples"
+            f"the samples at {points.tolist()} do not span {', '.join(names)}, and bags of several "
+            "events exist only at the points of samples; use bag_size=1, or add samples"
         )
         raise ConfigurationError(msg)
     points = np.concatenate([points + 0.0, sorted(shared)])
@@ -152,13 +153,13 @@ class ModelPoints:
     Parameters
     ----------
     parameters
-        Names.
+        Names of the parameters.
     points
         Training points, shape (K, n_parameters).
     reference
-        θ0, shape (n_parameters,).
+        Reference point θ0, shape (n_parameters,).
     head, order, squares, degree, kind, window
-        As in :class:`~milinfer.learning.bag_likelihood.BagLikelihood`.
+        As for :class:`~milinfer.learning.bag_likelihood.BagLikelihood`.
     normalised
         Whether the ratios of a head that is not polynomial are divided by their means.
     """
@@ -176,15 +177,15 @@ class ModelPoints:
 
     @classmethod
     def of(cls, settings: LikelihoodSettings, samples: SampleSet | StreamedSamples) -> ModelPoints:
-        """Points that follow from settings and (ordered) samples.
+        """Determine the points from the settings and from samples, which must be ordered.
 
         Raises
         ------
         ModelError
-            If the reference is not among the points, or points lie so that nothing can be learned.
+            If the reference is not among the points, or nothing can be learned at these points.
         ConfigurationError
-            If `points` or `reference` do not fit the parameters, or Λ has no interpolation between
-            the points.
+            If `points` or `reference` do not fit the parameters, or Λ cannot be interpolated
+            between the points.
         ParameterError
             If there are too few points for the interpolation.
         """
@@ -208,7 +209,7 @@ class ModelPoints:
     def unchecked(
         cls, settings: LikelihoodSettings, parameters: Sequence[str], points: FloatArray
     ) -> ModelPoints:
-        """Points as they are, without checks."""
+        """Create the object without checks of the points."""
         reference = np.asarray(settings.reference, dtype=np.float64)
         return cls(
             parameters=tuple(parameters),
@@ -229,7 +230,7 @@ class ModelPoints:
 
     @property
     def reference_index(self) -> int:
-        """Number of the reference among the points."""
+        """Index of the reference among the training points."""
         return int(np.argmin(self._distance()))
 
     @property
@@ -237,21 +238,21 @@ class ModelPoints:
         return self.points.min(axis=0), self.points.max(axis=0)
 
     def scaled(self, theta: FloatArray) -> FloatArray:
-        """Points (m, n_parameters) with the range of the training points as [−1, 1]."""
+        """Scale points (m, n_parameters) so that the range of the training points is [−1, 1]."""
         low, high = self._range
         out: FloatArray = (2 * theta - low - high) / (high - low)
         return out
 
     @cached_property
     def interpolation(self) -> Interpolation | ChebyshevBox:
-        """Points of the surface, and the interpolation between them."""
+        """Parameter points at which Λ is computed, and the interpolation between them."""
         low, high = self._range
         n = len(self.parameters)
         if n > 1:
             self._require_box()
             if n not in _BOX_DEGREE:
                 return UntabulatedBox(low, high)
-            # ln Z, which normalises polynomial logits, is none, but nearly one of degree four.
+            # ln Z, which normalises polynomial logits, is not a polynomial, but nearly of degree 4.
             least = 4 if self.normalised else 2
             degree = {"multiclass": max(self.degree or 2, least), "parametrised": 4}.get(
                 self.head, _BOX_DEGREE[n]
@@ -270,17 +271,17 @@ class ModelPoints:
         return Interpolation(grid, self.kind, degree, self.window)
 
     def _require_box(self) -> None:
-        """Refuse what has no surface in several parameters."""
+        """Raise for settings without a surface in several parameters."""
         if len(self.parameters) not in _BOX_DEGREE and self.head != "polynomial":
             msg = (
-                f"a table of Λ is impossible in {len(self.parameters)} parameters; use "
-                "head='polynomial', which needs no table, or fix some of them"
+                f"a table of Λ is too large in {len(self.parameters)} parameters; use "
+                "head='polynomial', which needs no table, or fix some of the parameters"
             )
             raise ConfigurationError(msg)
         if self.head == "multiclass" and self.degree is None:
             msg = (
-                "free logits (degree=None) cannot be interpolated in several parameters; set "
-                "degree="
+                "Λ cannot be interpolated between free logits (degree=None) in several parameters; "
+                "set degree="
             )
             raise ConfigurationError(msg)
         if self.head == "binary":
@@ -289,12 +290,12 @@ class ModelPoints:
 
     @property
     def nodes(self) -> FloatArray:
-        """Points of the surface, shape (m, n_parameters)."""
+        """Parameter points at which Λ is computed, shape (m, n_parameters)."""
         return self.interpolation.grid.reshape(-1, len(self.parameters))
 
     @cached_property
     def at_reference(self) -> FloatArray:
-        """Weights that give Λ(θ0) from Λ at the nodes."""
+        """Weights with which the values of Λ at `nodes` give Λ(θ0)."""
         interpolation = self.interpolation
         if isinstance(interpolation, ChebyshevBox):
             n = len(interpolation.grid)
@@ -304,7 +305,7 @@ class ModelPoints:
         return one_hot
 
     def linear_at(self, theta: FloatArray) -> LinearHead:
-        """Head of a multi-class network at points (m, n_parameters)."""
+        """Return the head of a multi-class network at points (m, n_parameters)."""
         if self.degree is None:
             return LinearHead(np.eye(len(self.points)))
         if len(self.parameters) == 1:
@@ -334,12 +335,12 @@ class ModelPoints:
 
 
 def warn_of_free_coefficients(settings: LikelihoodSettings, model_points: ModelPoints) -> None:
-    """Warn that hard labels at few points leave a polynomial head free between them.
+    """Warn if hard labels at few points leave a polynomial head undetermined between them.
 
     Warns
     -----
     MilinferWarning
-        If the points do not fix |amplitude|² of the order of the head.
+        If the points do not determine a squared amplitude of the order of the head.
     """
     if settings.head != "polynomial" or settings.labels == "joint":
         return
@@ -349,23 +350,24 @@ def warn_of_free_coefficients(settings: LikelihoodSettings, model_points: ModelP
         msg = (
             f"samples at {len(points)} points determine only {fixed} of the {number} coefficients "
             f"of a squared amplitude of order={settings.order} in {', '.join(names)}, so Λ between "
-            "the points is not determined. Add points, use order=1, or "
+            "the points is not determined; add points, use order=1, or "
             "labels='joint' if the events have weights at other points"
         )
         warnings.warn(msg, MilinferWarning, stacklevel=4)
 
 
 def _count_coefficients(names: tuple[str, ...], points: FloatArray, degree: int) -> tuple[int, int]:
-    """How many coefficients of a polynomial the points fix, and how many it has."""
+    """Return how many coefficients of a polynomial the points determine, and how many it has."""
     basis = PolynomialBasis(names, degree)
     scaled = (points - points.mean(axis=0)) / np.ptp(points, axis=0)
     return int(np.linalg.matrix_rank(basis.design(scaled))), len(basis)
 
 
 def logit_degree(settings: LikelihoodSettings, samples: SampleSet | StreamedSamples) -> int | None:
-    """Degree of the logits; with ``"auto"`` the highest that has two points per coefficient.
+    """Return the degree of the logits in θ.
 
-    That is degree 4 at most, and degree 2 if even that has fewer points.
+    ``"auto"`` gives the highest degree with two points per coefficient, but at most 4 and at least
+    2.
     """
     if settings.head != "multiclass" or settings.degree is None:
         return None if settings.degree == "auto" else settings.degree
@@ -382,11 +384,11 @@ def logit_degree(settings: LikelihoodSettings, samples: SampleSet | StreamedSamp
             for d in (4, 3, 2)
             if len(PolynomialBasis(names, d)) - 1 <= (len(points) - 1) // 2 and determined(d)
         ]
-        # Without a square Λ has no maximum; two points are two hypotheses, which need none.
+        # Without a square Λ has no maximum; two points are two hypotheses and need no maximum.
         lowest = 1 if len(names) == 1 and len(points) == 2 else 2
         degree = fits[0] if fits else lowest
     if degree < 1 or not determined(degree):
-        # Points along the axes, for instance, do not fix the coefficient of a cross term.
+        # Points along the axes, for instance, do not determine the coefficient of a cross term.
         msg = (
             f"logits of degree {degree} in {', '.join(names)} cannot be determined from these "
             f"{len(points)} points: they need {len(PolynomialBasis(names, max(degree, 1)))} or "

@@ -1,15 +1,17 @@
-r"""Asimov data of an unbinned likelihood: simulated events with expected weights.
+r"""Build Asimov data of an unbinned likelihood: simulated events with expected weights.
 
-A histogram is replaced by its expectation; unbinned data are replaced by simulated events whose
-weights are those of the expected density at a point (θ, α), so that sums over events are
-expectations (Cowan et al., arXiv:1007.1727).  The total weight is the expected number of events.
+Asimov data of a histogram are its expected counts.  For unbinned data, simulated events get weights
+such that they have the expected density at a point (θ, α) of parameters of interest and nuisance
+parameters.  Sums over events are then expectations (Cowan et al., arXiv:1007.1727), and the total
+weight is the expected number of events.
 
-Two densities are in use.  That of the simulation shows what a fit with the model would give on
-average, its bias included.  That of the model itself is what expected intervals, limits and impacts
-are made of: the fit gives back the point exactly.  The model's density follows from the events of
-its reference, and what is left of the score at the point, because simulated events are finitely
-many, is taken away by a factor :math:`e^{\lambda\cdot s(x)}` of the weights, with the score s of an
-event: the smallest change, in relative entropy, that does so.
+You can choose between two densities.  The density of the simulation shows the average result of a
+fit with the model, including its bias.  The density of the model is the default for expected
+intervals, limits and impacts; a fit then returns exactly the point.  It is obtained by reweighting
+the events at the reference with the model.  Because the number of events is finite, the mean score
+at the point is then not exactly zero.  A factor :math:`e^{\lambda\cdot s(x)}` on the weights, with
+the score s of an event, makes it zero.  This factor is the smallest such change of the weights in
+relative entropy.
 """
 
 from __future__ import annotations
@@ -39,15 +41,15 @@ __all__ = ["asimov_cost", "asimov_sample"]
 Density = Literal["model", "simulation"]
 
 _ITERATIONS = 50
-# Of the logarithm of a weight: the last step, which makes the score vanish to rounding.
+# Tolerance on the logarithm of a weight for the last step, which makes the score vanish.
 _BALANCED = 1e-11
-# Combinations of scores are taken for zero below these eigenvalues of their correlation, the next
-# one if weights would change by much: scores that are nearly the same, but not their expectations.
+# Combinations of scores count as zero below these eigenvalues of their correlation.  The next value
+# is tried if weights would change much, because scores are nearly equal but their means are not.
 _SAME = (1e-9, 1e-4, 1e-3, 1e-2)
-# Of the minimum, in standard deviations, that is worth a warning.
+# Shift of the minimum, in standard deviations, that causes a warning.
 _OFF = 0.01
-# Logarithm of the change of a weight, root mean square, above which events hardly fit the model,
-# and above which they do not.
+# Root mean square of the logarithm of the weight change above which events hardly fit the model
+# (warning), and above which they do not fit it (error).
 _MUCH, _TOO_MUCH = 0.05, 1.0
 
 
@@ -60,46 +62,50 @@ def asimov_cost(
     extended: bool = True,
     **values: float,
 ) -> SystematicCost:
-    """Cost of the Asimov data at a point, auxiliary measurements at that point included.
+    """Return the cost of Asimov data, the dataset expected at a parameter point.
+
+    The auxiliary measurements also have their expected values at this point.
 
     Parameters
     ----------
     terms
-        Likelihood, from :func:`~milinfer.likelihood.systematics.systematic_terms`, with nuisance
-        parameters or without.  For another luminosity give ``terms.scaled(factor)``.
+        Likelihood with or without nuisance parameters, from
+        :func:`~milinfer.likelihood.systematics.systematic_terms`.  For another luminosity pass
+        ``terms.scaled(factor)``.
     events
-        Simulated events of each process by name (the signal is ``"signal"``), or the events of the
-        signal if there is no other process.  Their weights are used in any normalisation.
+        Simulated events of each process, as a dictionary from the name of the process (``"signal"``
+        for the signal).  If there is no other process, the events of the signal.  The normalisation
+        of the event weights has no effect.
     point
-        Values of parameters by name; others are at ``terms.start``.
+        Values of parameters by name; other parameters are at ``terms.start``.
     density
-        ``"model"``: the events were generated at the reference and at nominal nuisance parameters;
-        the model and its responses reweight them to the point.  ``"simulation"``: the events were
-        generated at the point, and the likelihood only gives their number.
+        ``"model"``: the events were generated at the reference and at nominal nuisance parameters,
+        and the model and its responses reweight them to the point.  ``"simulation"``: the events
+        were generated at the point, and only their expected number is taken from `terms`.
     extended
-        Whether the number of events enters the likelihood.
+        Whether the likelihood contains the Poisson term of the number of events.
     **values
-        The same as keywords: ``mu=0.3``.
+        Values of parameters as keywords, such as ``mu=0.3``, instead of `point`.
 
     Returns
     -------
     SystematicCost
-        With ``density="model"`` its minimum is at the point.
+        Cost of the Asimov data; with ``density="model"`` its minimum is at the point.
 
     Raises
     ------
     SampleError
-        If events of a process are missing, or those of the signal are at another point.
+        If events of a process are missing, or the events of the signal are at another point.
     ParameterError
-        If a parameter is unknown, or its value outside its limits.
+        If a parameter is unknown, or its value is outside its limits.
     ModelError
-        If no weights of the events have the density of the model.
+        If no weights give the events the density of the model.
 
     Warns
     -----
     MilinferWarning
-        If the weights had to change by more than 5 % (rms): the model is not normalised, or there
-        are too few events.
+        If the weights had to change by more than 5 % (root mean square).  The model is then not
+        normalised, or there are too few events.
 
     Examples
     --------
@@ -122,20 +128,21 @@ def asimov_sample(
     density: Density = "model",
     **values: float,
 ) -> Sample:
-    """Asimov data at a point, to fit with any model; parameters as for :func:`asimov_cost`.
+    """Return Asimov data, the dataset expected at a parameter point, to fit with any model.
 
-    Auxiliary measurements are not part of a sample: with nuisance parameters away from their start,
-    use ``cost.measuring(…)``, or :func:`asimov_cost`.
+    The arguments are the same as for :func:`asimov_cost`.  The sample contains no auxiliary
+    measurements.  If nuisance parameters are not at their starting values, use
+    ``cost.measuring(…)`` or :func:`asimov_cost`.
 
     Returns
     -------
     Sample
-        Its weights are expected events; costs take it as data.
+        Events whose weights sum to the expected numbers; costs accept it as data.
 
     Raises
     ------
     SampleError, ParameterError, ModelError
-        As :func:`asimov_cost`.
+        Under the same conditions as for :func:`asimov_cost`.
 
     Examples
     --------
@@ -190,7 +197,7 @@ def _asimov(
 def _point(
     terms: SystematicTerms, point: Point | None, values: Mapping[str, float]
 ) -> dict[str, float]:
-    """All parameters, from those given as a dictionary and as keywords."""
+    """Return all parameters, from those given as a dictionary and as keywords."""
     known = list(terms.names)
     twice = sorted(set(point or {}) & set(values))
     if twice:
@@ -207,7 +214,7 @@ def _point(
 def _require_events(
     terms: SystematicTerms, events: Mapping[str, Sample], density: str, point: Point
 ) -> None:
-    """Raise unless there are events of each process, those of the signal of the right point."""
+    """Raise unless there are events of each process, and the signal is at the right point."""
     for name in [*terms.processes, *events]:
         if name not in events or name not in terms.processes:
             msg = (
@@ -217,7 +224,10 @@ def _require_events(
             raise SampleError(msg)
         require_sample(events[name], "asimov_cost()")
         if not events[name].weights.sum() > 0:
-            msg = f"{events[name].label}: the weights of {name} do not sum to a positive number"
+            msg = (
+                f"{events[name].label}: the weights of {name} do not sum to a positive number; use "
+                "more events"
+            )
             raise SampleError(msg)
     reference = dict(zip(terms.parameters, terms.mixture.reference.tolist(), strict=True))
     theta = {n: point[n] for n in terms.parameters} if density == "simulation" else reference
@@ -233,10 +243,11 @@ def _require_events(
 
 
 def _balanced(cost: SystematicCost, weights: FloatArray, point: Point) -> FloatArray:
-    r"""Weights times exp(λ·s), such that the score of the likelihood vanishes at a point.
+    r"""Multiply weights by exp(λ·s), such that the score s of the likelihood vanishes at a point.
 
-    Newton's method in λ.  A score that is a combination of others needs no λ of its own; if its
-    expectation is not the same combination of theirs, a part of it remains, which is said.
+    λ is determined by Newton's method.  A score that is a combination of others needs no λ of its
+    own.  If its expectation is not the same combination of theirs, a part of it remains, and a
+    warning says so.
     """
     args = [point[name] for name in cost.terms.names]
     expected = sum(cost.expected_events(**point).values())
@@ -283,7 +294,7 @@ def _solve(
     expected: float,
     same: float,
 ) -> _Balance | None:
-    """Balance all scores but combinations whose eigenvalue is below `same`; None if it fails."""
+    """Balance all scores except combinations with an eigenvalue below `same`; None if it fails."""
     log_change = np.zeros(len(weights))
     for _ in range(_ITERATIONS):
         changed = weights * np.exp(log_change)
@@ -298,7 +309,7 @@ def _solve(
         if largest < _BALANCED:
             spread = float(np.sqrt(np.average(log_change**2, weights=np.abs(weights))))
             return _Balance(changed, spread, matrix[:-1, :-1], excess[:-1])
-        # Far steps overshoot: weights are exponentials.
+        # Large steps overshoot, because weights are exponentials.
         log_change += step * min(1.0, 1.0 / largest)
     return None
 
@@ -314,23 +325,23 @@ def _warn_of_the_rest(cost: SystematicCost, solved: _Balance, point: Point) -> N
     if abs(moved[k]) > _OFF:
         warnings.warn(
             f"the minimum of the Asimov data at {format_point(point)} is off by {moved[k]:+.2g} "
-            f"standard deviations in {cost.terms.names[k]}: the densities of the model and its "
-            "yields imply different numbers of events, and no weights of events can give both; use "
-            "more events for the yields of responses, or fit the shape alone (extended=False)",
+            f"standard deviations in {cost.terms.names[k]}, because the densities of the model and "
+            "its yields imply different numbers of events; use more events for the yields of "
+            "responses, or fit the shape alone (extended=False)",
             MilinferWarning,
             stacklevel=5,
         )
 
 
 def _scores(cost: SystematicCost, args: list[float]) -> FloatArray:
-    """Derivatives of ln dν/dx of each event by each parameter, (n_parameters, n_events)."""
+    """Return the derivatives of ln dν/dx of events by each parameter, (n_parameters, n_events)."""
     rows = []
     for k, (name, (low, high)) in enumerate(cost.terms.limits.items()):
         step = 1e-4 * ((high - low) if np.isfinite(high - low) else 1.0)
         ends = [max(args[k] - step, low), min(args[k] + step, high)]
         down, up = (cost.log_densities(*[*args[:k], end, *args[k + 1 :]]) for end in ends)
         if not np.isfinite(down).all():
-            # A process that has all of the density somewhere, at a normalisation of zero.
+            # This process makes up all of the density somewhere, and its normalisation is zero.
             msg = f"{name} = {ends[0]:g} leaves events without a density; choose a larger value"
             raise ModelError(msg)
         rows.append((up - down) / (ends[1] - ends[0]))

@@ -1,8 +1,9 @@
-"""Auxiliary measurements (global observables) of any iminuit cost: list, shift or remove them.
+"""List, shift or remove the auxiliary measurements (global observables) of any iminuit cost.
 
-A nuisance parameter is measured elsewhere, and the cost contains that measurement as a constraint:
-inside a :class:`~milinfer.likelihood.systematics.SystematicCost` or a
-:class:`~milinfer.binned.pyhf_cost.PyhfCost`, or as a ``NormalConstraint`` of iminuit in a sum.
+An auxiliary measurement is an independent measurement of a nuisance parameter, which the cost
+contains as a constraint.  The constraint is inside a
+:class:`~milinfer.likelihood.systematics.SystematicCost` or a
+:class:`~milinfer.binned.pyhf_cost.PyhfCost`, or it is a ``NormalConstraint`` of iminuit in a sum.
 """
 
 from __future__ import annotations
@@ -39,12 +40,12 @@ class AuxiliaryMeasurement(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class AuxiliaryMeasurements:
-    """Auxiliary measurements that a cost contains.
+    """Auxiliary measurements that a cost contains, from :func:`auxiliary_measurements`.
 
     Parameters
     ----------
     constraints
-        One for each constrained parameter.
+        Measurement of each constrained parameter.
     correlation
         Correlation of the measurements, shape (n, n).
     """
@@ -64,12 +65,12 @@ class AuxiliaryMeasurements:
 
     @property
     def by_name(self) -> dict[str, AuxiliaryMeasurement]:
-        """The measurement of each parameter that has one."""
+        """Auxiliary measurement of each parameter that has one."""
         return {c.name: c for c in self.constraints}
 
 
 def terms_of(cost: Cost) -> list[Cost]:
-    """Terms of a sum of costs; of any other cost the cost itself.
+    """Return the terms of a sum of costs; for any other cost, a list with the cost itself.
 
     Examples
     --------
@@ -86,16 +87,16 @@ def auxiliary_measurements(cost: Cost, interest: Sequence[str] = ()) -> Auxiliar
     Parameters
     ----------
     cost
-        A term that contains constraints lists them as ``constraints``; a ``NormalConstraint``
-        measures all of its parameters.
+        Any iminuit cost or sum of costs.  A ``NormalConstraint`` measures all of its parameters;
+        other costs list their measurements in the attribute ``constraints``.
     interest
-        Parameters of interest: a ``NormalConstraint`` of one of them is a result of data, such as
-        another measurement of it, and no auxiliary measurement.
+        Names of the parameters of interest.  A ``NormalConstraint`` of a parameter of interest
+        counts as data, such as an independent measurement of it, and is not listed.
 
     Raises
     ------
     ParameterError
-        If two terms measure the same parameter, or a ``NormalConstraint`` is of a vector.
+        If two terms measure the same parameter, or a ``NormalConstraint`` has a vector parameter.
 
     Examples
     --------
@@ -128,21 +129,21 @@ def auxiliary_measurements(cost: Cost, interest: Sequence[str] = ()) -> Auxiliar
 
 
 def _is_data(term: Cost, interest: Sequence[str]) -> bool:
-    """Whether a term is the result of a measurement of parameters of interest."""
+    """Return whether a term is the result of a measurement of parameters of interest."""
     return isinstance(term, NormalConstraint) and bool(set(describe(term)) & set(interest))
 
 
 def _of_likelihood(term: Cost) -> list[AuxiliaryMeasurement]:
-    """Constraints declared by a likelihood."""
+    """Return the constraints that a likelihood lists."""
     found = getattr(term, "constraints", ())
-    # Other classes of costs may use the name for something else.
+    # Costs of other classes may use this name for something else.
     if isinstance(found, tuple) and all(isinstance(c, AuxiliaryMeasurement) for c in found):
         return list(found)
     return []
 
 
 def _of_normal(term: NormalConstraint) -> tuple[list[AuxiliaryMeasurement], FloatArray]:
-    """Measurements of a constraint of iminuit, and their correlation."""
+    """Return the measurements of a constraint of iminuit, and their correlation."""
     names = _scalars(term)
     covariance = np.asarray(term.covariance, dtype=np.float64)
     covariance = np.diag(covariance) if covariance.ndim < 2 else covariance
@@ -163,19 +164,19 @@ def _scalars(term: NormalConstraint) -> list[str]:
 
 
 def measuring(cost: Cost, measured: Mapping[str, float], interest: Sequence[str] = ()) -> Cost:
-    """The same cost with other results of auxiliary measurements.
+    """Return the same cost with other results of auxiliary measurements.
 
     Parameters
     ----------
     cost, interest
         As for :func:`auxiliary_measurements`.
     measured
-        Result by name of the parameter; the others stay.
+        New result for each parameter by name; measurements of other parameters do not change.
 
     Raises
     ------
     ParameterError
-        If the cost measures no such parameter.
+        If the cost has no auxiliary measurement of a parameter in `measured`.
 
     Examples
     --------
@@ -194,7 +195,7 @@ def measuring(cost: Cost, measured: Mapping[str, float], interest: Sequence[str]
 
 
 def without_constraints(cost: Cost, interest: Sequence[str] = ()) -> Cost | None:
-    """The likelihood of the data alone; None if a cost consists of constraints only.
+    """Return the cost of the data alone, or None if a cost consists of constraints only.
 
     Parameters
     ----------
@@ -219,7 +220,7 @@ def _term_measuring(term: Cost, measured: Mapping[str, float]) -> Cost:
     if isinstance(term, NormalConstraint):
         names = _scalars(term)
         values = [float(measured.get(n, v)) for n, v in zip(names, term.value, strict=True)]
-        # It takes errors where it gives variances.
+        # The constructor takes errors, the attribute contains variances.
         spread = term.covariance if term.covariance.ndim > 1 else np.sqrt(term.covariance)
         return NormalConstraint(names, values, spread)
     own = {c.name: float(measured[c.name]) for c in _of_likelihood(term) if c.name in measured}
@@ -227,7 +228,7 @@ def _term_measuring(term: Cost, measured: Mapping[str, float]) -> Cost:
 
 
 def _likelihood(term: Any) -> Any:
-    """A cost that lists constraints; each such class also has the methods that change them."""
+    """Return a cost that lists constraints; its class also has methods that change them."""
     return term
 
 

@@ -1,4 +1,4 @@
-"""HistFactory's interpolation code 4, between variations up and down (as ``normsys`` in pyhf)."""
+"""HistFactory's interpolation code 4 between up and down variations (``normsys`` in pyhf)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from milinfer.typing import FloatArray
 __all__ = ["CODE4_COEFFICIENTS", "log_interpolation"]
 
 _ORDERS = np.arange(1, 7)
-# Values and two derivatives at ±1 of a polynomial of degree 6 whose value at zero is one.
+# Value, slope and curvature at ±1 of a polynomial of degree 6 that is one at zero.
 _CONDITIONS = np.array(
     [
         sign ** (_ORDERS - order) * factor
@@ -29,17 +29,17 @@ CODE4_COEFFICIENTS = np.linalg.inv(_CONDITIONS)
 def log_interpolation(
     alpha: float, log_up: ArrayLike, log_down: ArrayLike
 ) -> tuple[FloatArray, FloatArray]:
-    r"""Logarithm of HistFactory's interpolation code 4, and its derivative by α.
+    r"""Return the logarithm of HistFactory's interpolation code 4, and its derivative by α.
 
-    Exponential for \|α\| ≥ 1, and between −1 and 1 the polynomial of degree 6 that meets the
-    exponentials with equal value, slope and curvature (CERN-OPEN-2012-016, as in pyhf).
+    The interpolation is exponential for \|α\| ≥ 1.  Between −1 and 1 it is the polynomial of degree
+    6 with the same value, slope and curvature at ±1 (CERN-OPEN-2012-016, as in pyhf).
 
     Parameters
     ----------
     alpha
-        Nuisance parameter.
+        Value of the nuisance parameter α.
     log_up, log_down
-        Logarithms of the ratios at +1 and −1, of any shape.
+        Logarithms of the ratios at α = +1 and −1, of any shape.
 
     Examples
     --------

@@ -1,22 +1,23 @@
-r"""Λ(θ) of a dataset without its events: Chebyshev series on boxes, with a bound of their error.
+r"""Store Λ(θ) of a dataset without its events: Chebyshev series on boxes, with an error bound.
 
-:math:`\Lambda(\theta) = \sum_i w_i \ln p_i(\theta)` of positive polynomials has no one series that
-converges fast: an event whose density nearly vanishes makes a dip as narrow as the density is
-small.  The range is therefore halved, parameter after parameter, until on each box every
-polynomial is far from zero: with u the distance from the centre in half-widths of the box, and
-:math:`p = \sum_m c_m u^m`,
+:math:`\Lambda(\theta) = \sum_i w_i \ln p_i(\theta)` is a sum over logarithms of positive
+polynomials.  One Chebyshev series for the whole range converges slowly, because an event whose
+density nearly vanishes makes a narrow dip.  The range is therefore halved in one parameter after
+the other, until every polynomial is far from zero on every box.  Let u be the distance from the
+centre in half-widths of the box and :math:`p = \sum_m c_m u^m`.  Then the condition is
 
 .. math:: \sum_{m \ne 0} |c_m|\,R^{|m|} \le q\,c_0
 
-with R = 2 and q = 0.9, so that :math:`|p/c_0 - 1| \le q` and
-:math:`|\ln p/c_0| \le M = -\ln(1 - q)` wherever all :math:`|u_k| \le R` in the complex plane, and
-in particular on the Bernstein ellipses of semi-axis R, whose parameter is
-:math:`\rho = R + \sqrt{R^2 - 1}`.  Interpolation in n + 1 Chebyshev points then misses the
-logarithm by at most :math:`4 M\,\rho^{-n}/(\rho - 1)` (Trefethen, Approximation Theory and
-Approximation Practice, theorem 8.2), and in several parameters, one after the other, by at most
-that times :math:`\sum_k L^k`, where :math:`L = 1 + 2/\pi \ln(n + 1)` bounds the Lebesgue constant
+with R = 2 and q = 0.9.  It implies :math:`|p/c_0 - 1| \le q` and
+:math:`|\ln p/c_0| \le M = -\ln(1 - q)` for all complex :math:`|u_k| \le R`, and in particular on
+the Bernstein ellipses of semi-axis R, whose parameter is :math:`\rho = R + \sqrt{R^2 - 1}`.
+
+In one parameter the error of the interpolation of a logarithm in n + 1 Chebyshev points is at most
+:math:`4 M\,\rho^{-n}/(\rho - 1)` (Trefethen, Approximation Theory and Approximation Practice,
+theorem 8.2).  In several parameters, interpolated one after the other, it is at most this bound
+times :math:`\sum_k L^k`, where :math:`L = 1 + 2/\pi \ln(n + 1)` bounds the Lebesgue constant
 (theorem 15.2).  The error of Λ is at most :math:`\sum_i |w_i|` times as large.  The degree n is the
-least for which that is as small as wanted.
+smallest degree for which this bound is below the requested error.
 """
 
 from __future__ import annotations
@@ -35,17 +36,17 @@ from milinfer.typing import FloatArray
 
 __all__ = ["CompressedSurface", "compressed_surface", "interpolation_bound"]
 
-# R and q: larger boxes take fewer numbers in all, up to here.
+# R and q.  Up to these values, larger boxes need fewer numbers in total.
 _RADIUS, _FAR = 2.0, 0.9
 _MOST_PARAMETERS = 2
 _MOST_BOXES = 5_000
 _MOST_DEGREE = 40
-# Numbers in a temporary array.
+# Largest number of elements of a temporary array.
 _CHUNK = 1 << 21
 
 
 def interpolation_bound(degree: int, n_parameters: int) -> float:
-    """Upper bound of the error for each unit of weight; see the text of this module.
+    """Return the upper bound of the error per unit of weight; see the module for the formula.
 
     Examples
     --------
@@ -60,16 +61,17 @@ def interpolation_bound(degree: int, n_parameters: int) -> float:
 
 @dataclass(frozen=True, eq=False)
 class CompressedSurface:
-    """Chebyshev series on boxes.
+    """Λ(θ) of a dataset as Chebyshev series on boxes.
 
     Parameters
     ----------
     low, high
-        Corners of the boxes, shape (n_boxes, n_parameters).
+        Lower and upper corners of the boxes, shape (n_boxes, n_parameters).
     coefficients
-        Shape (n_boxes, degree + 1, …), with an index for each parameter.
+        Coefficients of the series, shape (n_boxes, degree + 1, …), with one index of length
+        degree + 1 for each parameter.
     bound
-        Upper bound of the error, without rounding errors.
+        Upper bound of the error of Λ, without rounding errors.
     """
 
     low: FloatArray
@@ -78,7 +80,7 @@ class CompressedSurface:
     bound: float
 
     def published(self, arrays: ArrayStore) -> dict[str, Any]:
-        """The function in the JSON of a published likelihood."""
+        """Return the function as JSON content of a published likelihood."""
         return {
             "kind": "pieces",
             "low": arrays.add("low", self.low),
@@ -89,19 +91,20 @@ class CompressedSurface:
 
 
 def compressed_surface(sums: LogPolynomials, error: float) -> CompressedSurface:
-    """Replace a sum over events by series on boxes.
+    """Replace a sum over events by Chebyshev series on boxes.
 
     Parameters
     ----------
     sums
-        Λ of a dataset.
+        Λ of a dataset as a sum over its events.
     error
-        Largest error of it.
+        Largest allowed error of Λ.
 
     Raises
     ------
     ConfigurationError
-        If there are more than two parameters, no series is so precise, or it takes too many boxes.
+        If there are more than two parameters, or the error needs too high a degree or too many
+        boxes.
 
     Examples
     --------
@@ -128,7 +131,7 @@ def compressed_surface(sums: LogPolynomials, error: float) -> CompressedSurface:
             least = 2 * weight * interpolation_bound(_MOST_DEGREE, n)
             msg = (
                 f"no series approximates −2 ln L within {2 * error:g}; the smallest reachable "
-                f"bound is {least:.1g}: allow that error, or publish with events=True"
+                f"bound is {least:.1g}: allow this error, or publish with events=True"
             )
             raise ConfigurationError(msg)
     boxes = _boxes(sums)
@@ -142,7 +145,7 @@ def compressed_surface(sums: LogPolynomials, error: float) -> CompressedSurface:
 
 
 def _boxes(sums: LogPolynomials) -> list[tuple[FloatArray, FloatArray]]:
-    """Boxes on which all polynomials are far from zero."""
+    """Return boxes on which all polynomials are far from zero."""
     left, boxes = [(sums.low, sums.high)], []
     while left:
         low, high = left.pop()
@@ -165,14 +168,14 @@ def _boxes(sums: LogPolynomials) -> list[tuple[FloatArray, FloatArray]]:
 
 
 def _local_coefficients(sums: LogPolynomials, low: FloatArray, high: FloatArray) -> FloatArray:
-    """Coefficients of the polynomials in the distance from the centre, in half-widths."""
+    """Return the coefficients in the distance from the centre of a box, in half-widths."""
     centre, half = (low + high) / 2, (high - low) / 2
     shift = sums.basis.shift((centre - sums.centre) / sums.half, half / sums.half)
     return np.asarray(sums.coefficients @ shift.T, dtype=np.float64)
 
 
 def _all_far(sums: LogPolynomials, local: FloatArray) -> bool:
-    """Whether all polynomials are far from zero."""
+    """Return whether all polynomials are far from zero on a box."""
     reach = _RADIUS ** sums.basis.exponents[1:].sum(axis=1)
     rest = np.abs(local[:, 1:]) @ reach
     return bool(np.all(rest <= _FAR * local[:, 0]))
@@ -181,7 +184,7 @@ def _all_far(sums: LogPolynomials, local: FloatArray) -> bool:
 def _halves(
     sums: LogPolynomials, local: FloatArray, low: FloatArray, high: FloatArray
 ) -> list[tuple[FloatArray, FloatArray]]:
-    """Both halves of a box, across the parameter in which the polynomials change most."""
+    """Return both halves of a box, divided in the parameter in which polynomials change most."""
     changes = np.abs(local[:, 1:]) / local[:, :1]
     worst = changes[int(np.argmax(changes.sum(axis=1)))]
     k = int(np.argmax(worst @ sums.basis.exponents[1:]))
@@ -192,7 +195,7 @@ def _halves(
 
 
 def _series(sums: LogPolynomials, local: FloatArray, degree: int) -> FloatArray:
-    """Chebyshev coefficients of the sum on a box, (degree + 1, …)."""
+    """Return the Chebyshev coefficients of the sum on a box, (degree + 1, …)."""
     n, nodes = sums.n_parameters, chebyshev.chebpts1(degree + 1)
     points = np.array(list(product(nodes, repeat=n)))
     monomials = sums.basis.design(points)

@@ -1,9 +1,9 @@
-"""Constraints in the formats of HEPData, SMEFiT and POPxf.
+"""Write constraints in the formats of HEPData, SMEFiT and POPxf.
 
-* HEPData: ``submission.yaml`` and a table each for best fit, covariance, correlation and the
+* HEPData: ``submission.yaml``, and one table each for best fit, covariance, correlation and
   coefficients of the polynomial.
 * SMEFiT: a dataset whose observables are the parameters themselves (``NAME.yaml`` for the data and
-  ``NAME.json`` for the theory), and, for the polynomial, an external χ² (``NAME_chi2.py``).
+  ``NAME.json`` for the theory), and an external χ² for the polynomial (``NAME_chi2.py``).
 * POPxf, the polynomial observable prediction exchange format: −2 ln L as one observable.
 """
 
@@ -29,11 +29,11 @@ _POPXF_DEGREE = 5
 
 
 class Described(Protocol):
-    """Content to write: the fields of :class:`~milinfer.likelihood.constraints.Constraint`."""
+    """Content to write: the attributes of :class:`~milinfer.likelihood.constraints.Constraint`."""
 
     @property
     def parameters(self) -> tuple[str, ...]:
-        """Names."""
+        """Names of the parameters."""
 
     @property
     def profiled(self) -> tuple[str, ...]:
@@ -61,14 +61,14 @@ class Described(Protocol):
 
     @property
     def basis(self) -> PolynomialBasis:
-        """Its monomials."""
+        """Monomials of the polynomial."""
 
     @property
     def coefficients(self) -> FloatArray:
-        """In (θ − best)/σ."""
+        """Coefficients of the monomials in (θ − best)/σ."""
 
     def raw_coefficients(self) -> FloatArray:
-        """In θ."""
+        """Return the coefficients of the monomials in θ."""
 
     @property
     def cl(self) -> float:
@@ -76,15 +76,15 @@ class Described(Protocol):
 
     @property
     def threshold(self) -> float:
-        """−2 ln L at its edge."""
+        """Value of −2 ln L at the edge of the region."""
 
     @property
     def error(self) -> float:
-        """Largest error of the polynomial in it."""
+        """Largest error of the polynomial in the region."""
 
     @property
     def gaussian_error(self) -> float:
-        """Largest error of the parabola in it."""
+        """Largest error of the parabola in the region."""
 
 
 def write_hepdata(constraint: Described, folder: PathLikeStr, title: str) -> None:
@@ -95,9 +95,9 @@ def write_hepdata(constraint: Described, folder: PathLikeStr, title: str) -> Non
     constraint
         Constraint to write.
     folder
-        A folder, which is replaced.
+        Folder to write; an existing folder is replaced.
     title
-        Prefix of the names of tables.
+        Beginning of the names of the tables.
 
     Examples
     --------
@@ -181,25 +181,25 @@ def write_hepdata(constraint: Described, folder: PathLikeStr, title: str) -> Non
 
 
 def write_smefit(constraint: Described, folder: PathLikeStr, name: str) -> None:
-    """Write a dataset for SMEFiT, and an external χ².
+    """Write a dataset and an external χ² for SMEFiT.
 
-    Use only one of the two in a fit: the dataset is the parabola of the covariance matrix, and the
-    external χ² is the polynomial.
+    Use only one of the two in a fit: the dataset contains the parabola of the covariance matrix,
+    and the external χ² the polynomial.
 
     Parameters
     ----------
     constraint
-        Constraint to write, with SMEFiT's names and units of the parameters
+        Constraint to write.  Its parameters must have the names and units of SMEFiT
         (:meth:`~milinfer.likelihood.constraints.Constraint.renamed`).
     folder
-        A folder, which is replaced.
+        Folder to write; an existing folder is replaced.
     name
         Name of the dataset.
 
     Raises
     ------
     ConfigurationError
-        If the name cannot be that of a Python module.
+        If `name` is not allowed as the name of a Python module.
 
     Examples
     --------
@@ -216,8 +216,8 @@ def write_smefit(constraint: Described, folder: PathLikeStr, name: str) -> None:
         msg = f"{name!r} cannot be the name of a Python module; use letters, digits and _"
         raise ConfigurationError(msg)
     n = len(constraint.parameters)
-    # A dataset of one point has numbers instead of lists.  In several, each column of the root of
-    # the covariance matrix is a correlated systematic uncertainty.
+    # A dataset of one point has numbers instead of lists.  With several points, each column of the
+    # root of the covariance matrix is a correlated systematic uncertainty.
     root = np.linalg.cholesky(constraint.covariance)
     data = {
         "dataset_name": name,
@@ -282,7 +282,7 @@ def write_popxf(
     Raises
     ------
     ConfigurationError
-        If the degree is above 5, or `scale` or `basis` is none.
+        If the degree is above 5, or `scale` or `basis` is not valid.
 
     Examples
     --------
@@ -299,8 +299,8 @@ def write_popxf(
     degree = constraint.degree
     if degree > _POPXF_DEGREE:
         msg = (
-            f"POPxf supports polynomials up to degree {_POPXF_DEGREE}, but this one has degree "
-            f"{degree}"
+            f"POPxf allows polynomials up to degree {_POPXF_DEGREE}, but this one has degree "
+            f"{degree}; use constraint(…, degree={_POPXF_DEGREE})"
         )
         raise ConfigurationError(msg)
     if not (np.isfinite(scale) and scale > 0):
@@ -318,7 +318,7 @@ def write_popxf(
             for name, power in zip(constraint.parameters, exponents, strict=True)
             for _ in range(power)
         ]
-        # Sorted, the empty names of a lower degree first.
+        # Sorted; a lower degree has empty names, which come first.
         central[str(tuple([""] * (degree - len(factors)) + sorted(factors)))] = [value]
     record = {
         "$schema": _POPXF,

@@ -1,11 +1,11 @@
 r"""Publish a measurement of several parameters, so that global fits can use it.
 
-:func:`constraint` describes −2 ln L about the best fit in two ways: the parabola of the covariance
-matrix, and a polynomial in the parameters, whose largest errors inside the joint confidence region
-are measured and kept with it.  Nuisance parameters are profiled.
+:func:`constraint` describes −2 ln L near the best fit, with nuisance parameters profiled, in two
+ways: by the parabola of the covariance matrix, and by a polynomial in the parameters.  The largest
+errors of both inside the joint confidence region are measured and stored.
 
-A :class:`Constraint` is a JSON file, tables for HEPData, a dataset or an external χ² of SMEFiT, or
-a POPxf file; see :mod:`milinfer.likelihood.constraint_files`.
+A :class:`Constraint` can be saved as a JSON file, and exported as tables for HEPData, a dataset or
+an external χ² for SMEFiT, or a POPxf file; see :mod:`milinfer.likelihood.constraint_files`.
 """
 
 from __future__ import annotations
@@ -41,52 +41,53 @@ __all__ = ["Constraint", "constraint"]
 
 _FORMAT, _VERSION = "milinfer constraint", 1
 _MOST_DEGREE = 8
-# Points for each coefficient, and at least.
+# Number of points for each coefficient, and smallest number of points.
 _POINTS_EACH, _LEAST_POINTS = 4, 60
-# Points reach so much further than the ellipse of the covariance, in each direction; if a region
-# reaches nearly as far, they go further, at most so often.
+# Factor by which points reach beyond the ellipse of the covariance in each direction.  If the
+# region reaches nearly as far, the distance is increased, at most this number of times.
 _FURTHER, _NEARLY, _WIDENED = 1.3, 0.95, 8
-# Share of the level above which the polynomial still has to describe −2 ln L.
+# Factor on the level: up to there the polynomial must describe −2 ln L.
 _MARGIN = 1.1
-# Below the minimum of the fit, where there is another minimum.
+# Depth below the minimum of the fit at which there is another minimum.
 _LOWER = 0.01
-# Of −2 ln L: errors above this change intervals by some percent.
+# Error of −2 ln L above which intervals change by some per cent.
 _TOLERANCE = 0.1
-# Where a parameter is at its limit: of the range, or of the error without limits.
+# Distance at which a parameter counts as at its limit, in units of the range (else of the error).
 _AT_LIMIT = 1e-6
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Constraint:
-    r"""−2 ln L of a measurement near its best fit, where it is zero.
+    r"""−2 ln L of a measurement near its best fit, relative to its value at the best fit.
 
     Parameters
     ----------
     parameters
-        Names.
+        Names of the parameters θ.
     best
         Best fit, shape (n_parameters,).
     covariance
-        Covariance of the best fit, from the second derivatives of −2 ln L (HESSE), with nuisance
+        Covariance of the best fit, from the second derivatives of −2 ln L (HESSE) with nuisance
         parameters profiled, shape (n_parameters, n_parameters).
     degree
         Degree of the polynomial.
     coefficients
-        Coefficients of the monomials of :class:`~milinfer.utils.polynomials.PolynomialBasis` (by
-        total degree) in (θ − best)/σ, with σ the square roots of the variances, shape
-        (n_monomials,).
+        Coefficients of the polynomial in (θ − best)/σ, where σ are the square roots of the
+        variances, shape (n_monomials,).  The monomials are those of
+        :class:`~milinfer.utils.polynomials.PolynomialBasis`, ordered by total degree.
     cl, threshold
-        The region in which the polynomial holds: where −2 ln L is at most `threshold`, the quantile
-        of χ² with as many degrees of freedom as there are parameters.
+        Confidence level of the region in which the polynomial is valid, and the value of −2 ln L at
+        its edge, which is the quantile of χ² with n_parameters degrees of freedom.
     low, high
-        Range of the points of this region at which −2 ln L was computed, shape (n_parameters,).
+        Smallest and largest values of the points in this region at which −2 ln L was computed,
+        shape (n_parameters,).
     error, gaussian_error
-        Largest difference to −2 ln L of the polynomial, and of the parabola, at `n_tests` random
-        points of the region which the polynomial was not fitted to.
+        Largest difference from −2 ln L of the polynomial, and of the parabola, at `n_tests` random
+        points of the region that were not used to fit the polynomial.
     n_tests
-        Number of these points.
+        Number of these test points.
     profiled
-        Names of the nuisance parameters.
+        Names of the profiled nuisance parameters.
 
     Examples
     --------
@@ -149,7 +150,7 @@ class Constraint:
 
     @property
     def errors(self) -> FloatArray:
-        """σ, the square roots of the variances, shape (n_parameters,)."""
+        """Standard errors σ, the square roots of the variances, shape (n_parameters,)."""
         errors: FloatArray = np.sqrt(np.diag(self.covariance))
         return errors
 
@@ -160,13 +161,25 @@ class Constraint:
         return matrix
 
     def value(self, theta: ArrayLike) -> float | FloatArray:
-        """−2 ln L by the polynomial, at a point (n_parameters,) or at several (m, n_parameters)."""
+        """Return −2 ln L from the polynomial.
+
+        Parameters
+        ----------
+        theta
+            One point (n_parameters,) or several points (m, n_parameters).
+        """
         points = self._points(theta)
         values = self.basis.design((points - self.best) / self.errors) @ self.coefficients
         return float(values[0]) if np.ndim(theta) < 2 else np.asarray(values)
 
     def gaussian(self, theta: ArrayLike) -> float | FloatArray:
-        """−2 ln L by the covariance matrix, as :meth:`value`."""
+        """Return −2 ln L from the covariance matrix.
+
+        Parameters
+        ----------
+        theta
+            One point (n_parameters,) or several points (m, n_parameters).
+        """
         off = self._points(theta) - self.best
         values = np.einsum("mi,mi->m", off, np.linalg.solve(self.covariance, off.T).T)
         return float(values[0]) if np.ndim(theta) < 2 else np.asarray(values)
@@ -175,24 +188,29 @@ class Constraint:
         points = np.atleast_2d(np.asarray(theta, dtype=np.float64))
         if points.ndim != 2 or points.shape[1] != len(self.parameters):
             msg = (
-                f"points of shape {np.shape(theta)}; give values of {', '.join(self.parameters)}: "
+                f"theta has shape {np.shape(theta)}; give values of {', '.join(self.parameters)}: "
                 f"({len(self.parameters)},) or (m, {len(self.parameters)})"
             )
             raise ParameterError(msg)
         return points
 
     def raw_coefficients(self) -> FloatArray:
-        """Coefficients of the same monomials in θ itself, shape (n_monomials,)."""
+        """Return the coefficients of the same monomials in θ itself, shape (n_monomials,)."""
         shift = self.basis.shift(-self.best / self.errors, 1 / self.errors)
         return np.asarray(shift @ self.coefficients)
 
     def renamed(self, names: Mapping[str, str]) -> Constraint:
-        """The same constraint with other names, such as those of a global fit.
+        """Return the same constraint with other parameter names, such as those of a global fit.
+
+        Parameters
+        ----------
+        names
+            New name for each parameter to rename.
 
         Raises
         ------
         ParameterError
-            If a name is not a parameter, or two are the same afterwards.
+            If a key is not a parameter, or two parameters would have the same name.
 
         Examples
         --------
@@ -206,7 +224,7 @@ class Constraint:
         return replace(self, parameters=tuple(names.get(p, p) for p in self.parameters))
 
     def save(self, path: PathLikeStr) -> None:
-        """Write a JSON file, which :meth:`load` reads."""
+        """Write the constraint to a JSON file, which :meth:`load` reads."""
         record = {
             key: value.tolist() if isinstance(value, np.ndarray) else value
             for key, value in asdict(self).items()
@@ -222,14 +240,14 @@ class Constraint:
 
     @classmethod
     def load(cls, path: PathLikeStr) -> Constraint:
-        """Read what :meth:`save` has written.
+        """Read a constraint from a JSON file that :meth:`save` has written.
 
         Raises
         ------
         MissingFileError
-            If there is no file.
+            If the file does not exist.
         ConfigurationError
-            If it is not a constraint; the message names the file and what is wrong.
+            If the file does not contain a constraint; the message says what is wrong.
         """
         require_file(path)
         try:
@@ -275,9 +293,9 @@ class Constraint:
         Parameters
         ----------
         folder
-            A folder, which is replaced.
+            Folder to write; an existing folder is replaced.
         title
-            Prefix of the names of tables.
+            Beginning of the names of the tables.
         """
         write_hepdata(self, folder, title)
 
@@ -287,19 +305,19 @@ class Constraint:
         Parameters
         ----------
         folder
-            A folder, which is replaced.
+            Folder to write; an existing folder is replaced.
         name
             Name of the dataset.
         """
         write_smefit(self, folder, name)
 
     def to_popxf(self, path: PathLikeStr, *, scale: float, basis: Mapping[str, Any]) -> None:
-        """Write a POPxf file, with −2 ln L as its observable.
+        """Write a POPxf file with −2 ln L as its observable.
 
         Parameters
         ----------
         path
-            File to write, ``.json``.
+            File to write, with the ending ``.json``.
         scale
             Renormalisation scale of the parameters in GeV.
         basis
@@ -318,37 +336,44 @@ def constraint(
     n_tests: int = 500,
     seed: int = 0,
 ) -> Constraint:
-    """Describe −2 ln L of a fit about its minimum, all other parameters profiled.
+    """Describe −2 ln L near the minimum of a fit by its covariance and by a polynomial.
+
+    All parameters except the parameters of interest are profiled.
 
     Parameters
     ----------
     fit
-        A Minuit after ``migrad``, or a cost, which is minimised.
+        A Minuit object after ``migrad``, or a cost, which is then minimised.
     parameters
-        The parameters of interest; default: all that the fit does not fix.
+        Names of the parameters of interest; default: all parameters that are not fixed.
     degree
         Degree of the polynomial, from 2 to 8.
     cl
-        Joint confidence level of the region in which the polynomial holds.
+        Joint confidence level of the region in which the polynomial must be valid.
     n_tests
-        Number of random points of that region at which its error is measured.
+        Number of random points of this region at which the error of the polynomial is measured.
     seed
-        Seed of the random points.
+        Random seed of these points.
+
+    Returns
+    -------
+    Constraint
+        The covariance, the polynomial and their errors.
 
     Raises
     ------
     FitError
         If the fit is not valid, a parameter is at its limit, there is a lower minimum, or the
-        region has no end.
+        confidence region is not closed.
     ParameterError
-        If a parameter is not a parameter of the fit, or fixed, or `cl` is not between 0 and 1.
+        If a name is not a free parameter of the fit, or `cl` is not between 0 and 1.
     ConfigurationError
         If `degree` or `n_tests` is out of range.
 
     Warns
     -----
     MilinferWarning
-        If the polynomial is off by more than 0.1 in −2 ln L somewhere in the region.
+        If the polynomial differs from −2 ln L by more than 0.1 somewhere in the region.
 
     Examples
     --------
@@ -374,7 +399,7 @@ def constraint(
     region = _Region(profile, threshold, rng)
     points, rises = region.points(n_fitted, _MARGIN * threshold)
     errors = np.sqrt(np.diag(profile.covariance))
-    # −2 ln L and its slope vanish at the minimum, so that the polynomial begins with squares.
+    # −2 ln L and its slope vanish at the minimum, so the polynomial begins with squares.
     squares = basis.exponents.sum(axis=1) >= 2
     design = basis.design((points - profile.best) / errors)[:, squares]
     coefficients = np.zeros(len(basis))
@@ -417,8 +442,8 @@ class _Profile:
         if not m.valid:
             msg = f"the fit is not valid; call migrad() and look at its start and limits: {m.fmin}"
             raise FitError(msg)
-        # What is left of the slope would count at the edge of the region.  A cost may be too noisy
-        # for the smaller of these distances to the minimum.
+        # A remaining slope would matter at the edge of the region.  A cost may be too noisy for the
+        # smaller of these two distances to the minimum.
         for tolerance in (1e-4, 1e-7):
             closer = _copy(m)
             closer.tol = tolerance
@@ -430,7 +455,7 @@ class _Profile:
         m.migrad()
         m.hesse()
         if not m.valid or m.covariance is None:
-            msg = f"HESSE finds no covariance matrix: {m.fmin}"
+            msg = f"HESSE finds no covariance matrix; check the cost near its minimum: {m.fmin}"
             raise FitError(msg)
         free = [name for name in m.parameters if not m.fixed[name]]
         self.parameters = tuple(free if parameters is None else parameters)
@@ -440,14 +465,14 @@ class _Profile:
                 msg = f"{name} is {what}; free parameters are {', '.join(free)}"
                 raise ParameterError(msg)
         if not self.parameters or len(set(self.parameters)) != len(self.parameters):
-            msg = f"{self.parameters} are not parameters with different names"
+            msg = f"{self.parameters} are not parameters with different names; name each once"
             raise ParameterError(msg)
         self.profiled = tuple(name for name in free if name not in self.parameters)
         own, others = ([m.parameters.index(n) for n in x] for x in (self.parameters, self.profiled))
         self.best, self._others = np.array(m.values)[own], np.array(m.values)[others]
         covariance = np.array(m.covariance)
         self.covariance = covariance[np.ix_(own, own)]
-        # How others follow the parameters of interest, to begin each fit with.
+        # Dependence of the other parameters on those of interest, to start each fit with.
         self._follow = covariance[np.ix_(others, own)] @ np.linalg.inv(self.covariance)
         self._own, self._places = own, others
         self.low, self.high = np.array([m.limits[name] for name in self.parameters]).T
@@ -469,7 +494,7 @@ class _Profile:
                 raise FitError(msg)
 
     def rise(self, theta: FloatArray) -> float:
-        """−2 ln L − its minimum at a point (n_parameters,); inf where it is not defined."""
+        """Return −2 ln L minus its minimum at a point (n_parameters,); inf where not defined."""
         point = np.array(self._m.values)
         point[self._own] = theta
         try:
@@ -495,12 +520,15 @@ class _Profile:
             if m.valid:
                 return float(m.fval)
         at = ", ".join(f"{n} = {x:g}" for n, x in zip(self.parameters, theta, strict=True))
-        msg = f"the fit of the nuisance parameters is not valid at {at}: {m.fmin}"
+        msg = (
+            f"the fit of the nuisance parameters is not valid at {at}; check their limits and "
+            f"constraints: {m.fmin}"
+        )
         raise FitError(msg)
 
 
 def _copy(m: Minuit) -> Minuit:
-    """Another Minuit of the same function, where this one is."""
+    """Return another Minuit object of the same function, with the same values."""
     new = Minuit(
         m.fcn, np.array(m.values), grad=m.grad if m.ngrad else None, name=list(m.parameters)
     )
@@ -512,7 +540,7 @@ def _copy(m: Minuit) -> Minuit:
 
 
 class _Region:
-    """Random points of a confidence region, and −2 ln L there."""
+    """Random points of a confidence region, and −2 ln L at these points."""
 
     def __init__(self, profile: _Profile, threshold: float, rng: np.random.Generator) -> None:
         self._profile, self._threshold, self._rng = profile, threshold, rng
@@ -520,7 +548,7 @@ class _Region:
         self._radius = _FURTHER * np.sqrt(threshold)
 
     def points(self, n: int, level: float) -> tuple[FloatArray, FloatArray]:
-        """Points at which −2 ln L is at most a level, (n, n_parameters), and −2 ln L, (n,)."""
+        """Return points with −2 ln L up to a level, (n, n_parameters), and −2 ln L, (n,)."""
         points: list[FloatArray] = []
         rises: list[float] = []
         for _ in range(_WIDENED):
@@ -530,8 +558,8 @@ class _Region:
                 tried += 1
                 if tried > 200 * n:
                     msg = (
-                        f"{len(points)} of {tried} points around the best fit are in the region, "
-                        "which therefore does not resemble the covariance matrix"
+                        f"only {len(points)} of {tried} points around the best fit are in the "
+                        "region, so the covariance matrix does not describe it"
                     )
                     raise FitError(msg)
                 radius, point = self._draw()
@@ -545,7 +573,7 @@ class _Region:
             if furthest < _NEARLY * self._radius:
                 break
             self._radius *= _FURTHER
-            # Half of the points stay: the others show how far the region goes.
+            # Half of the points are kept; the others show how far the region extends.
             points, rises = points[: n // 2], rises[: n // 2]
         else:
             msg = (
@@ -558,7 +586,7 @@ class _Region:
 
     def _draw(self) -> tuple[float, FloatArray]:
         direction = self._rng.normal(size=len(self._root))
-        # Outer points count most, but not as much as volumes in many parameters would make them.
+        # Outer points count most, but less than their volume in many parameters would imply.
         radius = self._radius * np.sqrt(self._rng.random())
         step = self._root @ (radius * direction / np.linalg.norm(direction))
         return float(radius), self._profile.best + step

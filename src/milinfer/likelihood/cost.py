@@ -1,8 +1,8 @@
 """−2 ln L of a dataset as an iminuit cost, from Λ(θ) of any model.
 
-One convention everywhere: cost = −2 ln L with ``errordef = 1``, float64, parameters are named
-scalars.  The cost adds to any other iminuit cost (``NormalConstraint``, ``ExtendedBinnedNLL``)
-and works with MINOS, ``mnprofile`` and ``mncontour``.
+All costs use one convention: cost = −2 ln L with ``errordef = 1``, float64, and named scalar
+parameters.  A cost can be added to any other iminuit cost (``NormalConstraint``,
+``ExtendedBinnedNLL``), and works with MINOS, ``mnprofile`` and ``mncontour``.
 """
 
 from __future__ import annotations
@@ -33,56 +33,56 @@ __all__ = ["Correction", "LikelihoodCost", "dataset_cost", "within_limits"]
 
 
 class Correction(Protocol):
-    """Calibration of a surface: Λ(θ) becomes c(θ) [Λ(m(θ)) − Λ(θ̂)]."""
+    """Calibration of a surface: Λ(θ) is replaced by c(θ) [Λ(m(θ)) − Λ(θ̂)]."""
 
     @property
     def limits(self) -> tuple[tuple[float, float], ...]:
         """Range of each θ for which m(θ) is inside the range of the surface."""
 
     def require_interval(self, parameter: str, cl: float, fixed: Sequence[str]) -> None:
-        """Raise a CalibrationError unless intervals of this parameter and level are calibrated."""
+        """Raise CalibrationError unless intervals of this parameter and level are calibrated."""
 
     def forward(self, theta: FloatArray) -> FloatArray:
-        """m(θ), the mean position of the maximum for truth θ, (n_parameters,)."""
+        """Return m(θ), the mean position of the maximum for the true value θ, (n_parameters,)."""
 
     def jacobian(self, theta: FloatArray) -> FloatArray:
-        """dm_j/dθ_k, shape (n_parameters, n_parameters)."""
+        """Return dm_j/dθ_k, shape (n_parameters, n_parameters)."""
 
     def scale(self, theta: FloatArray) -> float:
-        """c(θ)."""
+        """Return c(θ)."""
 
     def scale_gradient(self, theta: FloatArray) -> FloatArray:
-        """dc/dθ, shape (n_parameters,)."""
+        """Return dc/dθ, shape (n_parameters,)."""
 
 
 def dataset_cost(
     model: AnyModel, data: Sample, *, reference: ArrayLike, rate: Rate | None = None
 ) -> LikelihoodCost:
-    """Cost −2 ln L of a dataset from any model.
+    """Return the cost −2 ln L of a dataset from any model.
 
     Parameters
     ----------
     model
-        Model that gives Λ.
+        Model that computes Λ(θ).
     data
-        The dataset.
+        Events of the dataset.
     reference
-        θ0 of the model.
+        Reference point θ0 of the model.
     rate
-        Expected yield ν(θ) of all events, backgrounds included
-        (:meth:`~milinfer.likelihood.rate.Rate.with_background`); adds the rate term.  Without it
-        only the shape is used.
+        Expected number of events ν(θ), including all backgrounds
+        (:meth:`~milinfer.likelihood.rate.Rate.with_background`); adds the Poisson term of the
+        number of events.  Without `rate`, only the shape is used.
 
     Raises
     ------
     SampleError
-        If the events have the weights of simulation, or if there are none and no rate is given.
+        If the events have simulation weights, or if there are no events and no rate.
 
     Warns
     -----
     MilinferWarning
         If the errors of the cross-sections are so large that intervals lose coverage, because ν(θ)
-        is taken as exact.
+        is treated as exact.
 
     Examples
     --------
@@ -115,7 +115,7 @@ def dataset_cost(
 def within_limits(
     theta: FloatArray, low: FloatArray, high: FloatArray, names: Sequence[str]
 ) -> FloatArray:
-    """Parameter values inside the range of a surface, without the rounding errors of Minuit.
+    """Move parameter values inside the range of a surface if they are outside by rounding only.
 
     Parameters
     ----------
@@ -127,14 +127,14 @@ def within_limits(
     Raises
     ------
     ParameterError
-        If a value is outside, or NaN; the message names it.
+        If a value is outside the range by more than rounding, or NaN; the message names it.
 
     Examples
     --------
     >>> within_limits(np.array([1 + 1e-12]), np.array([-1.0]), np.array([1.0]), ["mu"])
     array([1.])
     """
-    # Minuit's transformed limits round by a few ulp.
+    # The limit transformation of Minuit is accurate to a few units in the last place.
     slack = 1e-9 * (high - low)
     outside = (theta < low - slack) | (theta > high + slack) | np.isnan(theta)
     if outside.any():
@@ -154,33 +154,35 @@ def within_limits(
 
 
 class LikelihoodCost(UnbinnedCost):
-    r"""Cost −2 ln L(θ)/L(θ0) of one dataset, in one parameter or several.
+    r"""Cost −2 ln L(θ)/L(θ0) of one dataset in one or several parameters, for iminuit.
 
     .. math:: -2\,[\,\Lambda_\mathrm{shape}(\theta) + \nu(\theta_0) - \nu(\theta)
               + N \ln(\nu(\theta)/\nu(\theta_0))\,]
 
-    ([AS], eq. 1).  The parameters carry the range of the training points as their limits, which
-    Minuit takes over, so that a fit never extrapolates.  With a calibration the shape is
+    (Azakli and Stelzer [AS], eq. 1), where :math:`\Lambda_\mathrm{shape}` is the log-likelihood
+    ratio from the distributions of the events, N their number and ν(θ) the expected number.  The
+    limits of the parameters are the range of the training points.  Minuit uses these limits, so a
+    fit never extrapolates.  With a calibration, :math:`\Lambda_\mathrm{shape}` is replaced by
     :math:`c(\theta)\,[\Lambda(m(\theta)) - \Lambda(\hat\theta)]`, whose maximum is zero.
 
     Parameters
     ----------
     surface
-        Λ of the shape.
+        Log-likelihood ratio Λ(θ) of the shape.
     parameters
         Name of the parameter, or names in the order of the surface.
     n_events
-        (Weighted) number of events of the dataset; the rate term needs it.
+        (Weighted) number of events N of the dataset; needed if there is a rate.
     rate
-        Expected yield ν(θ); None for the shape alone.
+        Expected number of events ν(θ); None for the shape alone.
     rate_in_surface
-        Whether the surface includes the rate term of `rate` already, so that it is not added.
+        Whether the surface already includes the terms of `rate`, so that they are not added.
     reference
-        θ0; one value, or one for each parameter.
+        Reference point θ0: one value, or one value for each parameter.
     correction
         Calibration of the surface; see :class:`milinfer.intervals.calibration.Calibration`.
     tag
-        Tag of the model of the surface; a calibration must be of the same model.
+        Tag of the model of the surface; a calibration must have the same tag.
 
     Examples
     --------
@@ -245,30 +247,30 @@ class LikelihoodCost(UnbinnedCost):
 
     @property
     def parameter(self) -> str:
-        """Name of the parameter.
+        """Name of the only parameter.
 
         Raises
         ------
         ParameterError
-            If there are several.
+            If there are several parameters.
         """
         return only(self.parameters)
 
     @property
     def limits(self) -> tuple[float, float]:
-        """Range of the parameter; for several see ``box``."""
+        """Range of the only parameter; for several parameters see ``box``."""
         only(self.parameters)
         return self.box[0]
 
     def corrected(self, correction: Correction, *, with_rate: bool = False) -> LikelihoodCost:
-        """The same cost with a calibrated surface.
+        """Return the same cost with a calibrated surface.
 
         Parameters
         ----------
         correction
             Calibration of the surface.
         with_rate
-            Correct shape and rate term together, rather than the shape alone.
+            True: correct the sum of shape and rate terms.  False: correct the shape only.
         """
         surface: Surface | BoxSurface = self.surface
         rate = self.rate
@@ -291,14 +293,14 @@ class LikelihoodCost(UnbinnedCost):
         )
 
     def _point(self, args: Sequence[float]) -> FloatArray:
-        """Parameter values inside the limits, shape (n_parameters,)."""
+        """Return the parameter values inside the limits, shape (n_parameters,)."""
         theta = np.array(args, dtype=np.float64)
         if all(low <= x <= high for x, (low, high) in zip(args, self.box, strict=True)):
             return theta  # the usual case: five times as fast as the check that names the fault
         return within_limits(theta, self._low, self._high, self.parameters)
 
     def _shape(self, theta: FloatArray) -> float:
-        """Λ, calibrated if there is a correction."""
+        """Return Λ, calibrated if there is a correction."""
         if self.correction is None:
             return self.surface.value(theta)
         drop = self.surface.value(self._calibrated_point(theta)) - self._maximum
@@ -317,7 +319,7 @@ class LikelihoodCost(UnbinnedCost):
         return gradient
 
     def _calibrated_point(self, theta: FloatArray) -> FloatArray:
-        """m(θ), kept inside the surface."""
+        """Return m(θ), kept inside the surface."""
         assert self.correction is not None
         low, high = self._surface_box
         mapped: FloatArray = np.minimum(np.maximum(self.correction.forward(theta), low), high)

@@ -1,15 +1,18 @@
-r"""Mean of a response over the events of a process: how the expected yield depends on nuisances.
+r"""Compute how the expected number of events of a process depends on nuisance parameters.
+
+With the density p of the events at θ and nominal nuisance parameters, and the response S (the
+differential cross-section at nuisance parameters α over that at 0), the expected number ν is
 
 .. math:: \kappa(\theta, \alpha) = E_{x \sim p(\cdot|\theta)}\, S(x; \alpha, \theta)
           = \nu(\theta, \alpha) / \nu(\theta, 0)
 
-It comes from simulated events and the response itself, not from the yields of the varied samples,
-so that the likelihood is normalised whatever the response has learned; that both agree is one of
-the checks of :func:`milinfer.diagnose_response`.
+times the nominal one.  κ is computed from simulated events and the response itself, not from the
+yields of the varied samples, so that the likelihood is normalised for any learned response.
+:func:`milinfer.diagnose_response` checks that κ agrees with these yields.
 
-ln κ is stored as one spline for each nuisance parameter and a small polynomial for each pair.  The
-remainder, of products of three and more, is of third order in the effects.  All coefficients are
-polynomials in the parameters of interest.
+ln κ is stored as one spline for each nuisance parameter and a small polynomial for each pair.
+Products of three or more nuisance parameters are neglected; they are of third order in the effects.
+All coefficients are polynomials in the parameters of interest.
 """
 
 from __future__ import annotations
@@ -42,8 +45,8 @@ __all__ = [
     "weights_at_points",
 ]
 
-# Values of a nuisance parameter, in units of its limit, at which ln κ is computed; those of pairs
-# are four of them.
+# Values of a nuisance parameter, in units of its limit, at which ln κ is computed; four of them are
+# used for pairs.
 _NODES = np.linspace(-1.0, 1.0, 25)
 _PAIR_NODES = np.array([4, 8, 16, 20])
 _PAIR_POWERS = ((1, 1), (2, 1), (1, 2), (2, 2))
@@ -53,16 +56,16 @@ _MOST_DEGREES = 4
 
 
 class LogYield(NamedTuple):
-    """ln κ at one point, and its derivatives.
+    """ln κ at one point and its derivatives; κ is the expected number over the nominal one.
 
     Parameters
     ----------
     value
         ln κ.
     nuisances
-        Derivative by each nuisance parameter, shape (n_nuisances,).
+        Derivative with respect to each nuisance parameter, shape (n_nuisances,).
     parameters
-        Derivative by each parameter of interest, shape (n_parameters,).
+        Derivative with respect to each parameter of interest, shape (n_parameters,).
     """
 
     value: float
@@ -72,25 +75,25 @@ class LogYield(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class ExpectedResponse:
-    """Expected events of a process over the nominal ones, as a function of α and θ.
+    """Expected number of events of a process over the nominal one, κ(θ, α).
 
-    Made by :func:`expected_response`.
+    :func:`expected_response` computes it.
 
     Parameters
     ----------
     nuisances
-        Names of the nuisance parameters.
+        Names of the nuisance parameters α.
     limits
-        Largest value of each, shape (n_nuisances,); the smallest is minus that.
+        Largest value of each nuisance parameter, shape (n_nuisances,); the smallest is minus that.
     basis
-        Monomials of the parameters of interest; None if the process does not depend on them.
+        Monomials of the parameters of interest θ; None if the process does not depend on them.
     singles
         Coefficients of the splines, shape (n_replicas, n_nuisances, n_cells, 4, n_monomials),
-        highest power first.  The first replica is of all events, each other leaves out one part of
-        them, for the Monte-Carlo error.
+        highest power first.  The first replica is computed from all events; each of the others
+        leaves out some events, to determine the Monte-Carlo error.
     pairs
-        Symmetric matrices M of the pairs, which add v·M·v with v = (u, u²) and u = α/limit, shape
-        (n_replicas, n_monomials, 2 n_nuisances, 2 n_nuisances).
+        Symmetric matrices M for pairs of nuisance parameters, shape (n_replicas, n_monomials,
+        2 n_nuisances, 2 n_nuisances).  They add v·M·v to ln κ, with v = (u, u²) and u = α/limit.
     """
 
     nuisances: tuple[str, ...]
@@ -101,23 +104,24 @@ class ExpectedResponse:
 
     @property
     def parameters(self) -> tuple[str, ...]:
-        """Names of the parameters of interest on which it depends."""
+        """Names of the parameters of interest on which the expected number depends."""
         return self.basis.parameters if self.basis is not None else ()
 
     def log_yield(self, alpha: FloatArray, theta: FloatArray | None = None) -> LogYield:
-        """Ln κ and its derivatives at one point.
+        """Return ln κ and its derivatives at one point.
 
         Parameters
         ----------
         alpha
-            Nuisance parameters, shape (n_nuisances,).
+            Values of the nuisance parameters, shape (n_nuisances,).
         theta
-            Parameters of interest, shape (n_parameters,); needed if it depends on them.
+            Values of the parameters of interest, shape (n_parameters,); needed if κ depends on
+            them.
         """
         return LogYield(*self._log_yield(0, alpha, theta))
 
     def error(self, alpha: FloatArray, theta: FloatArray | None = None) -> float:
-        """Monte-Carlo error of ln κ, from replicas that leave out one part of the events each."""
+        """Return the Monte-Carlo error of ln κ, from replicas that each leave out some events."""
         replicas = range(1, len(self.singles))
         values = np.array([self._log_yield(r, alpha, theta)[0] for r in replicas])
         n = len(values)
@@ -125,7 +129,7 @@ class ExpectedResponse:
 
     @cached_property
     def exponents(self) -> IntArray:
-        """Powers of the parameters of interest in each monomial, (n_monomials, n_parameters)."""
+        """Powers of the parameters of interest in the monomials, (n_monomials, n_parameters)."""
         return self.basis.exponents if self.basis is not None else np.empty((1, 0), dtype=np.int64)
 
     def _log_yield(
@@ -144,13 +148,13 @@ class ExpectedResponse:
 
 
 def weights_at_points(samples: SampleSet) -> list[tuple[Point, list[FloatArray | None]]]:
-    """Weights of the events of samples at every parameter point that the samples have weights for.
+    """Return the weights of events at every parameter point at which a sample has weights.
 
     Returns
     -------
     list
-        For each point the weights of the events of each sample, shape (n_events,), or None where a
-        sample has no weights there.
+        For each point, the weights of the events of each sample, shape (n_events,), or None if the
+        sample has no weights at this point.
 
     Examples
     --------
@@ -169,7 +173,7 @@ def weights_at_points(samples: SampleSet) -> list[tuple[Point, list[FloatArray |
 
 
 def weights_at(sample: Sample, point: Point) -> FloatArray | None:
-    """Weights of the events of a sample at a parameter point; None if they have none there.
+    """Return the weights of events at a parameter point, or None if there are none.
 
     Examples
     --------
@@ -189,15 +193,16 @@ def weights_at(sample: Sample, point: Point) -> FloatArray | None:
 def expected_response(
     table: Callable[[Sample], ResponseTable], nominal: SampleSet
 ) -> ExpectedResponse:
-    """Mean of S over nominal events, at every parameter point that they have weights for.
+    """Compute the mean of S over nominal events, at every parameter point with event weights.
 
     Parameters
     ----------
     table
-        Gives the coefficients of the response of the events of a sample, as
-        :meth:`milinfer.likelihood.responses.Response.table` does.
+        Function that computes the response of the events of a sample, such as
+        :meth:`milinfer.likelihood.responses.Response.table`.
     nominal
-        Nominal samples of the process, at one point or several; weights at other points are used.
+        Nominal samples of the process at one or several points; weights at other points are also
+        used.
 
     Raises
     ------
@@ -220,7 +225,7 @@ def expected_response(
 
 
 def weight_sums_at_points(nominal: SampleSet) -> list[list[WeightSums | None]]:
-    """Sums of the weights of :func:`weights_at_points`, for each point and sample.
+    """Return the sums of the weights of :func:`weights_at_points`, for each point and sample.
 
     Examples
     --------
@@ -238,16 +243,16 @@ def expected_response_of_parts(
     parts: Iterable[SampleSet],
     weight_sums: Sequence[Sequence[WeightSums | None]],
 ) -> ExpectedResponse:
-    """Mean of S over nominal events that come in several parts; see :func:`expected_response`.
+    """Compute the mean of S over nominal events in several parts; see :func:`expected_response`.
 
     Parameters
     ----------
     table
-        Gives the coefficients of the events of a sample.
+        Function that computes the response of the events of a sample.
     parts
-        Each has events of every nominal sample, with weights of one normalisation.
+        Parts with events of every nominal sample; the weights of all parts have one normalisation.
     weight_sums
-        Sums of the weights of all parts, as :func:`weight_sums_at_points` gives them.
+        Sums of the weights of all parts, from :func:`weight_sums_at_points`.
 
     Raises
     ------
@@ -298,14 +303,14 @@ def _require_positive(means: FloatArray, names: Sequence[str]) -> None:
     if not np.all(means > 0):
         k = int(np.argwhere(~(means > 0))[0][1])
         msg = (
-            f"the mean response to {names[k]} is not positive: events of negative weight dominate; "
-            "use more events, or a lower limit="
+            f"the mean response to {names[k]} is not positive because events of negative weight "
+            "dominate; use more events, or a lower limit="
         )
         raise ModelError(msg)
 
 
 def _pair_fit(means: FloatArray, log_single: FloatArray) -> FloatArray:
-    """Coefficients of the contributions of pairs to ln κ, shape (n_points, n_pairs, 4)."""
+    """Return the contributions of pairs to ln κ, shape (n_points, n_pairs, 4)."""
     index = list(combinations(range(log_single.shape[1]), 2))
     u = _NODES[_PAIR_NODES]
     grid = np.array([[a**p * b**q for p, q in _PAIR_POWERS] for a in u for b in u])
@@ -338,7 +343,7 @@ def _symmetric(coefficients: FloatArray, n: int) -> FloatArray:
 def _theta_basis(
     names: tuple[str, ...], points: Sequence[Point]
 ) -> tuple[PolynomialBasis | None, FloatArray]:
-    """Monomials of θ, and the matrix from values at the points to coefficients."""
+    """Return the monomials of θ, and the matrix from values at the points to coefficients."""
     if not names or len(points) == 1:
         return None, np.full((1, len(points)), 1 / len(points))
     theta = point_matrix(names, points)
@@ -354,8 +359,8 @@ def _theta_basis(
 class _Sums(NamedTuple):
     """Weighted sums over the events of each part, at every point.
 
-    `totals` (n_points, n_blocks) of the weights, `singles` (…, n_nuisances, n_nodes) of S of one
-    nuisance parameter, `pairs` (…, n_pairs, 4, 4) of two.
+    `totals` (n_points, n_blocks) are sums of weights, `singles` (…, n_nuisances, n_nodes) sums of S
+    for one nuisance parameter, and `pairs` (…, n_pairs, 4, 4) for two.
     """
 
     totals: FloatArray
@@ -395,7 +400,7 @@ def _add(
     terms: ResponseTerms,
     weight_sums: Sequence[Sequence[WeightSums | None]],
 ) -> None:
-    """Add the events of some tables to sums."""
+    """Add the events of some tables to the sums."""
     k = len(terms.nuisances)
     index = list(combinations(range(k), 2))
     rows, columns = np.array(index, dtype=np.int64).reshape(-1, 2).T

@@ -1,10 +1,10 @@
-"""Fits with Minuit: several costs in one fit, impacts, intervals, results for cabinetry.
+"""Fit with Minuit: several costs in one fit, impacts, intervals, results for cabinetry.
 
-- :func:`minuit` sets up Minuit for a sum of costs, and :func:`shared_parameters` checks which
-  parameters the costs share.
-- :func:`impacts` says how much each nuisance parameter moves the parameter of interest.
-- :func:`profile_interval` takes the profile-likelihood interval of one parameter with MINOS.
-- :func:`fit_results` returns a fit in the form that cabinetry draws.
+- :func:`minuit` creates a Minuit object for a sum of costs, and :func:`shared_parameters` checks
+  which parameters the costs share.
+- :func:`impacts` computes how much each nuisance parameter shifts the parameter of interest.
+- :func:`profile_interval` computes the profile-likelihood interval of one parameter with MINOS.
+- :func:`fit_results` returns the result of a fit in the form that cabinetry draws.
 """
 
 from __future__ import annotations
@@ -56,28 +56,29 @@ __all__ = [
 
 
 def shared_parameters(*costs: Cost, expected: Iterable[str] = ()) -> dict[str, tuple[int, ...]]:
-    """List the costs that have each parameter; the same name is the same parameter.
+    """Return which costs contain each parameter, and check the parameters that must be shared.
 
-    Costs add (``unbinned + binned + constraint``).  A typo in a name then creates two parameters
-    without an error; list the names that must be shared in `expected`.
+    Costs can be added (``unbinned + binned + constraint``), and parameters with the same name are
+    then the same parameter.  A typo in a name creates a second parameter without an error.  To get
+    an error, list the names that must be shared in `expected`.
 
     Parameters
     ----------
     costs
         Any iminuit costs; a sum is treated as its terms.
     expected
-        Names that at least two costs must have.
+        Names of parameters that at least two costs must contain.
 
     Returns
     -------
     dict
-        Name → positions of the costs that have it.
+        Positions of the costs that contain a parameter, for each name.
 
     Raises
     ------
     ParameterError
-        If an expected name is in fewer than two costs, two costs have limits of a parameter that
-        exclude each other, or both contain its constraint.
+        If an expected name is in fewer than two costs, if two costs have limits of a parameter that
+        exclude each other, or if both contain its constraint.
 
     Examples
     --------
@@ -103,7 +104,7 @@ def shared_parameters(*costs: Cost, expected: Iterable[str] = ()) -> dict[str, t
 
 
 def _require_shared(name: str, positions: Mapping[str, tuple[int, ...]], n_costs: int) -> None:
-    """Raise unless two costs have a parameter; the message suggests names like it."""
+    """Raise unless two costs have a parameter; the message suggests similar names."""
     numbers = positions.get(name, ())
     if len(numbers) >= 2:
         return
@@ -118,30 +119,31 @@ def _require_shared(name: str, positions: Mapping[str, tuple[int, ...]], n_costs
 
 
 def minuit(cost: Cost, *, start: Point | None = None, **values: float) -> Minuit:
-    """Minuit with the starting values, the limits and the fixed parameters of a cost or a sum.
+    """Create a Minuit object with the starting values, limits and fixed parameters of a cost.
 
-    If several terms limit a parameter, the limits are the range that all of them allow (a sum of
-    iminuit takes those of the first).  A parameter that one term fixes is fixed, at its starting
+    In a sum of costs, the limits of a parameter are the range that all terms allow (iminuit itself
+    takes the limits of the first term).  A parameter that one term fixes is fixed at its starting
     value.
 
-    A cost may contain the constraint of a nuisance parameter (``cost.constrained``).  In a sum each
-    is allowed once; ``cost.without_constraints(names)`` leaves it out of the other costs.
+    A cost may contain the constraint of a nuisance parameter (``cost.constrained``).  A sum may
+    contain each constraint only once; ``cost.without_constraints(names)`` removes it from a cost.
 
     Parameters
     ----------
     cost
-        Any iminuit cost, sums included.
+        Any iminuit cost, or a sum of costs.
     start
-        Starting values by name, which take precedence over those of the costs (``start``);
-        default: 0, moved inside the limits.
+        Starting values by name.  They replace the starting values of the costs (``cost.start``).
+        Default for a parameter without starting value: 0, or a value inside its limits if 0 is
+        outside.
     **values
-        The same as keywords: ``mu=0.3``.
+        Starting values as keywords, such as ``mu=0.3``, instead of `start`.
 
     Raises
     ------
     ParameterError
-        If a name is not a parameter or given twice, its value is outside the limits, limits exclude
-        each other, or two terms contain the constraint of the same parameter.
+        If a name is unknown or has two values, if a value is outside the limits, if limits exclude
+        each other, or if two terms contain the constraint of the same parameter.
 
     Examples
     --------
@@ -158,7 +160,7 @@ def minuit(cost: Cost, *, start: Point | None = None, **values: float) -> Minuit
     defaults: dict[str, float] = {}
     fixed: set[str] = set()
     for term in terms:
-        # Other classes of costs may use these names for something else.
+        # Costs of other classes may use these names for something else.
         of_term, fixed_names = getattr(term, "start", {}), getattr(term, "fixed", ())
         defaults = (dict(of_term) if isinstance(of_term, Mapping) else {}) | defaults
         fixed |= set(fixed_names) if isinstance(fixed_names, tuple) else set()
@@ -170,7 +172,7 @@ def minuit(cost: Cost, *, start: Point | None = None, **values: float) -> Minuit
                 (low + high) / 2 if np.isfinite(low + high) else float(np.clip(value, low, high))
             )
         starts[name] = value
-    # By position, because names may be those of arguments of Minuit.
+    # By position, because a parameter may have the name of an argument of Minuit.
     m = Minuit(cost, *starts.values(), name=list(starts))
     for name, pair in limits.items():
         m.limits[name] = pair
@@ -179,24 +181,25 @@ def minuit(cost: Cost, *, start: Point | None = None, **values: float) -> Minuit
     return m
 
 
-# Of the range: a value nearer to zero is one that a fit has found where zero was meant.
+# Fraction of the range: a value nearer to zero is the result of a fit where zero was meant.
 _NEARLY_ZERO, _STEP = 1e-6, 1e-4
 
 
 def _least_step(value: float, low: float, high: float) -> float:
-    """Smallest first step for Minuit; 0 if its own step is sufficient.
+    """Return the smallest first step for Minuit; 0 if the default step is sufficient.
 
-    Its own is a hundredth of the value, of −1e-14 too, which ends fits where they started.
+    The default is a hundredth of the value.  For a value of −1e-14 this is so small that the fit
+    ends where it started.
     """
     scale = high - low if np.isfinite(high - low) else 1.0
     return _STEP * scale if 0 < abs(value) < _NEARLY_ZERO * scale else 0.0
 
 
 def _starting_values(start: object, values: Point) -> dict[str, float]:
-    """Starting values, given as a dictionary or as keywords."""
+    """Return the starting values, given as a dictionary or as keywords."""
     named = {} if start is None else start
     if not isinstance(named, Mapping):
-        msg = f"start={start!r} gives no names; write start={{'c_HW': 0.1}}, or c_HW=0.1"
+        msg = f"start={start!r} has no names; write start={{'c_HW': 0.1}}, or c_HW=0.1"
         raise ParameterError(msg)
     twice = sorted(set(named) & set(values))
     if twice:
@@ -206,19 +209,19 @@ def _starting_values(start: object, values: Point) -> dict[str, float]:
 
 
 def _validate_start(start: Mapping[str, float], limits: Mapping[str, tuple[float, float]]) -> None:
-    """Raise unless starting values are of parameters, and inside their limits."""
+    """Raise unless starting values have names of parameters and are inside their limits."""
     unknown = [n for n in start if n not in limits]
     if unknown:
         raise ParameterError(_unknown_parameter(unknown[0], limits))
     for name, value in start.items():
         low, high = limits[name]
         if not low <= value <= high:
-            msg = f"{name} = {value:g} is outside its limits [{low:g}, {high:g}]"
+            msg = f"{name} = {value:g} is outside its limits [{low:g}, {high:g}]; start inside them"
             raise ParameterError(msg)
 
 
 def _unknown_parameter(name: str, names: Iterable[str]) -> str:
-    """Message that a cost has no such parameter, with names like it."""
+    """Return the message that a cost does not have a parameter, with similar names."""
     known = list(names)
     message = f"{name} is not a parameter of this cost; it has {', '.join(known)}"
     return message + did_you_mean(name, known)
@@ -229,10 +232,10 @@ def _terms(costs: Iterable[Cost]) -> list[Cost]:
 
 
 def _require_constrained_once(terms: Iterable[Cost]) -> None:
-    """Raise if a cost contains the constraint of a parameter that another term constrains, too.
+    """Raise if a cost contains the constraint of a parameter that another term also constrains.
 
-    Two terms that are constraints and nothing else are two measurements that somebody has written
-    down; a constraint inside a likelihood is easily forgotten.
+    Two separate constraint terms are allowed, because the user has written both of them.  A
+    constraint inside a likelihood is easily forgotten.
     """
     each = [(term, _constrained(term)) for term in terms]
     for (one, names), (other, more) in combinations(each, 2):
@@ -254,16 +257,16 @@ def _require_constrained_once(terms: Iterable[Cost]) -> None:
 
 
 def _constrained(term: Cost) -> tuple[str, ...]:
-    """Parameters whose constraint a cost contains."""
+    """Return the names of parameters whose constraint a cost contains."""
     if isinstance(term, NormalConstraint):
         return tuple(describe(term))
     names = getattr(term, "constrained", ())
-    # Other classes of costs may use the name for something else.
+    # Costs of other classes may use the name for something else.
     return names if isinstance(names, tuple) else ()
 
 
 def _common_limits(terms: Iterable[Cost]) -> dict[str, tuple[float, float]]:
-    """Range of each parameter that all costs allow."""
+    """Return the range of each parameter that all costs allow."""
     common: dict[str, tuple[float, float]] = {}
     for term in terms:
         for name, pair in describe(term, annotations=True).items():
@@ -273,7 +276,7 @@ def _common_limits(terms: Iterable[Cost]) -> dict[str, tuple[float, float]]:
             if not common[name][0] < common[name][1]:
                 msg = (
                     f"{name} is limited to [{before[0]:g}, {before[1]:g}] by one cost and to "
-                    f"[{low:g}, {high:g}] by another; they cannot be the same parameter"
+                    f"[{low:g}, {high:g}] by another; they cannot be the same parameter: rename one"
                 )
                 raise ParameterError(msg)
     return common
@@ -287,10 +290,10 @@ class Impact(NamedTuple):
     name
         Name of the nuisance parameter.
     value, lower, upper
-        Its value at the minimum, and its MINOS errors, `lower` negative.
+        Fitted value of the nuisance parameter, and its MINOS errors; `lower` is negative.
     down, up
-        Shifts of the parameter of interest with the nuisance parameter fixed at ``value + lower``
-        and at ``value + upper``, all others refitted.
+        Shifts of the parameter of interest if the nuisance parameter is fixed at ``value + lower``
+        and at ``value + upper``, and all other parameters are refitted.
     """
 
     name: str
@@ -302,38 +305,38 @@ class Impact(NamedTuple):
 
     @property
     def size(self) -> float:
-        """The larger of the two shifts, without its sign."""
+        """Absolute value of the larger of the two shifts."""
         return max(abs(self.down), abs(self.up))
 
 
 def impacts(
     cost: Cost, parameter: str, *, start: Point | None = None, **values: float
 ) -> tuple[Impact, ...]:
-    """Impacts of all other parameters of a cost on one of them, the largest first.
+    """Compute the impacts of all other parameters of a cost on one parameter, the largest first.
 
-    Each is fixed at the ends of its MINOS interval.  For impacts by shifts of auxiliary
-    measurements, before the fit, of groups, and on several parameters see
+    Each parameter is fixed at the ends of its MINOS interval.  For impacts from shifts of auxiliary
+    measurements, impacts before the fit, impacts of groups, or impacts on several parameters, use
     :func:`milinfer.intervals.nuisance_impacts`.
 
     Parameters
     ----------
     cost
-        With the constraints of its nuisance parameters added.
+        Cost, including the constraints of its nuisance parameters.
     parameter
-        The parameter of interest.
+        Name of the parameter of interest.
     start, **values
         Starting values, as for :func:`milinfer.minuit`.
 
     Raises
     ------
     ParameterError
-        If the cost has no such parameter, or no other free one.
+        If the cost does not have this parameter, or has no other free parameter.
     FitError
-        If a fit is not valid; the message names it.
+        If a fit is not valid; the message names the fit.
 
     Examples
     --------
-    Half of a nuisance parameter of error 0.2 goes into mu:
+    The correlation shifts mu by half of the shift of norm, whose error is 0.2:
 
     >>> from iminuit.cost import NormalConstraint
     >>> both = NormalConstraint(["mu", "norm"], [1.0, 1.0], [[0.05, 0.02], [0.02, 0.04]])
@@ -351,7 +354,7 @@ def impacts(
         raise ParameterError(msg)
     best.migrad()
     _require_valid(best, "at its minimum")
-    # MIGRAD that starts at the minimum makes no step, and leaves a covariance of no use to MINOS.
+    # A MIGRAD that starts at the minimum makes no step, and MINOS cannot use its covariance.
     best.hesse()
     _minos(best, others)
     centre = best.values.to_dict()
@@ -364,7 +367,7 @@ def impacts(
         shifts = []
         for side in (error.lower, error.upper):
             m = minuit(cost, start=centre)
-            # Minuit takes a hundredth of the value as the first step, of -1e-14 too.
+            # The first step of Minuit is a hundredth of the value, even for a value of -1e-14.
             m.errors = best.errors
             m.values[name] = centre[name] + side
             m.fixed[name] = True
@@ -394,23 +397,25 @@ def _require_valid(m: Minuit, which: str) -> None:
 class FitResults(NamedTuple):
     """Result of a fit, with the fields of ``cabinetry.fit.FitResults`` (0.6).
 
-    ``cabinetry.visualize.pulls`` and ``correlation_matrix`` take it as it is, so that any
-    likelihood, unbinned or not, has cabinetry's figures.
+    Pass it to ``cabinetry.visualize.pulls`` and ``correlation_matrix`` to draw the figures of
+    cabinetry for any likelihood, binned or unbinned.
 
     Parameters
     ----------
     bestfit, uncertainty
-        Shape (n_parameters,); the uncertainty of a fixed parameter is 0.
+        Fitted values and their errors, shape (n_parameters,); the error of a fixed parameter is 0.
     labels
-        Names.
+        Names of the parameters.
     corr_mat
-        Shape (n_parameters, n_parameters); rows and columns of fixed parameters are 0.
+        Correlation matrix, shape (n_parameters, n_parameters); rows and columns of fixed parameters
+        are 0.
     best_twice_nll
-        Cost at the minimum.
+        Value of the cost at the minimum.
     goodness_of_fit
-        p-value; −1 if there is none.
+        p-value of the goodness of fit; −1 if it was not computed.
     minos_uncertainty
-        Name → (lower, upper), the lower one negative, of the parameters with MINOS errors.
+        MINOS errors (lower, upper) by name, for the parameters that have them; the lower error is
+        negative.
     """
 
     bestfit: FloatArray
@@ -436,9 +441,10 @@ class FitResults(NamedTuple):
         return f"{down:+.3g} {up:+.3g}"
 
     def to_table(self) -> pa.Table:
-        """One row for each parameter.
+        """Return a table with one row for each parameter.
 
-        Columns: ``parameter``, ``value``, ``error``, ``minos_down`` (negative) and ``minos_up``.
+        The columns are ``parameter``, ``value``, ``error``, ``minos_down`` (negative) and
+        ``minos_up``.
         """
         types = {"parameter": str, "value": float, "error": float}
         rows = []
@@ -449,7 +455,7 @@ class FitResults(NamedTuple):
         return arrow_table({**types, "minos_down": float, "minos_up": float}, rows)
 
     def to_cabinetry(self) -> Any:
-        """The same numbers as a ``cabinetry.fit.FitResults``, for code that asks for the class.
+        """Return the same numbers as a ``cabinetry.fit.FitResults``, for code that needs the class.
 
         Raises
         ------
@@ -462,12 +468,12 @@ class FitResults(NamedTuple):
 
 
 def fit_results(m: Minuit) -> FitResults:
-    """Collect the result of a fit.
+    """Collect the result of a fit in the form that cabinetry draws.
 
     Parameters
     ----------
     m
-        After ``migrad`` and ``hesse``, and optionally ``minos``.
+        Minuit object after ``migrad`` and ``hesse``, and optionally after ``minos``.
 
     Raises
     ------
@@ -501,7 +507,7 @@ def fit_results(m: Minuit) -> FitResults:
         minos[name] = (float(error.lower), float(error.upper))
     return FitResults(
         bestfit=np.array([m.values[name] for name in labels], dtype=np.float64),
-        # Of parameters with limits these are not the roots of the covariance; cabinetry's too.
+        # For parameters with limits these are not the roots of the covariance, as in cabinetry.
         uncertainty=np.where(free, np.array([m.errors[name] for name in labels]), 0.0),
         labels=labels,
         corr_mat=corr,
@@ -511,7 +517,23 @@ def fit_results(m: Minuit) -> FitResults:
 
 
 class Interval(NamedTuple):
-    """Estimate and profile-likelihood interval of one parameter."""
+    """Estimate and profile-likelihood interval of one parameter, from :func:`profile_interval`.
+
+    Parameters
+    ----------
+    parameter
+        Name of the parameter.
+    estimate
+        Value of the parameter at the minimum.
+    low, high
+        Ends of the interval.
+    cl
+        Confidence level of the interval.
+    error
+        Standard error of the parameter from HESSE.
+    minuit
+        Minuit object of the fit.
+    """
 
     parameter: str
     estimate: float
@@ -523,7 +545,7 @@ class Interval(NamedTuple):
 
     @property
     def width(self) -> float:
-        """Full width."""
+        """Full width of the interval."""
         return self.high - self.low
 
     def __str__(self) -> str:
@@ -531,7 +553,7 @@ class Interval(NamedTuple):
         return f"{self.parameter} = {self.estimate:.4g} {down:+.2g} {up:+.2g} at {self.cl:.2%} CL"
 
     def __repr__(self) -> str:
-        # Without the tables of Minuit, which `interval.minuit` shows.
+        # Without the tables of Minuit; `interval.minuit` shows them.
         return brief(self, leave_out=("minuit",))
 
     def _repr_html_(self) -> str:
@@ -544,7 +566,7 @@ class Interval(NamedTuple):
         return html_facts(self.parameter, facts)
 
     def to_table(self) -> pa.Table:
-        """One row: ``parameter``, ``estimate``, ``low``, ``high``, ``cl``, ``error``."""
+        """Return one row: ``parameter``, ``estimate``, ``low``, ``high``, ``cl``, ``error``."""
         return tuples_table(Interval, [self])
 
 
@@ -557,48 +579,49 @@ def profile_interval(
     fixed: Sequence[str] = (),
     **values: float,
 ) -> Interval:
-    """Minimise a cost and take the profile-likelihood interval of one parameter with MINOS.
+    """Minimise a cost and compute the profile-likelihood interval of one parameter with MINOS.
 
-    A cost may have several minima.  Along the parameter of interest, with the others where MIGRAD
-    left them, it is scanned at 201 values inside the limits (without limits: within five standard
-    errors), and the lowest minimum is taken.  Values in another minimum that belong to the
-    confidence set, too, are named in a warning.
+    The cost may have several minima.  It is scanned at 201 values of the parameter of interest
+    inside the limits (without limits: within five standard errors), with the other parameters at
+    the values that MIGRAD found, and the lowest minimum is used.  If the confidence set also
+    contains values around another minimum, a warning names them.
 
     Parameters
     ----------
     cost
-        Any iminuit cost, sums included.
+        Any iminuit cost, or a sum of costs.
     parameter
-        Parameter of interest; all others are profiled, and those that the cost fixes stay.
+        Name of the parameter of interest.  All other parameters are profiled, except those that the
+        cost fixes.
     cl
-        Confidence level of the interval (one parameter: Δ(−2 ln L) = χ²₁ quantile).  A calibrated
-        cost is for one level: ``profile_interval(calibration(cost, 0.95), "c_HW", 0.95)``.
+        Confidence level of the interval.  At its ends −2 ln L is larger than at the minimum by the
+        quantile of χ² with one degree of freedom.  A calibrated cost is valid for one level:
+        ``profile_interval(calibration(cost, 0.95), "c_HW", 0.95)``.
     start
-        Starting values of MIGRAD by name; default: those of the cost, or 0, moved inside the
-        limits.
+        Starting values of MIGRAD by name; default: as for :func:`minuit`.
     fixed
-        Parameters that stay at their starting values.  With the nuisance parameters fixed at their
-        fitted values, the interval is the statistical one.
+        Names of parameters that are fixed at their starting values.  If you fix the nuisance
+        parameters at their fitted values, the interval contains the statistical error only.
     **values
-        The same as keywords: ``c_HW=0.1``.
+        Starting values as keywords, such as ``c_HW=0.1``, instead of `start`.
 
     Raises
     ------
     FitError
-        If MIGRAD, HESSE or MINOS is not valid, or the interval runs into a limit.
+        If MIGRAD, HESSE or MINOS is not valid, or the interval reaches a limit of the parameter.
     ParameterError
-        If the parameter, a fixed one or one with a starting value is not a parameter of the cost,
-        or `cl` is not between 0 and 1.
+        If `parameter`, or a name in `fixed`, `start` or `values`, is not a parameter of the cost,
+        or if `cl` is not between 0 and 1.
     CalibrationError
-        If the cost is calibrated for another confidence level, or in several parameters for joint
-        regions or the intervals of another one: give ``calibration(cost, cl, parameter=…)``.
+        If the cost is calibrated for another confidence level, for another parameter or for joint
+        regions of several parameters; use ``calibration(cost, cl, parameter=…)``.
 
     Warns
     -----
     SecondMinimumWarning
-        If another minimum is part of the confidence set, which is then more than the interval.
+        If the confidence set also contains values around another minimum, outside the interval.
     MilinferWarning
-        If another minimum is lower than the one that the given starting values lead to.
+        If another minimum is lower than the minimum reached from the starting values you gave.
 
     Examples
     --------
@@ -626,7 +649,7 @@ def profile_interval(
             and np.isfinite(low + high)
         ):
             m.values[name] = (low + high) / 2
-    # The default of 0.1 leaves estimates off by up to a percent of their error.
+    # With the default of 0.1, estimates are off by up to a per cent of their error.
     m.tol = 1e-4
     m.migrad()
     scan = _find_lowest(m, parameter, given)
@@ -659,10 +682,10 @@ _DEVIATIONS = {cl: float(np.sqrt(chi2_quantile(cl, 1))) for cl in (CL68, CL95)}
 
 
 def _minos(m: Minuit, names: Sequence[str], cl: float | None = None) -> None:
-    """Run MINOS, again with smaller steps if it has evaluated the cost at nan.
+    """Run MINOS, and again with smaller steps if it has evaluated the cost at nan.
 
-    Where another parameter is at its minimum for all values of this one, as a nuisance parameter
-    that it is not correlated with, there is no slope to follow, and Minuit divides by zero.
+    If another parameter is at its minimum for all values of this one, such as an uncorrelated
+    nuisance parameter, there is no slope to follow, and Minuit divides by zero.
     """
     level = cl if cl is None else _DEVIATIONS.get(cl, cl)
     try:
@@ -682,7 +705,7 @@ def _require_calibrated(cost: Cost, parameter: str, cl: float, fixed: Sequence[s
 
 
 def _require_free(m: Minuit, parameter: str) -> None:
-    """Raise unless a fit has a parameter, and it is not fixed."""
+    """Raise unless a fit has a parameter that is not fixed."""
     if parameter not in m.parameters:
         raise ParameterError(_unknown_parameter(parameter, m.parameters))
     if m.fixed[parameter]:
@@ -692,16 +715,16 @@ def _require_free(m: Minuit, parameter: str) -> None:
         raise ParameterError(msg)
 
 
-# Values of the parameter of interest at which other minima are looked for.
+# Number of values of the parameter of interest at which other minima are searched for.
 _N_SCAN = 201
-# Two minima of which neither is lower by more than this differ by no more than rounding.
+# Two minima differ only by rounding if neither is lower by more than this.
 _LOWER = 1e-3
-# How often the fit starts again, at a lower point than the one that it has found.
+# Number of times the fit may start again from a point lower than the minimum that it has found.
 _RESTARTS = 5
 
 
 def _scan(m: Minuit, parameter: str) -> tuple[FloatArray, FloatArray]:
-    """Values of a parameter inside its limits, and the cost there, others as they are."""
+    """Return values of a parameter inside its limits, and the cost there with others unchanged."""
     centre, error = float(m.values[parameter]), float(m.errors[parameter])
     low, high = m.limits[parameter]
     low = low if np.isfinite(low) else centre - 5 * error
@@ -715,7 +738,7 @@ def _scan(m: Minuit, parameter: str) -> tuple[FloatArray, FloatArray]:
         try:
             costs[i] = m.fcn(point)
         except MilinferError:
-            # A yield below zero: the model is not defined there, so no minimum is either.
+            # The yield is below zero, so the model is not defined and there is no minimum.
             continue
     return values, np.where(np.isnan(costs), np.inf, costs)
 
@@ -726,7 +749,7 @@ def _find_lowest(m: Minuit, parameter: str, given: Point) -> tuple[FloatArray, F
     Raises
     ------
     FitError
-        If MIGRAD does not converge, or not to a cost as low as that of the scan.
+        If MIGRAD does not converge, or not to a cost as low as the lowest value of the scan.
     """
     first, first_cost = float(m.values[parameter]), float(m.fval)
     converged = m.valid
@@ -757,9 +780,9 @@ def _warn_of_other_minima(interval: Interval, values: FloatArray, costs: FloatAr
     """Warn if values beyond the ends of an interval belong to the confidence set as well."""
     rise = costs - interval.minuit.fval
     step = values[1] - values[0]
-    # A step away from the ends, where rounding decides.
+    # A step away from the ends, where rounding matters.
     outside = (values < interval.low - step) | (values > interval.high + step)
-    # Other parameters are where the minimum has them: fitted, they only make the cost lower.
+    # Other parameters have the values of the minimum; if fitted, the cost would only be lower.
     missed: BoolArray = outside & (rise < chi2_quantile(interval.cl, 1))
     if not missed.any():
         return
@@ -774,36 +797,37 @@ def _warn_of_other_minima(interval: Interval, values: FloatArray, costs: FloatAr
     )
 
 
-# Of the range of a parameter: a contour nearer to its limits is cut off there.
+# Fraction of the range of a parameter: a contour nearer to a limit is cut off there.
 _MARGIN = 1e-3
 
 
 def contour(m: Minuit, x: str, y: str, cl: float = CL68, *, interpolated: int = 0) -> FloatArray:
-    """Points of a contour of two parameters, all others at their maximum for each pair.
+    """Return points of a confidence contour of two parameters, with all others profiled.
 
     Parameters
     ----------
     m
-        After ``migrad``.
+        Minuit object after ``migrad``.
     x, y
-        Names of the parameters.
+        Names of the two parameters.
     cl
-        Joint probability of both parameters inside (−2ΔlnL is a quantile of χ² with two degrees of
-        freedom).
+        Joint confidence level of both parameters.  On the contour −2 ln L is larger than at the
+        minimum by the quantile of χ² with two degrees of freedom.
     interpolated
-        Number of points of a smooth curve through the 60 that are found; 0: only these 60.
+        Number of points on a smooth curve through the 60 computed points; 0: only these 60.
 
     Returns
     -------
     ndarray
-        Shape (n, 2).
+        Values of `x` and `y`, shape (n, 2).
 
     Raises
     ------
     FitError
-        If there is none, or it leaves the limits of a parameter: MINUIT then goes along them.
+        If MINUIT finds no contour, or the contour leaves the limits of a parameter (MINUIT then
+        follows the limits).
     ParameterError
-        If the level is not between 0 and 1.
+        If `cl` is not between 0 and 1.
 
     Examples
     --------

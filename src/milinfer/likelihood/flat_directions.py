@@ -1,15 +1,16 @@
-r"""Directions in several parameters that data constrain, and those that they do not.
+r"""Find the directions in several parameters that data constrain, and those that they do not.
 
-Near its minimum −2 ln L is a bowl.  In parameters divided by half of their range, the eigenvectors
-of its second derivatives are the directions in which it is narrow or wide.  A direction in which
-−2 ln L has not risen by a confidence level's worth where the range of training ends is not
-constrained there: two operators that change the same distribution in the same way make one, and
-so do too few events.  Intervals of the parameters that such a direction mixes mean nothing, and
-have to be named instead of fitted.
+Near its minimum −2 ln L is a quadratic function.  The parameters are divided by half of their
+range.  The eigenvectors of the second derivatives are then the directions in which −2 ln L rises
+most and least.  A direction is not constrained (flat) if −2 ln L rises by less than the threshold
+of the confidence level before the range of the training ends.  Two operators that change the same
+distribution in the same way make a flat direction, and so do too few events.  Intervals of
+parameters with a large part in a flat direction are meaningless, so this direction is reported
+instead.
 
-Moving along a flat direction changes the combination
-:math:`\sum_k v_k \theta_k / h_k` (eigenvector v, half ranges h), and no other combination of the
-same kind: it is this one that the data do not constrain.
+With the eigenvector v and the half ranges h, a step along a direction changes the combination
+:math:`\sum_k v_k \theta_k / h_k`, and leaves the combinations of the other eigenvectors unchanged.
+Data with a flat direction do not constrain this combination.
 """
 
 from __future__ import annotations
@@ -28,43 +29,43 @@ from milinfer.utils.points import format_point
 
 __all__ = ["Direction", "combination_text", "directions"]
 
-# Step of second derivatives, in half ranges: rounding of −2 ln L of 10⁶ then changes them by 10⁻³.
+# Step of second derivatives, in half ranges: rounding of −2 ln L = 10⁶ then changes them by 10⁻³.
 _STEP = 1e-3
-# Steps along a direction at which −2 ln L is looked at.
+# Steps along a direction at which −2 ln L is computed.
 _N_STEPS = 50
-# Parts of a combination below this share of the largest are rounding.
+# Coefficients of a combination below this fraction of the largest one are rounding.
 _SMALL = 0.05
-# A parameter with more than this part of a flat direction of length one is not constrained.
+# A parameter whose part of a flat direction of length one is larger than this is not constrained.
 _INVOLVED = 0.1
 
 
 class Direction(NamedTuple):
-    """One direction of −2 ln L at its minimum.
+    """One direction of −2 ln L at its minimum, and whether the data constrain it.
 
     Parameters
     ----------
     parameters
-        Names.
+        Names of the parameters.
     step
-        Change of the parameters along the direction: one half range where it is that of a single
-        parameter; shape (n_parameters,).
+        Change of the parameters in one step along the direction, shape (n_parameters,).  If only
+        one parameter changes, a step is half of its range.
     coefficients
-        Coefficients of the combination of parameters that changes along it, of which the first is
-        positive and the largest ±1; shape (n_parameters,).
+        Coefficients of the combination of parameters that changes along the direction, shape
+        (n_parameters,).  The first is positive and the largest is ±1.
     value
-        The combination at the minimum.
+        Value of the combination at the minimum.
     curvature
-        Second derivative of −2 ln L along `step`.
+        Second derivative of −2 ln L with respect to the number of steps.
     down, up
-        Combination where −2 ln L has risen by the quantile of χ² with one degree of freedom, or
-        None where the range of the parameters ends before.
+        Values of the combination below and above the minimum at which −2 ln L has risen by the
+        quantile of χ² with one degree of freedom.  None if the range of the parameters ends before.
     ends
         Points at which the direction leaves the range, downwards and upwards.
     rises
-        Rise of −2 ln L at these, or at the highest place before; infinite if the cost is not
-        defined there.
+        Rise of −2 ln L at these points, or its largest rise on the way there; infinite if the cost
+        is not defined there.
     cl
-        Confidence level.
+        Confidence level of `down` and `up`.
     """
 
     parameters: tuple[str, ...]
@@ -80,34 +81,34 @@ class Direction(NamedTuple):
 
     @property
     def combination(self) -> str:
-        """The combination of parameters that changes along the direction, as text."""
+        """Combination of parameters that changes along the direction, as text."""
         return combination_text(self.parameters, self.coefficients)
 
     @property
     def flat(self) -> bool:
-        """Whether the range ends before −2 ln L has risen, on both sides."""
+        """Whether the data constrain the combination on neither side within the range."""
         return self.down is None and self.up is None
 
     @property
     def open(self) -> bool:
-        """Whether that is so on one side or both."""
+        """Whether the data leave the combination unconstrained on at least one side."""
         return self.down is None or self.up is None
 
     def involves(self, parameter: str) -> bool:
-        """Whether a parameter changes along the direction by a tenth of it or more."""
+        """Return whether a parameter has a part of a tenth or more in the direction."""
         k = self.parameters.index(parameter)
         return bool(abs(self._unit[k]) > _INVOLVED)
 
     @property
     def _unit(self) -> FloatArray:
-        # Coefficients are v/h and steps v·h: their product has the squares of the eigenvector.
+        # Coefficients are v/h and steps v·h, so their product has the squares of the eigenvector.
         products = np.abs(self.coefficients * self.step)
         unit: FloatArray = np.sqrt(products / products.sum())
         return unit
 
     @property
     def sentence(self) -> str:
-        """Sentence about the constraint of the data on the combination."""
+        """Return a sentence that says how well the data constrain the combination."""
         if not self.open:
             return (
                 f"{self.combination} = {self.value:.4g}, from {self.down:.4g} to {self.up:.4g} at "
@@ -127,7 +128,7 @@ class Direction(NamedTuple):
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain numbers, for JSON."""
+        """Return the results as plain numbers for JSON."""
         return {
             "combination": self.combination,
             "coefficients": dict(zip(self.parameters, self.coefficients.tolist(), strict=True)),
@@ -142,7 +143,7 @@ class Direction(NamedTuple):
 
 
 def combination_text(parameters: Sequence[str], coefficients: FloatArray) -> str:
-    """A sum of parameters as text; those of less than a twentieth of the largest drop out.
+    """Return a linear combination as text, without coefficients below 1/20 of the largest.
 
     Examples
     --------
@@ -168,28 +169,30 @@ def directions(
     cl: float = CL68,
     ranges: Mapping[str, tuple[float, float]] | None = None,
 ) -> tuple[Direction, ...]:
-    """Directions of −2 ln L at a minimum, the least constrained first.
+    """Compute the directions of −2 ln L at a minimum, the least constrained direction first.
+
+    Use it to find combinations of parameters that the data do not constrain (flat directions).
 
     Parameters
     ----------
     cost
         −2 ln L of a dataset.
     point
-        Its minimum, with a value of each parameter.
+        Minimum of the cost: a value for each parameter.
     cl
-        Confidence level, of one degree of freedom.
+        Confidence level, with one degree of freedom.
     ranges
-        Range of each parameter; default: the limits of the cost, which are the range of the
-        training.
+        Range of each parameter, ``{name: (low, high)}``; default: the limits of the cost, which are
+        the range of the training.
 
     Raises
     ------
     ParameterError
-        If the point has other parameters, or a parameter has no range.
+        If the names in `point` are not the parameters of the cost, or a parameter has no range.
 
     Examples
     --------
-    Data that know the sum of two parameters and not their difference:
+    The data of this example determine the sum of two parameters, but not their difference:
 
     >>> from iminuit.cost import NormalConstraint
     >>> class Sum(NormalConstraint):
@@ -205,7 +208,7 @@ def directions(
     if set(point) != set(names):
         msg = (
             f"{format_point(point)} is not a point in {', '.join(names)}, the parameters of the "
-            "cost"
+            "cost; give one value for each"
         )
         raise ParameterError(msg)
     given = describe(cost, annotations=True) if ranges is None else ranges
@@ -231,14 +234,14 @@ def directions(
     made = []
     for curvature, raw in zip(curvatures.tolist(), vectors.T, strict=True):
         coefficients = raw / half
-        # The first that is more than rounding is positive.
+        # The first coefficient that is larger than rounding is positive.
         k = int(np.argmax(np.abs(coefficients) > _SMALL * np.abs(coefficients).max()))
         vector = raw * np.sign(coefficients[k])
         coefficients = vector / half / np.abs(coefficients).max()
         walks = [_walk(at, side * vector, minimum, needed, (centre, low, high, half))
                  for side in (-1.0, 1.0)]  # fmt: skip
         value = float(coefficients @ centre)
-        # Along the direction the combination changes by this for each unit of the walk.
+        # Change of the combination for each unit of length along the direction.
         slope = float(coefficients @ (vector * half))
         ends = [
             dict(zip(names, (centre + side * walk.reach * vector * half).tolist(), strict=True))
@@ -262,7 +265,7 @@ def directions(
 
 
 class _Walk(NamedTuple):
-    """Where −2 ln L has risen enough (None: nowhere), the end of the range, and the rise there."""
+    """Point where −2 ln L has risen enough (or None), end of the range, and the rise there."""
 
     crossing: float | None
     reach: float
@@ -293,7 +296,7 @@ def _walk(at: Any, vector: FloatArray, minimum: float, needed: float, box: Any) 
 def _second_derivatives(
     at: Any, centre: FloatArray, low: FloatArray, high: FloatArray, half: FloatArray
 ) -> FloatArray:
-    """Second derivatives in half ranges, about the point moved inside the range by one step."""
+    """Return second derivatives in half ranges, at the point moved inside the range by one step."""
     n = len(centre)
     inside = np.clip(centre, low + 2 * _STEP * half, high - 2 * _STEP * half)
     middle = (inside - centre) / half
@@ -307,5 +310,5 @@ def _second_derivatives(
                 s * t * at(middle + s * unit[j] + t * unit[k]) for s in (1, -1) for t in (1, -1)
             ]
             matrix[j, k] = matrix[k, j] = sum(corners) / (4 * _STEP**2)
-    # Where the likelihood ends within a step, it is as steep as can be.
+    # Where the likelihood ends within a step, it is treated as infinitely steep.
     return np.nan_to_num(matrix, nan=0.0, posinf=1e12, neginf=-1e12)

@@ -1,20 +1,21 @@
-r"""A published likelihood as an HS3 document, for programs that evaluate this standard.
+r"""Convert a published likelihood to an HS3 document, for programs that evaluate this standard.
 
-HS3 (version 0.2.9) has no density that is known only at the events of a dataset.  What it has are
-mixtures :math:`\sum_k C_k(\theta) f_k(x)` of normalised densities, and weighted data.  So the
-columns :math:`a_{ik}` of the events, whose density is :math:`\sum_k c_k(\theta) a_{ik}`, are made
-the observables.  Scaled to :math:`b_{ik}` between 0 and 1, each has the density :math:`2 b_k` on
-the unit interval, which is normalised, and
+HS3 (version 0.2.9) cannot express a density that is known only at the events of a dataset.  It has
+mixtures :math:`\sum_k C_k(\theta) f_k(x)` of normalised densities :math:`f_k`, and weighted data.
+The density at event i is :math:`\sum_k c_k(\theta) a_{ik}`, with columns :math:`a_{ik}` of numbers.
+These columns become the observables.  Column k has the smallest value :math:`m_k` and the range
+:math:`r_k`, and is scaled to :math:`b_{ik}` between 0 and 1.  The density :math:`2 b_k` is
+normalised on the unit interval, and
 
 .. math:: \sum_k c_k a_{ik} = \sum_k \tfrac12 c_k r_k \, (2 b_{ik}) + \sum_k c_k m_k \cdot 1
 
-with the smallest value :math:`m_k` and the range :math:`r_k` of a column.  The coefficients of a
-mixture add up to one in HS3; the last one sees to that, and belongs to a density :math:`2z` whose
-observable is zero at every event.  The mixture therefore is proportional to the density of the
-events at the events alone.  It can be evaluated, and no data can be drawn from it.
+is a mixture of these densities and the constant density 1.  HS3 requires that the coefficients of a
+mixture add up to one.  An additional coefficient ensures this; its density is :math:`2z`, with an
+observable z that is zero at every event.  The mixture is therefore proportional to the density of
+the events only at the events themselves.  It can be evaluated, but no data can be drawn from it.
 
-Terms of −2 ln L that are the same for all events, such as −N ln of a total, are data of one entry
-with the weight −N.
+Terms of −2 ln L that are the same for all events, such as −N ln of a total, are written as data
+with one entry of weight −N.
 """
 
 from __future__ import annotations
@@ -42,24 +43,24 @@ _LIKELIHOOD, _DOMAIN, _START = "likelihood", "limits", "start"
 
 
 def write_hs3(published: PathLikeStr, path: PathLikeStr) -> None:
-    """Write a published likelihood as an HS3 document.
+    """Convert a published likelihood to an HS3 document.
 
-    ``log_prob`` of the likelihood in it is ln L up to a constant.  It contains the coefficients of
-    the events, no model that could make toys.
+    ``log_prob`` of the likelihood in the document is ln L up to a constant.  The document contains
+    the coefficients of the events, but no model that can generate toys.
 
     Parameters
     ----------
     published
         Folder that :func:`milinfer.publish` has written.
     path
-        File to write, ``.json``.
+        File to write, with the ending ``.json``.
 
     Raises
     ------
     ModelError
         If `published` is not a published likelihood.
     ConfigurationError
-        If HS3 has no form for a term; the message names it and the reason.
+        If HS3 cannot express a term; the message names the term and the reason.
 
     Examples
     --------
@@ -139,12 +140,12 @@ def write_hs3(published: PathLikeStr, path: PathLikeStr) -> None:
 
 
 def _bounds(low: float, high: float) -> dict[str, float]:
-    """Of an axis: HS3 has no infinite ones."""
+    """Return the bounds of an axis, which must be finite in HS3."""
     return {key: x for key, x in (("min", low), ("max", high)) if np.isfinite(x)}
 
 
 def _arrays(folder: Path, content: dict[str, Any]) -> dict[str, Any]:
-    """All arrays of a published likelihood, which the reader has checked."""
+    """Return all arrays of a published likelihood, which the reader has checked."""
     arrays: dict[str, Any] = {}
     for name in content["files"]:
         with np.load(folder / name, allow_pickle=False) as stored:
@@ -154,7 +155,7 @@ def _arrays(folder: Path, content: dict[str, Any]) -> dict[str, Any]:
 
 @dataclass
 class _Document:
-    """The lists of an HS3 document."""
+    """Lists of an HS3 document."""
 
     parameters: tuple[str, ...]
     distributions: list[dict[str, Any]] = field(default_factory=list)
@@ -164,16 +165,16 @@ class _Document:
     constants: dict[float, str] = field(default_factory=dict)
 
     def constant(self, value: float) -> str:
-        """Name of a number."""
+        """Add a number, and return its name."""
         return self.constants.setdefault(float(value), f"number{len(self.constants)}")
 
     def product(self, factors: Sequence[str | float]) -> str:
-        """Name of a product."""
+        """Add a product, and return its name."""
         names = [f if isinstance(f, str) else self.constant(f) for f in factors]
         return names[0] if len(names) == 1 else self._function("product", "factors", names)
 
     def total(self, summands: Sequence[str]) -> str:
-        """Name of a sum."""
+        """Add a sum, and return its name."""
         return summands[0] if len(summands) == 1 else self._function("sum", "summands", summands)
 
     def _function(self, kind: str, key: str, names: Sequence[str]) -> str:
@@ -184,7 +185,7 @@ class _Document:
     def monomials(
         self, names: Sequence[str], exponents: IntArray, centre: FloatArray, half: FloatArray
     ) -> list[str]:
-        """Names of the monomials in (θ − centre)/half."""
+        """Add the monomials in (θ − centre)/half, and return their names."""
         scaled = [
             self.product([name if c == 0 else self.total([name, self.constant(-c)]), 1 / h])
             if h != 1
@@ -199,7 +200,7 @@ class _Document:
         ]
 
     def polynomial(self, names: Sequence[str], content: dict[str, str], arrays: Any) -> str:
-        """Name of a polynomial in the parameters."""
+        """Add a polynomial in the parameters, and return its name."""
         n = len(names)
         monomials = self.monomials(names, arrays[content["exponents"]], np.zeros(n), np.ones(n))
         coefficients = arrays[content["coefficients"]].tolist()
@@ -222,14 +223,15 @@ class _Document:
         name
             Name of the distribution.
         weights, columns
-            Shape (n_rows,) and (n_rows, n_columns).
+            Weights (n_rows,) and columns (n_rows, n_columns).
         factors
             Names of functions of the parameters, one for each column.
         values
-            These at some point; the sum of each row is one there, which changes ln L by a constant.
+            Values of these functions at some point.  Rows are scaled to a sum of one at this point,
+            which changes ln L by a constant.
         """
         columns = columns / (columns @ values)[:, None]
-        # An implementation may refuse weights whose sum is zero, as events less a total have.
+        # An implementation may refuse weights that sum to zero, as for events minus a total.
         for sign, label in ((1, name), (-1, f"{name}_subtracted")):
             chosen = np.sign(weights) == sign
             if chosen.any():
@@ -301,7 +303,7 @@ def _refused(term: dict[str, Any], name: str, _arrays: Any, _made: _Document) ->
 def _log_polynomials(
     shape: dict[str, Any], names: Sequence[str], arrays: Any, made: _Document
 ) -> tuple[FloatArray, list[str], FloatArray]:
-    """Coefficients of all rows, names of the monomials, and their values at the reference."""
+    """Return the coefficients of all rows, names of monomials, and their reference values."""
     exponents = arrays[shape["exponents"]]
     centre, half = np.array(shape["centre"]), np.array(shape["half"])
     u = (np.array(shape["reference"]) - centre) / half
@@ -345,7 +347,7 @@ def _mixture(term: dict[str, Any], name: str, arrays: Any, made: _Document) -> N
         reason = "its signal is an ensemble, whose logarithms of densities are averaged"
         _refuse(name, reason)
     events, total = rows[:-1], rows[-1]
-    # Relative to the total of the signal, both are one at the reference.
+    # Relative to the total of the signal, so both are one at the reference.
     events = events / (events @ values)[:, None]
     total = total / (total @ values)
     whole = made.total([made.product([m, c]) for m, c in zip(monomials, total, strict=True)])
@@ -360,7 +362,7 @@ def _mixture(term: dict[str, Any], name: str, arrays: Any, made: _Document) -> N
         yields.append(made.product([process["norm"], process["expected"]]))
         at_reference.append(1.0)
     made.rows(name, weights, np.concatenate(columns, axis=1), factors, np.array(at_reference))
-    # ln L has −N ln of the total of the signal, and of all expected events.
+    # ln L contains −N ln of the total of the signal, and of all expected events.
     n, one, expected = term["n_events"], np.ones(1), made.total(yields)
     made.rows(f"{name}_total", -n * one, one[:, None], [whole], one)
     made.rows(f"{name}_expected", -n * one, one[:, None], [expected], one)
@@ -371,7 +373,7 @@ def _mixture(term: dict[str, Any], name: str, arrays: Any, made: _Document) -> N
 
 
 def _value(content: dict[str, str], theta: Sequence[float], arrays: Any) -> float:
-    """A polynomial at a point."""
+    """Return the value of a polynomial at a point."""
     monomials = np.prod(np.array(theta) ** arrays[content["exponents"]].astype(float), axis=1)
     return float(monomials @ arrays[content["coefficients"]])
 
@@ -413,7 +415,7 @@ def _normal(term: dict[str, Any], name: str, _arrays: Any, made: _Document) -> N
 
 
 def _constant(_term: dict[str, Any], _name: str, _arrays: Any, _made: _Document) -> None:
-    """A number, which HS3 has no place for and fits no use."""
+    """Add nothing, because HS3 has no constants in ln L, and fits do not need them."""
 
 
 _TERMS = {

@@ -1,19 +1,20 @@
-r"""The likelihood with interference terms only, which EFT groups publish with the full one.
+r"""Compute the likelihood with interference terms only, which EFT groups publish besides the full.
 
-A cross-section is a polynomial in the coefficients: the standard model, its interference with each
-operator (linear), and the squared operators (quadratic, of the order of neglected operators of
-dimension eight).  :func:`linear_cost` keeps the first two. For each event it keeps
+A cross-section is a polynomial in the coefficients of the operators.  It contains the standard
+model, its interference with each operator (linear terms), and the squared operators (quadratic
+terms, of the order of neglected operators of dimension eight).  :func:`linear_cost` keeps only the
+standard model and the linear terms.  It replaces the cross-section of each event by
 
 .. math:: d\sigma(x|\theta) \propto 1 + \sum_k \theta_k\, \partial_k \ln d\sigma(x|\theta = 0),
 
-of the total cross-section and of a rate the same, and the density is their ratio.  Where the model
-gives every event's cross-section as a polynomial (polynomial heads, the exact ratio), derivatives
-are those of the polynomials; other models give the score, the derivative of the normalised density,
-and the normalisation is then one.
+and the total cross-section and a rate in the same way.  The density is the ratio of the two.  If
+the model knows the cross-section of every event as a polynomial (polynomial heads, the exact
+ratio), the derivatives are those of the polynomials.  Other models provide the score, the
+derivative of the logarithm of the normalised density; the total is then one.
 
-Without the squares, nothing keeps a density positive.  Beyond the first θ at which that of an event
-of the data vanishes there is no likelihood: the range of the cost ends before, and a warning says
-where and by which event.
+Without the quadratic terms a density can become negative.  There is no likelihood beyond the first
+θ at which the density of an event of the data is zero.  The range of the cost ends before this
+point, and a warning names the point and the event.
 """
 
 from __future__ import annotations
@@ -41,58 +42,61 @@ __all__ = ["Terms", "is_linear", "linear_cost", "require_terms"]
 Terms = Literal["all", "linear"]
 """Terms in the parameters to keep: all or linear."""
 
-# Share of the range to the first zero of a density that is used.
+# Fraction of the range up to the first zero of a density that is used.
 _INSIDE = 0.999
-# A smaller share of the range of the training is none.
+# A range smaller than this fraction of the range of the training counts as none.
 _LEAST = 0.01
 _NODES = 161
-# What tags end with: toys and calibrations of the full likelihood are of another one.
+# End of a tag; toys and calibrations of the full likelihood have another tag.
 _LINEAR = ", linear terms"
 
 
 def require_terms(terms: str) -> None:
-    """Raise unless the terms are known.
+    """Raise unless `terms` is a known choice.
 
     Raises
     ------
     ParameterError
-        The message names the choices.
+        If it is not; the message names the choices.
 
     Examples
     --------
     >>> require_terms("linear")
     """
     if terms not in ("all", "linear"):
-        msg = f"terms={terms!r} is not 'all' or 'linear'"
+        msg = f"terms={terms!r} is not 'all' or 'linear'; use one of these"
         raise ParameterError(msg)
 
 
 def linear_cost(model: AnyModel, data: Sample, *, rate: Rate | None = None) -> LikelihoodCost:
-    """Cost −2 ln L of a dataset with the linear terms in the parameters alone.
+    """Return the cost −2 ln L of a dataset with linear terms in the parameters only.
+
+    The squared terms of the cross-section are dropped; the interference with the standard model is
+    kept.  The formula is in :mod:`milinfer.likelihood.linear_terms`.
 
     Parameters
     ----------
     model
-        Model of single events whose range contains zero.
+        Model of single events whose parameter range contains zero.
     data
-        The dataset.
+        Events of the dataset.
     rate
-        Expected yield; its linear terms are used.
+        Expected number of events ν(θ), of which the linear terms are used.
 
     Raises
     ------
     ParameterError
         If zero is outside the range of the model, or the rate has other parameters.
     ModelError
-        If the model scores bags as a whole.
+        If the model scores whole bags.
     FitError
-        If the density of an event vanishes within a hundredth of the range.
+        If the density of an event vanishes within a hundredth of the range of the model.
 
     Warns
     -----
     MilinferWarning
-        If the density of an event vanishes inside the range of the model, so that the range of the
-        cost is smaller.
+        If the density of an event vanishes inside the range of the model, so that the cost has a
+        smaller range.
 
     Examples
     --------
@@ -113,14 +117,15 @@ def linear_cost(model: AnyModel, data: Sample, *, rate: Rate | None = None) -> L
     if not np.all((low < 0) & (high > 0)):
         msg = (
             f"{source.name} was learned in {limits.tolist()}, but linear terms are defined at "
-            "zero, which must be inside this range"
+            "zero, which must be inside this range; use another model"
         )
         raise ParameterError(msg)
     slopes, weights, events = _slopes(source, data)
     if rate is not None:
         if rate.basis.parameters != names:
             msg = (
-                f"the rate depends on {rate.basis.parameters}, but the model on {', '.join(names)}"
+                f"the rate depends on {rate.basis.parameters}, but the model on "
+                f"{', '.join(names)}; give a rate of the same parameters"
             )
             raise ParameterError(msg)
         rate = rate.linear()
@@ -137,7 +142,7 @@ def linear_cost(model: AnyModel, data: Sample, *, rate: Rate | None = None) -> L
         what = f"with linear terms alone, the density of {events[k]} of {data.label}"
         if share < _LEAST:
             msg = (
-                f"{what} is positive only for {where}, which leaves no range to fit; look at that "
+                f"{what} is positive only for {where}, which leaves no range to fit; check this "
                 "event, or keep all terms"
             )
             raise FitError(msg)
@@ -176,7 +181,7 @@ def linear_cost(model: AnyModel, data: Sample, *, rate: Rate | None = None) -> L
 
 
 def is_linear(tag: ModelTag) -> bool:
-    """Whether a tag is that of linear terms alone.
+    """Return whether a tag is that of a cost with linear terms only.
 
     Parameters
     ----------
@@ -196,7 +201,7 @@ def is_linear(tag: ModelTag) -> bool:
 
 
 def _slopes(source: Model, data: Sample) -> tuple[FloatArray, FloatArray, list[str]]:
-    """Relative slope of each row at zero (n_rows, P), its weight, and what it is of."""
+    """Return the relative slope of each row at zero (n_rows, P), its weight and its source."""
     zero = np.zeros(len(source.parameters))
     polynomials = source.log_polynomials(data)
     if polynomials is not None:
@@ -210,7 +215,7 @@ def _slopes(source: Model, data: Sample) -> tuple[FloatArray, FloatArray, list[s
         return slopes, polynomials.weights, rows
     if not source.additive:
         msg = (
-            f"{source.name} gives no ratios of single events, so linear terms are undefined; use a "
+            f"{source.name} has no ratios of single events, so linear terms are undefined; use a "
             "model of single events, such as head='polynomial'"
         )
         raise ModelError(msg)
@@ -219,7 +224,7 @@ def _slopes(source: Model, data: Sample) -> tuple[FloatArray, FloatArray, list[s
 
 
 def _positive_share(slopes: FloatArray, low: FloatArray, high: FloatArray) -> tuple[float, int]:
-    """Share of the range in which 1 + θ·slope of all rows is positive, and the row that ends it."""
+    """Return the fraction of the range where 1 + θ·slope > 0 for all rows, and the limiting row."""
     lowest = np.minimum(slopes * low, slopes * high).sum(axis=1)
     k = int(np.argmin(lowest))
     if lowest[k] > -_INSIDE:

@@ -1,9 +1,10 @@
-"""Sums Σ wᵢ ln pᵢ(u) over polynomials in several parameters, at one point at a time.
+"""Compute sums Σ wᵢ ln pᵢ(u) over polynomials in several parameters u, at one point at a time.
 
-Rows are summed by compiled loops (:mod:`milinfer.likelihood.log_polynomial_kernels`).  Where there
-are very many, in two or three parameters, a box of u around the point is compressed once it has
-been asked for so often that it pays: the logarithms of those polynomials that have no zero near the
-box are one Chebyshev series, with a bound for its error, and the few others are summed as before.
+Compiled loops sum the rows, one for each polynomial
+(:mod:`milinfer.likelihood.log_polynomial_kernels`).  If there are very many rows in two or three
+parameters, a box of u around a point is compressed once enough points in it have been requested.
+Polynomials with no zero near the box are then replaced by one Chebyshev series for the sum of their
+logarithms, with a bound for its error.  The few other polynomials are summed as before.
 """
 
 from __future__ import annotations
@@ -20,36 +21,36 @@ from milinfer.utils.polynomials import PolynomialBasis, Series
 
 __all__ = ["LogSums"]
 
-# Rows that are summed at each call, in some 100 µs.
+# Number of rows that are summed at each call, in some 100 µs.
 _FEW = 50_000
-# Parameters up to which boxes are compressed: their nodes grow with the power of it.
+# Largest number of parameters for which boxes are compressed; the number of nodes is its power.
 _PARAMETERS = 3
-# Share of the rows that a compressed box may leave to be summed at each call.
+# Largest fraction of the rows that a compressed box may leave to be summed at each call.
 _NEAR = 1 / 500
-# Rows by which the size of the boxes is chosen.
+# Number of rows from which the size of the boxes is determined.
 _SOME = 8_000
-# By this factor boxes are narrowed until few rows are left, so often at most.
+# Factor by which boxes are made smaller until few rows are left, and the largest number of times.
 _NARROWER, _STEPS = 0.8, 300
 # A polynomial is far from zero on a box if it stays within a factor of two of its value c₀ at the
-# centre wherever the distances to the centre are at most _RADIUS half-widths in modulus.  There
-# |p/c₀ − 1| ≤ ½, so that |ln(p/c₀)| ≤ ln 2: also on the Bernstein ellipses of that radius, whose
-# parameter is below.  In one parameter the error of interpolation in n + 1 Chebyshev points is at
-# most 4 ln 2 · rho^−n / (rho − 1) for each unit of weight (Trefethen, Approximation Theory and
-# Approximation Practice, theorem 8.2); parameter after parameter, each interpolation multiplies
-# the errors of those after it by its Lebesgue constant, 1 + 2/π · ln(n + 1) at most (theorem 15.2).
+# centre for all complex distances from the centre of at most _RADIUS half-widths.  There
+# |p/c₀ − 1| ≤ ½ and |ln(p/c₀)| ≤ ln 2, also on the Bernstein ellipses of this radius, whose
+# parameter rho is below.  In one parameter the error of interpolation in n + 1 Chebyshev points is
+# at most 4 ln 2 · rho^−n / (rho − 1) per unit of weight (Trefethen, Approximation Theory and
+# Approximation Practice, theorem 8.2).  In several parameters, each interpolation multiplies the
+# errors of the next ones by its Lebesgue constant, at most 1 + 2/π · ln(n + 1) (theorem 15.2).
 _RADIUS = 6.0
 _RHO = _RADIUS + np.sqrt(_RADIUS**2 - 1)
 _DEGREE = 12
 _BOUND = float(4 * np.log(2) * _RHO**-_DEGREE / (_RHO - 1))
 _LEBESGUE = float(1 + 2 / np.pi * np.log(_DEGREE + 1))
-# Nodes whose sums over all rows take as long as one call without compression.
+# Number of nodes whose sums over all rows take as long as one call without compression.
 _NODES_A_CALL = 3
 # Rows of a chunk while a box is compressed: whole blocks of the compiled loops.
 _CHUNK = 1 << 16
 
 
 class _Rows(NamedTuple):
-    """Polynomials and their weights, as the compiled loops take them."""
+    """Polynomials and their weights in the form of the compiled loops."""
 
     columns: FloatArray
     weights: FloatArray
@@ -70,28 +71,29 @@ class _Rows(NamedTuple):
 
 
 class _Box(NamedTuple):
-    """The sum on a box: one series, and the rows that come near zero."""
+    """The sum on a box: one series, and the rows of polynomials that come near zero."""
 
     series: Series
     near: _Rows
 
 
 class LogSums:
-    r"""The function :math:`\sum_i w_i \ln p_i(u)` in several parameters u.
+    r"""The function :math:`\sum_i w_i \ln p_i(u)` of several parameters u.
 
-    A point that lies in a compressed box has another value than before, within :attr:`bound`.
+    After a box has been compressed, values in it change by less than :attr:`bound`.
 
     Parameters
     ----------
     basis
         Monomials in u.
     coefficients
-        Coefficients of the polynomials, shape (n_rows, n_monomials); columns that are contiguous
-        are not copied.
+        Coefficients of the polynomials, shape (n_rows, n_monomials); contiguous columns are not
+        copied.
     weights
-        Shape (n_rows,), of any sign.
+        Weights of the rows, shape (n_rows,), of any sign.
     centre
-        Where polynomials are positive: the size of boxes is chosen here, shape (n_parameters,).
+        Point at which the polynomials are positive and the size of boxes is determined, shape
+        (n_parameters,).
 
     Examples
     --------
@@ -111,13 +113,13 @@ class LogSums:
     ) -> None:
         self.basis = basis
         self._coefficients, self._weights, self._centre = coefficients, weights, centre
-        # How often each box was asked for, and those that are compressed, by their places.
+        # Number of requests of each box, and the compressed boxes, by position.
         self._calls: dict[tuple[int, ...], int] = {}
         self._boxes: dict[tuple[int, ...], _Box] = {}
 
     @property
     def bound(self) -> float:
-        """Upper bound of the error, without rounding errors; 0 where all rows are always summed."""
+        """Upper bound of the error, without rounding errors; 0 if no boxes are compressed."""
         if not self._compresses:
             return 0.0
         errors = sum(_LEBESGUE**k for k in range(len(self._centre)))
@@ -125,25 +127,25 @@ class LogSums:
 
     @property
     def n_boxes(self) -> int:
-        """Boxes that are compressed so far."""
+        """Number of boxes that have been compressed."""
         return len(self._boxes)
 
     def value(self, u: FloatArray) -> float:
-        """The sum at a point (n_parameters,)."""
+        """Return the sum at a point (n_parameters,)."""
         box = self._box(u)
         if box is None:
             return self._sum(self._rows, u)
         return box.series.value(u) + self._sum(box.near, u)
 
     def gradient(self, u: FloatArray) -> FloatArray:
-        """Derivatives at a point (n_parameters,), shape (n_parameters,)."""
+        """Return the derivatives at a point (n_parameters,), shape (n_parameters,)."""
         box = self._box(u)
         if box is None:
             return self._slope(self._rows, u)
         return box.series.gradient(u) + self._slope(box.near, u)
 
     def values_at(self, points: FloatArray) -> FloatArray:
-        """The sum at many points (m, n_parameters), shape (m,), each from all rows."""
+        """Return the sum at points (m, n_parameters), shape (m,), without compressed boxes."""
         from milinfer.likelihood.log_polynomial_kernels import sums_of_logs
 
         return sums_of_logs(*self._rows, np.ascontiguousarray(self.basis.design(points)))
@@ -154,7 +156,7 @@ class LogSums:
 
     @cached_property
     def _chain(self) -> tuple[IntArray, IntArray]:
-        """Of each monomial another one and the parameter that it is multiplied with."""
+        """Return for each monomial another one, and the parameter it is multiplied with."""
         exponents = self.basis.exponents.tolist()
         places = {tuple(e): k for k, e in enumerate(exponents)}
         parents, factors = [0], [0]
@@ -175,7 +177,7 @@ class LogSums:
         return gradient_of_logs(rows.columns, rows.weights, *self._chain, u)
 
     def __getstate__(self) -> dict[str, object]:
-        # The rows are the coefficients once more.
+        # A copy of the coefficients, arranged in rows.
         return {key: value for key, value in self.__dict__.items() if key != "_rows"}
 
     # Boxes.
@@ -190,7 +192,7 @@ class LogSums:
         some = self._rows.columns[:, :: -(-len(self._weights) // _SOME)]
 
         def reach(half: FloatArray) -> float:
-            """How near to zero all but a few rows come, relative to the centre."""
+            """Return how near to zero the polynomials come, except for a few rows."""
             return float(np.quantile(self._reach(self._local(some, self._centre, half)), 1 - _NEAR))
 
         half = np.ones(len(self._centre))
@@ -201,18 +203,18 @@ class LogSums:
         return half
 
     def _local(self, columns: FloatArray, centre: FloatArray, half: FloatArray) -> FloatArray:
-        """Coefficients in (u − centre)/half, shape (n_monomials, n_rows)."""
+        """Return the coefficients in (u − centre)/half, shape (n_monomials, n_rows)."""
         return np.asarray(self.basis.shift(centre, half) @ columns)
 
     def _reach(self, local: FloatArray) -> FloatArray:
-        """Largest |p/c₀ − 1| on the discs of a box: at most ½ if p is far from zero, (n_rows,)."""
+        """Return max |p/c₀ − 1| on the discs of a box (n_rows,); ½ or less is far from zero."""
         degrees = self.basis.exponents[1:].sum(axis=1)
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             rest = _RADIUS**degrees @ np.abs(local[1:]) / local[0]
         return np.where(local[0] > 0, rest, np.inf)
 
     def _box(self, u: FloatArray) -> _Box | None:
-        """Compressed box that holds a point, or None."""
+        """Return the compressed box that contains a point, or None."""
         if not self._compresses:
             return None
         place = tuple(np.rint((u - self._centre) / (2 * self._half)).astype(np.int64).tolist())
@@ -236,7 +238,7 @@ class LogSums:
             far = self._reach(local) <= 0.5
             near.append(np.flatnonzero(~far) + start)
             local, weights = local[:, far], weights[far]
-            # Relative to the centre, all are between ½ and 3/2.
+            # Relative to the centre, all values are between ½ and 3/2.
             # Not a product of vectors, whose last digits depend on the number of threads.
             sums += np.sum(weights * np.log(local[0]))
             sums += sums_of_logs(*_Rows.of(local / local[0], weights), monomials)

@@ -1,8 +1,8 @@
 """Compiled sums (numba) of logarithms of polynomials in several parameters, and their gradient.
 
-Rows are summed in blocks that stay in the nearest cache, and loops are written so that compilers
-turn them into instructions for several rows at once.  All sums are float64, in a fixed order and of
-one thread.
+Rows are summed in blocks that fit into the nearest cache, and the loops are written so that
+compilers can process several rows with one instruction.  All sums are float64, in a fixed order and
+on one thread.
 
 Importing this module imports numba.
 """
@@ -19,13 +19,13 @@ __all__ = ["BLOCK", "gradient_of_logs", "sum_of_logs", "sums_of_logs"]
 
 # Sums may be reordered, so that several rows are added at once.
 _SUMS = {"reassoc", "contract", "nsz"}
-# Rows whose values are held at once.
+# Number of rows whose values are stored at once.
 BLOCK = 1024
-# Numbers of which one logarithm is taken, where they have one weight; `_TAKEN` are left of a block.
+# Number of values with one weight of which one logarithm is taken; `_TAKEN` are left of a block.
 _TAKEN = BLOCK // 8
-# Eight numbers between these have a product that a float holds.
+# The product of eight numbers between these limits can be represented as a float.
 _LOW, _HIGH = 1e-37, 1e37
-# Normal numbers.
+# Smallest and largest normal numbers.
 _LEAST, _MOST = 2.3e-308, 1.7e308
 
 
@@ -37,20 +37,21 @@ def sum_of_logs(
     factors: IntArray,
     u: FloatArray,
 ) -> float:
-    """Weighted sum of the logarithms of polynomials at one point.
+    """Return the weighted sum of the logarithms of polynomials at one point.
 
     Parameters
     ----------
     columns
         Coefficients, one row for each monomial, shape (n_monomials, n_rows).
     weights
-        Shape (n_rows,).
+        Weights of the polynomials, shape (n_rows,).
     alike
-        Whether the weights of each block of :data:`BLOCK` rows are the same.
+        Whether the weights in each block of :data:`BLOCK` rows are all equal.
     parents, factors
-        A monomial is the one at its parent times a parameter; the first is 1.
+        Each monomial is the monomial number `parents` times the parameter number `factors`; the
+        first monomial is 1.
     u
-        Where, shape (n_parameters,).
+        Point, shape (n_parameters,).
     """
     return float(_sum_of_logs(columns, weights, alike, parents, factors, u))
 
@@ -58,12 +59,12 @@ def sum_of_logs(
 def gradient_of_logs(
     columns: FloatArray, weights: FloatArray, parents: IntArray, factors: IntArray, u: FloatArray
 ) -> FloatArray:
-    """Derivatives of :func:`sum_of_logs` by u, shape (n_parameters,).
+    """Return the derivatives of :func:`sum_of_logs` with respect to u, shape (n_parameters,).
 
     Parameters
     ----------
     columns, weights, parents, factors, u
-        As there.
+        As for :func:`sum_of_logs`.
     """
     gradient: FloatArray = _gradient_of_logs(columns, weights, parents, factors, u)
     return gradient
@@ -72,14 +73,14 @@ def gradient_of_logs(
 def sums_of_logs(
     columns: FloatArray, weights: FloatArray, alike: BoolArray, monomials: FloatArray
 ) -> FloatArray:
-    """Weighted sums of the logarithms of polynomials at many points, shape (m,).
+    """Return the weighted sums of the logarithms of polynomials at many points, shape (m,).
 
     Parameters
     ----------
     columns, weights, alike
         As for :func:`sum_of_logs`.
     monomials
-        At each point, shape (m, n_monomials).
+        Values of the monomials at each point, shape (m, n_monomials).
     """
     sums: FloatArray = _sums_of_logs(columns, weights, alike, monomials)
     return sums
@@ -129,7 +130,7 @@ def _block_sum(values, n, weights, alike):  # type: ignore[no-untyped-def]
     """Weighted sum of the logarithms of a block, whose values are overwritten."""
     total = 0.0
     if alike and n == BLOCK and _within(values, n, _LOW, _HIGH):
-        # Logarithms cost more than all the rest: take one of eight numbers.
+        # Logarithms take the most time, so one logarithm is taken of the product of eight numbers.
         half = BLOCK // 2
         while half >= _TAKEN:
             for i in range(half):
@@ -201,9 +202,9 @@ def _gradient_of_logs(columns, weights, parents, factors, u):  # type: ignore[no
 
 _LN2_HIGH, _LN2_LOW = 6.93147180369123816490e-01, 1.90821492927058770002e-10
 _MANTISSA, _ONE = 0x000FFFFFFFFFFFFF, 0x3FF0000000000000
-# A number whose last bits are those of an integer that is added to it: 1.5 · 2⁵².
+# A number whose last bits are those of an integer added to it: 1.5 · 2⁵².
 _INTEGER, _INTEGER_BITS = 6755399441055744.0, 0x4338000000000000
-# Of ln((1 + s)/(1 − s)) beyond 2 s, in s² (Sun's fdlibm).
+# Coefficients of ln((1 + s)/(1 − s)) beyond 2 s, in powers of s² (Sun's fdlibm).
 _L1, _L2, _L3 = 6.666666666666735130e-01, 3.999999999940941908e-01, 2.857142874366239149e-01
 _L4, _L5, _L6 = 2.222219843214978396e-01, 1.818357216161805012e-01, 1.531383769920937332e-01
 _L7 = 1.479819860511658591e-01
@@ -216,7 +217,7 @@ def _log(x):  # type: ignore[no-untyped-def]
     The compiler turns it into instructions for several numbers at once.
     """
     bits = np.float64(x).view(np.int64)
-    # Mantissas between √½ and √2: 0x95F62 is what lies between √2 and 2.
+    # Mantissas between √½ and √2; 0x95F62 is the difference between √2 and 2 in the upper bits.
     bits += 0x0009_5F62_0000_0000
     exponent = (bits >> 52) - 1023
     mantissa = np.int64((bits & _MANTISSA) + 0x3FE6_A09E_0000_0000).view(np.float64)

@@ -1,14 +1,14 @@
-r"""Λ(θ) of a dataset as a weighted sum of logarithms of polynomials, without an interpolation.
+r"""Λ(θ) of a dataset as a weighted sum of logarithms of polynomials, without interpolation.
 
-Where every event's ratio is a polynomial in θ over a common one (squared amplitudes: the exact
-ratio, polynomial heads), :math:`\Lambda(\theta) = \sum_i w_i \ln p_i(\theta)` can be evaluated as
-it stands.  An interpolation through points cannot: an event whose amplitude nearly vanishes at some
-θ makes a dip as narrow as the amplitude is small.
+If the ratio of every event is a polynomial in θ, divided by a polynomial that is common to all
+events (squared amplitudes: the exact ratio, polynomial heads), then
+:math:`\Lambda(\theta) = \sum_i w_i \ln p_i(\theta)` is evaluated exactly.  An interpolation through
+points is not exact: an event whose amplitude nearly vanishes at some θ makes a narrow dip in Λ.
 
-Few events are summed at each call.  Many are compressed, on a short interval of θ at a time: the
-logarithms of those polynomials that have no zero near the interval are one Chebyshev series, with
-a bound for its error, and the few others are summed as before.  Several parameters have boxes
-instead of intervals: :mod:`milinfer.likelihood.log_polynomial_boxes`.
+Few events are summed at each call.  Many events are compressed, on a short interval of θ at a time.
+Polynomials with no zero near the interval are replaced by one Chebyshev series for the sum of their
+logarithms, with a bound for its error; the few other polynomials are summed as before.  Several
+parameters have boxes instead of intervals: :mod:`milinfer.likelihood.log_polynomial_boxes`.
 """
 
 from __future__ import annotations
@@ -29,29 +29,29 @@ from milinfer.utils.polynomials import PolynomialBasis, Series
 
 __all__ = ["LogPolynomials"]
 
-# Events that are summed at each call, in about 10 µs.
+# Number of events that are summed at each call, in about 10 µs.
 _FEW = 1500
-# Events that a compressed interval may leave to be summed at each call.
+# Number of events that a compressed interval may leave to be summed at each call.
 _NEAR = 200
-# Intervals are halved this often at most: 10⁸ events need less.
+# Largest number of times an interval is halved; 10⁸ events need fewer.
 _HALVINGS = 24
 # A polynomial is far from zero on an interval if it stays within a factor of two of its value at
-# the centre on the disc of _RADIUS half-widths.  Its logarithm is then at most ln 2 in modulus on
-# the Bernstein ellipse inside that disc, whose parameter is below, and the error of interpolation
-# in n + 1 Chebyshev points is at most 4 ln 2 · rho^−n / (rho − 1) for each unit of weight
+# the centre on the disc of _RADIUS half-widths.  The modulus of its logarithm is then at most ln 2
+# on the Bernstein ellipse inside this disc, whose parameter rho is below.  The error of
+# interpolation in n + 1 Chebyshev points is at most 4 ln 2 · rho^−n / (rho − 1) per unit of weight
 # (Trefethen, Approximation Theory and Approximation Practice, theorem 8.2).
 _RADIUS = 3.0
 _RHO = _RADIUS + np.sqrt(_RADIUS**2 - 1)
 _DEGREE = 16
 _BOUND = float(4 * np.log(2) * _RHO**-_DEGREE / (_RHO - 1))
-# Newton steps after a search that stops at the square root of what a float can tell.
+# Newton steps after a search that is accurate to the square root of the float precision only.
 _POLISH = 3
-# Numbers in a temporary array.
+# Largest number of elements of a temporary array.
 _CHUNK = 1 << 22
 
 
 class _Cell(NamedTuple):
-    """The sum on an interval: one series, and the rows that come near zero."""
+    """The sum on an interval: one series, and the rows of polynomials that come near zero."""
 
     series: Series
     rows: FloatArray
@@ -60,23 +60,26 @@ class _Cell(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class LogPolynomials:
-    r"""The function :math:`\sum_i w_i [\ln p_i(\theta) - \ln p_i(\theta_0)]`.
+    r"""Λ(θ) of a dataset as a sum: :math:`\sum_i w_i [\ln p_i(\theta) - \ln p_i(\theta_0)]`.
+
+    Each :math:`p_i` is a polynomial in θ, one for each event and one for a common denominator.
 
     Parameters
     ----------
     basis
         Monomials in (θ − centre)/half.
     centre, half
-        Shape (n_parameters,).
+        Centre and half width of the range of each parameter, shape (n_parameters,).
     coefficients
-        Coefficients of the polynomials in `basis`, shape (n_rows, n_monomials): one row for each
-        event, and one with minus the sum of the weights for a common denominator.
+        Coefficients of the polynomials :math:`p_i` in `basis`, shape (n_rows, n_monomials): one row
+        for each event, and one for the common denominator.
     weights
-        Shape (n_rows,), of any sign.
+        Weights :math:`w_i`, shape (n_rows,), of any sign; the weight of the denominator is minus
+        the sum of the others.
     low, high
-        Box in which the polynomials are positive, shape (n_parameters,).
+        Corners of the box in which the polynomials are positive, shape (n_parameters,).
     reference
-        θ0, shape (n_parameters,).
+        Reference point θ0, shape (n_parameters,).
 
     Examples
     --------
@@ -115,11 +118,11 @@ class LogPolynomials:
 
     @property
     def n_boxes(self) -> int:
-        """Boxes, or intervals, that are compressed so far."""
+        """Number of boxes, or intervals, that have been compressed."""
         return self._sums.n_boxes if self.n_parameters > 1 else len(self._cells)
 
     def value(self, point: FloatArray) -> float:
-        """The function at a point (n_parameters,), in microseconds."""
+        """Return the function at a point (n_parameters,); takes microseconds."""
         if self.n_parameters > 1:
             return self._sums.value(self._unit(point)) - self._offset
         monomials = self._monomials(point)
@@ -130,7 +133,7 @@ class LogPolynomials:
         return cell.series.value(point) + float(near) - self._offset
 
     def gradient(self, point: FloatArray) -> FloatArray:
-        """Derivatives at a point (n_parameters,), shape (n_parameters,)."""
+        """Return the derivatives at a point (n_parameters,), shape (n_parameters,)."""
         if self.n_parameters > 1:
             return self._sums.gradient(self._unit(point)) / self.half
         monomials, slopes = self._monomials(point), self._slopes(point)
@@ -141,15 +144,15 @@ class LogPolynomials:
         return cell.series.gradient(point) + near
 
     def at(self, point: FloatArray) -> FloatArray:
-        """The polynomials themselves at a point (n_parameters,), shape (n_rows,)."""
+        """Return the values of the polynomials at a point (n_parameters,), shape (n_rows,)."""
         return np.asarray(self.coefficients @ self._monomials(point), dtype=np.float64)
 
     def slopes_at(self, point: FloatArray) -> FloatArray:
-        """Derivatives of the polynomials at a point, shape (n_rows, n_parameters)."""
+        """Return the derivatives of the polynomials at a point, shape (n_rows, n_parameters)."""
         return np.asarray(self.coefficients @ self._slopes(point), dtype=np.float64)
 
     def values_at(self, points: FloatArray) -> FloatArray:
-        """The function at many points (m, n_parameters), shape (m,), each from all rows."""
+        """Return the function at points (m, n_parameters), shape (m,), without compression."""
         if self.n_parameters > 1:
             return self._sums.values_at(self._unit(points)) - self._offset
         total = np.zeros(len(points))
@@ -160,7 +163,7 @@ class LogPolynomials:
         return total - self._offset
 
     def hessian(self, point: FloatArray) -> FloatArray:
-        """Second derivatives at a point, from all rows, shape (n_parameters, n_parameters)."""
+        """Return the second derivatives at a point, shape (n_parameters, n_parameters)."""
         u, p = self._unit_point(point), self.n_parameters
         unit = np.eye(p, dtype=np.int64)
         second = [
@@ -171,7 +174,7 @@ class LogPolynomials:
         bends = np.array(second).T / np.outer(self.half, self.half).ravel()
         columns = np.column_stack([self._monomials(point), self._slopes(point), bends])
         out = np.zeros((p, p))
-        # In one parameter all rows at once, in several not: p² columns would fill the memory.
+        # All rows at once in one parameter; in several, p² columns would fill the memory.
         step = len(self.weights) if p == 1 else max(1, _CHUNK // columns.shape[1])
         for start in range(0, len(self.weights), step):
             weights = self.weights[start : start + step]
@@ -182,7 +185,7 @@ class LogPolynomials:
         return out
 
     def maximum_near(self, start: FloatArray) -> FloatArray:
-        """Where the function is highest, uphill from a point inside the box (n_parameters,)."""
+        """Return the maximum that is uphill from a point inside the box (n_parameters,)."""
 
         def downhill(at: FloatArray) -> tuple[float, FloatArray]:
             return -self.value(at), -self.gradient(at)
@@ -201,7 +204,7 @@ class LogPolynomials:
         return point
 
     def derivatives_at(self, points: FloatArray, order: int) -> FloatArray:
-        """The function or its first or second derivative in one parameter at points (m, 1)."""
+        """Return the function or its first or second derivative at points (m, 1), one parameter."""
         if order == 0:
             return self.values_at(points)
         if order == 1:
@@ -252,7 +255,7 @@ class LogPolynomials:
 
     @cached_property
     def _halvings(self) -> int:
-        """How often the range is halved; 0 where all rows are summed at each call."""
+        """How often the range is halved; 0 if all rows are summed at each call."""
         if len(self.weights) <= _FEW:
             return 0
         for halvings in range(1, _HALVINGS):
@@ -266,14 +269,14 @@ class LogPolynomials:
         return {}
 
     def _interval(self, x: float, halvings: int) -> tuple[float, float]:
-        """Centre and half-width of the interval that holds a value."""
+        """Return centre and half-width of the interval that contains a value."""
         low, n = float(self.low[0]), 2**halvings
         width = (float(self.high[0]) - low) / n
         k = min(max(int((x - low) / width), 0), n - 1)
         return low + (k + 0.5) * width, width / 2
 
     def _split(self, interval: tuple[float, float]) -> tuple[BoolArray, FloatArray]:
-        """Whether polynomials are far from zero, and their coefficients about the centre."""
+        """Return whether polynomials are far from zero, and their coefficients at the centre."""
         middle, radius = interval
         u, scale = (middle - self.centre[0]) / self.half[0], radius / self.half[0]
         n = self.basis.degree + 1

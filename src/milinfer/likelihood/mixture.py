@@ -3,10 +3,10 @@
 The normalisations of the backgrounds are parameters like any other: constrain them with
 ``NormalConstraint``, or share them with another channel by name.
 
-:class:`MixtureTerms` holds yields and density ratios of signal and backgrounds.  Without a
-background only the sum of the log-ratios over events matters; with one, each event counts by itself
-at every call.  :class:`EventSurfaces` therefore keeps Λ_i(θ) of all events as coefficients, so that
-a call is one product with a small vector.
+:class:`MixtureTerms` contains yields and density ratios of signal and backgrounds.  Without a
+background Λ is the sum of the log-ratios of the events, which can be computed in advance.  With a
+background the cost is computed from each event at every call.  :class:`EventSurfaces` therefore
+stores Λ_i(θ) of all events i as coefficients, so that a call is one product with a small vector.
 """
 
 from __future__ import annotations
@@ -66,39 +66,41 @@ def mixture_cost(
     reference: ArrayLike | None = None,
     extended: bool = True,
 ) -> MixtureCost:
-    """Cost −2 ln L of a dataset that contains backgrounds.
+    """Return the unbinned cost −2 ln L of a dataset that contains signal and backgrounds.
 
     Parameters
     ----------
     model
-        ln r(x|θ) of the signal, of single events.
+        Model of single events for the log density ratio ln r(x|θ) of the signal, relative to θ0.
     data
-        The dataset; weights ±1.
+        Events of the dataset, with weights ±1.
     rate
-        Expected signal ν_s(θ); a number if it does not depend on the parameters.
+        Expected number of signal events ν_s(θ); pass a number if it does not depend on the
+        parameters.
     backgrounds
-        ``{name: (ratio, expected yield)}``.  The ratio is ln p_b(x)/p_s(x|θ0): a
-        :class:`~milinfer.learning.background_ratio.BackgroundRatio`, anything else with
-        ``log_ratio(sample)``, or a function of a sample.  Its normalisation becomes the parameter
+        ``{name: (ratio, expected yield)}``.  The ratio is ln p_b(x)/p_s(x|θ0), with the densities
+        p_b of the background and p_s of the signal.  Pass a
+        :class:`~milinfer.learning.background_ratio.BackgroundRatio`, another object with
+        ``log_ratio(sample)``, or a function of a sample.  The cost gets the parameter
         ``{name}_norm``, which multiplies the expected yield.
     reference
-        θ0 of the model; default: its ``reference``.
+        Reference point θ0 of the model; default: ``model.reference``.
     extended
-        Whether the number of events enters the likelihood.  Without it only the shares of the
-        processes are determined by the yields.
+        Whether the likelihood contains the Poisson term of the number of events.  Without it the
+        yields determine only the fractions of the processes.
 
     Raises
     ------
     SampleError
-        If the events have the weights of simulation.
+        If the events have simulation weights.
     ModelError, ParameterError, ConfigurationError
-        If signal and backgrounds do not make a mixture; see :func:`mixture_terms`.
+        If signal and backgrounds do not fit together; see :func:`mixture_terms`.
 
     Warns
     -----
     MilinferWarning
         If the errors of the cross-sections are so large that intervals lose coverage, because ν(θ)
-        is taken as exact.
+        is treated as exact.
 
     Examples
     --------
@@ -124,14 +126,14 @@ def mixture_cost(
 
 
 def event_surfaces(model: Model, data: Sample) -> EventSurfaces | EventPolynomials:
-    """Λ_i(θ) of every event, exact between the points if the model can.
+    """Return Λ_i(θ) of every event i, without interpolation between points if the model allows it.
 
     Parameters
     ----------
     model
         Model of single events.
     data
-        The events.
+        Events of the dataset.
 
     Examples
     --------
@@ -153,23 +155,26 @@ class MixtureCost(UnbinnedCost):
     .. math:: \ln L = \sum_i w_i \ln\Big[\nu_s(\theta)\,r(x_i|\theta)
               + \sum_b n_b \nu_b\,b_b(x_i)\Big] - \nu_s(\theta) - \sum_b n_b \nu_b
 
-    with :math:`r = p_s(x|\theta)/p_s(x|\theta_0)` and :math:`b = p_b(x)/p_s(x|\theta_0)`: the
-    extended likelihood (Barlow, Nucl. Instrum. Meth. A 297, 496, 1990) over
+    Here :math:`r = p_s(x|\theta)/p_s(x|\theta_0)` and :math:`b_b = p_b(x)/p_s(x|\theta_0)` are the
+    density ratios of signal and background, :math:`\nu_s` and :math:`\nu_b` the expected numbers of
+    events, :math:`n_b` the normalisations and :math:`w_i` the event weights.  This is the extended
+    likelihood (Barlow, Nucl. Instrum. Meth. A 297, 496, 1990) divided by
     :math:`\prod_i p_s(x_i|\theta_0)`.  If it is not ``extended``, the total yield :math:`\nu` is
-    replaced by :math:`N \ln \nu`, so that only the shares of the processes matter.
+    replaced by :math:`N \ln \nu` for N events, so that only the fractions of the processes matter.
 
-    Parameters of the model carry their range as limits, normalisations :math:`[0, \infty)`.
+    The limits of the parameters of the model are its range; those of the normalisations are
+    :math:`[0, \infty)`.
 
     Parameters
     ----------
     terms
         Signal and backgrounds.
     surfaces
-        Λ_i(θ) of the events.
+        Log-likelihood ratio Λ_i(θ) of each event.
     data
         The same events.
     extended
-        Whether the number of events enters the likelihood.
+        Whether the likelihood contains the Poisson term of the number of events.
 
     Examples
     --------
@@ -217,12 +222,12 @@ class MixtureCost(UnbinnedCost):
 
     @property
     def start(self) -> dict[str, float]:
-        """θ0 and normalisations of one, where the cost is zero: ``Minuit(cost, **cost.start)``."""
+        """Starting values: θ0, and 1 for normalisations; ``Minuit(cost, **cost.start)``."""
         at = dict(zip(self.parameters, self.terms.reference.tolist(), strict=True))
         return at | dict.fromkeys(self.norms, 1.0)
 
     def _split(self, args: Sequence[float]) -> tuple[FloatArray, FloatArray]:
-        """θ and normalisations, inside their limits."""
+        """Return θ and the normalisations, inside their limits."""
         values = np.array(args, dtype=np.float64)
         n = len(self.parameters)
         theta = within_limits(values[:n], self._low, self._high, self.parameters)
@@ -237,7 +242,7 @@ class MixtureCost(UnbinnedCost):
         return theta, norms
 
     def _terms(self, theta: FloatArray, norms: FloatArray, signal: float) -> FloatArray:
-        """Logarithms of signal and backgrounds of each event, (1 + n_backgrounds, n_events)."""
+        """Return log densities of all processes at the events, (1 + n_backgrounds, n_events)."""
         rows = np.empty((1 + len(norms), len(self.weights)))
         np.subtract(self.surfaces.value(theta), self._log_reference, out=rows[0])
         rows[0] += np.log(signal)
@@ -269,7 +274,7 @@ class MixtureCost(UnbinnedCost):
 
 
 def log_sum(rows: FloatArray) -> FloatArray:
-    """Logarithm of the sum of exponentials in each column, without overflow.
+    """Return the logarithm of the sum of exponentials in each column, without overflow.
 
     Examples
     --------
@@ -281,10 +286,10 @@ def log_sum(rows: FloatArray) -> FloatArray:
 
 
 class EventRatio(Protocol):
-    """Object that gives ln p_b(x)/p_s(x|θ0) of every event."""
+    """Object that computes ln p_b(x)/p_s(x|θ0) of every event."""
 
     def log_ratio(self, sample: Sample) -> FloatArray:
-        """Log-ratio of every event, shape (n_events,)."""
+        """Return the log-ratio of every event, shape (n_events,)."""
 
 
 Ratio: TypeAlias = EventRatio | Callable[[Sample], FloatArray]
@@ -292,17 +297,17 @@ Backgrounds: TypeAlias = Mapping[str, tuple[Ratio, float]]
 
 
 class Component(NamedTuple):
-    """A background.
+    """Background process of a mixture.
 
     Parameters
     ----------
     name
-        Its normalisation is the parameter ``{name}_norm``.
+        Name of the background; its normalisation is the parameter ``{name}_norm``.
     ratio
-        Logarithm of the ratio of its density to that of the signal at θ0: an object with
+        Logarithm of the density of the background over that of the signal at θ0: an object with
         ``log_ratio(sample)``, or a function of a sample.
     expected
-        Events expected at a normalisation of one.
+        Expected number of events at a normalisation of one.
     """
 
     name: str
@@ -315,12 +320,12 @@ class Component(NamedTuple):
         return f"{self.name}_norm"
 
     def log_ratio(self, sample: Sample) -> FloatArray:
-        """Values of ln p_b(x)/p_s(x|θ0), shape (n_events,).
+        """Return ln p_b(x)/p_s(x|θ0) of each event, shape (n_events,).
 
         Raises
         ------
         ModelError
-            If the ratio does not give one number, finite or −∞, for each event.
+            If the result is not one number, finite or −∞, for each event.
         """
         evaluate: Any = getattr(self.ratio, "log_ratio", self.ratio)
         given = evaluate(sample)
@@ -328,14 +333,14 @@ class Component(NamedTuple):
             values = np.asarray(given, dtype=np.float64)
         except (TypeError, ValueError) as error:
             msg = (
-                f"the ratio of background {self.name!r} gives a {type(given).__name__}; it must "
-                "give an array with one ln p_b/p_s for each event"
+                f"the ratio of background {self.name!r} returns a {type(given).__name__}; it must "
+                "return an array with one ln p_b/p_s for each event"
             )
             raise ModelError(msg) from error
         if values.shape != (len(sample),):
             msg = (
                 f"the ratio of background {self.name!r} has shape {values.shape} for "
-                f"{len(sample)} events; it must give one ln p_b/p_s for each"
+                f"{len(sample)} events; it must return one ln p_b/p_s for each event"
             )
             raise ModelError(msg)
         bad = np.isnan(values) | (values == np.inf)
@@ -351,18 +356,18 @@ class Component(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class MixtureTerms:
-    """A signal that depends on the parameters, and backgrounds that do not.
+    """Signal that depends on the parameters, and backgrounds that do not.
 
     Parameters
     ----------
     model
-        ln r(x|θ) of the signal, additive over events.
+        Model of single events for ln r(x|θ) of the signal.
     rate
-        Expected signal ν_s(θ), or one number if it does not depend on θ.
+        Expected number of signal events ν_s(θ), or one number if it does not depend on θ.
     components
         The backgrounds.
     reference
-        θ0, shape (n_parameters,).
+        Reference point θ0, shape (n_parameters,).
     """
 
     model: Model
@@ -372,38 +377,40 @@ class MixtureTerms:
 
     @property
     def norms(self) -> tuple[str, ...]:
-        """Names of the normalisations."""
+        """Names of the normalisation parameters."""
         return tuple(c.parameter for c in self.components)
 
     @cached_property
     def expected(self) -> FloatArray:
-        """Expected backgrounds, shape (n_backgrounds,)."""
+        """Expected numbers of background events, shape (n_backgrounds,)."""
         return np.array([c.expected for c in self.components], dtype=np.float64)
 
     def signal(self, theta: FloatArray) -> FloatArray:
-        """ν_s at points (m, n_parameters), shape (m,)."""
+        """Return ν_s at points (m, n_parameters), shape (m,)."""
         if isinstance(self.rate, Rate):
             return self.rate.value(theta)
         return np.full(len(theta), float(self.rate))
 
     def signal_gradient(self, theta: FloatArray) -> FloatArray:
-        """dν_s/dθ at one point (n_parameters,), shape (n_parameters,)."""
+        """Return dν_s/dθ at one point (n_parameters,), shape (n_parameters,)."""
         return self.rate.gradient(theta) if isinstance(self.rate, Rate) else np.zeros(len(theta))
 
     @cached_property
     def signal_at_reference(self) -> float:
-        """ν_s(θ0)."""
+        """Expected number of signal events ν_s(θ0)."""
         return float(self.signal(self.reference[None])[0])
 
     def log_reference(self, sample: Sample) -> tuple[FloatArray, FloatArray]:
-        r"""Logarithm of the total density at the reference, and of the backgrounds relative to it.
+        r"""Return the logarithms of total and background densities at the reference.
 
         Returns
         -------
         log_total
-            :math:`u_i = \ln[\nu_s(\theta_0) + \sum_b \nu_b b_b(x_i)]`, shape (n_events,).
+            Total density, :math:`u_i = \ln[\nu_s(\theta_0) + \sum_b \nu_b b_b(x_i)]`, shape
+            (n_events,).
         log_backgrounds
-            :math:`\ln \nu_b b_b(x_i) - u_i`, not above zero, shape (n_backgrounds, n_events).
+            Densities of the backgrounds relative to the total, :math:`\ln \nu_b b_b(x_i) - u_i`,
+            not above zero, shape (n_backgrounds, n_events).
         """
         with np.errstate(divide="ignore"):  # ln 0 of a background without expected events
             log_expected = np.log(self.expected)
@@ -421,7 +428,7 @@ class MixtureTerms:
 
     @cached_property
     def digest(self) -> str:
-        """Hash of model, yields, and ratios that have a digest."""
+        """Hash of the model, the yields, and the ratios that have a digest."""
         state = hashlib.blake2b(digest_size=8)
         state.update(repr((model_tag(self.model), self.reference.tolist())).encode())
         rate = self.rate.coefficients.tolist() if isinstance(self.rate, Rate) else float(self.rate)
@@ -439,7 +446,7 @@ def mixture_terms(
     *,
     signal_alone: bool = False,
 ) -> MixtureTerms:
-    """Check signal and backgrounds, and put them together.
+    """Check signal and backgrounds, and combine them.
 
     Parameters
     ----------
@@ -448,17 +455,17 @@ def mixture_terms(
     backgrounds
         ``{name: (ratio, expected yield)}``.
     reference
-        θ0; None: that of the model.
+        Reference point θ0; None: the reference of the model.
     signal_alone
-        Whether there may be no background.
+        Whether a mixture without background is allowed.
 
     Raises
     ------
     ModelError
         If the model has no ratios of single events.
     ParameterError
-        If there is no reference, the interpolation of Λ is not defined for events, the rate has
-        other parameters, or a name is taken twice.
+        If there is no reference, if Λ of single events cannot be interpolated, if the rate has
+        other parameters, or if a name is used twice.
     ConfigurationError
         If a yield is negative or not finite, or there is no background.
 
@@ -480,7 +487,10 @@ def mixture_terms(
         theta0 = np.broadcast_to(values, len(source.parameters))
     except (OverflowError, TypeError, ValueError) as error:
         names = ", ".join(source.parameters)
-        msg = f"reference={short_repr(reference)} is not a value of each of {names}"
+        msg = (
+            f"reference={short_repr(reference)} is not a value of each of {names}; give one "
+            "number, or one for each"
+        )
         raise ParameterError(msg) from error
     return MixtureTerms(source, rate, components, theta0)
 
@@ -554,15 +564,15 @@ def require_linear(interpolation: Interpolation | ChebyshevBox, name: str) -> No
     Parameters
     ----------
     interpolation
-        Points and interpolation.
+        Points and interpolation between them.
     name
         Name of the model, for the message.
 
     Raises
     ------
     ParameterError
-        For ``"parabola"``, which is fitted about the maximum of a whole dataset and not defined for
-        one event, and ``"points"``, which is not defined between the points.
+        For ``"parabola"``, which is fitted around the maximum of a whole dataset and not defined
+        for one event, and ``"points"``, which is not defined between the points.
 
     Examples
     --------
@@ -585,9 +595,9 @@ class EventSurfaces:
     Parameters
     ----------
     interpolation
-        Points and interpolation, linear in the values.
+        Points and interpolation between them, which must be linear in the values.
     values
-        Λ_i at the points, shape (n_events, K).
+        Λ_i of each event at the points, shape (n_events, K).
 
     Raises
     ------
@@ -599,10 +609,10 @@ class EventSurfaces:
     coefficients
         One row for each term of the interpolation, shape (n_terms, n_events).
     spline
-        Left ends of the cells of a spline, and the Taylor coefficients there of the four B-splines
+        Left ends of the cells of a spline, and there the Taylor coefficients of the four B-splines
         that are not zero, highest power first, shape (n_cells, 4, 4); None for polynomials.
     degree
-        Degree of the polynomials in each parameter; a spline has none.
+        Degree of the polynomials in each parameter; None for a spline.
 
     Examples
     --------
@@ -630,18 +640,18 @@ class EventSurfaces:
             else:
                 self.degree = interpolation.degree
                 by_event = interpolation._coefficients(values)
-        # One row for each coefficient: a call adds a few long rows.
+        # One row for each coefficient, because a call adds a few long rows.
         self.coefficients = np.ascontiguousarray(by_event.T)
 
     def _b_spline(self, grid: FloatArray, values: FloatArray) -> FloatArray:
-        """Coefficients of B-splines, of which four are not zero at any θ, (n_events, K)."""
+        """Return B-spline coefficients, four of which contribute at any θ, (n_events, K)."""
         from scipy.interpolate import BSpline, make_interp_spline
 
-        # The same cubic as CubicSpline, whose ends are not knots either.
+        # The same cubic as CubicSpline, whose second and second-last points are no knots either.
         spline = make_interp_spline(grid, values.T, k=3)
         unit = BSpline(spline.t, np.eye(len(grid)), 3)
         knots = spline.t[3 : len(grid)]
-        # Taylor coefficients at the left of each cell, highest power first.
+        # Taylor coefficients at the left end of each cell, highest power first.
         taylor = [unit(knots, m) / factor for m, factor in ((3, 6), (2, 2), (1, 1), (0, 1))]
         cells = np.stack([[part[j, j : j + 4] for part in taylor] for j in range(len(knots))])
         self.spline = knots, cells
@@ -649,12 +659,12 @@ class EventSurfaces:
         return coefficients
 
     def value(self, theta: FloatArray) -> FloatArray:
-        """Λ_i at one point (n_parameters,), shape (n_events,)."""
+        """Return Λ_i at one point (n_parameters,), shape (n_events,)."""
         rows, basis = self._basis(theta, (0,) * len(self._low))
         return np.asarray(basis @ self.coefficients[rows], dtype=np.float64)
 
     def gradient(self, theta: FloatArray) -> FloatArray:
-        """dΛ_i/dθ at one point (n_parameters,), shape (n_parameters, n_events)."""
+        """Return dΛ_i/dθ at one point (n_parameters,), shape (n_parameters, n_events)."""
         n = len(self._low)
         slopes = [self._basis(theta, tuple(int(j == k) for j in range(n))) for k in range(n)]
         rows = slopes[0][0]
@@ -662,7 +672,7 @@ class EventSurfaces:
         return np.asarray(basis @ self.coefficients[rows], dtype=np.float64)
 
     def _basis(self, theta: FloatArray, orders: tuple[int, ...]) -> tuple[slice, FloatArray]:
-        """Rows of the coefficients that count at θ, and their factors."""
+        """Return the rows of the coefficients that contribute at θ, and their factors."""
         if self.spline is not None:
             knots, cells = self.spline
             cell = int(np.searchsorted(knots, theta[0], side="right")) - 1
@@ -682,16 +692,17 @@ class EventSurfaces:
 
 
 class EventPolynomials:
-    """Log-ratios of events that are logarithms of polynomials, without an interpolation.
+    """Log-ratios of events that are logarithms of polynomials, without interpolation.
 
     Parameters
     ----------
     interpolation
-        Its limits are those of the parameters.
+        Interpolation whose limits are the limits of the parameters.
     sums
-        Λ of the dataset: rows of each event and of the common denominator, member by member.
+        Λ of the dataset: for each ensemble member, the rows of the events and the row of the common
+        denominator.
     n_events
-        Events of the dataset.
+        Number of events of the dataset.
 
     Examples
     --------
@@ -712,16 +723,16 @@ class EventPolynomials:
         self._at_reference = self._ratios(np.log(sums.at(sums.reference)))
 
     def _ratios(self, rows: FloatArray) -> FloatArray:
-        """Ratios of events to the denominator, averaged over the members, shape (n_events,)."""
+        """Return the ratios of events to the denominator, averaged over members, (n_events,)."""
         members = rows.reshape(self._shape)
         mean: FloatArray = np.mean(members[:, :-1] - members[:, -1:], axis=0)
         return mean
 
     def value(self, theta: FloatArray) -> FloatArray:
-        """Λ_i at one point (n_parameters,), shape (n_events,)."""
+        """Return Λ_i at one point (n_parameters,), shape (n_events,)."""
         return self._ratios(np.log(self.sums.at(theta))) - self._at_reference
 
     def gradient(self, theta: FloatArray) -> FloatArray:
-        """dΛ_i/dθ at one point (n_parameters,), shape (n_parameters, n_events)."""
+        """Return dΛ_i/dθ at one point (n_parameters,), shape (n_parameters, n_events)."""
         relative = self.sums.slopes_at(theta) / self.sums.at(theta)[:, None]
         return np.stack([self._ratios(column) for column in relative.T])

@@ -1,22 +1,21 @@
-"""Models: what gives the log-likelihood ratio Λ(θ) of datasets, in one of four ways.
+"""Models: objects that compute the log-likelihood ratio Λ(θ) of datasets, in one of four ways.
 
-- An :class:`EventModel` gives ``ln p(x|θ_k)/p(x|θ_0)`` of each event at K parameter points, and Λ
-  of a dataset is the sum over its events: a trained network, the exact joint likelihood ratio of a
-  simulation, a histogram with fixed templates.
-- A :class:`BagModel` scores bags of events (attention, noisy-or): it gives a summary of each event,
-  summaries are reduced over a bag, and Λ is the sum over the bags.
-- A :class:`CountModel` is a histogram whose templates have errors: Λ is a function of the counts.
-- A :class:`DatasetModel` profiles nuisance parameters, which every event of the dataset helps to
-  estimate.
+- An :class:`EventModel` computes ``ln p(x|θ_k)/p(x|θ_0)`` of each event at K parameter points, and
+  Λ of a dataset is the sum over its events.  Examples are a trained network, the exact joint
+  likelihood ratio of a simulation, and a histogram with fixed templates.
+- A :class:`BagModel` scores bags of events (attention, noisy-or).  It computes a summary of each
+  event and combines the summaries of a bag, and Λ is the sum over the bags.
+- A :class:`CountModel` is a histogram whose templates have errors; Λ is a function of the counts.
+- A :class:`DatasetModel` profiles nuisance parameters, which depend on all events of the dataset.
 
-All are a :class:`Model` with two methods: :meth:`Model.event_table` evaluates each event once, and
-:meth:`Model.segment_llr` makes Λ of any datasets, pseudo-experiments or bootstraps from that table.
-A plain class with ``name``, ``parameters``, ``interpolation`` and ``event_llr(sample)`` is a model
-too (:class:`LLRModel`); :func:`as_model` gives it the two methods.
+They are all a :class:`Model` with two methods.  :meth:`Model.event_table` evaluates each event
+once, and :meth:`Model.segment_llr` computes Λ of datasets, pseudo-experiments or bootstraps from
+this table.  An object of any class with ``name``, ``parameters``, ``interpolation`` and
+``event_llr(sample)`` is also a model (:class:`LLRModel`); :func:`as_model` adds the two methods.
 
-A trained model follows the fluctuations of its training events, so that on toys of these its
-estimates are better than on data.  It therefore keeps fingerprints of them
-(:mod:`milinfer.samples.fingerprints`), and :func:`require_unseen` refuses them as test events.
+A trained model follows the fluctuations of its training events, so its estimates on toys of these
+events are better than on data.  A model therefore stores fingerprints of its training events
+(:mod:`milinfer.samples.fingerprints`), and :func:`require_unseen` raises if they are test events.
 """
 
 from __future__ import annotations
@@ -62,24 +61,24 @@ __all__ = [
 Table: TypeAlias = FloatArray | Float32Array
 """Output of a model, one row for each event."""
 
-# Events whose summaries are reduced at once.
+# Number of events whose summaries are combined at once.
 _BLOCK = 1 << 18
 
 
 class ModelTag(NamedTuple):
-    """Identity of a model, which toys, costs and calibrations carry.
+    """Identity of a model, which toys, costs and calibrations contain.
 
     Parameters
     ----------
     name
         Name of the model.
     events_in_bag
-        Events in a bag; 1 for models of single events.
+        Number of events in a bag; 1 for models of single events.
     feature_names
-        Features that the model reads; empty if it reads other columns of the events, such as
-        weights.
+        Names of the features that the model reads; empty if it reads other columns of the events,
+        such as weights.
     digest
-        Hash of what was learned; empty for models that do not learn.
+        Hash of the trained parameters; empty for models without training.
     """
 
     name: str
@@ -90,9 +89,9 @@ class ModelTag(NamedTuple):
 
 @runtime_checkable
 class LLRModel(Protocol):
-    """Members that your own class needs to be a model: log-ratios of single events.
+    """Attributes that an object of your own class needs to be a model of single events.
 
-    It need not inherit from anything.  Λ of a dataset is the sum over its events.
+    The class need not inherit from anything.  Λ of a dataset is the sum over its events.
     """
 
     @property
@@ -105,18 +104,18 @@ class LLRModel(Protocol):
 
     @property
     def interpolation(self) -> Interpolation | ChebyshevBox:
-        """Parameter points and the interpolation between them."""
+        """Parameter points at which Λ is computed, and the interpolation between them."""
 
     def event_llr(self, sample: Sample) -> FloatArray:
-        """Log-likelihood ratio of every event at every point, shape (n_events, K)."""
+        """Return the log-likelihood ratio of every event at every point, shape (n_events, K)."""
 
 
 class Model(ABC):
-    """Source of the log-likelihood ratio of datasets; the base of all kinds of models."""
+    """Base class of all models, which compute the log-likelihood ratio of datasets."""
 
     if TYPE_CHECKING:
         # For the type checker alone: many models have these as fields of a dataclass, which would
-        # take an inherited property for the default of the field.
+        # use an inherited property as the default of the field.
         @property
         def name(self) -> str:
             """Short name for tables and figures."""
@@ -127,7 +126,7 @@ class Model(ABC):
 
         @property
         def interpolation(self) -> Interpolation | ChebyshevBox:
-            """Parameter points and the interpolation between them."""
+            """Parameter points at which Λ is computed, and the interpolation between them."""
 
     @property
     def additive(self) -> bool:
@@ -141,12 +140,12 @@ class Model(ABC):
 
     @property
     def has_rate(self) -> bool:
-        """Whether Λ includes the rate term already."""
+        """Whether Λ already includes the rate term (Poisson term of the number of events)."""
         return False
 
     @abstractmethod
     def event_table(self, sample: Sample) -> Table:
-        """Evaluate the model once for each event; datasets are made from the table later.
+        """Evaluate the model once for each event; Λ of datasets is computed from this table.
 
         Returns
         -------
@@ -156,27 +155,33 @@ class Model(ABC):
         Raises
         ------
         SampleError
-            If events of negative weight are given to a model of bags.
+            If a model of bags gets events of negative weight.
         ModelError
-            If the model does not give one row for each event.
+            If the model does not return one row for each event.
         """
 
     @abstractmethod
     def segment_llr(
         self, table: Table, index: IntArray, signs: FloatArray, offsets: IntArray
     ) -> FloatArray:
-        """Λ of consecutive segments of a list of events (datasets, toys), shape (n_segments, K).
+        """Return Λ of consecutive segments of a list of events (datasets or toys).
 
         Parameters
         ----------
         table
-            From :meth:`event_table`.
+            Result of :meth:`event_table`.
         index
-            Rows of the table, one segment after the other.
+            Row in the table of each listed event, one segment after the other.
         signs
-            Weights of the listed events (±1 in toys), of the shape of `index`.
+            Weights of the listed events (±1 in toys), with the shape of `index`.
         offsets
-            Start and end of the segments, shape (n_segments + 1,); a segment may be empty.
+            Positions in `index` at which segments begin and end, shape (n_segments + 1,).  A
+            segment may be empty.
+
+        Returns
+        -------
+        ndarray
+            Λ of each segment at K points, shape (n_segments, K).
 
         Raises
         ------
@@ -185,12 +190,12 @@ class Model(ABC):
         """
 
     def data_llr(self, table: Table, weights: FloatArray) -> FloatArray:
-        """Λ of one dataset of observed events, all rows of a table, shape (1, K)."""
+        """Return Λ of one dataset of observed events, all rows of a table, shape (1, K)."""
         n_events = len(weights)
         return self.segment_llr(table, np.arange(n_events), weights, np.array([0, n_events]))
 
     def event_llr(self, sample: Sample) -> FloatArray:
-        """Log-likelihood ratio of every event at every point, shape (n_events, K).
+        """Return the log-likelihood ratio of every event at every point, shape (n_events, K).
 
         Raises
         ------
@@ -199,23 +204,23 @@ class Model(ABC):
         """
         msg = (
             f"{self.name} gives no log-ratios of single events ({sample.label}): its Λ is not a "
-            "sum over events"
+            "sum over events; use dataset_surface(model, data)"
         )
         raise ModelError(msg)
 
     def event_ratios(self, table: Table) -> FloatArray:
-        """Log-ratios of single events from a table, for the effect of each event on toys.
+        """Return log-ratios of single events from a table, for the effect of each event on toys.
 
         Raises
         ------
         ModelError
-            If they are not known.
+            If the table contains no log-ratios of single events.
         """
         msg = f"{self.name} has no log-ratios of single events in its table of {len(table)} events"
         raise ModelError(msg)
 
     def log_polynomials(self, data: Sample) -> LogPolynomials | None:
-        """Λ of a dataset as logarithms of polynomials, or None if it is not of that form."""
+        """Return Λ of a dataset as logarithms of polynomials, or None if it has another form."""
         del data
         return None
 
@@ -225,7 +230,7 @@ AnyModel: TypeAlias = Model | LLRModel
 
 
 class EventModel(Model):
-    """Log-likelihood ratios of single events; Λ of a dataset is the sum over its events.
+    """Base class of models of single events; Λ of a dataset is the sum over its events.
 
     Examples
     --------
@@ -237,44 +242,44 @@ class EventModel(Model):
 
     @property
     def additive(self) -> bool:
-        """Whether Λ is a sum over events: always."""
+        """Whether Λ is a sum over events; always true."""
         return True
 
     @abstractmethod
     def event_llr(self, sample: Sample) -> FloatArray:
-        """Log-likelihood ratio of every event at every point, shape (n_events, K)."""
+        """Return the log-likelihood ratio of every event at every point, shape (n_events, K)."""
 
     def event_table(self, sample: Sample) -> Table:
-        """Log-likelihood ratios, shape (n_events, K)."""
+        """Return the log-likelihood ratios, shape (n_events, K)."""
         return _require_rows(self, sample, self.event_llr(sample))
 
     def segment_llr(
         self, table: Table, index: IntArray, signs: FloatArray, offsets: IntArray
     ) -> FloatArray:
-        """Weighted sums over the events of each segment, shape (n_segments, K)."""
+        """Return the weighted sums over the events of each segment, shape (n_segments, K)."""
         return event_sums(table, index, signs, offsets)
 
     def event_ratios(self, table: Table) -> FloatArray:
-        """The table itself."""
+        """Return the table itself."""
         return table.astype(np.float64, copy=False)
 
 
 class BagModel(Model):
-    """Log-likelihood ratios of bags from summaries of their events.
+    """Base class of models that compute log-ratios of bags from summaries of their events.
 
-    Λ of a dataset is the sum over its bags ([AS], eq. 10).  Depending on its pooling, a model may
-    be ``additive`` instead, and then gives :meth:`event_llr`.
+    Λ of a dataset is the sum over its bags (Azakli and Stelzer [AS], eq. 10).  With some poolings a
+    model is ``additive`` instead, and :meth:`event_llr` returns the log-ratios of events.
     """
 
     if TYPE_CHECKING:
 
         @property
         def events_in_bag(self) -> int:
-            """Events in a bag."""
+            """Number of events in a bag."""
 
         @property
         def reduction(self) -> Literal["sum", "max"]:
-            """How the summaries of a bag are brought together."""
+            """How the summaries of a bag are combined: ``"sum"`` or ``"max"``."""
 
     @property
     def scores_bags(self) -> bool:
@@ -283,17 +288,17 @@ class BagModel(Model):
 
     @abstractmethod
     def event_summary(self, sample: Sample) -> Float32Array:
-        """Summary of every event, shape (n_events, S)."""
+        """Return the summary of every event, shape (n_events, S)."""
 
     @abstractmethod
     def bag_llr(self, reduced: FloatArray, counts: IntArray) -> FloatArray:
-        """Log-likelihood ratio of bags at every point, shape (n_bags, K).
+        """Return the log-likelihood ratio of bags at every point, shape (n_bags, K).
 
-        `reduced` are the reduced summaries (n_bags, S), `counts` the events in each bag.
+        `reduced` are the combined summaries (n_bags, S), `counts` the numbers of events in bags.
         """
 
     def event_table(self, sample: Sample) -> Table:
-        """Summaries of the events, shape (n_events, S), or log-ratios of an additive model."""
+        """Return the summaries of events (n_events, S), or the log-ratios of an additive model."""
         if self.additive:
             return _require_rows(self, sample, self.event_llr(sample))
         if np.any(sample.weights < 0):
@@ -307,7 +312,7 @@ class BagModel(Model):
     def segment_llr(
         self, table: Table, index: IntArray, signs: FloatArray, offsets: IntArray
     ) -> FloatArray:
-        """Sums over the bags of each segment, shape (n_segments, K)."""
+        """Return the sums over the bags of each segment, shape (n_segments, K)."""
         if self.additive:
             return event_sums(table, index, signs, offsets)
         if not np.all(signs == 1):
@@ -329,7 +334,7 @@ class BagModel(Model):
     def _bag_sums(
         self, table: Table, index: IntArray, sizes: IntArray, starts: IntArray
     ) -> FloatArray:
-        """Λ of consecutive segments of so many events each, none empty, shape (n_segments, K)."""
+        """Return Λ of consecutive, non-empty segments of the given sizes, (n_segments, K)."""
         events = index[starts[0] : starts[-1] + sizes[-1]]
         cuts = [bag_offsets(int(n), self.events_in_bag) for n in sizes]
         first = np.concatenate([c[:-1] + s for c, s in zip(cuts, starts - starts[0], strict=True)])
@@ -344,17 +349,17 @@ class BagModel(Model):
         return np.add.reduceat(of_bags, np.cumsum(n_bags) - n_bags, axis=0)
 
     def event_ratios(self, table: Table) -> FloatArray:
-        """The table of an additive model; models of bags have none."""
+        """Return the table of an additive model; raise for a model of bags."""
         if self.additive:
             return table.astype(np.float64, copy=False)
         return super().event_ratios(table)
 
 
 class CountModel(Model):
-    """Log-likelihood ratios of datasets from how many events are in each of several bins.
+    """Base class of models that compute log-ratios of datasets from the counts in several bins.
 
-    A histogram without errors of its templates may be ``additive`` instead, and then gives
-    :meth:`event_llr`.
+    If the templates have no errors, a model may be ``additive`` instead, and :meth:`event_llr`
+    returns the log-ratios of events.
     """
 
     if TYPE_CHECKING:
@@ -365,18 +370,18 @@ class CountModel(Model):
 
         @property
         def bin_llr(self) -> FloatArray:
-            """Log-ratio of an event in each bin, were Λ a sum over events, (n_bins, K)."""
+            """Log-ratio of an event in each bin if Λ were a sum over events, (n_bins, K)."""
 
     @abstractmethod
     def event_bins(self, sample: Sample) -> IntArray:
-        """Bin of every event, shape (n_events,)."""
+        """Return the bin of every event, shape (n_events,)."""
 
     @abstractmethod
     def counts_llr(self, counts: FloatArray) -> FloatArray:
-        """Log-likelihood ratio of sets of counts (n_sets, n_bins) at every point, (n_sets, K)."""
+        """Return the log-likelihood ratios (n_sets, K) of sets of counts (n_sets, n_bins)."""
 
     def event_table(self, sample: Sample) -> Table:
-        """Bin as a whole number, shape (n_events, 1), or log-ratios of an additive model."""
+        """Return the bin of each event (n_events, 1), or the log-ratios of an additive model."""
         if self.additive:
             return _require_rows(self, sample, self.event_llr(sample))
         bins = self.event_bins(sample)[:, None].astype(np.float64)
@@ -385,7 +390,7 @@ class CountModel(Model):
     def segment_llr(
         self, table: Table, index: IntArray, signs: FloatArray, offsets: IntArray
     ) -> FloatArray:
-        """Λ of the histogram of each segment, shape (n_segments, K)."""
+        """Return Λ of the histogram of each segment, shape (n_segments, K)."""
         if self.additive:
             return event_sums(table, index, signs, offsets)
         n_segments = len(offsets) - 1
@@ -395,23 +400,23 @@ class CountModel(Model):
         return self.counts_llr(counts.reshape(n_segments, self.n_bins))
 
     def event_ratios(self, table: Table) -> FloatArray:
-        """Log-ratio of the bin of each event, as without the errors of the templates."""
+        """Return the log-ratio of the bin of each event, without the errors of the templates."""
         if self.additive:
             return table.astype(np.float64, copy=False)
         return self.bin_llr[table[:, 0].astype(np.int64)]
 
 
 class DatasetModel(Model):
-    """Base of models whose Λ of a dataset, rate term included, is not a sum over events or bags."""
+    """Base class of models whose Λ, including the rate term, is no sum over events or bags."""
 
     @property
     def has_rate(self) -> bool:
-        """Whether Λ includes the rate term: always."""
+        """Whether Λ includes the rate term; always true."""
         return True
 
     @abstractmethod
     def event_columns(self, sample: Sample) -> FloatArray:
-        """Columns of each event from which Λ of a dataset is computed, shape (n_events, C)."""
+        """Return the columns of each event from which Λ of a dataset is computed, (n_events, C)."""
 
     @abstractmethod
     def dataset_llr(
@@ -423,24 +428,24 @@ class DatasetModel(Model):
         *,
         observed: bool = False,
     ) -> FloatArray:
-        """Λ of datasets, shape (n_segments, K).
+        """Return Λ of datasets, shape (n_segments, K).
 
-        Arguments are those of :meth:`Model.segment_llr`.  Auxiliary measurements are fixed for
-        `observed` data and fluctuate in toys.
+        The arguments are the same as for :meth:`Model.segment_llr`.  Auxiliary measurements are
+        fixed for `observed` data and fluctuate in toys.
         """
 
     def event_table(self, sample: Sample) -> Table:
-        """Columns of each event from which Λ of a dataset is computed, shape (n_events, C)."""
+        """Return the columns of each event from which Λ of a dataset is computed, (n_events, C)."""
         return _require_rows(self, sample, self.event_columns(sample))
 
     def segment_llr(
         self, table: Table, index: IntArray, signs: FloatArray, offsets: IntArray
     ) -> FloatArray:
-        """Λ of each segment as a toy, whose auxiliary measurements fluctuate, (n_segments, K)."""
+        """Return Λ of each segment as a toy, with fluctuating auxiliary measurements."""
         return self.dataset_llr(table.astype(np.float64, copy=False), index, signs, offsets)
 
     def data_llr(self, table: Table, weights: FloatArray) -> FloatArray:
-        """Λ of a dataset with the auxiliary measurements that belong to it, shape (1, K)."""
+        """Return Λ of a dataset with its own auxiliary measurements, shape (1, K)."""
         rows, offsets = np.arange(len(weights)), np.array([0, len(weights)])
         columns = table.astype(np.float64, copy=False)
         return self.dataset_llr(columns, rows, weights, offsets, observed=True)
@@ -450,12 +455,12 @@ def _require_rows(model: Model, sample: Sample, table: Table) -> Table:
     """Return the table if it has one row of finite numbers for each event."""
     if len(table) != len(sample):
         msg = (
-            f"{model.name} gave {len(table)} rows for the {len(sample)} events of {sample.label}; "
-            "a model must give one row for each event"
+            f"{model.name} returned {len(table)} rows for the {len(sample)} events of "
+            f"{sample.label}; a model must return one row for each event"
         )
         raise ModelError(msg)
-    # One pass over the table without a copy: a sum is finite unless a number is not, but for
-    # overflow.
+    # One pass over the table without a copy: apart from overflow, a sum is finite only if all its
+    # terms are.
     if len(table) and not np.isfinite(np.sum(table, dtype=np.float64)):
         bad = ~np.isfinite(table).all(axis=tuple(range(1, np.ndim(table))))
         if bad.any():
@@ -463,16 +468,16 @@ def _require_rows(model: Model, sample: Sample, table: Table) -> Table:
             values = np.ravel(table[k])
             found = values[~np.isfinite(values)][0]
             msg = (
-                f"{model.name} gave {found:g} for event {k} of {sample.label} ({int(bad.sum())} of "
-                f"its {len(sample)} events have such values); look at the features of the event, "
-                "and at the output of the model for them"
+                f"{model.name} returned {found:g} for event {k} of {sample.label} "
+                f"({int(bad.sum())} of its {len(sample)} events have such values); check the "
+                "features of this event and the output of the model"
             )
             raise ModelError(msg)
     return table
 
 
 def event_sums(table: Table, index: IntArray, signs: FloatArray, offsets: IntArray) -> FloatArray:
-    """Weighted sums of the rows of each segment, in float64, shape (n_segments, K).
+    """Return the weighted sums of the rows of each segment, in float64, shape (n_segments, K).
 
     Parameters
     ----------
@@ -547,12 +552,12 @@ class _PlainModel(_Delegate, EventModel):
 
 
 def as_model(model: AnyModel) -> Model:
-    """Return a model as it is, and make one of a plain class with log-ratios of events.
+    """Return a model as it is, or make a model of an object with log-ratios of events.
 
     Parameters
     ----------
     model
-        A :class:`Model`, or an object with the members of :class:`LLRModel`.
+        A :class:`Model`, or an object with the attributes of :class:`LLRModel`.
 
     Raises
     ------
@@ -590,7 +595,7 @@ def as_model(model: AnyModel) -> Model:
 
 @dataclass(frozen=True, eq=False)
 class Renamed(_Delegate):
-    """A model under another name; toys identify models by their names.
+    """A model with another name; toys identify models by their names.
 
     Parameters
     ----------
@@ -630,34 +635,34 @@ class Renamed(_Delegate):
         return self._source.has_rate
 
     def event_table(self, sample: Sample) -> Table:
-        """Output of the model for each event."""
+        """Return the output of the model for each event."""
         return self._source.event_table(sample)
 
     def segment_llr(
         self, table: Table, index: IntArray, signs: FloatArray, offsets: IntArray
     ) -> FloatArray:
-        """Λ of segments, shape (n_segments, K)."""
+        """Return Λ of segments, shape (n_segments, K)."""
         return self._source.segment_llr(table, index, signs, offsets)
 
     def data_llr(self, table: Table, weights: FloatArray) -> FloatArray:
-        """Λ of one dataset of observed events, shape (1, K)."""
+        """Return Λ of one dataset of observed events, shape (1, K)."""
         return self._source.data_llr(table, weights)
 
     def event_llr(self, sample: Sample) -> FloatArray:
-        """Log-likelihood ratio of every event at every point, shape (n_events, K)."""
+        """Return the log-likelihood ratio of every event at every point, shape (n_events, K)."""
         return self._source.event_llr(sample)
 
     def event_ratios(self, table: Table) -> FloatArray:
-        """Log-ratios of single events from a table."""
+        """Return the log-ratios of single events from a table."""
         return self._source.event_ratios(table)
 
     def log_polynomials(self, data: Sample) -> LogPolynomials | None:
-        """Λ of a dataset as logarithms of polynomials, or None."""
+        """Return Λ of a dataset as logarithms of polynomials, or None."""
         return self._source.log_polynomials(data)
 
 
 def model_tag(model: AnyModel) -> ModelTag:
-    """Tag of a model.
+    """Return the tag that identifies a model.
 
     Examples
     --------
@@ -676,7 +681,7 @@ def model_tag(model: AnyModel) -> ModelTag:
 
 
 def curve(model: AnyModel) -> Interpolation:
-    """Continuation of a model in one parameter.
+    """Return the interpolation of a model in one parameter.
 
     Raises
     ------
@@ -692,16 +697,18 @@ def curve(model: AnyModel) -> Interpolation:
 
 
 def dataset_surface(model: AnyModel, data: Sample) -> Surface | BoxSurface:
-    r"""Surface of a dataset, :math:`\Lambda(D|\theta_k) = \sum_i w_i \lambda_i(\theta_k)`.
+    r"""Return the surface Λ(θ) of a dataset: its log-likelihood ratio as a function of θ.
 
-    A weighted sum, never a weighted mean: scaling all weights scales Λ, as it must.
+    At a parameter point :math:`\theta_k` it is :math:`\sum_i w_i \lambda_i(\theta_k)`, with the
+    log-ratio :math:`\lambda_i` and the weight :math:`w_i` of each event (or bag).  The sum is not
+    divided by the sum of weights, so Λ is proportional to the weights.
 
     Parameters
     ----------
     model
-        Source of the per-event ratios, or of those of bags (then of consecutive events).
+        Model that computes the log-ratios of events, or of bags of consecutive events.
     data
-        The dataset; its weights are used (data have weights of one).
+        Events of the dataset; their weights are used (data have weights of one).
     """
     source = as_model(model)
     exact = source.log_polynomials(data)
@@ -709,7 +716,7 @@ def dataset_surface(model: AnyModel, data: Sample) -> Surface | BoxSurface:
         return source.interpolation.exact_surface(exact)
     if source.additive:
         values = np.zeros((1, len(source.interpolation.grid)))
-        # Blocks of events: a table of all of them has a column for each point.
+        # Blocks of events, because a table of all events has a column for each point.
         for start in range(0, len(data), _BLOCK):
             block = data.take(slice(start, start + _BLOCK))
             values += source.data_llr(source.event_table(block), block.weights)
@@ -719,7 +726,7 @@ def dataset_surface(model: AnyModel, data: Sample) -> Surface | BoxSurface:
 
 
 def trained_on(model: object) -> tuple[str, ...]:
-    """Fingerprints of the training events of a model; empty for a model that does not learn.
+    """Return the fingerprints of the training events of a model; empty without training.
 
     Examples
     --------
@@ -731,7 +738,7 @@ def trained_on(model: object) -> tuple[str, ...]:
 
 
 def has_seen(model: object, events: str) -> bool:
-    """Whether a model was trained on a set of events, given by its fingerprint.
+    """Return whether a model was trained on a set of events, identified by its fingerprint.
 
     Examples
     --------
@@ -743,12 +750,12 @@ def has_seen(model: object, events: str) -> bool:
 
 
 def require_unseen(model: object, samples: SampleSet, purpose: str) -> None:
-    """Raise if a model was trained on the events of a sample.
+    """Raise if a model was trained on the events in one of the samples.
 
     Raises
     ------
     SampleError
-        The message names the sample.
+        If so; the message names the sample.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Base class of the costs of milinfer, whose parameters can also be given by name."""
+"""Base class of the costs of milinfer, which accept parameters also by name."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ __all__ = ["NamedCost", "UnbinnedCost"]
 
 
 class NamedCost(Cost):  # type: ignore[misc]  # iminuit has no type information here
-    """Cost of iminuit that takes one number for each parameter, in order or by name.
+    """Cost of iminuit that takes one number for each parameter, by position or by name.
 
-    iminuit would pass a wrong number of values on to the formula, and does not accept names.
+    The cost class of iminuit does not check the number of values, and does not accept names.
 
     Examples
     --------
@@ -36,27 +36,27 @@ class NamedCost(Cost):  # type: ignore[misc]  # iminuit has no type information 
     """
 
     def __call__(self, *args: float, **values: float) -> float:
-        """−2 ln L, or χ², at a parameter point.
+        """Return −2 ln L, or χ², at a parameter point.
 
         Raises
         ------
         ParameterError
-            If a parameter has no value or two, or a value is not a number.
+            If a parameter has no value or two values, or a value is not a number.
         """
         return float(super().__call__(*self._checked(args, values)))
 
     def grad(self, *args: float, **values: float) -> FloatArray:
-        """Derivatives by the parameters, in their order, shape (n_parameters,).
+        """Return the derivatives with respect to the parameters, shape (n_parameters,).
 
         Raises
         ------
         ParameterError
-            As for the cost itself.
+            Under the same conditions as for the cost itself.
         """
         return np.asarray(super().grad(*self._checked(args, values)))
 
     def _checked(self, args: Sequence[Any], values: Mapping[str, Any]) -> Sequence[Any]:
-        # Minuit's calls: the checks of the others would take longer than some of the costs.
+        # Calls by Minuit: the checks for other callers would take longer than some of the costs.
         if (
             values
             or len(args) != len(self._parameters)
@@ -91,14 +91,14 @@ class NamedCost(Cost):  # type: ignore[misc]  # iminuit has no type information 
             if np.ndim(value):
                 msg = (
                     f"{name} is an array of shape {np.shape(value)}; a cost takes one number for "
-                    f"each parameter: [cost(x) for x in values] gives a scan"
+                    f"each parameter; use [cost(x) for x in values] for a scan"
                 )
                 raise ParameterError(msg)
             try:
                 number = math.nan if isinstance(value, str | bytes) else float(value)
             except (OverflowError, TypeError, ValueError):
                 number = math.nan
-            # A number that is NaN is left to the limits.
+            # A value of NaN is left to the check of the limits.
             if math.isnan(number) and not isinstance(value, float | np.floating):
                 msg = f"{name} is {short_repr(value)}; a cost takes a number for each parameter"
                 raise ParameterError(msg)

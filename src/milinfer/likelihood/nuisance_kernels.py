@@ -1,11 +1,11 @@
 """Compiled sums (numba) of the likelihood with nuisance parameters: cost, yields and responses.
 
-The cost of a dataset takes one call for its value and one for its gradient.  Between them are sums
-over events and processes, whose loops are written so that compilers turn them into instructions for
-several events at once; all sums are float64 and of one thread.
+The value and the gradient of a cost are sums over events and processes.  The loops are written so
+that compilers can process several events with one instruction.  All sums are float64 and on one
+thread.
 
-Toys use the same functions (:mod:`milinfer.likelihood.nuisance_profiles`).  Whoever changes one of
-them removes ``__pycache__``: numba's cache looks at the file of the caller alone.
+Toys use the same functions (:mod:`milinfer.likelihood.nuisance_profiles`).  If you change one of
+them, remove ``__pycache__``, because the cache of numba checks only the file of the caller.
 
 Importing this module imports numba.
 """
@@ -46,34 +46,35 @@ __all__ = [
 
 # Sums may be reordered, so that several events are added at once.
 _SUMS = {"reassoc", "contract", "nsz"}
-# Events of a row that stay in the nearest cache while columns are added to them.
+# Number of events of a row that stay in the nearest cache while columns are added to them.
 _BLOCK = 1024
-# Numbers between one and that of processes, of which a float holds the product.
+# Number of values, each between one and the number of processes, whose product fits into a float.
 _TOGETHER = 16
 
 
 class YieldProblem(NamedTuple):
-    """Expected events of S processes as functions of θ and of K nuisance parameters, as arrays.
+    """Expected events of S processes as functions of θ and of K nuisance parameters α, as arrays.
 
     Parameters
     ----------
     counts
         Number of nuisance parameters in the response of each process, shape (S,).
     places
-        Indices of these nuisance parameters, shape (S, most), where ``most`` is the largest of the
-        counts; only the first ``counts[s]`` of a row are used.
+        Indices of these nuisance parameters, shape (S, most), where ``most`` is the largest of
+        `counts`; only the first ``counts[s]`` of a row are used.
     limits
         Units of α, shape (S, most).
     singles
-        Splines of ln κ, shape (S, most, n_cells, 4, M) with M monomials of θ.
+        Splines of ln κ (κ is the expected number over the nominal one), shape (S, most, n_cells, 4,
+        M) with M monomials of θ.
     pairs
-        Matrices of ln κ, shape (S, M, 2 most, 2 most).
+        Matrices of ln κ for pairs of nuisance parameters, shape (S, M, 2 most, 2 most).
     exponents
         Powers of θ in the monomials, shape (S, M, n_parameters).
     norm_index
-        Nuisance parameter of each normalisation uncertainty, shape (U,).
+        Index of the nuisance parameter of each normalisation uncertainty, shape (U,).
     norm_up, norm_down
-        Logarithms of its factors, shape (U, S).
+        Logarithms of the factors of each uncertainty at +1 and −1, shape (U, S).
     """
 
     counts: IntArray
@@ -88,18 +89,18 @@ class YieldProblem(NamedTuple):
 
 
 class EventArrays(NamedTuple):
-    """A dataset.
+    """Events of a dataset as arrays.
 
     Parameters
     ----------
     columns
-        Coefficients of the responses, one row for each, shape (n_columns, n_events).
+        Columns of the responses, one row for each column, shape (n_columns, n_events).
     log_reference
-        ln of the total density at the reference, shape (n_events,).
+        Logarithm of the total density at the reference, shape (n_events,).
     log_backgrounds
-        ln of the density of each background over it, shape (S − 1, n_events).
+        Logarithm of the density of each background over the total, shape (S − 1, n_events).
     weights
-        Shape (n_events,).
+        Weights of the events, shape (n_events,).
     """
 
     columns: Float32Array
@@ -109,19 +110,21 @@ class EventArrays(NamedTuple):
 
 
 class ResponseProblem(NamedTuple):
-    """Responses of S processes to the nuisance parameters: which columns multiply which powers.
+    """Responses of S processes to nuisance parameters: which columns multiply which powers.
 
     Parameters
     ----------
     starts, term_starts
-        Columns of process s, and terms, are those from ``starts[s]`` to ``starts[s + 1]``; a
-        process with parameters of interest has a column for each of them and each term.
+        Process s has the columns from ``starts[s]`` to ``starts[s + 1]``, and the terms from
+        ``term_starts[s]`` to ``term_starts[s + 1]``.  If its response depends on parameters of
+        interest, each term has an additional column for each of these parameters.
     code4
         Whether columns are ln S at +1 and at −1, between which code 4 interpolates, shape (S,).
     places, powers
-        Nuisance parameters in each term of a polynomial, and their powers, (n_terms, n_factors).
+        Indices of the nuisance parameters in each term of a polynomial, and their powers, shape
+        (n_terms, n_factors).
     counts
-        Parameters of interest on which each response depends, shape (S,).
+        Number of parameters of interest on which each response depends, shape (S,).
     own, centre, half
         Indices of these parameters, and centre and half width of their ranges, shape (S, most);
         only the first ``counts[s]`` of a row are used.
@@ -139,23 +142,24 @@ class ResponseProblem(NamedTuple):
 
 
 class Densities(NamedTuple):
-    """Densities of the processes at all events, expected events, and derivatives.
+    """Densities of the processes at all events, expected events, and their derivatives.
 
     Parameters
     ----------
     log_density
-        Weighted sum over events of the logarithm of the density of all processes.
+        Weighted sum over events of the logarithm of the total density.
     ratios
-        Density of each process at a factor of one over that of all, shape (S, n_events).
+        Density of each process at a factor of one over the total density, shape (S, n_events).
     at_one
         Expected events of each process at a factor of one, shape (S,).
     norm_slopes
-        Derivatives of the logarithms of normalisations by α, shape (S, K).
+        Derivatives of the logarithms of normalisations with respect to α, shape (S, K).
     of_nuisances, of_parameters
-        Derivatives of all expected events by α and by θ, without those of the factors.
+        Derivatives of the total number of expected events with respect to α and θ, at fixed
+        factors.
     highest, total
-        Logarithm of the highest density of a process at each event, and the density of all over
-        it, shape (n_events,) each.
+        Logarithm of the largest density of a process at each event, and the total density over it,
+        shape (n_events,) each.
     """
 
     log_density: float
@@ -178,7 +182,7 @@ def densities(
     theta: FloatArray,
     alpha: FloatArray,
 ) -> Densities:
-    """Densities of the processes at the events of a dataset, and expected events.
+    """Compute the densities of the processes at the events of a dataset, and expected events.
 
     Parameters
     ----------
@@ -187,11 +191,11 @@ def densities(
     signal
         Λ of each event, shape (n_events,).
     factors
-        What multiplies the processes: ν_s(θ) of the signal, and the normalisations, shape (S,).
+        Factors of the processes: ν_s(θ) of the signal and the normalisations, shape (S,).
     base
         Expected events at a factor of one without nuisance parameters, shape (S,).
     theta, alpha
-        Parameters of interest and nuisance parameters.
+        Values of the parameters of interest and of the nuisance parameters.
     """
     return Densities(
         *_densities(
@@ -209,14 +213,14 @@ def density_slopes(
     theta: FloatArray,
     alpha: FloatArray,
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Derivatives of the sum of ln densities by θ, by the factors, and by α.
+    """Return the derivatives of the sum of log densities with respect to θ, factors and α.
 
     Parameters
     ----------
     responses, events, factors, theta, alpha
         As for :func:`densities`.
     at
-        From there.
+        Result of :func:`densities`.
     signal_slopes
         Derivatives of Λ of each event, shape (n_parameters, n_events).
     """
@@ -235,7 +239,7 @@ def density_slopes(
 
 
 def log_factors(problem: YieldProblem, theta: FloatArray, alpha: FloatArray) -> FloatArray:
-    """Natural logarithms of the factors of nuisance parameters on S yields, shape (S,).
+    """Return the logarithms of the factors of nuisance parameters on S yields, shape (S,).
 
     Parameters
     ----------
@@ -256,14 +260,14 @@ def log_yield(
     alpha: FloatArray,
     theta: FloatArray,
 ) -> tuple[float, FloatArray, FloatArray]:
-    """Ln κ of one process, and its derivatives by α and by θ.
+    """Return ln κ of one process, and its derivatives with respect to α and θ.
 
     Parameters
     ----------
     singles, pairs, limits, exponents
-        As in :class:`YieldProblem`, of one process.
+        As in :class:`YieldProblem`, for one process.
     alpha, theta
-        Where.
+        Values of the nuisance parameters and of the parameters of interest.
     """
     result: tuple[float, FloatArray, FloatArray] = _one_log_yield(
         np.require(singles, np.float64, ["C", "W"]),
@@ -285,35 +289,36 @@ def add_log_response(
     alpha: FloatArray,
     row: FloatArray,
 ) -> None:
-    """Add the logarithm of the response of every event.
+    """Add the logarithm of the response of every event to a row of numbers.
 
     Parameters
     ----------
     columns
-        Coefficients, one row for each column of the table, shape (n_columns, n_events).
+        Columns of the responses, one row for each column, shape (n_columns, n_events).
     code4
         Whether the columns are ln S at +1 and at −1, between which code 4 interpolates.
     places, powers
-        Nuisance parameters in each term of a polynomial, and their powers, (n_terms, n_factors).
+        Indices of the nuisance parameters in each term of a polynomial, and their powers, shape
+        (n_terms, n_factors).
     mixing
         Factors of the columns of each term: 1, and parameters of interest.
     alpha
-        Nuisance parameters, shape (n_nuisances,).
+        Values of the nuisance parameters, shape (n_nuisances,).
     row
-        To what it is added, shape (n_events,).
+        Numbers to which the logarithms are added, shape (n_events,).
     """
     _add_log_response(columns, code4, places, powers, CODE4_COEFFICIENTS, mixing, alpha, row)
 
 
 def exponential(x: FloatArray) -> FloatArray:
-    """The exponential function as it is computed here, of several events at once.
+    """Return the exponential function as it is computed here, for several events at once.
 
-    Not the function of the system's library, which takes one number at a time.
+    This is not the exponential function of the system, which takes one number at a time.
 
     Parameters
     ----------
     x
-        Below −708 and above 709 it stays as it is there.
+        Exponents; values below −708 and above 709 are replaced by these limits.
 
     Examples
     --------
@@ -328,7 +333,7 @@ def exponential(x: FloatArray) -> FloatArray:
 def add_uncertainties(  # type: ignore[no-untyped-def]
     problem, to_coefficients, x, log_norm, slope, bend
 ):
-    """Add the effects of normalisation uncertainties, with two derivatives."""
+    """Add the effects of normalisation uncertainties, with first and second derivatives."""
     weights = np.empty((3, 6))
     for u in range(len(problem.norm_index)):
         k = problem.norm_index[u]
@@ -345,7 +350,7 @@ def add_uncertainties(  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=_SUMS)
 def dot(a, b, n):  # type: ignore[no-untyped-def]
-    """Sum of the products of the first n numbers."""
+    """Return the sum of the products of the first n numbers."""
     total = 0.0
     for i in range(n):
         total += a[i] * b[i]
@@ -356,11 +361,11 @@ def dot(a, b, n):  # type: ignore[no-untyped-def]
 def log_yield_expansion(  # type: ignore[no-untyped-def]
     singles, pairs, limits, places, n, x, monomials, of_monomial, slope, second
 ):
-    """Compute ln κ of one process, and write it over the arrays that are given.
+    """Compute ln κ of one process, and overwrite the given arrays with its derivatives.
 
     `of_monomial` gets the coefficient of each monomial of θ; `slope` and `second` get the first and
-    second derivatives of ln κ by the nuisance parameters.  If `second` is empty, the second ones
-    are not computed.
+    second derivatives of ln κ with respect to the nuisance parameters.  If `second` is empty, the
+    second derivatives are not computed.
     """
     n_cells, bends = singles.shape[1], len(second) > 0
     vector = np.empty(2 * n)
@@ -414,7 +419,7 @@ def log_yield_expansion(  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _monomials(exponents, theta, values, slopes):  # type: ignore[no-untyped-def]
-    """Monomials of θ, and their derivatives, of which both are overwritten."""
+    """Overwrite two arrays with the monomials of θ and their derivatives."""
     n_parameters = len(theta)
     for m in range(len(exponents)):
         values[m] = 1.0
@@ -486,7 +491,7 @@ def _expected_yields(problem, to_coefficients, theta, alpha):  # type: ignore[no
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def code4_weights(alpha, to_coefficients, weights):  # type: ignore[no-untyped-def]
-    """Factors of the six conditions in the polynomial between −1 and 1, with two derivatives."""
+    """Compute factors of the six conditions of the polynomial in [−1, 1], and two derivatives."""
     for condition in range(6):
         for order in range(3):
             weights[order, condition] = 0.0
@@ -498,7 +503,7 @@ def code4_weights(alpha, to_coefficients, weights):  # type: ignore[no-untyped-d
             second = second * alpha + 2 * first
             first = first * alpha + value
             value = value * alpha + to_coefficients[i, condition]
-        # The polynomial has no constant: it is α times this one.
+        # The polynomial has no constant term: it is α times this polynomial.
         weights[0, condition] = alpha * value
         weights[1, condition] = value + alpha * first
         weights[2, condition] = 2 * first + alpha * second
@@ -506,7 +511,7 @@ def code4_weights(alpha, to_coefficients, weights):  # type: ignore[no-untyped-d
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def log_code4(alpha, up, down, weights):  # type: ignore[no-untyped-def]
-    """Logarithm of interpolation code 4, with two derivatives."""
+    """Return the logarithm of interpolation code 4, with first and second derivative."""
     if alpha >= 1:
         return alpha * up, up, 0.0
     if alpha <= -1:
@@ -528,7 +533,7 @@ def _code4_sum(weights, up, down, high, low):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _code4_by_sides(alpha, up, down, weights, value):  # type: ignore[no-untyped-def]
-    """Derivatives of the logarithm of code 4, whose value is given, by `up` and `down`."""
+    """Return the derivatives of the logarithm of code 4 by `up` and `down`, given its value."""
     if alpha >= 1:
         return alpha, 0.0
     if alpha <= -1:
@@ -657,7 +662,7 @@ def _term_slopes(  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _mixing(responses, s, theta):  # type: ignore[no-untyped-def]
-    """Factors of the columns of each term: 1, and parameters of interest in their units."""
+    """Return factors of the columns of each term: 1, and scaled parameters of interest."""
     count = responses.counts[s]
     mixing = np.ones(1 + count)
     for j in range(count):
@@ -778,9 +783,9 @@ def _add_log_response(  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def to_shares(rows, factors, highest, total):  # type: ignore[no-untyped-def]
-    """Overwrite logarithms of densities with the density of each process over that of all.
+    """Replace logarithms of densities by the density of each process over the total density.
 
-    The factors of the processes count in the density of all alone, which is e^highest · total.
+    The factors of the processes enter only the total density, which is e^highest · total.
     """
     n_processes, n = rows.shape
     if n_processes == 2 and factors[0] != 0 and factors[1] != 0:
@@ -821,7 +826,7 @@ def _to_two_shares(first, second, f1, f2, highest, total):  # type: ignore[no-un
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=_SUMS)
 def log_product(numbers):  # type: ignore[no-untyped-def]
-    """Sum of logarithms: they cost more than all the rest, so take one for several events."""
+    """Return the sum of logarithms as logarithms of products, because logarithms take most time."""
     value, n = 0.0, len(numbers)
     whole = n - n % _TOGETHER
     for start in range(0, whole, _TOGETHER):
@@ -840,7 +845,7 @@ def log_product(numbers):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=_SUMS)
 def sum_of(numbers, n):  # type: ignore[no-untyped-def]
-    """Sum of the first n numbers."""
+    """Return the sum of the first n numbers."""
     total = 0.0
     for i in range(n):
         total += numbers[i]
@@ -855,7 +860,7 @@ _EXPONENT = int(np.float64(_ROUNDING).view(np.int64)) - 1023
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
 def _exp(x):  # type: ignore[no-untyped-def]
-    """e^x without branches, which the compiler turns into instructions for several numbers."""
+    """Return e^x without branches, so that compilers can process several numbers at once."""
     x = -708.0 if x < -708.0 else x
     x = 709.0 if x > 709.0 else x
     # x = k ln 2 + rest, with k in the last bits of a number so large that it has no fraction.

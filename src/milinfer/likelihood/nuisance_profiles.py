@@ -1,9 +1,9 @@
-"""Maximum of a likelihood over nuisance parameters and normalisations, at many θ.
+"""Maximise a likelihood over nuisance parameters and normalisations, at many θ.
 
-Thousands of toys need it, so that it is compiled (numba): for each toy the rows of its events are
-gathered once, and at each θ Newton's method starts from where the maxima at the θ before lead.
-Near a maximum f + λ²/2 with the Newton decrement λ is the value there up to the third order, so
-that one or two evaluations for each θ are the rule.
+Thousands of toys need these maxima, so the code is compiled (numba).  For each toy the rows of its
+events are collected once.  At each θ Newton's method starts from an extrapolation of the maxima at
+the previous θ.  Near a maximum, f + λ²/2 with the Newton decrement λ is the value at the maximum up
+to third order, so one or two evaluations for each θ usually suffice.
 
 The parameters are, in this order, nuisance parameters α, normalisations n of backgrounds, and the
 luminosity if there is one.
@@ -35,42 +35,43 @@ from milinfer.typing import FloatArray, IntArray
 
 __all__ = ["ProfileProblem", "profile_datasets"]
 
-# Limit of the squared Newton decrement, and what is added to it for each unit of ln L below that at
-# the first θ: far from the maximum, where nobody looks closely, the same digits are enough.
+# Limit of the squared Newton decrement, and its increase per unit of ln L below the value at the
+# first θ: far from the maximum, the same relative precision is enough.
 _TOLERANCE, _PER_UNIT = 1e-4, 5e-5
 _STEPS = 60
-# Part of that limit for second derivatives from another place, and when steps with them become too
-# slow: where the decrement is not that much smaller than before.
+# Fraction of this limit that applies with second derivatives from another point, and ratio of
+# successive decrements above which steps with such derivatives are too slow.
 _ELSEWHERE, _SLOW = 0.02, 0.05
 
 
 class ProfileProblem(NamedTuple):
-    """Everything but the events, as arrays: G points θ, S processes, K nuisances, C columns.
+    """Everything except the events, as arrays: G points θ, S processes, K nuisances, C columns.
 
     Parameters
     ----------
     starts
-        Columns of process s are those from ``starts[s]`` to ``starts[s + 1]``, shape (S + 1,).
+        Process s has the columns from ``starts[s]`` to ``starts[s + 1]``, shape (S + 1,).
     mixing
         Factor of each column at each θ, shape (G, C).
     first, second
-        Nuisance parameters of the term of each column, shape (C,); −1: no second one.
+        Indices of the nuisance parameters in the term of each column, shape (C,); −1 for a missing
+        second one.
     first_power, second_power
-        Their powers, shape (C,).
+        Powers of these nuisance parameters, shape (C,).
     sides
-        Nuisance parameters of process s that code 4 interpolates are, in a list of all of them,
-        those from ``sides[s]`` to ``sides[s + 1]``, shape (S + 1,); none if its response is a
+        In a list of all nuisance parameters that are interpolated with code 4, those of process s
+        are from ``sides[s]`` to ``sides[s + 1]``, shape (S + 1,); none if its response is a
         polynomial.
     yields
         Expected events without nuisance parameters at each θ, shape (G, S).
     counts, places, limits, norm_index, norm_up, norm_down
         As in :class:`~milinfer.likelihood.nuisance_kernels.YieldProblem`.
     singles, pairs
-        The same at each θ, shapes (G, S, most, n_cells, 4, 1) and (G, S, 1, 2 most, 2 most).
+        As there, but at each θ, shapes (G, S, most, n_cells, 4, 1) and (G, S, 1, 2 most, 2 most).
     low, high
-        Limits of the parameters, shape (K + B + 1 or K + B,).
+        Limits of the parameters, shape (K + B + 1,) or (K + B,), for B backgrounds.
     luminosity
-        Whether the last parameter scales all processes.
+        Whether the last parameter is the luminosity, which scales all processes.
     """
 
     starts: IntArray
@@ -111,25 +112,26 @@ def profile_datasets(
     problem
         Processes and parameters.
     table
-        ln densities of the signal at each θ and of the backgrounds, over the reference, then the
-        columns of the responses, shape (n_rows, G + B + C).
+        Logarithms of the densities of the signal at each θ and of the backgrounds, relative to the
+        reference, then the columns of the responses, shape (n_rows, G + B + C).
     index, offsets
-        Rows of the datasets one after the other, and where datasets begin and end.
+        Rows of the datasets, one dataset after the other, and positions at which datasets begin and
+        end.
     measured
-        Auxiliary measurements of each dataset, shape (n_datasets, X).
+        Auxiliary measurements of each dataset, shape (n_datasets, X) for X parameters.
     precision
-        Inverse squares of their errors, shape (X,); 0: not measured.
+        Inverse squares of their errors, shape (X,); 0 for a parameter that is not measured.
     start
-        Where the first maximum is looked for, shape (n_datasets, X).
+        Starting point of the search for the first maximum, shape (n_datasets, X).
     middle
-        Number of the θ at which the search begins.
+        Index of the θ at which the search begins.
 
     Returns
     -------
     tuple
-        ln L at its maximum, shape (n_datasets, G), without the constants of the reference; where
-        it is, shape (n_datasets, G, X); and 0 for each dataset where all maxima were found, else
-        one more than the number of the θ where it was not.
+        The maximum of ln L, shape (n_datasets, G), without constants of the reference; its
+        position, shape (n_datasets, G, X); and a status of each dataset: 0 if all maxima were
+        found, else 1 + the index of the θ at which no maximum was found.
     """
     values, places, status = _profile_datasets(
         problem,
@@ -158,7 +160,7 @@ def _profile_datasets(  # type: ignore[no-untyped-def]  # as numba compiles it
     for d in range(n_sets):
         rows = index[offsets[d] : offsets[d + 1]]
         n = len(rows)
-        # One long row for each column: loops over events are the innermost ones.
+        # One long row for each column, because loops over events are the innermost ones.
         events = np.empty((table.shape[1], n))
         _gather(table, rows, events)
         signal = events[:n_points]
@@ -227,14 +229,14 @@ def _maximum(  # type: ignore[no-untyped-def]
     x,
     best,
 ):
-    """Newton's method from x, which is overwritten with the place of the maximum.
+    """Run Newton's method from x, and overwrite x with the position of the maximum.
 
-    Second derivatives cost as much as all the rest: those where the search began do for the steps
-    after, while these converge fast.
+    Second derivatives take as much time as everything else.  Those at the starting point are
+    therefore used for the next steps as long as these converge fast.
     """
     n_values = len(x)
-    # True, but not as a constant: numba would compile the expansion once more for that, which takes
-    # ten seconds.
+    # True, but not as a constant, for which numba would compile the expansion again in ten
+    # seconds.
     with_bends = n_values >= 0
     value, slope, bend = _expand(
         problem,
@@ -272,8 +274,8 @@ def _maximum(  # type: ignore[no-untyped-def]
             decrement += step[j] * slope[j]
         again = len(problem.counts) == 1 or decrement > _SLOW * before
         before = decrement
-        # The step as far as the limits allow, and shorter until the likelihood rises by a part of
-        # what the slope promises.
+        # The step as far as the limits allow, shortened until the likelihood rises by a fraction
+        # of the rise that the slope predicts.
         length = 1.0
         while True:
             new = np.empty(n_values)
@@ -305,7 +307,7 @@ def _maximum(  # type: ignore[no-untyped-def]
             if new_value >= value + 0.05 * promised:
                 break
             if not here:
-                # Second derivatives at this place may do better.
+                # Second derivatives at this point may give a better step.
                 _copy(x, new)
                 new_value, new_slope, new_bend = _expand(
                     problem,
@@ -340,7 +342,7 @@ def _maximum(  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _gather(table, rows, events):  # type: ignore[no-untyped-def]
-    """Rows of the table as columns; four at once, which memory serves together."""
+    """Collect rows of the table as columns, four at once, which memory access makes faster."""
     whole = len(rows) - len(rows) % 4
     for i in range(0, whole, 4):
         one, two = table[rows[i]], table[rows[i + 1]]
@@ -358,14 +360,14 @@ def _gather(table, rows, events):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _copy(source, target):  # type: ignore[no-untyped-def]
-    # An assignment to a slice takes seconds to compile, for the text of an error that cannot be.
+    # Not an assignment to a slice, which takes seconds to compile because of its error message.
     for j in range(len(source)):
         target[j] = source[j]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _newton_step(bend, slope):  # type: ignore[no-untyped-def]
-    """Step uphill; where the bend is not that of a maximum, it is made so."""
+    """Return a step uphill; second derivatives that are not those of a maximum are modified."""
     n = len(slope)
     largest = 1e-12
     for j in range(n):
@@ -410,8 +412,8 @@ def _newton_step(bend, slope):  # type: ignore[no-untyped-def]
 def _expand(  # type: ignore[no-untyped-def]
     problem, to_coefficients, g, signal, backgrounds, columns, sums, measured, precision, x, bends
 ):
-    """Value of ln L at one point, its gradient, and minus its second derivatives if asked for."""
-    # Loops rather than expressions of arrays, which numba compiles more slowly.
+    """Return ln L at one point, its gradient, and minus its second derivatives if requested."""
+    # Loops instead of array expressions, which numba compiles more slowly.
     first, second = problem.first, problem.second
     first_power, second_power = problem.first_power, problem.second_power
     starts, mixing, sides = problem.starts, problem.mixing, problem.sides
@@ -419,7 +421,7 @@ def _expand(  # type: ignore[no-untyped-def]
     n_processes = len(problem.counts)
     n_nuisances = n_values - (n_processes - 1) - int(problem.luminosity)
     log_norm, norm_slope, norm_bend = _norms(problem, to_coefficients, n_nuisances, x)
-    # Each term as a function of α, with the derivatives by its one or two nuisance parameters.
+    # Each term as a function of α, with derivatives with respect to its one or two parameters.
     factors, by_first, by_second = np.empty(n_columns), np.empty(n_columns), np.zeros(n_columns)
     for c in range(n_columns):
         a, p = x[first[c]], first_power[c]
@@ -430,7 +432,7 @@ def _expand(  # type: ignore[no-untyped-def]
         by_first[c] = mixing[g, c] * p * a ** (p - 1) * b**q
         if q > 0:
             by_second[c] = mixing[g, c] * q * a**p * b ** (q - 1)
-    # Logarithms of code 4 of every event, with two derivatives.
+    # Logarithms of code 4 of every event, with first and second derivative.
     logs, log_slopes = np.zeros((n_processes, n)), np.empty((sides[n_processes], n))
     log_bends = np.empty((sides[n_processes], n))
     for s in range(n_processes):
@@ -454,7 +456,7 @@ def _expand(  # type: ignore[no-untyped-def]
     together = np.zeros(n_processes)  # events of each process
     totals = np.empty(n_columns)  # sums of the columns over these
     if n_processes == 1:
-        # ln L is linear in the columns: their sums are enough.
+        # ln L is linear in the columns, so their sums suffice.
         together[0] = n
         value = n * log_norm[0]
         for i in range(n):
@@ -527,7 +529,7 @@ def _expand(  # type: ignore[no-untyped-def]
         if p > 1:
             bend[k, k] -= total * p * (p - 1) * a ** (p - 2) * b**q
         if q > 0:
-            # Of the triangle below the diagonal, which the end of this function copies.
+            # Only the triangle below the diagonal, which is copied at the end of this function.
             bend[max(k, m), min(k, m)] -= total * p * q * a ** (p - 1) * b ** (q - 1)
             if q > 1:
                 bend[m, m] -= total * q * (q - 1) * a**p * b ** (q - 2)
@@ -558,7 +560,7 @@ def _expand(  # type: ignore[no-untyped-def]
         for j in range(count):
             whole[places[j]] += kappa_slope[j]
             for k in range(count):
-                # Of the triangle below the diagonal, as above.
+                # Only the triangle below the diagonal, as above.
                 if places[k] <= places[j]:
                     bend[places[j], places[k]] += expected * kappa_bend[j, k]
         for j in range(n_values):
@@ -600,7 +602,7 @@ def _interpolate(  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _norms(problem, to_coefficients, n_nuisances, x):  # type: ignore[no-untyped-def]
-    """Logarithm of the normalisation of each process, with two derivatives."""
+    """Return the logarithm of the normalisation of each process, with two derivatives."""
     n_processes, n_values = len(problem.counts), len(x)
     log_norm = np.zeros(n_processes)
     slope = np.zeros((n_processes, n_values))
@@ -633,10 +635,11 @@ def _add_scatter(  # type: ignore[no-untyped-def]
     by_second,
     n_nuisances,
 ):
-    """Subtract the scatter, over the processes of an event, of the slopes of ln densities.
+    """Subtract the covariance, over the processes of an event, of the slopes of log densities.
 
-    With slopes d of all processes relative to the first, it is Σ p d dᵀ − (Σ p d)(Σ p d)ᵀ.  Those
-    by normalisations are the same for all events, and those by the luminosity for all processes.
+    With the slopes d of the processes relative to the first process and their fractions p it is
+    Σ p d dᵀ − (Σ p d)(Σ p d)ᵀ.  Slopes with respect to normalisations are the same for all events,
+    and those with respect to the luminosity are the same for all processes.
     """
     n_processes, n = shares.shape
     mean = np.zeros((n_nuisances, n))
@@ -656,7 +659,7 @@ def _add_scatter(  # type: ignore[no-untyped-def]
                 add_one(columns[c], sign * by_first[c], relative[first[c]])
                 if second[c] >= 0:
                     add_one(columns[c], sign * by_second[c], relative[second[c]])
-        # The normalisation of this process, whose own slope is 1/n and that of the others zero.
+        # The normalisation of this process: its own slope is 1/n, that of the others zero.
         norm = n_nuisances + s - 1
         share, of_norm = shares[s], norm_slope[s, norm]
         for j in range(n_nuisances):

@@ -1,7 +1,8 @@
 """Observables of single events: features, functions of a sample, and outputs of a model.
 
-Any of them can be histogrammed.  The derivative of a log-ratio at θ0 is the optimal observable
-there (the score); the log-ratio between two points is that of their test.
+Every observable can be histogrammed.  The derivative of a log-ratio at θ0 (the score) is the
+optimal observable for values near θ0.  The log-ratio between two points is the optimal observable
+for a test of one point against the other.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ __all__ = [
 ]
 
 
-# Least eigenvalue of a correlation matrix that is more than rounding.
+# Smallest eigenvalue of a correlation matrix that is not rounding.
 _ROUNDING = 1e-10
 
 Observable = str | Callable[[Sample], FloatArray]
@@ -121,21 +122,23 @@ class _Combination:
 def log_ratio_observable(
     model: LLRModel, low: ArrayLike, high: ArrayLike, *, name: str = "log_ratio"
 ) -> Callable[[Sample], FloatArray]:
-    """Ln p(x|high)/p(x|low) of each event from a model: the output of a binary classifier.
+    """Return a function that computes ln p(x|high)/p(x|low) of each event with a model.
+
+    This is the output of a classifier between the two points.
 
     Parameters
     ----------
     model
         Model of single events.
     low, high
-        Parameter values: numbers, or one for each parameter.
+        Parameter points: one number for all parameters, or one number for each.
     name
-        For axes and messages.
+        Name of the observable in axes and messages.
 
     Returns
     -------
     callable
-        Function of a sample that returns an array (n_events,).
+        Function that takes a sample and returns an array (n_events,).
 
     Raises
     ------
@@ -156,23 +159,25 @@ def log_ratio_observable(
 def score_observable(
     model: LLRModel, theta0: ArrayLike, *, parameter: str | None = None, name: str | None = None
 ) -> Callable[[Sample], FloatArray]:
-    """Derivative of ln p(x|θ) at θ0 of each event from a model: the optimal observable near θ0.
+    """Return a function that computes the score of each event: the derivative of ln p(x|θ) at θ0.
+
+    The score is the optimal observable for small deviations from θ0.
 
     Parameters
     ----------
     model
         Model of single events.
     theta0
-        Parameter point: a number, or one for each parameter.
+        Parameter point θ0: one number for all parameters, or one number for each.
     parameter
-        Parameter of the derivative; needed if the model has several.
+        Name of the parameter of the derivative; needed if the model has several parameters.
     name
-        For axes and messages; default: ``score_PARAMETER``.
+        Name of the observable in axes and messages; default: ``score_PARAMETER``.
 
     Raises
     ------
     ParameterError
-        If θ0 is outside the range of the model, or `parameter` is missing for a model of several.
+        If θ0 is outside the range of the model, or `parameter` is needed and missing.
 
     Examples
     --------
@@ -186,7 +191,7 @@ def score_observable(
     chosen = names[0] if parameter is None and len(names) == 1 else parameter
     if chosen not in names:
         msg = (
-            f"{model.name} has the parameters {', '.join(names)}: give one of them as parameter= "
+            f"{model.name} has the parameters {', '.join(names)}; give one of them as parameter= "
             f"for the score, not {parameter!r}"
         )
         raise ParameterError(msg)
@@ -200,28 +205,28 @@ def score_observable(
 def independent_scores(
     model: LLRModel, theta0: ArrayLike, information: ArrayLike
 ) -> tuple[Callable[[Sample], FloatArray], ...]:
-    """Scores of several parameters at θ0, each without its correlation with the preceding ones.
+    """Return functions that compute uncorrelated scores of several parameters at θ0.
 
-    The first is the score of the first parameter.  From every other score the part that is
-    correlated with the preceding ones is subtracted; this is the score that remains if their
-    parameters are fitted, too.  Together they contain the same information as the scores, and a
-    grid of bins has no empty corners.
+    The first function computes the score of the first parameter.  Each other function computes the
+    score of its parameter minus the part that is correlated with the previous scores.  This is the
+    score that remains if the previous parameters are also fitted.  Together they contain the same
+    information as the original scores, and a histogram in several dimensions has no empty corners.
 
     Parameters
     ----------
     model
         Model of single events.
     theta0
-        Parameter point: a number, or one for each parameter.
+        Parameter point θ0: one number for all parameters, or one number for each.
     information
-        Covariance of the scores at θ0, which is the Fisher information of an event if the model is
-        right; shape (n_parameters, n_parameters).
+        Covariance matrix of the scores at θ0, shape (n_parameters, n_parameters).  It is the Fisher
+        information of one event if the model is correct.
 
     Raises
     ------
     ParameterError
-        If θ0 is outside the range of the model, or the information is not that of its parameters or
-        not positive definite.
+        If θ0 is outside the range of the model, or `information` has a wrong shape or is not
+        positive definite.
 
     Examples
     --------
@@ -248,7 +253,7 @@ def independent_scores(
 
 
 def observable_name(observable: Observable) -> str:
-    """Name for axes and messages: of the feature, or of the function.
+    """Return the name of an observable for axes and messages.
 
     Examples
     --------
@@ -261,12 +266,12 @@ def observable_name(observable: Observable) -> str:
 
 
 def observable_values(sample: Sample, observable: Observable, name: str) -> FloatArray:
-    """The observable of each event, shape (n_events,).
+    """Return the observable of each event, shape (n_events,).
 
     Raises
     ------
     TemplateError
-        If values are not finite, or not one for each event.
+        If a value is not finite, or there is not one value for each event.
 
     Examples
     --------
@@ -304,6 +309,9 @@ def _inside(model: LLRModel, theta: ArrayLike) -> FloatArray:
         low <= t <= high for t, (low, high) in zip(point.tolist(), limits, strict=True)
     ):
         ranges = dict(zip(model.parameters, limits, strict=True))
-        msg = f"θ = {point.tolist()} is not inside {ranges}, the range of {model.name}"
+        msg = (
+            f"θ = {point.tolist()} is not inside {ranges}, the range of {model.name}; choose a "
+            "point inside"
+        )
         raise ParameterError(msg)
     return point

@@ -1,8 +1,8 @@
 """The oracle: the exact joint likelihood ratio of a simulation, used as an estimator.
 
-Weights of the same events at other parameter points determine |M(θ)|², a polynomial in θ.  Its
-ratio to the reference, over the ratio of cross-sections, is the exact ln p(x|θ)/p(x|θ0) of the
-parton-level truth: the bound for learned estimators, on the same pseudo-experiments.
+Event weights at other parameter points determine |M(θ)|² of the events, a polynomial in θ.  Its
+ratio to the value at the reference, divided by the ratio of the cross-sections, is the exact
+p(x|θ)/p(x|θ0) at parton level.  No learned estimator can be better on the same pseudo-experiments.
 """
 
 from __future__ import annotations
@@ -37,28 +37,29 @@ __all__ = ["Oracle", "reweight_coefficients"]
 def reweight_coefficients(
     sample: Sample, parameter: str | Sequence[str], degree: int = 4
 ) -> FloatArray:
-    """Per-event polynomial of the weight in the parameters, from the sample's reweights.
+    """Fit a polynomial in the parameters to the weights of each event at other parameter points.
 
     Parameters
     ----------
     sample
-        Events with weights at as many values of the parameters as the polynomial has coefficients,
-        or more: ``degree + 1`` in one parameter.
+        Events with weights at enough parameter points to determine the coefficients of the
+        polynomial: at least ``degree + 1`` in one parameter.
     parameter
-        Its name, or several.
+        Name of the parameter, or names of several parameters.
     degree
-        Degree of the polynomial: 2 for one operator insertion in production or decay, 4 for both.
+        Degree of the polynomial: 2 if the operator enters the production or the decay, 4 if it
+        enters both.
 
     Returns
     -------
     ndarray
-        Shape (n_events, degree + 1), lowest power first; in several parameters in the order of
-        :class:`milinfer.utils.polynomials.PolynomialBasis`.
+        Coefficients, shape (n_events, degree + 1), lowest power first.  In several parameters they
+        have the order of :class:`milinfer.utils.polynomials.PolynomialBasis`.
 
     Raises
     ------
     SampleError
-        If there are too few weights, or the weights are not such a polynomial.
+        If there are too few weights, or the weights are not a polynomial of this degree.
 
     Examples
     --------
@@ -79,22 +80,25 @@ def _names(parameter: str | Sequence[str]) -> tuple[str, ...]:
 
 @dataclass(frozen=True, eq=False)
 class Oracle(EventModel):
-    """Exact log-likelihood ratio of events that carry their reweighting polynomial.
+    """Compute the exact log-likelihood ratio of events from their weights at other points.
+
+    The weights of each event must be a polynomial in the parameters.
 
     Parameters
     ----------
     parameter
-        Name of the parameter, or names.
+        Name of the parameter, or names of several parameters.
     interpolation
-        Grid of values on which Λ is evaluated; a box for several parameters.
+        Parameter points at which Λ is evaluated; a box for several parameters.
     total
-        Polynomial of the total weight, shape (n_coefficients,), which normalises the ratio.
+        Coefficients of the polynomial of the total weight, shape (n_coefficients,), which
+        normalises the ratio.
     reference
-        θ0; one value, or one for each parameter.
+        Reference point θ0: one number for all parameters, or one number for each.
 
     Examples
     --------
-    Two operators at parton level:
+    This example has two operators at parton level:
 
     >>> from milinfer.datasets import quadratic
     >>> names = ("c1", "c2")
@@ -138,22 +142,38 @@ class Oracle(EventModel):
         degree: int = 4,
         reference: ArrayLike = 0.0,
     ) -> Oracle:
-        """Build the oracle; `sample` supplies the cross-section as a function of θ.
+        """Build the oracle from a sample, which determines the cross-section as a function of θ.
 
-        The more events, the better the normalisation.  Far from the point of a sample few events
-        carry the weight; give samples at several points for a precise one everywhere.
+        More events give a more precise normalisation.  Far from the point of a sample, few events
+        have most of the weight; samples at several points give a precise normalisation everywhere.
+
+        Parameters
+        ----------
+        sample
+            One sample, or several samples at different points.
+        parameter
+            Name of the parameter, or names of several parameters.
+        grid
+            Parameter points at which Λ is evaluated: an array, or a box for several parameters.
+        degree
+            Degree of the polynomial of the weights, as for :func:`reweight_coefficients`.
+        reference
+            Reference point θ0: one number for all parameters, or one number for each.
 
         Raises
         ------
         ParameterError
-            If samples have other parameters, or the points are not of the parameters.
+            If samples have other parameters, or `grid` does not fit the parameters.
         SampleError
-            If weights are missing.
+            If events have too few weights.
         """
         names = _names(parameter)
         if isinstance(sample, SampleSet):
             if sample.parameters != names:
-                msg = f"the samples have {', '.join(sample.parameters)}, not {', '.join(names)}"
+                msg = (
+                    f"the samples have the parameters {', '.join(sample.parameters)}, not "
+                    f"{', '.join(names)}; give their names as parameter="
+                )
                 raise ParameterError(msg)
             total = joint_density(
                 sample, degree, shares=mixture_shares(s.weights for s in sample)
@@ -187,15 +207,16 @@ class Oracle(EventModel):
         return np.concatenate([self.interpolation.grid.reshape(-1, n), reference[None]])
 
     def cost(self, data: Sample, *, terms: Terms = "all") -> LikelihoodCost:
-        """Cost −2 ln L of a dataset (shape term).
+        """Return the cost −2 ln L of a dataset, from its distribution alone (shape term).
 
         Parameters
         ----------
         data
-            The dataset.
+            Events of the dataset.
         terms
-            ``"linear"``: the interference alone, without squared coefficients
-            (:func:`milinfer.likelihood.linear_terms.linear_cost`).
+            ``"linear"``: keep the interference with the reference only and drop the squared
+            coefficients (:func:`milinfer.likelihood.linear_terms.linear_cost`); ``"all"``: keep
+            both.
         """
         require_terms(terms)
         if terms == "linear":
@@ -203,7 +224,7 @@ class Oracle(EventModel):
         return dataset_cost(self, data, reference=self.reference)
 
     def event_llr(self, sample: Sample) -> FloatArray:
-        """Exact ln p(x|θ_k)/p(x|θ0), shape (n_events, K).
+        """Return the exact ln p(x|θ_k)/p(x|θ0) of each event, shape (n_events, K).
 
         Raises
         ------
@@ -219,16 +240,16 @@ class Oracle(EventModel):
         return relative
 
     def log_polynomials(self, data: Sample) -> LogPolynomials:
-        """Λ of a dataset, exact between the grid points too.
+        """Return Λ of a dataset, which is exact also between the grid points.
 
         Raises
         ------
         SampleError
-            As for :meth:`event_llr`.
+            Under the same conditions as for :meth:`event_llr`.
         """
         coefficients = reweight_polynomial(data, self._basis)
         for point in self._points:
-            # One point at a time, to save the memory of a table with a column for each.
+            # One point at a time, to save the memory of a table with a column for each point.
             weights = coefficients @ self._basis.design(point)[0]
             self._require_positive(data, weights[:, None], point[None])
         low, high = np.array(self.interpolation.limits).T

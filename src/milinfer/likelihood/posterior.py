@@ -1,18 +1,18 @@
-r"""The posterior of a parameter from likelihood ratios, which direct regression estimates.
+r"""Compute the posterior density of a parameter from likelihood ratios.
 
-A regression that is trained with the squared error on bags of known θ learns the mean of the
-posterior, with the absolute error its median, for the prior that θ had in training ([NT],
-eqs. 28 and 29).  Both follow from any learned Λ(θ) without such a training:
+A direct regression estimates the same posterior.  A network trained on bags of known θ with the
+squared error learns the mean of the posterior, and with the absolute error its median, for the
+distribution of θ in the training as prior (Nachman and Thaler [NT], eqs. 28 and 29).  Both also
+follow from any learned Λ(θ) for a dataset D, without such a training:
 
 .. math:: p(\theta|D) = \frac{e^{\Lambda(\theta)}\,p(\theta)}
-          {\int e^{\Lambda(\theta')}\,p(\theta')\,d\theta'},
+          {\int e^{\Lambda(\theta')}\,p(\theta')\,d\theta'}.
 
-and Λ of any number of events is the sum of their log-ratios, so that more events need no new
-training.
+Λ of any number of events is the sum of their log-ratios, so more events need no new training.
 
-Λ is that of the model as it was trained: a calibration makes intervals cover, and its surface is no
-likelihood that a prior could be multiplied with.  Without a prior, θ is uniform over the range of
-the training points, which is then a statement of the analyst.
+Λ must be the uncalibrated surface of the model.  A calibration makes intervals cover, but a prior
+cannot be multiplied with a calibrated surface, because it is no likelihood.  The default prior is
+uniform over the range of the training points.
 """
 
 from __future__ import annotations
@@ -39,19 +39,19 @@ Prior: TypeAlias = ArrayLike | Callable[[FloatArray], ArrayLike] | None
 
 @dataclass(frozen=True, eq=False)
 class Posterior:
-    """Posterior density of one parameter, of one dataset or of many.
+    """Posterior density of one parameter, for one dataset or for several.
 
     Parameters
     ----------
     theta
-        Points, ascending, shape (m,).
+        Parameter values in ascending order, shape (m,).
     density
-        Posterior there, of integral one over the points: shape (m,), or (n, m) for n datasets.
-        What is derived from it has the shape () or (n,).
+        Posterior density at these values, normalised to an integral of one, shape (m,), or (n, m)
+        for n datasets.  Mean, median etc. have shape () or (n,).
 
     Examples
     --------
-    A hundred events of N(μ, 1) with the mean 0.48, and μ uniform in [−0.5, 0.5]:
+    The dataset has 100 events of N(μ, 1) with the mean 0.48, and μ is uniform in [−0.5, 0.5]:
 
     >>> import numpy as np
     >>> theta = np.linspace(-0.5, 0.5, 201)
@@ -72,22 +72,24 @@ class Posterior:
     def from_log_ratios(
         cls, theta: ArrayLike, log_ratios: ArrayLike, prior: Prior = None
     ) -> Posterior:
-        """Posterior from Λ at given points, by the trapezoidal rule.
+        """Compute the posterior from Λ at given parameter values, with the trapezoidal rule.
 
         Parameters
         ----------
         theta
-            Points, ascending, shape (m,).
+            Parameter values in ascending order, shape (m,).
         log_ratios
-            Λ of datasets there, shape (m,) or (n, m), up to a constant for each dataset.
+            Λ of one dataset (m,) or of n datasets (n, m) at these values.  A constant added to a
+            dataset has no effect.
         prior
-            Density of θ, shape (m,), or a function of θ; default: uniform over the points.
+            Prior density at `theta`, shape (m,), or a function of θ; default: uniform over the
+            range of `theta`.
 
         Raises
         ------
         ParameterError
-            If shapes disagree, a value is not finite, the prior is not a density, or the points are
-            too far apart: the posterior must not be narrower than one step.
+            If shapes disagree, a value is not finite, the prior is negative or zero everywhere, or
+            the posterior is narrower than the distance between two values of `theta`.
         """
         points, ratios = np.asarray(theta, np.float64), np.asarray(log_ratios, np.float64)
         _validate(points, ratios)
@@ -107,21 +109,21 @@ class Posterior:
     def from_surface(
         cls, surface: Surface | BoxSurface, prior: Prior = None, *, n_points: int = 1001
     ) -> Posterior:
-        """Posterior over the whole range of a surface Λ(θ) of one parameter.
+        """Compute the posterior over the whole range of a surface Λ(θ) of one parameter.
 
         Parameters
         ----------
         surface
-            ``model.surface(data)`` of any model.
+            Surface of a dataset, such as ``model.surface(data)``.
         prior
-            Prior, at `n_points` points across the range.
+            Prior density at `n_points` equally spaced values, or a function of θ; default: uniform.
         n_points
-            Number of points at which Λ is evaluated.
+            Number of parameter values at which Λ is evaluated.
 
         Raises
         ------
         ParameterError
-            If the surface has several parameters; otherwise as :meth:`from_log_ratios`.
+            If the surface has several parameters, or as for :meth:`from_log_ratios`.
 
         Examples
         --------
@@ -135,40 +137,40 @@ class Posterior:
         np.float64(0.05)
         """
         if isinstance(surface, BoxSurface):
-            msg = f"a posterior of {len(surface.limits)} parameters; fix all but one of them"
+            msg = f"the surface has {len(surface.limits)} parameters; fix all but one of them"
             raise ParameterError(msg)
         theta = np.linspace(*surface.limits[0], n_points)
         return cls.from_log_ratios(theta, surface(theta), prior)
 
     def expectation(self, values: ArrayLike) -> FloatArray:
-        """Posterior mean of a function of θ, from its values at the points, shape (m,)."""
+        """Return the posterior mean of a function of θ, given its values at `theta`, shape (m,)."""
         moments = self.density * np.asarray(values, dtype=np.float64)
         return np.asarray(np.trapezoid(moments, self.theta, axis=-1), dtype=np.float64)
 
     @property
     def mean(self) -> FloatArray:
-        """Mean, which a regression with the squared error learns."""
+        """Posterior mean, which a regression with the squared error learns."""
         return self.expectation(self.theta)
 
     @property
     def standard_deviation(self) -> FloatArray:
-        """Standard deviation."""
+        """Posterior standard deviation."""
         centred = self.theta - np.expand_dims(self.mean, -1)
         variance = np.trapezoid(self.density * centred**2, self.theta, axis=-1)
         return np.sqrt(np.asarray(variance, dtype=np.float64))
 
     @property
     def median(self) -> FloatArray:
-        """Median, which a regression with the absolute error learns."""
+        """Posterior median, which a regression with the absolute error learns."""
         return self.quantile(0.5)
 
     def quantile(self, probability: float) -> FloatArray:
-        """Value below which θ lies with a probability.
+        """Return the value of θ below which the given posterior probability lies.
 
         Raises
         ------
         ParameterError
-            If the probability is not between 0 and 1.
+            If `probability` is not between 0 and 1.
         """
         if not 0 <= probability <= 1:
             msg = f"a probability must be between 0 and 1, not {probability}"
@@ -180,8 +182,8 @@ class Posterior:
         cell = np.minimum((below < probability).sum(axis=1), len(steps)) - 1
         cell = np.maximum(cell, 0)
         row = np.arange(len(rows))
-        # Inside a step the density is a straight line, so that the quantile is the root of a
-        # parabola, in a form that is stable for a level line too.
+        # Inside a step the density is a straight line, so the quantile is the root of a parabola,
+        # written in a form that is stable also for a constant density.
         start, end = rows[row, cell], rows[row, cell + 1]
         slope = (end - start) / steps[cell]
         rest = np.maximum(probability - below[row, cell], 0)
@@ -191,17 +193,18 @@ class Posterior:
         return np.asarray(quantiles.reshape(self.density.shape[:-1])[()], dtype=np.float64)
 
     def interval(self, probability: float = CL68) -> FloatArray:
-        """Central credible interval, shape (2,) or (2, n): equal probabilities on either side.
+        """Return the central credible interval, shape (2,) or (2, n), with equal tails.
 
-        It covers on average over θ drawn from the prior, not at every θ: for that see
-        :mod:`milinfer.intervals.calibration_fit` and :mod:`milinfer.intervals.belt`.
+        The interval covers on average over θ drawn from the prior, but not at every θ.  For
+        intervals that cover at every θ see :mod:`milinfer.intervals.calibration_fit` and
+        :mod:`milinfer.intervals.belt`.
         """
         require_level(probability, ParameterError, "probability")
         tail = (1 - probability) / 2
         return np.stack([self.quantile(tail), self.quantile(1 - tail)])
 
     def _require_resolved(self) -> None:
-        """Raise if a posterior is narrower than the step between the points."""
+        """Raise if a posterior is narrower than the distance between two points."""
         width = np.atleast_1d(self.standard_deviation)
         centre = np.atleast_1d(self.mean)
         cell = np.clip(np.searchsorted(self.theta, centre), 1, len(self.theta) - 1)
@@ -210,14 +213,14 @@ class Posterior:
             worst = int(np.argmin(width / step))
             msg = (
                 f"the posterior of dataset {worst} has a standard deviation of {width[worst]:.2g} "
-                f"at θ = {centre[worst]:.4g}, where the points are {step[worst]:.2g} apart; give "
+                f"at θ = {centre[worst]:.4g}, but the points are {step[worst]:.2g} apart; give "
                 "Λ at more points"
             )
             raise ParameterError(msg)
 
 
 def _validate(points: FloatArray, ratios: FloatArray) -> None:
-    """Raise unless log-ratios are finite and known at ascending points."""
+    """Raise unless log-ratios are finite and the points are ascending."""
     if points.ndim != 1 or len(points) < 3 or not np.all(np.diff(points) > 0):
         msg = f"a posterior needs three ascending points or more, not {points}"
         raise ParameterError(msg)
@@ -232,7 +235,7 @@ def _validate(points: FloatArray, ratios: FloatArray) -> None:
 
 
 def _prior(prior: Prior, theta: FloatArray) -> FloatArray:
-    """Density of the prior at the points, shape (m,)."""
+    """Return the prior density at the points, shape (m,)."""
     values = np.ones(len(theta)) if prior is None else prior(theta) if callable(prior) else prior
     density = np.asarray(values, dtype=np.float64)
     if density.shape != theta.shape or not np.all(np.isfinite(density) & (density >= 0)):

@@ -1,8 +1,9 @@
 """Signal and backgrounds as a model of whole datasets, with the backgrounds profiled.
 
-The counterpart of :class:`milinfer.likelihood.mixture.MixtureCost` for toys: surfaces of the
-parameters of interest alone, which calibrations, belts and coverage take as those of any model.
-:func:`profile_norms` profiles the normalisations at many θ at once.
+Use :class:`ProfiledMixture` for toys, and :class:`milinfer.likelihood.mixture.MixtureCost` for one
+fit.  Its surfaces depend on the parameters of interest only, so calibrations, belts and coverage
+accept them like those of any other model.  :func:`profile_norms` profiles the normalisations at
+many θ at once.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ __all__ = [
 
 
 _CHUNK = 65_536
-# Smallest positive density of signal, relative to that at the reference.
+# Smallest positive density of the signal, relative to that at the reference.
 _TINY = 1e-300
 
 
@@ -50,40 +51,43 @@ class ProfiledMixture(DatasetModel):
     .. math:: \Lambda(D|\theta) = \max_{n \ge 0}\;\ln\frac{L(D|\theta, n)}{L(D|\theta_0, 1)}
               - \sum_b \frac{(n_b - a_b)^2}{2\sigma_b^2}
 
-    For data the auxiliary measurements :math:`a_b` are one.  In toys they scatter about the true
-    normalisation with the width :math:`\sigma_b`, because coverage means repetitions of the whole
-    experiment.  The scatter is computed from the events of the toy, so that toys of one seed are
-    always the same.
+    Here D is the dataset, θ the parameters of interest, and :math:`n_b` the normalisation of
+    background b with the auxiliary measurement :math:`a_b \pm \sigma_b`.  For data, :math:`a_b` is
+    one.  In toys it fluctuates around the true normalisation with the standard deviation
+    :math:`\sigma_b`, because coverage refers to repetitions of the whole experiment.  The
+    fluctuation is computed from the events of the toy, so toys with the same seed are always the
+    same.
 
     Generate toys with ``Toys(pool, rate=rate, background=[Background(events, expected)])``.
 
     Parameters
     ----------
     model
-        ln r(x|θ) of the signal, of single events.
+        Model of single events for ln r(x|θ) of the signal.
     rate
-        Expected signal ν_s(θ); a number if it does not depend on the parameters, with
-        ``Toys(n_events=…, poisson=True)``.
+        Expected number of signal events ν_s(θ).  Pass a number if it does not depend on the
+        parameters, and generate toys with ``Toys(n_events=…, poisson=True)``.
     backgrounds
         ``{name: (ratio, expected yield)}``, as for
         :func:`milinfer.likelihood.mixture.mixture_cost`.
     constraints
-        ``{name: σ}`` of the normalisations that are measured elsewhere; others are free.
+        ``{name: σ}``: standard error of the auxiliary measurement of a normalisation.  Other
+        normalisations are free.
     reference
-        θ0 of the model; default: its ``reference``.
+        Reference point θ0 of the model; default: ``model.reference``.
     name
-        Name of the method.
+        Name of the method in tables and figures.
     true_norms
-        ``{name: normalisation}`` of the toys, if it is not one: the mean of the auxiliary
-        measurement.
+        ``{name: normalisation}``: true normalisation in the toys, if it is not one.  It is the mean
+        of the auxiliary measurement in toys.
     grid
-        Points and interpolation of the surfaces; default: a spline through 41 points, or a finer
-        box in several parameters.
+        Points and interpolation of the surfaces; default: a spline through 41 points, or a box with
+        more points in several parameters.
 
     Raises
     ------
     ModelError, ParameterError, ConfigurationError
-        If the terms do not belong together; see :func:`milinfer.likelihood.mixture.mixture_terms`.
+        If the terms do not fit together; see :func:`milinfer.likelihood.mixture.mixture_terms`.
 
     Examples
     --------
@@ -133,7 +137,7 @@ class ProfiledMixture(DatasetModel):
 
     @property
     def feature_names(self) -> tuple[str, ...]:
-        """Features that the model of the signal reads."""
+        """Names of the features that the model of the signal reads."""
         return model_tag(self.model).feature_names
 
     @property
@@ -149,7 +153,7 @@ class ProfiledMixture(DatasetModel):
 
     @cached_property
     def interpolation(self) -> Interpolation | ChebyshevBox:
-        """Points and interpolation of the surfaces."""
+        """Points at which Λ is computed, and the interpolation between them."""
         return self.grid if self.grid is not None else profile_grid(self.model.interpolation)
 
     @cached_property
@@ -167,12 +171,13 @@ class ProfiledMixture(DatasetModel):
         return np.array(widths, dtype=np.float64) ** -2.0
 
     def event_columns(self, sample: Sample) -> FloatArray:
-        """Densities of signal at every point, and of the backgrounds, over that at the reference.
+        """Return the densities of signal and backgrounds, relative to those at the reference.
 
         Returns
         -------
         ndarray
-            Shape (n_events, K + n_backgrounds).
+            Density of the signal at each of K points, then of the backgrounds, shape (n_events,
+            K + n_backgrounds).
         """
         of_model, k = self.model.interpolation, len(self._points)
         theta = self.interpolation.grid
@@ -198,28 +203,28 @@ class ProfiledMixture(DatasetModel):
         *,
         observed: bool = False,
     ) -> FloatArray:
-        """Λ of datasets at every point, shape (n_segments, K).
+        """Return Λ of datasets at every point, shape (n_segments, K).
 
         Parameters
         ----------
         table
-            From :meth:`event_columns`.
+            Result of :meth:`event_columns`.
         index, signs, offsets
-            Rows of the table, one dataset after the other, their weights, and where datasets begin
-            and end.
+            Rows of the table, one dataset after the other; their weights; and the positions in
+            `index` at which datasets begin and end.
         observed
-            Whether these are data, whose auxiliary measurements are one, rather than toys.
+            True for data, whose auxiliary measurements are one; False for toys.
 
         Raises
         ------
         SampleError
-            If an event has another weight than one: the likelihood would not be concave.
+            If an event has a weight other than one, for which the likelihood is not concave.
         """
         if not np.all(signs == 1):
             msg = (
                 f"{self.name} profiles the backgrounds only for events of weight one, but these "
                 "events have other weights; give unweighted events, or fit mixture_cost, which "
-                "takes weights ±1"
+                "accepts weights ±1"
             )
             raise SampleError(msg)
         out = np.empty((len(offsets) - 1, len(self._points)))
@@ -244,24 +249,26 @@ class ProfiledMixture(DatasetModel):
         return profile._replace(values=profile.values + total - self._signal)
 
     def _auxiliary_measurements(self, rows: IntArray) -> FloatArray:
-        """Auxiliary measurements of a toy, a function of the events that it has."""
+        """Return the auxiliary measurements of a toy, computed from its events."""
         truth = np.array([self.true_norms.get(name, 1.0) for name in self.backgrounds])
         width = np.array([self.constraints.get(name, 0.0) for name in self.backgrounds])
         return truth + width * auxiliary_noise(rows, len(truth))
 
     def profile(self, data: Sample) -> Profile:
-        """Λ and the normalisations of a dataset at every point of the surface."""
+        """Return Λ and the fitted normalisations of a dataset at every point of the surface."""
         require_sample(data, "ProfiledMixture.profile()")
         data.require_data()
         return self._profile(self.event_columns(data), np.ones(len(self.backgrounds)))
 
     def cost(self, data: Sample) -> LikelihoodCost:
-        """Profile cost of a dataset in the parameters of interest, for calibrations and belts.
+        """Return the cost in the parameters of interest, with the normalisations profiled.
+
+        Use it with calibrations and belts.
 
         Raises
         ------
         SampleError
-            If the events have other weights than one.
+            If an event has a weight other than one.
         """
         require_sample(data, "ProfiledMixture.cost()")
         data.require_data()
@@ -270,7 +277,7 @@ class ProfiledMixture(DatasetModel):
 
 
 def profile_grid(signal: Interpolation | ChebyshevBox) -> Interpolation | ChebyshevBox:
-    """Points and interpolation of profiled surfaces: as many as their shape needs.
+    """Return points and interpolation of profiled surfaces, with as many points as they need.
 
     Examples
     --------
@@ -283,10 +290,10 @@ def profile_grid(signal: Interpolation | ChebyshevBox) -> Interpolation | Chebys
 
 
 def auxiliary_noise(rows: IntArray, n: int) -> FloatArray:
-    """Deviations of auxiliary measurements in a toy, in units of their widths, shape (n,).
+    """Return deviations of auxiliary measurements in a toy, in units of their errors, shape (n,).
 
-    Seeded by the events of the toy, which differ from toy to toy.  Like these, the measurements
-    depend neither on the number of toys nor on the worker that generates them.
+    The random seed is computed from the events of the toy.  Like the events, the measurements
+    depend neither on the number of toys nor on the worker that generates the toy.
 
     Examples
     --------
@@ -306,24 +313,24 @@ def profile_cost(
     *,
     extended: bool = True,
 ) -> LikelihoodCost:
-    """Profile cost of a dataset in the parameters of interest.
+    """Return the cost of a dataset in the parameters of interest, with all others profiled.
 
     Parameters
     ----------
     model
-        Model that profiles all else.
+        Model that profiles all other parameters.
     data
-        The dataset.
+        Events of the dataset.
     terms
-        Its signal and backgrounds.
+        Signal and backgrounds.
     true_norms
         Normalisations of the backgrounds in the toys.
     extended
-        Whether the number of events enters the likelihood.
+        Whether the likelihood contains the Poisson term of the number of events.
     """
     rate = terms.rate if extended else None
     if isinstance(rate, Rate):
-        # The mean yield of the toys, by which calibrations and belts check that they match.
+        # The mean yield of the toys, with which calibrations and belts check that they match.
         rate = rate.with_background(float(np.dot(true_norms, terms.expected)))
     return LikelihoodCost(
         dataset_surface(model, data),
@@ -337,20 +344,20 @@ def profile_cost(
 
 
 _STEPS = 100
-# Limit of the squared Newton decrement, which is twice the gain in ln L by the last step; the gain
-# that remains after it is at most twice the square of this.
+# Limit of the squared Newton decrement, which is twice the gain in ln L of the last step; the
+# remaining gain is at most twice the square of this limit.
 _TOLERANCE = 1e-5
-# Rows multiplied before a logarithm is taken: logarithms cost more than all other operations.
+# Number of rows that are multiplied before a logarithm is taken, because logarithms take most time.
 _ROWS = 4
 
 
 class Profile(NamedTuple):
-    """Likelihood at its maximum over the normalisations.
+    """Likelihood maximised over the normalisations.
 
     Parameters
     ----------
     values
-        ln L at each θ, shape (K,).
+        Maximum of ln L at each θ, shape (K,).
     norms
         Normalisations at the maximum, shape (n_backgrounds, K).
     """
@@ -366,26 +373,27 @@ def profile_norms(
     measured: FloatArray,
     precision: FloatArray,
 ) -> Profile:
-    r"""Maximum over normalisations :math:`n \ge 0` of a likelihood that is concave in them.
+    r"""Maximise a likelihood over normalisations :math:`n \ge 0`, in which it is concave.
 
     .. math:: \sum_i \ln\Big[s_{ik} + \sum_b n_b t_{ib}\Big] - \sum_b n_b \nu_b
               - \tfrac12 \sum_b \pi_b (n_b - a_b)^2
 
-    by Newton's method for all k together.  With one background the slope is a falling convex
-    function of n, which pure Newton steps approach from below: it cannot fail.  With several, steps
-    are damped by 1/(1 + δ) with the Newton decrement δ, as self-concordant functions allow
-    (Nesterov and Nemirovskii, 1994).
+    is maximised by Newton's method for all points k together.  With one background the slope is a
+    falling convex function of n, and undamped Newton steps always approach its zero from below.
+    With several backgrounds, steps are damped by 1/(1 + δ) with the Newton decrement δ, as for
+    self-concordant functions (Nesterov and Nemirovskii, 1994).
 
     Parameters
     ----------
     signal
-        s, shape (n_events, K), positive.
+        Densities s of the signal, shape (n_events, K), positive.
     backgrounds
-        t, shape (n_events, n_backgrounds).
+        Densities t of the backgrounds, shape (n_events, n_backgrounds).
     expected
-        ν, shape (n_backgrounds,).
+        Expected yields ν, shape (n_backgrounds,).
     measured, precision
-        a and π of Gaussian measurements, shape (n_backgrounds,); π = 0: not measured.
+        Auxiliary measurements a, and inverse squares π of their errors, shape (n_backgrounds,);
+        π = 0 for a normalisation that is not measured.
 
     Raises
     ------
@@ -402,7 +410,7 @@ def profile_norms(
     n_backgrounds, k = backgrounds.shape[1], signal.shape[1]
     norms = np.repeat(measured.clip(min=0.0)[:, None], k, axis=1)
     products = (backgrounds[:, :, None] * backgrounds[:, None, :]).reshape(-1, n_backgrounds**2)
-    # Keeps directions that no event constrains from dividing by zero.
+    # Avoids a division by zero in directions that no event constrains.
     floor = precision + 1e-12 * (1.0 + expected) ** 2
     for _ in range(_STEPS):
         inverse = backgrounds @ norms
@@ -435,7 +443,7 @@ def profile_norms(
 
 
 def _solve(bend: FloatArray, slope: FloatArray, at_zero: BoolArray) -> FloatArray:
-    """Newton steps (n_backgrounds, K), none for normalisations that stay at zero."""
+    """Return Newton steps (n_backgrounds, K), zero for normalisations that stay at zero."""
     if len(slope) == 1:
         alone: FloatArray = slope / bend[:, 0].T
         return alone
@@ -446,10 +454,10 @@ def _solve(bend: FloatArray, slope: FloatArray, at_zero: BoolArray) -> FloatArra
 
 
 def _log_sum(densities: FloatArray) -> FloatArray:
-    """Sum of the logarithms of each column, (K,)."""
+    """Return the sum of the logarithms of each column, (K,)."""
     n = len(densities) - len(densities) % _ROWS
     # Densities relative to the reference are of order one.  If some are not, their product could
-    # overflow, so that a logarithm is taken of each.
+    # overflow, so a logarithm of each is taken.
     usual = n and densities.min() > 1e-70 and densities.max() < 1e70
     if not usual:
         return np.asarray(np.log(densities).sum(axis=0))

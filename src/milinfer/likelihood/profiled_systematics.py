@@ -1,7 +1,9 @@
 """Signal, backgrounds and nuisance parameters as a model of whole datasets, all profiled.
 
-The counterpart of :class:`milinfer.likelihood.systematics.SystematicCost` for toys: surfaces of
-the parameters of interest alone, which calibrations, belts and coverage take as those of any model.
+Use :class:`ProfiledSystematics` for toys, and
+:class:`milinfer.likelihood.systematics.SystematicCost` for one fit.  Its surfaces depend on the
+parameters of interest only, so calibrations, belts and coverage accept them like those of any other
+model.
 """
 
 from __future__ import annotations
@@ -38,23 +40,23 @@ if TYPE_CHECKING:
 __all__ = ["NuisanceProfile", "ProfiledSystematics"]
 
 _CHUNK = 65_536
-# Of the luminosity that is free in likelihoods of the shape, for datasets without events.
+# Limits of the luminosity, which is free in likelihoods of the shape, for datasets without events.
 _LEAST = 1e-10
 
 
 class NuisanceProfile(NamedTuple):
-    """Maximum of a likelihood over all parameters but those of interest.
+    """Maximum of a likelihood over all parameters except the parameters of interest.
 
     Parameters
     ----------
     points
         Values of the parameters of interest, shape (G, n_parameters).
     values
-        Λ there, shape (G,).
+        Profiled Λ at these points, shape (G,).
     names
-        The other parameters.
+        Names of the other parameters.
     places
-        Their values at the maximum, shape (G, n_others).
+        Values of the other parameters at the maximum, shape (G, n_others).
     """
 
     points: FloatArray
@@ -65,19 +67,19 @@ class NuisanceProfile(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class ProfiledSystematics(DatasetModel):
-    """Likelihood of datasets, maximised over normalisations and nuisance parameters.
+    """Compute the likelihood of datasets, maximised over normalisations and nuisance parameters.
 
-    For data the auxiliary measurements are the values in the constraints of the terms.  In toys
-    they scatter about the true values with their errors, because coverage means repetitions of the
-    whole experiment.  The scatter is computed from the events of the toy, so that toys of one seed
-    are always the same.
+    For data, the auxiliary measurements are the values in the constraints of the terms.  In toys
+    they fluctuate around the true values with their errors, because coverage refers to repetitions
+    of the whole experiment.  The fluctuation is computed from the events of the toy, so toys with
+    the same seed are always the same.
 
-    Events of toys at other values of the nuisance parameters come from varied samples, never from
-    the learned response, which would test nothing: give ``Toys`` a pool of them, and the values as
-    `truth` here.
+    To generate toys at other values of the nuisance parameters, pass a pool of events from varied
+    samples to ``Toys``, and the values as `truth` here.  Do not reweight events with the learned
+    response, because such toys cannot show its errors.
 
-    Without `extended` the likelihood is that of the shape: the number of events is not used.  Its
-    toys are made with ``Toys(…, n_events=…, poisson=True)``.
+    Without `extended` the likelihood uses the shape only and ignores the number of events.
+    Generate its toys with ``Toys(…, n_events=…, poisson=True)``.
 
     Parameters
     ----------
@@ -85,20 +87,20 @@ class ProfiledSystematics(DatasetModel):
         Processes, responses, uncertainties and constraints, from
         :func:`~milinfer.likelihood.systematics.systematic_terms`.
     name
-        Name of the method.
+        Name of the method in tables and figures.
     truth
-        True values of normalisations, nuisance parameters and luminosity of the toys, about which
-        auxiliary measurements scatter; default: those of the start of the cost.
+        True values in the toys of normalisations, nuisance parameters and luminosity, by name.
+        Auxiliary measurements fluctuate around them.  Default: the starting values of the cost.
     grid
-        Points and interpolation of the surfaces; default: a spline through 41 points, or a finer
-        box in several parameters.
+        Points and interpolation of the surfaces; default: a spline through 41 points, or a box with
+        more points in several parameters.
     extended
-        Whether the number of events enters the likelihood.
+        Whether the likelihood contains the Poisson term of the number of events.
 
     Raises
     ------
     ParameterError
-        If `truth` names an unknown parameter.
+        If a name in `truth` is not a parameter.
     ModelError
         If a response has products of three nuisance parameters, which toys do not support.
 
@@ -155,7 +157,7 @@ class ProfiledSystematics(DatasetModel):
 
     @property
     def feature_names(self) -> tuple[str, ...]:
-        """Features that the model of the signal reads."""
+        """Names of the features that the model of the signal reads."""
         return model_tag(self.terms.mixture.model).feature_names
 
     @property
@@ -170,7 +172,7 @@ class ProfiledSystematics(DatasetModel):
 
     @cached_property
     def interpolation(self) -> Interpolation | ChebyshevBox:
-        """Points and interpolation of the surfaces."""
+        """Points at which Λ is computed, and the interpolation between them."""
         if self.grid is not None:
             return self.grid
         return profile_grid(self.terms.mixture.model.interpolation)
@@ -186,7 +188,7 @@ class ProfiledSystematics(DatasetModel):
 
     @cached_property
     def _middle(self) -> int:
-        """Number of the point that is nearest to the reference."""
+        """Index of the point that is nearest to the reference."""
         return int(np.argmin(np.sum((self._points - self.terms.mixture.reference) ** 2, axis=1)))
 
     @cached_property
@@ -265,12 +267,13 @@ class ProfiledSystematics(DatasetModel):
         )
 
     def event_columns(self, sample: Sample) -> FloatArray:
-        """Ln densities of signal at every point and of backgrounds, and coefficients of responses.
+        """Return the log densities of signal and backgrounds, and the columns of responses.
 
         Returns
         -------
         ndarray
-            Shape (n_events, G + n_backgrounds + n_columns).
+            Log density of the signal at each of G points, log densities of the backgrounds, and
+            response columns, shape (n_events, G + n_backgrounds + n_columns).
         """
         mixture = self.terms.mixture
         of_model, g = mixture.model.interpolation, len(self._points)
@@ -304,22 +307,22 @@ class ProfiledSystematics(DatasetModel):
         *,
         observed: bool = False,
     ) -> FloatArray:
-        """Λ of datasets at every point, shape (n_segments, G).
+        """Return Λ of datasets at every point, shape (n_segments, G).
 
         Parameters
         ----------
         table
-            From :meth:`event_columns`.
+            Result of :meth:`event_columns`.
         index, signs, offsets
-            Rows of the table, one dataset after the other, their weights, and where datasets begin
-            and end.
+            Rows of the table, one dataset after the other; their weights; and the positions in
+            `index` at which datasets begin and end.
         observed
-            True for data, whose auxiliary measurements are used; false for toys.
+            True for data, whose auxiliary measurements are used; False for toys.
 
         Raises
         ------
         SampleError
-            If an event has another weight than one.
+            If an event has a weight other than one.
         FitError
             If a maximum is not found.
         """
@@ -340,7 +343,7 @@ class ProfiledSystematics(DatasetModel):
             msg = (
                 f"{self.name} profiles nuisance parameters only for events of weight one, but "
                 "these events have other weights; give unweighted events, or fit systematic_cost, "
-                "which takes weights"
+                "which accepts weights"
             )
             raise SampleError(msg)
         measured, _, precision = self._auxiliary
@@ -349,7 +352,7 @@ class ProfiledSystematics(DatasetModel):
         if not observed:
             for row, start, stop in zip(centres, offsets[:-1], offsets[1:], strict=True):
                 row[:] = self._measurements(index[start:stop])
-        # Data are looked for at what was measured, toys at the truth.
+        # The search starts at the measured values for data, and at the true values for toys.
         first = np.where(precision > 0, measured, self._start) if observed else self._start
         problem = self._problem
         starts = np.tile(first, (n_sets, 1))
@@ -388,18 +391,18 @@ class ProfiledSystematics(DatasetModel):
         return values + constants, places[..., :n_others]
 
     def _measurements(self, rows: IntArray) -> FloatArray:
-        """Auxiliary measurements of a toy, a function of the events that it has."""
+        """Return the auxiliary measurements of a toy, computed from its events."""
         _, errors, _ = self._auxiliary
         scattered: FloatArray = self._start + errors * auxiliary_noise(rows, len(errors))
         return scattered
 
     def profile(self, data: Sample) -> NuisanceProfile:
-        """Λ of a dataset at every point of the surface, and the other parameters there.
+        """Return Λ of a dataset at every point of the surface, and the values of other parameters.
 
         Raises
         ------
         SampleError
-            If the events have other weights than one.
+            If an event has a weight other than one.
         FitError
             If a maximum is not found.
         """
@@ -413,41 +416,47 @@ class ProfiledSystematics(DatasetModel):
         return NuisanceProfile(self._points, values[0], self._others, places[0])
 
     def cost(self, data: Sample) -> LikelihoodCost:
-        """Profile cost of a dataset in the parameters of interest, for calibrations and belts.
+        """Return the cost in the parameters of interest, with all other parameters profiled.
+
+        Use it with calibrations and belts.
 
         Raises
         ------
         SampleError
-            If the events have other weights than one, or there are none for a likelihood of the
+            If an event has a weight other than one, or there are no events for a likelihood of the
             shape.
         """
         require_sample(data, "ProfiledSystematics.cost()")
         data.require_data()
         mixture = self.terms.mixture
         if not len(data) and not self.extended:
-            msg = f"{data.label} contains no events, so a shape-only likelihood is undefined"
+            msg = (
+                f"{data.label} contains no events, so a shape-only likelihood is undefined; use "
+                "extended=True"
+            )
             raise SampleError(msg)
         norms = [self.truth.get(name, 1.0) for name in mixture.norms]
         return profile_cost(self, data, mixture, norms, extended=self.extended)
 
     def profiled(self, cost: SystematicCost) -> LikelihoodCost:
-        """Cost of a dataset as a function of the parameters of interest, profiled with Minuit.
+        """Return a cost in the parameters of interest that profiles the others with Minuit.
 
-        :meth:`cost` is faster but needs events of weight one; use this method for weighted events,
+        :meth:`cost` is faster but needs events of weight one.  Use this method for weighted events,
         such as Asimov data (:func:`~milinfer.likelihood.asimov.asimov_cost`).  Calibrations and
         belts accept both.
 
         Parameters
         ----------
         cost
-            With the likelihood of :attr:`terms`, up to the results of auxiliary measurements.
+            Cost of a dataset with the same likelihood as :attr:`terms`; the results of auxiliary
+            measurements may differ.
 
         Raises
         ------
         ParameterError
             If the cost has other parameters.
         FitError
-            If a fit is not valid; the message says where.
+            If a fit is not valid; the message names the parameter point.
         """
         if cost.terms.names != self.terms.names or cost.extended != self.extended:
             kinds = ["extended" if e else "shape-only" for e in (cost.extended, self.extended)]

@@ -1,4 +1,4 @@
-"""Read a published likelihood as a cost of milinfer, which adds to others."""
+"""Read a published likelihood as a cost of milinfer, which can be added to other costs."""
 
 from __future__ import annotations
 
@@ -27,19 +27,24 @@ __all__ = ["PublishedCost", "load_published"]
 
 
 def load_published(folder: PathLikeStr) -> PublishedCost:
-    """Read a likelihood that :func:`milinfer.publish` has written.
+    """Read a likelihood that :func:`milinfer.publish` has written, as a cost.
 
     Parameters
     ----------
     folder
-        The folder.
+        Folder with ``likelihood.json`` and its arrays.
+
+    Returns
+    -------
+    PublishedCost
+        Cost −2 ln L, to fit or to add to other costs.
 
     Raises
     ------
     ModelError
-        If a file is missing or damaged, or of a later version of the format.
+        If a file is missing or damaged, or has a later version of the format.
     ConfigurationError
-        If that is not a path.
+        If `folder` is not a path.
 
     Examples
     --------
@@ -54,21 +59,21 @@ def load_published(folder: PathLikeStr) -> PublishedCost:
 
 
 class PublishedCost(UnbinnedCost):
-    """Cost −2 ln L of a published likelihood.
+    """Cost −2 ln L of a published likelihood, from :func:`load_published`.
 
-    The constraints of its nuisance parameters and normalisations are part of it:
-    :attr:`constrained` lists those that are Gaussian and independent of each other, and
-    :meth:`without_constraints` leaves them out of a sum with another cost that has them.  Those
-    inside a HistFactory workspace are not listed.
+    The cost contains the constraints of its nuisance parameters and normalisations.
+    :attr:`constrained` lists constraints that are Gaussian and independent of each other.
+    :meth:`without_constraints` removes them, for a sum with another cost that contains the same
+    constraints.  Constraints inside a HistFactory workspace are not listed.
 
     Parameters
     ----------
     likelihood
-        The likelihood, from the reader of the folder.
+        Likelihood from the reader of the folder.
     constraints
-        Auxiliary measurements to use instead of those in the file; None: those in the file.
+        Auxiliary measurements to use; None: those in the file.
     any_interval
-        Whether intervals are allowed that the likelihood is not calibrated for; see
+        Whether intervals are allowed for which the likelihood is not calibrated; see
         :meth:`for_any_interval`.
 
     Examples
@@ -111,12 +116,12 @@ class PublishedCost(UnbinnedCost):
 
     @property
     def title(self) -> str:
-        """The line that describes the measurement."""
+        """Line that describes the measurement."""
         return str(self.likelihood.content["title"])
 
     @property
     def content(self) -> dict[str, Any]:
-        """The JSON: description, provenance, terms."""
+        """Content of the JSON file: description, provenance, terms."""
         return self.likelihood.content
 
     @property
@@ -126,7 +131,7 @@ class PublishedCost(UnbinnedCost):
 
     @property
     def fixed(self) -> tuple[str, ...]:
-        """Parameters that stay at their start."""
+        """Names of parameters that are fixed at their starting values."""
         return self.likelihood.fixed
 
     @property
@@ -136,14 +141,14 @@ class PublishedCost(UnbinnedCost):
 
     @property
     def constrained(self) -> tuple[str, ...]:
-        """Parameters whose constraint is part of this cost."""
+        """Names of parameters whose constraint is part of this cost."""
         return tuple(c.name for c in self._constraints)
 
     @property
     def inseparable(self) -> tuple[str, ...]:
-        """Parameters whose constraint cannot be left out.
+        """Names of parameters whose constraint cannot be removed.
 
-        It is in a HistFactory workspace, or correlated with that of another parameter.
+        Such a constraint is in a HistFactory workspace, or correlated with another one.
         """
         names: list[str] = []
         for content, term in zip(self.content["terms"], self.likelihood._terms, strict=True):
@@ -162,17 +167,20 @@ class PublishedCost(UnbinnedCost):
 
     @property
     def calibrated(self) -> bool:
-        """Whether a term is calibrated: its own intervals are, and a sum with others is not."""
+        """Whether a term is calibrated.
+
+        Its own intervals then cover, but those of a sum with other costs are not calibrated.
+        """
         return bool(self.calibrated_for)
 
     @property
     def calibrated_for(self) -> tuple[CalibratedFor, ...]:
-        """Of each term that is calibrated, the intervals that cover."""
+        """Intervals that cover, for each calibrated term."""
         return self.likelihood.calibrated_for
 
     @property
     def correction(self) -> _PublishedCorrection | None:
-        """Refusal of intervals that it is not calibrated for; None if any may be taken."""
+        """Object that raises for intervals without calibration; None if all are allowed."""
         if self.any_interval or not self.calibrated:
             return None
         roles = self.likelihood.roles
@@ -180,19 +188,24 @@ class PublishedCost(UnbinnedCost):
         return _PublishedCorrection(self.calibrated_for, interest)
 
     def for_any_interval(self) -> PublishedCost:
-        """The same cost, of which intervals of other levels or parameters can be taken, too.
+        """Return the same cost, with intervals of any confidence level or parameter allowed.
 
-        They do not cover as often as they say; whoever quotes them has to say so.
+        The coverage of such intervals is not calibrated; if you quote them, say so.
         """
         return PublishedCost(self.likelihood, self._constraints, any_interval=True)
 
     def without_constraints(self, names: Sequence[str]) -> PublishedCost:
-        """The same cost without the constraints of some parameters.
+        """Return the same cost without the constraints of some parameters.
+
+        Parameters
+        ----------
+        names
+            Names of the parameters.
 
         Raises
         ------
         ParameterError
-            If one of them is not constrained here.
+            If this cost has no separate constraint of a parameter.
         """
         left_out = (names,) if isinstance(names, str) else tuple(names)
         self._require_constrained(left_out)
@@ -200,12 +213,17 @@ class PublishedCost(UnbinnedCost):
         return PublishedCost(self.likelihood, kept, any_interval=self.any_interval)
 
     def measuring(self, **measured: float) -> PublishedCost:
-        """The same cost with other results of auxiliary measurements, as toys have them.
+        """Return the same cost with other results of auxiliary measurements, for toys.
+
+        Parameters
+        ----------
+        **measured
+            New result of the measurement of each parameter, such as ``jes=0.3``.
 
         Raises
         ------
         ParameterError
-            If a parameter is not constrained here.
+            If this cost has no separate constraint of a parameter.
         """
         self._require_constrained(tuple(measured))
         moved = tuple(
@@ -244,7 +262,7 @@ class PublishedCost(UnbinnedCost):
 
     @cached_property
     def _changes(self) -> list[tuple[int, AuxiliaryMeasurement]]:
-        """Constraints that are added to those in the file, and those that are taken away."""
+        """Constraints to add to those in the file, and constraints to subtract."""
         added = [(1, c) for c in self._constraints if c not in self._published]
         return added + [(-1, c) for c in self._published if c not in self._constraints]
 
@@ -277,13 +295,13 @@ class _PublishedCorrection(NamedTuple):
 
 
 def _constrained_by_pyhf(term: Any) -> list[str]:
-    """Parameters that auxiliary data of a HistFactory workspace measure."""
+    """Return the parameters that auxiliary data of a HistFactory workspace measure."""
     config = term.model.config
     return [n for of in config.auxdata_order for n in config.par_names[config.par_slice(of)]]
 
 
 def _constraints(likelihood: Likelihood) -> tuple[AuxiliaryMeasurement, ...]:
-    """Independent Gaussian measurements of parameters that are not those of interest."""
+    """Return independent Gaussian measurements of parameters that are not of interest."""
     found = []
     for term in likelihood.content["terms"]:
         if term["kind"] != "normal":

@@ -1,7 +1,7 @@
-"""Description of a published cost: a term of the sum, its arrays and parameters.
+"""Convert a cost to published form: terms of the sum, arrays and parameters.
 
-:func:`published_terms` and :func:`published_correction` are open: rooms with costs or corrections
-of their own register how these are written, beside the class.
+:func:`published_terms` and :func:`published_correction` can be extended: other sub-packages with
+their own costs or corrections register a function that converts them.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ class ParameterFacts(NamedTuple):
     role
         Parameter of interest, normalisation or nuisance parameter.
     start
-        Where a fit starts.
+        Starting value of fits.
     low, high
         Limits, which may be infinite.
     fixed
-        Whether the likelihood keeps it at its start.
+        Whether the likelihood fixes the parameter at its starting value.
     """
 
     role: Role
@@ -58,16 +58,16 @@ class ParameterFacts(NamedTuple):
 
 
 class PublishedTerm(NamedTuple):
-    """A term of −2 ln L.
+    """Term of −2 ln L in published form.
 
     Parameters
     ----------
     content
-        Its object in the JSON.
+        JSON object of the term.
     parameters
-        By name, in the order of the term.
+        Properties of the parameters by name, in the order of the term.
     bound
-        Upper bound of the difference to the cost, without rounding errors.
+        Upper bound of the difference from the cost, without rounding errors.
     """
 
     content: dict[str, Any]
@@ -82,11 +82,11 @@ class ArrayStore:
     Parameters
     ----------
     prefix
-        Prefix of names.
+        Prefix of the names of arrays.
     error
-        Largest error of Λ if there are to be no rows of single events; None: there may be.
+        Largest error of Λ if rows of single events are not allowed; None if they are allowed.
     arrays
-        The arrays so far.
+        Arrays that have been added.
 
     Examples
     --------
@@ -102,7 +102,7 @@ class ArrayStore:
     arrays: dict[str, NDArray[Any]] = field(default_factory=dict)
 
     def within(self, part: str) -> ArrayStore:
-        """The same store for the arrays of a part, whose names begin with it."""
+        """Return the same store with a longer prefix, for the arrays of a part."""
         return ArrayStore(f"{self.prefix}{part}.", self.error, self.arrays)
 
     def add(self, name: str, values: ArrayLike) -> str:
@@ -118,7 +118,7 @@ class ArrayStore:
 
 @singledispatch
 def published_terms(cost: Any, _arrays: ArrayStore) -> list[PublishedTerm]:
-    """Terms of −2 ln L that describe a cost.
+    """Convert a cost to terms of −2 ln L.
 
     Parameters
     ----------
@@ -130,7 +130,7 @@ def published_terms(cost: Any, _arrays: ArrayStore) -> list[PublishedTerm]:
     Raises
     ------
     ConfigurationError
-        If there is no form for costs of this class.
+        If costs of this class have no published form.
     """
     msg = (
         f"a {type(cost).__name__} cannot be published. Publishable are costs of models (with "
@@ -143,16 +143,16 @@ def published_terms(cost: Any, _arrays: ArrayStore) -> list[PublishedTerm]:
 
 @singledispatch
 def published_correction(correction: Any, _arrays: ArrayStore) -> dict[str, Any]:
-    """JSON object that describes the effect of a calibration on Λ, without facts of the cost.
+    """Convert a calibration to a JSON object that describes its effect on Λ.
 
     Raises
     ------
     ConfigurationError
-        If there is no form for corrections of this class.
+        If corrections of this class have no published form.
     """
     msg = (
-        f"a cost that is corrected by a {type(correction).__name__} cannot be published; "
-        "corrections by milinfer.Calibration and milinfer.add_simulation_error can"
+        f"a cost that is corrected by a {type(correction).__name__} cannot be published; use a "
+        "correction by milinfer.Calibration or milinfer.add_simulation_error"
     )
     raise ConfigurationError(msg)
 
@@ -160,14 +160,14 @@ def published_correction(correction: Any, _arrays: ArrayStore) -> dict[str, Any]
 def published_polynomial(
     exponents: IntArray, coefficients: FloatArray, arrays: ArrayStore
 ) -> dict[str, Any]:
-    """A polynomial in the parameters.
+    """Convert a polynomial in the parameters to a JSON object.
 
     Parameters
     ----------
     exponents, coefficients
-        Shape (n_monomials, n_parameters) and (n_monomials,).
+        Powers (n_monomials, n_parameters) and coefficients (n_monomials,) of the monomials.
     arrays
-        Where they go.
+        Store to which they are added.
     """
     return {
         "exponents": arrays.add("exponents", exponents),
@@ -176,7 +176,7 @@ def published_polynomial(
 
 
 def published_smooth(polynomial: SmoothPolynomial, arrays: ArrayStore) -> dict[str, Any]:
-    """A polynomial in the scaled parameters, with the covariance of its coefficients."""
+    """Convert a polynomial in scaled parameters, with the covariance of its coefficients."""
     return {
         "exponents": arrays.add("exponents", polynomial.basis.exponents),
         "coefficients": arrays.add("coefficients", polynomial.coefficients),
@@ -188,7 +188,7 @@ def published_smooth(polynomial: SmoothPolynomial, arrays: ArrayStore) -> dict[s
 
 
 def published_cubic(cubic: PiecewiseCubic, arrays: ArrayStore) -> dict[str, Any]:
-    """A cubic spline in one parameter."""
+    """Convert a cubic spline in one parameter to a JSON object."""
     return {
         "kind": "cubic_spline",
         "knots": arrays.add("knots", cubic.knots),
@@ -197,7 +197,7 @@ def published_cubic(cubic: PiecewiseCubic, arrays: ArrayStore) -> dict[str, Any]
 
 
 def dense_series(series: Series, arrays: ArrayStore) -> dict[str, Any]:
-    """A Chebyshev series on a box."""
+    """Convert a Chebyshev series on a box to a JSON object."""
     return {
         "kind": "chebyshev",
         "low": series.low.tolist(),

@@ -1,6 +1,7 @@
 """Read a published likelihood: −2 ln L of a measurement, for iminuit, with numpy alone.
 
-This file stands beside ``likelihood.json`` and ``events.npz``, and needs nothing but numpy::
+This file belongs to ``likelihood.json`` and ``events.npz`` in the same folder, and needs only
+numpy::
 
     from iminuit import Minuit
     from read_likelihood import read
@@ -10,15 +11,16 @@ This file stands beside ``likelihood.json`` and ``events.npz``, and needs nothin
     m.migrad()
     m.minos()
 
-``likelihood(*values)`` is −2 ln L at a point, in the order of ``likelihood.parameters``, and
-``likelihood.grad(*values)`` its gradient; limits of the parameters reach Minuit by themselves.  It
-is the sum of the terms in ``likelihood.json``: each class below is a term, or a function in one,
-and its text is the formula.  Terms of the kind ``pyhf``, HistFactory workspaces, need pyhf too.
+``likelihood(*values)`` returns −2 ln L at a point, with values in the order of
+``likelihood.parameters``, and ``likelihood.grad(*values)`` returns its gradient.  Minuit uses the
+limits of the parameters automatically.  −2 ln L is the sum of the terms in ``likelihood.json``.
+Each class below is a term, or a function in a term, and its docstring contains the formula.  Terms
+of the kind ``pyhf``, HistFactory workspaces, also need pyhf.
 
-What does not agree with this version of the format is an error: another version, a checksum that
-differs, an array that is missing, a key that this file does not know.
+The reader raises an error for everything that does not agree with this version of the format:
+another version, a wrong checksum, a missing array, or a key that it does not know.
 
-It was written by milinfer, and is, as milinfer, under the BSD-3-Clause licence.
+milinfer wrote this file.  Like milinfer, it has the BSD-3-Clause licence.
 """
 
 from __future__ import annotations
@@ -50,16 +52,16 @@ VERSION = 1
 
 _JSON = "likelihood.json"
 _Array = np.ndarray[Any, np.dtype[np.float64]]
-# Parameters may be this far outside of their limits, in units of the range: minimisers round.
+# Distance of parameters from their limits that counts as rounding, in units of the range.
 _SLACK = 1e-9
-# Squares of numbers beyond it are infinite.
+# Numbers whose squares are larger than any float.
 _LARGEST = 1e150
-# Of q + s²: below it both are rounding errors.
+# Fraction of q + s² below which both are rounding errors.
 _TINY = 1e-8
 
 
 class LikelihoodError(ValueError):
-    """The folder is not a likelihood that this file reads, or a parameter is not in its range."""
+    """The folder is not a likelihood for this reader, or a parameter is outside its range."""
 
 
 def read(folder: str | os.PathLike[str]) -> Likelihood:
@@ -68,12 +70,12 @@ def read(folder: str | os.PathLike[str]) -> Likelihood:
     Parameters
     ----------
     folder
-        It contains ``likelihood.json``, and the arrays that this names.
+        Folder with ``likelihood.json`` and the arrays that it names.
 
     Raises
     ------
     LikelihoodError
-        If a file is missing or damaged, or the likelihood is of another version of the format.
+        If a file is missing or damaged, or the likelihood has another version of the format.
     """
     path = Path(folder)
     try:
@@ -93,7 +95,7 @@ def read(folder: str | os.PathLike[str]) -> Likelihood:
     if version != VERSION or isinstance(version, bool):
         msg = (
             f"{path / _JSON} has version {version!r} of the format, and this file reads version "
-            f"{VERSION}; take the reader of a milinfer that writes that version"
+            f"{VERSION}; use the read_likelihood.py that was published with it"
         )
         raise LikelihoodError(msg)
     if content.get("checksum") != canonical_hash(content):
@@ -112,20 +114,20 @@ def _no_number(text: str) -> float:
 
 
 def canonical_hash(content: Mapping[str, Any]) -> str:
-    """SHA-256 of the content of the JSON without its checksum, in one canonical form."""
+    """Return the SHA-256 of the content of the JSON without its checksum, in canonical form."""
     rest = {key: value for key, value in content.items() if key != "checksum"}
     text = json.dumps(rest, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-# Checks of the JSON.  What is not there is null.  A key is optional only if it came later, to this
-# version of the format.
+# Checks of the JSON.  A missing value is null.  A key is optional only if it was added to this
+# version of the format later.
 
 
 def _object(
     value: Any, where: str, keys: Sequence[str], optional: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """An object with exactly these keys, and perhaps those that are optional."""
+    """Return the object if it has exactly these keys, and possibly the optional ones."""
     if not isinstance(value, dict):
         msg = f"{where} is not an object"
         raise LikelihoodError(msg)
@@ -149,7 +151,7 @@ def _list(value: Any, where: str) -> list[Any]:
 
 def _number(value: Any, where: str) -> float:
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    # Compared before it is converted: whole numbers of JSON may be too large for that.
+    # Compared before the conversion, because whole numbers in JSON may be too large for it.
     if not is_number or not -_LARGEST <= value <= _LARGEST:
         msg = f"{where} is not a finite number"
         raise LikelihoodError(msg)
@@ -195,7 +197,7 @@ def _positives(value: Any, where: str, length: int) -> _Array:
 
 
 def _box(content: Mapping[str, Any], where: str, n: int) -> tuple[_Array, _Array]:
-    """Corners of a box."""
+    """Return the corners of a box."""
     low, high = (_vector(content[key], f"{where}, {key}", n) for key in ("low", "high"))
     if not np.all(high > low):
         msg = f"{where}: high is not above low"
@@ -218,7 +220,7 @@ def _kind(value: Any, where: str, kinds: Sequence[str]) -> str:
 
 
 class _Arrays:
-    """The arrays in the files that the JSON names, each with the shape that the JSON says."""
+    """Arrays in the files that the JSON names, with the shapes that the JSON says."""
 
     def __init__(self, folder: Path, content: Mapping[str, Any]) -> None:
         self._arrays: dict[str, Any] = {}
@@ -268,7 +270,7 @@ class _Arrays:
     def take(
         self, name: Any, where: str, shape: Sequence[int | None], *, infinite: bool = False
     ) -> Any:
-        """Array of a shape, in which None is any length."""
+        """Return an array of a given shape, in which None means any length."""
         if not isinstance(name, str) or name not in self._arrays:
             msg = f"{where}: there is no array {name!r}"
             raise LikelihoodError(msg)
@@ -287,7 +289,7 @@ class _Arrays:
         return array
 
     def exponents(self, name: Any, where: str, n: int) -> Any:
-        """Powers of n parameters in each monomial."""
+        """Return the powers of n parameters in each monomial."""
         array = self.take(name, where, (None, n))
         if array.dtype.kind != "i" or np.any(array < 0):
             msg = f"{where}: array {name} has a power that is negative or not a whole number"
@@ -304,7 +306,7 @@ class _Arrays:
 
 
 def _monomials(exponents: Any, u: _Array, orders: Sequence[int]) -> _Array:
-    """Monomials ∏ u_k^e_k of each row of exponents, or a derivative, (n_monomials,)."""
+    """Return the monomials ∏ u_k^e_k of each row of exponents, or a derivative, (n_monomials,)."""
     total = np.ones(len(exponents))
     for x, column, order in zip(u.tolist(), exponents.T, orders, strict=True):
         powers = column
@@ -328,7 +330,7 @@ class _Function(Protocol):
 
 
 class _Polynomial:
-    """Σ_m a_m ∏_k θ_k^e_mk."""
+    """Polynomial Σ_m a_m ∏_k θ_k^e_mk with coefficients a and exponents e."""
 
     def __init__(self, content: Any, where: str, arrays: _Arrays, n: int) -> None:
         content = _object(content, where, ("exponents", "coefficients"))
@@ -346,9 +348,10 @@ class _Polynomial:
 
 
 class _SmoothPolynomial:
-    """A polynomial in u = θ scaled to −1 … 1 on a box, with a covariance of its coefficients.
+    """Polynomial in u = θ scaled to −1 … 1 on a box, with the covariance of its coefficients.
 
-    Beyond the box it is continued: ``flat``, with u at the edge, or along its ``tangent`` there.
+    Outside the box it is constant (``flat``, with u at the edge) or linear (``tangent`` at the
+    edge).
     """
 
     def __init__(self, content: Any, where: str, arrays: _Arrays, n: int) -> None:
@@ -374,7 +377,7 @@ class _SmoothPolynomial:
         return terms
 
     def _slopes(self, theta: _Array) -> _Array:
-        """Derivatives of the terms, (n_parameters, n_monomials)."""
+        """Return the derivatives of the terms, (n_parameters, n_monomials)."""
         n, scaled = len(theta), (theta - self.centre) / self.half
         inside = np.clip(scaled, -1.0, 1.0)
         excess = scaled - inside
@@ -406,7 +409,7 @@ class _SmoothPolynomial:
 
 
 def _chebyshev(x: float, n: int) -> tuple[_Array, _Array]:
-    """T_0 … T_{n−1} at a number, and their derivatives."""
+    """Return the Chebyshev polynomials T_0 … T_{n−1} at a number, and their derivatives."""
     values, slopes = [1.0, x], [0.0, 1.0]
     for _ in range(n - 2):
         slopes.append(2 * (values[-1] + x * slopes[-1]) - slopes[-2])
@@ -417,7 +420,7 @@ def _chebyshev(x: float, n: int) -> tuple[_Array, _Array]:
 def _contracted(
     coefficients: Any, low: _Array, high: _Array, theta: _Array, orders: Sequence[int]
 ) -> Any:
-    """A Chebyshev series on a box, or a derivative of it."""
+    """Return a Chebyshev series on a box, or a derivative of it."""
     value = coefficients
     for x, start, stop, order in zip(theta, low, high, orders, strict=True):
         scaled = float((2 * x - start - stop) / (stop - start))
@@ -427,9 +430,10 @@ def _contracted(
 
 
 class _Chebyshev:
-    """Σ c_jk… T_j(u_1) T_k(u_2) …, with u = θ scaled to −1 … 1 between low and high.
+    """Chebyshev series Σ c_jk… T_j(u_1) T_k(u_2) …, with u = θ scaled to −1 … 1 on a box.
 
-    The last index of the coefficients may count events: then it is a function of each.
+    If the coefficients c have an additional last index, it counts events, and the series is a
+    function for each event.
     """
 
     def __init__(
@@ -452,7 +456,7 @@ class _Chebyshev:
 
 
 class _CubicSpline:
-    """A cubic in θ − knot between neighbouring knots, the coefficient of the cubic first."""
+    """Cubic spline: a cubic in θ − knot between neighbouring knots, highest power first."""
 
     def __init__(self, content: Any, where: str, arrays: _Arrays) -> None:
         content = _object(content, where, ("kind", "knots", "coefficients"))
@@ -488,19 +492,19 @@ class _Polynomials:
         self.coefficients = arrays.take(content["coefficients"], where, shape)
 
     def at(self, theta: _Array) -> _Array:
-        """Values, shape (n_rows,)."""
+        """Return the values of the polynomials, shape (n_rows,)."""
         u = (theta - self.centre) / self.half
         return np.asarray(self.coefficients @ _monomials(self.exponents, u, [0] * len(u)))
 
     def slopes(self, theta: _Array) -> _Array:
-        """Derivatives by θ, shape (n_rows, n_parameters)."""
+        """Return the derivatives with respect to θ, shape (n_rows, n_parameters)."""
         n, u = len(theta), (theta - self.centre) / self.half
         slopes = [_monomials(self.exponents, u, _unit(k, n)) for k in range(n)]
         return np.asarray(self.coefficients @ (np.array(slopes).T / self.half))
 
 
 class _LogPolynomials:
-    """Σ_i w_i [ln p_i(θ) − ln p_i(reference)]: a row for each event, and one for the total."""
+    """Σ_i w_i [ln p_i(θ) − ln p_i(reference)]: one row i for each event, and one for the total."""
 
     def __init__(self, content: Any, where: str, arrays: _Arrays, n: int) -> None:
         content = _object(content, where, ("kind", *_Polynomials.keys, "weights"))
@@ -521,9 +525,9 @@ class _LogPolynomials:
 
 
 class _Pieces:
-    """Λ within ``bound``: a Chebyshev series on each of the boxes from low to high.
+    """Λ with an error below ``bound``: a Chebyshev series on each box from ``low`` to ``high``.
 
-    The first index of low, high and the coefficients counts the boxes.
+    The first index of ``low``, ``high`` and the coefficients counts the boxes.
     """
 
     def __init__(self, content: Any, where: str, arrays: _Arrays, n: int) -> None:
@@ -538,7 +542,7 @@ class _Pieces:
         self.bound = _number(content["bound"], f"{where}, bound")
 
     def _series(self, theta: _Array) -> tuple[Any, _Array, _Array]:
-        """Coefficients and corners of the box at θ, or the nearest if θ is off by rounding."""
+        """Return coefficients and corners of the box at θ, or of the nearest box."""
         off = np.maximum(self.low - theta, theta - self.high).max(axis=1)
         k = int(np.argmin(np.maximum(off, 0.0)))
         return self.coefficients[k], self.low[k], self.high[k]
@@ -552,7 +556,7 @@ class _Pieces:
 
 
 def _function(content: Any, where: str, arrays: _Arrays, n: int) -> _Function:
-    """A function of n parameters, of one of the kinds above."""
+    """Return a function of n parameters, of one of the kinds above."""
     kinds = ("chebyshev", "log_polynomials", "pieces", *(("cubic_spline",) if n == 1 else ()))
     kind = _kind(content, where, kinds)
     if kind == "chebyshev":
@@ -568,9 +572,10 @@ def _function(content: Any, where: str, arrays: _Arrays, n: int) -> _Function:
 
 
 class _EventPolynomials:
-    """Mean over the members of an ensemble of ln p_i(θ)/p_0(θ), less that at the reference.
+    """Λ_i: mean over ensemble members of ln p_i(θ)/p_0(θ), minus its value at the reference.
 
-    The rows of a member are those of the events, and p_0, the total, as the last.
+    p_i and p_0 are polynomials.  The rows of a member are those of the events i, and then the row
+    of p_0, the total.
     """
 
     def __init__(self, content: Any, where: str, arrays: _Arrays, n: int, n_events: int) -> None:
@@ -595,10 +600,10 @@ class _EventPolynomials:
 
 
 class _EventSplines:
-    """Four B-splines in each cell between knots, cubics in θ − knot, times coefficients.
+    """Λ_i of each event as a sum of B-splines, four of which are not zero in a cell between knots.
 
-    ``cells`` (n_cells, 4, 4) has the coefficients of each cubic in a row, that of the cube first;
-    the coefficients of an event that count in cell j are those from j to j + 3.
+    ``cells`` (n_cells, 4, 4) has the coefficients of each cubic in θ − knot in a row, highest power
+    first.  In cell j they are multiplied by the coefficients j to j + 3 of the event.
     """
 
     def __init__(self, content: Any, where: str, arrays: _Arrays, n_events: int) -> None:
@@ -635,7 +640,7 @@ def _event_function(content: Any, where: str, arrays: _Arrays, n: int, n_events:
 # Effects of nuisance parameters.
 
 _ORDERS = np.arange(1, 7)
-# Values and two derivatives at ±1 of a polynomial of degree 6 whose value at zero is one.
+# Value, slope and curvature at ±1 of a polynomial of degree 6 that is one at zero.
 _CODE4 = np.linalg.inv(
     np.array(
         [
@@ -648,10 +653,11 @@ _CODE4 = np.linalg.inv(
 
 
 def _code4(alpha: float, up: _Array, down: _Array) -> tuple[_Array, _Array, _Array, _Array]:
-    """HistFactory's interpolation code 4 of logarithms of factors at +1 and −1.
+    """Return HistFactory's interpolation code 4 of the logarithms of factors at +1 and −1.
 
-    Exponential beyond ±1; between them the logarithm of the polynomial of degree 6 that meets the
-    exponentials with equal value, slope and curvature.  With its derivatives by α, up and down.
+    It is exponential beyond ±1.  Between them it is the logarithm of the polynomial of degree 6
+    with the same value, slope and curvature at ±1.  The result includes the derivatives with
+    respect to α, up and down.
     """
     zero = np.zeros_like(up)
     if alpha >= 1:
@@ -670,12 +676,14 @@ def _code4(alpha: float, up: _Array, down: _Array) -> tuple[_Array, _Array, _Arr
 
 
 class _Response:
-    """ln S of each event, S = dσ(x|θ, α)/dσ(x|θ, 0), and ln κ, the mean of S in simulation.
+    """Response of a process to nuisance parameters: ln S of each event, and ln κ.
 
-    ``polynomial``: ln S = Σ_A f_A(α) Δ_A, with f_A the monomials of α in the exponents.  ``code4``:
-    Σ_k of code 4 between the ln S of +1 and −1, which are the first and the second half of the Δ.
-    Where the response depends on parameters θ, Δ_A = Δ_A0 + Σ_j u_j Δ_Aj with
-    u = (θ − centre)/half, and the columns are all Δ_A0, then all Δ_A1, ….
+    S = dσ(x|θ, α)/dσ(x|θ, 0), and κ is the mean of S in simulation.  ``polynomial``:
+    ln S = Σ_A f_A(α) Δ_A, with the columns Δ_A of the event and the monomials f_A of α in the
+    exponents.  ``code4``: ln S is a sum over nuisance parameters of code 4 between ln S at +1 and
+    −1, which are the first and the second half of the columns.  If the response depends on
+    parameters θ, Δ_A = Δ_A0 + Σ_j u_j Δ_Aj with u = (θ − centre)/half, and the columns are all
+    Δ_A0, then all Δ_A1, ….
     """
 
     def __init__(
@@ -704,7 +712,7 @@ class _Response:
         return np.asarray(np.tensordot(mixing, self.columns, axes=1))
 
     def log(self, theta: _Array, alpha: _Array) -> _Array:
-        """Logarithm of S of each event, (n_events,)."""
+        """Return ln S of each event, (n_events,)."""
         n, deltas = len(alpha), self._deltas(theta)
         if not self.code4:
             return np.asarray(_monomials(self.exponents, alpha, [0] * n) @ deltas)
@@ -712,7 +720,7 @@ class _Response:
         return np.asarray(np.sum(each, axis=0))
 
     def slopes(self, theta: _Array, alpha: _Array) -> tuple[_Array, _Array]:
-        """Derivatives of ln S by α (n, n_events), and by all θ (n_parameters, n_events)."""
+        """Return derivatives of ln S: by α (n, n_events), and by all θ (n_parameters, n_events)."""
         n, deltas = len(alpha), self._deltas(theta)
         by_alpha, by_theta = np.empty((n, deltas.shape[1])), np.zeros((len(theta), deltas.shape[1]))
         if self.code4:
@@ -731,10 +739,11 @@ class _Response:
 
 
 class _Yields:
-    """ln κ(θ, α) = Σ_m θ^e_m [Σ_k s_km(α_k) + v·P_m·v], with v = (u, u²) and u = α/limit.
+    """ln κ(θ, α) = Σ_m θ^e_m [Σ_k s_km(α_k) + v·P_m·v], the log of expected over nominal events.
 
-    s_km is a cubic spline in u on equal cells from −1 to 1; its coefficients have the shape
-    (n_nuisances, n_cells, 4, n_monomials), that of the cube first.
+    v = (u, u²) with u = α/limit, P_m are matrices for pairs of nuisance parameters, and s_km is a
+    cubic spline in u on equal cells from −1 to 1.  The coefficients of the splines have the shape
+    (n_nuisances, n_cells, 4, n_monomials), highest power first.
     """
 
     def __init__(
@@ -750,7 +759,7 @@ class _Yields:
         self.pairs = arrays.take(content["pairs"], where, (m, 2 * n, 2 * n))
 
     def log(self, theta: _Array, alpha: _Array) -> tuple[float, _Array, _Array]:
-        """Ln κ, derivatives by α and by all θ."""
+        """Return ln κ, and its derivatives with respect to α and to all θ."""
         own, n, n_cells = theta[self.own], len(alpha), self.singles.shape[1]
         u = alpha / self.limits
         place = (u + 1) * (n_cells / 2)
@@ -781,7 +790,7 @@ def _positions(names: Sequence[str], among: Sequence[str], where: str) -> list[i
 
 
 class _Term(Protocol):
-    """A term: a function of its own parameters, in their order."""
+    """Term of −2 ln L: a function of its own parameters, in their order."""
 
     @property
     def parameters(self) -> tuple[str, ...]: ...
@@ -795,18 +804,18 @@ class _Term(Protocol):
 
 
 class CalibratedFor(NamedTuple):
-    """Parameters and confidence levels of the intervals that a calibrated term makes cover.
+    """Parameters and confidence levels of the intervals for which a term is calibrated.
 
     Attributes
     ----------
     parameters
-        One parameter, whose interval covers with all others profiled, or several, whose joint
-        region does; None: all that the term has, alone or together.
+        One parameter, whose interval covers with all others profiled, or several parameters, whose
+        joint region covers.  None: all parameters of the term, separately or jointly.
     confidence_level
-        Of these intervals, such as 0.6827; None: all levels.
+        Confidence level of these intervals, such as 0.6827; None: all levels.
     recorded
-        Whether the file says it.  Older files do not: then one level alone is calibrated, and not
-        known.
+        Whether the file contains this information.  Older files do not; they are calibrated for one
+        level only, which is not known.
     """
 
     parameters: tuple[str, ...] | None = None
@@ -840,9 +849,10 @@ def _calibrated_for(content: Any, where: str, parameters: Sequence[str]) -> Cali
 
 
 class _Calibration:
-    """Λ(θ) becomes c(θ) [Λ(m(θ)) − maximum], with m(θ) = θ + shifts, kept between low and high.
+    """Calibration: Λ(θ) is replaced by c(θ) [Λ(m(θ)) − maximum of Λ].
 
-    c = exp(log_scale)/D, and D = 1 without a widening; with one, D = 1 + quantile/4 · V[log_scale]
+    m(θ) = θ + shifts, kept between ``low`` and ``high``, and c = exp(log_scale)/D.  Without a
+    widening D = 1; with one, D = 1 + quantile/4 · V[log_scale]
     + Σ_k weight_k · exp(own_scale_k) · max(V[shift_k] − contained_k, 0), where V are variances.
     """
 
@@ -876,7 +886,7 @@ class _Calibration:
             self.own_scales = list_of(widening["own_scales"], "own_scales")
 
     def _parts(self, theta: _Array) -> list[tuple[float, float]]:
-        """Weight · exp(own_scale) and max(V[shift] − contained, 0) of each shift."""
+        """Return weight · exp(own_scale) and max(V[shift] − contained, 0) of each shift."""
         parts = []
         for k, shift in enumerate(self.shifts):
             scale = math.exp(self.own_scales[k].value(theta)) if self.own_scales else 1.0
@@ -885,7 +895,7 @@ class _Calibration:
         return parts
 
     def _divisor(self, theta: _Array) -> float:
-        """The divisor D."""
+        """Return the divisor D."""
         total = 1.0
         if self.widened:
             total += sum(weight * more for weight, more in self._parts(theta))
@@ -894,7 +904,7 @@ class _Calibration:
         return total
 
     def _divisor_slope(self, theta: _Array) -> _Array:
-        """Gradient of D."""
+        """Return the gradient of D."""
         slope = np.zeros(len(theta))
         if not self.widened:
             return slope
@@ -907,12 +917,12 @@ class _Calibration:
         return slope
 
     def _scale(self, theta: _Array) -> float:
-        """The factor c."""
+        """Return the factor c."""
         log = 0.0 if self.log_scale is None else self.log_scale.value(theta)
         return math.exp(log) / self._divisor(theta)
 
     def _log_scale_slope(self, theta: _Array) -> _Array:
-        """Gradient of ln c."""
+        """Return the gradient of ln c."""
         slope = -self._divisor_slope(theta) / self._divisor(theta)
         return slope if self.log_scale is None else slope + self.log_scale.gradient(theta)
 
@@ -934,7 +944,10 @@ class _Calibration:
 
 
 class _SimulationError:
-    """Λ(θ) becomes q/(q + s²) [Λ(θ) − maximum], q = 2 [maximum − Λ(θ)] and s² = Σ components²."""
+    """Error from simulation: Λ(θ) is replaced by q/(q + s²) [Λ(θ) − maximum of Λ].
+
+    q = 2 [maximum − Λ(θ)], and s² = Σ components² is the variance of maximum − Λ(θ).
+    """
 
     def __init__(self, content: Any, where: str, arrays: _Arrays, n: int) -> None:
         content = _object(content, where, ("kind", "maximum", "low", "high", "components"))
@@ -966,9 +979,10 @@ class _SimulationError:
 
 
 class _Surface:
-    """−2 [Λ(θ) + ν(reference) − ν(θ) + N ln ν(θ)/ν(reference)], the latter if there is a rate.
+    """Unbinned −2 [Λ(θ) + ν(reference) − ν(θ) + N ln ν(θ)/ν(reference)].
 
     Λ is the sum over events of ln p(x_i|θ)/p(x_i|reference), calibrated if there is a calibration.
+    The terms of the expected number ν for N events are left out if there is no rate.
     """
 
     has_grad = True
@@ -1034,19 +1048,23 @@ def _model(content: Any, where: str) -> None:
 
 
 class _Mixture:
-    """Events of several processes s, the signal first.
+    """Unbinned −2 ln L of events of several processes; process 0 is the signal s.
 
     The density at event i is
 
     D_i = ν_s(θ) N_s(α) S_s(x_i; α, θ) exp(Λ_i(θ) − u_i) + Σ_b n_b N_b S_b exp(background_b(i)),
 
-    over that at the reference: u_i is the logarithm of the latter over the density of the signal
-    there, background_b(i) that of ν_b p_b over it, n_b the normalisation of a background.  Expected
-    are ν = ν_s N_s κ_s + Σ_b n_b ν_b N_b κ_b events, with ν_0 at the reference.  With S and κ as in
-    _Response and N by code 4 between the factors at −1 and +1,
+    relative to the total density at the reference.  u_i is the logarithm of this total density over
+    the density of the signal at the reference.  background_b(i) is the logarithm of ν_b p_b(x_i),
+    the density of background b, over the total density.  n_b is the normalisation of the
+    background, S and κ are as in _Response, and N is the factor of the normalisation uncertainties,
+    by code 4 between the factors at −1 and +1.  The expected number of events is
+    ν = ν_s N_s κ_s + Σ_b n_b ν_b N_b κ_b, and ν_0 at the reference.  With event weights w_i whose
+    sum is N and the luminosity l (1 if it is not a parameter),
 
-    ln L = Σ_i w_i ln D_i + N ln l − (l ν − ν_0), with the luminosity l (1 if there is none), or,
-    if it is not extended, Σ_i w_i ln D_i − N ln ν/ν_0.
+    ln L = Σ_i w_i ln D_i + N ln l − (l ν − ν_0),
+
+    or, if the likelihood is not extended, Σ_i w_i ln D_i − N ln ν/ν_0.
     """
 
     has_grad = True
@@ -1113,7 +1131,7 @@ class _Mixture:
         _model(content["model"], f"{where}, model")
 
     def _uncertainty(self, content: Any, where: str) -> tuple[int, _Array, _Array]:
-        """Place of its parameter, and logarithms of the factors of all processes at +1 and −1."""
+        """Return the index of its parameter, and log factors of all processes at +1 and −1."""
         content = _object(content, where, ("name", "factors"))
         (place,) = _positions([_text(content["name"], where)], self.nuisances, where)
         if not isinstance(content["factors"], dict):
@@ -1193,7 +1211,7 @@ class _Mixture:
 
 
 class _Normal:
-    """(x − measured)·V⁻¹·(x − measured): a measurement of parameters with the covariance V."""
+    """(x − measured)·V⁻¹·(x − measured): a measurement of parameters x with the covariance V."""
 
     has_grad = True
 
@@ -1218,7 +1236,7 @@ class _Normal:
 
 
 class _Constant:
-    """A number."""
+    """Constant term: a number."""
 
     has_grad = True
     parameters = ()
@@ -1234,10 +1252,11 @@ class _Constant:
 
 
 class _Pyhf:
-    """−2 ln L of a HistFactory workspace, by pyhf, constraint terms and all constants included.
+    """−2 ln L of a HistFactory workspace from pyhf, including constraint terms and all constants.
 
-    The constraint terms in ``left_out`` are not part of it, as another term has them.  Factors in
-    ``ties`` are polynomials in parameters of this term, Σ_m c_mk ∏_j θ_j^e_mj for factor k.
+    The constraint terms in ``left_out`` are not included, because another term contains them.
+    Factors in ``ties`` are polynomials in parameters θ of this term, Σ_m c_mk ∏_j θ_j^e_mj for
+    factor k.
     """
 
     has_grad = False
@@ -1293,7 +1312,7 @@ class _Pyhf:
                 raise LikelihoodError(msg)
 
     def _all(self, x: _Array) -> _Array:
-        """Parameters in the order of pyhf."""
+        """Return the parameters in the order of pyhf."""
         full = np.empty(self.model.config.npars)
         full[self.places] = x[self.own]
         for own, places, exponents, coefficients in self.ties:
@@ -1332,13 +1351,13 @@ class _Pyhf:
 
 
 class _Histogram:
-    """Counts n_b in bins that expect s γ_b y_b(θ) events, y_b = Σ_m c_mb ∏_k θ_k^e_mk.
+    """−2 ln L of counts n_b in bins b that expect s γ_b y_b(θ) events, y_b = Σ_m c_mb ∏_k θ_k^e_mk.
 
     −2 ln L = Σ_b −2 ln Poisson(n_b | s γ_b y_b) − 2 ln Gauss(1 | γ_b, δ_b), with the relative error
-    δ_b of the simulation; without relative errors γ_b = 1 and there is no second term, and where
-    δ_b = 0, γ_b = 1 and the Gaussian has a width of one.  γ_b is where −2 ln L is lowest:
-    γ_b² + (y δ² − 1) γ_b = n_b δ², with y = s y_b (Conway, arXiv:1103.0354).  s = 1 with the rate;
-    for the shape alone Σ_b s γ_b y_b = Σ_b n_b.
+    δ_b of the simulation.  Without relative errors γ_b = 1 and there is no second term.  In a bin
+    with δ_b = 0, γ_b = 1 and the Gaussian has a width of one.  In other bins γ_b minimises −2 ln L:
+    γ_b² + (y δ² − 1) γ_b = n_b δ², with y = s y_b (Conway, arXiv:1103.0354).  With the rate s = 1;
+    for the shape alone s is such that Σ_b s γ_b y_b = Σ_b n_b.
     """
 
     has_grad = True
@@ -1367,13 +1386,13 @@ class _Histogram:
             self.constant += float(np.sum(np.log(2 * np.pi * widths**2)))
 
     def _gammas(self, y: _Array) -> tuple[_Array, _Array]:
-        """γ of each bin, and the root in their formula."""
+        """Return γ of each bin, and the root in its formula."""
         linear = 1.0 - y * self.errors**2
         root = np.sqrt(linear**2 + 4.0 * self.counts * self.errors**2)
         return (linear + root) / 2.0, root
 
     def _profiled(self, x: _Array) -> tuple[_Array, float, _Array]:
-        """Expectations without factors, their common scale, and γ."""
+        """Return expectations without factors, their common scale, and γ."""
         y = _monomials(self.exponents, x, [0] * len(x)) @ self.coefficients
         if not np.all(y > 0):
             msg = f"a bin expects {float(np.min(y)):g} events; keep to tighter limits"
@@ -1415,7 +1434,7 @@ class _Histogram:
         return value
 
     def gradient(self, x: _Array) -> _Array:
-        # Factors and scale are where −2 ln L is lowest, so their own derivatives drop out.
+        # Factors and scale minimise −2 ln L, so their own derivatives drop out.
         y, scale, gammas = self._profiled(x)
         n = len(x)
         slopes = np.array([_monomials(self.exponents, x, _unit(k, n)) for k in range(n)])
@@ -1443,17 +1462,17 @@ class Likelihood:
     Attributes
     ----------
     parameters
-        Names, in the order of the arguments.
+        Names of the parameters, in the order of the arguments.
     start, limits, roles, units
-        Of each parameter, by name; a limit may be infinite.
+        Starting value, limits, role and unit of each parameter, by name; a limit may be infinite.
     fixed
-        Parameters that the likelihood keeps at their start.
+        Names of parameters that are fixed at their starting values.
     has_grad
-        Whether there is a gradient.
+        Whether the gradient is available.
     calibrated_for
-        Of each term that is calibrated, the intervals that cover; others of it do not.
+        Intervals that cover, for each calibrated term; other intervals of the term do not.
     content
-        The JSON.
+        Content of the JSON file.
     """
 
     errordef = 1.0
@@ -1522,16 +1541,16 @@ class Likelihood:
             point = _vector(given["point"], f"check {k}", len(self.parameters))
             self._checks.append((point.tolist(), _number(given["value"], f"check {k}")))
         self.has_grad = all(term.has_grad for term in self._terms)
-        # Where iminuit looks for names and limits.
+        # Attributes in which iminuit looks for names and limits.
         self._parameters = dict(self.limits)
 
     def __call__(self, *values: float) -> float:
-        """−2 ln L at a point, in the order of :attr:`parameters`."""
+        """Return −2 ln L at a point, with values in the order of :attr:`parameters`."""
         x = self._point(values)
         return float(sum(t.value(x[p]) for t, p in zip(self._terms, self._places, strict=True)))
 
     def grad(self, *values: float) -> _Array:
-        """Derivatives by the parameters, in their order."""
+        """Return the derivatives with respect to the parameters, in their order."""
         x = self._point(values)
         out = np.zeros(len(x))
         for term, places in zip(self._terms, self._places, strict=True):
@@ -1539,7 +1558,7 @@ class Likelihood:
         return out
 
     def check(self) -> float:
-        """Largest difference to the values that ``likelihood.json`` has for a few points."""
+        """Return the largest difference from the values at some points in ``likelihood.json``."""
         return max((abs(self(*point) - value) for point, value in self._checks), default=0.0)
 
     def _point(self, values: Sequence[float]) -> _Array:
@@ -1547,12 +1566,15 @@ class Likelihood:
         if x.shape != (len(self.parameters),):
             msg = f"give one number for each of {', '.join(self.parameters)}"
             raise LikelihoodError(msg)
-        # Without infinities: an infinite range has no share that could be rounding.
+        # Without infinities, because no fraction of an infinite range is rounding.
         span = np.where(np.isfinite(self._high - self._low), self._high - self._low, 1.0)
         outside = ~((x >= self._low - _SLACK * span) & (x <= self._high + _SLACK * span))
         if outside.any():
             k = int(np.argmax(outside))
             name = self.parameters[k]
-            msg = f"{name} = {x[k]:g} is outside {self.limits[name]}, where the likelihood is known"
+            msg = (
+                f"{name} = {x[k]:g} is outside {self.limits[name]}, where the likelihood is known; "
+                "stay inside"
+            )
             raise LikelihoodError(msg)
         return np.clip(x, self._low, self._high)

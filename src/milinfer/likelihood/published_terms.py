@@ -1,6 +1,6 @@
-"""How the costs of this room are published: as surfaces, mixtures, constraints and constants.
+"""Convert the costs of this sub-package to published form.
 
-:mod:`milinfer.likelihood.published_reader` says what each form means.
+:mod:`milinfer.likelihood.published_reader` defines the meaning of each form.
 """
 
 from __future__ import annotations
@@ -42,20 +42,20 @@ __all__ = ["published_surface"]
 
 
 def published_surface(surface: Surface | BoxSurface, arrays: ArrayStore) -> dict[str, Any]:
-    """The function Λ(θ) of a dataset.
+    """Convert the function Λ(θ) of a dataset to a JSON object.
 
     Parameters
     ----------
     surface
         The function.
     arrays
-        Store to which the arrays of this term are added; without events, logarithms of
-        polynomials become one series for each part of the range.
+        Store to which the arrays of this term are added.  If events are not allowed, sums of
+        logarithms of polynomials are replaced by a series for each part of the range.
 
     Raises
     ------
     ConfigurationError
-        If there are to be no events, and no series is as precise as wanted.
+        If events are not allowed, and no series reaches the requested precision.
     """
     function = surface.function
     if isinstance(function, PiecewiseCubic):

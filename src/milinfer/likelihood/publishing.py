@@ -1,7 +1,7 @@
-"""Publish a likelihood: one folder that gives −2 ln L of the data without a network.
+"""Publish a likelihood: write −2 ln L of the data to a folder that needs no network.
 
-The folder has ``likelihood.json``, the arrays of it in ``events.npz``, and ``read_likelihood.py``,
-which is :mod:`milinfer.likelihood.published_reader` and reads both with numpy alone.
+The folder contains ``likelihood.json``, its arrays in ``events.npz``, and ``read_likelihood.py``.
+The latter is :mod:`milinfer.likelihood.published_reader` and reads both with numpy only.
 ``published_schema.json``, beside this file, is the JSON schema.
 """
 
@@ -21,7 +21,7 @@ import numpy as np
 from iminuit import describe
 from iminuit.cost import Cost
 
-# Registers how the costs of this room are published.
+# Importing this module registers how the costs of this sub-package are published.
 import milinfer.likelihood.published_terms  # noqa: F401
 from milinfer.exceptions import ConfigurationError, FitError, MilinferError, ParameterError
 from milinfer.likelihood.auxiliary import terms_of
@@ -46,15 +46,15 @@ ARRAYS = "events.npz"
 READER = "read_likelihood.py"
 JSON = "likelihood.json"
 
-# Random points at which the folder is compared with the cost, and the largest difference.
+# Number of random points at which the folder is compared with the cost, and largest difference.
 _POINTS = 20
 _LARGEST = 1e-8
-# Points in the JSON by which any other reader can be checked.
+# Number of points in the JSON with which any other reader can be checked.
 _CHECKS = 5
-# Half of the range of a parameter without limits, in units of its start or one.
+# Half of the range of a parameter without limits, in units of its starting value or one.
 _REACH = 1.0
 _HALVINGS = 12
-# If roles differ between terms, the first of these.
+# If roles differ between terms, the first of these roles is used.
 _ROLES = ("interest", "normalisation", "nuisance")
 
 _DESCRIPTION = (
@@ -79,43 +79,44 @@ def publish(
     events: bool = True,
     error: float = 1e-6,
 ) -> Path:
-    """Write the likelihood of a dataset for others, without features and networks.
+    """Write the likelihood of a dataset to a folder that is usable without features and networks.
 
-    The written files are read back and compared with the cost at random points before the folder
-    appears.
+    Before the folder appears under its name, the written files are read and compared with the cost
+    at random points.
 
     Parameters
     ----------
     cost
         Cost of milinfer, calibrated or not, ``NormalConstraint`` of iminuit, or a sum of these.
     folder
-        Folder to write; an older one of that name is replaced.
+        Folder to write; an existing folder is replaced.
     title
         One line that describes the measurement.
     provenance
-        Further facts to record, such as ``{"experiment": …, "reference": …}``; any JSON.
+        Further facts to record, such as ``{"experiment": …, "reference": …}``; any JSON content.
     units
         Units of parameters, by name.
     start
-        Where fits start, such as the best fit; default: where the cost says.
+        Starting values of fits by name, such as the best fit; default: those of the cost.
     events
-        Whether to write coefficients of each event.  Otherwise Λ(θ) of all events together is
-        written, as Chebyshev series whose error is proven to be small
+        True: write the coefficients of each event.  False: write only Λ(θ) of all events together,
+        as Chebyshev series with a proven bound on the error
         (:mod:`milinfer.likelihood.compressed_surface`).
     error
-        Largest error of −2 ln L if there are no events.
+        Largest error of −2 ln L, for ``events=False``.
 
     Returns
     -------
     Path
-        The folder.
+        Path of the written folder.
 
     Raises
     ------
     ConfigurationError
-        If a term of the cost cannot be published, or not without events; the message names it.
+        If a term of the cost cannot be published, or not with ``events=False``; the message names
+        the term.
     ParameterError
-        If a unit or a starting value belongs to no parameter of the cost, or a starting value is
+        If a name in `units` or `start` is not a parameter of the cost, or a starting value is
         outside its limits.
     FitError
         If the written likelihood does not agree with the cost.
@@ -146,7 +147,7 @@ def publish(
         raise ConfigurationError(msg)
     _require_kinds(title, {"provenance": provenance, "units": units, "start": start})
     parts = terms_of(cost)
-    # Errors of Λ, which counts twice, add.
+    # Errors of Λ, which enters −2 ln L with a factor of two, are added.
     largest = None if events else positive_number(error, "error") / (2 * len(parts))
     arrays = ArrayStore(error=largest)
     terms = []
@@ -201,7 +202,7 @@ def publish(
 
 
 def published_schema() -> dict[str, Any]:
-    """JSON schema of ``likelihood.json``.
+    """Return the JSON schema of ``likelihood.json``.
 
     Examples
     --------
@@ -214,7 +215,7 @@ def published_schema() -> dict[str, Any]:
 
 
 def _require_kinds(title: object, mappings: Mapping[str, object]) -> None:
-    """Raise unless the title is a text and the others are mappings by name."""
+    """Raise unless the title is a text and the other arguments are dictionaries by name."""
     if not isinstance(title, str):
         msg = (
             f"title={short_repr(title)} is not a text; give one line that describes the measurement"
@@ -233,7 +234,7 @@ def _require_kinds(title: object, mappings: Mapping[str, object]) -> None:
 
 
 def _start(name: str, value: object, fact: ParameterFacts) -> float:
-    """Where fits start, or an error."""
+    """Return the starting value of a parameter, or raise."""
     number = np.nan
     if not isinstance(value, bool | str | bytes):
         with suppress(OverflowError, TypeError, ValueError):
@@ -252,14 +253,17 @@ def _or_none(limit: float) -> float | None:
 
 
 def _joined(name: str, terms: Sequence[Mapping[str, ParameterFacts]]) -> ParameterFacts:
-    """Properties of one parameter shared by several terms."""
+    """Return the properties of a parameter that several terms share."""
     known = [facts[name] for facts in terms if name in facts]
     role = min((fact.role for fact in known), key=_ROLES.index)
     low, high = max(fact.low for fact in known), min(fact.high for fact in known)
     if low > high:
-        msg = f"the ranges of {name} in the terms of the cost exclude each other"
+        msg = (
+            f"the ranges of {name} in the terms of the cost exclude each other; correct the "
+            "limits, or rename one of the parameters"
+        )
         raise ParameterError(msg)
-    # A term that has limits knows better than a constraint where to start.
+    # The starting value of a term with limits is better than that of a constraint.
     best = min(known, key=lambda fact: (_ROLES.index(fact.role), fact.low == -np.inf))
     return ParameterFacts(
         role=role,
@@ -271,7 +275,7 @@ def _joined(name: str, terms: Sequence[Mapping[str, ParameterFacts]]) -> Paramet
 
 
 def _points(facts: Sequence[ParameterFacts], n: int) -> FloatArray:
-    """The start, and random points in the range, shape (n, n_parameters)."""
+    """Return the starting point, and random points in the range, shape (n, n_parameters)."""
     rng = np.random.default_rng(20)
     columns = []
     for fact in facts:
@@ -285,7 +289,7 @@ def _points(facts: Sequence[ParameterFacts], n: int) -> FloatArray:
 
 
 def _inside(cost: Cost, start: Sequence[float], point: FloatArray) -> tuple[list[float], float]:
-    """A point at which a cost has a value, nearer to the start if need be, and that value."""
+    """Return a point, moved towards the start until the cost has a value, and this value."""
     origin = np.array(start, dtype=np.float64)
     for share in 0.5 ** np.arange(_HALVINGS):
         at = (origin + share * (point - origin)).tolist()

@@ -1,7 +1,7 @@
-"""Expected yield ν(θ) as a polynomial, and the rate term of the likelihood.
+"""Expected number of events ν(θ) as a polynomial, and the rate term of the likelihood.
 
-A SMEFT cross-section is a polynomial in the Wilson coefficients; so is the yield, and its
-coefficients are fitted to the cross-sections of samples with their Monte-Carlo errors.
+A SMEFT cross-section is a polynomial in the Wilson coefficients, and so is the expected number of
+events.  Its coefficients are fitted to the cross-sections of samples and their Monte-Carlo errors.
 """
 
 from __future__ import annotations
@@ -30,24 +30,26 @@ from milinfer.utils.polynomials import PolynomialBasis, PolynomialFit, Series, p
 
 __all__ = ["Rate", "warn_of_rate_error"]
 
-# Largest error of ν, in Poisson errors, that a likelihood may leave out: it costs 1 % of coverage.
+# Largest error of ν, in Poisson errors, that a likelihood may neglect: it costs 1 % of coverage.
 _MAX_ERROR = 0.2
-# A fit less likely than this is not a fluctuation.
+# A smaller p-value of the fit is not a fluctuation.
 _MIN_P_VALUE = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
 class Rate:
-    """Expected number of events as a function of the parameters.
+    """Expected number of events ν(θ) as a polynomial in the parameters θ.
+
+    Create it with :meth:`from_samples`.
 
     Parameters
     ----------
     basis
-        Monomials.
+        Monomials in the parameters.
     fit
-        Coefficients in events, with covariance and χ².
+        Coefficients of the monomials in events, with their covariance and χ².
     luminosity
-        In 1/fb.
+        Integrated luminosity in 1/fb.
 
     Examples
     --------
@@ -84,24 +86,25 @@ class Rate:
         Parameters
         ----------
         samples
-            With cross-sections in pb and their errors.  Where all errors are zero the
-            cross-sections are exact: the fit weighs them by relative size, its covariance is
+            Samples with cross-sections in pb and their errors.  If all errors are zero, the
+            cross-sections count as exact: the fit minimises relative deviations, its covariance is
             zero and its χ² is NaN.
         luminosity
-            In 1/fb (cross-sections in pb are multiplied by 1000).
+            Integrated luminosity in 1/fb (cross-sections in pb are multiplied by 1000).
         degree
-            4 if operators act in production and in decay, 2 if they act in only one of them.
+            Degree of the polynomial: 4 if operators enter both production and decay, 2 if they
+            enter only one of them.
         efficiency
-            Share of the events that the analysis keeps, in (0, 1]: one number, or one for each
+            Fraction of the events that the analysis keeps, in (0, 1]: one number, or one for each
             sample, shape (n_samples,).
 
         Raises
         ------
         SampleError
-            If a sample has no cross-section or a wrong error, or if there are too few points, or
-            points too close, for the polynomial; the message says how many it needs.
+            If a sample has no cross-section or a wrong error, or if there are too few points for
+            the polynomial, or points too close to each other; the message says how many it needs.
         ConfigurationError
-            If the luminosity or an efficiency cannot be right.
+            If the luminosity is not positive, or an efficiency is not in (0, 1].
 
         Warns
         -----
@@ -123,7 +126,7 @@ class Rate:
         errors = scale * _errors(samples)
         exact = not errors.any()
         if exact:
-            # Any common relative error weighs them alike.
+            # Any common relative error gives the cross-sections the same weights.
             errors = np.abs(values) + 1e-9 * np.abs(values).max()
         basis = PolynomialBasis(samples.parameters, degree)
         theta = point_matrix(samples.parameters, [s.point for s in samples])
@@ -141,20 +144,20 @@ class Rate:
         return rate
 
     def with_background(self, n_expected: float) -> Rate:
-        """The yield of this signal and of backgrounds that do not depend on the parameters.
+        """Return the sum of this rate and a constant number of background events.
 
-        Data with backgrounds need the rate of all of their events; toys are given the rate of the
-        signal, and add their backgrounds to it.
+        Costs of data with backgrounds need the rate of all events.  Toys need the rate of the
+        signal only, because they add their backgrounds to it.
 
         Parameters
         ----------
         n_expected
-            Mean number of background events, known exactly.
+            Expected number of background events, which counts as exactly known.
 
         Raises
         ------
         ConfigurationError
-            If the number is negative or not finite.
+            If `n_expected` is negative or not finite.
 
         Examples
         --------
@@ -172,17 +175,17 @@ class Rate:
         return replace(self, fit=self.fit._replace(coefficients=raised))
 
     def scaled(self, luminosity: float) -> Rate:
-        """The yield at another luminosity.
+        """Return the rate at another luminosity.
 
         Parameters
         ----------
         luminosity
-            Over that of this rate.
+            Factor on the luminosity of this rate.
 
         Raises
         ------
         ConfigurationError
-            If it is not positive.
+            If the factor is not positive.
 
         Examples
         --------
@@ -200,7 +203,7 @@ class Rate:
         return replace(self, fit=fit, luminosity=self.luminosity * luminosity)
 
     def linear(self) -> Rate:
-        """The yield with the terms up to the first order in the parameters, about zero.
+        """Return the rate with terms up to first order in the parameters, expanded around zero.
 
         Examples
         --------
@@ -228,7 +231,7 @@ class Rate:
 
     @property
     def coefficients(self) -> FloatArray:
-        """Coefficients in events, in the order of ``basis.exponents``, (n_coefficients,)."""
+        """Coefficients in events, in the order of ``basis.exponents``, shape (n_coefficients,)."""
         return self.fit.coefficients[:, 0]
 
     @property
@@ -248,36 +251,36 @@ class Rate:
         return self.fit.ndf
 
     def __call__(self, **point: float) -> float:
-        """ν at a point.
+        """Return ν at a point, given as keywords such as ``c_HW=0.3``.
 
         Raises
         ------
         ParameterError
-            If ν is not positive there, or the parameters differ.
+            If ν is not positive at the point, or the names are not the parameters of the rate.
         """
         return self._positive(self.basis.array(point))
 
     def at(self, point: Point) -> float:
-        """ν at a point given as a mapping."""
+        """Return ν at a point, given as a dictionary."""
         return self(**dict(point))
 
     def value(self, theta: ArrayLike) -> FloatArray:
-        """ν at several points.
+        """Return ν at several points.
 
         Parameters
         ----------
         theta
-            Shape (m, n_parameters), or (m,) for one parameter.
+            Points, shape (m, n_parameters), or (m,) for one parameter.
 
         Returns
         -------
         ndarray
-            Shape (m,).
+            Expected numbers of events, shape (m,).
 
         Raises
         ------
         ParameterError
-            If ν is not positive at a point; the message names it.
+            If ν is not positive at a point; the message names the point.
         """
         points = np.asarray(theta, dtype=np.float64).reshape(-1, len(self.basis.parameters))
         values = self.basis.value(self.fit, points)[:, 0]
@@ -294,7 +297,10 @@ class Rate:
     def _positive(self, theta: ArrayLike) -> float:
         point = np.asarray(theta, dtype=np.float64).reshape(-1)
         if point.size != len(self.basis.parameters):
-            msg = f"{point.size} values given for the parameters {self.basis.parameters}"
+            msg = (
+                f"{point.size} values given for the parameters {self.basis.parameters}; give one "
+                "value for each"
+            )
             raise ParameterError(msg)
         nu = self._series.value(point)
         return nu if nu > 0 else float(self.value(point[None])[0])  # which says what is wrong
@@ -304,22 +310,25 @@ class Rate:
         return Series.of_monomials(self.basis.exponents, self.coefficients)
 
     def error(self, **point: float) -> float:
-        """Standard error of ν at a point, from the Monte-Carlo errors of the cross-sections."""
+        """Return the standard error of ν at a point, from the errors of the cross-sections."""
         return float(np.sqrt(self.basis.variance(self.fit, self.basis.array(point))[0, 0]))
 
     def gradient(self, theta: ArrayLike) -> FloatArray:
-        """dν/dθ at parameter values (n_parameters,), shape (n_parameters,)."""
+        """Return dν/dθ at parameter values (n_parameters,), shape (n_parameters,)."""
         return self._series.gradient(np.asarray(theta, dtype=np.float64).reshape(-1))
 
     def rate_term(self, theta: ArrayLike, reference: ArrayLike, n_events: float) -> float:
-        """ν(θ0) − ν(θ) + N ln(ν(θ)/ν(θ0)) ([AS], eq. 1).
+        """Return the rate term of Λ: ν(θ0) − ν(θ) + N ln(ν(θ)/ν(θ0)).
+
+        It is the logarithm of the ratio of the Poisson probabilities of N events at θ and at θ0
+        (Azakli and Stelzer [AS], eq. 1).
 
         Parameters
         ----------
         theta, reference
-            θ and θ0, shape (n_parameters,), or a number for one parameter.
+            Points θ and θ0, shape (n_parameters,), or a number for one parameter.
         n_events
-            N.
+            Number of events N.
 
         Raises
         ------
@@ -338,9 +347,9 @@ class Rate:
     def rate_term_gradient(
         self, theta: float | FloatArray, reference: ArrayLike, n_events: float
     ) -> float | FloatArray:
-        """Derivative of :meth:`rate_term` with respect to θ (θ0 drops out).
+        """Return the derivative of :meth:`rate_term` with respect to θ.
 
-        A number if θ is one, else of shape (n_parameters,).
+        The result is a number if θ is a number, else it has shape (n_parameters,).
         """
         del reference
         slope = self.gradient(theta) * (n_events / self._positive(theta) - 1.0)
@@ -348,7 +357,7 @@ class Rate:
 
 
 def require_factor(luminosity: float) -> None:
-    """Raise unless a luminosity over another is a positive number.
+    """Raise unless a ratio of luminosities is a positive number.
 
     Examples
     --------
@@ -365,11 +374,11 @@ def warn_of_rate_error(rate: Rate, reference: ArrayLike, n_background: float = 0
     Parameters
     ----------
     rate
-        Expected yield of the signal.
+        Expected number of signal events.
     reference
-        θ0, at which the error is compared.
+        Reference point θ0, at which the error is compared with the Poisson error.
     n_background
-        Events of other processes, whose fluctuations add to the Poisson error.
+        Number of events of other processes, whose fluctuations increase the Poisson error.
 
     Warns
     -----
@@ -401,7 +410,7 @@ def warn_of_rate_error(rate: Rate, reference: ArrayLike, n_background: float = 0
 
 
 def _errors(samples: SampleSet) -> FloatArray:
-    """Errors of the cross-sections in pb, (n_samples, 1): all positive, or all zero."""
+    """Return the errors of the cross-sections in pb, (n_samples, 1): all positive, or all zero."""
     for s in samples:
         if not (np.isfinite(s.cross_section) and np.isfinite(s.cross_section_error)):
             msg = (

@@ -1,4 +1,4 @@
-"""A cost whose parameters have other names, for a sum with costs that use other conventions."""
+"""Rename the parameters of a cost, for a sum with costs that use other names."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ __all__ = ["RenamedCost", "renamed"]
 
 
 class RenamedCost(NamedCost):
-    """The same cost with other names of parameters.
+    """A cost with other parameter names.
 
-    Limits, starts, fixed parameters and constraints have the new names, so that
-    :func:`~milinfer.likelihood.fits.minuit` and sums take it as they take the cost.
+    Limits, starting values, fixed parameters and constraints have the new names, so
+    :func:`~milinfer.likelihood.fits.minuit` and sums accept it like the original cost.
 
     Parameters
     ----------
     cost
         Any cost.
     names
-        New name of each of its parameters, in their order.
+        New name of each parameter of the cost, in the order of the parameters.
 
     Examples
     --------
@@ -54,17 +54,17 @@ class RenamedCost(NamedCost):
 
     @property
     def start(self) -> dict[str, float]:
-        """Where fits start."""
+        """Starting values of fits."""
         return {self.names[n]: x for n, x in getattr(self.cost, "start", {}).items()}
 
     @property
     def fixed(self) -> tuple[str, ...]:
-        """Parameters that stay at their start."""
+        """Names of parameters that are fixed at their starting values."""
         return tuple(self.names[n] for n in getattr(self.cost, "fixed", ()))
 
     @property
     def constrained(self) -> tuple[str, ...]:
-        """Parameters whose constraint is part of the cost."""
+        """Names of parameters whose constraint is part of the cost."""
         return tuple(self.names[n] for n in getattr(self.cost, "constrained", ()))
 
     @property
@@ -75,12 +75,12 @@ class RenamedCost(NamedCost):
         )
 
     def without_constraints(self, names: Sequence[str]) -> RenamedCost:
-        """The same cost without the constraints of some parameters.
+        """Return the same cost without the constraints of some parameters.
 
         Raises
         ------
         ParameterError
-            If one of them is not constrained here.
+            If the cost has no constraint of a parameter.
         """
         given = (names,) if isinstance(names, str) else tuple(names)
         old = [self._old(name) for name in given]
@@ -88,12 +88,12 @@ class RenamedCost(NamedCost):
         return RenamedCost(cost.without_constraints(old), self.names)
 
     def measuring(self, **measured: float) -> RenamedCost:
-        """The same cost with other results of auxiliary measurements, as toys have them.
+        """Return the same cost with other results of auxiliary measurements, for toys.
 
         Raises
         ------
         ParameterError
-            If a parameter is not constrained here.
+            If the cost has no constraint of a parameter.
         """
         old = {self._old(name): value for name, value in measured.items()}
         cost: Any = self.cost
@@ -125,21 +125,22 @@ class RenamedCost(NamedCost):
 
 
 def renamed(cost: Cost, names: Mapping[str, str]) -> Cost:
-    """A cost with other names of some of its parameters; itself if there are none.
+    """Return a cost with some parameters renamed.
 
-    A sum stays a sum, and a ``NormalConstraint`` of iminuit stays one.
+    A sum of costs stays a sum, and a ``NormalConstraint`` of iminuit stays a ``NormalConstraint``.
+    Without new names the cost itself is returned.
 
     Parameters
     ----------
     cost
         Any cost.
     names
-        New names by those that the cost has.
+        New name for each parameter to rename.
 
     Raises
     ------
     ParameterError
-        If the cost has no parameter of a name, or two would have the same.
+        If the cost does not have a parameter, or two parameters would have the same name.
 
     Examples
     --------
@@ -174,7 +175,7 @@ def renamed(cost: Cost, names: Mapping[str, str]) -> Cost:
     if isinstance(cost, CostSum):
         return CostSum(*(renamed(t, {n: new[n] for n in describe(t)}) for t in cost))
     if isinstance(cost, NormalConstraint):
-        # It takes errors where it gives variances.
+        # The constructor takes errors, the attribute contains variances.
         spread = cost.covariance if cost.covariance.ndim > 1 else np.sqrt(cost.covariance)
         return NormalConstraint([*new.values()], cost.value, spread)
     return RenamedCost(cost, new)

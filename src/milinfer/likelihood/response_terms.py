@@ -3,11 +3,13 @@ r"""Responses: how nuisance parameters change the differential cross-section of 
 .. math:: S(x; \alpha, \theta) = \frac{d\sigma(x|\theta, \alpha)}{d\sigma(x|\theta, 0)}
           = \exp \sum_A f_A(\alpha)\,\Delta_A(x)
 
-is rate and shape together, selection included.  The functions :math:`f_A` are monomials of the
-nuisance parameters (Schöfbeck, arXiv:2406.19076), or HistFactory's interpolation code 4 between up
-and down variations (ATLAS, arXiv:2412.01600): :class:`ResponseTerms`.  The coefficients
-:math:`\Delta_A` are the same at every α, so that each event needs one row, made once
-(:class:`ResponseTable`): after that the cost, its gradient and toys are products of matrices.
+is the differential cross-section of a process at nuisance parameters α over that at 0, after the
+selection; it contains both rate and shape.  The functions :math:`f_A` are monomials of the nuisance
+parameters (Schöfbeck, arXiv:2406.19076), or HistFactory's interpolation code 4 between up and down
+variations (ATLAS, arXiv:2412.01600); see :class:`ResponseTerms`.  The coefficients
+:math:`\Delta_A` of an event are the same at every α.  They are computed once, as a row of a table
+for each event (:class:`ResponseTable`), and the cost, its gradient and toys are then matrix
+products.
 
 """
 
@@ -33,24 +35,27 @@ __all__ = [
 
 @dataclass(frozen=True, eq=False)
 class ResponseTerms:
-    """Functions of the nuisance parameters that multiply the coefficients of an event.
+    """Functions of the nuisance parameters that multiply the coefficients of an event in ln S.
+
+    S is the response of a process: the differential cross-section at the nuisance parameters over
+    that at 0.  Create the terms with :meth:`of`.
 
     Parameters
     ----------
     nuisances
         Names of the nuisance parameters.
     exponents
-        Powers of the nuisance parameters in each term, shape (n_terms, n_nuisances); for
-        ``"code4"`` see :meth:`of`.
+        Powers of the nuisance parameters in each term, shape (n_terms, n_nuisances).  With
+        ``"code4"``, the two terms of a nuisance parameter are those of :meth:`of`.
     limits
-        Range of each nuisance parameter.
+        Range (low, high) of each nuisance parameter.
     parameters
-        Parameters of interest on which the response depends linearly; usually none.
+        Names of the parameters of interest on which the coefficients depend linearly; usually none.
     centre, half
-        Middle and half range of these parameters, shape (n_parameters,).
+        Centre and half width of the range of these parameters, shape (n_parameters,).
     interpolation
-        ``"polynomial"``: ln S is a polynomial.  ``"code4"``: two terms for each nuisance parameter,
-        ln S at +1 and −1, and HistFactory's interpolation between them.
+        ``"polynomial"``: ln S is a polynomial.  ``"code4"``: each nuisance parameter has two terms,
+        ln S at +1 and at −1, between which code 4 of HistFactory interpolates.
 
     Examples
     --------
@@ -81,7 +86,7 @@ class ResponseTerms:
             )
             raise ParameterError(msg)
         if self.exponents.shape != (self.n_terms, len(self.nuisances)):
-            msg = f"exponents of shape {self.exponents.shape} for {self.nuisances}"
+            msg = f"exponents of shape {self.exponents.shape} do not fit {self.nuisances}"
             raise ModelError(msg)
         if len(self.limits) != len(self.nuisances) or any(
             not low < 0 < high for low, high in self.limits
@@ -100,29 +105,33 @@ class ResponseTerms:
         interpolation: Literal["polynomial", "code4"] = "polynomial",
         parameters: Mapping[str, tuple[float, float]] | None = None,
     ) -> ResponseTerms:
-        """Choose terms.
+        """Create the terms for some nuisance parameters.
 
         Parameters
         ----------
         nuisances
-            Names.
+            Names of the nuisance parameters.
         degree
-            Highest power of each nuisance parameter, or of each by name.
+            Highest power of the nuisance parameters: one number for all, or a dictionary with one
+            number for each name.
         cross_terms
-            Whether to add the products of two nuisance parameters, or for which pairs.
+            Products of two nuisance parameters: True for all pairs, False for none, or a list of
+            pairs of names.
         limit
-            Nuisance parameters stay between −limit and limit.
+            Each nuisance parameter is allowed between −limit and limit.
         interpolation
             See :class:`ResponseTerms`.
         parameters
-            ``{name: (low, high)}`` of parameters of interest on which the response depends.
+            Range ``{name: (low, high)}`` of each parameter of interest on which the response
+            depends.
 
         Raises
         ------
         ConfigurationError
-            If a degree is not positive, an interpolation unknown, or code 4 is to have cross terms.
+            If a degree is not positive, the interpolation is unknown, or cross terms are requested
+            for code 4.
         ParameterError
-            If a name is unknown.
+            If a name in `degree` or `cross_terms` is not in `nuisances`.
         """
         names = tuple(nuisances)
         box = np.array(list((parameters or {}).values()), dtype=np.float64).reshape(-1, 2)
@@ -144,7 +153,7 @@ class ResponseTerms:
             both = np.concatenate([unit, unit])
             return cls(names, both, interpolation="code4", **common)
         if kind != "polynomial":
-            msg = f"interpolation={interpolation!r} is neither 'polynomial' nor 'code4'"
+            msg = f"interpolation={interpolation!r} is neither 'polynomial' nor 'code4'; use one"
             raise ConfigurationError(msg)
         degrees = dict(degree) if isinstance(degree, Mapping) else dict.fromkeys(names, degree)
         _require_known(degrees, names)
@@ -168,7 +177,7 @@ class ResponseTerms:
 
     @property
     def n_columns(self) -> int:
-        """Numbers for each event: one for each term, and for its slope in each parameter."""
+        """Number of values per event: one for each term, and for its slope in each parameter."""
         return self.n_terms * (1 + len(self.parameters))
 
     @property
@@ -186,21 +195,21 @@ class ResponseTerms:
         )
 
     def array(self, nuisances: Mapping[str, float]) -> FloatArray:
-        """Nuisance parameters in order, shape (n_nuisances,); those not named are at zero.
+        """Return the nuisance parameters as an array (n_nuisances,); missing ones are zero.
 
         Raises
         ------
         ParameterError
-            If a name is unknown.
+            If a name is not a nuisance parameter of these terms.
         """
         _require_known(nuisances, self.nuisances)
         return np.array([float(nuisances.get(n, 0.0)) for n in self.nuisances])
 
     @cached_property
     def factors(self) -> tuple[IntArray, IntArray]:
-        """Nuisance parameters of each term and their powers, shape (n_terms, n_factors).
+        """Indices of the nuisance parameters of each term, and powers, shape (n_terms, n_factors).
 
-        Terms of fewer factors are filled up with powers of zero.
+        Terms with fewer factors are padded with powers of zero.
         """
         n_factors = int(np.count_nonzero(self.exponents, axis=1).max())
         places = np.argsort(self.exponents == 0, axis=1, kind="stable")[:, :n_factors]
@@ -208,13 +217,13 @@ class ResponseTerms:
         return np.array(places, dtype=np.int64), np.array(powers, dtype=np.int64)
 
     def values(self, alpha: FloatArray) -> FloatArray:
-        """Terms f_A(α) of the polynomial, shape (n_terms,)."""
+        """Return the terms f_A(α) of the polynomial, shape (n_terms,)."""
         places, powers = self.factors
         terms: FloatArray = np.multiply.reduce(alpha[places] ** powers, axis=1)
         return terms
 
     def mixing(self, theta: FloatArray | None) -> FloatArray:
-        """Factors (1, u_1, …) of the columns of each term, with u = (θ − centre)/half."""
+        """Return factors (1, u_1, …) of the columns of each term, with u = (θ − centre)/half."""
         if not self.parameters:
             return np.ones(1)
         if theta is None:
@@ -228,7 +237,7 @@ class ResponseTerms:
         Raises
         ------
         ParameterError
-            The message names it.
+            If so; the message names the nuisance parameter.
         """
         for name, value, (low, high) in zip(self.nuisances, alpha, self.limits, strict=True):
             if not low - 1e-9 <= value <= high + 1e-9:
@@ -255,9 +264,9 @@ class ResponseTable(NamedTuple):
     Parameters
     ----------
     terms
-        What they multiply.
+        Functions of the nuisance parameters that multiply the coefficients.
     columns
-        Shape (n_events, n_columns), float32: 4 bytes for each event and coefficient.
+        Coefficients, shape (n_events, n_columns), float32.
 
     Examples
     --------
@@ -270,7 +279,7 @@ class ResponseTable(NamedTuple):
     columns: Float32Array
 
     def log_response(self, alpha: FloatArray, theta: FloatArray | None = None) -> FloatArray:
-        """Logarithm of S of every event, shape (n_events,), float64."""
+        """Return the logarithm of the response S of every event, shape (n_events,), float64."""
         from milinfer.likelihood.nuisance_kernels import add_log_response
 
         terms, row = self.terms, np.zeros(len(self.columns))
@@ -281,5 +290,5 @@ class ResponseTable(NamedTuple):
         return row
 
     def take(self, index: IntArray | BoolArray | slice) -> ResponseTable:
-        """Rows of some of the events."""
+        """Return the table for some of the events."""
         return ResponseTable(self.terms, self.columns[index])

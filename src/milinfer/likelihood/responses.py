@@ -1,7 +1,8 @@
-"""What gives the response of a process to nuisance parameters, for each event.
+"""Base class of the response of a process to nuisance parameters, for each event.
 
-Learned responses are :class:`~milinfer.learning.systematic_response.SystematicResponse`; a response
-that is known exactly is a subclass of :class:`Response` too.
+Learned responses are objects of
+:class:`~milinfer.learning.systematic_response.SystematicResponse`.  To use a response that is known
+exactly, derive a class from :class:`Response`.
 """
 
 from __future__ import annotations
@@ -31,13 +32,13 @@ class MeanAndYield(NamedTuple):
     Parameters
     ----------
     point, nuisances
-        Parameters of interest, and shifts.
+        Values of the parameters of interest, and shifts of the nuisance parameters.
     mean
-        Mean of S over the nominal events.
+        Mean of the response S over the nominal events.
     ratio
-        Expected varied events over the nominal ones.
+        Expected number of varied events over that of nominal events.
     error
-        Error of the difference.
+        Standard error of the difference between `mean` and `ratio`.
 
     Examples
     --------
@@ -54,7 +55,7 @@ class MeanAndYield(NamedTuple):
 
     @property
     def differ(self) -> bool:
-        """Whether the difference is significant and relevant."""
+        """Whether the difference is significant and large enough to matter."""
         off = abs(self.mean - self.ratio)
         return off >= NEGLIGIBLE and off >= SIGMAS * self.error
 
@@ -66,7 +67,11 @@ class MeanAndYield(NamedTuple):
 
 
 class Response(ABC):
-    """Response of one process to nuisance parameters; the base of learned and exact ones."""
+    """Base class of the response of one process to nuisance parameters, learned or exact.
+
+    The response S(x; α) is the differential cross-section of the process at the nuisance parameters
+    α over that at 0.
+    """
 
     if TYPE_CHECKING:
 
@@ -76,15 +81,15 @@ class Response(ABC):
 
         @property
         def terms(self) -> ResponseTerms:
-            """Nuisance parameters and terms."""
+            """Nuisance parameters, and the terms of ln S in them."""
 
         @property
         def feature_names(self) -> tuple[str, ...]:
-            """Features that it reads; empty if it reads other columns."""
+            """Names of the features that the response reads; empty if it reads other columns."""
 
         @property
         def digest(self) -> str:
-            """Hash of the trained parameters; empty if there are none."""
+            """Hash of the trained parameters; empty if there was no training."""
 
         @property
         def trained_on(self) -> tuple[str, ...]:
@@ -92,7 +97,7 @@ class Response(ABC):
 
         @property
         def expected(self) -> ExpectedResponse:
-            """Mean of S over the events of the process: expected events over the nominal ones."""
+            """Mean of S over the events of the process: expected number over the nominal one."""
 
     @property
     def nuisances(self) -> tuple[str, ...]:
@@ -101,23 +106,23 @@ class Response(ABC):
 
     @property
     def at_ends(self) -> tuple[MeanAndYield, ...]:
-        """Means and yields at the ends of the ranges of the parameters of interest.
+        """Means of S and ratios of yields at both ends of the ranges of parameters of interest.
 
-        Empty where these are not known, and for a response that depends on the parameters.
+        It is empty if they are not known, and for a response that depends on the parameters.
         """
         return ()
 
     @abstractmethod
     def event_columns(self, sample: Sample) -> Float32Array:
-        """Coefficients of every event, shape (n_events, n_columns), float32."""
+        """Return the coefficients of every event, shape (n_events, n_columns), float32."""
 
     def table(self, sample: Sample) -> ResponseTable:
-        """Evaluate the response once for each event.
+        """Evaluate the response once for each event, and return a table of its coefficients.
 
         Raises
         ------
         ModelError
-            If it does not give a row of finite coefficients for each event.
+            If the result is not a row of finite coefficients for each event.
         """
         columns = np.asarray(self.event_columns(sample), dtype=np.float32)
         if columns.shape != (len(sample), self.terms.n_columns):
@@ -130,7 +135,7 @@ class Response(ABC):
         if bad.any():
             msg = (
                 f"the response of {self.process} is not finite in event {int(np.argmax(bad))} of "
-                f"{sample.label}; look at the features of this event"
+                f"{sample.label}; check the features of this event"
             )
             raise ModelError(msg)
         return ResponseTable(self.terms, columns)

@@ -1,8 +1,8 @@
 """Compiled sums (numba) of the rows of tables, used for toys, bootstraps and bags.
 
-Eight rows are added at a time, in pairs, for all columns at once, and the sum of the eight is added
-to that of the segment.  The order is the same on every machine and does not depend on what else is
-summed, so that a toy has the same last bits wherever a run starts.
+Eight rows are added at a time, in pairs and for all columns at once, and their sum is added to the
+sum of the segment.  The order is the same on every machine and does not depend on other sums, so a
+toy has the same last bits in every run.
 
 Importing this module imports numba.
 """
@@ -21,12 +21,12 @@ __all__ = ["row_sums"]
 def row_sums(
     table: FloatArray | Float32Array, index: IntArray, weights: FloatArray, offsets: IntArray
 ) -> FloatArray:
-    """Weighted sums of rows over consecutive segments, in float64, shape (n_segments, K).
+    """Return weighted sums of rows over consecutive segments, in float64, (n_segments, K).
 
     Parameters
     ----------
     table
-        Shape (n_rows, K), float32 or float64; other numbers are converted.
+        Table of numbers, shape (n_rows, K), float32 or float64; other types are converted.
     index
         Row of each term, shape (n_terms,).
     weights
@@ -59,7 +59,7 @@ def row_sums(
 
 
 def _require_terms(n_rows: int, rows: IntArray, weights: FloatArray, offsets: IntArray) -> None:
-    """Raise if compiled loops, which do not look, would read beyond an array."""
+    """Raise if compiled loops, which do not check bounds, would read beyond an array."""
     if len(rows) and not (rows.min() >= 0 and rows.max() < n_rows):
         msg = (
             f"events {rows.min()} to {rows.max()} were asked for, but the table has {n_rows} events"
@@ -77,7 +77,7 @@ def _require_terms(n_rows: int, rows: IntArray, weights: FloatArray, offsets: In
 # Without fastmath nothing is reordered or fused: the bits are those of the order written here.
 @njit(cache=True, nogil=True, error_model="numpy")
 def _add(table, index, weights, offsets, out):  # type: ignore[no-untyped-def]
-    """Set sums of rows; weights None are ones, and numba compiles a loop without them."""
+    """Compute sums of rows; weights None mean ones, for which numba compiles a separate loop."""
     for s in range(len(offsets) - 1):
         total = out[s]
         total[:] = 0.0

@@ -1,4 +1,4 @@
-"""Profile likelihood: along one parameter for figures, and at given points for surfaces."""
+"""Compute the profile likelihood: along one parameter for figures, or at given points."""
 
 from __future__ import annotations
 
@@ -24,18 +24,19 @@ __all__ = ["ProfileScan", "profile_scan", "profiled_costs", "profiling_minuit"]
 
 @dataclass(frozen=True, eq=False)
 class ProfileScan:
-    """Profile likelihood of one parameter.
+    """Profile likelihood of one parameter, from :func:`profile_scan`.
 
     Parameters
     ----------
     parameter
-        Its name.
+        Name of the parameter.
     estimate, error
-        Fitted value and its HESSE error.
+        Fitted value of the parameter and its HESSE error.
     values
         Values of the parameter, shape (n,).
     rises
-        −2 ln L there, all other parameters fitted, above that at the minimum; shape (n,).
+        −2 ln L at these values, with all other parameters fitted, minus its value at the minimum;
+        shape (n,).
     """
 
     parameter: str
@@ -45,14 +46,14 @@ class ProfileScan:
     rises: FloatArray
 
     def to_table(self) -> pa.Table:
-        """One row for each value: the parameter by its name, and ``rise``."""
+        """Return a table with one row for each value: the parameter by its name, and ``rise``."""
         rows = [
             {self.parameter: v, "rise": r} for v, r in zip(self.values, self.rises, strict=True)
         ]
         return arrow_table({self.parameter: float, "rise": float}, rows)
 
     def to_cabinetry(self) -> Any:
-        """Scan that ``cabinetry.visualize.scan`` draws.
+        """Return the scan in the form that ``cabinetry.visualize.scan`` draws.
 
         Returns
         -------
@@ -72,25 +73,26 @@ class ProfileScan:
 def profile_scan(
     m: Minuit, parameter: str, values: ArrayLike | None = None, *, n: int = 21
 ) -> ProfileScan:
-    """Fit all other parameters at several values of one.
+    """Compute the profile likelihood of one parameter: fit all others at several of its values.
 
     Parameters
     ----------
     m
-        After ``migrad`` and ``hesse``.
+        Minuit object after ``migrad`` and ``hesse``.
     parameter
         Name of the parameter.
     values
-        Default: two errors to either side of the fitted value, inside the limits.
+        Values of the parameter.  Default: `n` values within two errors of the fitted value, inside
+        the limits.
     n
-        Number of the default values.
+        Number of default values.
 
     Raises
     ------
     FitError
-        If the fit is not valid, or one at a value is not; the message says where.
+        If the fit, or the fit at one of the values, is not valid; the message names the value.
     ParameterError
-        If the fit has no such parameter, or a value is outside its limits.
+        If the fit does not have this parameter, or a value is outside its limits.
 
     Examples
     --------
@@ -118,28 +120,31 @@ def profile_scan(
         raise ParameterError(msg)
     _, costs, valid = m.mnprofile(parameter, grid=grid)
     if not np.all(valid):
-        msg = f"the fit at {parameter} = {grid[int(np.argmin(valid))]:.4g} is not valid"
+        msg = (
+            f"the fit at {parameter} = {grid[int(np.argmin(valid))]:.4g} is not valid; scan a "
+            "smaller range"
+        )
         raise FitError(msg)
     rises = np.asarray(costs, dtype=np.float64) - float(m.fval)
     return ProfileScan(parameter, estimate, error, grid, rises)
 
 
 def profiling_minuit(cost: Cost, parameters: Sequence[str], *, tolerance: float = 1e-4) -> Minuit:
-    """Minuit of a cost, ready to fit everything but the parameters of interest.
+    """Create a Minuit object that fits all parameters except the parameters of interest.
 
     Parameters
     ----------
     cost
         Cost or sum of costs.
     parameters
-        Parameters of interest, which are fixed.
+        Names of the parameters of interest, which are fixed.
     tolerance
-        Tolerance of Minuit: it stops at an estimated distance of 0.002 times this in −2 ln L.
+        Tolerance of Minuit, which stops at an estimated distance of 0.002 times this in −2 ln L.
 
     Raises
     ------
     ParameterError
-        If the cost has no such parameter; the message lists those it has.
+        If the cost does not have a parameter; the message lists its parameters.
 
     Examples
     --------
@@ -161,31 +166,31 @@ def profiling_minuit(cost: Cost, parameters: Sequence[str], *, tolerance: float 
 def profiled_costs(
     m: Minuit, parameters: Sequence[str], points: FloatArray, first: int, what: str
 ) -> FloatArray:
-    """−2 ln L at points of the parameters of interest, all others fitted.
+    """Return −2 ln L at values of the parameters of interest, with all other parameters fitted.
 
     Parameters
     ----------
     m
-        From :func:`profiling_minuit`; its values are where the fits begin.
+        Result of :func:`profiling_minuit`; its values are the starting values.
     parameters
-        Parameters of interest.
+        Names of the parameters of interest.
     points
-        Their values, shape (n, n_parameters).
+        Values of the parameters of interest, shape (n, n_parameters).
     first
-        Number of the point to begin with.  The others follow to either side, and each fit starts
-        where the one before it ended.
+        Index of the point that is fitted first.  The others follow on both sides, and each fit
+        starts from the result of its neighbour.
     what
         Name of the likelihood, for messages.
 
     Returns
     -------
     ndarray
-        Shape (n,).
+        Profiled −2 ln L at each point, shape (n,).
 
     Raises
     ------
     FitError
-        If a fit is not valid; the message says where.
+        If a fit is not valid; the message names the point.
 
     Examples
     --------
@@ -208,7 +213,7 @@ def profiled_costs(
                 continue
             problem = _problem_of_fit(m)
             if problem:
-                # The steps that the last fit left may be of no use here.
+                # The step sizes of the last fit may not be suitable here.
                 m.values[:] = np.where(list(m.fixed), m.values, begin)
                 m.errors[:] = errors
                 strategy, m.strategy = m.strategy.strategy, 2
@@ -225,7 +230,7 @@ def profiled_costs(
 
 
 def _problem_of_fit(m: Minuit) -> str:
-    """Run a fit and describe its problem; empty if there is none."""
+    """Run a fit and describe its problem; the result is empty if there is none."""
     try:
         m.migrad()
     except ParameterError as error:  # Minuit may ask for values that are not numbers

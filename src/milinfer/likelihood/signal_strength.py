@@ -1,4 +1,4 @@
-"""A signal of known shape, whose yield is measured: its strength μ is the parameter of interest."""
+"""Model of a signal of known shape, whose strength μ (a factor on its yield) is measured."""
 
 from __future__ import annotations
 
@@ -20,22 +20,24 @@ __all__ = ["SignalStrength"]
 
 @dataclass(frozen=True)
 class SignalStrength(EventModel):
-    """Likelihood of a signal whose strength μ multiplies its yield, and nothing else.
+    """Model of a signal of known shape; its parameter is the signal strength μ.
 
-    Only ratios of backgrounds to the signal have to be learned.  Give :meth:`rate` together with
-    the model, to :func:`milinfer.mixture_cost` or :func:`milinfer.systematic_cost`.
+    The strength multiplies the yield of the signal and changes nothing else.  You only need to
+    learn the density ratios of the backgrounds to the signal.  Pass the model and :meth:`rate` to
+    :func:`milinfer.mixture_cost` or :func:`milinfer.systematic_cost`.
 
     Parameters
     ----------
     parameter
-        Name of the strength.
+        Name of the signal strength.
     bounds
-        Range of the strength.  It is positive, because a yield of zero has no logarithm.
+        Range (low, high) of the signal strength.  It must be positive, because the logarithm of a
+        yield of zero is not defined.
 
     Raises
     ------
     ParameterError
-        If the range is not positive, or does not contain 1, the strength at which ratios are taken.
+        If the range is not positive, or does not contain the reference μ = 1.
 
     Examples
     --------
@@ -64,42 +66,42 @@ class SignalStrength(EventModel):
 
     @property
     def name(self) -> str:
-        """Name for tables and figures."""
+        """Name of the model in tables and figures."""
         return "signal strength"
 
     @property
     def parameters(self) -> tuple[str, ...]:
-        """Name of the strength."""
+        """Name of the signal strength, as a tuple."""
         return (self.parameter,)
 
     @property
     def reference(self) -> float:
-        """Strength at which the yield is the expected one."""
+        """Signal strength at which the yield is the expected one."""
         return 1.0
 
     @property
     def interpolation(self) -> Interpolation:
-        """The range."""
+        """Range of the signal strength."""
         return Interpolation(np.array(self.bounds), "polynomial", 1)
 
     def event_llr(self, sample: Sample) -> FloatArray:
-        """Zeros of shape (n_events, 2): the density of the signal does not depend on μ."""
+        """Return zeros (n_events, 2), because the density of the signal does not depend on μ."""
         return np.zeros((len(sample), 2))
 
     def rate(self, expected: float, *, luminosity: float = 1.0) -> Rate:
-        """Expected signal events as a function of μ.
+        """Return the expected number of signal events as a function of μ.
 
         Parameters
         ----------
         expected
-            At μ = 1.
+            Expected number of signal events at μ = 1.
         luminosity
-            In 1/fb, for records.
+            Integrated luminosity in 1/fb, for records only.
 
         Raises
         ------
         ConfigurationError
-            If one of them is not positive.
+            If `expected` or `luminosity` is not positive.
 
         Examples
         --------

@@ -1,12 +1,14 @@
-r"""How far the Monte-Carlo errors of expected yields move a fit with nuisance parameters.
+r"""Compute how much the Monte-Carlo errors of expected yields move a fit with nuisance parameters.
 
-The mean response :math:`\kappa(\theta, \alpha)` comes from finitely many simulated events.  Its
-error changes the slope of the expected number of events, and so moves the minimum.  A fit whose
-data confine every parameter moves by about :math:`\sqrt{n/N}` of its errors, with n events of data
-and N of simulation.  Where a nuisance parameter and another parameter change events in nearly the
-same way, the densities of events say their sum alone, and only the number of events and the
-constraint tell them apart; the same error then moves the fit by as many times more as the variation
-is standard deviations of the data.
+The mean response :math:`\kappa(\theta, \alpha)`, the expected number of events over the nominal
+one, comes from a finite number of simulated events.  Its error changes the slope of the expected
+number of events, and thereby moves the minimum.  If the data constrain every parameter, the fit
+moves by about :math:`\sqrt{n/N}` of its errors, with n events of data and N of simulation.
+
+The shift is larger if a nuisance parameter and another parameter have nearly the same effect on
+events.  The densities of the events then determine only the sum of the two effects; only the number
+of events and the constraint separate them.  The shift is multiplied by the size of the variation in
+standard deviations of the data.
 """
 
 from __future__ import annotations
@@ -24,23 +26,24 @@ __all__ = ["yield_noise"]
 
 
 def yield_noise(cost: SystematicCost, fit: Minuit) -> dict[str, float]:
-    """Standard deviation of each estimate due to the simulated events of the mean responses.
+    """Return the error of each estimate due to the finite simulation of the expected yields.
 
-    Parts of the simulated events are left out in turn (a jackknife), and the minimum follows from
-    the slope and the covariance matrix, without another fit.
+    The simulated events determine the mean responses, which give the expected yields.  Some of
+    these events are left out in turn (a jackknife).  The change of the minimum is computed from the
+    slope and the covariance matrix, without another fit.
 
     Parameters
     ----------
     cost
         Cost of a dataset.
     fit
-        Minuit of this cost, at its minimum, with the covariance matrix of ``hesse()``.
+        Minuit object of this cost at its minimum, with the covariance matrix of ``hesse()``.
 
     Returns
     -------
     dict
-        For each parameter that was fitted, in units of its error.  Below 0.2 the total error is
-        larger by less than 2 %.
+        Standard deviation of the estimate of each fitted parameter, in units of its error.  A value
+        below 0.2 increases the total error by less than 2 %.
 
     Raises
     ------

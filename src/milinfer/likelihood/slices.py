@@ -1,4 +1,4 @@
-"""A model of several parameters along a line: a model of one parameter, for what needs one."""
+"""Restrict a model of several parameters to a line, as a model of one parameter."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ from milinfer.utils.points import format_point
 
 __all__ = ["Slice"]
 
-# Nodes along the line: ln r of single events bends sharply where amplitudes cancel.
+# Number of points along the line: ln r of single events bends sharply if amplitudes cancel.
 _NODES = 81
 
 
 @dataclass(frozen=True, eq=False)
 class Slice(EventModel):
-    """A model of several parameters on the line θ = centre + t · step, as one of t.
+    """A model of several parameters on the line θ = centre + t · step, as a model of t.
 
     Parameters
     ----------
     model
         Model of single events in several parameters.
     centre
-        Point at t = 0, at which the ratio is one.
+        Parameter point at t = 0, at which the ratio is one.
     step
-        Change of the parameters for t = 1, by name; those left out stay.
+        Change of the parameters from t = 0 to t = 1, by name; other parameters do not change.
     label
-        Name of t.
+        Name of the parameter t.
 
     Raises
     ------
     ParameterError
-        If the centre is not a point of the model inside its range, or the step changes nothing.
+        If `centre` is not a point in the range of the model, or `step` changes no parameter.
 
     Examples
     --------
@@ -81,7 +81,7 @@ class Slice(EventModel):
 
     @property
     def parameters(self) -> tuple[str, ...]:
-        """Name of t."""
+        """Name of the parameter t."""
         return (self.label,)
 
     @property
@@ -91,7 +91,7 @@ class Slice(EventModel):
 
     @property
     def feature_names(self) -> tuple[str, ...]:
-        """Features that the model reads."""
+        """Names of the features that the model reads."""
         return model_tag(self.model).feature_names
 
     @property
@@ -114,7 +114,7 @@ class Slice(EventModel):
 
     @cached_property
     def interpolation(self) -> Interpolation:
-        """Values of t inside the range of the model."""
+        """Values of t inside the range of the model, and the interpolation between them."""
         low, high = np.array(self.model.interpolation.limits).T
         moved = self._change != 0
         ends = np.stack([low - self._start, high - self._start])[:, moved] / self._change[moved]
@@ -122,12 +122,12 @@ class Slice(EventModel):
         return Interpolation(np.linspace(first, last, _NODES), "spline")
 
     def point(self, t: float) -> dict[str, float]:
-        """The parameters at a value of t."""
+        """Return the parameters at a value of t."""
         values = self._start + t * self._change
         return dict(zip(self.model.parameters, values.tolist(), strict=True))
 
     def value_at(self, point: Point) -> float | None:
-        """The value of t at a point, or None if it is not on the line."""
+        """Return the value of t at a point, or None if the point is not on the line."""
         theta = np.array([point[n] for n in self.model.parameters], dtype=np.float64)
         t = float((theta - self._start) @ self._change / (self._change @ self._change))
         apart = np.abs(self._start + t * self._change - theta)
@@ -135,7 +135,7 @@ class Slice(EventModel):
         return round(t, 10) + 0.0 if np.all(apart <= 1e-9 * (high - low)) else None
 
     def on_line(self, samples: Sequence[Sample]) -> list[Sample]:
-        """Samples whose points are on the line, as samples of t."""
+        """Return the samples whose points are on the line, with t as their parameter."""
         values = [self.value_at(s.point) for s in samples]
         return [
             replace(s, point={self.label: t}, reweights={}, reweight_points={})
@@ -144,7 +144,7 @@ class Slice(EventModel):
         ]
 
     def event_llr(self, sample: Sample) -> FloatArray:
-        """Log-likelihood ratio of every event on the line, shape (n_events, K)."""
+        """Return the log-likelihood ratio of every event on the line, shape (n_events, K)."""
         table = np.asarray(self.model.event_llr(sample), dtype=np.float64)
         t = np.append(self.interpolation.grid, 0.0)
         points = self._start + t[:, None] * self._change

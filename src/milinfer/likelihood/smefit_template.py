@@ -1,6 +1,7 @@
-"""The program that SMEFiT runs as the external χ² of a constraint; NAME is that of the dataset.
+"""Program that SMEFiT runs as the external χ² of a constraint.
 
-It is a separate file next to the numbers, and does not import milinfer.
+NAME is replaced by the name of the dataset.  The program is a separate file beside the numbers, and
+does not import milinfer.
 """
 
 from __future__ import annotations

@@ -1,14 +1,14 @@
-"""Surfaces Λ(θ) in one parameter, tabulated at K points and interpolated between them.
+"""Surfaces Λ(θ) in one parameter: values at K points, with an interpolation between them.
 
-A multi-class network, a histogram and an exact likelihood ratio alike give, for each event, the
-log-likelihood ratio at K points; sums over events give Λ(D|θ_k).  An :class:`Interpolation` turns
-these K numbers into a function of θ, and finds its maximum, for one dataset (:class:`Surface`) or
-for thousands of pseudo-experiments at once.
+A multi-class network, a histogram or an exact likelihood ratio gives the log-likelihood ratio of
+each event at K points θ_k, and sums over events give Λ(D|θ_k) of a dataset D.  An
+:class:`Interpolation` turns these K numbers into a function of θ, and finds its maximum, for one
+dataset (:class:`Surface`) or for thousands of pseudo-experiments at once.
 
-With free logits Λ at neighbouring points is learned independently, and is rough.  [AS] (§C.4) takes
-estimate, interval and information from a parabola through the points near the highest one, and
-quotes the mean squared distance of the points from it, in Λ: a quarter of
-:func:`parabola_error`, which is in −2Λ.
+If every class has an independent (free) logit, the values of Λ at neighbouring points are learned
+independently, and Λ is rough.  Azakli and Stelzer ([AS], §C.4) determine estimate, interval and
+information from a parabola through the points near the highest one.  They quote the mean squared
+distance in Λ of the points from it; this is a quarter of :func:`parabola_error`, which is in −2Λ.
 """
 
 from __future__ import annotations
@@ -41,32 +41,35 @@ __all__ = [
 
 
 Kind = Literal["spline", "polynomial", "parabola", "points"]
-# Points at which a surface of few grid points is searched for its maximum.
+# Number of points at which a surface with few grid points is searched for its maximum.
 _FINE = 320
-# Newton steps, in distances between these points, after which the next ones would be rounding.
+# Number of Newton steps, and the step in units of point distances after which all is rounding.
 _CONVERGED = 1e-10
 
 
 @dataclass(frozen=True)
 class Interpolation:
-    """Points of a surface and the interpolation between them.
+    """Parameter points at which Λ(θ) is known, and the interpolation between them.
 
     Parameters
     ----------
     grid
-        The K parameter values, ascending.
+        The K parameter values, in ascending order.
     kind
         ``"spline"``: cubic spline through all points.  ``"polynomial"``: Chebyshev polynomial of
-        degree `degree`, least squares over all points; smooths what a classifier leaves rough.
-        ``"parabola"``: least-squares parabola through the points within `window` of the highest
-        one ([AS], §C.4).  ``"points"``: no interpolation, Λ is known only at the points.
-    degree, window
-        See above.
+        degree `degree`, fitted to all points by least squares, which smooths rough values of a
+        classifier.  ``"parabola"``: parabola fitted by least squares to the points within `window`
+        of the highest one (Azakli and Stelzer [AS], §C.4).  ``"points"``: no interpolation, Λ is
+        known only at the points.
+    degree
+        Degree of the polynomial, for ``kind="polynomial"``.
+    window
+        Largest distance from the highest point, for ``kind="parabola"``, in units of the parameter.
 
     Raises
     ------
     ParameterError
-        If the grid is not ascending or has too few points.
+        If `grid` is not ascending or has too few points.
 
     Examples
     --------
@@ -101,27 +104,27 @@ class Interpolation:
 
     @property
     def limits(self) -> tuple[tuple[float, float], ...]:
-        """Range of each parameter; here of the one."""
+        """Range of the only parameter, as a tuple of one pair."""
         return (self.range,)
 
     def surface(self, values: ArrayLike, exact: LogPolynomials | None = None) -> Surface:
-        """Make one surface from Λ at the K points, shape (K,), or from Λ itself where known."""
+        """Return a surface from Λ at the K points, shape (K,), or from `exact` if it is given."""
         return Surface(self, np.asarray(values, dtype=np.float64), exact)
 
     def exact_surface(self, exact: LogPolynomials) -> Surface:
-        """Make one surface from Λ itself."""
+        """Return a surface from a function that is Λ at every θ."""
         return self.surface(exact.values_at(self.grid.reshape(-1, 1)), exact)
 
     def extrema(self, values: FloatArray, bounds: Bounds | None = None) -> Extremum:
-        """Maxima of many surfaces at once.
+        """Find the maxima of many surfaces at once.
 
         Parameters
         ----------
         values
             Λ at the K points, shape (n_surfaces, K).
         bounds
-            Physical bounds ``(low, high)`` inside the range; the maximum is searched between them.
-            An infinite end is the end of the range.
+            Physical bounds ``(low, high)`` of the parameter inside the range.  The maximum is
+            searched between them.  An infinite bound means the end of the range.
 
         Raises
         ------
@@ -131,11 +134,11 @@ class Interpolation:
         """
         low, high = restricted(self.limits, bounds)[0]
         share = (high - low) / (self.range[1] - self.range[0])
-        # A few fine points for each point of the grid tell one maximum from the next.
+        # A few fine points between grid points separate one maximum from the next.
         n_points = len(self.grid)
         n_fine = min(16 * n_points, max(4 * n_points, _FINE)) * share
         fine = np.linspace(low, high, max(int(np.ceil(n_fine)), 16) + 1)
-        # In blocks: the table of all surfaces on the fine grid would not fit for 100 000 of them.
+        # In blocks: the fine table of 100 000 surfaces would not fit into memory.
         parts = [self._maximise(v, fine) for v in blocks(np.asarray(values))]
         return Extremum(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
@@ -143,7 +146,7 @@ class Interpolation:
         coefficients = self._coefficients(values)
         best = np.argmax(self._on_common(coefficients, fine), axis=1)
         theta = fine[best]
-        # Newton's method from the best of the fine points, kept between its neighbours.
+        # Newton's method from the highest fine point, kept between its neighbours.
         step = fine[1] - fine[0]
         low, high = np.maximum(theta - step, fine[0]), np.minimum(theta + step, fine[-1])
         for _ in range(8):
@@ -158,21 +161,21 @@ class Interpolation:
         return Extremum(theta, maximum, curvature, (best == 0) | (best == len(fine) - 1))
 
     def values_at(self, values: FloatArray, theta: ArrayLike, derivative: int = 0) -> FloatArray:
-        """Λ of many surfaces, or a derivative of it, at common parameter values.
+        """Return Λ of many surfaces, or a derivative of it, at common parameter values.
 
         Parameters
         ----------
         values
             Λ at the K points, shape (n_surfaces, K).
         theta
-            Shape (m,).
+            Parameter values, shape (m,).
         derivative
-            0, 1 or 2.
+            Order of the derivative: 0, 1 or 2.
 
         Returns
         -------
         ndarray
-            Shape (n_surfaces, m).
+            Λ or its derivative, shape (n_surfaces, m).
 
         Examples
         --------
@@ -185,36 +188,36 @@ class Interpolation:
         values = np.asarray(values)
         if self.kind == "parabola":  # which points it goes through, the values decide
             return self._on_common(self._coefficients(values), points, derivative)
-        # Linear in Λ at the K points: one product of matrices, not coefficients for each surface.
+        # Linear in Λ at the K points: one matrix product, without coefficients of each surface.
         unit = self._on_common(self._unit_coefficients, points, derivative)
         return np.asarray(values @ unit, dtype=np.float64)
 
     def evaluate(self, values: FloatArray, theta: FloatArray, derivative: int = 0) -> FloatArray:
-        """Evaluate many surfaces.
+        """Return Λ of each surface, or a derivative of it, at its own parameter values.
 
         Parameters
         ----------
         values
             Λ at the K points, shape (n_surfaces, K).
         theta
-            Shape (n_surfaces,) or (n_surfaces, m): each surface at its own parameter values.
+            Parameter values of each surface, shape (n_surfaces,) or (n_surfaces, m).
         derivative
-            0, 1 or 2.
+            Order of the derivative: 0, 1 or 2.
 
         Returns
         -------
         ndarray
-            Values, in the shape of `theta`.
+            Λ or its derivative, in the shape of `theta`.
         """
         theta = np.asarray(theta, dtype=np.float64)
         flat = theta[:, None] if theta.ndim == 1 else theta
         return self._evaluate(self._coefficients(values), flat, derivative).reshape(theta.shape)
 
-    # The three kinds differ in the coefficients they keep: (n, degree + 1) Chebyshev coefficients
-    # on the scaled range, or (4, K − 1, n) of a piecewise cubic.
+    # The three kinds differ in their coefficients: (n, degree + 1) Chebyshev coefficients on the
+    # scaled range, or (4, K − 1, n) of a piecewise cubic.
 
     def _unit_interval(self, theta: FloatArray) -> FloatArray:
-        """Parameter values on [−1, 1]."""
+        """Return the parameter values scaled to [−1, 1]."""
         low, high = self.range
         return (2 * theta - (low + high)) / (high - low)
 
@@ -225,7 +228,7 @@ class Interpolation:
 
     @cached_property
     def _unit_coefficients(self) -> FloatArray:
-        """Coefficients of surfaces that are one at a single point: toys ask at many values."""
+        """Coefficients of surfaces that are one at a single point, because toys use many values."""
         return self._coefficients(np.eye(len(self.grid)))
 
     def _coefficients(self, values: FloatArray) -> FloatArray:
@@ -248,8 +251,8 @@ class Interpolation:
             near = np.abs(self.grid - self.grid[centre]) <= self.window * (1 + 1e-9)
             if near.sum() < 3:
                 msg = (
-                    f"only {near.sum()} points within {self.window} of {self.grid[centre]:g}; "
-                    "a parabola needs three: widen the window or train at more points"
+                    f"only {near.sum()} points are within {self.window} of {self.grid[centre]:g}, "
+                    "but a parabola needs three; widen the window or train at more points"
                 )
                 raise ParameterError(msg)
             rows = best == centre
@@ -260,7 +263,7 @@ class Interpolation:
     def _on_common(
         self, coefficients: FloatArray, theta: FloatArray, derivative: int = 0
     ) -> FloatArray:
-        """Surfaces at the same points (m,): one product of matrices, not a basis for each."""
+        """Return surfaces at common points (m,), as one matrix product."""
         if self.kind == "spline":
             cell, offset = self._cells(theta)
             return _cubic(coefficients[:, cell], offset[:, None], derivative).T
@@ -271,7 +274,7 @@ class Interpolation:
     def _evaluate(
         self, coefficients: FloatArray, theta: FloatArray, derivative: int = 0
     ) -> FloatArray:
-        """Surfaces, each at its own points (n, m)."""
+        """Return surfaces, each at its own points (n, m)."""
         if self.kind == "spline":
             cell, offset = self._cells(theta)
             return _cubic(coefficients[:, cell, np.arange(len(theta))[:, None]], offset, derivative)
@@ -281,12 +284,12 @@ class Interpolation:
         return total
 
     def _cells(self, theta: FloatArray) -> tuple[IntArray, FloatArray]:
-        """Intervals of the grid, and how far into them."""
+        """Return the intervals of the grid, and the distances from their left ends."""
         cell = np.clip(np.searchsorted(self.grid, theta) - 1, 0, len(self.grid) - 2)
         return cell, theta - self.grid[cell]
 
     def _derivative_coefficients(self, coefficients: FloatArray, derivative: int) -> FloatArray:
-        """Chebyshev coefficients of a derivative with respect to θ."""
+        """Return the Chebyshev coefficients of a derivative with respect to θ."""
         if not derivative:
             return coefficients
         low, high = self.range
@@ -295,7 +298,7 @@ class Interpolation:
 
 
 def _cubic(coefficients: FloatArray, offset: FloatArray, derivative: int) -> FloatArray:
-    """A piecewise cubic, or a derivative of it, so far into its intervals."""
+    """Return a piecewise cubic, or a derivative of it, at distances from the left ends."""
     c3, c2, c1, c0 = coefficients
     value: FloatArray
     if derivative == 0:
@@ -309,16 +312,16 @@ def _cubic(coefficients: FloatArray, offset: FloatArray, derivative: int) -> Flo
 
 @dataclass(frozen=True, eq=False)
 class Surface:
-    """Λ(θ) of one dataset, with derivatives.
+    """Log-likelihood ratio Λ(θ) of one dataset in one parameter, with derivatives.
 
     Parameters
     ----------
     interpolation
-        Grid and kind of interpolation.
+        Parameter points, and the interpolation between them.
     values
-        Λ at the grid points, shape (K,).
+        Λ at the points, shape (K,).
     exact
-        Λ itself, if it is known between the points too; it is then used instead of `values`.
+        Function that is Λ at every θ, if there is one; it is then used instead of `values`.
     """
 
     interpolation: Interpolation
@@ -335,32 +338,32 @@ class Surface:
 
     @property
     def limits(self) -> tuple[tuple[float, float], ...]:
-        """Range of each parameter in which the surface is valid; here of the one."""
+        """Range of the only parameter, as a tuple of one pair."""
         return (self.range,)
 
     def value(self, theta: FloatArray) -> float:
-        """Λ at one point, shape (1,).
+        """Return Λ at one point, shape (1,).
 
         Raises
         ------
         ParameterError
-            Outside the range of the grid.
+            If the point is outside the range.
         """
         return self._within(theta).value(theta)
 
     def gradient(self, theta: FloatArray) -> FloatArray:
-        """dΛ/dθ at one point, shape (1,).
+        """Return dΛ/dθ at one point, shape (1,).
 
         Raises
         ------
         ParameterError
-            Outside the range of the grid.
+            If the point is outside the range.
         """
         return self._within(theta).gradient(theta)
 
     @property
     def function(self) -> Series | PiecewiseCubic | LogPolynomials:
-        """Function to evaluate at one point inside the range."""
+        """Function that is evaluated at one point inside the range."""
         return self._series
 
     @cached_property
@@ -390,16 +393,19 @@ class Surface:
     def _require_inside(self, theta: FloatArray) -> None:
         low, high = self.range
         if not np.all((theta >= low) & (theta <= high)):
-            msg = f"θ = {theta} is outside [{low:g}, {high:g}], the range of this surface"
+            msg = (
+                f"θ = {theta} is outside [{low:g}, {high:g}], the range of this surface; stay "
+                "inside it"
+            )
             raise ParameterError(msg)
 
     def __call__(self, theta: ArrayLike, derivative: int = 0) -> FloatArray:
-        """Λ or a derivative at `theta` (any shape).
+        """Return Λ or a derivative at `theta` (any shape).
 
         Raises
         ------
         ParameterError
-            Outside the range of the grid.
+            If a value is outside the range.
         """
         theta = np.asarray(theta, dtype=np.float64)
         self._require_inside(theta)
@@ -411,7 +417,7 @@ class Surface:
 
     @cached_property
     def extremum(self) -> Extremum:
-        """The maximum (arrays of length one)."""
+        """Maximum of the surface (arrays of length one)."""
         extremum = self.interpolation.extrema(self.values[None])
         if self.exact is None:
             return extremum
@@ -423,23 +429,23 @@ class Surface:
 Limits: TypeAlias = tuple[tuple[float, float], ...]
 Bounds: TypeAlias = tuple[float, float] | Sequence[tuple[float, float]]
 
-# Surfaces whose maxima are searched at once.
+# Number of surfaces whose maxima are searched at once.
 _BLOCK = 10_000
 
 
 class Extremum(NamedTuple):
-    """Maximum of many surfaces; every array has shape (n_surfaces,).
+    """Maxima of many surfaces; every array has shape (n_surfaces,) for one parameter.
 
     Parameters
     ----------
     theta_hat
         Position of the maximum.
     maximum
-        Λ there.
+        Λ at the maximum.
     curvature
-        −d²Λ/dθ² there.
+        −d²Λ/dθ² at the maximum.
     at_edge
-        Whether the maximum lies at an end of the range: the true one may be beyond it.
+        Whether the maximum is at an end of the range, so that the true maximum may be beyond it.
     """
 
     theta_hat: FloatArray
@@ -449,20 +455,20 @@ class Extremum(NamedTuple):
 
 
 def restricted(limits: Limits, bounds: Bounds | None) -> Limits:
-    """Physical bounds of each parameter inside the limits of a surface.
+    """Return the limits of each parameter of a surface, restricted to physical bounds.
 
     Parameters
     ----------
     limits
         Range of each parameter.
     bounds
-        ``(low, high)`` of each parameter, or of the one; an infinite end is that of the range, and
-        None leaves all of it.
+        ``(low, high)`` of the only parameter, or of each parameter.  An infinite bound means the
+        end of the range; None means no bounds.
 
     Raises
     ------
     ParameterError
-        If the bounds are not as many as the parameters, empty, or outside the range.
+        If the number of bounds is wrong, or bounds are empty or outside the range.
 
     Examples
     --------
@@ -490,23 +496,23 @@ def restricted(limits: Limits, bounds: Bounds | None) -> Limits:
 
 
 def blocks(values: FloatArray) -> list[FloatArray]:
-    """Surfaces (n, K) in blocks whose maxima are searched together."""
+    """Split surfaces (n, K) into blocks whose maxima are searched together."""
     return [values[i : i + _BLOCK] for i in range(0, max(len(values), 1), _BLOCK)]
 
 
 def parabola_error(interpolation: Interpolation, values: FloatArray) -> FloatArray:
-    """Mean squared distance of −2Λ from the parabola of each surface, shape (n_surfaces,).
+    """Return the mean squared distance of −2Λ from a parabola for each surface, (n_surfaces,).
 
-    One fourth of it is the mean squared distance of Λ, which is in tables 2 and 3 of [AS]. The mean
-    is taken over the points of the window. The parabola is that of ``kind="parabola"``, a
-    least-squares fit to the points within ``window`` of the highest one.
+    The parabola is that of ``kind="parabola"``, a least-squares fit to the points within ``window``
+    of the highest point, and the mean is taken over these points.  A quarter of the result is the
+    mean squared distance of Λ, which is in tables 2 and 3 of Azakli and Stelzer ([AS]).
 
     Parameters
     ----------
     interpolation
         Interpolation of the kind ``"parabola"``.
     values
-        Λ at its points, shape (n_surfaces, K).
+        Λ at the K points, shape (n_surfaces, K).
 
     Raises
     ------

@@ -1,11 +1,12 @@
 """Surfaces Λ(θ) in several parameters: Chebyshev interpolation on a box.
 
-The counterpart of :class:`milinfer.likelihood.surface.Interpolation`: sums over events give
-Λ(D|θ_k) at K nodes, and the product of Chebyshev polynomials through the nodes is Λ(θ), for one
-dataset (:class:`BoxSurface`) or for thousands of pseudo-experiments at once.
+A box has the same purpose as :class:`milinfer.likelihood.surface.Interpolation` for one parameter.
+Sums over events give Λ(D|θ_k) of a dataset D at K nodes θ_k, and the product of Chebyshev
+polynomials through the nodes is Λ(θ), for one dataset (:class:`BoxSurface`) or for thousands of
+pseudo-experiments at once.
 
-A grid that describes the shape may be too coarse for the rate term ν(θ).  Before a rate term is
-added, surfaces of datasets and toys are therefore resampled on a finer grid (:func:`finer`).
+A grid that describes the shape may be too coarse for the rate term of ν(θ).  Surfaces of datasets
+and toys are therefore resampled on a finer grid before a rate term is added (:func:`finer`).
 """
 
 from __future__ import annotations
@@ -40,19 +41,20 @@ _NEWTON_STEPS = 20
 
 @dataclass(frozen=True, eq=False)
 class ChebyshevBox:
-    """Chebyshev interpolation of surfaces in several parameters.
+    """Box in several parameters, with Chebyshev interpolation of Λ(θ) on it.
 
     Parameters
     ----------
     low, high
-        Corners of the box, shape (n_parameters,).
+        Lower and upper corner of the box, shape (n_parameters,).
     degree
-        Degree of the polynomial in each parameter; there are ``(degree + 1)**n_parameters`` nodes.
+        Degree of the polynomial in each parameter.  Λ is computed at ``(degree +
+        1)**n_parameters`` points (nodes).
 
     Raises
     ------
     ParameterError
-        If the corners do not span a box.
+        If the corners do not span a box, or `degree` is below 2.
 
     Examples
     --------
@@ -94,20 +96,20 @@ class ChebyshevBox:
 
     @cached_property
     def grid(self) -> FloatArray:
-        """The nodes, shape (K, n_parameters)."""
+        """Nodes at which Λ is computed, shape (K, n_parameters)."""
         scaled = np.array(list(product(self._nodes, repeat=self.n_parameters)))
         return self.low + (scaled + 1) * (self.high - self.low) / 2
 
     @cached_property
     def _to_coefficients(self) -> FloatArray:
-        # Discrete orthogonality of the polynomials on their own nodes: one small matrix an axis.
+        # Discrete orthogonality of the polynomials on their nodes: one small matrix for each axis.
         n = self.degree + 1
         matrix = chebyshev.chebvander(self._nodes, self.degree).T * (2 / n)
         matrix[0] /= 2
         return np.asarray(matrix, dtype=np.float64)
 
     def coefficients(self, values: FloatArray) -> FloatArray:
-        """Chebyshev coefficients (n_surfaces, degree + 1, …) of Λ at the nodes (n_surfaces, K)."""
+        """Return Chebyshev coefficients (n_surfaces, degree + 1, …) of values (n_surfaces, K)."""
         n, p = self.degree + 1, self.n_parameters
         self._require_nodes(values)
         tensor = np.asarray(values, dtype=np.float64).reshape(-1, *(n,) * p)
@@ -120,28 +122,28 @@ class ChebyshevBox:
     def _require_nodes(self, values: FloatArray) -> None:
         n_nodes = (self.degree + 1) ** self.n_parameters
         if np.shape(values)[-1] != n_nodes:
-            msg = f"Λ at {np.shape(values)[-1]} points, but the box has {n_nodes} nodes"
+            msg = f"Λ is given at {np.shape(values)[-1]} points, but the box has {n_nodes} nodes"
             raise ParameterError(msg)
 
     def surface(self, values: ArrayLike, exact: LogPolynomials | None = None) -> BoxSurface:
-        """Make one surface from Λ at the nodes, shape (K,), or from Λ itself where known."""
+        """Return a surface from Λ at the nodes, shape (K,), or from `exact` if it is given."""
         return BoxSurface(self, np.asarray(values, dtype=np.float64), exact)
 
     def exact_surface(self, exact: LogPolynomials) -> BoxSurface:
-        """Make one surface from Λ itself."""
+        """Return a surface from a function that is Λ at every θ."""
         return self.surface(exact.values_at(self.grid), exact)
 
     def evaluate(self, values: FloatArray, theta: FloatArray) -> FloatArray:
-        """Λ of each surface (n_surfaces, K) at its own point (n_surfaces, n_parameters)."""
+        """Return Λ of each surface (n_surfaces, K) at its own point (n_surfaces, n_parameters)."""
         return self._contract(self.coefficients(values), theta, (0,) * self.n_parameters)
 
     def values_at(self, values: FloatArray, theta: ArrayLike) -> FloatArray:
-        """Λ of all surfaces (n_surfaces, K) at common points (m, n_parameters): (n_surfaces, m)."""
+        """Return Λ of surfaces (n_surfaces, K) at points (m, n_parameters): (n_surfaces, m)."""
         points = np.atleast_2d(np.asarray(theta, dtype=np.float64))
         scaled = (2 * points - self.low - self.high) / (self.high - self.low)
         table = np.asarray(values, dtype=np.float64)
         self._require_nodes(table)
-        # What each node counts at each point: cheaper than coefficients of many surfaces.
+        # Weight of each node at each point, which takes less time than coefficients of surfaces.
         counts = np.ones((len(points), 1))
         for column in scaled.T:
             along = chebyshev.chebvander(column, self.degree) @ self._to_coefficients
@@ -149,26 +151,26 @@ class ChebyshevBox:
         return np.asarray(table.reshape(-1, table.shape[-1]) @ counts.T, dtype=np.float64)
 
     def extrema(self, values: FloatArray, bounds: Bounds | None = None) -> Extremum:
-        """Maxima of many surfaces at once.
+        """Find the maxima of many surfaces at once.
 
         Parameters
         ----------
         values
             Λ at the nodes, shape (n_surfaces, K).
         bounds
-            Physical bounds ``(low, high)`` of each parameter inside the box; the maximum is
-            searched between them.  An infinite end is that of the box.
+            Physical bounds ``(low, high)`` of each parameter inside the box.  The maximum is
+            searched between them.  An infinite bound means the end of the box.
 
         Returns
         -------
         Extremum
-            ``theta_hat`` of shape (n_surfaces, n_parameters), ``curvature`` of shape
-            (n_surfaces, n_parameters, n_parameters).
+            Position ``theta_hat`` of the maxima, shape (n_surfaces, n_parameters), and their
+            ``curvature``, shape (n_surfaces, n_parameters, n_parameters).
 
         Raises
         ------
         ParameterError
-            For bounds outside the box.
+            If bounds are outside the box.
         """
         parts = [self._maximise(v, bounds) for v in blocks(np.asarray(values))]
         return Extremum(*(np.concatenate(column) for column in zip(*parts, strict=True)))
@@ -176,7 +178,7 @@ class ChebyshevBox:
     def _maximise(self, values: FloatArray, bounds: Bounds | None) -> Extremum:
         low, high = np.array(restricted(self.limits, bounds)).T
         coefficients = self.coefficients(values)
-        # Start at the best node; with bounds, at the best of as many points between them.
+        # Start at the highest node or, with bounds, at the highest of as many points between them.
         share = (self.grid - self.low) / (self.high - self.low)
         starts = self.grid if bounds is None else low + share * (high - low)
         at_starts = values if bounds is None else self.values_at(values, starts)
@@ -193,7 +195,7 @@ class ChebyshevBox:
                 if not worse.any():
                     break
                 scale[worse] /= 2
-                # Only of surfaces whose step is too long.
+                # Only for surfaces whose step is too long.
                 target[worse] = np.clip(theta[worse] + scale[worse, None] * step[worse], low, high)
                 value[worse] = self._contract(
                     coefficients[worse], target[worse], (0,) * self.n_parameters
@@ -211,13 +213,13 @@ class ChebyshevBox:
     def _step(
         self, coefficients: FloatArray, theta: FloatArray, low: FloatArray, high: FloatArray
     ) -> FloatArray:
-        """Newton step uphill that does not leave the box, shape (n_surfaces, n_parameters)."""
+        """Return a Newton step uphill that stays in the box, shape (n_surfaces, n_parameters)."""
         span = high - low
         slope, hessian = self._derivatives(coefficients, theta)
         slope, bend = slope * span, -hessian * np.outer(span, span)
         below, above = theta <= low, theta >= high
-        # Parameters at a limit that Λ rises beyond stay fixed, and so do those that the step itself
-        # would take out; the others step without them.  The remaining step always goes uphill.
+        # Parameters at a limit beyond which Λ rises stay fixed, and so do parameters that the step
+        # would take outside; the others step without them.  The remaining step always goes uphill.
         fixed = (below & (slope < 0)) | (above & (slope > 0))
         for _ in range(self.n_parameters + 1):
             free = np.where(fixed[:, :, None] | fixed[:, None, :], 0.0, bend)
@@ -250,15 +252,15 @@ class ChebyshevBox:
     def _contract(
         self, coefficients: FloatArray, theta: FloatArray, derivative: tuple[int, ...]
     ) -> FloatArray:
-        """Surfaces or mixed derivatives at one point each, shape (n_surfaces,)."""
+        """Return surfaces or mixed derivatives at one point each, shape (n_surfaces,)."""
         return self._contract_all(coefficients, theta, [derivative])[0]
 
     def _contract_all(
         self, coefficients: FloatArray, theta: FloatArray, derivatives: list[tuple[int, ...]]
     ) -> list[FloatArray]:
-        """Several mixed derivatives at one point each; what they share is computed once."""
+        """Return several mixed derivatives at one point each; common parts are computed once."""
         scaled = (2 * theta - self.low - self.high) / (self.high - self.low)
-        # By the orders along the axes so far.
+        # The keys are the orders of the derivatives along the axes so far.
         values: dict[tuple[int, ...], FloatArray] = {(): coefficients}
         for axis in range(self.n_parameters):
             powers = chebyshev.chebvander(scaled[:, axis], self.degree)
@@ -284,13 +286,13 @@ class ChebyshevBox:
 class UntabulatedBox(ChebyshevBox):
     """Box with too many parameters for a table of Λ at its nodes.
 
-    Surfaces use Λ itself, which a polynomial head gives at every point; anything that needs a table
-    (toys, calibrations, belts) raises an error.
+    Surfaces are evaluated with a function that is Λ at every θ, which a polynomial head provides.
+    Toys, calibrations and belts need a table and raise an error.
 
     Parameters
     ----------
     low, high
-        Corners of the box, shape (n_parameters,).
+        Lower and upper corner of the box, shape (n_parameters,).
 
     Examples
     --------
@@ -304,7 +306,7 @@ class UntabulatedBox(ChebyshevBox):
 
     @property
     def grid(self) -> FloatArray:
-        """Raise, as there are no nodes.
+        """Raise an error, because there are no nodes.
 
         Raises
         ------
@@ -317,7 +319,7 @@ class UntabulatedBox(ChebyshevBox):
         raise ParameterError(self._message())
 
     def coefficients(self, values: FloatArray) -> FloatArray:  # noqa: ARG002
-        """Raise, as there are no nodes.
+        """Raise an error, because there are no nodes.
 
         Raises
         ------
@@ -327,7 +329,7 @@ class UntabulatedBox(ChebyshevBox):
         raise ParameterError(self._message())
 
     def exact_surface(self, exact: LogPolynomials) -> BoxSurface:
-        """Make one surface from Λ itself."""
+        """Return a surface from a function that is Λ at every θ."""
         return BoxSurface(self, np.empty(0), exact)
 
     def _message(self) -> str:
@@ -341,16 +343,16 @@ class UntabulatedBox(ChebyshevBox):
 
 @dataclass(frozen=True, eq=False)
 class BoxSurface:
-    """Λ(θ) of one dataset in several parameters, with its gradient.
+    """Log-likelihood ratio Λ(θ) of one dataset in several parameters, with its gradient.
 
     Parameters
     ----------
     interpolation
-        The box.
+        Box with the nodes at which Λ is known.
     values
         Λ at the nodes, shape (K,).
     exact
-        Λ itself, if it is known between the nodes too; it is then used instead of `values`.
+        Function that is Λ at every θ, if there is one; it is then used instead of `values`.
     """
 
     interpolation: ChebyshevBox
@@ -367,7 +369,7 @@ class BoxSurface:
 
     @property
     def function(self) -> Series | LogPolynomials:
-        """Function to evaluate at one point inside the box."""
+        """Function that is evaluated at one point inside the box."""
         return self._series
 
     @cached_property
@@ -378,23 +380,23 @@ class BoxSurface:
         return Series(box.coefficients(self.values[None])[0], box.low, box.high)
 
     def value(self, theta: FloatArray) -> float:
-        """Λ at one point (n_parameters,).
+        """Return Λ at one point (n_parameters,).
 
         Raises
         ------
         ParameterError
-            Outside the box.
+            If the point is outside the box.
         """
         self._require_inside(theta)
         return self._series.value(theta)
 
     def gradient(self, theta: FloatArray) -> FloatArray:
-        """dΛ/dθ at one point (n_parameters,), shape (n_parameters,).
+        """Return dΛ/dθ at one point (n_parameters,), shape (n_parameters,).
 
         Raises
         ------
         ParameterError
-            Outside the box.
+            If the point is outside the box.
         """
         self._require_inside(theta)
         return self._series.gradient(theta)
@@ -402,12 +404,15 @@ class BoxSurface:
     def _require_inside(self, theta: FloatArray) -> None:
         low, high = self.interpolation.low, self.interpolation.high
         if np.shape(theta) != low.shape or not np.all((theta >= low) & (theta <= high)):
-            msg = f"θ = {theta} is outside the box {low} … {high}, the range of this surface"
+            msg = (
+                f"θ = {theta} is outside the box {low} … {high}, the range of this surface; stay "
+                "inside it"
+            )
             raise ParameterError(msg)
 
     @cached_property
     def extremum(self) -> Extremum:
-        """The maximum (arrays of length one)."""
+        """Maximum of the surface (arrays of length one)."""
         if isinstance(self.interpolation, UntabulatedBox) and self.exact is not None:
             theta = self.exact.maximum_near(self.exact.reference)
         else:
@@ -423,13 +428,13 @@ class BoxSurface:
 
 
 _POINTS = 81
-# Nodes grow with the power of the number of parameters.
+# The number of nodes is exponential in the number of parameters.
 _DEGREES = {1: 24, 2: 16}
 _DEGREE = 10
 
 
 def fine_degree(n_parameters: int) -> int:
-    """Degree of a box that describes more than a parabola, by the number of parameters.
+    """Return the degree of a box that describes more than a parabola, by number of parameters.
 
     Examples
     --------
@@ -440,7 +445,7 @@ def fine_degree(n_parameters: int) -> int:
 
 
 def finer(interpolation: Interpolation | ChebyshevBox) -> Interpolation | ChebyshevBox:
-    """Grid on the same range, fine enough for ln ν(θ) and the shape.
+    """Return a grid on the same range that is fine enough for both ln ν(θ) and the shape.
 
     Examples
     --------
@@ -459,7 +464,7 @@ def finer(interpolation: Interpolation | ChebyshevBox) -> Interpolation | Chebys
 def resampled(
     old: Interpolation | ChebyshevBox, values: FloatArray, new: Interpolation | ChebyshevBox
 ) -> FloatArray:
-    """Surfaces (n_surfaces, K) of one grid at the points of another, (n_surfaces, K′).
+    """Return surfaces (n_surfaces, K) of one grid at the points of another, (n_surfaces, K′).
 
     Examples
     --------
@@ -470,10 +475,10 @@ def resampled(
     True
     """
     if isinstance(old, Interpolation) and old.kind == "parabola":
-        # Each surface has points of its own.
+        # Each surface has its own points.
         return np.concatenate([old.values_at(row[None], new.grid) for row in values])
     matrix = old.values_at(np.eye(values.shape[1]), new.grid)
-    # Not by BLAS, whose rounding depends on the number of rows: a surface must be the same
-    # whichever others are resampled with it.
+    # Not by BLAS, whose rounding depends on the number of rows: a surface must not depend on the
+    # other surfaces that are resampled with it.
     out: FloatArray = np.einsum("nk,km->nm", values, matrix)
     return out

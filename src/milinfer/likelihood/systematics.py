@@ -1,15 +1,19 @@
 r"""Cost of data with nuisance parameters: signal, backgrounds, their responses, and constraints.
 
+The expected density of events is a sum over processes s,
+
 .. math:: \frac{d\nu}{dx} = \sum_s n_s\,\nu_s(\theta)\,e^{N_s(\alpha)}\;
           \frac{p_s(x|\theta)}{p_0(x)}\;S_s(x; \alpha, \theta)\;p_0(x)
 
-with the learned ratios of signal and backgrounds (:mod:`milinfer.likelihood.mixture`), their
-responses :math:`S_s` to nuisance parameters (:mod:`milinfer.likelihood.response_terms`) and
-normalisation uncertainties :math:`N_s`.  −2 ln L is that of the extended likelihood, plus
-:math:`(\alpha_k - a_k)^2` for each auxiliary measurement.
+with parameters of interest θ, nuisance parameters α, normalisations :math:`n_s` and expected
+numbers :math:`\nu_s`.  The density ratios :math:`p_s/p_0` to the signal at the reference are
+learned (:mod:`milinfer.likelihood.mixture`), and so are the responses :math:`S_s` to nuisance
+parameters (:mod:`milinfer.likelihood.response_terms`).  :math:`N_s` are normalisation
+uncertainties.  −2 ln L is that of the extended likelihood, plus :math:`(\alpha_k - a_k)^2` for each
+auxiliary measurement :math:`a_k`.
 
-Networks are evaluated once, when the cost is made: :class:`MixtureEvents` holds what they gave for
-each event, and everything after that is sums over its rows.
+Networks are evaluated once, when the cost is created.  :class:`MixtureEvents` stores their results
+for each event, and the cost is a sum over its rows.
 """
 
 from __future__ import annotations
@@ -78,23 +82,23 @@ SIGNAL = "signal"
 LUMINOSITY = "lumi"
 """Name of the parameter that scales all processes, as in pyhf."""
 
-# Range of nuisance parameters that change normalisations alone, as pyhf has it.
+# Range of nuisance parameters that change only normalisations, as in pyhf.
 _WIDE = (-5.0, 5.0)
 
 
 class NormalisationUncertainty(NamedTuple):
     """Effect of a nuisance parameter on the yields of processes, but not on their shapes.
 
-    The interpolation is HistFactory's code 4, as for ``normsys`` in pyhf: the same name in a pyhf
-    workspace is the same parameter with the same meaning.
+    The interpolation is code 4 of HistFactory, as for ``normsys`` in pyhf.  A modifier of the same
+    name in a pyhf workspace is the same parameter with the same meaning.
 
     Parameters
     ----------
     name
-        Nuisance parameter.
+        Name of the nuisance parameter.
     factors
-        ``{process: (factor at −1, factor at +1)}``, such as ``{"tt": (0.94, 1.06)}``; the signal is
-        ``"signal"``.
+        Factors on the yield of each process, ``{process: (factor at −1, factor at +1)}``, such as
+        ``{"tt": (0.94, 1.06)}``.  The signal is called ``"signal"``.
     """
 
     name: str
@@ -105,14 +109,14 @@ class NormalisationUncertainty(NamedTuple):
 class SystematicTerms:
     """Processes, their responses, normalisation uncertainties, and constraints.
 
-    Made by :func:`systematic_terms`.
+    :func:`systematic_terms` creates it.
 
     Parameters
     ----------
     mixture
         Signal and backgrounds without nuisance parameters.
     responses
-        Response of each process that has one.
+        Response of each process that has one, by name of the process.
     uncertainties
         Normalisation uncertainties.
     constraints
@@ -120,8 +124,8 @@ class SystematicTerms:
     luminosity
         Whether there is a parameter ``lumi`` that scales all processes.
     replicas
-        Numbers of the replicas of mean responses in use, where it is not that of all events; each
-        leaves out a part of the events.
+        Numbers of the replicas of mean responses to use instead of the response from all events, by
+        process; each replica leaves out some of the simulated events.
     """
 
     mixture: MixtureTerms
@@ -191,14 +195,14 @@ class SystematicTerms:
 
     @cached_property
     def start(self) -> dict[str, float]:
-        """θ0, normalisations of one and nuisance parameters of zero."""
+        """Starting values: θ0, 1 for normalisations and 0 for nuisance parameters."""
         at = dict(zip(self.parameters, self.mixture.reference.tolist(), strict=True))
         at |= dict.fromkeys(self.mixture.norms, 1.0) | dict.fromkeys(self.nuisances, 0.0)
         return at | ({LUMINOSITY: 1.0} if self.luminosity else {})
 
     @cached_property
     def places(self) -> dict[str, IntArray]:
-        """Positions among :attr:`nuisances` of those that each response has."""
+        """Positions in :attr:`nuisances` of the nuisance parameters of each response."""
         order = {name: k for k, name in enumerate(self.nuisances)}
         return {
             process: np.array([order[n] for n in response.nuisances], dtype=np.int64)
@@ -211,11 +215,11 @@ class SystematicTerms:
         return np.concatenate([[1.0], self.mixture.expected])
 
     def factors(self, theta: FloatArray, norms: FloatArray) -> FloatArray:
-        """Factors on the processes: ν_s(θ) and the normalisations, shape (n_processes,)."""
+        """Return the factors on the processes: ν_s(θ) and normalisations, (n_processes,)."""
         return np.concatenate([self.mixture.signal(theta[None]), norms])
 
     def log_norms(self, alpha: FloatArray) -> FloatArray:
-        """Ln of the factor of the uncertainties on each process, shape (n_processes,)."""
+        """Return the logarithm of the uncertainty factor on each process, (n_processes,)."""
         value = np.zeros(len(self.processes))
         for uncertainty in self.uncertainties:
             sides = [uncertainty.factors.get(s, (1.0, 1.0)) for s in self.processes]
@@ -233,7 +237,7 @@ class SystematicTerms:
         kappas = {
             self.processes.index(s): (self.places[s], r.expected) for s, r in self.responses.items()
         }
-        # Filled up to the largest of each.
+        # Padded to the largest number of each.
         shapes = [kappa.singles.shape[1:] for _, kappa in kappas.values()] or [(0, 1, 4, 1)]
         most, n_cells, _, n_monomials = np.max(shapes, axis=0).tolist()
         counts = np.zeros(n_processes, dtype=np.int64)
@@ -305,7 +309,7 @@ class SystematicTerms:
         )
 
     def cost(self, data: Sample, *, extended: bool = True) -> SystematicCost:
-        """Cost −2 ln L of a dataset with these terms.
+        """Return the cost −2 ln L of a dataset with these terms.
 
         Parameters
         ----------
@@ -315,27 +319,30 @@ class SystematicTerms:
         Raises
         ------
         SampleError
-            If the events have the weights of simulation, or features that models need are missing.
+            If the events have simulation weights, or features that models need are missing.
         """
         require_sample(data, "SystematicTerms.cost()")
         data.require_data()
         if not len(data) and not extended:
-            msg = f"{data.label} contains no events, so a shape-only likelihood is undefined"
+            msg = (
+                f"{data.label} contains no events, so a shape-only likelihood is undefined; use "
+                "extended=True"
+            )
             raise SampleError(msg)
         return SystematicCost(self, MixtureEvents.of(self, data), extended=extended)
 
     def scaled(self, luminosity: float) -> SystematicTerms:
-        """The same likelihood with all yields multiplied, for another luminosity.
+        """Return the same likelihood with all yields multiplied by a factor.
 
         Parameters
         ----------
         luminosity
-            Over that of these terms; auxiliary measurements stay as they are.
+            Factor on the luminosity.  Auxiliary measurements do not change.
 
         Raises
         ------
         ConfigurationError
-            If it is not positive.
+            If the factor is not positive.
         """
         mixture = self.mixture
         rate = mixture.rate
@@ -348,29 +355,30 @@ class SystematicTerms:
         return replace(self, mixture=replace(mixture, rate=rate, components=components))
 
     def _positions(self, names: Sequence[str]) -> IntArray:
-        """Positions of some of the parameters of interest."""
+        """Return the positions of some of the parameters of interest."""
         return np.array([self.parameters.index(n) for n in names], dtype=np.int64)
 
     def own_theta(self, process: str, theta: FloatArray) -> FloatArray:
-        """Values of the parameters of interest on which the response of a process depends."""
+        """Return the parameters of interest on which the response of a process depends."""
         return theta[self._positions(self.responses[process].terms.parameters)]
 
 
 class MixtureEvents(NamedTuple):
-    """Outputs of all models for the events of a dataset.
+    """Results of all models for the events of a dataset.
 
     Parameters
     ----------
     surfaces
-        Λ_i(θ) of the signal.
+        Log-likelihood ratio Λ_i(θ) of the signal for each event.
     log_reference
-        ln of the total density at the reference, shape (n_events,).
+        Logarithm of the total density at the reference, shape (n_events,).
     log_backgrounds
-        ln of the density of each background over it, shape (n_backgrounds, n_events).
+        Logarithm of the density of each background over the total density, shape (n_backgrounds,
+        n_events).
     arrays
         Densities, weights, and coefficients of all responses.
     tables
-        The coefficients for each process that has a response.
+        Coefficients of each process that has a response.
     """
 
     surfaces: EventSurfaces | EventPolynomials
@@ -379,7 +387,7 @@ class MixtureEvents(NamedTuple):
 
     @property
     def weights(self) -> FloatArray:
-        """Shape (n_events,)."""
+        """Weights of the events, shape (n_events,)."""
         return self.arrays.weights
 
     @classmethod
@@ -420,7 +428,9 @@ def systematic_terms(
     unconstrained: Sequence[str] = (),
     reference: ArrayLike | None = None,
 ) -> SystematicTerms:
-    """Check signal, backgrounds, responses and uncertainties, and put them together.
+    """Check signal, backgrounds, responses and uncertainties, and combine them.
+
+    The result is a likelihood without data; use it for costs, toys and Asimov data.
 
     Parameters
     ----------
@@ -432,7 +442,7 @@ def systematic_terms(
     Raises
     ------
     ModelError, ParameterError, ConfigurationError
-        If they do not fit together; the message names process or parameter.
+        If they do not fit together; the message names the process or parameter.
 
     Examples
     --------
@@ -491,7 +501,7 @@ def systematic_terms(
 
 
 def _require_kinds(uncertainties: object, responses: object, norm_constraints: object) -> None:
-    """Raise unless these are a list of uncertainties, and responses and errors by process."""
+    """Raise unless these are a list of uncertainties, and dictionaries by process."""
     if not isinstance(norm_constraints, Mapping):
         kind = type(norm_constraints).__name__
         msg = f"norm_constraints= is a {kind}; give {{background: error}}"
@@ -599,38 +609,42 @@ def systematic_cost(
     reference: ArrayLike | None = None,
     extended: bool = True,
 ) -> SystematicCost:
-    """Cost −2 ln L of a dataset with nuisance parameters.
+    """Return the unbinned cost −2 ln L of a dataset with nuisance parameters.
 
     Parameters
     ----------
     model, data, rate, backgrounds, reference
         As for :func:`milinfer.mixture_cost`; without backgrounds all events are signal.
     responses
-        ``{process: response}``; the signal is ``"signal"``, backgrounds are named as in
-        `backgrounds`.  The same nuisance parameter in several responses is one parameter.
+        Response of processes to nuisance parameters, ``{process: response}``, such as trained
+        :class:`milinfer.SystematicResponse` objects.  The signal is called ``"signal"``, and
+        backgrounds have their names in `backgrounds`.  Nuisance parameters of the same name in
+        several responses are one parameter.
     uncertainties
-        Effects of nuisance parameters on yields alone.
+        Effects of nuisance parameters on yields only.
     luminosity_uncertainty
-        Relative uncertainty of a parameter ``lumi`` that scales all processes.
+        Relative uncertainty of the luminosity.  It adds a parameter ``lumi`` that scales all
+        processes.
     norm_constraints
-        ``{background: error}`` of its normalisation, if that is measured elsewhere.
+        ``{background: error}``: standard error of an auxiliary measurement of the normalisation.
     unconstrained
-        Parameters whose constraint another term of a sum contains, a pyhf channel for example.
+        Names of parameters whose constraint is left out, because another term of a sum, such as a
+        pyhf channel, contains it.
     extended
-        Whether the number of events enters the likelihood.
+        Whether the likelihood contains the Poisson term of the number of events.
 
     Raises
     ------
     SampleError
-        If the events have the weights of simulation, or features that models need are missing.
+        If the events have simulation weights, or features that models need are missing.
     ModelError, ParameterError, ConfigurationError
-        If the parts do not fit together.
+        If model, responses and uncertainties do not fit together.
 
     Warns
     -----
     MilinferWarning
-        If a response that is the same at all parameters of interest was wrong at the ends of their
-        range in its training, by five errors and a per mille or more.
+        If a response does not depend on the parameters of interest, but its training has shown that
+        it is wrong at the ends of their range, by five errors and a per mille or more.
 
     Examples
     --------
@@ -683,20 +697,22 @@ def _warn_of_dependence(terms: SystematicTerms) -> None:
 
 
 class SystematicCost(UnbinnedCost):
-    """Cost −2 ln L(θ, n, α) of one dataset, over that at θ0, normalisations of one and α = 0.
+    """Cost −2 ln L of one dataset with nuisance parameters, as a function of all parameters.
 
-    The parameters are, in this order, those of interest, the normalisations ``{background}_norm``,
-    the nuisance parameters and ``lumi``.  The constraints of the last three are part of the cost;
-    :attr:`constrained` lists them, and :meth:`without_constraints` leaves them out.
+    The cost is zero at the reference θ0, with normalisations of one and nuisance parameters of
+    zero, if these are also the measured values.  The parameters are, in this order, the parameters
+    of interest θ, the normalisations ``{background}_norm``, the nuisance parameters α and ``lumi``.
+    The cost contains the constraints of the last three kinds.  :attr:`constrained` lists them, and
+    :meth:`without_constraints` removes them.
 
     Parameters
     ----------
     terms
         Processes, responses, uncertainties and constraints.
     events
-        What the models give for the events.
+        Results of the models for the events.
     extended
-        Whether the number of events enters the likelihood.
+        Whether the likelihood contains the Poisson term of the number of events.
 
     Examples
     --------
@@ -737,12 +753,12 @@ class SystematicCost(UnbinnedCost):
 
     @property
     def start(self) -> dict[str, float]:
-        """θ0, normalisations of one and α = 0: ``Minuit(cost, **cost.start)``."""
+        """Starting values: θ0, 1 and α = 0; ``Minuit(cost, **cost.start)``."""
         return dict(self.terms.start)
 
     @property
     def constrained(self) -> tuple[str, ...]:
-        """Parameters whose constraint is part of this cost."""
+        """Names of parameters whose constraint is part of this cost."""
         return tuple(c.name for c in self.terms.constraints)
 
     @property
@@ -751,24 +767,34 @@ class SystematicCost(UnbinnedCost):
         return self.terms.constraints
 
     def without_constraints(self, names: Sequence[str]) -> SystematicCost:
-        """The same cost without the constraints of some parameters.
+        """Return the same cost without the constraints of some parameters.
 
-        Use it if another term of a sum contains them, so that they are applied once.
+        Use it if another term of a sum contains the constraints, so that they are applied once.
+
+        Parameters
+        ----------
+        names
+            Names of the parameters.
 
         Raises
         ------
         ParameterError
-            If one of them is not constrained here.
+            If this cost has no constraint of a parameter.
         """
         return SystematicCost(_without(self.terms, names), self.events, extended=self.extended)
 
     def measuring(self, **measured: float) -> SystematicCost:
-        """The same cost with other results of auxiliary measurements, as toys have them.
+        """Return the same cost with other results of auxiliary measurements, for toys.
+
+        Parameters
+        ----------
+        **measured
+            New result of the measurement of each parameter, such as ``jes=0.3``.
 
         Raises
         ------
         ParameterError
-            If a parameter is not constrained here.
+            If this cost has no constraint of a parameter.
         """
         _without(self.terms, list(measured))
         constraints = tuple(
@@ -779,35 +805,40 @@ class SystematicCost(UnbinnedCost):
         return SystematicCost(terms, self.events, extended=self.extended)
 
     def weighted(self, weights: FloatArray) -> SystematicCost:
-        """The same cost of the same events with other weights, shape (n_events,)."""
+        """Return the same cost of the same events with other weights, shape (n_events,)."""
         arrays = self.events.arrays._replace(weights=np.require(weights, np.float64, ["C", "W"]))
         events = self.events._replace(arrays=arrays)
         return SystematicCost(self.terms, events, extended=self.extended)
 
     def log_densities(self, *args: float, **values: float) -> FloatArray:
-        """Logarithm of the expected density at each event, over that at :attr:`start`.
+        """Return the logarithm of the expected density at each event, relative to :attr:`start`.
 
         Parameters
         ----------
         *args, **values
-            A value of each parameter, in order or by name.
+            A value of each parameter, by position or by name.
 
         Returns
         -------
         ndarray
-            Shape (n_events,).
+            Log density at each event minus the log density at :attr:`start`, shape (n_events,).
         """
         at = self._evaluate(self._in_order(args, values))
         of_all = at.densities.highest + np.log(at.densities.total)
         return np.asarray(of_all + np.log(at.luminosity), dtype=np.float64)
 
     def expected_events(self, **values: float) -> dict[str, float]:
-        """Expected events of each process at parameter values; others are at :attr:`start`.
+        """Return the expected number of events of each process at parameter values.
+
+        Parameters
+        ----------
+        **values
+            Values of parameters, such as ``mu=0.3``; other parameters are at :attr:`start`.
 
         Raises
         ------
         ParameterError
-            If a name is unknown or a value outside its limits.
+            If a name is unknown or a value is outside its limits.
         """
         from milinfer.likelihood.nuisance_kernels import log_factors
 
@@ -828,7 +859,7 @@ class SystematicCost(UnbinnedCost):
         return values, values[self._theta], values[self._norms], values[self._alpha], luminosity
 
     def _evaluate(self, args: Sequence[float]) -> _Evaluation:
-        """Densities and yields; Minuit asks for value and gradient at the same point."""
+        """Return densities and yields; kept, because Minuit asks for value and gradient."""
         last = self._last
         if last is not None and last.args == tuple(args):
             return last

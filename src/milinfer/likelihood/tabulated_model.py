@@ -1,7 +1,8 @@
-"""A model with precomputed log-ratios.
+"""A model whose log-ratios have been computed in advance.
 
-Toys of one pool are generated many times, for ensembles and for their members, to calibrate and to
-evaluate.  With the log-ratios in a table a network is evaluated once.
+Toys from one set of events are generated many times: for ensembles and for their members, for the
+calibration and for the evaluation.  With the log-ratios in a table, a network is evaluated only
+once.
 """
 
 from __future__ import annotations
@@ -24,18 +25,18 @@ __all__ = ["Tabulated"]
 
 @dataclass(frozen=True, eq=False)
 class Tabulated(EventModel):
-    """Log-ratios of the events of certain samples, as a model.
+    """A model whose log-ratios for the events of certain samples have been computed in advance.
 
-    Made by :meth:`of` from a model, or by :meth:`mean` from several.
+    Create it with :meth:`of` from a model, or with :meth:`mean` from several tabulated models.
 
     Parameters
     ----------
     name, parameters, interpolation
-        As of any model.
+        As for any model.
     samples
-        The samples with precomputed log-ratios; only these objects can be evaluated.
+        Samples with tabulated log-ratios; only these objects can be evaluated.
     tables
-        Log-ratios of the events of each, shape (n_events, K) each.
+        Log-ratios of the events of each sample, shape (n_events, K) each.
     events_in_bag, feature_names, digest
         As in :class:`~milinfer.likelihood.models.ModelTag`.
     trained_on
@@ -62,16 +63,16 @@ class Tabulated(EventModel):
 
     @classmethod
     def of(cls, model: AnyModel, samples: Sequence[Sample], name: str | None = None) -> Tabulated:
-        """Evaluate a model on some samples.
+        """Evaluate a model on some samples, and return the table as a model.
 
         Parameters
         ----------
         model
-            Its Λ is a sum over events.
+            Model whose Λ is a sum over events.
         samples
-            Samples, a :class:`~milinfer.samples.sample_set.SampleSet` among others.
+            Samples to evaluate, such as a :class:`~milinfer.samples.sample_set.SampleSet`.
         name
-            Name; default: the name of the model.
+            Name of the result; default: the name of the model.
 
         Raises
         ------
@@ -99,7 +100,14 @@ class Tabulated(EventModel):
 
     @classmethod
     def mean(cls, models: Sequence[Tabulated], name: str) -> Tabulated:
-        """The mean of the log-ratios of several models of the same events.
+        """Return the mean of the log-ratios of several tabulated models of the same events.
+
+        Parameters
+        ----------
+        models
+            Tabulated models of the same samples.
+        name
+            Name of the result.
 
         Raises
         ------
@@ -142,12 +150,12 @@ class Tabulated(EventModel):
         )
 
     def event_llr(self, sample: Sample) -> FloatArray:
-        """Log-ratios of the events of one of the samples, shape (n_events, K).
+        """Return the log-ratios of the events of one of the samples, shape (n_events, K).
 
         Raises
         ------
         SampleError
-            If the sample is not one of them.
+            If `sample` is not one of the tabulated samples.
         """
         for tabulated, table in zip(self.samples, self.tables, strict=True):
             if tabulated is sample:

@@ -106,7 +106,7 @@ def test_what_cannot_work_is_refused():
             BagSummary(summaries).fit(BAGS)
     with pytest.raises(ConfigurationError, match="pooling='sum' is not one of mean, max, min"):
         InstanceWrapper(LogisticRegression(), "sum").fit(BAGS, LABELS)
-    with pytest.raises(ConfigurationError, match="LinearSVC gives no probabilities"):
+    with pytest.raises(ConfigurationError, match="LinearSVC has no predict_proba"):
         InstanceWrapper(LinearSVC()).fit(BAGS, LABELS)
-    with pytest.raises(ConfigurationError, match="KNeighborsClassifier takes no sample_weight"):
+    with pytest.raises(ConfigurationError, match="KNeighborsClassifier accepts no sample_weight"):
         InstanceWrapper(KNeighborsClassifier()).fit(BAGS, LABELS, np.ones(200))

@@ -55,10 +55,10 @@ def test_contributions_of_a_regression_rank_the_instances():
 @pytest.mark.parametrize(
     ("values", "truth", "message"),
     [
-        ([[1.0]], [[1.0], [2.0]], "values for 1 bags, but the truth for 2"),
-        ([[1.0, 2.0], [1.0]], [[1.0, 2.0], [1.0, 2.0]], r"bag 1 has values of shape \(1,\)"),
-        ([[[1.0], [2.0]]], [[1.0, 2.0]], "bag 0 has values of shape"),
-        ([[1.0, np.nan]], [[1.0, 2.0]], "bag 0 has a value or a truth that is NaN"),
+        ([[1.0]], [[1.0], [2.0]], "values has 1 bags, but truth has 2"),
+        ([[1.0, 2.0], [1.0]], [[1.0, 2.0], [1.0, 2.0]], r"bag 1: values has shape \(1,\)"),
+        ([[[1.0], [2.0]]], [[1.0, 2.0]], "bag 0: values has shape"),
+        ([[1.0, np.nan]], [[1.0, 2.0]], "bag 0: a number in values or truth is NaN"),
         ([[1.0, 2.0], [3.0]], [[1.0, 1.0], [2.0]], "cannot be evaluated"),
     ],
 )

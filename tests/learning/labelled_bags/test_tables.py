@@ -106,7 +106,7 @@ def test_rows_of_one_bag_need_not_lie_side_by_side():
         (lambda t: t, {"by": "run"}, "no column 'run'; it has pt, eta, event, signal"),
         (lambda t: t, {"by": "event", "label": "y"}, "no column 'y'"),
         (lambda t: t, {"by": "event", "features": ["phi"]}, "no column 'phi'"),
-        (lambda t: t, {"by": "event", "features": []}, "no features except 'event'"),
+        (lambda t: t, {"by": "event", "features": []}, "no columns except 'event'"),
         (lambda t: t.iloc[:0], {"by": "event"}, "no rows"),
         (lambda t: t.to_dict(), {"by": "event"}, "dict is not a pandas.DataFrame"),
         (lambda t: t.replace("e0", None), {"by": "event"}, "row 0 has no 'event'"),

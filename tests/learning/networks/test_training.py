@@ -406,7 +406,9 @@ def test_defaults_learn_from_few_events():
 
 
 def test_a_training_that_could_go_on_says_so():
-    with pytest.warns(ConvergenceWarning, match="of 1 of 1 networks .* after 3 epochs; use more"):
+    with pytest.warns(
+        ConvergenceWarning, match="of 1 of 1 networks .* after 3 epochs; train for more"
+    ):
         fitted(TrainingConfig(3, 500, learning_rate=1e-3, patience=1))
     with warnings.catch_warnings():
         warnings.simplefilter("error")

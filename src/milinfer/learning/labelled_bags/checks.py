@@ -1,4 +1,4 @@
-"""Checks of the input of estimators of labelled bags: bags and names of features.
+"""Check the input of estimators of labelled bags: bags and names of features.
 
 Importing this module imports scikit-learn (extra ``sklearn``).
 """
@@ -24,16 +24,17 @@ __all__ = ["checked_bags"]
 def checked_bags(
     estimator: Any, data: Any, labels: Any = None, *, reset: bool = False, least: int = 2
 ) -> RaggedBags:
-    """Check bags, or a table as bags of one, against what an estimator was fitted to.
+    """Check bags, or a table of which each row is a bag, against the fit of an estimator.
 
     Parameters
     ----------
     estimator
-        Gets ``n_features_in_``, and ``feature_names_in_`` if the features have names.
+        Estimator; in a fit it gets ``n_features_in_``, and ``feature_names_in_`` if the features
+        have names.
     data
         Bags or a table.
     labels
-        Labels of the bags, in a fit.
+        Labels of the bags, if this is a fit.
     reset
         Whether this is a fit.
     least
@@ -42,7 +43,7 @@ def checked_bags(
     Raises
     ------
     SampleError
-        If a bag is wrong, or has other features than in the fit, or in another order.
+        If a bag is invalid, or its features are not those of the fit in the same order.
     """
     _refuse_groups(data)
     if is_bags(data):
@@ -55,7 +56,7 @@ def checked_bags(
         return bags
     if reset:
         _refuse_long_table(data, labels)
-        # Without labels scikit-learn refuses the fit, if the estimator needs some.
+        # Without labels scikit-learn stops the fit, if the estimator needs labels.
         checked = validate_data(estimator, data, labels, dtype=np.float64, ensure_min_samples=least)
         table = checked if labels is None else checked[0]
     else:
@@ -67,7 +68,7 @@ _GROUP = "group a table by a column with mil.learning.group_bags(table, by=...)"
 
 
 def _refuse_groups(data: Any) -> None:
-    """Refuse ``table.groupby(column)`` of pandas, also as a list of pairs."""
+    """Raise for ``table.groupby(column)`` of pandas, also as a list of pairs."""
     first = data[0] if isinstance(data, list | tuple) and data else None
     pairs = isinstance(first, tuple) and len(first) == 2 and hasattr(first[1], "columns")
     if pairs or "GroupBy" in type(data).__name__:

@@ -1,4 +1,4 @@
-"""Labelled bags for every estimator of scikit-learn: by summaries of bags, or by instances.
+"""Use estimators of scikit-learn for labelled bags, by summaries of bags or instance by instance.
 
 Importing this module imports scikit-learn (extra ``sklearn``).
 """
@@ -58,20 +58,20 @@ _SIZE = "size"
 
 
 class BagSummary(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn is untyped
-    """Transformer from bags to a table with one row for each, for any estimator of scikit-learn.
+    """Turn bags into a table with one row for each bag, for any estimator of scikit-learn.
 
     Parameters
     ----------
     summaries
-        What the columns are: ``"mean"``, ``"max"``, ``"min"`` and ``"std"`` of each feature over
+        Columns of the table: ``"mean"``, ``"max"``, ``"min"`` and ``"std"`` of each feature over
         the instances of a bag, and ``"size"``, the number of instances.
 
     Attributes
     ----------
     n_features_in_
-        Features of an instance.
+        Number of features of an instance.
     feature_names_in_
-        Their names, if bags are tables with names.
+        Names of the features, if the bags are tables with column names.
 
     Examples
     --------
@@ -90,7 +90,7 @@ class BagSummary(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scik
         self.summaries = summaries
 
     def fit(self, X: Any, y: Any = None) -> BagSummary:  # noqa: ARG002
-        """Store the names of the features; there is nothing to train."""
+        """Store the names of the features; nothing is trained."""
         known = (*_SUMMARIES, _SIZE)
         unknown = [name for name in self.summaries if name not in known]
         if unknown or not len(self.summaries) or isinstance(self.summaries, str):
@@ -100,7 +100,7 @@ class BagSummary(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scik
         return self
 
     def transform(self, X: Any) -> FloatArray:
-        """Table with one row for each bag."""
+        """Return a table with one row for each bag."""
         check_is_fitted(self, "n_features_in_")
         bags = checked_bags(self, X)
         columns = [
@@ -110,12 +110,12 @@ class BagSummary(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scik
         return np.concatenate(columns, axis=1)
 
     def get_feature_names_out(self, input_features: Any = None) -> Any:
-        """Names of the columns, such as ``mean_pt``; features without names are x0, x1 and so on.
+        """Return the names of the columns, such as ``mean_pt``; unnamed features are x0, x1 etc.
 
         Raises
         ------
         ConfigurationError
-            If `input_features` are not those of the fit.
+            If `input_features` differ from the names in the fit.
         """
         check_is_fitted(self, "n_features_in_")
         fitted = getattr(self, "feature_names_in_", None)
@@ -143,29 +143,31 @@ _POOLS = ("mean", "max", "min")
 
 
 class InstanceWrapper(MetaEstimatorMixin, BaseEstimator):  # type: ignore[misc]  # as above
-    """Any classifier or regressor of scikit-learn, instance by instance.
+    """Apply a classifier or regressor of scikit-learn to bags, instance by instance.
 
-    The estimator is trained on all instances, each of which gets the label and the weight of its
-    bag.  What it predicts for the instances of a bag is pooled to a prediction for the bag.
+    The estimator is trained on all instances, and each instance gets the label and the weight of
+    its bag.  The predictions for the instances of a bag are combined (pooled) to a prediction for
+    the bag.
 
     Parameters
     ----------
     estimator
         Classifier with ``predict_proba``, or regressor; it is cloned.
     pooling
-        How probabilities or predictions are pooled: ``"mean"``, ``"max"`` or ``"min"``.  Maximum
-        and minimum are taken of the probability of the positive class, the second of the two.
+        How probabilities or predictions are combined: ``"mean"``, ``"max"`` or ``"min"``.  For a
+        classifier, maximum and minimum refer to the probability of the positive class, which is the
+        second of two classes.
 
     Attributes
     ----------
     estimator_
-        The fitted one.
+        The fitted estimator.
     classes_
         Labels, if the estimator is a classifier.
     n_features_in_
-        Features of an instance.
+        Number of features of an instance.
     feature_names_in_
-        Their names, if bags are tables with names.
+        Names of the features, if the bags are tables with column names.
 
     Examples
     --------
@@ -184,23 +186,25 @@ class InstanceWrapper(MetaEstimatorMixin, BaseEstimator):  # type: ignore[misc] 
         self.pooling = pooling
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> InstanceWrapper:
-        """Train on all instances.
+        """Train the estimator on all instances.
 
         Parameters
         ----------
         X
             Bags, as for :meth:`milinfer.BagClassifier.fit`.
         y
-            Labels or numbers, shape (n_bags,).
+            Labels or numbers of the bags, shape (n_bags,).
         sample_weight
-            Weight of each bag, and so of its instances; None weights all equally.
+            Weight of each bag, which is also the weight of each of its instances, shape (n_bags,).
+            None: all bags have weight 1.
 
         Raises
         ------
         SampleError
-            If a bag is wrong; the message names it.
+            If a bag is invalid; the message names the bag.
         ConfigurationError
-            If the pooling is unknown, or the estimator takes no weights or gives no probabilities.
+            If the pooling is unknown, or the estimator does not accept weights or does not compute
+            probabilities.
         """
         if self.pooling not in _POOLS:
             msg = f"pooling={self.pooling!r} is not one of {', '.join(_POOLS)}"
@@ -208,7 +212,7 @@ class InstanceWrapper(MetaEstimatorMixin, BaseEstimator):  # type: ignore[misc] 
         classifier = is_classifier(self.estimator)
         name = type(self.estimator).__name__
         if classifier and not hasattr(self.estimator, "predict_proba"):
-            msg = f"{name} gives no probabilities to pool; wrap it in CalibratedClassifierCV"
+            msg = f"{name} has no predict_proba to pool; wrap it in CalibratedClassifierCV"
             raise ConfigurationError(msg)
         bags = checked_bags(self, X, y, reset=True)
         y = column_or_1d(y, warn=True)
@@ -218,7 +222,7 @@ class InstanceWrapper(MetaEstimatorMixin, BaseEstimator):  # type: ignore[misc] 
         options = {}
         if sample_weight is not None:
             if not has_fit_parameter(self.estimator, "sample_weight"):
-                msg = f"{name} takes no sample_weight"
+                msg = f"{name} accepts no sample_weight; omit it, or use another estimator"
                 raise ConfigurationError(msg)
             options["sample_weight"] = np.repeat(bag_weights(sample_weight, len(y)), bags.sizes)
         labels = np.repeat(y, bags.sizes)
@@ -227,27 +231,28 @@ class InstanceWrapper(MetaEstimatorMixin, BaseEstimator):  # type: ignore[misc] 
             self.classes_ = self.estimator_.classes_
             if len(self.classes_) > 2 and self.pooling != "mean":
                 msg = (
-                    f"the {self.pooling} is defined for the positive class of two, but there are "
+                    f"pooling={self.pooling!r} needs two classes, but there are "
                     f"{len(self.classes_)} classes; use pooling='mean'"
                 )
                 raise ConfigurationError(msg)
         return self
 
     def _of_instances(self, bags: RaggedBags) -> FloatArray:
-        """Predictions to pool, shape (n_instances, n); of two classes only the positive one."""
+        """Return predictions to pool (n_instances, n); for two classes only the positive one."""
         if not is_classifier(self.estimator):
             return np.asarray(self.estimator_.predict(bags.instances), np.float64)[:, None]
         probabilities = np.asarray(self.estimator_.predict_proba(bags.instances), np.float64)
         return probabilities[:, 1:] if probabilities.shape[1] == 2 else probabilities
 
     def instance_predictions(self, X: Any) -> list[FloatArray]:
-        """Prediction for each instance, before the pooling.
+        """Return the prediction for each instance, before pooling.
 
         Returns
         -------
         list of ndarray
-            One array for each bag: probability of the positive class or predicted number, shape
-            (n_instances,); with other than two classes (n_instances, n_classes).
+            One array for each bag.  For a regressor, the predicted numbers; for two classes, the
+            probabilities of the positive class; both of shape (n_instances,).  For another number
+            of classes, the probabilities (n_instances, n_classes).
         """
         check_is_fitted(self)
         bags = checked_bags(self, X)
@@ -261,7 +266,7 @@ class InstanceWrapper(MetaEstimatorMixin, BaseEstimator):  # type: ignore[misc] 
         return _SUMMARIES[self.pooling](values)
 
     def predict(self, X: Any) -> Any:
-        """Class or number of each bag, shape (n_bags,)."""
+        """Return the predicted class or number of each bag, shape (n_bags,)."""
         check_is_fitted(self)
         if is_classifier(self.estimator):
             return self.classes_[np.argmax(self.predict_proba(X), axis=1)]
@@ -269,12 +274,12 @@ class InstanceWrapper(MetaEstimatorMixin, BaseEstimator):  # type: ignore[misc] 
 
     @available_if(lambda self: is_classifier(self.estimator))  # type: ignore[untyped-decorator]
     def predict_proba(self, X: Any) -> FloatArray:
-        """Probability of each class, shape (n_bags, n_classes); regressors have none."""
+        """Return the probability of each class (n_bags, n_classes); classifiers only."""
         pooled = self._pooled(X)
         return np.hstack([1 - pooled, pooled]) if len(self.classes_) == 2 else pooled
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Accuracy of a classifier, R² of a regressor."""
+        """Return the accuracy of a classifier, or R² of a regressor."""
         from sklearn.metrics import accuracy_score, r2_score
 
         measure = accuracy_score if is_classifier(self.estimator) else r2_score

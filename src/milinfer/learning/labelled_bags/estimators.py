@@ -1,8 +1,8 @@
-"""`BagClassifier` and `BagRegressor`: labelled bags with the interface of scikit-learn.
+"""Classify labelled bags, or predict their numbers, with the interface of scikit-learn.
 
-A bag of instances has one label, as in multiple-instance learning.  Bags are a list of tables, a
-ragged awkward array or an array of three dimensions.  A plain table has one instance in each bag,
-so that everything that works with estimators of scikit-learn works with these.
+A bag of instances has one label, as in multiple-instance learning.  Pass bags as a list of tables,
+a ragged awkward array or an array of three dimensions.  In a plain table each row is a bag of one
+instance, so tools for estimators of scikit-learn also work with these estimators.
 
 Importing this module imports scikit-learn (extra ``sklearn``).
 """
@@ -47,8 +47,8 @@ _ADDITIVE = ("mean", "sum", "attention", "gated-attention")
 class BagEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is untyped
     """Base class of estimators of labelled bags: checks, training and key instances.
 
-    :class:`milinfer.BagClassifier` describes the settings.  `_rank_by` of a subclass is the default
-    of :meth:`key_instances`.
+    The settings are described in :class:`milinfer.BagClassifier`.  `_rank_by` of a subclass is the
+    default of :meth:`key_instances`.
     """
 
     _rank_by: Literal["weights", "contributions"]
@@ -89,7 +89,7 @@ class BagEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is unty
         self.random_state = random_state
 
     def _bags(self, X: Any, y: Any = None, *, reset: bool = False) -> RaggedBags:
-        """Check bags, or a table as bags of one; the same checks in training and prediction."""
+        """Check bags, or a table of which each row is a bag; used in training and prediction."""
         bags = checked_bags(self, X, y, reset=reset)
         if reset and len(bags.sizes) < 2:
             msg = "X has one bag; training needs two bags or more, one of them for early stopping"
@@ -115,7 +115,7 @@ class BagEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is unty
             l2=float(self.l2),
         )
         self.networks_, self.histories_ = [], []
-        # Two seeds a member: those of the first do not depend on how many there are.
+        # Two seeds for each member; they do not depend on the number of members.
         seeds = np.random.SeedSequence(self._entropy()).spawn(2 * int(self.ensemble))
         for bags_seed, network_seed in zip(seeds[::2], seeds[1::2], strict=True):
             rng = np.random.default_rng(bags_seed)
@@ -140,7 +140,7 @@ class BagEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is unty
         self.n_iter_ = max(len(history["loss"]) for history in self.histories_)
 
     def _check_settings(self) -> None:
-        """Refuse settings that cannot work."""
+        """Raise if a setting has a value that is not allowed."""
         fraction = self.validation_fraction
         problems = [
             (
@@ -176,15 +176,15 @@ class BagEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is unty
             raise ConfigurationError(msg) from error
 
     def _entropy(self) -> int:
-        """A number from the random state, as scikit-learn takes it, or from a Generator."""
+        """Return a number from the random state, as scikit-learn uses it, or from a Generator."""
         if isinstance(self.random_state, np.random.Generator):
             return int(self.random_state.integers(2**31))
         return int(check_random_state(self.random_state).randint(2**31 - 1))
 
     def _split(self, strata: FloatArray, rng: np.random.Generator) -> tuple[IntArray, IntArray]:
-        """Split bags for training and early stopping, evenly along the labels.
+        """Split bags for training and early stopping, with similar labels in both parts.
 
-        Bags of equal label are taken at random.
+        Bags of equal label are selected at random.
         """
         n = len(strata)
         order = rng.permutation(n)
@@ -199,13 +199,13 @@ class BagEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is unty
         return RaggedBags((bags.instances - self.mean_) / self.scale_, bags.offsets)
 
     def _outputs(self, X: Any) -> FloatArray:
-        """Outputs of every member, shape (ensemble, n_bags, n_outputs)."""
+        """Return the outputs of every member, shape (ensemble, n_bags, n_outputs)."""
         check_is_fitted(self)
         scaled = self._standardise(self._bags(X))
         return np.stack([network.outputs(scaled) for network in self.networks_])
 
     def instance_weights(self, X: Any) -> list[FloatArray]:
-        """Weight of every instance.
+        """Return the weight of every instance in the pooling.
 
         Parameters
         ----------
@@ -215,14 +215,14 @@ class BagEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is unty
         Returns
         -------
         list of ndarray
-            One array of shape (n_instances,) for each bag: the attention paid to each instance,
-            which sums to one, or with noisy-or pooling the probability that it is positive.  For an
-            ensemble it is the mean over the members.
+            One array of shape (n_instances,) for each bag.  The weights are attention weights,
+            which sum to one in a bag; with noisy-or pooling, the probability that the instance is
+            positive.  For an ensemble they are means over the members.
 
         Raises
         ------
         ConfigurationError
-            If the pooling has no weights.
+            If the pooling has no instance weights.
         """
         check_is_fitted(self)
         pooling = self.networks_[0].spec.pooling
@@ -238,12 +238,12 @@ class BagEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is unty
         return bags.split(np.mean(members, axis=0))
 
     def instance_contributions(self, X: Any) -> list[FloatArray]:
-        """Contributions to the prediction: instance weight times output of the last layer.
+        """Return the contribution of each instance: its weight times its output of the last layer.
 
-        Their sum over a bag is the prediction (of a classifier: its decision function) minus a
-        constant that is the same for all bags.  For an ensemble they are means over the members;
-        those of an ensemble of classifiers, which averages probabilities, sum to the mean of the
-        decision functions of its members.
+        The sum of the contributions of a bag is the prediction of a regressor, or the decision
+        function of a classifier, minus a constant that is the same for all bags.  For an ensemble
+        the contributions are means over the members.  An ensemble of classifiers averages
+        probabilities, so its contributions sum to the mean decision function of the members.
 
         Parameters
         ----------
@@ -253,13 +253,13 @@ class BagEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is unty
         Returns
         -------
         list of ndarray
-            One array for each bag: shape (n_instances,), and (n_instances, n_classes) with three
+            One array for each bag, of shape (n_instances,), or (n_instances, n_classes) for three
             or more classes.
 
         Raises
         ------
         ConfigurationError
-            If the prediction is not such a sum (noisy-or, max, log-sum-exp, layers of the bag).
+            If the prediction is no sum over instances: noisy-or, max, log-sum-exp, or `bag_hidden`.
         """
         check_is_fitted(self)
         pooling = self.networks_[0].spec.pooling
@@ -287,30 +287,30 @@ class BagEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is unty
     def key_instances(
         self, X: Any, by: Literal["weights", "contributions"] | None = None
     ) -> list[IntArray]:
-        """Instances of each bag, the most important one first.
+        """Rank the instances of each bag, the most important instance first.
 
         Parameters
         ----------
         X
             Bags.
         by
-            ``"weights"`` (:meth:`instance_weights`; the default of a classifier) or
-            ``"contributions"`` (:meth:`instance_contributions`; the default of a regressor, whose
-            weights measure the influence of an instance, but not its size).
+            Measure of importance: ``"weights"`` (:meth:`instance_weights`), the default of a
+            classifier, or ``"contributions"`` (:meth:`instance_contributions`), the default of a
+            regressor, because its weights do not contain the size of a contribution.
 
         Returns
         -------
         list of ndarray
-            Numbers of the instances in each bag, shape (n_instances,); equal ones keep their order.
+            Indices of the instances in each bag, shape (n_instances,); ties keep their order.
 
         Raises
         ------
         ConfigurationError
-            If the pooling has no such weights or contributions, or `by` is unknown.
+            If the pooling has no weights or contributions, or `by` is unknown.
         """
         by = self._rank_by if by is None else by
         if by not in {"weights", "contributions"}:
-            msg = f"by={by!r} is neither 'weights' nor 'contributions'"
+            msg = f"by={by!r} is neither 'weights' nor 'contributions'; use one of these"
             raise ConfigurationError(msg)
         values = self.instance_weights(X) if by == "weights" else self.instance_contributions(X)
         if values[0].ndim > 1:
@@ -320,63 +320,65 @@ class BagEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is unty
 
 
 class BagClassifier(ClassifierMixin, BagEstimator):  # type: ignore[misc]  # as above
-    """Classifier of bags, with attention, noisy-or or any other pooling.
+    """Classify bags with a neural network and a choice of poolings, such as attention or noisy-or.
 
     Parameters
     ----------
     pooling
-        One of :data:`milinfer.learning.networks.pooling.POOLINGS`; noisy-or is for two classes.
+        Rule that combines the instances of a bag, a name in
+        :data:`milinfer.learning.networks.pooling.POOLINGS`.  Noisy-or allows two classes only.
     hidden, activation, dropout
-        Layers of the embedding of an instance.
+        Widths, activation function and dropout rate of the layers that process an instance before
+        the pooling.
     l2
-        Factor of the sum of squared weights in the loss.
+        Factor on the sum of squared weights in the loss.
     attention_width, sharpness
         See :class:`milinfer.learning.networks.pooling.BagPooling`.
     bag_hidden
-        Widths of layers between the pooling and the last layer, for labels that depend on how
-        instances of a bag go together, such as either of two kinds but not both.
+        Widths of layers between the pooling and the last layer.  Use them if the label depends on a
+        combination of instances, such as one of two kinds of instances but not both.
     epochs
         Largest number of epochs.
     batch_size
-        Bags in a batch.
+        Number of bags in a batch.
     learning_rate
-        Learning rate of Adam at the start.
+        Initial learning rate of the Adam optimiser.
     patience
-        Epochs without a better validation loss before the learning rate is halved; training stops
-        after twice as many, and the best weights are restored.
+        Number of epochs without a lower validation loss after which the learning rate is halved.
+        The training stops after twice this number, and the best weights are restored.
     validation_fraction
         Fraction of the bags used for early stopping.
     ensemble
-        Number of networks, whose probabilities are averaged.  Each has its own initial weights,
-        order of the bags, and bags to stop by.
+        Number of networks, whose probabilities are averaged.  Each network has its own initial
+        weights, order of bags, and bags for early stopping.
     class_weight
         Weights of the classes in the loss: a dictionary from label to weight, or ``"balanced"`` for
-        weights with which all classes count equally.  They multiply the weights of the bags.
+        equal total weight of all classes.  They multiply the weights of the bags.
     random_state
-        Seed (int), ``numpy.random.RandomState`` or ``Generator``; None uses the global state of
-        numpy, as everywhere in scikit-learn.  The same seed gives the same result, whatever the
-        order of the bags, and an ensemble begins with the members of a smaller one.
+        Seed (int), ``numpy.random.RandomState`` or ``Generator``.  None: the global state of numpy,
+        as in scikit-learn.  The same seed gives the same result for any order of the bags.  The
+        first networks of a large ensemble are those of a smaller ensemble with the same seed.
 
     Attributes
     ----------
     classes_
-        Labels, sorted; the last of two is the positive one.
+        Labels in sorted order; the last of two is the positive class.
     n_features_in_
-        Features of an instance.
+        Number of features of an instance.
     mean_
         Weighted mean of each feature over the instances of all bags.
     scale_
-        Their standard deviations; 1 for a constant feature.
+        Standard deviation of each feature; 1 for a constant feature.
     histories_
-        ``loss`` and ``val_loss`` of every epoch, of each member.
+        ``loss`` and ``val_loss`` of every epoch, one dictionary for each network.
     n_iter_
-        Number of epochs, the largest of the members.
+        Number of epochs of the network that was trained longest.
     networks_
-        :class:`milinfer.learning.labelled_bags.network.LabelledNetwork` of each member.
+        :class:`milinfer.learning.labelled_bags.network.LabelledNetwork` of each ensemble member.
 
     Examples
     --------
-    Bags of one to five numbers, positive if one of them is large:
+    The bags contain one to five numbers, and are positive if one of them is large:
 
     >>> import numpy as np
     >>> rng = np.random.default_rng(1)
@@ -432,30 +434,31 @@ class BagClassifier(ClassifierMixin, BagEstimator):  # type: ignore[misc]  # as 
         self.class_weight = class_weight
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> BagClassifier:
-        """Train.
+        """Train the classifier.
 
         Parameters
         ----------
         X
             Bags: a list of tables (n_instances, n_features), a ragged awkward array, or an array
-            (n_bags, n_instances, n_features); a table (n_bags, n_features) has bags of one.
+            (n_bags, n_instances, n_features).  In a table (n_bags, n_features) each row is a bag of
+            one instance.
         y
             Labels, shape (n_bags,).
         sample_weight
-            Weight of each bag in the loss, in early stopping and in the standardisation, shape
-            (n_bags,); None weights all equally.  A bag with weight 3 counts as three copies of it,
-            and one with weight 0 as none: equal bags with equal labels are one bag in training,
-            with the sum of their weights.
+            Weight of each bag in the loss, in early stopping and in the standardisation of the
+            features, shape (n_bags,).  None: all bags have weight 1.  Weight 3 has the same effect
+            as three copies of the bag, and weight 0 as no bag.  Equal bags with equal labels are
+            merged into one bag with the sum of their weights.
 
         Raises
         ------
         SampleError
-            If a bag is empty or has wrong numbers, or its weight is negative; the message names the
-            bag.
+            If a bag is empty, contains numbers that are not finite, or has a negative weight; the
+            message names the bag.
         ConfigurationError
-            If a setting cannot work.
+            If a setting has a value that is not allowed.
         ModelError
-            If there is one class only, or the loss is not finite.
+            If all bags have the same label, or the loss is not finite.
         """
         bags = self._bags(X, y, reset=True)
         y = column_or_1d(y, warn=True)
@@ -480,7 +483,7 @@ class BagClassifier(ClassifierMixin, BagEstimator):  # type: ignore[misc]  # as 
         return self
 
     def _class_weights(self, data: TrainingBags) -> FloatArray:
-        """Weight of each class, shape (n_classes,)."""
+        """Return the weight of each class, shape (n_classes,)."""
         if self.class_weight is None:
             return np.ones(len(self.classes_))
         if isinstance(self.class_weight, str):
@@ -502,26 +505,26 @@ class BagClassifier(ClassifierMixin, BagEstimator):  # type: ignore[misc]  # as 
         return np.asarray(weights, dtype=np.float64)
 
     def decision_function(self, X: Any) -> FloatArray:
-        """Log-odds of the positive class (n_bags,), or logits (n_bags, n_classes) of more."""
+        """Return the log-odds of the positive class (n_bags,), or logits (n_bags, n_classes)."""
         outputs = self._outputs(X)
         binary = outputs.shape[-1] == 1
         if len(outputs) == 1:
             return outputs[0, :, 0] if binary else outputs[0]
-        # Logarithms of mean probabilities, without forming 1 - p.
+        # Logarithms of mean probabilities, without computing 1 - p.
         if binary:
             positive, negative = log_expit(outputs[..., 0]), log_expit(-outputs[..., 0])
             return np.asarray(logsumexp(positive, axis=0) - logsumexp(negative, axis=0))
         return np.asarray(logsumexp(log_softmax(outputs, axis=2), axis=0) - np.log(len(outputs)))
 
     def predict_proba(self, X: Any) -> FloatArray:
-        """Probability of each class, shape (n_bags, n_classes)."""
+        """Return the probability of each class, shape (n_bags, n_classes)."""
         logits = self.decision_function(X)
         if logits.ndim > 1:
             return np.asarray(softmax(logits, axis=1))
         return np.stack([expit(-logits), expit(logits)], axis=1)
 
     def predict(self, X: Any) -> Any:
-        """Most probable class of each bag, shape (n_bags,)."""
+        """Return the most probable class of each bag, shape (n_bags,)."""
         logits = self.decision_function(X)
         chosen = np.argmax(logits, axis=1) if logits.ndim > 1 else (logits > 0).astype(np.int64)
         return self.classes_[chosen]
@@ -533,39 +536,41 @@ class BagClassifier(ClassifierMixin, BagEstimator):  # type: ignore[misc]  # as 
 
 
 class BagRegressor(RegressorMixin, BagEstimator):  # type: ignore[misc]  # as above
-    """Regression of a number that belongs to a bag.
+    """Predict a number for each bag with a neural network.
 
     Parameters
     ----------
     pooling
-        One of :data:`milinfer.learning.networks.pooling.POOLINGS` except noisy-or.
+        Rule that combines the instances of a bag, a name in
+        :data:`milinfer.learning.networks.pooling.POOLINGS` except noisy-or.
     hidden, activation, dropout, l2, attention_width, sharpness, bag_hidden
         Layers and pooling, as for :class:`BagClassifier`.
     epochs, batch_size, learning_rate, patience, validation_fraction
-        Training, as for :class:`BagClassifier`.
+        Settings of the training, as for :class:`BagClassifier`.
     ensemble
         Number of networks, whose predictions are averaged.
     random_state
-        Source of randomness, as for :class:`BagClassifier`.
+        Random seed or generator, as for :class:`BagClassifier`.
 
     Attributes
     ----------
     n_features_in_
-        Features of an instance.
+        Number of features of an instance.
     mean_
         Weighted mean of each feature over the instances of all bags.
     scale_
-        Their standard deviations; 1 for a constant feature.
+        Standard deviation of each feature; 1 for a constant feature.
     y_mean_
-        Weighted mean of the numbers to learn.
+        Weighted mean of the training targets `y`.
     y_scale_
-        Their standard deviation; 1 if all are equal.
+        Standard deviation of the training targets; 1 if they are all equal.
     histories_
-        ``loss`` and ``val_loss`` of every epoch, in units of the variance, of each member.
+        ``loss`` and ``val_loss`` of every epoch, one dictionary for each network.  The loss is the
+        mean squared error in units of the variance of the targets.
     n_iter_
-        Number of epochs, the largest of the members.
+        Number of epochs of the network that was trained longest.
     networks_
-        :class:`milinfer.learning.labelled_bags.network.LabelledNetwork` of each member.
+        :class:`milinfer.learning.labelled_bags.network.LabelledNetwork` of each ensemble member.
 
     Examples
     --------
@@ -583,23 +588,23 @@ class BagRegressor(RegressorMixin, BagEstimator):  # type: ignore[misc]  # as ab
     _rank_by = "contributions"
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> BagRegressor:
-        """Train.
+        """Train the regressor.
 
         Parameters
         ----------
         X
             Bags, as for :meth:`BagClassifier.fit`.
         y
-            Numbers, shape (n_bags,).
+            Number to predict for each bag, shape (n_bags,).
         sample_weight
             Weights of the bags, as for :meth:`BagClassifier.fit`.
 
         Raises
         ------
         SampleError
-            If a bag or its number is wrong; the message names the bag.
+            If a bag or its number is invalid; the message names the bag.
         ConfigurationError
-            If a setting cannot work.
+            If a setting has a value that is not allowed.
         ModelError
             If the loss is not finite.
         """
@@ -627,5 +632,5 @@ class BagRegressor(RegressorMixin, BagEstimator):  # type: ignore[misc]  # as ab
         return float(self.y_scale_)
 
     def predict(self, X: Any) -> FloatArray:
-        """Predicted number of each bag, shape (n_bags,)."""
+        """Return the predicted number of each bag, shape (n_bags,)."""
         return np.asarray(self._outputs(X).mean(axis=0)[:, 0] * self.y_scale_ + self.y_mean_)

@@ -1,4 +1,4 @@
-"""Quality of the ranking of instances, for bags with known important instances."""
+"""Measure how well instances are ranked, for bags whose important instances are known."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ __all__ = ["KeyAccuracy", "first_accuracy", "rank_accuracy"]
 
 
 class KeyAccuracy(NamedTuple):
-    """Mean over the bags that can be judged.
+    """Mean accuracy of the ranking of instances over bags.
 
     Parameters
     ----------
     value, error
-        Mean, and its standard error from the spread of the bags.
+        Mean over the bags, and its standard error from the spread of the bags.
     of_bags
-        Result of each bag, shape (n_bags,); NaN if all of its instances have the same truth.
+        Accuracy of each bag, shape (n_bags,); NaN if all instances of the bag have the same true
+        importance, so that no ranking is better than another.
     """
 
     value: float
@@ -31,24 +32,25 @@ class KeyAccuracy(NamedTuple):
 
 
 def rank_accuracy(values: Sequence[Any], truth: Sequence[Any]) -> KeyAccuracy:
-    """Mean over bags of Spearman's rank correlation between values of instances and the truth.
+    """Return the mean over bags of Spearman's rank correlation between values and true importance.
 
-    milearn's ``kid_ranking_accuracy`` of a regression.  A bag whose values are all equal ranks
-    nothing, and gives zero.  A bag whose truth is all equal (also one of a single instance) cannot
-    be judged, gives NaN and is not in the mean.
+    This is ``kid_ranking_accuracy`` of milearn for a regression.  The correlation of a bag is zero
+    if all its values are equal.  It is NaN, and not included in the mean, if the true importance of
+    all instances is equal, which includes bags with a single instance.
 
     Parameters
     ----------
     values
-        One array for each bag, as :meth:`milinfer.BagRegressor.instance_weights` and
-        :meth:`~milinfer.BagRegressor.instance_contributions` give them.
+        Values by which instances are ranked, one array for each bag, such as the results of
+        :meth:`milinfer.BagRegressor.instance_weights` and
+        :meth:`~milinfer.BagRegressor.instance_contributions`.
     truth
-        Importance of each instance, in the same form.
+        True importance of each instance, one array for each bag.
 
     Raises
     ------
     SampleError
-        If the two do not belong together, a number is not finite, or no bag can be judged.
+        If `values` and `truth` have different shapes, a number is not finite, or all bags are NaN.
 
     Examples
     --------
@@ -63,20 +65,22 @@ def rank_accuracy(values: Sequence[Any], truth: Sequence[Any]) -> KeyAccuracy:
 
 
 def first_accuracy(values: Sequence[Any], truth: Sequence[Any]) -> KeyAccuracy:
-    """Fraction of bags in which the top-ranked instance is among the most important ones.
+    """Return the fraction of bags whose first-ranked instance is among the most important ones.
 
-    Bags are judged as in :func:`rank_accuracy`.  If several values are the largest, the first
-    counts, as in :meth:`milinfer.BagClassifier.key_instances`.
+    The result of a bag is NaN, and not included, under the same condition as for
+    :func:`rank_accuracy`.  If several values are the largest, the first of them counts, as in
+    :meth:`milinfer.BagClassifier.key_instances`.
 
     Parameters
     ----------
     values, truth
-        As for :func:`rank_accuracy`; key instances and others are ones and zeros.
+        As for :func:`rank_accuracy`.  If instances are either key instances or not, pass 1 and 0 as
+        the true importance.
 
     Raises
     ------
     SampleError
-        As :func:`rank_accuracy`.
+        Under the same conditions as for :func:`rank_accuracy`.
 
     Examples
     --------
@@ -88,27 +92,27 @@ def first_accuracy(values: Sequence[Any], truth: Sequence[Any]) -> KeyAccuracy:
 
 def _over_bags(judge: Any, values: Sequence[Any], truth: Sequence[Any]) -> KeyAccuracy:
     if len(values) != len(truth):
-        msg = f"there are values for {len(values)} bags, but the truth for {len(truth)}"
+        msg = f"values has {len(values)} bags, but truth has {len(truth)}; pass the same bags"
         raise SampleError(msg)
     of_bags = np.full(len(values), np.nan)
     for b, (one, other) in enumerate(zip(values, truth, strict=True)):
         value, true = (np.asarray(part, dtype=np.float64) for part in (one, other))
         if value.ndim != 1 or value.shape != true.shape or len(value) == 0:
             msg = (
-                f"bag {b} has values of shape {value.shape} and a truth of shape {true.shape}; "
+                f"bag {b}: values has shape {value.shape} and truth has shape {true.shape}; "
                 "both need one number for each instance"
             )
             raise SampleError(msg)
         if not (np.isfinite(value).all() and np.isfinite(true).all()):
-            msg = f"bag {b} has a value or a truth that is NaN or infinite"
+            msg = f"bag {b}: a number in values or truth is NaN or infinite; remove such bags"
             raise SampleError(msg)
         if np.ptp(true) > 0:
             of_bags[b] = judge(value, true)
     judged = of_bags[np.isfinite(of_bags)]
     if len(judged) == 0:
         msg = (
-            "the truth has the same value for all instances of every bag, so the ranking cannot be "
-            "evaluated"
+            "truth has the same value for all instances of every bag, so the ranking cannot be "
+            "evaluated; pass bags with important and unimportant instances"
         )
         raise SampleError(msg)
     error = judged.std(ddof=1) / np.sqrt(len(judged)) if len(judged) > 1 else np.nan

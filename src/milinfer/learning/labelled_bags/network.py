@@ -1,12 +1,12 @@
-"""Network of labelled bags: embedding of the instances, pooling, a linear layer, and its training.
+"""Network of labelled bags: layers for instances, pooling, a linear layer, and its training.
 
-Predictions run over instances without padding, in float64, and are combined bag by bag: they do not
-depend on what else is predicted in the same call.
+Predictions are computed in float64 from all instances without padding, and combined bag by bag.
+They do not depend on the other bags in the same call.
 
-:mod:`milinfer.learning.networks.training` draws new bags of one size in every epoch; here the data
-are bags with labels, of any sizes.  Batches are padded to the largest bag and masked.  A small
+In :mod:`milinfer.learning.networks.training` every epoch draws new bags of one size.  Here the bags
+are given, with labels and any sizes; batches are padded to the largest bag and masked.  A small
 network trains in less time than TensorFlow needs to trace its graph.  The graphs here therefore
-contain neither weights nor data nor seeds: all weights are one vector, which is an argument, and
+contain neither weights nor data nor seeds.  All weights are one vector, which is an argument, and
 networks of one architecture share their graphs (the last few are kept).
 
 Importing this module imports Keras.
@@ -41,15 +41,15 @@ class LabelledNetworkSpec:
     Parameters
     ----------
     n_inputs, n_outputs
-        Features of an instance; outputs for a bag.
+        Number of features of an instance; number of outputs for a bag.
     hidden, activation, dropout
-        Layers of the embedding of an instance.
+        Layers that process an instance.
     pooling, attention_width, sharpness
         See :class:`milinfer.learning.networks.pooling.BagPooling`.
     seed
-        Seed of initial weights and dropout.
+        Random seed of initial weights and dropout.
     bag_hidden
-        Layers between the pooling and the last layer.
+        Widths of layers between the pooling and the last layer.
     """
 
     n_inputs: int
@@ -65,10 +65,10 @@ class LabelledNetworkSpec:
 
 
 class LabelledNetwork:
-    """Embedding of the instances, pooling, layers of the bag if there are any, and a linear layer.
+    """Network of layers for instances, pooling, optional layers for the bag, and a linear layer.
 
-    With noisy-or pooling the embedding ends in the log-odds of each instance, and the pooling gives
-    the output.  The network can be pickled.
+    With noisy-or pooling the layers for instances end in the log-odds of each instance, and the
+    pooling computes the output.  The network can be pickled.
 
     Parameters
     ----------
@@ -111,8 +111,8 @@ class LabelledNetwork:
         self._embedding: list[Any] = [layer for width in spec.hidden for layer in block(width)]
         noisy_or = spec.pooling == "noisy-or"
         width = spec.hidden[-1] if spec.hidden else spec.n_inputs
-        # Instances start with a low probability of being positive: with even odds nearly every bag
-        # would be positive with certainty, where the gradient vanishes.
+        # Instances start with a low probability of being positive.  With even odds nearly every
+        # bag would be positive with certainty, and the gradient would vanish.
         last = dense(1, -3.0) if noisy_or else dense(spec.n_outputs)
         if noisy_or:
             self._embedding.append(last)
@@ -135,12 +135,12 @@ class LabelledNetwork:
 
     @property
     def kernels(self) -> list[Any]:
-        """Weights without biases, of all layers but the pooling."""
+        """Weights without biases, of all layers except the pooling."""
         return [layer.kernel for layer in self._dense]
 
     @property
     def dropout_states(self) -> list[Any]:
-        """Variables (2,) of the layers with dropout: a seed, and how often the layer ran."""
+        """Variables (2,) of layers with dropout: a seed, and the number of runs of the layer."""
         layers = [x for x in (*self._embedding, *self._head) if isinstance(x, Dropout)]
         return [layer.seed_generator.state for layer in layers if layer.rate]
 
@@ -162,7 +162,7 @@ class LabelledNetwork:
         return _rebuild, (self.spec, self._dtype, self.weights())
 
     def padded(self, instances: Any, mask: Any, *, training: bool) -> Any:
-        """Outputs of padded bags (n_bags, n_rows, n_inputs) with mask (n_bags, n_rows)."""
+        """Return the outputs of padded bags (n_bags, n_rows, n_inputs), mask (n_bags, n_rows)."""
         flat = tf.reshape(instances, (-1, self.spec.n_inputs))
         embedded = self._run(self._embedding, flat, training=training)
         shape = (-1, tf.shape(instances)[1], embedded.shape[-1])
@@ -179,14 +179,14 @@ class LabelledNetwork:
         return x
 
     def outputs(self, bags: RaggedBags) -> FloatArray:
-        """Outputs of bags, shape (n_bags, n_outputs)."""
+        """Return the outputs of bags, shape (n_bags, n_outputs)."""
         summaries = self._over_chunks(lambda x: self.pool.summarise(self._embed(x)), bags)
         reduced = segment_reduce(summaries, bags.offsets, self.pool.reduction)
         pooled = self.pool.finish(tf.cast(reduced, self._dtype), bags.sizes)
         return np.asarray(self._run(self._head, pooled, training=False), dtype=np.float64)
 
     def instance_weights(self, bags: RaggedBags) -> FloatArray:
-        """Share of each instance of the attention, or its probability; shape (n_instances,)."""
+        """Return the attention weight of each instance, or its probability; (n_instances,)."""
         if self.spec.pooling == "noisy-or":
             return self._over_chunks(lambda x: tf.sigmoid(self._embed(x)), bags)[:, 0]
         if self.spec.pooling in {"attention", "gated-attention"}:
@@ -197,10 +197,10 @@ class LabelledNetwork:
         return np.repeat(share, bags.sizes)
 
     def instance_outputs(self, bags: RaggedBags) -> FloatArray:
-        """Output of the linear layer for each instance, without bias; (n_instances, n_outputs).
+        """Return the linear layer's output for each instance, no bias; (n_instances, n_outputs).
 
-        Multiplied by the instance weights and summed over a bag, they are the outputs of the bag
-        without the bias, if there are no layers of the bag.
+        If there are no layers for the bag, the sum of these outputs times the instance weights is
+        the output of the bag without the bias.
         """
         kernel = keras.ops.convert_to_numpy(self._dense[-1].kernel)
         parts: FloatArray = self._over_chunks(self._embed, bags) @ kernel
@@ -231,21 +231,21 @@ _MEAN_DECAY, _SQUARE_DECAY, _EPSILON = 0.9, 0.999, 1e-7  # Adam's, as in Keras
 
 @dataclass(frozen=True)
 class BagFit:
-    """Settings of a training.
+    """Settings of a training on labelled bags.
 
     Parameters
     ----------
     loss
         ``"binary"``, ``"classes"`` (targets are class numbers) or ``"squared"``.
     epochs, patience
-        Largest number of epochs; epochs without a better validation loss before the learning rate
-        is halved.  Training stops after twice as many.
+        Largest number of epochs, and number of epochs without a lower validation loss after which
+        the learning rate is halved.  The training stops after twice this number.
     batch_size
-        Bags in a batch.
+        Number of bags in a batch.
     learning_rate
-        Learning rate of Adam at the start.
+        Initial learning rate of the Adam optimiser.
     l2
-        Factor of the sum of squared weights in the loss.
+        Factor on the sum of squared weights in the loss.
     """
 
     loss: str
@@ -271,15 +271,16 @@ def train_on_labels(
     Parameters
     ----------
     spec, fit
-        Architecture and how to train it.
+        Architecture, and settings of the training.
     bags, targets
-        All bags, and one number for each.
+        All bags, and one number for each bag.
     train, validation
-        Numbers of the bags for training, and of those for early stopping.
+        Indices of the bags for training, and of the bags for early stopping.
     rng
-        Source of the order of the bags.
+        Random generator of the order of the bags.
     weights
-        Positive weight of each bag in the loss; None weights all equally.  Only ratios matter.
+        Positive weight of each bag in the loss, of which only the ratios matter.  None: all bags
+        have weight 1.
 
     Returns
     -------
@@ -302,7 +303,7 @@ def train_on_labels(
         tf.constant(targets, tf.float32),
         tf.constant(weights, tf.float32),
     )
-    # Compiling takes two seconds or more, which a small table never saves.
+    # Compilation takes two seconds or more, longer than the training on a small table.
     graphs = _graphs(replace(spec, seed=0), fit.loss, rows.size > _COMPILED_FROM)
     state = _State.at_start(network)
     seeds = tf.constant(network.dropout_seeds, tf.uint32)
@@ -315,7 +316,7 @@ def train_on_labels(
     held_out = [tf.constant(part, tf.int32) for part in parts]
     shares = [weights[part].sum() for part in parts]
     for number in range(fit.epochs):
-        # The few bags that do not fill a batch are different ones in every epoch.
+        # The few bags that do not fill a batch differ from epoch to epoch.
         order = rng.permutation(train)[: n_batches * batch].reshape(n_batches, batch)
         drawn, step = tf.constant(order, tf.int32), tf.constant(rate, tf.float32)
         state, mean = graphs.epoch(state, data, drawn, seeds, step, l2)
@@ -343,7 +344,7 @@ def train_on_labels(
 
 
 class _Data(NamedTuple):
-    """Instances (n, n_inputs); of bags the rows, which are not padding, targets and weights."""
+    """Instances (n, n_inputs), and rows, padding mask, targets and weights of bags."""
 
     instances: Any
     rows: Any
@@ -353,7 +354,7 @@ class _Data(NamedTuple):
 
 
 class _State(NamedTuple):
-    """All weights as one vector, Adam's means of gradients and of squares, number of steps."""
+    """All weights as one vector, Adam's means of gradients and squares, and number of steps."""
 
     weights: Any
     mean: Any
@@ -393,7 +394,7 @@ def _graphs(spec: LabelledNetworkSpec, loss: str, compiled: bool) -> _Graphs:
 
 
 class _Graphs:
-    """An epoch of Adam, and the loss, of one architecture: functions of weights, data and seeds."""
+    """Graphs of one architecture: an epoch of Adam, and the loss, from weights, data and seeds."""
 
     def __init__(self, spec: LabelledNetworkSpec, loss: str, compiled: bool) -> None:
         self._network = LabelledNetwork(spec, "float32")
@@ -413,11 +414,11 @@ class _Graphs:
         state = _State(vector, vector, vector, tf.TensorSpec((), tf.int32))
         chosen, batches = tf.TensorSpec((None,), tf.int32), tf.TensorSpec((None, None), tf.int32)
         seeds = tf.TensorSpec((len(self._network.dropout_seeds),), tf.uint32)
-        # Batches and bags may have any sizes: one graph serves all data of an architecture.
+        # Batches and bags may have any size: one graph serves all data of an architecture.
         inputs = (state, data, batches, seeds, one, one)
         epoch = tf.function(self._one_epoch, inputs, autograph=False, jit_compile=compiled)
         score = tf.function(self._one_score, (vector, data, chosen), autograph=False)
-        # The graphs themselves: looking them up takes as long as a short epoch.
+        # Keeps the graphs themselves, because looking them up takes as long as a short epoch.
         self.epoch, self.score = epoch.get_concrete_function(), score.get_concrete_function()
 
     def _one_epoch(
@@ -441,7 +442,7 @@ class _Graphs:
             tape.watch(state.weights)
             value = l2 * tf.reduce_sum(tf.square(self._decayed * state.weights))
             losses = self._losses(state.weights, batch, (seeds, steps))
-            # Not over the sum of the weights of the batch, which would make its mean a biased one.
+            # Not divided by the sum of weights of the batch, which would bias the mean.
             value += tf.reduce_mean(batch.weights * losses)
         gradient = tape.gradient(value, state.weights)
         mean = state.mean + (gradient - state.mean) * (1 - _MEAN_DECAY)
@@ -457,7 +458,7 @@ class _Graphs:
         return total / tf.reduce_sum(batch.weights)
 
     def _losses(self, weights: Any, batch: _Batch, dropout: tuple[Any, Any] | None = None) -> Any:
-        """Loss of each bag; as in training if `dropout` has seeds and the number of the step."""
+        """Return the loss of each bag; as in training if `dropout` has seeds and step number."""
         values = list(zip(self._network.variables, self._layout.tensors(weights), strict=True))
         if dropout is not None:
             seeds, step = dropout
@@ -480,7 +481,7 @@ class _Graphs:
 
 
 class _Batch(NamedTuple):
-    """Instances (n_bags, n_rows, n_inputs), which are not padding, targets and weights of bags."""
+    """Instances (n_bags, n_rows, n_inputs), padding mask, targets and weights of a batch."""
 
     instances: Any
     present: Any
@@ -489,7 +490,7 @@ class _Batch(NamedTuple):
 
 
 def _gather_bags(data: _Data, chosen: Any) -> _Batch:
-    """Take some bags."""
+    """Select some bags."""
     instances = tf.gather(data.instances, tf.gather(data.rows, chosen))
     parts = (data.present, data.targets, data.weights)
     return _Batch(instances, *(tf.gather(part, chosen) for part in parts))

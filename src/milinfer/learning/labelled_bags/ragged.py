@@ -1,4 +1,4 @@
-"""Bags of any sizes as one table of instances and the offset of each bag."""
+"""Store bags of different sizes as one table of instances, with the offset of each bag."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class RaggedBags(NamedTuple):
     Parameters
     ----------
     instances
-        Shape (n_instances, n_features), float64.
+        Features of all instances, shape (n_instances, n_features), float64.
     offsets
         Bag ``b`` has the rows ``offsets[b]`` to ``offsets[b + 1] - 1``; shape (n_bags + 1,).
     """
@@ -29,11 +29,11 @@ class RaggedBags(NamedTuple):
 
     @property
     def sizes(self) -> IntArray:
-        """Instances in each bag, shape (n_bags,)."""
+        """Number of instances in each bag, shape (n_bags,)."""
         return np.diff(self.offsets)
 
     def take(self, chosen: IntArray) -> RaggedBags:
-        """Some of the bags, in this order.
+        """Return the bags with the indices `chosen`, in this order.
 
         Examples
         --------
@@ -49,7 +49,7 @@ class RaggedBags(NamedTuple):
         return RaggedBags(self.instances[rows], offsets)
 
     def split(self, values: FloatArray) -> list[FloatArray]:
-        """One array for each bag from one row for each instance.
+        """Split an array with one row for each instance into one array for each bag.
 
         Examples
         --------
@@ -65,10 +65,10 @@ def _is_awkward(data: Any) -> bool:
 
 
 def is_bags(data: Any) -> bool:
-    """Whether the data are bags, and not a plain table of numbers.
+    """Return whether the data are bags; otherwise they are a plain table of numbers.
 
-    Bags are: an array of three dimensions, an awkward array of three, and a list (or tuple, or
-    array of objects) of tables, which may be those of pandas, polars or pyarrow.
+    Bags are a numpy or awkward array of three dimensions, or a list, tuple or array of tables,
+    which may be tables of pandas, polars or pyarrow.
 
     Examples
     --------
@@ -86,7 +86,7 @@ def is_bags(data: Any) -> bool:
 
 
 def _depth(item: Any) -> int:
-    """Dimensions of one bag; nested lists may be ragged, where numpy has no answer."""
+    """Return the number of dimensions of a bag; nested lists may be ragged, unlike numpy arrays."""
     if hasattr(item, "ndim"):
         return int(item.ndim)
     if hasattr(item, "shape"):  # tables of polars and pyarrow
@@ -97,7 +97,7 @@ def _depth(item: Any) -> int:
 
 
 def feature_names(bag: Any) -> list[Any] | None:
-    """Names of the columns of a table of pandas, polars or pyarrow; None for other bags.
+    """Return the column names of a table of pandas, polars or pyarrow; None for other bags.
 
     Examples
     --------
@@ -117,14 +117,14 @@ def ragged_bags(data: Any) -> RaggedBags:
     Parameters
     ----------
     data
-        Shape (n_bags, n_instances, n_features); the number of instances may differ from bag to
-        bag: see :func:`is_bags`.
+        Bags of shape (n_bags, n_instances, n_features), in a form that :func:`is_bags` accepts; the
+        number of instances may differ from bag to bag.
 
     Raises
     ------
     SampleError
-        If there are no bags, or a bag is empty, is not a table of numbers, has other features than
-        the first, in another order, or a number that is not finite; the message names the bag.
+        If there are no bags, or if a bag is empty, is not a table of numbers, has other features
+        than the first bag (or another order), or contains NaN or infinity; the message names it.
 
     Examples
     --------
@@ -140,10 +140,13 @@ def ragged_bags(data: Any) -> RaggedBags:
     width = tables[0].shape[1]
     for b, table in enumerate(tables):
         if table.shape[1] != width:
-            msg = f"bag {b} has {table.shape[1]} features, but bag 0 has {width}"
+            msg = (
+                f"bag {b} has {table.shape[1]} features, but bag 0 has {width}; all bags need the "
+                "same features"
+            )
             raise SampleError(msg)
     _require_same_names(data)
-    # In one memory order, on which the last bit of a sum depends: tables of pandas have another.
+    # All tables get one memory order, because it affects the last bit of sums.
     instances = np.ascontiguousarray(np.concatenate(tables))
     offsets = np.concatenate([[0], np.cumsum([len(t) for t in tables])]).astype(np.int64)
     wrong = np.argwhere(~np.isfinite(instances))
@@ -159,7 +162,7 @@ def ragged_bags(data: Any) -> RaggedBags:
 
 
 def _require_same_names(data: Any) -> None:
-    """Refuse bags whose columns have other names than those of the first bag."""
+    """Raise if the columns of a bag have other names than those of the first bag."""
     first = feature_names(data[0])
     for b, bag in enumerate(data):
         names = feature_names(bag)
@@ -174,7 +177,7 @@ def _require_same_names(data: Any) -> None:
         else:
             msg = (
                 f"bag {b} has the features {', '.join(map(str, names))}, but bag 0 has "
-                f"{', '.join(map(str, first))}; all bags need the same, in the same order: "
+                f"{', '.join(map(str, first))}; all bags need the same features in the same order: "
                 "bag[names] puts the columns of a table in order"
             )
         raise SampleError(msg)
@@ -203,12 +206,12 @@ def _table(bag: Any, b: int) -> FloatArray:
 
 
 def bag_rows(offsets: IntArray) -> tuple[IntArray, BoolArray]:
-    """Rows of the instances of each bag, padded with row 0, and which of them are not padding.
+    """Return the rows of the instances of each bag, padded with row 0, and which are not padding.
 
     Returns
     -------
     tuple
-        Two arrays of shape (n_bags, largest bag).
+        Row numbers and a mask, two arrays of shape (n_bags, size of the largest bag).
 
     Examples
     --------

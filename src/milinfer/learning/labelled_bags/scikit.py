@@ -1,4 +1,4 @@
-"""Imports from scikit-learn for estimators of labelled bags, or advice to install it."""
+"""Import scikit-learn for estimators of labelled bags, or say how to install it."""
 
 from milinfer.exceptions import ConfigurationError
 

@@ -1,7 +1,7 @@
 """Search for settings of an estimator by cross-validation: stepwise, or with Optuna.
 
-Works with every estimator of scikit-learn, and so with :class:`milinfer.BagClassifier` and
-:class:`milinfer.BagRegressor`.  Both searches score on the same folds.
+The searches work with every estimator of scikit-learn, including :class:`milinfer.BagClassifier`
+and :class:`milinfer.BagRegressor`.  Both searches use the same folds.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from milinfer.utils.display import arrow_table, html_table, measured
 Folds = Sequence[tuple[IntArray, IntArray]]
 """Numbers of the bags to train on and to score with, for each fold."""
 
-# Number of settings that a notebook shows.
+# Number of settings displayed in a notebook.
 _MOST_ROWS = 10
 
 if TYPE_CHECKING:
@@ -31,16 +31,16 @@ __all__ = ["SearchResult", "SearchStep", "optuna_search", "stepwise_search"]
 
 @dataclass(frozen=True)
 class SearchStep:
-    """Settings that were tried.
+    """Settings that a search has tried, with their score.
 
     Parameters
     ----------
     parameter
-        Parameter that was varied; empty for the first settings, and if all vary at once.
+        Parameter that was varied; empty for the first settings, and if all parameters vary at once.
     settings
-        Values of all parameters of the search.
+        Values of all parameters in the search.
     score, error
-        Mean over the folds, and its standard error.
+        Mean score over the folds, and its standard error.
     """
 
     parameter: str
@@ -51,17 +51,17 @@ class SearchStep:
 
 @dataclass(frozen=True)
 class SearchResult:
-    """Best settings of a search, and everything that was tried.
+    """Best settings of a search, and all settings that it has tried.
 
     Parameters
     ----------
     best_settings
-        For ``estimator.set_params(**best_settings)``.
+        Settings with the best score; apply them with ``estimator.set_params(**best_settings)``.
     best_score
-        Mean score of these settings over the folds.  It is the largest of many, and therefore too
-        high as an estimate for new data.
+        Mean score of these settings over the folds.  It is the best of many scores, and therefore
+        too good an estimate of the score on new data.
     history
-        Everything that was tried, in order.
+        All settings that were tried, in order.
     """
 
     best_settings: Mapping[str, Any]
@@ -82,11 +82,10 @@ class SearchResult:
         return html_table((*names, "score"), rows, title=title)
 
     def to_table(self) -> pa.Table:
-        """One row for each setting that was tried, in order.
+        """Return a table with one row for each setting that was tried, in order.
 
-        Columns: ``varied`` (the parameter that the search varied), ``settings.PARAMETER``, as
-        numbers if all values are numbers of one type and otherwise as text, ``score`` and
-        ``error``.
+        The columns are ``varied`` (name of the parameter that was varied), ``settings.PARAMETER``
+        (numbers if all values are numbers of one type, otherwise text), ``score`` and ``error``.
         """
         types: dict[str, type] = {"varied": str}
         for name in self.best_settings:
@@ -115,31 +114,32 @@ def stepwise_search(
     scoring: str | Callable[..., float] | None = None,
     seed: int = 0,
 ) -> SearchResult:
-    """Choose settings one parameter after the other.
+    """Search for the best settings of an estimator, one parameter after the other.
 
-    The search of milearn (arXiv:2512.01287): the first parameter takes the value with the best
-    score, the others being what they are, then the second, and so on.  It costs the sum of the
-    numbers of values where a full grid costs their product, and it misses optima that only
-    several parameters together lead to: put what matters most first.  The best settings are
-    never worse on these folds than those of `estimator`, which are tried first.
+    This is the search of milearn (arXiv:2512.01287).  It tries all values of the first parameter,
+    keeps the value with the best score, and continues with the second parameter.  The number of
+    trials is the sum of the numbers of values, while it would be their product for a full grid.
+    The search misses an optimum that is reached only by changing several parameters together, so
+    list the most important parameter first.  The settings of `estimator` are tried first, so the
+    result is never worse than they are on these folds.
 
     Parameters
     ----------
     estimator
-        Estimator; it is cloned, and not changed.
+        Estimator; it is cloned and not changed.
     X, y
-        Bags, or what else the estimator takes, and labels.
+        Bags, or other input of the estimator, and labels.
     grid
         Values to try for each parameter, in the order of the search.
     folds
-        Number of folds of the cross-validation, stratified for classifiers; or the folds
-        themselves, each a pair of the numbers of the bags to train on and to score with.  Bags that
-        share instances, such as images, belong on the same side of a fold: otherwise the search
+        Number of folds of the cross-validation (stratified for classifiers), or the folds: for each
+        a pair with the indices of the bags to train on, and of the bags for the score.  Put bags
+        that share instances, such as images, on the same side of a fold; otherwise the search
         prefers settings that memorise the instances.
     scoring
-        As in ``sklearn.model_selection.cross_val_score``; None takes the estimator's own.
+        As for ``sklearn.model_selection.cross_val_score``.  None: ``estimator.score``.
     seed
-        Seed of the folds; the estimator has its own.
+        Random seed of the folds.  The seed of the estimator is set in the estimator.
 
     Raises
     ------
@@ -183,19 +183,21 @@ def optuna_search(
     scoring: str | Callable[..., float] | None = None,
     seed: int = 0,
 ) -> SearchResult:
-    """Choose settings from the same grid with the tree-structured Parzen estimator of Optuna.
+    """Search for the best settings of an estimator in a grid with Optuna.
 
-    All parameters vary at once, so that it finds what :func:`stepwise_search` may miss, for more
-    trials.  The settings of `estimator` are tried first here too.
+    The search uses the tree-structured Parzen estimator and varies all parameters at once.  It can
+    therefore find an optimum that :func:`stepwise_search` misses, but needs more trials.  The
+    settings of `estimator` are tried first.
 
     Parameters
     ----------
     estimator, X, y, grid, folds, scoring
         As for :func:`stepwise_search`.
     trials
-        Number of settings to try, in addition to those of `estimator`; repeated ones cost nothing.
+        Number of settings to try, in addition to the settings of `estimator`.  Settings that are
+        repeated are not computed again.
     seed
-        Seed of the folds and of the sampler.
+        Random seed of the folds and of Optuna.
 
     Raises
     ------
@@ -226,7 +228,7 @@ def optuna_search(
         )
         for _ in range(trials):
             trial = study.ask()
-            # Numbers of the values: Optuna stores no tuples.
+            # Indices of the values, because Optuna stores no tuples.
             chosen = {n: trial.suggest_categorical(n, range(len(v))) for n, v in grid.items()}
             key = tuple(chosen.values())
             if key not in steps:
@@ -239,7 +241,7 @@ def optuna_search(
 
 
 class _Scorer:
-    """Cross-validation of settings on folds that stay the same; remembers all of them."""
+    """Cross-validation of settings on fixed folds, with a record of all settings and scores."""
 
     def __init__(
         self,
@@ -257,7 +259,7 @@ class _Scorer:
         if unknown:
             msg = (
                 f"{type(estimator).__name__} has no parameter {', '.join(unknown)}; "
-                "get_params() names all"
+                "get_params() lists all parameters"
             )
             raise ConfigurationError(msg)
         empty = [name for name, values in grid.items() if len(values) == 0]
@@ -281,7 +283,7 @@ class _Scorer:
         return list(splitter.split(np.zeros(len(y)), y))
 
     def start(self) -> SearchStep:
-        """Score the settings that the estimator has."""
+        """Score the current settings of the estimator."""
         return self("", self._start)
 
     def __call__(self, parameter: str, settings: dict[str, Any]) -> SearchStep:

@@ -1,4 +1,4 @@
-"""Bags from one table with a row for every instance and a column that says which bag it is in."""
+"""Make bags from one table with a row for every instance and a column that identifies its bag."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ __all__ = ["GroupedBags", "group_bags"]
 
 
 class GroupedBags(NamedTuple):
-    """Bags from a table.
+    """Bags made from a table by :func:`group_bags`.
 
     Parameters
     ----------
     bags
-        One table for each bag, with the columns that are features.
+        One table for each bag, with the feature columns.
     keys
-        What the column of bags says, one value for each bag.
+        Value of the column `by` for each bag.
     labels
-        Label of each bag; None if no column of labels was named.
+        Label of each bag; None if no label column was given.
     """
 
     bags: list[Any]
@@ -34,27 +34,28 @@ class GroupedBags(NamedTuple):
 def group_bags(
     table: Any, by: str, *, label: str | None = None, features: Sequence[str] | None = None
 ) -> GroupedBags:
-    """Group the rows of a long table to bags.
+    """Group the rows of a table into bags by the value of a column.
 
-    Bags come in the order in which the table first mentions them, and their instances in the order
-    of its rows; rows of one bag need not lie side by side.
+    The bags have the order in which they first appear in the table, and the instances of a bag have
+    the order of the rows.  The rows of a bag need not be adjacent.
 
     Parameters
     ----------
     table
-        ``pandas.DataFrame``: one row for each instance.
+        ``pandas.DataFrame`` with one row for each instance.
     by
-        Column that says which bag a row belongs to.
+        Name of the column that identifies the bag of a row.
     label
-        Column with the label of the bag, equal in all rows of a bag.
+        Name of the column with the label of the bag, which must be equal in all rows of a bag.
     features
-        Columns that the bags get, in this order; None takes all others.
+        Names of the feature columns, in the order in which the bags contain them.  None: all
+        columns except `by` and `label`.
 
     Raises
     ------
     SampleError
-        If the table is not one of pandas or lacks one of these columns, `by` or a label is missing
-        in a row, or a bag has several labels.
+        If `table` is not a pandas table or lacks one of these columns, if a row has no value of
+        `by` or `label`, or if a bag has different labels.
 
     Examples
     --------
@@ -82,7 +83,10 @@ def group_bags(
             msg = f"the table has {have} {column!r}; it has {', '.join(map(str, table.columns))}"
             raise SampleError(msg)
     if not chosen:
-        msg = f"the table has no features except {' and '.join(map(repr, special))}"
+        msg = (
+            f"the table has no columns except {' and '.join(map(repr, special))}; add columns with "
+            "features"
+        )
         raise SampleError(msg)
     if len(table) == 0:
         msg = "the table has no rows; give a table with at least one row"
@@ -92,7 +96,7 @@ def group_bags(
         if len(missing):
             msg = f"row {missing[0]} has no {column!r}; fill it in, or remove such rows"
             raise SampleError(msg)
-    # Grouping by position gives the rows of every bag, in order.
+    # Grouping by position returns the rows of every bag, in order.
     numbers = table.groupby(by, sort=False, observed=True).ngroup().to_numpy()
     order = np.argsort(numbers, kind="stable")
     starts = np.flatnonzero(np.diff(numbers[order], prepend=-1))
@@ -104,13 +108,13 @@ def group_bags(
 
 
 def _labels(table: Any, by: str, label: str, numbers: IntArray, first: IntArray) -> Any:
-    """Label of each bag, which all of its rows have."""
+    """Return the label of each bag, or raise if the rows of a bag have different labels."""
     values = table[label].to_numpy()
     differing = np.flatnonzero(values != values[first][numbers])
     if len(differing):
         row = differing[0]
         msg = (
-            f"the bag {table[by].iloc[row]!r} has several values of {label!r}, as "
+            f"the bag {table[by].iloc[row]!r} has several values of {label!r}, such as "
             f"{values[first[numbers[row]]]!r} and {values[row]!r}; give all rows of a bag the same "
             "label"
         )

@@ -1,4 +1,4 @@
-"""`InstanceTransformer`: transformers of scikit-learn applied to the instances of bags.
+"""Apply transformers of scikit-learn to the instances of bags.
 
 Importing this module imports scikit-learn (extra ``sklearn``).
 """
@@ -26,29 +26,29 @@ from milinfer.typing import FloatArray
 __all__ = ["InstanceTransformer"]
 
 
-# The inner transformer makes the tables that `set_output` asks for: no wrapping of lists of them.
+# The inner transformer makes the tables of `set_output`; scikit-learn must not wrap the list.
 class InstanceTransformer(  # type: ignore[call-arg]  # scikit-learn is untyped
     TransformerMixin,  # type: ignore[misc]
     BaseEstimator,  # type: ignore[misc]
     auto_wrap_output_keys=None,
 ):
-    """Transformer of scikit-learn applied to the instances of bags, for pipelines.
+    """Apply a transformer of scikit-learn to the instances of bags, for pipelines.
 
     Parameters
     ----------
     transformer
-        Such as ``StandardScaler()`` or ``PCA(8)``; it is cloned, and fitted to all instances of the
-        bags as one table: one of pandas where features have names, so that a ``ColumnTransformer``
-        can choose columns by name.
+        Transformer such as ``StandardScaler()`` or ``PCA(8)``.  It is cloned, and fitted to one
+        table with the instances of all bags.  If the features have names, this is a pandas table,
+        so that a ``ColumnTransformer`` can select columns by name.
 
     Attributes
     ----------
     transformer_
-        The fitted one.
+        The fitted transformer.
     n_features_in_
-        Features of an instance.
+        Number of features of an instance.
     feature_names_in_
-        Their names, if bags are tables with names.
+        Names of the features, if the bags are tables with column names.
 
     Examples
     --------
@@ -58,7 +58,7 @@ class InstanceTransformer(  # type: ignore[call-arg]  # scikit-learn is untyped
     >>> InstanceTransformer(MinMaxScaler()).fit_transform(bags)
     [array([[0.], [1.]]), array([[0.5]])]
 
-    With names, and tables as the result:
+    Bags that are tables with column names, and tables as the result:
 
     >>> import pandas as pd
     >>> tables = [pd.DataFrame(bag, columns=["pt"]) for bag in bags]
@@ -73,7 +73,7 @@ class InstanceTransformer(  # type: ignore[call-arg]  # scikit-learn is untyped
         self.transformer = transformer
 
     def fit(self, X: Any, y: Any = None) -> InstanceTransformer:  # noqa: ARG002
-        """Fit to the instances of bags, or to a table; labels belong to bags and are not used."""
+        """Fit the transformer to the instances of bags, or to a table; labels are not used."""
         bags = checked_bags(self, X, reset=True, least=1)
         transformer = clone(self.transformer)
         self._set_inner_output(transformer)
@@ -81,7 +81,7 @@ class InstanceTransformer(  # type: ignore[call-arg]  # scikit-learn is untyped
         return self
 
     def transform(self, X: Any) -> Any:
-        """Bags with their instances transformed, as a list of tables; of a table, a table."""
+        """Return the transformed instances: a list of tables for bags, a table for a table."""
         check_is_fitted(self)
         bags = checked_bags(self, X)
         values = self.transformer_.transform(self._named(bags.instances))
@@ -94,9 +94,9 @@ class InstanceTransformer(  # type: ignore[call-arg]  # scikit-learn is untyped
         return [_with_index(part, bag) for part, bag in zip(parts, X, strict=True)]
 
     def _named(self, instances: FloatArray) -> Any:
-        """Instances as the inner transformer gets them."""
+        """Return the instances in the form that the inner transformer needs."""
         names = getattr(self, "feature_names_in_", None)
-        # Names of polars or pyarrow need no pandas; then the inner transformer works by number.
+        # Names of polars or pyarrow need no pandas; the inner transformer then uses column numbers.
         if names is None or find_spec("pandas") is None:
             return instances
         import pandas as pd
@@ -104,20 +104,20 @@ class InstanceTransformer(  # type: ignore[call-arg]  # scikit-learn is untyped
         return pd.DataFrame(instances, columns=names)
 
     def set_output(self, *, transform: str | None = None) -> InstanceTransformer:
-        """Choose what tables :meth:`transform` gives, as in all transformers of scikit-learn.
+        """Choose the type of the tables that :meth:`transform` returns, as in scikit-learn.
 
         Parameters
         ----------
         transform
-            ``"default"`` (arrays), ``"pandas"`` or ``"polars"``; None changes nothing.
+            ``"default"`` (arrays), ``"pandas"`` or ``"polars"``; None leaves the type unchanged.
 
         Raises
         ------
         ConfigurationError
-            If the inner transformer cannot; in :meth:`fit`, if it was not fitted.
+            If the inner transformer has no ``set_output``; raised in :meth:`fit` if not fitted yet.
         """
         if transform is not None:
-            # Under this name `clone` keeps it.
+            # `clone` keeps the attribute with this name.
             self._sklearn_output_config = {"transform": transform}
             if hasattr(self, "transformer_"):
                 self._set_inner_output(self.transformer_)
@@ -129,19 +129,20 @@ class InstanceTransformer(  # type: ignore[call-arg]  # scikit-learn is untyped
             return
         if not hasattr(transformer, "set_output"):
             msg = (
-                f"{type(transformer).__name__} has no set_output, so it cannot return named tables"
+                f"{type(transformer).__name__} has no set_output, so it cannot return named "
+                "tables; use another transformer, or omit set_output"
             )
             raise ConfigurationError(msg)
         transformer.set_output(**config)
 
     def get_feature_names_out(self, input_features: Any = None) -> Any:
-        """Names of the features after the transformation."""
+        """Return the names of the features after the transformation."""
         check_is_fitted(self)
         return self.transformer_.get_feature_names_out(input_features)
 
 
 def _with_index(values: Any, original: Any) -> Any:
-    """Give a table of pandas the index of the one that it was made of."""
+    """Give a pandas table the index of the table from which it was made."""
     if not hasattr(values, "iloc"):
         return values
     index = getattr(original, "index", None)

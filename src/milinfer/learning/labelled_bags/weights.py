@@ -1,8 +1,9 @@
-"""Weights of labelled bags, so that a bag with weight 3 is three copies of it.
+"""Weights of labelled bags: a bag with weight 3 has the same effect as three copies of it.
 
-Equal bags with equal labels become one bag with the sum of their weights.  Copies are therefore
-never on both sides of a split, and a training sees the same whether a bag is weighted or repeated.
-The bags come in an order that follows from what they hold, and not from where they stood.
+Equal bags with equal labels are merged into one bag with the sum of their weights.  Copies are
+therefore never on both sides of a split, and a training gives the same result for a weighted and
+for a repeated bag.  The order of the bags depends on their contents, and not on their order in the
+input.
 """
 
 from __future__ import annotations
@@ -21,12 +22,12 @@ __all__ = ["TrainingBags", "bag_weights", "distinct_bags", "weighted_moments"]
 
 
 class TrainingBags(NamedTuple):
-    """Bags to train on, all different.
+    """Bags for a training, which are all different.
 
     Parameters
     ----------
     bags, targets, weights
-        Bags, what to learn from each, and its positive weight.
+        Bags, and training target and positive weight of each bag.
     """
 
     bags: RaggedBags
@@ -34,17 +35,17 @@ class TrainingBags(NamedTuple):
     weights: FloatArray
 
     def reweighted(self, factors: FloatArray) -> TrainingBags:
-        """Multiply the weights."""
+        """Return the bags with their weights multiplied by factors."""
         return self._replace(weights=self.weights * factors)
 
     def moments(self) -> tuple[FloatArray, FloatArray]:
-        """Mean and standard deviation of each feature, see :func:`weighted_moments`."""
+        """Return mean and standard deviation of each feature; see :func:`weighted_moments`."""
         weights = np.repeat(self.weights, self.bags.sizes)
         return weighted_moments(self.bags.instances, weights)
 
 
 def bag_weights(weights: Any, n_bags: int) -> FloatArray:
-    """Check weights of bags; None gives ones.
+    """Check the weights of bags and return them as an array; None gives ones.
 
     Raises
     ------
@@ -77,7 +78,7 @@ def bag_weights(weights: Any, n_bags: int) -> FloatArray:
 
 
 def distinct_bags(bags: RaggedBags, targets: FloatArray, weights: FloatArray) -> TrainingBags:
-    """Merge equal bags with equal targets, and put all in an order that their contents give.
+    """Merge equal bags with equal targets, and order all bags by their contents.
 
     Raises
     ------
@@ -109,7 +110,7 @@ def distinct_bags(bags: RaggedBags, targets: FloatArray, weights: FloatArray) ->
 
 
 def weighted_moments(values: FloatArray, weights: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Mean and standard deviation of each column; of a constant one its value, and 1.
+    """Return mean and standard deviation of each column; for a constant column its value and 1.
 
     Examples
     --------
@@ -119,7 +120,7 @@ def weighted_moments(values: FloatArray, weights: FloatArray) -> tuple[FloatArra
     """
     mean = np.average(values, axis=0, weights=weights)
     deviation = np.sqrt(np.average(np.square(values - mean), axis=0, weights=weights))
-    # Rounding of the mean must not become the unit of a constant feature.
+    # A deviation due to rounding of the mean must not become the unit of a constant feature.
     constant = values.min(axis=0) == values.max(axis=0)
     mean = np.where(constant, values[0], mean)
     return mean, np.where(constant | ~(deviation > 0), 1.0, deviation)

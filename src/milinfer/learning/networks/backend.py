@@ -1,6 +1,6 @@
-"""Keras with the TensorFlow backend, imported without its start-up messages.
+"""Import Keras with the TensorFlow backend, without its start-up messages.
 
-Every other module takes Keras and TensorFlow from here.
+All other modules import Keras and TensorFlow from here.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ __all__ = ["has_lost_threads", "keras", "require_threads", "tf"]
 
 
 class _Process:
-    """Whether TensorFlow has started its threads here, or had before this process was forked."""
+    """Whether TensorFlow has started its threads here, or before this process was forked."""
 
     has_threads = False
     has_lost_threads = False
@@ -33,22 +33,22 @@ if hasattr(os, "register_at_fork"):
 
 
 def require_threads(*, compiled: bool = False) -> None:
-    """Refuse to work in a process that was forked after TensorFlow was used: it waits for ever.
+    """Raise if this process was forked after TensorFlow was used, in which case it would hang.
 
-    The threads of TensorFlow are not in such a process.  Everything that makes or trains a Keras
-    network, or evaluates one, asks here first.  With one thread for everything, networks can be
-    evaluated, because the calling thread does that; compiled graphs, in which they are trained,
-    still wait.
+    Such a process does not have the threads of TensorFlow.  Every function that builds, trains or
+    evaluates a Keras network calls this function first.  If TensorFlow uses only one thread,
+    networks can still be evaluated, because the calling thread does the work; compiled graphs, and
+    thereby trainings, hang nevertheless.
 
     Parameters
     ----------
     compiled
-        Whether graphs are compiled.
+        Whether the caller compiles graphs.
 
     Raises
     ------
     ModelError
-        In such a process.
+        If this process was forked after TensorFlow was used.
 
     Examples
     --------
@@ -56,15 +56,15 @@ def require_threads(*, compiled: bool = False) -> None:
     """
     if _Process.has_lost_threads and (compiled or not _has_one_thread()):
         msg = (
-            "this process was forked after TensorFlow was used, so networks cannot be used in "
-            'it; start it with multiprocessing.get_context("spawn"), or make the cost before'
+            "this process was forked after TensorFlow was used, so networks cannot be used in it; "
+            'start it with multiprocessing.get_context("spawn"), or make the cost before the fork'
         )
         raise ModelError(msg)
     _Process.has_threads = True
 
 
 def has_lost_threads() -> bool:
-    """Whether this process was forked after TensorFlow was used: graphs would wait for ever.
+    """Return whether this process was forked after TensorFlow was used, so that graphs hang.
 
     Examples
     --------
@@ -75,7 +75,7 @@ def has_lost_threads() -> bool:
 
 
 def _has_one_thread() -> bool:
-    """Whether TensorFlow may use no other thread, by its settings or the environment."""
+    """Return whether settings or environment limit TensorFlow to one thread."""
     threading = tf.config.threading
     settings = {
         "TF_NUM_INTRAOP_THREADS": threading.get_intra_op_parallelism_threads(),
@@ -86,10 +86,10 @@ def _has_one_thread() -> bool:
 
 @contextmanager
 def _start_up_messages_hidden() -> Iterator[None]:
-    """Hide what TensorFlow's libraries write to standard error while they are loaded.
+    """Hide what the libraries of TensorFlow write to standard error while they are loaded.
 
-    They report on instruction sets and on missing GPUs before any log level is read.  If loading
-    fails, everything is shown.
+    They report instruction sets and missing GPUs before any log level is read.  If loading fails,
+    everything is shown.
     """
     sys.stderr.flush()
     try:

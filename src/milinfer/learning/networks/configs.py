@@ -1,4 +1,4 @@
-"""Settings of networks and of their training, and whether a training had enough epochs.
+"""Settings of networks and of their training, and a check of the number of epochs.
 
 Importing this module does not import Keras.
 """
@@ -13,11 +13,11 @@ from milinfer.exceptions import ConfigurationError
 
 __all__ = ["BATCH_EVENTS", "NetworkConfig", "TrainingConfig", "still_falling"]
 
-# Defaults: steps of an epoch, least bags in a batch, least and most events in a batch.
+# Defaults: steps of an epoch, smallest number of bags, smallest and largest number of events.
 _STEPS, _BATCH_BAGS, BATCH_EVENTS = 20, 20, (64, 10_000)
 
-# In 24 trainings of the default network (two problems, three sizes, bags of 10 and 50) those of 20
-# epochs lowered their loss by 6 to 16 % in the last six, those of up to 60 by 3 % or less.
+# In 24 trainings of the default network (two problems, three sizes, bags of 10 and 50), 20 epochs
+# lowered the loss by 6 to 16 % in the last six epochs, and up to 60 epochs by 3 % or less.
 _FALLING = 0.05
 
 _SCHEDULES = ("plateau", "anneal", "cosine")
@@ -25,15 +25,23 @@ _SCHEDULES = ("plateau", "anneal", "cosine")
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """Architecture of the event embedding and its regularisation.
+    """Architecture and regularisation of a network that learns from events or bags.
 
     Parameters
     ----------
-    hidden, activation, batch_norm, dropout, l2
-        Widths, activation and regularisation of the layers of the event embedding.
+    hidden
+        Widths of the hidden layers that process each event.
+    activation
+        Keras name of the activation function of these layers.
+    batch_norm
+        Whether each hidden layer is followed by batch normalisation.
+    dropout
+        Dropout rate after each hidden layer, from 0 (no dropout) to below 1.
+    l2
+        Factor on the sum of squared weights in the loss; 0 for none.
     bag_hidden
-        Widths of layers between pooling and head (the F of deep sets); with any, Λ of a bag is not
-        a sum over events.
+        Widths of layers between the pooling and the output (the F of deep sets).  If there are any,
+        Λ of a bag is not a sum over events.
 
     Examples
     --------
@@ -51,33 +59,35 @@ class NetworkConfig:
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """Optimiser settings.
+    """Settings of the optimiser and of early stopping.
 
     Parameters
     ----------
     epochs
-        Upper limit; with ``schedule="plateau"`` early stopping usually ends sooner.
+        Largest number of epochs.  With ``schedule="plateau"`` the training usually stops earlier.
     batch_events
-        Events in a batch, for any bag size.  None: as many as give 20 steps per epoch, but at least
-        20 bags, and at most 10 000 events or one bag.  (The paper takes 80 000 of its 13 million.)
+        Number of events in a batch, for any bag size.  None: 20 batches in an epoch, but at least
+        20 bags in a batch, and at most 10 000 events or one bag.  (Azakli and Stelzer [AS] take
+        80 000 of their 13 million events.)
     learning_rate, min_learning_rate
-        First and last learning rate of Adam.
+        First and last learning rate of the Adam optimiser.
     patience
-        Epochs without a better validation loss before the learning rate is lowered.
+        Number of epochs without a lower validation loss (a plateau) after which the learning rate
+        is lowered.
     schedule
-        ``"plateau"`` ([AS], §B.2.2): halved on each plateau; training stops after
-        ``2 * patience``.  ``"anneal"``: on each plateau the best weights come back, and the rate is
-        lowered by a factor of three until it is below its minimum; this neither undertrains with
-        many events nor overtrains with few.  ``"cosine"``: the rate falls to
-        its minimum over all epochs as half a cosine.
+        ``"plateau"`` ([AS], §B.2.2): the learning rate is halved on each plateau, and the training
+        stops after ``2 * patience`` epochs without a lower validation loss.  ``"anneal"``: on each
+        plateau the best weights are restored, and the learning rate is divided by three until it is
+        below its minimum.  This neither stops too early with many events nor overtrains with few.
+        ``"cosine"``: the learning rate falls to its minimum over all epochs as half a cosine.
     weight_decay
-        Every step shrinks the kernels by this number times the learning rate (AdamW).  Unlike an
-        L2 penalty, it acts equally on small and on large effects.
+        Every training step shrinks the weights of dense layers by this number times the learning
+        rate (AdamW).  Unlike an L2 penalty, it acts equally on small and on large effects.
 
     Raises
     ------
     ConfigurationError
-        If a value cannot work.
+        If a value is not allowed.
 
     Examples
     --------
@@ -121,7 +131,7 @@ class TrainingConfig:
                 raise ConfigurationError(message)
 
     def batch_for(self, n_bags: int, bag_size: int) -> int:
-        """Events in a batch, for an epoch of `n_bags` bags.
+        """Return the number of events in a batch, for an epoch of `n_bags` bags.
 
         Examples
         --------
@@ -136,10 +146,10 @@ class TrainingConfig:
 
 
 def still_falling(history: Mapping[str, Sequence[float]], config: TrainingConfig) -> bool:
-    """Whether a training reached its number of epochs while its validation loss was still falling.
+    """Return whether a training used all its epochs while its validation loss was still falling.
 
-    True if the last `patience` epochs account for more than 5 % of the total decrease.  Always
-    False for the cosine schedule.
+    The result is True if the last `patience` epochs account for more than 5 % of the total decrease
+    of the loss.  It is always False for the cosine schedule.
 
     Examples
     --------

@@ -1,8 +1,8 @@
-"""Compiled layers (numba) in which events do not depend on each other, to the last bit.
+"""Compiled layers (numba) whose result for an event does not depend on other events.
 
-BLAS treats the rows of a matrix in another way where they stand at the end of a block, so that the
-last bits of an event depend on its place.  Here 64 events are computed side by side, each of them
-by the same additions in the same order.
+BLAS computes rows at the end of a block of a matrix in another way, so the last bits of an event
+depend on its position.  Here 64 events are computed side by side, each with the same additions in
+the same order.
 
 Importing this module imports numba.
 """
@@ -21,7 +21,7 @@ WIDTH = 64  # events side by side: the inputs and outputs of a layer of 64 stay 
 
 
 def in_blocks(rows: Float32Array) -> Float32Array:
-    """Arrange events for :func:`dense`: (n_events, n) → (n_blocks, n, 64), the rest zero.
+    """Arrange events for :func:`dense`: (n_events, n) → (n_blocks, n, 64), padded with zeros.
 
     Examples
     --------
@@ -46,19 +46,19 @@ def in_rows(blocks: Float32Array, n_events: int) -> Float32Array:
 
 
 def dense(x: Float32Array, kernel: Float32Array, bias: Float32Array) -> Float32Array:
-    """Products with a kernel (n_in, n_out), plus a bias (n_out,).
+    """Multiply events by a kernel (n_in, n_out), and add a bias (n_out,).
 
     Parameters
     ----------
     x
-        As of :func:`in_blocks`, shape (n_blocks, n_in, 64).
+        Events arranged by :func:`in_blocks`, shape (n_blocks, n_in, 64).
     kernel, bias
         Weights of the layer.
 
     Returns
     -------
     ndarray
-        Shape (n_blocks, n_out, 64).
+        Outputs of the layer, shape (n_blocks, n_out, 64).
 
     Examples
     --------
@@ -73,7 +73,7 @@ def dense(x: Float32Array, kernel: Float32Array, bias: Float32Array) -> Float32A
 
 
 def exponential_units(x: Float32Array, alpha: float = 1.0, scale: float = 1.0) -> Float32Array:
-    """Activation: scale · x above zero, and scale · alpha · (exp x − 1) below; x is overwritten.
+    """Apply scale · x above zero, and scale · alpha · (exp x − 1) below, in place.
 
     Examples
     --------
@@ -99,15 +99,15 @@ def _above_and_below(
     x: Float32Array, exponential: Float32Array, above: np.float32, below: np.float32
 ) -> None:
     for i in range(len(x)):
-        # What is not a number stays none.
+        # NaN stays NaN.
         x[i] = below * (exponential[i] - np.float32(1)) if x[i] <= 0 else above * x[i]
 
 
-# Only products and sums may be joined to one operation: the order stays as it is written.
+# Only a product and a sum may be fused; the order of the operations stays as written.
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
 def _dense(x: Float32Array, kernel: Float32Array, bias: Float32Array, out: Float32Array) -> None:
     n_in, n_out = kernel.shape
-    # Sums of four outputs at a time, in an array that nothing else can be.
+    # Sums of four outputs at a time, in an array that overlaps with no other.
     sums = np.empty((4, WIDTH), np.float32)
     for i in range(len(x)):
         events = x[i]

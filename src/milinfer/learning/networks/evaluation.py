@@ -1,7 +1,7 @@
-"""Evaluation of networks as graphs: for few events Python takes longer than the numbers.
+"""Evaluate networks as graphs, because Python takes longer than the arithmetic for few events.
 
-Keras calls one layer after the other, which takes several milliseconds for a small network, however
-few the events are.  A graph runs the same kernels in the same order in less than one.
+Keras calls one layer after the other, which takes several milliseconds for a small network even for
+few events.  A graph runs the same kernels in the same order in less than a millisecond.
 
 Importing this module imports Keras.
 """
@@ -25,21 +25,22 @@ _LOCK = Lock()
 
 
 def evaluate(model: Any, *inputs: Float32Array) -> Float32Array:
-    """Outputs of a Keras model for a batch, without dropout, by a graph that the model keeps.
+    """Return the outputs of a Keras model without dropout, with a graph that the model keeps.
 
-    Weights that change later count: a graph has the variables of the model, not their values.
+    The graph uses the current weights, because it contains the variables of the model, not their
+    values.
 
     Parameters
     ----------
     model
-        Model of one or more inputs.
+        Model with one or more inputs.
     inputs
-        One array for each of them; their first axis may have any length.
+        One array for each input; their first axis may have any length.
 
     Raises
     ------
     ModelError
-        In a process that was forked after TensorFlow was used, unless it has one thread.
+        If the process was forked after TensorFlow was used, unless TensorFlow has one thread.
 
     Examples
     --------
@@ -63,7 +64,7 @@ def evaluate(model: Any, *inputs: Float32Array) -> Float32Array:
 def _traced(model: Any) -> Callable[..., Any]:
     """Trace a model once for all lengths of the first axis."""
     specs = [tf.TensorSpec(x.shape, x.dtype) for x in model.inputs]
-    # The graph is a value in a dictionary whose key is the model: it must not keep the model.
+    # The graph is a value in a dictionary whose key is the model: it must not refer to the model.
     weak = ref(model)
 
     def call(*inputs: Any) -> Any:
@@ -76,5 +77,5 @@ def _traced(model: Any) -> Callable[..., Any]:
 
 
 def _as_called(inputs: tuple[Any, ...]) -> Any:
-    """What a model takes: its only input, or a list of them."""
+    """Return the argument of a model: its only input, or a list of inputs."""
     return inputs[0] if len(inputs) == 1 else list(inputs)

@@ -1,8 +1,8 @@
-"""Trained networks of events as arrays, evaluated without TensorFlow.
+"""Evaluate trained networks of events without TensorFlow.
 
-A trained network is a short chain of matrix products and activations, which numba and numpy compute
-nearly as fast as TensorFlow.  To import TensorFlow takes seconds; who only evaluates a model does
-not need it.  Importing this module does not import Keras.
+A trained network is a short chain of matrix products and activations.  numba and numpy compute it
+nearly as fast as TensorFlow, whose import takes seconds and is not needed to evaluate a model.
+Importing this module does not import Keras.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ _CHUNK: Final = 4096  # events whose layers stay in the cache
 _LEAST_CHUNKS: Final = 4  # for each thread, which costs some time to start
 _EPSILON: Final = 1e-3  # of batch normalisation in Keras
 _NARROWEST: Final = 1e-7  # width of a feature in Keras's normalisation
-# Of Klambauer, Unterthiner, Mayr, Hochreiter, arXiv:1706.02515.
+# Constants of Klambauer, Unterthiner, Mayr, Hochreiter, arXiv:1706.02515.
 _SELU_ALPHA, _SELU_SCALE = 1.6732632423543772, 1.0507009873554805
 
 
 def weight_shapes(config: NetworkConfig, n_inputs: int, n_outputs: int) -> list[tuple[int, ...]]:
-    """Shapes of the weights of a network from events to outputs, in the order of Keras.
+    """Return the shapes of the weights of a network of events, in the order of Keras.
 
     Examples
     --------
@@ -43,28 +43,28 @@ def weight_shapes(config: NetworkConfig, n_inputs: int, n_outputs: int) -> list[
     shapes: list[tuple[int, ...]] = []
     widths = [n_inputs, *config.hidden]
     for before, width in pairwise(widths):
-        # gamma, beta and the moving moments take the place of the bias
+        # Batch normalisation (gamma, beta, moving moments) replaces the bias.
         shapes += [(before, width)] + [(width,)] * (4 if config.batch_norm else 1)
     return [*shapes, (widths[-1], n_outputs), (n_outputs,)]
 
 
 @dataclass(frozen=True, eq=False)
 class EventNetwork:
-    """Network from the features of an event to outputs.
+    """Network from the features of an event to outputs, as arrays.
 
     Parameters
     ----------
     config
         Architecture.
     mean, variance
-        Moments of the features, shape (n_inputs,).
+        Means and variances of the features, shape (n_inputs,).
     weights
         Weights of the layers in the order of Keras, see :func:`weight_shapes`.
 
     Raises
     ------
     ModelError
-        If the weights do not belong to a network of this architecture.
+        If the weights do not fit this architecture.
 
     Examples
     --------
@@ -94,11 +94,11 @@ class EventNetwork:
 
     @property
     def is_evaluated(self) -> bool:
-        """Whether numpy evaluates it; activations other than :data:`ACTIVATIONS` are Keras's."""
+        """Whether numpy can evaluate the network; only Keras can if not in :data:`ACTIVATIONS`."""
         return self.config.activation in ACTIVATIONS
 
     def __call__(self, features: Float32Array) -> Float32Array:
-        """Outputs of events, shape (n_events, n_outputs)."""
+        """Return the outputs of events, shape (n_events, n_outputs)."""
         features = np.asarray(features, dtype=np.float32)
         out = np.empty((len(features), self.n_outputs), np.float32)
         starts = range(0, len(features), _CHUNK)
@@ -117,7 +117,7 @@ class EventNetwork:
         return out
 
     def _outputs(self, features: Float32Array) -> Float32Array:
-        # Compiled loops are for those who evaluate: to import numba takes half a second.
+        # numba is imported only for the evaluation, because its import takes half a second.
         from milinfer.learning.networks.dense_kernel import dense, in_blocks, in_rows
 
         layers, (kernel, bias) = self.layers
@@ -130,7 +130,7 @@ class EventNetwork:
 
     @cached_property
     def standardisation(self) -> tuple[Float32Array, Float32Array]:
-        """Mean and width of the features, as Keras takes them."""
+        """Mean and width of the features, as Keras uses them."""
         width = np.maximum(np.sqrt(self.variance.astype(np.float32)), np.float32(_NARROWEST))
         return self.mean.astype(np.float32), width
 
@@ -138,7 +138,8 @@ class EventNetwork:
     def layers(self) -> tuple[list[tuple[Float32Array, Float32Array]], Sequence[Float32Array]]:
         """Kernel and bias of each hidden layer, and of the last one.
 
-        Batch normalisation is a factor and a shift at inference, which the layer before it takes.
+        After the training, batch normalisation is a factor and a shift, which are included in the
+        layer before it.
         """
         step = 5 if self.config.batch_norm else 2
         hidden = []

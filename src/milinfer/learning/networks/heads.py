@@ -1,16 +1,17 @@
-r"""Heads: the log-ratio as a function of the parameters θ, from the last layer of a network.
+r"""Heads: how the outputs of a network determine the log-ratio as a function of θ.
 
-* :class:`LinearHead`: log-ratios at the K training points, linear in the outputs.  With the
-  identity each point has a logit of its own (multi-class network of [AS], §B.2.4); with
-  polynomials in θ the surface is smooth by construction.
+* :class:`LinearHead`: log-ratios at the K training points, linear in the outputs.  If the matrix is
+  the identity, each point has its own logit (multi-class network of Azakli and Stelzer [AS],
+  §B.2.4); if it contains polynomials in θ, Λ(θ) is smooth.
 * :class:`PolynomialHead`: the ratio of squared amplitudes itself,
 
   .. math:: r(x|\theta) = \Big[\big(1 + \sum_k \theta^k a_k(x)\big)^2
             + \sum_m \big(\sum_k \theta^k b_{mk}(x)\big)^2\Big] / Z(\theta),
 
-  positive by construction, where :math:`\theta^k` runs over the monomials of the amplitude (order
-  1 or 2, cross terms included) and Z is the polynomial that makes :math:`E_{\theta_0}[r] = 1`
-  (Chen, Glioti, Panico, Wulzer, arXiv:2007.10356, for amplitude order 1).
+  which is always positive.  The outputs of the network are :math:`a_k(x)` and :math:`b_{mk}(x)`,
+  :math:`\theta^k` are the monomials of the amplitude (order 1 or 2, including cross terms), and Z
+  is the polynomial that makes :math:`E_{\theta_0}[r] = 1` (Chen, Glioti, Panico, Wulzer,
+  arXiv:2007.10356, for amplitudes of order 1).
 """
 
 from __future__ import annotations
@@ -30,18 +31,18 @@ __all__ = ["SMALLEST_RATIO", "LinearHead", "PolynomialHead"]
 
 Outputs: TypeAlias = FloatArray | Float32Array
 
-# Added to every ratio, as amplitudes can cancel; float32 resolves nothing below it.
+# Added to every ratio, because amplitudes can cancel; float32 does not resolve smaller ratios.
 SMALLEST_RATIO = 1e-7
 
 
 @dataclass(frozen=True, eq=False)
 class LinearHead:
-    """Log-ratios as combinations of fixed functions of θ, with the outputs as coefficients.
+    """Compute log-ratios as sums of fixed functions of θ times the outputs of a network.
 
     Parameters
     ----------
     functions
-        Functions of θ at the K points, shape (n_functions, K).
+        Values of the functions at K points in θ, shape (n_functions, K).
 
     Examples
     --------
@@ -54,7 +55,7 @@ class LinearHead:
 
     @property
     def n_outputs(self) -> int:
-        """Outputs of the network."""
+        """Number of outputs of the network."""
         return len(self.functions)
 
     @property
@@ -63,12 +64,12 @@ class LinearHead:
         return int(self.functions.shape[1])
 
     def log_ratio(self, outputs: Outputs) -> FloatArray:
-        """Log-ratios of outputs (n, n_functions) at the points, shape (n, K), in float64."""
+        """Return the log-ratios of outputs (n, n_functions) at K points, shape (n, K), float64."""
         ratio: FloatArray = np.asarray(outputs, dtype=np.float64) @ self.functions
         return ratio
 
     def tensor(self, outputs: Any) -> Any:
-        """Log-ratios of output tensors with any leading shape."""
+        """Return the log-ratios of output tensors with any leading shape."""
         from milinfer.learning.networks.backend import keras
 
         ops = keras.ops
@@ -77,21 +78,23 @@ class LinearHead:
 
 @dataclass(frozen=True, eq=False)
 class PolynomialHead:
-    """Ratio of squared amplitudes that are polynomials in θ.
+    """Compute a ratio of squared amplitudes that are polynomials in θ.
+
+    The formula is in :mod:`milinfer.learning.networks.heads`.
 
     Parameters
     ----------
     parameters
-        Names.
+        Names of the parameters.
     order
         Order of the amplitude in the parameters: 1 for one operator insertion, 2 for two.
     reference
-        θ0, shape (n_parameters,).
+        Reference point θ0, shape (n_parameters,).
     scale
-        Distances over which the outputs are of order one, shape (n_parameters,).
+        Distance in each parameter over which the outputs are of order one, shape (n_parameters,).
     n_squares
-        Number of further squares m (``squares=``).  One is enough for any positive polynomial in
-        one parameter; in several, as many as there are monomials.
+        Number of squares m in addition to the first (``squares=``).  One is enough for any positive
+        polynomial in one parameter; several parameters need as many as there are monomials.
 
     Examples
     --------
@@ -119,47 +122,47 @@ class PolynomialHead:
 
     @property
     def n_monomials(self) -> int:
-        """Monomials of the amplitude without the constant."""
+        """Number of monomials of the amplitude without the constant."""
         return len(self._monomials) - 1
 
     @property
     def amplitude_exponents(self) -> IntArray:
-        """Exponents of these monomials, shape (n_monomials, n_parameters)."""
+        """Exponents of the monomials of the amplitude, shape (n_monomials, n_parameters)."""
         return self._monomials.exponents[1:]
 
     @property
     def n_outputs(self) -> int:
-        """Outputs of the network: a_k, then b_mk for each m."""
+        """Number of outputs of the network: a_k, then b_mk for each m."""
         return (1 + self.n_squares) * self.n_monomials
 
     def _scaled_theta(self, theta: FloatArray) -> FloatArray:
         return (np.asarray(theta, dtype=np.float64) - self.reference) / self.scale
 
     def design(self, theta: FloatArray) -> FloatArray:
-        """Monomials of the amplitude without the constant at points (K, P), shape (K, J)."""
+        """Return the monomials of the amplitude, without the constant, at K points, (K, J)."""
         return self._monomials.design(self._scaled_theta(theta))[:, 1:]
 
     def normaliser(self, theta: FloatArray, z: FloatArray) -> FloatArray:
-        """Ln Z at points (K, P) from the coefficients of Z, shape (K,)."""
+        """Return ln Z at points (K, n_parameters) from the coefficients of Z, shape (K,)."""
         log_z: FloatArray = np.log(self.basis.design(self._scaled_theta(theta)) @ z)
         return log_z
 
     def log_ratio(self, outputs: Outputs, theta: FloatArray, z: FloatArray) -> FloatArray:
-        """Ln r at points.
+        """Return ln r of events at parameter points.
 
         Parameters
         ----------
         outputs
             Outputs of the network, shape (n_events, n_outputs).
         theta
-            Points, shape (K, n_parameters).
+            Parameter points, shape (K, n_parameters).
         z
             Coefficients of Z(θ) in ``basis``.
 
         Returns
         -------
         ndarray
-            Shape (n_events, K), float64.
+            Values of ln r, shape (n_events, K), float64.
         """
         return self._unnormalised(outputs, theta) - self.normaliser(theta, z)
 
@@ -175,12 +178,12 @@ class PolynomialHead:
         return logarithm
 
     def ratios(self, outputs: Outputs, theta: FloatArray) -> FloatArray:
-        """Ratios at points, before they are divided by Z(θ), shape (n_events, K)."""
+        """Return the ratios before they are divided by Z(θ), shape (n_events, K)."""
         ratio: FloatArray = np.exp(self._unnormalised(outputs, theta))
         return ratio
 
     def coefficients(self, outputs: Outputs) -> FloatArray:
-        """Polynomial Z·r of each event in ``basis``, shape (n_events, n_coefficients)."""
+        """Return the polynomial Z·r of each event in ``basis``, (n_events, n_coefficients)."""
         amplitudes = np.asarray(outputs, dtype=np.float64).reshape(
             len(outputs), 1 + self.n_squares, self.n_monomials
         )
@@ -196,16 +199,16 @@ class PolynomialHead:
         return out
 
     def polynomials(self, outputs: Outputs) -> FloatArray:
-        """Polynomials Z·r whose logarithm enters :meth:`log_ratio`, (n_events, n_coefficients).
+        """Return the polynomials Z·r that :meth:`log_ratio` uses, (n_events, n_coefficients).
 
-        They are :meth:`coefficients`, kept above zero as the ratios are.
+        They are :meth:`coefficients` plus a small constant that keeps the ratios above zero.
         """
         coefficients = self.coefficients(outputs)
         coefficients[:, 0] += SMALLEST_RATIO  # degree zero: the basis begins with the constant
         return coefficients
 
     def tensor(self, theta: FloatArray) -> Callable[[Any], Any]:
-        """Function of output tensors (…, n_outputs) that gives ln Z·r at points, (…, K)."""
+        """Return a function from output tensors (…, n_outputs) to ln Z·r at K points, (…, K)."""
         from milinfer.learning.networks.backend import keras
 
         ops = keras.ops
@@ -221,7 +224,7 @@ class PolynomialHead:
         return log_ratio
 
     def score_tensor(self, theta: FloatArray) -> Callable[[Any], Any]:
-        """Function of output tensors that gives ∇ ln Z·r at points, (…, K, P) flattened."""
+        """Return a function from output tensors to ∇ ln Z·r at K points, (…, K · n_parameters)."""
         from milinfer.learning.networks.backend import keras
 
         ops = keras.ops

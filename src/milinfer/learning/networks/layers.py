@@ -1,6 +1,6 @@
-"""Batch normalisation and dropout: what Keras computes, in fewer passes over memory.
+"""Batch normalisation and dropout that give the results of Keras with fewer passes over memory.
 
-On a CPU a network of width 64 is limited by such passes and by random numbers, not by its matrix
+On a CPU, passes over memory and random numbers take more time in a network of width 64 than matrix
 products (docs/training.md has the figures).  Importing this module imports Keras.
 """
 
@@ -18,15 +18,15 @@ class BatchNormalization(keras.layers.BatchNormalization):  # type: ignore[misc]
 
     Both moments are computed in one pass, relative to the moving mean so that no digits cancel.
     The gradient needs two sums and one pass, whereas automatic differentiation stores and reads
-    again every intermediate result.  Weights, moving averages and outputs are those of
-    ``keras.layers.BatchNormalization`` of the same momentum.
+    every intermediate result.  Weights, moving averages and outputs are the same as for
+    ``keras.layers.BatchNormalization`` with the same momentum.
 
     Parameters
     ----------
     momentum
-        Momentum of the moving averages.  Keras's own 0.99 averages over a hundred steps, which for
-        a hundred thousand events are several epochs: the validation loss would then be that of an
-        outdated network, and stop the training too early.
+        Momentum of the moving averages.  The default of Keras, 0.99, averages over a hundred steps,
+        which are several epochs for a hundred thousand events.  The validation loss would then be
+        that of an outdated network, and stop the training too early.
 
     Examples
     --------
@@ -41,7 +41,7 @@ class BatchNormalization(keras.layers.BatchNormalization):  # type: ignore[misc]
         super().__init__(momentum=momentum, **options)
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
-        """Normalise rows (n, width): in training by their own moments, else by the moving ones."""
+        """Normalise rows (n, width) with their own moments in training, else the moving ones."""
         if not training or mask is not None or len(inputs.shape) != 2:
             return super().call(inputs, training=training, mask=mask)
         moments: list[Any] = []
@@ -74,12 +74,12 @@ class BatchNormalization(keras.layers.BatchNormalization):  # type: ignore[misc]
 
 
 class Dropout(keras.layers.Dropout):  # type: ignore[misc]  # keras is untyped
-    """Dropout whose random numbers are a hash of the position and of the number of calls so far.
+    """Dropout whose random numbers are a hash of the position and of the number of calls.
 
-    The generator of TensorFlow takes half of the time of a training step once XLA has compiled it
-    for a CPU.  A hash of a counter with two multiplications (lowbias32 of C. Wellons, "Prospecting
-    for hash functions", 2018) is random enough for this, needs no memory, and is the same on
-    every device.
+    The random generator of TensorFlow takes half of the time of a training step once XLA has
+    compiled the step for a CPU.  A hash of a counter with two multiplications (lowbias32 of
+    C. Wellons, "Prospecting for hash functions", 2018) is random enough for this purpose, needs no
+    memory, and is the same on every device.
 
     Examples
     --------
@@ -91,11 +91,11 @@ class Dropout(keras.layers.Dropout):  # type: ignore[misc]  # keras is untyped
     """
 
     def call(self, inputs: Any, training: bool = False) -> Any:
-        """Drop numbers of (n, width) in training."""
+        """Set random numbers in (n, width) to zero if `training`, else change nothing."""
         if not training or not self.rate:
             return inputs
         seed, count = tf.unstack(tf.cast(self.seed_generator.next(), tf.uint32))
-        # Two keys for each run: where the table of hashes begins, and its odd stride.
+        # Two keys for each run: the start in the table of hashes, and its odd stride.
         start = _hash(seed ^ _hash(count))
         stride = _hash(start + _uint32(0x9E3779B9)) | _uint32(1)
         shape = tf.shape(inputs)

@@ -1,9 +1,9 @@
 """Loss functionals whose minimum is a likelihood ratio (Nachman & Thaler, eqs. 5–8, table I).
 
-For two classes the loss of an example is −y₁ A(f) − y₀ B(f), where y₀ and y₁ are the probabilities
-that it comes from the reference (denominator) and from the numerator.  Its minimum over f gives
-the ratio r = p₁/p₀ (eq. 6).  A network ends in an output o without activation, and each loss
-defines f and ln r as functions of o:
+For two classes the loss of an example is −y₁ A(f) − y₀ B(f).  Here y₀ and y₁ are the probabilities
+that the example comes from the reference (denominator) and from the numerator, and f is the output
+of the classifier.  The minimum of the loss over f gives the ratio r = p₁/p₀ (eq. 6).  A network
+ends in an output o without activation, and each loss defines f and ln r as functions of o:
 
 ================== ==================== ==================== ============================
 name               A(f)                 B(f)                 f and ratio at the minimum
@@ -17,16 +17,17 @@ cross-entropy      K classes: −Σ yₖ log softmax(o)ₖ, oₖ = ln pₖ + con
 ratio-mse          K classes: Σ (softmax(o)ₖ − yₖ)²
 ================== ==================== ==================== ============================
 
-``ratio-mse`` is the regression of ROLR and RASCAL (arXiv:1805.00020), on the ratio to the even
-mixture of the classes, which is bounded, in place of the ratio to one of them.
+``ratio-mse`` is the regression of ROLR and RASCAL (arXiv:1805.00020).  It learns the ratio to the
+equal mixture of the classes, which is bounded, instead of the ratio to one class.
 
-An output of zero is a ratio of one in all of them, so that an untrained network starts there.
+With all losses an output of zero is a ratio of one, so an untrained network starts near one.
 
-An exponential overflows in float32, where a weight of zero turns it into NaN, and long before that
-it ruins the running mean of squared gradients in Adam.  Above an exponent of 30 it is therefore
-continued by its tangent, and below f = 0.01 the linear f by an exponential.  The ratio is then
-another monotonic function of o, which `log_ratio` takes into account: the minimum is exact
-everywhere.  (For the MLC this is a C(f) of the paper's footnote 1: increasing and positive.)
+An exponential can overflow in float32, and a weight of zero turns the overflow into NaN.  Even
+before that, it spoils the running mean of squared gradients in Adam.  Above an exponent of 30 the
+exponential is therefore continued by its tangent, and the linear f below f = 0.01 by an
+exponential.  The ratio is then another monotonic function of o, which `log_ratio` takes into
+account, so the minimum is exact everywhere.  (For MLC, the maximum-likelihood classifier loss, this
+is a C(f) of footnote 1 of the paper: increasing and positive.)
 
 Importing this module does not import Keras; calling a loss does.
 """
@@ -59,22 +60,22 @@ MIN_LINEAR_RATIO = 0.01
 
 @dataclass(frozen=True)
 class RatioLoss:
-    """A loss functional and the way back from its outputs to log-ratios.
+    """Loss functional, and the function from outputs of the network to log-ratios.
 
     Parameters
     ----------
     name
         Name in :data:`LOSSES`.
     n_classes
-        2 for the losses of a numerator against a reference, None for any number of classes.
+        2 for losses of a numerator against a reference, None for any number of classes.
 
     Notes
     -----
-    Source: Nachman & Thaler, table I.  The classes must have equal total weight in training, as
-    there; otherwise the ratio of the weights is a factor of what is learned.
+    Source: Nachman & Thaler, table I.  The classes must have equal total weight in training, as in
+    the paper; otherwise the learned ratio contains the ratio of the weights as a factor.
 
-    Except for ``mlc-linear`` the log-ratio is the output itself (up to the cap on exponents), so
-    that a mean of outputs over a bag is a mean of log-ratios.
+    Except for ``mlc-linear`` the log-ratio is the output itself (up to the limit on exponents), so
+    the mean of outputs over a bag is the mean of log-ratios.
 
     Keras calls a loss with the targets first: ``loss=lambda y, outputs: ratio_loss(outputs, y)``.
 
@@ -95,7 +96,7 @@ class RatioLoss:
     _log_ratio: Callable[[FloatArray], FloatArray] = field(repr=False)
 
     def __call__(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Loss of each example, not averaged and without sample weights.
+        """Return the loss of each example, not averaged and without sample weights.
 
         Parameters
         ----------
@@ -108,12 +109,12 @@ class RatioLoss:
         Returns
         -------
         tensor
-            Shape (n,), of the type of the outputs; finite for outputs up to ±1e20 in float32.
+            Losses, shape (n,), of the type of the outputs; finite for outputs up to ±1e20.
 
         Raises
         ------
         ModelError
-            If the shapes are not these.
+            If the outputs or targets have another shape.
 
         Examples
         --------
@@ -132,23 +133,23 @@ class RatioLoss:
         return self._loss(ops, outputs[:, 0], targets[:, 0], targets[:, 1])
 
     def log_ratio(self, outputs: ArrayLike) -> FloatArray:
-        """Log-ratios that belong to outputs.
+        """Return the log-ratios for outputs of the network.
 
         Parameters
         ----------
         outputs
-            Shape (n, 1) for two classes, else (n, K).
+            Outputs of the network, shape (n, 1) for two classes, else (n, K).
 
         Returns
         -------
         ndarray
-            ln p₁/p₀, shape (n,), for two classes.  Otherwise ln pₖ up to a constant common to the
-            classes of an example, shape (n, K): subtract the column of the reference.
+            For two classes, ln p₁/p₀, shape (n,).  Otherwise ln pₖ plus a constant that is common
+            to the classes of an example, shape (n, K); subtract the column of the reference.
 
         Raises
         ------
         ModelError
-            If the shape is not this.
+            If the outputs have another shape.
 
         Examples
         --------
@@ -160,7 +161,7 @@ class RatioLoss:
         return self._log_ratio(values if self.n_classes is None else values[:, 0])
 
     def _check(self, outputs: _Shape, targets: _Shape | None = None) -> None:
-        """Refuse shapes that would broadcast by mistake; None allows any length."""
+        """Raise for shapes that would broadcast by mistake; None means any length."""
         if len(outputs) != 2 or (self.n_classes and outputs[1] not in {1, None}):
             expected = "(n, 1)" if self.n_classes else "(n, K)"
             msg = f"loss {self.name!r} needs outputs of shape {expected}, not {outputs}"
@@ -177,7 +178,7 @@ class RatioLoss:
 
 
 def _exp(ops: Any, x: Tensor) -> Tensor:
-    """Exponential of x up to the cap, and its tangent above."""
+    """Return the exponential of x up to the limit, and its tangent above."""
     return ops.exp(ops.minimum(x, MAX_EXPONENT)) * (1 + ops.relu(x - MAX_EXPONENT))
 
 
@@ -191,7 +192,7 @@ def _bce(ops: Any, o: Tensor, y0: Tensor, y1: Tensor) -> Tensor:
 
 
 def _mse(ops: Any, o: Tensor, y0: Tensor, y1: Tensor) -> Tensor:
-    # (1 − σ(o))² and σ(o)² without cancellation, neither here nor in the derivatives.
+    # (1 − σ(o))² and σ(o)² without cancellation, also in the derivatives.
     return y1 * ops.exp(-2 * ops.softplus(o)) + y0 * ops.exp(-2 * ops.softplus(-o))
 
 
@@ -204,11 +205,11 @@ def _mlc_exponential(ops: Any, o: Tensor, y0: Tensor, y1: Tensor) -> Tensor:
 
 
 def _mlc_linear(ops: Any, o: Tensor, y0: Tensor, y1: Tensor) -> Tensor:
-    """MLC with f = 1 + o, and f = δ exp((1 + o)/δ − 1) where 1 + o is below δ = 0.01.
+    """Return the MLC loss with f = 1 + o, and f = δ exp((1 + o)/δ − 1) if 1 + o is below δ = 0.01.
 
-    The paper asks for f ≥ 0; the network published with it ends in a ReLU, where an event with
-    f = 0 has an infinite loss or no gradient.  The exponential meets the line with the same slope,
-    keeps f positive and the loss convex, and gives slopes of at most 1/δ.
+    The paper requires f ≥ 0.  The network published with it ends in a ReLU, for which an event with
+    f = 0 has an infinite loss or no gradient.  The exponential continues the line with the same
+    slope.  It keeps f positive and the loss convex, with slopes of at most 1/δ.
     """
     above = ops.maximum(1 + o, MIN_LINEAR_RATIO)
     below = ops.relu(MIN_LINEAR_RATIO - 1 - o) / MIN_LINEAR_RATIO
@@ -224,7 +225,7 @@ def _ratio_mse(ops: Any, o: Tensor, y: Tensor) -> Tensor:
 
 
 def _square_root_log_ratio(o: FloatArray) -> FloatArray:
-    # −B'/A' of eq. 6: the slopes of the two exponentials stop growing at the cap.
+    # −B'/A' of eq. 6: the slopes of the two exponentials stop growing at the limit.
     return np.minimum(o / 2, MAX_EXPONENT) - np.minimum(-o / 2, MAX_EXPONENT)
 
 
@@ -253,7 +254,7 @@ LOSSES: dict[str, RatioLoss] = {
 
 
 def loss(name: str) -> RatioLoss:
-    """Return the loss of that name.
+    """Return the loss with a given name.
 
     Parameters
     ----------
@@ -264,7 +265,7 @@ def loss(name: str) -> RatioLoss:
     Raises
     ------
     ConfigurationError
-        If there is none.
+        If there is no loss with this name.
 
     Examples
     --------
@@ -279,20 +280,21 @@ def loss(name: str) -> RatioLoss:
 
 
 def paired_cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Cross-entropy between a reference and each of many alternatives, summed over these.
+    """Return the cross-entropy between a reference and K alternatives, summed over alternatives.
 
     Parameters
     ----------
     outputs
         Log-ratios of the alternatives to the reference, shape (n, K).
     targets
-        Weights of each example in the reference, for each alternative, then in the alternatives,
-        shape (n, 2 K).  They may be negative, and an example may count in both.
+        Weights of each example in the reference, one for each alternative, followed by its weights
+        in the alternatives, shape (n, 2 K).  They may be negative, and an example may have weight
+        in both.
 
     Returns
     -------
     tensor
-        Shape (n,).
+        Losses, shape (n,).
 
     Examples
     --------

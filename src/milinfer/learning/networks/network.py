@@ -1,13 +1,14 @@
-"""Bag networks in Keras: event embedding φ(x), pooling over the bag, head.
+"""Build networks of bags in Keras: layers for events, pooling over the bag, head.
 
-The network of [AS], §B.2.1: normalisation → 3 × (Dense 64, BatchNorm, ELU, Dropout 0.1,
-L2 1e-3) → mean over the bag (the "Asimov vector") → linear layer, whose softmax gives the class
-probabilities.  Because the last layer is linear, the logits of a bag are the mean of the logits
-of its events: a dataset needs one pass of :attr:`BagNetwork.event_model` and sums after that.
+The network of Azakli and Stelzer [AS], §B.2.1, is: normalisation → 3 × (Dense 64, BatchNorm, ELU,
+Dropout 0.1, L2 1e-3) → mean over the bag (the "Asimov vector") → linear layer, whose softmax gives
+the class probabilities.  Because the last layer is linear, the logits of a bag are the mean of the
+logits of its events.  A dataset therefore needs one pass of :attr:`BagNetwork.event_model`, and
+then only sums.
 
-A polynomial head gives ln r of each event, and a bag is their sum.  With any other pooling
-(attention, noisy-or, …) the event model ends in a summary, and ``bag_head`` turns the reduced
-summaries of a bag into outputs.
+A polynomial head computes ln r of each event, and ln r of a bag is their sum.  With any other
+pooling (attention, noisy-or, …) the event model ends in a summary of each event, and ``bag_head``
+turns the combined summaries of a bag into outputs.
 
 Importing this module imports Keras.
 """
@@ -36,10 +37,10 @@ ADDITIVE_POOLINGS = ("mean", "sum")
 
 @dataclass(frozen=True, eq=False)
 class NetworkStructure:
-    """Everything about a network but its variables.
+    """Everything that defines a network except its variables.
 
-    A compiled graph contains the structure and takes the variables as input, so networks of one
-    structure can be trained by one graph.
+    A compiled graph contains the structure and takes the variables as input, so one graph can train
+    all networks of one structure.
 
     Parameters
     ----------
@@ -48,7 +49,7 @@ class NetworkStructure:
     n_inputs
         Number of inputs for each event.
     log_z_known, score_known
-        Whether ln Z at the points and its gradient are given, rather than learned or absent.
+        Whether ln Z at the points, and its gradient, are given.
     """
 
     config: NetworkConfig
@@ -83,15 +84,16 @@ class BagNetwork(NamedTuple):
     Parameters
     ----------
     bag_model
-        (n_bags, bag_size, n_inputs) → input of the loss, (n_bags, …); this one is trained.
+        Keras model from (n_bags, bag_size, n_inputs) to the input of the loss, (n_bags, …); the
+        training uses this model.
     event_model
-        (n_events, n_inputs) → outputs for the head (n_events, n_outputs), or summaries
-        (n_events, S) where there is a bag head.
+        Keras model from (n_events, n_inputs) to outputs for the head (n_events, n_outputs), or to
+        summaries (n_events, S) if there is a `bag_head`.
     structure
-        Everything about the network but its variables.
+        Everything that defines the network except its variables.
     bag_head
-        Combined summaries (n_bags, S) and counts (n_bags,) → outputs for the head; None if Λ is a
-        sum over events.
+        Keras model from combined summaries (n_bags, S) and counts (n_bags,) to outputs for the
+        head; None if Λ is a sum over events.
     reduction
         How the summaries of a bag are combined: ``"sum"`` or ``"max"``.
     """
@@ -160,7 +162,7 @@ class _LearnedOffsets(keras.layers.Layer):  # type: ignore[misc]  # keras has no
 class _Half(keras.layers.Layer):  # type: ignore[misc]  # keras has no type information
     """One half of a pooling as a layer, so that the weights of the pooling belong to the model."""
 
-    # Files of saved weights contain the name of this class: it must not change.
+    # Files of saved weights contain the name of this class, so it must not change.
 
     def __init__(self, pool: Any, half: str) -> None:
         super().__init__(name=half)
@@ -183,7 +185,7 @@ def build_network(
     score_offset: FloatArray | None = None,
     pooling: str = "mean",
 ) -> BagNetwork:
-    """Build an untrained network; weights and dropout follow from the seed alone.
+    """Build an untrained network, whose weights and dropout depend on the seed only.
 
     Parameters
     ----------
@@ -192,18 +194,18 @@ def build_network(
     head
         Meaning of the outputs as a function of θ.
     bag_size
-        Events in a training bag.
+        Number of events in a training bag.
     mean, variance
-        Moments of the inputs over the training set, shape (n_inputs,).
+        Means and variances of the inputs over the training set, shape (n_inputs,).
     seed
-        Source of the initial weights; no global seed is read or set.
+        Random seed of the initial weights; global seeds are neither used nor set.
     points
         Training points of a polynomial head, shape (K, n_parameters).
     log_z
         ln Z at these points, shape (K,); learned if None.
     score_offset
-        ∇ ln Z at these points, shape (K, n_parameters); if given, the scores of the events follow
-        the log-ratios in the input of the loss.
+        ∇ ln Z at these points, shape (K, n_parameters).  If given, the input of the loss contains
+        the scores of the events after the log-ratios.
     pooling
         ``"mean"``, ``"sum"`` or another of :data:`milinfer.learning.networks.pooling.POOLINGS`.
 
@@ -235,8 +237,8 @@ def build_network(
     layers: list[Any] = []
     for i, width in enumerate(config.hidden):
         layers += _hidden(config, width, i, seeds)
-    # A polynomial head starts near r = 1: amplitudes that cancel by chance have unbounded scores,
-    # from which training does not recover.
+    # A polynomial head starts near r = 1.  Amplitudes that cancel by chance would have unbounded
+    # scores, from which training does not recover.
     start = 0.1 if isinstance(head, PolynomialHead) else 1.0
     output = _dense(head.n_outputs, next(seeds), "head", start)
 
@@ -250,7 +252,7 @@ def build_network(
 
     events = keras.Input((n_inputs,), name="events")
     bags = keras.Input((bag_size, n_inputs), name="bags")
-    # Embed the events as one flat batch: the same kernels as for single events, for any N_B.
+    # All events are one flat batch, so single events and bags of any size use the same kernels.
     rows = keras.ops.reshape(bags, (-1, n_inputs))
     embedded = embed(_Standardisation(mean, variance)(rows))
     if isinstance(head, PolynomialHead):
@@ -309,13 +311,13 @@ def build_network(
 
 
 def _dense(width: int, seed: int, name: str, start: float = 1.0, **options: Any) -> Any:
-    """Dense layer with weights as Glorot and Bengio start them, times `start`."""
+    """Return a dense layer with initial weights of Glorot and Bengio, multiplied by `start`."""
     initializer = keras.initializers.VarianceScaling(start**2, "fan_avg", "uniform", seed=seed)
     return keras.layers.Dense(width, kernel_initializer=initializer, name=name, **options)
 
 
 def _hidden(config: NetworkConfig, width: int, i: int, seeds: Iterator[int]) -> list[Any]:
-    """Dense, batch normalisation, activation and dropout."""
+    """Return the layers: dense, batch normalisation, activation and dropout."""
     regulariser = keras.regularizers.L2(config.l2) if config.l2 else None
     layers = [
         _dense(

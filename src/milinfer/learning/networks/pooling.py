@@ -1,9 +1,9 @@
-r"""Pooling: from the embedded events of a bag to one vector that does not depend on their order.
+r"""Pooling: combine the events of a bag into one vector that does not depend on their order.
 
-Every kind here has the form ``head(finish(reduce_i summarise(φ(x_i))))``, where ``reduce`` is a sum
-(or a maximum) over the events of the bag and ``summarise`` does not depend on the bag.  The network
-therefore runs once over each event; bags, toys and bootstraps are gathers and segment sums over the
-cached summaries, and the layers after the pooling are small.
+Every kind has the form ``head(finish(reduce_i summarise(φ(x_i))))``.  φ is the output of the layers
+for events (the embedding), ``summarise`` does not depend on the bag, and ``reduce`` is a sum or a
+maximum over the events of the bag.  The network therefore processes each event once.  Bags, toys
+and bootstraps are sums over cached summaries, and the layers after the pooling are small.
 
 ============================  =======================================  ==========================
 kind                          summary of an event with embedding z     finish, for n events
@@ -17,12 +17,12 @@ kind                          summary of an event with embedding z     finish, f
 ``log-sum-exp``               e^(s z)                                  ln(Σ / n) / s
 ============================  =======================================  ==========================
 
-**Why scores are bounded.**  A softmax is usually made safe by subtracting the largest score of the
-bag.  That number belongs to the bag, so a summary that contains it could not be cached and added up
-in other bags.  Here the exponent itself is bounded instead: it is unchanged up to 80 % of a limit
-and approaches the limit smoothly beyond.  A sum of exponentials then fits float32 for any events,
-and stays additive.  For attention the limit is 10: one event outweighs another by up to
-e²⁰.  For log-sum-exp it is 60, so that z is used as it is for \|z\| ≤ 48 / s.
+**Why scores are bounded.**  A softmax usually subtracts the largest score of the bag to avoid an
+overflow.  A summary that contains the largest score of its bag could not be cached and added up in
+other bags.  Here the exponent itself is bounded instead: it is unchanged up to 80 % of a limit, and
+approaches the limit smoothly beyond.  A sum of exponentials then fits into float32 for any events,
+and stays additive.  The limit is 10 for attention, so one event has at most e²⁰ times the weight of
+another, and 60 for log-sum-exp, so z is unchanged for \|z\| ≤ 48 / s.
 
 Importing this module imports Keras.
 
@@ -60,32 +60,34 @@ _LOGIT_FLOOR = -80.0  # e^-80 = 2e-35 is still a normal float32
 
 @keras.saving.register_keras_serializable(package="milinfer")
 class BagPooling(keras.layers.Layer):  # type: ignore[misc]  # keras has no type information
-    """Pooling of the embedded events of a bag, in two halves around a sum or a maximum.
+    """Pooling of the events of a bag, in two halves around a sum or a maximum.
 
-    Called on padded bags it is an ordinary layer to train with.  Afterwards :meth:`summarise` runs
-    once over all events, :func:`segment_reduce` forms bags of any sizes, and :meth:`finish` gives
-    the output, which has the width of the embedding.  The documentation of the module has the
-    formulas and the reason why exponents are bounded.
+    In training it is an ordinary layer that is called on padded bags.  Afterwards :meth:`summarise`
+    processes each event once, :func:`segment_reduce` forms bags of any sizes, and :meth:`finish`
+    computes the output, which has the width of the embedding (the output of the layers for events).
+    The formulas, and the reason why exponents are bounded, are in
+    :mod:`milinfer.learning.networks.pooling`.
 
     Parameters
     ----------
     kind
-        One of :data:`POOLINGS`.  For ``noisy-or`` the embedding holds the log-odds of single
-        events, and the output the log-odds that at least one event is positive.  Log-odds below
+        Name in :data:`POOLINGS`.  For ``noisy-or`` the embedding contains the log-odds of single
+        events, and the output is the log-odds that at least one event is positive.  Log-odds below
         -80 count as -80.
     width
         Width of the embedding.
     attention_width
         Width of the hidden layer of the attention scores; other kinds ignore it.
     sharpness
-        Sharpness of ``log-sum-exp``: it goes from the mean (0) to the maximum (∞), for embeddings
-        within ±48 / sharpness.  In float32 a sharpness below about 0.01 costs digits; take the
-        mean.  Other kinds ignore it.
+        Sharpness of ``log-sum-exp``, which is the mean for 0 and the maximum for ∞, for embeddings
+        within ±48 / sharpness.  Below about 0.01 float32 loses digits; use ``mean`` instead.  Other
+        kinds ignore it.
     seed
-        Seed of the initial weights of the attention scores; no global seed is read or set.
+        Random seed of the initial weights of the attention scores; global seeds are neither used
+        nor set.
     **kwargs
-        Options of ``keras.layers.Layer``.  The default dtype is float32 under any global policy, as
-        exponentials do not fit float16.
+        Options of ``keras.layers.Layer``.  The default dtype is float32 under any global policy,
+        because exponentials do not fit float16.
 
     Raises
     ------
@@ -121,10 +123,10 @@ class BagPooling(keras.layers.Layer):  # type: ignore[misc]  # keras has no type
             raise ConfigurationError(msg)
         for name, value in (("width", width), ("attention_width", attention_width)):
             if value < 1:
-                msg = f"{name}={value} of the {kind} pooling; it must be at least 1"
+                msg = f"{name}={value} of the {kind} pooling must be at least 1"
                 raise ConfigurationError(msg)
         if not 0 < sharpness < np.inf:
-            msg = f"sharpness={sharpness} of the {kind} pooling; it must be positive and finite"
+            msg = f"sharpness={sharpness} of the {kind} pooling must be positive and finite"
             raise ConfigurationError(msg)
         kwargs.setdefault("dtype", "float32")
         super().__init__(**kwargs)
@@ -134,7 +136,7 @@ class BagPooling(keras.layers.Layer):  # type: ignore[misc]  # keras has no type
         self.attention_width = int(attention_width)
         self.sharpness = float(sharpness)
         self.seed = int(seed)
-        # Weights are created here, not at the first call, as summarise needs them.
+        # Weights are created here and not at the first call, because summarise needs them.
         if kind in _ATTENTION:
             seeds = np.random.SeedSequence(seed).generate_state(3).tolist()
             hidden = (width, attention_width)
@@ -159,29 +161,29 @@ class BagPooling(keras.layers.Layer):  # type: ignore[misc]  # keras has no type
 
     @property
     def summary_width(self) -> int:
-        """Numbers to cache for an event."""
+        """Number of values to cache for an event."""
         return self.width + 1 if self.kind in _ATTENTION else self.width
 
     @property
     def output_width(self) -> int:
-        """Numbers that describe a bag."""
+        """Number of values that describe a bag."""
         return self.width
 
     def summarise(self, embedding: Any) -> Any:
-        """Summaries of single events, which do not depend on the bag.
+        """Return the summaries of single events, which do not depend on the bag.
 
-        For the two attentions the last column is eᵃ: divided by its sum over a bag, it is the
-        attention that the bag pays to the event.
+        For both kinds of attention the last column is eᵃ.  Divided by its sum over a bag, it is the
+        attention weight of the event in the bag.
 
         Parameters
         ----------
         embedding
-            Shape (..., width).
+            Outputs of the layers for events, shape (..., width).
 
         Returns
         -------
         tensor
-            Shape (..., summary_width).
+            Summaries, shape (..., summary_width).
 
         Raises
         ------
@@ -190,8 +192,8 @@ class BagPooling(keras.layers.Layer):  # type: ignore[misc]  # keras has no type
         """
         if embedding.shape[-1] != self.width:
             msg = (
-                f"the {self.kind} pooling was made for embeddings of width {self.width}; "
-                f"this one has shape {tuple(embedding.shape)}"
+                f"the {self.kind} pooling needs embeddings of width {self.width}, not of "
+                f"shape {tuple(embedding.shape)}"
             )
             raise ConfigurationError(msg)
         ops = keras.ops
@@ -209,20 +211,20 @@ class BagPooling(keras.layers.Layer):  # type: ignore[misc]  # keras has no type
         return z
 
     def finish(self, reduced: Any, counts: Any) -> Any:
-        """Turn the reduced summaries of bags into the output.
+        """Turn the combined summaries of bags into outputs.
 
         Parameters
         ----------
         reduced
-            Summaries summed (or their maxima) over each bag, shape (n_bags, summary_width).
+            Sum or maximum of the summaries over each bag, shape (n_bags, summary_width).
         counts
-            Events in each bag, shape (n_bags,).
+            Number of events in each bag, shape (n_bags,).
 
         Returns
         -------
         tensor
-            Shape (n_bags, output_width), of the type of ``reduced``: float64 stays float64.  An
-            empty bag gives NaN for every kind.
+            Outputs, shape (n_bags, output_width), of the type of ``reduced``: float64 stays
+            float64.  An empty bag gives NaN for every kind.
         """
         ops = keras.ops
         reduced = ops.convert_to_tensor(reduced)
@@ -232,8 +234,8 @@ class BagPooling(keras.layers.Layer):  # type: ignore[misc]  # keras has no type
         elif self.kind in _ATTENTION:
             output = reduced[..., : self.width] / reduced[..., self.width :]
         elif self.kind == "noisy-or":
-            # ln(p / (1 - p)) with t = -ln(1 - p): neither 1 - p nor p is ever formed by a
-            # difference, so that all-negative and surely positive bags keep their digits.
+            # ln(p / (1 - p)) with t = -ln(1 - p): neither 1 - p nor p is computed as a difference,
+            # so that surely negative and surely positive bags keep their digits.
             t = -reduced
             output = t + ops.log(-ops.expm1(-t))
         elif self.kind == "log-sum-exp":
@@ -248,16 +250,16 @@ class BagPooling(keras.layers.Layer):  # type: ignore[misc]  # keras has no type
         Parameters
         ----------
         embedding
-            Shape (n_bags, n_events, width).
+            Outputs of the layers for events, shape (n_bags, n_events, width).
         mask
-            True for events, false for padding, shape (n_bags, n_events); without it all rows are
-            events.  Padding never matters, not even NaN, neither here nor in the gradient.
+            True for events, false for padding, shape (n_bags, n_events); None: all rows are events.
+            Padding has no effect on output and gradient, even if it is NaN.
 
         Returns
         -------
         tensor
-            Shape (n_bags, output_width).  An empty bag cannot be refused inside a graph; it gives
-            NaN, which a loss does not hide.
+            Outputs, shape (n_bags, output_width).  A graph cannot raise for an empty bag; its
+            output is NaN, which appears in the loss.
         """
         ops = keras.ops
         if mask is None:
@@ -266,7 +268,7 @@ class BagPooling(keras.layers.Layer):  # type: ignore[misc]  # keras has no type
         else:
             mask = ops.cast(mask, "bool")
             rows = ops.expand_dims(mask, -1)
-            # Before the summary as well: the gradient of an overflow is NaN even where unused.
+            # Before the summary as well: the gradient of an overflow is NaN even if it is unused.
             summary = self.summarise(ops.where(rows, embedding, 0.0))
             summary = ops.where(rows, summary, -np.inf if self.reduction == "max" else 0.0)
             present = ops.where(mask, ops.ones_like(summary[..., 0]), 0.0)
@@ -274,15 +276,15 @@ class BagPooling(keras.layers.Layer):  # type: ignore[misc]  # keras has no type
         return self.finish(reduce(summary, axis=1), ops.sum(present, axis=1))
 
     def compute_mask(self, embedding: Any, previous_mask: Any = None) -> None:  # noqa: ARG002
-        """End the mask here: bags are not padded."""
+        """Return None: the output has no padding, so the mask ends here."""
         return
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        """Shape (n_bags, output_width)."""
+        """Return the shape of the output, (n_bags, output_width)."""
         return (input_shape[0], self.output_width)
 
     def get_config(self) -> dict[str, Any]:
-        """Everything needed to build the layer again."""
+        """Return everything that is needed to build the layer again."""
         names = ("kind", "width", "attention_width", "sharpness", "seed")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
@@ -290,27 +292,27 @@ class BagPooling(keras.layers.Layer):  # type: ignore[misc]  # keras has no type
 def segment_reduce(
     summary: Float32Array | FloatArray, offsets: IntArray, reduction: str
 ) -> FloatArray:
-    """Sum or maximum of event summaries over consecutive, non-empty bags of any sizes.
+    """Return sums or maxima of event summaries over consecutive, non-empty bags of any sizes.
 
     Parameters
     ----------
     summary
-        Shape (n_events, summary_width), events ordered by bag.
+        Summaries of events, ordered by bag, shape (n_events, summary_width).
     offsets
         Bag ``b`` has the events ``offsets[b]`` to ``offsets[b + 1] - 1``; shape (n_bags + 1,),
-        from 0 to n_events, as :func:`milinfer.samples.bags.bag_offsets` gives them.
+        from 0 to n_events, as returned by :func:`milinfer.samples.bags.bag_offsets`.
     reduction
         ``"sum"`` or ``"max"``: see :attr:`BagPooling.reduction`.
 
     Returns
     -------
     array
-        Shape (n_bags, summary_width); float64, and accumulated in float64.
+        Sums (computed in float64) or maxima, shape (n_bags, summary_width), float64.
 
     Raises
     ------
     SampleError
-        If a bag is empty, or the bags do not hold all events, each once.
+        If a bag is empty, or the bags do not contain every event once.
     ConfigurationError
         If the reduction is unknown.
 
@@ -326,8 +328,8 @@ def segment_reduce(
     edges: IntArray = np.asarray(offsets)
     if summary.ndim != 2 or edges.ndim != 1 or not np.issubdtype(edges.dtype, np.integer):
         msg = (
-            f"summaries of shape {summary.shape} with offsets of shape {edges.shape} and type "
-            f"{edges.dtype}; use (n_events, summary_width) with integers (n_bags + 1,)"
+            f"summaries of shape {summary.shape} do not fit offsets of shape {edges.shape} and "
+            f"type {edges.dtype}; use (n_events, summary_width) with integers (n_bags + 1,)"
         )
         raise SampleError(msg)
     edges = edges.astype(np.int64, copy=False)  # differences of unsigned numbers wrap

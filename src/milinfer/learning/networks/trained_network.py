@@ -1,4 +1,4 @@
-"""Trained networks of a likelihood, evaluated with numpy if possible and with Keras otherwise.
+"""Evaluate trained networks of a likelihood with numpy if possible, and with Keras otherwise.
 
 Importing this module does not import Keras.
 """
@@ -26,14 +26,14 @@ _CHUNK = 1365 * _ROWS
 
 @dataclass(frozen=True, eq=False)
 class TrainedNetwork:
-    """One trained network.
+    """Trained network, which Keras builds only if it is needed.
 
     Parameters
     ----------
     event_network
-        The network as arrays; None if its pooling scores bags as a whole.
+        The network as arrays; None if its pooling scores whole bags.
     build
-        Makes the Keras models, with the trained weights.
+        Function that builds the Keras models with the trained weights.
     """
 
     event_network: EventNetwork | None
@@ -41,7 +41,7 @@ class TrainedNetwork:
 
     @classmethod
     def of(cls, network: BagNetwork, mean: FloatArray, variance: FloatArray) -> TrainedNetwork:
-        """Take a network after training, and the moments of its inputs."""
+        """Create the object from a network after training, and the moments of its inputs."""
         if network.bag_head is not None:
             return cls(None, lambda: network)
         weights = tuple(np.asarray(w) for w in network.event_model.get_weights())
@@ -52,7 +52,7 @@ class TrainedNetwork:
     def of_weights(
         cls, event_network: EventNetwork, untrained: Callable[[], BagNetwork]
     ) -> TrainedNetwork:
-        """Take weights and a builder of the network."""
+        """Create the object from weights, and a function that builds the untrained network."""
 
         def build() -> BagNetwork:
             network = untrained()
@@ -63,7 +63,7 @@ class TrainedNetwork:
 
     @cached_property
     def keras(self) -> BagNetwork:
-        """The Keras models; they are built when something asks for them."""
+        """The Keras models, which are built when they are first used."""
         return self.build()
 
     def prepare(self) -> None:
@@ -78,7 +78,7 @@ class TrainedNetwork:
 
     @property
     def bag_head(self) -> Any:
-        """Keras model from reduced summaries to outputs, None if Λ is a sum over events."""
+        """Keras model from combined summaries to outputs; None if Λ is a sum over events."""
         return None if self.event_network is not None else self.keras.bag_head
 
     @property
@@ -95,7 +95,7 @@ class TrainedNetwork:
         return [np.asarray(w) for part in parts for w in part.get_weights()]
 
     def outputs(self, features: Float32Array) -> Float32Array:
-        """Outputs of events for the head, or their summaries, shape (n_events, n_outputs)."""
+        """Return the outputs of events, or their summaries, shape (n_events, n_outputs)."""
         network = self.event_network
         if network is not None and network.is_evaluated:
             return network(features)
@@ -103,14 +103,14 @@ class TrainedNetwork:
 
 
 def keras_outputs(model: Any, inputs: Float32Array) -> Float32Array:
-    """Outputs of a Keras model for many events, in chunks of constant memory."""
+    """Return the outputs of a Keras model for many events, in chunks of constant memory."""
     from milinfer.learning.networks.evaluation import evaluate
 
     parts = [np.empty((0, model.output_shape[-1]), np.float32)]
     for start in range(0, len(inputs), _CHUNK):
         chunk = inputs[start : start + _CHUNK]
         n_events = len(chunk)
-        # With whole blocks of rows an event does not depend on its neighbours, as in EventNetwork.
+        # In whole blocks of rows an event does not depend on its neighbours, as in EventNetwork.
         if n_missing := -n_events % _ROWS:
             chunk = np.concatenate([chunk, np.zeros((n_missing, chunk.shape[1]), chunk.dtype)])
         parts.append(evaluate(model, chunk)[:n_events])

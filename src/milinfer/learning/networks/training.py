@@ -1,9 +1,9 @@
-"""Training of bag networks with dynamic bags.
+"""Train networks of bags, with new bags in every epoch.
 
-A small network trains in less time than TensorFlow and XLA need to compile its graph.  Networks
-that differ only in their variables (members of an ensemble, other data) are therefore trained by
-one graph, and the last few graphs are kept.  Batches are gathered by index from tensors that stay
-in place: no Python runs per batch, and only the batch itself is copied.
+A small network trains in less time than TensorFlow and XLA need to compile its graph.  One graph
+therefore trains all networks that differ only in their variables (members of an ensemble, other
+data), and the last few graphs are kept.  Batches are selected by index from tensors that stay in
+place.  No Python runs in a batch, and only the batch itself is copied.
 
 Importing this module imports Keras.
 """
@@ -28,11 +28,11 @@ from milinfer.learning.networks.training_bags import EpochBags, StreamedBags, Tr
 __all__ = ["FEW_STEPS", "TrainingLoop", "copy_variables", "total_loss", "train_network"]
 
 
-# A loop that was compiled for more sizes of batches than this is not kept.
+# A loop that was compiled for more batch sizes than this is not kept.
 _MOST_SHAPES = 16
-# XLA takes two seconds to compile the step of a small network, and saves 2 to 4 ms a step.
+# XLA takes two seconds to compile a step of a small network, and saves 2 to 4 ms in each step.
 FEW_STEPS = 300
-"""Trainings of at most this number of steps are not compiled by XLA."""
+"""XLA does not compile trainings of at most this number of steps."""
 
 
 def train_network(
@@ -52,25 +52,25 @@ def train_network(
     Parameters
     ----------
     network
-        From :func:`milinfer.learning.networks.network.build_network`.
+        Network of :func:`milinfer.learning.networks.network.build_network`.
     train, validation
-        Disjoint events; those to train on may come in pieces, and the optimiser keeps its state
-        from one piece to the next.
+        Events for training and for early stopping, with no event in both.  Training events may be
+        read in pieces; the optimiser keeps its state from one piece to the next.
     config
-        Optimiser settings.
+        Settings of the optimiser.
     seed
-        Source of the grouping into bags; every epoch has its own stream.
+        Random seed of the grouping into bags, which differs in every epoch.
     loss_name
-        One of :data:`milinfer.learning.networks.losses.LOSSES`, ``"score"`` for the error of the
+        Name in :data:`milinfer.learning.networks.losses.LOSSES`, ``"score"`` for the error of the
         score alone, or ``"pairs"`` for
         :func:`~milinfer.learning.networks.losses.paired_cross_entropy`.
     score_weight
-        Weight of the squared error of the score, where the targets have scores.
+        Weight of the squared error of the score in the loss, if the targets have scores.
     keep_last
         Keep the last weights of a cosine schedule instead of those with the lowest validation loss.
         If ratios are close to one, the loss hardly changes, and its minimum is accidental.
     on_epoch
-        Called as ``on_epoch(epoch, logs)`` after every epoch.
+        Function that is called as ``on_epoch(epoch, logs)`` after every epoch.
 
     Returns
     -------
@@ -80,12 +80,12 @@ def train_network(
     Raises
     ------
     ModelError
-        If the loss is not finite, or the network ends with one output for all bags.
+        If the loss is not finite, or the trained network has the same output for all bags.
     """
     require_threads(compiled=True)
     train_seed, validation_seed = seed.spawn(2)
     held_out = validation.draw(np.random.default_rng(validation_seed))
-    # Never by what is idle: the last digits would depend on what was trained before.
+    # Not by idle loops: the last digits would depend on previous trainings.
     compiled = not _is_short(train, config, validation.bag_size)
     decay = config.weight_decay
     kind = (_kind(network, validation, loss_name, score_weight), compiled, decay)
@@ -107,7 +107,7 @@ def train_network(
             keep_last=keep_last,
         )
     finally:
-        # After an error too: whoever trains next starts from other variables.
+        # After an error too: the next training starts from other variables.
         if loop.n_shapes <= _MOST_SHAPES:
             _IDLE_LOOPS.give_back(kind, loop)
     _require_alive(network, validation, held_out)
@@ -126,7 +126,7 @@ def _train(
     *,
     keep_last: bool,
 ) -> dict[str, list[float]]:
-    """Run the epochs, and leave the best weights in the network; returns the history."""
+    """Run the epochs, leave the best weights in the network, and return the history."""
     loop.start(network.bag_model, config.learning_rate)
     model, optimizer = loop.model, loop.optimizer
     history: dict[str, list[float]] = {"loss": [], "val_loss": [], "learning_rate": []}
@@ -169,7 +169,7 @@ def _train(
 
 
 def _is_short(train: TrainingBags | StreamedBags, config: TrainingConfig, bag_size: int) -> bool:
-    """Whether a training has so few steps that XLA would take longer to compile one."""
+    """Return whether a training has so few steps that compilation with XLA takes longer."""
     if config.epochs > FEW_STEPS:
         return False
     if isinstance(train, StreamedBags):
@@ -186,9 +186,9 @@ def _n_batches(n_bags: int, bag_size: int, batch_events: int) -> int:
 
 
 def _require_alive(network: BagNetwork, bags: TrainingBags, drawn: EpochBags) -> None:
-    """Refuse a network that gives all bags the same output: its likelihood would be flat."""
+    """Raise if a network has the same output for all bags, so that its likelihood is flat."""
     index, labels, _, theta = (x[:64] for x in drawn)
-    # If θ is an input, it is the same for all bags: the output must depend on the events.
+    # An input θ is the same for all bags, so that the output must depend on the events.
     inputs, _ = bags.batch(index, labels, np.full_like(theta, theta[0]))
     outputs = np.asarray(network.bag_model(inputs, training=False))
     if len(outputs) > 1 and not np.ptp(outputs, axis=0).any():
@@ -200,14 +200,14 @@ def _require_alive(network: BagNetwork, bags: TrainingBags, drawn: EpochBags) ->
 
 
 class IdleLoops:
-    """Training loops that are compiled and not in use, of the last few kinds of networks.
+    """Compiled training loops that are not in use, for the last few kinds of networks.
 
-    Whoever trains takes a loop out, so that trainings in several threads never share one.
+    A training takes a loop out, so that trainings in several threads never share a loop.
 
     Parameters
     ----------
     n_kinds
-        Number of kinds of which loops are kept.
+        Number of kinds of networks whose loops are kept.
     """
 
     def __init__(self, n_kinds: int) -> None:
@@ -222,7 +222,7 @@ class IdleLoops:
             return loops.pop() if loops else None
 
     def give_back(self, kind: Hashable, loop: TrainingLoop) -> None:
-        """Keep a loop for later, and forget the kind that was kept the longest ago."""
+        """Keep a loop for later use, and drop the kind that was kept for the longest time."""
         with self._lock:
             self._loops.setdefault(kind, []).append(loop)
             self._loops.move_to_end(kind)
@@ -242,18 +242,18 @@ _IDLE_LOOPS = IdleLoops(n_kinds=8)
 
 
 def _kind(network: BagNetwork, bags: TrainingBags, loss_name: str, score_weight: float) -> Hashable:
-    """Everything that a graph contains: networks for which it is equal share a graph."""
+    """Return everything that a graph contains; networks with equal results share a graph."""
     places = [(tuple(v.shape), str(v.dtype), v.value.device) for v in network.bag_model.variables]
     data = (type(bags).__name__, sorted(bags.data), bags.n_classes, bags.bag_size)
     return _hashable((network.structure, places, data, loss_name, score_weight))
 
 
 def _hashable(value: Any) -> Hashable:
-    """Content of settings and arrays, to compare and to look up."""
+    """Return the content of settings and arrays in a form that can be compared and looked up."""
     if isinstance(value, np.ndarray):
         return value.shape, value.dtype.str, value.tobytes()
     if dataclasses.is_dataclass(value):
-        # Its fields, without the properties that it has cached since.
+        # Its fields, without the properties that it has cached.
         fields = [(f.name, getattr(value, f.name)) for f in dataclasses.fields(value)]
         return type(value).__qualname__, _hashable(fields)
     if isinstance(value, Mapping):
@@ -265,7 +265,7 @@ def _hashable(value: Any) -> Hashable:
 
 
 def _rates(config: TrainingConfig, epoch: int, current: float) -> tuple[float, float]:
-    """Learning rate at the start and the end of an epoch."""
+    """Return the learning rates at the start and at the end of an epoch."""
     if config.schedule != "cosine":
         return current, current
     low, high = config.min_learning_rate, config.learning_rate
@@ -280,14 +280,14 @@ def _one_epoch(
     rates: tuple[float, float],
     seed: np.random.SeedSequence,
 ) -> float:
-    """Train on all pieces of an epoch; returns the mean loss."""
+    """Train on all pieces of an epoch; return the mean loss."""
     rng = np.random.default_rng(seed)
     if not isinstance(train, StreamedBags):
         drawn = train.draw(rng)
         return loop.train(train, drawn, config.batch_for(*drawn.index.shape), rates)[0]
     stops = np.linspace(*rates, train.n_pieces + 1)
     losses, sizes = [], []
-    # Pieces are read ahead in another thread: they have a source of randomness of their own.
+    # Another thread reads pieces ahead, with its own random generator.
     pieces = train.pieces(np.random.default_rng(seed.spawn(1)[0]))
     for bags, start, stop in zip(pieces, stops[:-1], stops[1:], strict=True):
         drawn = bags.draw(rng)
@@ -299,17 +299,17 @@ def _one_epoch(
 
 
 def copy_variables(source: Any, target: Any) -> None:
-    """Copy weights, moving averages and the states of dropout."""
+    """Copy weights, moving averages and states of dropout from one model to another."""
     for value, variable in zip(source.variables, target.variables, strict=True):
         variable.assign(value)
 
 
 class TrainingLoop:
-    """The optimiser's steps of an epoch as one graph: Python runs once per epoch, not per batch.
+    """Optimiser steps of an epoch as one graph, so that Python runs once per epoch, not per batch.
 
-    Batches are gathered by index from tensors that stay where the network runs, and each step is
-    compiled as a whole by XLA, unless `compiled` is false.  `weight_decay` shrinks the kernels of
-    dense layers, and nothing else.
+    Batches are selected by index from tensors on the device of the network.  XLA compiles each step
+    as a whole, unless `compiled` is false.  `weight_decay` shrinks the
+    kernels of dense layers, and nothing else.
     """
 
     def __init__(
@@ -332,11 +332,11 @@ class TrainingLoop:
 
     @property
     def n_shapes(self) -> int:
-        """Number of compilations of a step: one for each number of bags in a batch."""
+        """Number of compilations of a step, one for each number of bags in a batch."""
         return len(self._batches)
 
     def start(self, model: Any, learning_rate: float) -> None:
-        """Start a new training, from the variables of a model of the same kind."""
+        """Start a new training from the variables of a model of the same kind."""
         copy_variables(model, self.model)
         for variable in self.optimizer.variables:
             variable.assign(keras.ops.zeros_like(variable))
@@ -345,11 +345,11 @@ class TrainingLoop:
     def train(
         self, bags: TrainingBags, drawn: EpochBags, batch_events: int, rates: tuple[float, float]
     ) -> tuple[float, int]:
-        """Run an epoch, or a piece of it; returns the mean loss and the number of batches."""
+        """Run an epoch or a piece of it; return the mean loss and the number of batches."""
         n_bags, bag_size = drawn.index.shape
         n_batches = _n_batches(n_bags, bag_size, batch_events)
-        # Batches of one size, so that one compilation serves all.  The few bags that are left over,
-        # fewer than there are batches, are different ones in every epoch.
+        # Batches have one size, so that one compilation serves all.  The few bags that are left
+        # over, fewer than there are batches, differ from epoch to epoch.
         batch = n_bags // n_batches
         self._batches.add(batch)
         rows = slice(0, n_batches * batch)
@@ -359,7 +359,7 @@ class TrainingLoop:
         return float(value), n_batches
 
     def evaluate(self, bags: TrainingBags, drawn: EpochBags, batch_events: int) -> float:
-        """Mean loss over all bags, without dropout, and with the regularisation as in training."""
+        """Return the mean loss over all bags, without dropout and with regularisation."""
         size = max(1, 16 * batch_events // drawn.index.shape[1])
         total = 0.0
         for start in range(0, len(drawn.index), size):
@@ -377,7 +377,7 @@ class TrainingLoop:
     ) -> Any:
         """Trace a function once for all numbers of events, bags and batches, and run it.
 
-        The data are arguments: a graph that contained them could not serve the next piece.
+        The data are arguments, because a graph that contains them cannot be used for other data.
         """
         data_specs = {name: _open_spec(x, 1) for name, x in bags.data.items()}
         specs = [_open_spec(x, open_axes) for x in tensors]
@@ -405,7 +405,7 @@ class TrainingLoop:
 
         n_batches = tf.shape(index)[0]
         start = (tf.constant(0), tf.constant(0.0, tf.float64))
-        # One after the other: each batch begins with the variables that the last one has left.
+        # One after the other, because each batch starts from the variables after the last batch.
         _, total = tf.while_loop(
             lambda b, _: b < n_batches, one_batch, start, parallel_iterations=1
         )
@@ -434,14 +434,14 @@ class TrainingLoop:
 
 
 def _open_spec(tensor: Any, axes: int) -> Any:
-    """Shape and type of a tensor whose first axes may have any length."""
+    """Return shape and type of a tensor whose first axes may have any length."""
     shape = tuple(tensor.shape)
     open_shape = (*[None] * min(axes, len(shape)), *shape[axes:])
     return tf.TensorSpec(open_shape, tf.as_dtype(tensor.dtype))
 
 
 def _named_loss(name: str, n_classes: int, score_weight: float) -> Callable[[Any, Any], Any]:
-    """Loss of targets and outputs, by name."""
+    """Return the function that computes the loss from targets and outputs, by name."""
     if name == "pairs":
         return lambda targets, outputs: paired_cross_entropy(outputs, targets)
     return total_loss(None if name == "score" else loss(name), n_classes, score_weight)
@@ -450,7 +450,7 @@ def _named_loss(name: str, n_classes: int, score_weight: float) -> Callable[[Any
 def total_loss(
     ratio: RatioLoss | None, n_classes: int, score_weight: float
 ) -> Callable[[Any, Any], Any]:
-    """Loss of each bag, with the squared error of the score if `score_weight` is not zero."""
+    """Return the loss of each bag, with the squared error of the score if `score_weight` is set."""
     ops = keras.ops
 
     def total(targets: Any, outputs: Any) -> Any:

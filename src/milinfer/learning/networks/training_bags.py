@@ -1,9 +1,9 @@
 """Training sets of networks: bags of events and their labels.
 
-* :class:`ClassBags`: bags of K samples with the number of their sample as label, or with the
-  joint likelihood ratio that their events carry (and the joint score).
-* :class:`PairBags`: bags together with a value of θ, labelled by whether they were simulated at
-  that θ: the training set of the parametrised network.
+* :class:`ClassBags`: bags from K samples.  The label is the number of the sample, or the joint
+  likelihood ratio of the events (and the joint score).
+* :class:`PairBags`: bags, each with a value of θ.  The label says whether the bag was simulated at
+  this θ.  This is the training set of the parametrised network.
 
 Importing this module imports Keras.
 """
@@ -25,22 +25,22 @@ __all__ = ["ClassBags", "EpochBags", "PairBags", "PairedEvents", "StreamedBags",
 
 ops = keras.ops
 
-# Share of the bags in the negatives at θ0 of its nearest and second-nearest neighbours on either
-# side ([AS], §C.5).
+# Fraction of negative bags at θ0 from the nearest and second-nearest neighbours on either side
+# ([AS], §C.5).
 _NEIGHBOURS = (0.3, 0.2)
 
 
 class EpochBags(NamedTuple):
-    """The bags of an epoch, shuffled.
+    """Shuffled bags of an epoch.
 
     Parameters
     ----------
     index
         Event indices, shape (n_bags, bag_size).
     labels
-        Number of the sample of each bag, or 1 and 0 for pairs that belong together or not.
+        Number of the sample of each bag; for pairs of bag and θ, 1 if they belong together, else 0.
     weights
-        Shape (n_bags,), float32, of mean one.
+        Weights of the bags, shape (n_bags,), float32, of mean one.
     theta
         Number of the parameter point of each bag; zeros if bags have none.
     """
@@ -65,13 +65,13 @@ class TrainingBags(Protocol):
     def batch(
         self, index: Any, labels: Any, theta: Any, data: Mapping[str, Any] | None = None
     ) -> tuple[Any, Any]:
-        """Tensors for some of the bags, from tensors of their index, labels and theta.
+        """Return tensors for some of the bags, from tensors of their index, labels and theta.
 
-        They are gathered from `data` if it is given: one graph is then enough for all pieces of a
-        stream.
+        If `data` is given, the events are selected from it, so that one graph serves all pieces of
+        a stream.
 
-        Inputs of the network, shape (n, bag_size, n_inputs), and targets of the loss, shape
-        (n, n_classes) or, with scores, (n, n_classes · (1 + n_parameters)).
+        The result are the inputs of the network, shape (n, bag_size, n_inputs), and the targets of
+        the loss, shape (n, n_classes) or, with scores, (n, n_classes · (1 + n_parameters)).
         """
 
 
@@ -81,11 +81,11 @@ class StreamedBags(NamedTuple):
     Parameters
     ----------
     n_pieces
-        Pieces of an epoch.
+        Number of pieces of an epoch.
     n_bags
-        About how many bags they have in sum.
+        Approximate number of bags of all pieces together.
     pieces
-        Yields the pieces of an epoch one by one, divided and ordered anew in every epoch.
+        Function that yields the pieces of an epoch, divided and ordered anew in every epoch.
     """
 
     n_pieces: int
@@ -94,20 +94,20 @@ class StreamedBags(NamedTuple):
 
 
 class ClassBags:
-    """Bags of the samples at K points; all points have equal weight, for any numbers of events.
+    """Bags from samples at K points; all points have equal total weight for any number of events.
 
     Parameters
     ----------
     samples
         Events.
     bag_size
-        Events in a bag.
+        Number of events in a bag.
     joint
-        Joint ratios of each sample's events; None: the label is the number of the sample.
+        Joint ratios of the events of each sample; None: the label is the number of the sample.
     hard
-        Use the number of the sample as label even with `joint`, and only its scores.
+        Use the number of the sample as label even if `joint` is given, and only the joint scores.
     scores
-        Whether the joint scores follow the labels.
+        Whether the targets contain the joint scores after the labels.
 
     Examples
     --------
@@ -140,11 +140,11 @@ class ClassBags:
             self.data["scores"] = _constant(flat)
         if joint is not None and not hard:
             log_ratio = np.concatenate([t.log_ratio for t in joint])
-            # A constant of each event cancels in the softmax; without it float32 has more digits.
+            # The largest ratio of an event cancels in the softmax; its subtraction saves digits.
             self.data["log_ratio"] = _constant(log_ratio - log_ratio.max(axis=1, keepdims=True))
             self.n_classes = log_ratio.shape[1]
-            # Single events have weights in the even mixture of the K points; all events of a bag
-            # must be of one point, and bags are then already a mixture of the samples.
+            # Single events have weights in the equal mixture of the K points.  The events of a bag
+            # must all come from one point, and the bags are already a mixture of the samples.
             self._importance = bag_size == 1
             if self._importance:
                 self._weights = [t.weights for t in joint]
@@ -167,7 +167,7 @@ class ClassBags:
     def batch(
         self, index: Any, labels: Any, theta: Any, data: Mapping[str, Any] | None = None
     ) -> tuple[Any, Any]:
-        """Features of bags (n, bag_size, n_features); class probabilities, then scores."""
+        """Return features of bags (n, bag_size, n_features), and class probabilities and scores."""
         del theta
         data = self.data if data is None else data
         inputs = ops.take(data["features"], index, axis=0)
@@ -182,24 +182,25 @@ class ClassBags:
 
 
 class PairBags:
-    """Bags together with a value of θ, positive if the bag was simulated at that θ.
+    """Bags together with a value of θ, positive if the bag was simulated at this θ.
 
-    Negatives are bags of the reference with every other θ, and, with ``symmetric``, bags of
-    neighbouring points with the θ of the reference (30 % from each of the nearest, 20 % from each
-    of the second nearest: [AS], §C.5), so that θ alone never determines the label.
+    Negative examples are bags of the reference with every other θ.  If ``symmetric`` is set, they
+    also include bags of neighbouring points with the θ of the reference (30 % from each nearest
+    point, 20 % from each second-nearest point: [AS], §C.5), so that θ alone never determines the
+    label.
 
     Parameters
     ----------
     samples
-        One for each point.
+        One sample for each point.
     points
-        Inputs of the network for each point, shape (K, n_parameters).
+        Values of θ for the input of the network, shape (K, n_parameters).
     reference
-        Number of the reference among them.
+        Index of the reference among the points.
     bag_size
-        Events in a bag.
+        Number of events in a bag.
     symmetric
-        Include the pairs at the reference.
+        Whether to include the pairs at the reference.
 
     Examples
     --------
@@ -264,7 +265,7 @@ class PairBags:
     def batch(
         self, index: Any, labels: Any, theta: Any, data: Mapping[str, Any] | None = None
     ) -> tuple[Any, Any]:
-        """Features and θ of each event; probabilities of (not belonging, belonging), (n, 2)."""
+        """Return features and θ of each event, and the label as two probabilities, (n, 2)."""
         data = self.data if data is None else data
         features = ops.take(data["features"], index, axis=0)
         point = ops.expand_dims(ops.take(data["points"], theta, axis=0), axis=1)
@@ -273,23 +274,23 @@ class PairBags:
 
 
 class WeightedPairs(Protocol):
-    """Nominal and varied events, as :mod:`milinfer.learning.response_events` makes them."""
+    """Nominal and varied events in the form of :mod:`milinfer.learning.response_events`."""
 
     @property
     def features(self) -> Float32Array:
-        """Shape (n, n_features)."""
+        """Features of the events, shape (n, n_features)."""
 
     @property
     def weights(self) -> FloatArray:
-        """Shape (n, n_points)."""
+        """Weights at each parameter point, shape (n, n_points)."""
 
     @property
     def labels(self) -> IntArray:
-        """Shape (n,)."""
+        """Number of the sample of each event, shape (n,)."""
 
     @property
     def groups(self) -> IntArray:
-        """Shape (n,)."""
+        """Number that an event and its varied copies have in common, shape (n,)."""
 
     @property
     def factors(self) -> FloatArray:
@@ -305,21 +306,21 @@ class WeightedPairs(Protocol):
 
     @property
     def soft_places(self) -> FloatArray:
-        """Shape (n_soft, n_base)."""
+        """1 at the base point of each column of `soft`, else 0, shape (n_soft, n_base)."""
 
 
 class PairedEvents:
-    """Nominal and varied events as bags of one, for ``loss_name="pairs"``.
+    """Nominal and varied events as bags of one event, for ``loss_name="pairs"``.
 
-    An event and its varied copies follow each other in an epoch: most of the noise of a step is
-    common to them, and cancels in the gradient.
+    An event and its varied copies follow each other in an epoch.  Most of the noise of a step is
+    common to them and cancels in the gradient.
 
     Parameters
     ----------
     events
-        The events and their weights.
+        Events and their weights.
     n_drawn
-        Number of events of an epoch, if not all.
+        Number of events of an epoch; None: all events.
     """
 
     bag_size = 1
@@ -339,7 +340,7 @@ class PairedEvents:
         }
 
     def draw(self, rng: np.random.Generator) -> EpochBags:
-        """All events, those that belong together one after the other."""
+        """Draw all events, with an event and its varied copies one after the other."""
         place = rng.permutation(int(self._groups.max()) + 1)
         order = np.argsort(place[self._groups], kind="stable")[: self._n_drawn]
         n = len(order)
@@ -350,7 +351,7 @@ class PairedEvents:
     def batch(
         self, index: Any, labels: Any, theta: Any, data: Mapping[str, Any] | None = None
     ) -> tuple[Any, Any]:
-        """Features (n, 1, n_features); nominal and varied weights at base points, (n, 2 K)."""
+        """Return features (n, 1, n_features), and nominal and varied weights (n, 2 n_base)."""
         del theta
         data = self.data if data is None else data
         weights = ops.repeat(ops.take(data["weights"], index[:, 0], axis=0), self._n_shifts, axis=1)
