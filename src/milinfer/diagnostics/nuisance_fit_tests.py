@@ -48,27 +48,28 @@ def goodness_of_systematic_fit(
     n_toys: int = 2000,
     seed: int = 0,
 ) -> GoodnessOfFit:
-    """Test data against the likelihood with nuisance parameters that is fitted to them.
+    """Test data against a likelihood with nuisance parameters that was fitted to the same data.
 
     Parameters
     ----------
     cost
-        Cost of these data.
+        Cost of the data, from :func:`milinfer.likelihood.systematics.systematic_cost`.
     data
         The dataset.
     simulation
-        Nominal events of each process, ``"signal"`` and the backgrounds, that no model has learned
-        from.
+        Nominal simulated events by name of the process: ``"signal"``, and each background.  No
+        model may have learned from them.
     degree
-        Degree of the weights of the signal's events in the parameters of interest; None: its events
-        are at one point, and the learned ratio reweights them to the fit.
+        Degree of the polynomials in the parameters of interest that are the weights of the signal
+        events; these weights then reweight the events to the fit.  None: the learned ratio
+        reweights the events to the fit.
     n_bins, n_toys, seed
         As for :func:`milinfer.diagnostics.goodness_of_fit`.
 
     Raises
     ------
     SampleError
-        If a process has no events, or shares some with the data.
+        If a process has no events, or has events in common with the data.
     ModelError
         If the fit to the data is not valid, for example because it is at the end of a range.
 
