@@ -534,7 +534,6 @@ def _apply_patch(spec: Any, path: Path, patch: Path, signal: str | Sequence[floa
             f"{patch} cannot be applied to {path}: {error}; correct the patch, or give the "
             "workspace for which it was made"
         )
-            "which it was made"
         raise WorkspaceError(msg) from error
 
 
@@ -678,9 +677,7 @@ def _require_floats(spec: Any, name: str) -> None:
             if isinstance(value, Mapping | list):
                 waiting.append((value, [*path, key]))
             elif isinstance(value, int) and abs(value) > sys.float_info.max:
-                fail(
-                    name, [*path, key], "the number is too large to compute with; correct it"
-                )
+                fail(name, [*path, key], "the number is too large to compute with; correct it")
 
 
 def fail(name: str, path: Sequence[str | int], what: str) -> NoReturn:
