@@ -43,8 +43,8 @@ def read(tmp_path, text):
         ("[toys]\nnumber = '1000'\n", "toys.number: Input should be a valid integer (not '1000')"),
         ("[toys]\ntruth = nan\n", "toys.truth: "),
         ("[toys]\ntruth = inf\n", "toys.truth: "),
-        ("[toys]\noracle = true\n", "toys: oracle = true takes the exact ratio"),
-        ("[toys]\noracle_at = 0.0\n", "toys: oracle_at normalises the exact ratio"),
+        ("[toys]\noracle = true\n", "toys: oracle = true computes the exact ratio"),
+        ("[toys]\noracle_at = 0.0\n", "toys: oracle_at is only for the exact ratio"),
         ("[toys]\nbelt_at = 1979-05-27\n", "toys.belt_at: "),
         ("[templates]\nbins_2d = [4]\n", "templates.bins_2d"),
         ("folder = '/'\n", "folder: unknown key"),
@@ -197,8 +197,8 @@ JES = '[[systematics]]\nname = "jes"\nkind = "scale"\nup = 1.03\n'
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        (JES, "systematics[1]: jes lacks 'down'"),
-        (JES + "down = 1.03\n", "systematics[1]: jes has up and down both 1.03"),
+        (JES, "systematics[1]: jes has no 'down'"),
+        (JES + "down = 1.03\n", "systematics[1]: jes has up = down = 1.03"),
         (JES + "down = -0.97\n", "systematics[1]: jes has down = -0.97, which must be positive"),
         (JES + "down = 'x'\n", "jes has down = 'x', and kind = 'scale' needs a factor"),
         (JES + "down = 0.97\nfactor = 1\n", "systematics[1].factor: unknown key; did you mean"),
@@ -212,7 +212,7 @@ JES = '[[systematics]]\nname = "jes"\nkind = "scale"\nup = 1.03\n'
         ),
         (
             "[[systematics]]\nname = 'lumi'\nkind = 'saved'\n",
-            "systematics[1]: lumi is the name of the luminosity: rename it, or give data.lum",
+            "systematics[1]: lumi is the name of the luminosity; rename it, or give data.lum",
         ),
         (
             "[[systematics]]\nname = 'c_HW'\nkind = 'saved'\n[samples]\nparameters = ['c_HW']\n",
@@ -227,7 +227,7 @@ JES = '[[systematics]]\nname = "jes"\nkind = "scale"\nup = 1.03\n'
                 "[[systematics]]\nname = 'e'\nkind = 'normalisation'\n"
                 "factors = { signal = [0.9, 1.1] }\n"
             ),
-            "systematics: e changes the number of events, which is fitted only with",
+            "systematics: e changes the number of events, but the number is fitted only with",
         ),
         *(
             (

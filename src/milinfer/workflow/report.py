@@ -339,7 +339,9 @@ def _coverage_text(result: AnalysisResult) -> str:
         f"unweighted events at that value, each used {evaluated.reuse:.0f} times on average; the "
         "statistical fluctuation of this pool, and of the calibration pool, shifts all toys "
         f"together by about {shift:.2f} standard errors. The fluctuation of the first pool alone "
-        f"changes the coverage by {evaluated.pool_coverage_error(CL68):.2%}, which is not part of the binomial error."
+        f"changes the coverage by {evaluated.pool_coverage_error(CL68):.2%}, which is not part of "
+        "the "
+        "binomial error."
     )
 
 

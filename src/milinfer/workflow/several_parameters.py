@@ -547,8 +547,9 @@ def _with_belt(
         if region.at_bound:
             method = _with_problem(
                 method,
-                f"the Neyman region of the data at {_LEVELS[key]:.2%} is cut off at the edge of "
-                "the belt, and may extend further; widen the range of belt_at",
+                f"the Neyman region of the data at {_LEVELS[key]:.2%} ends at the edge of the "
+                "belt, "
+                "and may extend further; widen the range of belt_at",
             )
     return belt, method
 

@@ -1,8 +1,9 @@
 """Fit one dataset with and without nuisance parameters, and measure the coverage.
 
 :func:`fit_with_nuisances` fits the learned likelihood with the response of the signal, the same
-likelihood without nuisance parameters, a histogram with the same ones, and what else it is given.
-A part that fails does not end the rest: `problems` of the result say what is missing and why.
+likelihood without nuisance parameters, a histogram with the same nuisance parameters, and further
+costs if given.  If one part fails, the others continue; `problems` of the result says what is
+missing and why.
 """
 
 from __future__ import annotations
@@ -437,7 +438,7 @@ def fit_with_nuisances(inputs: NuisanceInputs) -> NuisanceResult:
     rows: list[NuisanceCoverage] = []
     nominal: dict[str, ToyEnsemble] = {}
     if inputs.rate is None:
-        guard.problems.append("coverage: toys need the rate; give data.luminosity")
+        guard.problems.append("coverage: toys need the expected yield; give data.luminosity")
     elif inputs.evaluation is not None:
         rows = _coverages(inputs, terms, bare, parameter, calibration, guard, nominal)
         if LEARNED in nominal:
@@ -476,9 +477,9 @@ def _yield_noise(cost: SystematicCost, fit: NuisanceFit, guard: _Guard) -> dict[
     name, largest = max(noise.items(), key=lambda item: item[1])
     if largest > _NOISE:
         guard.problems.append(
-            "fit: the statistical errors of the expected yields, from few simulated events, shift "
-            f"{name} by {largest:.2f} of its error, which does not include this; use more nominal "
-            "events"
+            "fit: too few simulated events determine the expected yields. Their statistical error "
+            f"shifts {name} by {largest:.2f} of its error, which does not include this shift; use "
+            "more nominal events"
         )
     return noise
 
@@ -845,7 +846,10 @@ def systematics_table(section: Mapping[str, Any]) -> Table:
         no_wrap=True,
         caption="\n".join(
             [
-                "fixed: nuisance parameters fixed; at ±1: lowest coverage there",
+                (
+                    "fixed: nuisance parameters fixed; at ±1: lowest coverage with a nuisance "
+                    "parameter at ±1"
+                ),
                 *section["problems"],
                 *_said_of_response(section.get("diagnosis")),
             ]
