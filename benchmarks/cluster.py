@@ -1,9 +1,9 @@
-"""Shortest times of toys and trainings: in this process, in threads, on dask workers.
+"""Shortest time of toys and of trainings in this process, in threads, and on dask workers.
 
 python benchmarks/cluster.py [--quick]
 
 The last line on standard output is one line of JSON.  With --quick the worker is a thread of this
-process, which need not import TensorFlow again.
+process, so that TensorFlow is imported only once.
 """
 
 from __future__ import annotations
@@ -29,12 +29,23 @@ QUICK = {"repeats": 1, "toys": 200, "pool": 5_000, "train": 200, "workers": 1}
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument(
+        "--repeats", type=int, default=3, help="number of timings; the shortest counts"
+    )
     parser.add_argument("--toys", type=int, default=10_000)
     parser.add_argument("--json", type=Path)
-    parser.add_argument("--pool", type=int, default=100_000, help="events of each sample for toys")
-    parser.add_argument("--train", type=int, default=5_000, help="training events a point")
-    parser.add_argument("--workers", type=int, default=2, help="of dask; 1 is a thread")
+    parser.add_argument(
+        "--pool", type=int, default=100_000, help="events of each sample from which toys are drawn"
+    )
+    parser.add_argument(
+        "--train", type=int, default=5_000, help="training events at each parameter point"
+    )
+    parser.add_argument(
+        "--workers",
+        type=int,
+        default=2,
+        help="number of dask workers; with 1 it is a thread of this process",
+    )
     options = parse(parser, QUICK, arguments)
     samples = quadratic.samples(options.pool, [{"c1": -0.5}, {"c1": 0.5}], seed=1)
     oracle = Oracle.from_sample(samples[0], "c1", [0.1 * k for k in range(-10, 11)], degree=2)
