@@ -4,7 +4,8 @@ python benchmarks/cost.py [--quick]
 
 The reference is a plain implementation of the same likelihood, which computes ln r of every event
 at every call.  The last line on standard output is one line of JSON.  It has the time of a value
-and of a gradient in microseconds, of MIGRAD, of MINOS and of a call with a million events in milliseconds,
+and of a gradient in microseconds, of MIGRAD, of MINOS and of a call with a million events in
+milliseconds,
 and the largest error of the value between the training points, compared with the plain sum and
 relative to the log-likelihood ratio Λ.
 

@@ -21,7 +21,7 @@ of failed fits among them;
 ``made_ms``, ``call_us``, ``grad_us``: times to make the cost of 1000 events, of its value and of
 its gradient;
 ``migrad_ms``, ``minos_ms`` (c1), ``contour_s`` (c1 and c2 with the rest profiled, 30 points),
-``constraint_s`` and ``constraint_error`` (publication as a polynomial constraint of degree 4);
+``constraint_s`` and ``constraint_error``: time and error of ``milinfer.constraint`` (degree 4);
 ``one_square``: training, information and response of a head with one further square of amplitudes
 (``squares=1``), which is what this problem has;
 ``monomials_us`` and ``amplitudes_us``: time of the sum of logarithms of 1000 events in numpy, from

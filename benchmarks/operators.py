@@ -9,9 +9,9 @@ of events.  By parity the elements between c_HWtil and the others are zero, and 
 shape.
 
 ``networks`` learns c_HW and c_HWtil from events with joint labels.  On the same toys of 1000
-events, at nine true points, it tests the network, the exact ratio of observables, and histograms of the
-scores of the network: one-dimensional in c_HW, and two-dimensional in both.  Their bins are chosen
-on the training events and filled with other events.
+events, at nine true points, it tests the network, the exact ratio of observables, and histograms of
+the scores of the network: one-dimensional in c_HW, and two-dimensional in both.  Their bins are
+chosen on the training events and filled with other events.
 
 ``score_bins`` measures how much of the information about c_HW alone is kept by bins of the exact
 score of observables, with the default minimum of events in a bin and with nearly empty bins.

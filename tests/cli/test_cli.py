@@ -238,7 +238,7 @@ def test_a_damaged_summary_is_named(tmp_path, text):
     """Regression: a traceback."""
     (tmp_path / "summary.json").write_bytes(text)
     message = call("report", tmp_path, code=2)
-    assert "summary.json is not the summary of an analysis" in message
+    assert "summary.json is not a complete summary of an analysis" in message
     assert "run the analysis again" in message
 
 

@@ -260,7 +260,7 @@ def test_the_command(tmp_path):
     with pytest.warns(MilinferWarning, match="the table will say that the interval is missing"):
         result = CliRunner().invoke(cli, [str(a) for a in arguments])
     assert result.exit_code == 0, result.output
-    assert "a submission for HEPData, valid by its schema" in " ".join(result.output.split())
+    assert "a submission for HEPData, checked against its schema" in " ".join(result.output.split())
     assert valid(out)[0]
     # Seven events say little: intervals leave the range.
     values, _ = columns(out, "intervals.yaml")
