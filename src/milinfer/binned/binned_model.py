@@ -87,7 +87,7 @@ class BinnedLLR(CountModel):
 
     @property
     def additive(self) -> bool:
-        """Whether Λ is a sum over events: without Monte-Carlo errors."""
+        """Whether Λ is a sum over events, which is so without Monte-Carlo errors."""
         return not self.mc_stat
 
     @property
@@ -117,12 +117,12 @@ class BinnedLLR(CountModel):
         return self.templates.bin_index(sample)
 
     def counts_llr(self, counts: FloatArray) -> FloatArray:
-        """Λ of many histograms at the points of the grid, shape (n_sets, K).
+        """Log-likelihood ratio Λ of many histograms at the K points of the grid, shape (n_sets, K).
 
         Parameters
         ----------
         counts
-            Shape (n_sets, n_bins).
+            Events in each bin of each histogram, shape (n_sets, n_bins).
 
         Raises
         ------

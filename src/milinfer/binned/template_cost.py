@@ -180,15 +180,21 @@ class TemplateCost(NamedCost):
         return values
 
     def gammas(self, *args: float) -> FloatArray:
-        """The best Monte-Carlo factors at θ, shape (n_bins,); ones without Monte-Carlo errors."""
+        """Monte-Carlo factors γ with the largest likelihood at θ, shape (n_bins,).
+
+        Without Monte-Carlo errors they are one.
+        """
         return self._factors(args)[1]
 
     def weights(self, args: Sequence[float]) -> FloatArray:
-        """Morphing weights w_k(θ), shape (n_coefficients,), scaled to the data without the rate."""
+        """Morphing weights w_k(θ), shape (n_coefficients,).
+
+        In a fit of the shape they are scaled to the number of events in the data.
+        """
         return self._factors(args)[0]
 
     def expected(self, *args: float) -> FloatArray:
-        """Counts fitted at the parameter values, γ included, shape (n_bins,)."""
+        """Expected counts at the parameter values, with the best factors γ, shape (n_bins,)."""
         weights, gammas = self._factors(args)
         fitted: FloatArray = gammas * (weights @ self._yields)
         return fitted
@@ -202,7 +208,7 @@ class TemplateCost(NamedCost):
         return w * profiled.scale[0, 0], profiled.gammas[0, 0]
 
     def published(self, arrays: ArrayStore) -> PublishedTerm:
-        """The histogram as a term of a published likelihood, which numpy evaluates.
+        """Write the histogram as a term of a published likelihood, for numpy to evaluate.
 
         Parameters
         ----------

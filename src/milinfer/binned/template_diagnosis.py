@@ -201,7 +201,7 @@ class TemplateDiagnosis:
         return html_table(self.header, self.table_rows(), title=self._heading)
 
     def to_table(self) -> pa.Table:
-        """One row for each bin.
+        """Table with one row for each bin.
 
         Columns: the fields of :class:`BinDiagnosis` that are numbers or text, and ``problems``
         joined by semicolons.

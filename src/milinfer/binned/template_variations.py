@@ -175,7 +175,7 @@ class VariedTemplates:
         )
 
     def to_table(self) -> pa.Table:
-        """One row for each bin of each shift.
+        """Table with one row for each bin of each shift.
 
         Columns: ``nuisance``, ``process``, ``value``, ``bin``, ``shift``, ``error``, ``rate``,
         ``rate_error``, ``p_value``, ``under_theta``, ``pruned``.
@@ -388,7 +388,7 @@ def varied_templates(
 
 
 def _warn_of_edges(templates: Templates, process: ProcessVariations) -> None:
-    """Warn if the edges were chosen on events of a process; of the templates', they have warned."""
+    """Warn if the edges were chosen on events of a process, unless the templates have warned."""
     for name in circular_axes(templates.axes, process.nominal):
         if name not in templates.circular:
             warnings.warn(

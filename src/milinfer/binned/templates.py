@@ -353,7 +353,7 @@ class Templates(TemplateHistograms):
         return html_templates(self)
 
     def to_table(self) -> pa.Table:
-        """One row per bin and sample; see :func:`milinfer.binned.templates.templates_table`."""
+        """Table with a row for each bin and point, see :func:`templates_table`."""
         return templates_table(self)
 
     def diagnose(self, n_events: float | None = None) -> TemplateDiagnosis:
@@ -455,7 +455,7 @@ def _fit(
 
 
 def templates_table(templates: Templates) -> pa.Table:
-    """One row for each bin at each of the points.
+    """Table with one row for each bin at each of the points.
 
     Columns: ``point.PARAMETER``, ``bin``, ``OBSERVABLE.low`` and ``OBSERVABLE.high`` for each
     observable, ``cross_section`` and ``cross_section_error`` of the filled histogram,

@@ -325,7 +325,7 @@ class Systematic:
 
     @property
     def kind(self) -> str:
-        """``normsys`` or ``histosys``."""
+        """Type of the HistFactory modifier: ``normsys`` or ``histosys``."""
         for side in (self.low, self.high):
             # For numpy, templates are an object without dimensions.
             if isinstance(side, Templates) or np.ndim(side):

@@ -70,7 +70,7 @@ class Workspace(dict[str, Any]):
         return html_facts(str(facts.pop("kind")), facts)
 
     def to_table(self) -> pa.Table:
-        """One row for each bin of each sample.
+        """Table with one row for each bin of each sample.
 
         Columns: ``channel``, ``sample``, ``bin``, ``nominal`` (expected events, before any
         modifier), and ``observed`` (observed events of the channel in this bin).

@@ -488,7 +488,7 @@ class BagSizeFit(NamedTuple):
         return html_facts(f"Effective information against bag size: {self.ansatz}", facts)
 
     def to_table(self) -> pa.Table:
-        """One row.
+        """Table with one row.
 
         Columns: ``ansatz``; of each parameter its value, and ``_error_down`` and ``_error_up``;
         ``asymptote``, ``asymptote_error``, ``plateau``, ``growth``, ``chi2``, ``ndf``, ``p_value``
@@ -512,7 +512,7 @@ class BagSizeFit(NamedTuple):
         return arrow_table(types, [row | {n: getattr(self, n) for n in figures}])
 
     def to_dict(self) -> dict[str, Any]:
-        """Figures by name, for JSON."""
+        """All numbers by name, for JSON."""
         return {
             "ansatz": self.ansatz,
             "values": dict(zip(self.parameters, self.values.tolist(), strict=True)),
@@ -612,14 +612,14 @@ class AnsatzComparison:
     _title: ClassVar = "Effective information against bag size"
 
     def to_table(self) -> pa.Table:
-        """One row for each ansatz, lowest AIC first; see :meth:`BagSizeFit.to_table`."""
+        """Table with one row for each ansatz, lowest AIC first; see :meth:`BagSizeFit.to_table`."""
         import pyarrow as pa
 
         tables = [f.to_table() for f in self.fits]
         return pa.concat_tables(tables, promote_options="default")
 
     def to_dict(self) -> dict[str, Any]:
-        """Figures by name, for JSON."""
+        """All numbers by name, for JSON."""
         return {
             "fits": [f.to_dict() for f in self.fits],
             "allowed": [f.ansatz for f in self.allowed()],
@@ -722,7 +722,7 @@ class BagSizeTrend(NamedTuple):
         return html_facts("Information against bag size", facts)
 
     def to_table(self) -> pa.Table:
-        """One row with the fields as columns."""
+        """Table with one row, and the fields as columns."""
         return tuples_table(BagSizeTrend, [self])
 
     @property

@@ -113,7 +113,7 @@ class BagSizeScan:
         return tuple(p for p in self.points if p.size == size)
 
     def fit(self, ansatz: Ansatz = "sqrt", *, use_bound: bool = False) -> BagSizeFit:
-        """Fit an ansatz with the covariance.
+        """Fit an ansatz to the effective information at all bag sizes, with its covariance.
 
         See :func:`milinfer.diagnostics.bag_size.fit_bag_sizes`.
         """
@@ -126,7 +126,7 @@ class BagSizeScan:
         )
 
     def compare(self, *, use_bound: bool = False) -> AnsatzComparison:
-        """Fit all ansätze; see :func:`milinfer.diagnostics.bag_size.compare_ansaetze`."""
+        """Fit and compare all ansätze (:func:`milinfer.diagnostics.bag_size.compare_ansaetze`)."""
         return compare_ansaetze(
             self.sizes,
             self.info_eff,
@@ -149,7 +149,7 @@ class BagSizeScan:
         return html_table(header, rows, title="Effective information against bag size")
 
     def to_table(self) -> pa.Table:
-        """One row for each training.
+        """Table with one row for each training.
 
         Columns: ``size``, ``repeat``, the fields of
         :class:`~milinfer.intervals.information.Information`, and with a reference those of
@@ -166,7 +166,7 @@ class BagSizeScan:
         return arrow_table(columns | (relative_columns if self.reference else {}), rows)
 
     def to_dict(self) -> dict[str, Any]:
-        """Figures by name, for JSON."""
+        """All numbers by name, for JSON."""
         return {
             "sizes": self.sizes.tolist(),
             "info_eff": self.info_eff.tolist(),

@@ -86,7 +86,7 @@ class CheckList:
 
         @property
         def title(self) -> str:
-            """What was checked, range of use and verdict."""
+            """Heading with what was checked and the verdict."""
 
     def __str__(self) -> str:
         lines = [self.title]
@@ -136,7 +136,7 @@ class CheckList:
         return html_table(self.header, self.rows(), title=self.title, marked=("outcome", _COLOURS))
 
     def to_table(self) -> pa.Table:
-        """One row for each check; columns are the fields of a :class:`Check`."""
+        """Table with one row for each check; columns are the fields of a :class:`Check`."""
         types = get_type_hints(Check) | {"outcome": str}
         return arrow_table(types, [vars(c) for c in self.checks])
 
@@ -148,7 +148,7 @@ class CheckList:
         return {name: value for name, value in self.to_dict().items() if name in _SUMMARY}
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything by name, ready for JSON."""
+        """All results by name, ready for JSON."""
         out: dict[str, Any] = {}
         for field in fields(self):
             if field.name == "checks":

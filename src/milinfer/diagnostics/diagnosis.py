@@ -64,7 +64,7 @@ class Diagnosis(CheckList):
 
     @property
     def title(self) -> str:
-        """Model, range of use and verdict."""
+        """Heading with the name of the model, the size of the datasets and the verdict."""
         return f"{self.model}, datasets of {self.n_events} events: {self.verdict}"
 
 

@@ -71,10 +71,10 @@ class NormalisationScan(NamedTuple):
 
 
 def normalisation_check(held_out: HeldOut) -> tuple[NormalisationScan, Check]:
-    """E_θ0[r(x|θ_k)] = 1 at every point of the grid.
+    """Check that E_θ0[r(x|θ_k)] = 1 at every point of the grid.
 
-    A factor E[r] of every event changes Λ of n events by n ln E[r].  How much of that matters
-    depends on where θ_k is: near θ0 a fraction of what defines an interval, far away more.
+    A factor E[r] of every event changes Λ of n events by n ln E[r].  Near θ0 even a fraction of the
+    Λ that defines an interval matters, far from θ0 only a larger change.
     """
     grid, weights = held_out.interpolation.grid, held_out.samples[held_out.origin].weights
     log_ratio = np.stack([held_out.value(held_out.origin, float(t)) for t in grid], axis=1)
@@ -129,7 +129,7 @@ def normalisation_check(held_out: HeldOut) -> tuple[NormalisationScan, Check]:
 
 
 def score_check(held_out: HeldOut) -> Check:
-    """E_θ[∂λ/∂θ] = 0 at θ0 and at the values of all other samples (first Bartlett identity).
+    """Check that E_θ[∂λ/∂θ] = 0 at the value of every sample (first Bartlett identity).
 
     The mean score is expressed as the bias of θ̂ that it causes, in standard errors of one dataset:
     sqrt(n_events) E[∂λ]/sd(∂λ), which does not depend on the curvature.
@@ -179,10 +179,10 @@ def score_check(held_out: HeldOut) -> Check:
 
 
 def bartlett_check(held_out: HeldOut) -> Check:
-    """E[−∂²λ] = E[(∂λ)²] at θ0, event by event (second Bartlett identity).
+    """Check that E[−∂²λ] = E[(∂λ)²] for events at θ0 (second Bartlett identity).
 
-    Their ratio is the inverse of I_curv/I_eff for an estimator of response 1, since
-    Var(θ̂) = E[(∂λ)²] / (n_events E[−∂²λ]²).
+    The ratio of the right to the left side is the inverse of I_curv/I_eff for an estimator of
+    response 1, since Var(θ̂) = E[(∂λ)²] / (n_events E[−∂²λ]²).
     """
     theta, weights = held_out.reference, held_out.samples[held_out.origin].weights
     square = np.square(held_out.value(held_out.origin, theta, 1))
@@ -264,7 +264,7 @@ _NO_POWER = (
 
 
 def closure_check(held_out: HeldOut) -> tuple[tuple[FeatureClosure, ...], Check]:
-    """Distribution of every feature after reweighting from θ0 to the other samples."""
+    """Compare the distribution of every feature after reweighting from θ0 to the other samples."""
     name, tolerance = "closure", held_out.tolerances.closure
     if not held_out.others:
         return (), Check(name, "skipped", _ALONE)
@@ -308,7 +308,7 @@ def closure_check(held_out: HeldOut) -> tuple[tuple[FeatureClosure, ...], Check]
 
 
 def separation_check(held_out: HeldOut, seed: int) -> tuple[tuple[Separation, ...], Check]:
-    """A classifier cannot separate reweighted events of θ0 from events of θ."""
+    """Check that a classifier cannot separate reweighted events of θ0 from events of θ."""
     name = "classifier"
     if not held_out.others:
         return (), Check(name, "skipped", _ALONE)

@@ -186,7 +186,7 @@ class GoodnessOfFit:
         return html_table(self.header, self.rows(), title=self.sentence)
 
     def to_table(self) -> pa.Table:
-        """One row for each test."""
+        """Table with one row for each test."""
         types = {"name": str, "value": float, "expected": float, "p_value": float}
         return arrow_table(types, [t._asdict() for t in self.tests])
 
@@ -350,8 +350,8 @@ def examine_fit(
 def _log_tail(values: FloatArray, toys: FloatArray) -> FloatArray:
     """Ln of the probability of larger values, by a gamma distribution with the moments of the toys.
 
-    It decides between datasets whose smallest shares of toys are equal: of many tests one has the
-    smallest possible share in most datasets.
+    It decides between datasets with the same smallest p-value: with many tests, most datasets have
+    one test with the smallest possible fraction of toys.
     """
     mean, variance = float(toys.mean()), float(toys.var())
     if not (mean > 0 and variance > 0):
@@ -391,11 +391,12 @@ class _Shifts(NamedTuple):
     Parameters
     ----------
     of_means
-        For the means of the simulation.  The data are compared with simulated means whose scores
-        are not zero, and a fit knows nothing of that: of the fluctuation of simulated events, only
-        what no parameter could undo comes to that of the events at hand, which all toys have.
+        Shifts for the comparison with simulated means.  The simulated events fluctuate too, so the
+        mean of their scores is not zero, which the fit of the data does not know.  Therefore only
+        the part of this fluctuation that no parameter could undo is added to the fluctuation of the
+        events of a toy.
     of_number
-        For the number of events, in which there are no simulated ones.
+        Shifts for the number of events, which does not depend on simulated events.
     """
 
     of_means: FloatArray
@@ -404,7 +405,7 @@ class _Shifts(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class _Columns:
-    """What is summed over the events of a dataset: one row for each sum.
+    """Quantities that are summed over the events of a dataset, one row for each sum.
 
     Parameters
     ----------
@@ -471,10 +472,10 @@ class _Columns:
         sums
             Sums of the columns of each dataset, shape (n_datasets, n_columns).
         shifts
-            Where the parameters are fitted to each dataset, minus the fit to the data.
+            Fitted parameters of each dataset, minus the fit to the data.
         seen
-            By how much other simulated events would change the means that the dataset is compared
-            with, shape (n_datasets, n_columns).
+            Change of the expected means if other simulated events were used, shape
+            (n_datasets, n_columns).
         """
         mean, slopes, bends = self.expansion
         at = shifts.of_means
@@ -595,7 +596,7 @@ def _root(covariance: FloatArray) -> FloatArray:
 def _beyond_scores(fitted: FittedSimulation) -> tuple[FloatArray, FloatArray, float]:
     """Part of ln of the density that the fit does not fix, and its variance.
 
-    Where a dataset is fitted, its scores sum to zero, and what is linear in them says nothing.
+    The scores of a dataset sum to zero at its fit, so terms linear in the scores say nothing.
     """
     weights = fitted.weights
     values = [f(fitted.point) for f in (fitted.log_density, fitted.data_log_density)]
@@ -650,14 +651,14 @@ def _classifier_inputs(
 
 
 class _NormalScores(NamedTuple):
-    """Quantile of a normal distribution with the place of a value among simulated ones.
+    """Quantile of a normal distribution at the rank of a value among simulated values.
 
     Parameters
     ----------
     values
         Simulated values, ascending.
     below
-        Part of the weight below each, and one, shape (n + 1,).
+        Fraction of the weight below each value, and one, shape (n + 1,).
     """
 
     values: FloatArray

@@ -133,7 +133,7 @@ def yield_curves(held_out: HeldOutResponse) -> tuple[YieldCurve, ...]:
 
 
 def yield_check(held_out: HeldOutResponse) -> tuple[tuple[YieldComparison, ...], Check]:
-    """E[S] is the yield of each variation of one nuisance parameter over the nominal one."""
+    """Compare E[S] with the yield ratio of each variation of a single nuisance parameter."""
     events = [e for e in held_out.here if e.n_shifted == 1]
     tested = {n for e in events for n, value in e.variation.nuisances.items() if value}
     untested = [n for n in held_out.response.nuisances if n not in tested]
@@ -193,7 +193,7 @@ def _yield_looks(
 
 
 def expected_yield_check(held_out: HeldOutResponse) -> Check:
-    """Ln κ, of single nuisance parameters and pairs, is that of all of them moved together."""
+    """Check ln κ, made from single parameters and pairs, if all nuisance parameters are shifted."""
     name, response = "expected yield", held_out.response
     limits = np.array(response.terms.limits)
     sources = held_out.sources
@@ -244,7 +244,7 @@ def expected_yield_check(held_out: HeldOutResponse) -> Check:
 def response_closure_check(
     held_out: HeldOutResponse,
 ) -> tuple[tuple[ResponseClosure, ...], Check]:
-    """Nominal events weighted by S have the distribution of varied ones in every feature."""
+    """Compare nominal events, weighted by S, with varied events in every feature."""
     name = "closure"
     events = [e for e in held_out.here if e.n_shifted == 1]
     closures, looks, critical = _closure_looks(held_out, events)
@@ -320,7 +320,7 @@ def _untold(looks: Sequence[Look], places: Sequence[tuple[Point, Point]]) -> str
 def response_separation_check(
     held_out: HeldOutResponse,
 ) -> tuple[tuple[ResponseSeparation, ...], Check]:
-    """A classifier cannot separate nominal events weighted by S from varied ones."""
+    """Check that a classifier cannot separate nominal events, weighted by S, from varied events."""
     name = "classifier"
     events = [e for e in held_out.here if e.n_shifted == 1]
     separations = _separations(held_out, events)
@@ -370,7 +370,7 @@ def _separation_looks(
 def factorisation_check(
     held_out: HeldOutResponse,
 ) -> tuple[tuple[YieldComparison, ...], tuple[ResponseClosure, ...], Check]:
-    """Yields and closure of variations that shift several nuisance parameters together."""
+    """Check yields and closure of variations that shift several nuisance parameters together."""
     name, terms = "factorisation", held_out.response.terms
     events = [e for e in (*held_out.here, *held_out.elsewhere) if e.n_shifted > 1]
     if not events:
@@ -410,7 +410,7 @@ def factorisation_check(
 def dependence_check(
     held_out: HeldOutResponse,
 ) -> tuple[tuple[YieldComparison, ...], tuple[ResponseSeparation, ...], Check]:
-    """Yields, and the classifier, at other parameter points than the reference."""
+    """Check yields, and a classifier, at other parameter points than the reference."""
     name, terms = "dependence on parameters", held_out.response.terms
     events = [e for e in held_out.elsewhere if e.n_shifted == 1]
     note = f" ({held_out.left_out})" if held_out.left_out else ""
@@ -448,7 +448,7 @@ def dependence_check(
 
 
 def extrapolation_check(held_out: HeldOutResponse) -> Check:
-    """Responses are positive, and no few events have all of the weight at the limits."""
+    """Check that responses are positive, and that at the limits many events have weight."""
     name, terms = "positivity and extrapolation", held_out.response.terms
     if terms.interpolation == "code4":
         negative = _negative(held_out)

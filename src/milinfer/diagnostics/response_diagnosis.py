@@ -65,7 +65,7 @@ class ResponseDiagnosis(CheckList):
 
     @property
     def title(self) -> str:
-        """Response, range of use and verdict."""
+        """Heading with process, nuisance parameters, number of events and verdict."""
         return (
             f"response of {self.process} to {', '.join(self.nuisances)}, {self.n_events} events: "
             f"{self.verdict}"

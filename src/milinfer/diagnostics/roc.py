@@ -55,7 +55,7 @@ class Estimate(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Roc:
-    """A receiver operating characteristic.
+    """A ROC curve (receiver operating characteristic), and the area under it.
 
     Parameters
     ----------
@@ -84,7 +84,7 @@ class Roc:
         return html_facts("ROC curve", facts)
 
     def to_table(self) -> pa.Table:
-        """One row for each point of the curve: ``false_positive``, ``true_positive``."""
+        """Table with one row for each point of the curve: ``false_positive``, ``true_positive``."""
         import pyarrow as pa
 
         rates = (self.false_positive, self.true_positive)
@@ -346,7 +346,7 @@ def _placements(
 
 
 def _fraction_below(values: FloatArray, others: FloatArray, weights: FloatArray) -> FloatArray:
-    """Weighted fraction of `others` below each value, where equal ones count half."""
+    """Weighted fraction of `others` below each value; equal values count half."""
     order = np.argsort(others)
     cumulative = np.concatenate([[0.0], np.cumsum(weights[order])]) / weights.sum()
     # Neighbours are looked up one after the other: at random, most of the time is memory's.

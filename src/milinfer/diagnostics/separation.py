@@ -257,7 +257,7 @@ def divergence(
     numerator_weights: ArrayLike | None = None,
     reference_weights: ArrayLike | None = None,
 ) -> Divergence:
-    """Divergence of two densities, from a log-ratio on events that it was not trained on.
+    """Estimate a divergence of two densities, from a log-ratio on events not used to train it.
 
     Parameters
     ----------

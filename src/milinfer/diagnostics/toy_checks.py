@@ -241,5 +241,5 @@ def _neighbours(held_out: HeldOut, spread: float, pools: list[float]) -> list[in
 
 
 def _three_checks(check: Check, surfaces: Check) -> tuple[Check, Check, Check]:
-    """Give one outcome to both checks that need estimates; the third is that of the surfaces."""
+    """Give the same outcome to both checks that need estimates; the third is about surfaces."""
     return replace(check, name="response"), replace(check, name="toy Bartlett"), surfaces

@@ -139,7 +139,7 @@ class AnalysisResult:
         return f"<div><p>{html.escape(title)}</p>{''.join(parts)}</div>"
 
     def to_table(self) -> pa.Table:
-        """One row for each method; see :meth:`milinfer.workflow.Comparison.to_table`.
+        """Table with one row for each method; see :meth:`milinfer.workflow.Comparison.to_table`.
 
         Coverage at all truths is ``coverage.to_table()``.
         """

@@ -228,7 +228,7 @@ class Combination:
         return tables + html_table(self.parameters_header, self.parameters_rows(), title=title)
 
     def to_table(self) -> pa.Table:
-        """One row for each parameter of interest in each input, and in the sum of all inputs.
+        """Table with one row for each parameter of interest in each input, and in the sum.
 
         Columns: ``parameter``, ``input``, ``estimate``, ``error``, ``interval68.low``,
         ``interval68.high``, ``interval95.low``, ``interval95.high``.

@@ -235,7 +235,7 @@ class CombinationFile(_Section):
         return read.model_copy(update={"folder": source.parent, "source": source})
 
     def path(self, text: str) -> Path:
-        """A path of the file, which starts at its folder.
+        """Resolve a path in the file, which is relative to the folder of the file.
 
         Raises
         ------

@@ -97,11 +97,11 @@ class MethodResult:
         return Comparison((self,))._repr_html_()
 
     def to_table(self) -> pa.Table:
-        """One row; see :meth:`Comparison.to_table`."""
+        """Table with one row; see :meth:`Comparison.to_table`."""
         return Comparison((self,)).to_table()
 
     def to_dict(self) -> dict[str, Any]:
-        """Figures by the names of the summary's contract."""
+        """Results under the names that they have in ``summary.json``."""
         fitted: dict[str, Any] = {}
         if self.intervals is not None:
             inner, outer = self.intervals
@@ -259,7 +259,7 @@ class Comparison:
     _title: ClassVar = "The same data and the same toys, fitted with each method"
 
     def to_table(self) -> pa.Table:
-        """One row for each method.
+        """Table with one row for each method.
 
         Columns: ``method``, and the entries of :meth:`MethodResult.to_dict`.  A pair of numbers,
         such as an interval, has two columns, ``interval68.low`` and ``interval68.high``.
@@ -269,11 +269,11 @@ class Comparison:
         )
 
     def to_dict(self) -> dict[str, dict[str, Any]]:
-        """Figures of every method by name."""
+        """Results of every method, by its name; see :meth:`MethodResult.to_dict`."""
         return {m.name: m.to_dict() for m in self.methods}
 
     def to_json(self) -> str:
-        """Figures of every method as JSON text."""
+        """Results of every method as JSON text."""
         return json.dumps(self.to_dict(), indent=2)
 
 
@@ -491,12 +491,12 @@ class Unavailable(NamedTuple):
 
 
 class Attempts:
-    """Keeps the errors of methods, so that one that fails does not end the rest.
+    """Keep the errors of methods, so that a failure of one method does not stop the others.
 
     Parameters
     ----------
     required
-        Methods whose errors are raised, with a note that names the settings that affect them.
+        Methods whose errors are raised, with a note about the settings that may help.
 
     Attributes
     ----------

@@ -452,7 +452,7 @@ class TrackingSection(_Section):
 
 
 class AnalysisConfig(_Section):
-    """Configuration of an analysis.
+    """Configuration of an analysis: the content of ``analysis.toml``.
 
     Parameters
     ----------

@@ -115,7 +115,7 @@ class Provenance:
     started: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
 
     def to_dict(self) -> dict[str, Any]:
-        """All facts by name; ``"run"`` holds those that differ from run to run."""
+        """All facts by name; ``"run"`` holds the facts that differ from run to run."""
         return {
             "command": self.command,
             "configuration": dict(self.configuration),

@@ -111,7 +111,7 @@ class NuisanceInputs:
     uncertainties
         Effects on the yield alone.
     rate
-        Expected events ν(θ); None: the number of events does not count.
+        Expected events ν(θ); None: the number of events is not fitted.
     luminosity_uncertainty
         Relative uncertainty of the luminosity.
     calibration, calibrate_at
@@ -120,7 +120,7 @@ class NuisanceInputs:
     evaluation
         Nominal events for the toys that measure the coverage; not used for a calibration.
     varied
-        Variations of these; None: no toys at varied values of shapes.
+        Variations of the events in `evaluation`; None: no toys at varied values of shapes.
     held_out
         Variations of events that neither train the response nor measure coverage, to diagnose it
         with; None: no diagnosis.
@@ -128,13 +128,13 @@ class NuisanceInputs:
         Histogram of the signal, with a luminosity, and the variations of its events; None: no fit
         of a histogram.
     mc_stat
-        Whether the Monte-Carlo errors of the histogram count.
+        Whether the fit of the histogram includes its Monte-Carlo errors.
     weight_degree
         Degree of the event weights, if toys are reweighted to the truth.
     others
         Further costs of the same data in the same parameters, by name.
     reference
-        θ0 of the model, if it does not say.
+        θ0, if the model does not record it.
     blind
         Whether the data are pseudo-data of a blind analysis; impacts are then of Asimov data.
     n_toys, seed, workers
@@ -235,7 +235,7 @@ class NuisanceCoverage(NamedTuple):
     method
         :data:`LEARNED`, :data:`CALIBRATED` or :data:`IGNORING`.
     nuisances
-        True values that are not nominal.
+        True values of the nuisance parameters that are not nominal.
     inner, outer
         Coverage of 68.27 % and 95.45 % intervals.
     bias, bias_error
@@ -276,9 +276,9 @@ class NuisanceResult:
     nuisances
         Names of the nuisance parameters.
     extended
-        Whether the number of events counts.
+        Whether the number of events is fitted.
     fits
-        By name of the method.
+        Fit of the data by name of the method.
     coverage
         Coverage at nominal and varied values of the nuisance parameters.
     problems
