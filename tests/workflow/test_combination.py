@@ -401,7 +401,7 @@ def test_a_parameter_that_one_input_fixes(tmp_path, one):
     (tmp_path / "fixed.json").write_text(json.dumps(channel(31.0, fixed=True)))
     sections = workspace("a", one), workspace("f", "fixed.json")
     text = refused(written(tmp_path, *sections, head='shared = ["mu", "alpha"]\n'))
-    assert "f fixes mu, at 1, and a measures it; rename it" in text
+    assert "f fixes mu at 1, but a measures it; rename it" in text
 
 
 def test_units_that_differ(tmp_path):
@@ -415,7 +415,7 @@ def test_units_that_differ(tmp_path):
     assert "c is in 'TeV⁻²' in a and in 'GeV⁻²' in b" in text
     more = 'units = { c = "GeV⁻²" }\n'
     text = refused(written(tmp_path, a + more, head='roles = { c = "interest" }\n'))
-    assert "the input a: units says that c is in 'GeV⁻²', and the file says 'TeV⁻²'" in text
+    assert "the input a: units says that c is in 'GeV⁻²', but the file says 'TeV⁻²'" in text
     text = refused(written(tmp_path, a + 'units = { d = "GeV" }\n'))
     assert "the input a: units has d, but its parameters are c" in text
 

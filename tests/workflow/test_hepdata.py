@@ -195,7 +195,7 @@ class TestCalibrated:
         assert values["low end of the 95.45% interval"] == [mine.low]
         assert about["best fit"]["method"] == "Neyman"
         refused = (
-            ({"intervals": [mine]}, ConfigurationError, "need method="),
+            ({"intervals": [mine]}, ConfigurationError, "give method="),
             ({"method": "Neyman"}, ConfigurationError, "no intervals are given"),
             ({"intervals": [mine], "method": "x", "cl": 0.9}, ConfigurationError, "omit it"),
             (

@@ -224,8 +224,8 @@ class AnalysisPlan:
             return
         if before == BLIND:
             msg = (
-                f"{self.config.out} contains a blind analysis, whose data only `milinfer "
-                "unblind` opens, with a record; use it, or give another folder as analysis.out"
+                f"{self.config.out} contains a blind analysis; open its data with `milinfer "
+                "unblind`, which keeps a record, or give another folder as analysis.out"
             )
             raise ConfigurationError(msg)
 
