@@ -323,7 +323,7 @@ def test_yields_of_few_events_are_a_problem():
     )
     result = fit_with_nuisances(inputs)
     (problem,) = [p for p in result.problems if "simulated events" in p]
-    assert "shift shift by" in problem
+    assert "shifts shift by" in problem
     assert result.to_dict()["yield_noise"] == dict(result.yield_noise)
     assert max(result.yield_noise.values()) > 0.5
 
