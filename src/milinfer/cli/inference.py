@@ -97,7 +97,8 @@ __all__ = ["compare", "fit", "report", "train"]
 @click.option(
     "--bag-size",
     type=click.IntRange(1),
-    help="Number of events in a training bag; default: 1 for a polynomial head, otherwise 10.",
+    help="Number of events that the network classifies together in the training (a bag); default: "
+    "1 for a polynomial head, otherwise 10.",
 )
 @click.option(
     "--normalise",

@@ -228,7 +228,8 @@ def toy_options(function: Callable[..., Any]) -> Callable[..., Any]:
     type=click.Choice(["coverage", "bartlett"]),
     default="coverage",
     show_default=True,
-    help="How the calibration constant c_cicc is determined.",
+    help="How c_cicc is determined: so that intervals of the toys cover (coverage), or from the "
+    "ratio of information and curvature (bartlett).",
 )
 @output_option(
     "JSON file for the calibration; or the directory of the model, which then contains it."

@@ -195,7 +195,11 @@ def ensemble_option(function: F) -> F:
 def workers_option(function: F) -> F:
     """``--workers N``."""
     return click.option(
-        "--workers", type=click.IntRange(1), default=2, show_default=True, help="Processes."
+        "--workers",
+        type=click.IntRange(1),
+        default=2,
+        show_default=True,
+        help="Number of parallel workers.",
     )(function)
 
 

@@ -202,8 +202,9 @@ def response(
 ) -> None:
     """Learn the response of a process to nuisance parameters from folders of varied events.
 
-    The response is the ratio of the density at shifted nuisance parameters to the nominal density.
-    `milinfer variations` or ProcessVariations.save write the FOLDERS, which are read in pieces.
+    The response of an event is the ratio of the differential cross-section at shifted nuisance
+    parameters to the nominal one. `milinfer variations` or ProcessVariations.save write the FOLDERS,
+    which are read in pieces.
 
     \b
     milinfer response parts/* --out response
