@@ -203,8 +203,8 @@ def response(
     """Learn the response of a process to nuisance parameters from folders of varied events.
 
     The response of an event is the ratio of the differential cross-section at shifted nuisance
-    parameters to the nominal one. `milinfer variations` or ProcessVariations.save write the FOLDERS,
-    which are read in pieces.
+    parameters to the nominal one. `milinfer variations` or ProcessVariations.save write the
+    FOLDERS, which are read in pieces.
 
     \b
     milinfer response parts/* --out response
