@@ -102,7 +102,7 @@ def build_report(result: AnalysisResult, drawn: Mapping[str, tuple[Figure | str,
 
     report.section("Result")
     _executive_table(report, result)
-    report.section("Surfaces")
+    report.section("Likelihood of the data")
     more = (
         ", and of the learned likelihood before and after calibration" if learned.calibrated else ""
     )
