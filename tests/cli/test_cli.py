@@ -345,7 +345,7 @@ def test_a_users_own_files_go_all_the_way(tmp_path):
     printed = call(
         *("coverage", evaluation, *arguments, "--out", tmp_path / "coverage.svg", "--json", scan)
     )
-    assert re.search(r"% ± .*% ± .*% \(pool\) for 68.27% claimed", printed)
+    assert re.search(r"% ± .*% ± .*% \(event pool\) for 68.27% claimed", printed)
     assert "Neyman belt" in printed
     assert {r["method"] for r in json.loads(scan.read_text())["scan"]} == {
         "as trained",

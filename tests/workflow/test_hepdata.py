@@ -197,7 +197,7 @@ class TestCalibrated:
         refused = (
             ({"intervals": [mine]}, ConfigurationError, "give method="),
             ({"method": "Neyman"}, ConfigurationError, "no intervals are given"),
-            ({"intervals": [mine], "method": "x", "cl": 0.9}, ConfigurationError, "omit it"),
+            ({"intervals": [mine], "method": "x", "cl": 0.9}, ConfigurationError, "give only one"),
             (
                 {"intervals": [mine._replace(parameter="nu")], "method": "x"},
                 ParameterError,
