@@ -278,9 +278,7 @@ def test_a_belt_that_cuts_the_set_off_is_said_everywhere(analysis):
     assert summary["exact"]["neyman68_at_bound"] == [[False, True]]
     assert any("ends at 0, the edge" in problem for problem in summary["exact"]["problems"])
     assert "ends at 0, the edge" in summary_table(summary).caption
-    assert (
-        "ends at the edge of the belt, and may extend further" in build_report(result, {}).to_html()
-    )
+    assert "The confidence set ends at the edge of" in build_report(result, {}).to_html()
     whole = analyse(analysis)
     assert whole.summary()["exact"]["neyman68_at_bound"] == [[False, False]]
-    assert "the edge of the belt" not in build_report(whole, {}).to_html()
+    assert "ends at the edge of" not in build_report(whole, {}).to_html()
