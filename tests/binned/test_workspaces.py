@@ -371,7 +371,7 @@ def test_patches(full, tmp_path):
     for arguments, message in (
         ({"patch": set_file}, "has 1 patches; choose one with signal=: m300"),
         ({"patch": set_file, "signal": "m400"}, "cannot be applied to .*m400"),
-        ({"patch": patch, "signal": "m300"}, "nothing to choose"),
+        ({"patch": patch, "signal": "m300"}, "not a set to choose"),
         ({"signal": "m300"}, "give its file as patch="),
     ):
         with pytest.raises(WorkspaceError, match=message):

@@ -486,7 +486,7 @@ def _apply_patch(spec: Any, path: Path, patch: Path, signal: str | Sequence[floa
         if isinstance(content, list):
             if signal is not None:
                 msg = (
-                    f"{patch} is a single JSON patch, so there is nothing to choose; omit "
+                    f"{patch} is a single JSON patch, not a set to choose from; omit "
                     f"signal={signal!r}"
                 )
                 raise WorkspaceError(msg)
@@ -677,7 +677,9 @@ def _require_floats(spec: Any, name: str) -> None:
             if isinstance(value, Mapping | list):
                 waiting.append((value, [*path, key]))
             elif isinstance(value, int) and abs(value) > sys.float_info.max:
-                fail(name, [*path, key], "the number is too large to compute with; correct it")
+                fail(
+                    name, [*path, key], "the number has too many digits to compute with; correct it"
+                )
 
 
 def fail(name: str, path: Sequence[str | int], what: str) -> NoReturn:
