@@ -1,10 +1,12 @@
-"""What a background does to an unbinned fit: ignored, or profiled by an exact or learned ratio.
+"""Effect of a background on an unbinned fit that ignores it, or profiles it with its density ratio.
 
 python benchmarks/background.py [--toys 2000] [--quick]
 
-160 signal events at μ = 0 from N(μ, 1), whose yield depends on μ, and 40 background events from
-N(2, 1.5), known to 20 %.  The last line on standard output is one line of JSON: for each treatment
-the bias of the estimate, its standard deviation, I_eff and coverage, with errors, on the same toys.
+A toy has 160 expected signal events at μ = 0 from N(μ, 1), whose yield depends on μ, and 40
+background events from N(2, 1.5), whose yield is known to 20 %.  The density ratio is exact or
+learned.  The last line on standard output is one line of JSON.  It has for each treatment of the
+background the bias of the estimate, its standard deviation, the effective information I_eff and the
+coverage, with errors, from the same toys.
 """
 
 from __future__ import annotations
@@ -51,7 +53,7 @@ def rate() -> mil.Rate:
 
 
 class Ignored:
-    """The signal alone, with the rate of all events: the background is taken for signal."""
+    """The signal model with the rate of all events: background is taken for signal."""
 
     name, parameters, interpolation = "ignored", MODEL.parameters, MODEL.interpolation
     event_llr = staticmethod(MODEL.event_llr)
@@ -59,9 +61,16 @@ class Ignored:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--toys", type=int, default=2000)
-    parser.add_argument("--train", type=int, default=50_000, help="events of signal, of background")
-    parser.add_argument("--pool", type=int, default=400_000)
+    parser.add_argument("--toys", type=int, default=2000, help="number of toys")
+    parser.add_argument(
+        "--train",
+        type=int,
+        default=50_000,
+        help="training events of the signal, and as many of the background",
+    )
+    parser.add_argument(
+        "--pool", type=int, default=400_000, help="events from which toys are drawn"
+    )
     options = parse(parser, QUICK, arguments)
     seconds = {}
     ratios: dict[str, object] = {"exact": exact}

@@ -1,10 +1,10 @@
-"""Bars that the figures of a benchmark have to reach, and those that they did not.
+"""Goals ("bars") that the figures of a benchmark have to reach, and a list of those not reached.
 
-A benchmark adds the list to its result; for a result that was made before, or after a bar has
-changed, the list is written anew:
+A benchmark adds this list to its result.  For an older result, or after a bar has changed, write
+the list again:
 
-    python benchmarks/bars.py            # prints the bars that committed results do not reach
-    python benchmarks/bars.py --write    # and writes them into these results
+    python benchmarks/bars.py            # print the bars that committed results do not reach
+    python benchmarks/bars.py --write    # also write them into these results
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ def missed(bar: str, goal: float, measured: float, error: float | None = None) -
 
 
 def below(bar: str, goal: float, measured: float, error: float | None = None) -> Iterator[Missed]:
-    """The bar, unless the figure is at most the goal."""
+    """Yield the bar if the figure is above the goal."""
     if not measured <= goal:
         yield missed(bar, goal, measured, error)
 
 
 def above(bar: str, goal: float, measured: float, error: float | None = None) -> Iterator[Missed]:
-    """The bar, unless the figure is at least the goal."""
+    """Yield the bar if the figure is below the goal."""
     if not measured >= goal:
         yield missed(bar, goal, measured, error)
 
@@ -46,7 +46,7 @@ def above(bar: str, goal: float, measured: float, error: float | None = None) ->
 def near(
     bar: str, goal: float, width: float, measured: float, error: float | None = None
 ) -> Iterator[Missed]:
-    """The bar, unless the figure is within so much of the goal."""
+    """Yield the bar if the figure differs from the goal by more than `width`."""
     if not abs(measured - goal) <= width:
         yield missed(bar, goal, measured, error)
 
@@ -54,7 +54,7 @@ def near(
 def covers(
     bar: str, level: float, measured: float, error: float, sigmas: float = SIGMAS
 ) -> Iterator[Missed]:
-    """The bar, unless the coverage is within so many errors of its level."""
+    """Yield the bar if the coverage differs from its level by more than `sigmas` errors."""
     yield from near(bar, level, sigmas * error, measured, error)
 
 
@@ -189,7 +189,7 @@ def short(name: str, found: Mapping[str, Any]) -> list[Missed]:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print the bars that were not met."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--write", action="store_true", help="write them into the results")
+    parser.add_argument("--write", action="store_true", help="write the list into the results")
     options = parser.parse_args(arguments)
     for name in BARS:
         path = RESULTS / f"{name}.json"

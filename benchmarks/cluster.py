@@ -1,11 +1,11 @@
-"""Shortest times of toys and trainings: in this process, in threads, on dask workers.
+"""Shortest time of toys and of trainings in this process, in threads, and on dask workers.
 
 python benchmarks/cluster.py [--quick]
 python benchmarks/cluster.py --hosts 2 --rate 1gbit   # as root, see hosts.py
 
 The last line on standard output is one line of JSON.  With --quick the worker is a thread of this
-process, which need not import TensorFlow again.  With --hosts the scheduler and each worker have a
-network of their own, and talk with TLS.
+process, so that TensorFlow is imported only once.  With --hosts the scheduler and each worker have
+a network of their own, and use TLS.
 """
 
 from __future__ import annotations
@@ -52,14 +52,29 @@ def cluster_of(options: argparse.Namespace) -> Iterator[Client]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument(
+        "--repeats", type=int, default=3, help="number of timings; the shortest counts"
+    )
     parser.add_argument("--toys", type=int, default=10_000)
     parser.add_argument("--json", type=Path)
-    parser.add_argument("--pool", type=int, default=100_000, help="events of each sample for toys")
-    parser.add_argument("--train", type=int, default=5_000, help="training events a point")
-    parser.add_argument("--workers", type=int, default=2, help="of dask; 1 is a thread")
-    parser.add_argument("--hosts", type=int, help="workers with a network each, instead; as root")
-    parser.add_argument("--rate", help="speed of the network of a host, such as 1gbit")
+    parser.add_argument(
+        "--pool", type=int, default=100_000, help="events of each sample from which toys are drawn"
+    )
+    parser.add_argument(
+        "--train", type=int, default=5_000, help="training events at each parameter point"
+    )
+    parser.add_argument(
+        "--workers",
+        type=int,
+        default=2,
+        help="number of dask workers; with 1 it is a thread of this process",
+    )
+    parser.add_argument(
+        "--hosts",
+        type=int,
+        help="number of workers, each with a network of its own (as root); replaces --workers",
+    )
+    parser.add_argument("--rate", help="speed of the network of each host, such as 1gbit")
     options = parse(parser, QUICK, arguments)
     samples = quadratic.samples(options.pool, [{"c1": -0.5}, {"c1": 0.5}], seed=1)
     oracle = Oracle.from_sample(samples[0], "c1", [0.1 * k for k in range(-10, 11)], degree=2)

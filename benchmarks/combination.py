@@ -1,16 +1,17 @@
 """Coverage of a combined fit: a learned likelihood and a pyhf channel that share a nuisance.
 
-A network learns Λ(c1) of the quadratic problem from few events, so that it needs a calibration.
-Its events and a counting channel with b + s (1 + c1 + c1²) events have the efficiency in common.
-For each of nine points (three values of c1, three of the efficiency) toys of both, auxiliary
-measurement included, say how often 68 % intervals of c1 contain the truth:
+A network learns the log-likelihood ratio Λ(c1) of the quadratic problem from few events, so that it
+needs a calibration.  The efficiency is a nuisance parameter of its events and of a counting channel
+with b + s (1 + c1 + c1²) expected events.  At each of nine points (three values of c1, three of the
+efficiency) toys of both channels, auxiliary measurement included, measure how often 68 % intervals
+of c1 contain the truth:
 
 * ``as trained``: the sum of both costs, profiled;
-* ``calibrated``: the same after a calibration with toys of the sum, from other events;
-* ``exact``: the sum with the exact ratio of the events in the place of the network.
+* ``calibrated``: the same, after a calibration of the sum with toys from other events;
+* ``exact``: the sum with the exact ratio of the events instead of the network.
 
-Toys that calibrate are at the nominal efficiency.  The last line on standard output is one line of
-JSON.
+Toys for the calibration are generated at the nominal efficiency.  The last line on standard output
+is one line of JSON.
 
 python benchmarks/combination.py [--events 1500] [--toys 1000] [--quick]
 """
@@ -95,12 +96,22 @@ def combination(
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train, calibrate the sum, and count."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--events", type=int, default=1500, help="to train on, at each point")
-    parser.add_argument("--pool", type=int, default=100_000, help="of toys, at each point")
-    parser.add_argument("--toys", type=int, default=1000)
-    parser.add_argument("--grid", type=int, default=13, help="points at which toys are profiled")
     parser.add_argument(
-        "--calibrate-at", type=float, nargs="+", default=CALIBRATE_AT, help="values of c1"
+        "--events", type=int, default=1500, help="training events at each parameter point"
+    )
+    parser.add_argument(
+        "--pool", type=int, default=100_000, help="events at each point from which toys are drawn"
+    )
+    parser.add_argument("--toys", type=int, default=1000, help="number of toys at each point")
+    parser.add_argument(
+        "--grid", type=int, default=13, help="number of values of c1 at which toys are profiled"
+    )
+    parser.add_argument(
+        "--calibrate-at",
+        type=float,
+        nargs="+",
+        default=CALIBRATE_AT,
+        help="values of c1 of the toys that calibrate",
     )
     options = parse(parser, QUICK, arguments)
     warnings.simplefilter("ignore", MilinferWarning)

@@ -1,22 +1,24 @@
-"""What a statistics committee asks of a fit, in figures.
+"""Answers to questions of a statistics committee about a fit, as numbers.
 
-Goodness of fit of vbf_hww: a network learns Λ(c_HW), datasets are simulated at c_HW = 0.1, each is
-fitted, and :func:`milinfer.diagnostics.goodness_of_fit` tests it against simulated events that
-their weights bring to the fit:
+Goodness of fit for vbf_hww: a network learns the log-likelihood ratio Λ(c_HW).  Datasets are
+simulated at c_HW = 0.1 and fitted.  :func:`milinfer.diagnostics.goodness_of_fit` tests each dataset
+against simulated events, which event weights reweight to the fit.  There are three kinds of
+datasets:
 
-* ``as simulated``: the p-values have to be uniform (Kolmogorov and Smirnov's test);
-* ``jet scale +2 %``: jets of the data have 2 % more energy, and the model does not contain that;
-* ``background 5 %``: 5 % of the events of the data are of another process, with the features of
-  VBF events at c_HW = 0 in which the leptons and the jets are of different events.
+* ``as simulated``: the p-values have to be uniform (Kolmogorov-Smirnov test);
+* ``jet scale +2 %``: jets in the data have 2 % more energy, which the model does not contain;
+* ``background 5 %``: 5 % of the data events are from an unknown process, whose events combine the
+  leptons and the jets of different VBF events at c_HW = 0.
 
-``goodness_of_fit`` has of each the share of datasets with p < 5 % for every test and for all tests
-together, with its binomial error.
+For each kind, ``goodness_of_fit`` has the fraction of datasets with p < 5 %, for every test and for
+all tests together, with its binomial error.
 
-``expected`` is of Gaussian events with an uncertain background and trigger efficiency: the largest
-slope of −2 ln L of Asimov data at the point that they were made for, the width of their interval
-over that of the median toy, and profiled toys per second of CPU time.  ``impacts`` has the
-statistical and the systematic part of the error, in quadrature, over the whole error, and the
-largest difference of a ranking of a template fit to that of cabinetry, over the error.
+``expected`` tests Asimov data, with Gaussian events and an uncertain background and trigger
+efficiency.  It has the largest slope of −2 ln L at the point for which the Asimov data were made,
+the width of their interval divided by the width of the median toy, and profiled toys per second of
+CPU time.  ``impacts`` has the quadratic sum of the statistical and the systematic error divided by
+the total error, and the largest difference to cabinetry in the ranking of a template fit, in units
+of the error.
 
 The last line on standard output is one line of JSON.
 
@@ -158,9 +160,11 @@ def impact_results() -> dict[str, float]:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train, simulate, fit and test."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--events", type=int, default=40_000, help="simulated at each point")
-    parser.add_argument("--data", type=int, default=1000, help="events of a dataset")
-    parser.add_argument("--datasets", type=int, default=200)
+    parser.add_argument(
+        "--events", type=int, default=40_000, help="simulated events at each parameter point"
+    )
+    parser.add_argument("--data", type=int, default=1000, help="events in a dataset")
+    parser.add_argument("--datasets", type=int, default=200, help="number of datasets of each kind")
     parser.add_argument("--toys", type=int, default=1000)
     parser.add_argument("--workers", type=int, default=2)
     options = parse(parser, QUICK, arguments)

@@ -1,20 +1,22 @@
-"""How do other packages do on the same events, and how does milinfer?
+"""Compare milinfer with other packages on the same events.
 
-milinfer writes events, features, splits and toys as plain arrays (``peers/data.py``); one script
-for each package reads them, trains with the settings that its authors recommend, and writes
-log-ratios of all events (``peers/peer_*.py``); milinfer measures all of them in the same way
-(``peers/figures.py``).  Each package needs an environment of its own, which ``nox -s peers`` makes.
+milinfer writes events, features, splits and toys as plain arrays (``peers/data.py``).  For each
+package a script reads them, trains with the settings that the authors of the package recommend, and
+writes log-ratios of all events (``peers/peer_*.py``).  milinfer then evaluates all packages in the
+same way (``peers/figures.py``).  Each package needs its own environment, which ``nox -s peers``
+makes.
 
 python benchmarks/compare_peers.py [--peer NAME ...] [--python NAME=PATH ...] [--work FOLDER]
                                    [--json FILE] [--keep] [--quick]
 
-``--peer`` chooses packages; ``--python madminer=PATH`` names the interpreter of an environment, and
-without it the package is looked for in this one.  A package that is found nowhere is named as not
-measured.  ``--keep`` uses tables that are in ``--work`` already.  The last line on standard output
-is one line of JSON.  docs/comparison.md quotes the tables (``python docs/quoted.py --write``).
+``--peer`` chooses packages.  ``--python madminer=PATH`` gives the interpreter of the environment of
+a package; without it the package is looked for in this environment.  The result lists packages that
+are not found as not measured.  ``--keep`` uses tables that are already in ``--work``.  The last
+line on standard output is one line of JSON.  docs/comparison.md quotes the tables
+(``python docs/quoted.py --write``).
 
-Every package runs in a process of its own, bound to as many threads as the others (``--threads``).
-Times are processor seconds.
+Every package runs in a process of its own, with the same number of threads (``--threads``).  Times
+are seconds of processor time.
 """
 
 from __future__ import annotations
@@ -369,12 +371,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--python", nargs="+", metavar="NAME=PATH", default=[])
     parser.add_argument("--problems", nargs="*", choices=PROBLEMS, default=list(PROBLEMS))
     parser.add_argument("--tasks", nargs="*", choices=TASKS, default=list(TASKS))
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of labelled bags")
-    parser.add_argument("--methods", nargs="+", default=[], help="of the packages; default: all")
-    parser.add_argument("--threads", type=int, default=1, help="of each package")
-    parser.add_argument("--work", type=Path, metavar="FOLDER", help="for arrays and tables")
-    parser.add_argument("--keep", action="store_true", help="use what --work has already")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the record here, too")
+    parser.add_argument(
+        "--seeds",
+        type=int,
+        nargs="+",
+        default=[0, 1, 2],
+        help="seeds of the tasks with labelled bags",
+    )
+    parser.add_argument(
+        "--methods", nargs="+", default=[], help="methods of the packages; default: all"
+    )
+    parser.add_argument("--threads", type=int, default=1, help="threads of each package")
+    parser.add_argument("--work", type=Path, metavar="FOLDER", help="folder for arrays and tables")
+    parser.add_argument("--keep", action="store_true", help="use tables that are already in --work")
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="also write the result to this file"
+    )
     options = parse(parser, QUICK, arguments)
     warnings.simplefilter("ignore", MilinferWarning)
     if options.work is None:

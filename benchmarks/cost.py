@@ -1,20 +1,27 @@
-"""What a call of the cost costs, by the model behind it, for 1000 events and for a million.
+"""Time of a call of the cost, for different models, with 1000 events and with a million.
 
 python benchmarks/cost.py [--quick]
 
-The reference is the same likelihood written down plainly: ln r of every event at every call.  The
-last line on standard output is one line of JSON: microseconds of a value and of a gradient,
-milliseconds of MIGRAD and MINOS, and of a call with a million events; the largest error of the
-value between the points against the plain sum, relative to Λ.
+The reference is a plain implementation of the same likelihood, which computes ln r of every event
+at every call.  The last line on standard output is one line of JSON.  It has the time of a value
+and of a gradient in microseconds, of MIGRAD, of MINOS and of a call with a million events in
+milliseconds,
+and the largest error of the value between the training points, compared with the plain sum and
+relative to the log-likelihood ratio Λ.
 
-``several`` has the exact ratio of the quadratic problem in several parameters; of degree 4 it is a
-product of two, as of production and decay.  By parameters and degree, and then by events:
-``call_us`` and ``grad_us``, once boxes of θ are compressed, ``summed_call_us`` and
-``summed_grad_us``, where all events are summed, ``plain_us`` and ``plain_grad_us`` for numpy, in
-microseconds; ``box_ms``, the time to compress a box, and ``calls_to_box``, the calls before (zero
-for few events, of which no box is made); ``migrad_ms`` of a new cost, and ``calls`` in it;
-``error``, the largest of values against numpy (relative, if they are above one) and of gradients
-(relative); ``bound``, the proven one of the boxes.
+``several`` is about the exact ratio of the quadratic problem in several parameters; with degree 4
+it is a product of two quadratics, as for production and decay.  In a range ("box") of the
+parameters the sum over events is replaced by a polynomial.  By number of parameters and degree, and
+then by number of events, there are
+
+* ``call_us`` and ``grad_us``, for compressed boxes; ``summed_call_us`` and ``summed_grad_us``, if
+  all events are summed; ``plain_us`` and ``plain_grad_us``, for numpy: microseconds of a value and
+  of a gradient;
+* ``box_ms``, the time to compress a box, and ``calls_to_box``, the number of calls before that
+  (zero for few events, for which no box is made);
+* ``migrad_ms``, the time of MIGRAD with a new cost, and ``calls``, the number of calls in it;
+* ``error``, the largest deviation of values from numpy (relative if they are above one) and of
+  gradients (relative), and ``bound``, the proven bound on the error of the boxes.
 """
 
 from __future__ import annotations
@@ -191,15 +198,22 @@ def all_several(n_many: int, seconds: float, clock: str) -> dict[str, dict[str, 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--train", type=int, default=10_000, help="training events a point")
-    parser.add_argument("--many", type=int, default=1_000_000, help="events of the large dataset")
-    parser.add_argument("--toys", type=int, default=500, help="for each truth, to calibrate")
-    parser.add_argument("--seconds", type=float, default=0.2, help="of each timing")
     parser.add_argument(
-        "--several", action="store_true", help="only several parameters, the key of that name"
+        "--train", type=int, default=10_000, help="training events at each parameter point"
+    )
+    parser.add_argument("--many", type=int, default=1_000_000, help="events in the large dataset")
+    parser.add_argument("--toys", type=int, default=500, help="calibration toys at each true value")
+    parser.add_argument("--seconds", type=float, default=0.2, help="seconds for each timing")
+    parser.add_argument(
+        "--several",
+        action="store_true",
+        help="measure only several parameters (the entry 'several' of the result)",
     )
     parser.add_argument(
-        "--clock", choices=CLOCKS, default="wall", help="of several parameters; cpu if others work"
+        "--clock",
+        choices=CLOCKS,
+        default="wall",
+        help="clock for several parameters; use cpu if other programs run at the same time",
     )
     args = parse(parser, QUICK, arguments)
     start = time.perf_counter()

@@ -1,18 +1,19 @@
-"""Run the demo over several seeds: do its intervals contain the truth as often as they claim?
+"""Run the demo with several seeds: do its intervals contain the truth as often as they claim?
 
     python benchmarks/demo_seeds.py --seeds 10 --json benchmarks/results/demo_seeds.json
     python benchmarks/demo_seeds.py --seeds 8 --first-seed 101 --events 2500 --data-events 500 \\
         --pool-events 10000 --toys 300 --golden tests/golden/demo.json
     python benchmarks/demo_seeds.py --quick
 
-The second line keeps the mean and the standard deviation over seeds of each figure; the third does
-what the demo does after its files, in this process and at a size that it does not have.  A method
-that a seed has not, or not calibrated (see ``not_available`` and ``problems`` of its summary),
-counts where it is there.
+The second command writes the mean and the standard deviation over seeds of each figure to
+``--golden``.  The third command runs the analysis of the demo in this process, without its files
+and with a tiny size.  For some seeds a method may be missing or not calibrated (``not_available``
+and ``problems`` in the summary); means are then over the other seeds.
 
-Prints one JSON line last: how often the 68.27 % and 95.45 % interval of each method contained the
-truth, the mean of the coverages measured on toys, and under ``rows`` the figures of each seed.
-``--json`` writes it after every seed; ``--table`` prints rows of a result as Markdown.
+The last line on standard output is one line of JSON.  It has how often the 68.27 % and 95.45 %
+intervals of each method contained the truth, the mean of the coverages measured on toys, and in
+``rows`` the figures of each seed.  ``--json`` writes the result after every seed; ``--table``
+prints the rows of a result as Markdown.
 """
 
 from __future__ import annotations
@@ -214,18 +215,35 @@ def figures(results: list[dict], options: argparse.Namespace, seconds: list[floa
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seeds", type=int, default=10)
-    parser.add_argument("--first-seed", type=int, default=1)
-    parser.add_argument("--events", type=int, default=10_000)
-    parser.add_argument("--data-events", type=int, default=1_000)
-    parser.add_argument("--pool-events", type=int, default=40_000)
-    parser.add_argument("--toys", type=int, default=2_000)
-    parser.add_argument("--truth", type=float, default=0.0)
+    parser.add_argument("--seeds", type=int, default=10, help="number of seeds")
+    parser.add_argument("--first-seed", type=int, default=1, help="first of the seeds")
     parser.add_argument(
-        "--json", type=Path, metavar="FILE", help="write the result after each seed"
+        "--events", type=int, default=10_000, help="training events at each parameter point"
     )
-    parser.add_argument("--table", type=Path, metavar="FILE", help="table of a result, and stop")
-    parser.add_argument("--golden", type=Path, default=None)
+    parser.add_argument("--data-events", type=int, default=1_000, help="events in a dataset or toy")
+    parser.add_argument(
+        "--pool-events",
+        type=int,
+        default=40_000,
+        help="events at each true value from which toys are drawn",
+    )
+    parser.add_argument("--toys", type=int, default=2_000, help="number of toys at each true value")
+    parser.add_argument("--truth", type=float, default=0.0, help="true value of c_HW")
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="write the result to this file after each seed"
+    )
+    parser.add_argument(
+        "--table",
+        type=Path,
+        metavar="FILE",
+        help="print a table of the result in this file, and stop",
+    )
+    parser.add_argument(
+        "--golden",
+        type=Path,
+        default=None,
+        help="write mean and standard deviation over seeds of every figure to this file",
+    )
     options = parse(parser, QUICK, arguments)
     if options.table:
         print(table(json.loads(options.table.read_text(encoding="utf-8"))["rows"]))

@@ -1,16 +1,17 @@
-"""How much of the information in the events each head finds.
+"""Fraction of the information in the events that each head finds.
 
-Effective information of every estimator over the true one, on problems whose truth is known:
+It is the effective information I_eff of every estimator divided by the true information, for
+problems with a known likelihood:
 
-* ``quadratic``: one parameter, exact bound; ``quadratic2``: two parameters with a cross term;
-* ``vbf_hww``: beside the oracle (exact parton-level likelihood ratio) on the same toys.
+* ``quadratic``: one parameter, with an exact bound; ``quadratic2``: two parameters with a cross
+  term;
+* ``vbf_hww``: compared with the exact parton-level likelihood ratio (oracle) on the same toys.
 
 python benchmarks/efficiency.py [--quick]
 
-The last line on standard output is one line of JSON.  On the analytic problems the reference on the
-same toys is an estimator whose information is known without toys: the sum of exact scores, over
-the Fisher information.  So ``info_ratio`` is I_eff over the exact bound, and the fluctuations of
-the toys drop out.
+The last line on standard output is one line of JSON.  For the analytic problems the reference on
+the same toys is the sum of exact scores, an estimator whose information is known without toys.  So
+``info_ratio`` is I_eff divided by the exact bound, and the fluctuation of the toys cancels.
 """
 
 from __future__ import annotations
@@ -138,7 +139,7 @@ def analytic(n_parameters: int, pool_events: int) -> Problem:
 
 
 class Observable:
-    """Exact likelihood ratio of what a detector sees: the neutrinos integrated out."""
+    """Exact likelihood ratio of what a detector sees, with the neutrinos integrated out."""
 
     name = "oracle-observable"
     parameters = ("c_HW",)
@@ -274,15 +275,31 @@ def table(rows: list[dict[str, object]]) -> str:
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--problems", nargs="+", default=["quadratic", "quadratic2", "vbf_hww"])
-    parser.add_argument("--heads", nargs="+", help="default: all")
-    parser.add_argument("--sizes", nargs="+", type=int, default=list(SIZES))
+    parser.add_argument("--heads", nargs="+", help="heads to train; default: all")
+    parser.add_argument(
+        "--sizes",
+        nargs="+",
+        type=int,
+        default=list(SIZES),
+        help="training events at each parameter point",
+    )
     parser.add_argument("--toys", type=int, default=2000)
-    parser.add_argument("--pool", type=int, default=200_000)
-    parser.add_argument("--table", metavar="FILE", help="print the table of a result, and stop")
-    parser.add_argument("--members", type=int, default=3, help="networks, up to 20 000 events")
-    parser.add_argument("--points", type=int, default=len(GRID), help="of training, of vbf_hww")
+    parser.add_argument(
+        "--pool", type=int, default=200_000, help="events from which toys are drawn"
+    )
+    parser.add_argument(
+        "--table", metavar="FILE", help="print a table of the result in this file, and stop"
+    )
+    parser.add_argument(
+        "--members", type=int, default=3, help="networks in an ensemble, for up to 20 000 events"
+    )
+    parser.add_argument(
+        "--points", type=int, default=len(GRID), help="number of training points of vbf_hww"
+    )
     parser.add_argument("--workers", type=int, default=2, help="processes that generate events")
-    parser.add_argument("--bootstrap", type=int, default=200, help="resamplings, for errors")
+    parser.add_argument(
+        "--bootstrap", type=int, default=200, help="number of bootstrap samples for the errors"
+    )
     options = parse(parser, QUICK, arguments)
     if options.table:
         print(table(json.loads(Path(options.table).read_text(encoding="utf-8"))["rows"]))

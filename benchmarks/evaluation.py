@@ -1,12 +1,12 @@
-"""Evaluation of trained networks, and how long a fit takes from a cold start.
+"""Speed of the evaluation of trained networks, and time of a fit in a new process.
 
 python benchmarks/evaluation.py [--events 200000] [--repeats 5] [--quick]
 
-The network of the default head is evaluated by its compiled loops and by the graph of TensorFlow,
-in turns, by processor time.  Then ``milinfer fit`` of a saved model and 500 events runs in
-processes of its own, beside one that only imports TensorFlow.  Prints one JSON line: events/s of
-each with the ratio, the largest difference of outputs, and seconds of the processes on the clock
-and of processor time.  With --quick there is no process that only imports TensorFlow.
+The network of the default head is evaluated by compiled loops and by a TensorFlow graph, in turns.
+Then ``milinfer fit`` runs in new processes, with a saved model and 500 events; for comparison
+another process only imports TensorFlow (not with --quick).  The last line on standard output is one
+line of JSON.  It has the events per second of processor time for both evaluations and their ratio,
+the largest difference of their outputs, and the wall and processor seconds of the processes.
 """
 
 from __future__ import annotations
@@ -115,8 +115,8 @@ def least(found: Sequence[dict[str, float]]) -> dict[str, float]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--events", type=int, default=200_000)
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--events", type=int, default=200_000, help="number of events to evaluate")
+    parser.add_argument("--repeats", type=int, default=5, help="number of timings")
     options = parse(parser, QUICK, arguments)
     with tempfile.TemporaryDirectory() as folder:
         record = {

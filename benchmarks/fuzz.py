@@ -1,13 +1,13 @@
-"""Damage files at random, for as long as wanted: LHE, TOML, workspaces, saved files, models.
+"""Damage files at random and read them: LHE, TOML, workspaces, saved files, models.
 
     python benchmarks/fuzz.py --minutes 60 --seed 1 [--quick]
     python benchmarks/fuzz.py --engine atheris --reader lhe --minutes 60     # coverage-guided
 
-The damage and the checks are those of ``tests/bad_input/test_fuzz.py``: both ways of reading an LHE
-file must agree, no event may be missing, and nothing but milinfer's own errors may come out.
-``saved`` are calibrations, belts and histograms; of models it is ``model.json``; ``points`` are
-texts of parameter points, cards, and ids and descriptions of weights.  A file that breaks this is
-kept in ``--keep``, with its traceback, and the exit status is 1.
+The damage and the checks are the same as in ``tests/bad_input/test_fuzz.py``: both ways of reading
+an LHE file must agree, no event may be missing, and only milinfer's own errors may be raised.  The
+reader ``saved`` is for calibrations, belts and histograms; for models ``model.json`` is damaged;
+``points`` is for texts of parameter points, cards, and ids and descriptions of weights.  A file
+that fails a check is kept in ``--keep``, with its traceback, and the exit status is 1.
 ``--engine atheris`` needs the extra ``fuzz``.
 """
 

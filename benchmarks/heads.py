@@ -1,20 +1,21 @@
-"""What do heads reach where θ is no Wilson coefficient, and what does their normalisation change?
+"""How good are the heads if θ is no Wilson coefficient, and does their normalisation help?
 
-Four problems whose likelihood is known: the mean of a Gaussian, the mass of a peak, the fraction of
-a signal, and a polarisation, 1 + P c.  Each head learns from samples at several points without any
-weights.  Networks are compared as they were trained (``normalise=False``) and normalised
-(``normalise=True``: log-ratios times a held-out factor, ratios divided by their means over the
-events of the training), on the same toys of 500 events.
+There are four problems with a known likelihood: the mean of a Gaussian, the mass of a peak, the
+fraction of a signal, and a polarisation P with the density (1 + P c)/2.  Each head learns from
+samples at several points without weights.  Networks are compared as trained (``normalise=False``)
+and normalised (``normalise=True``: log-ratios multiplied by a factor from held-out events, and
+ratios divided by their means over the training events), on the same toys of 500 events.
 
 python benchmarks/heads.py [--problems mean mass fraction polarisation] [--events 8000]
                            [--seeds 1 2 3] [--toys 1000] [--json FILE] [--table FILE] [--quick]
 
-The last line on standard output is one line of JSON: one row for each problem, head, bag size, seed
-and normalisation, with I_eff over that of the exact ratio (``info_over_exact``, with the error of
-the toys), the response, the largest bias in standard deviations of the estimates, the largest share
-of toys at the edge of the range, and the range of the coverage of calibrated 68.27 % intervals on
-other events, or why there is no calibration.  ``--table`` prints the means over problems and seeds
-of such a result.
+The last line on standard output is one line of JSON, with a row for each problem, head, bag size,
+seed and normalisation.  A row has the effective information I_eff divided by I_eff of the exact
+ratio (``info_over_exact``, with the error from the toys), the response, the largest bias in
+standard deviations of the estimates, and the largest fraction of toys whose estimate is at the edge
+of the range.  It also has the range of the coverage of calibrated 68.27 % intervals on other
+events, or the reason why there is no calibration.  ``--table`` prints means over problems and
+seeds.
 """
 
 from __future__ import annotations
@@ -258,12 +259,28 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--problems", nargs="+", choices=PROBLEMS, default=list(PROBLEMS))
     parser.add_argument("--heads", nargs="+", choices=HEADS, default=list(HEADS))
-    parser.add_argument("--events", type=int, default=8000, help="to train on, at each point")
-    parser.add_argument("--pool", type=int, default=50_000, help="of toys, at each true value")
-    parser.add_argument("--toys", type=int, default=1000, help="at each true value")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows here, too")
-    parser.add_argument("--table", type=Path, metavar="FILE", help="table of a result, and stop")
+    parser.add_argument(
+        "--events", type=int, default=8000, help="training events at each parameter point"
+    )
+    parser.add_argument(
+        "--pool",
+        type=int,
+        default=50_000,
+        help="events at each true value from which toys are drawn",
+    )
+    parser.add_argument("--toys", type=int, default=1000, help="number of toys at each true value")
+    parser.add_argument(
+        "--seeds", type=int, nargs="+", default=[1, 2, 3], help="seeds of events and trainings"
+    )
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="also write the rows to this file"
+    )
+    parser.add_argument(
+        "--table",
+        type=Path,
+        metavar="FILE",
+        help="print a table of the result in this file, and stop",
+    )
     options = parse(parser, QUICK, arguments)
     if options.table:
         print(table(json.loads(options.table.read_text(encoding="utf-8"))["rows"]))

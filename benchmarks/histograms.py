@@ -1,35 +1,39 @@
-"""How good is the best histogram, and how much of that do common ways to make it lose?
+"""How good is the best histogram, and how much information do common ways to fill it lose?
 
-The score of a network at the standard model is histogrammed in several ways, and all of them are
-measured on the same toys as the network itself:
+The score of a network at the standard model is histogrammed in several ways.  All histograms are
+tested on the same toys as the network:
 
-* ``weighted``: bins of most information chosen on the events that the network was trained on,
-  filled by other events, each at every value of c_HW through its weights;
+* ``weighted``: the bins with the most information are chosen on the training events of the network,
+  and filled with other events, each of which contributes at every value of c_HW through its
+  weights;
 * ``weighted, own edges``: the same, but the bins are chosen on the events that fill them;
 * ``weighted quantiles``: bins of equal content;
-* ``morphed`` and ``morphed, own edges``: each sample fills its own value, and a polynomial is
-  fitted through the samples.
+* ``morphed`` and ``morphed, own edges``: each sample contributes at its own value of c_HW, and a
+  polynomial is fitted through the samples.
 
-A second problem, ``quadratic2``, has two parameters and is known exactly.  A network learns both,
-and beside the exact likelihood ratio there are, in bins chosen on the events of the training:
+A second problem, ``quadratic2``, has two parameters and an exactly known likelihood.  A network
+learns both parameters.  Besides the exact likelihood ratio there are histograms with bins chosen on
+the training events:
 
 * ``two scores``: 8 × 8 bins of the scores of the network in both parameters;
-* ``two scores, quantiles``: as many bins of equal content of each;
-* ``two exact scores``: as the first, without the faults of the network;
+* ``two scores, quantiles``: the same number of bins, with equal content for each score;
+* ``two exact scores``: like ``two scores``, but with the exact scores;
 * ``one score``: 20 bins of the score of c1 alone.
 
 python benchmarks/histograms.py [--problems vbf_hww quadratic2] [--events 10000 2000] [--toys 2000]
                                 [--quick]
 
-The last line on standard output is one line of JSON.  Of VBF, for each number of simulated events a
-point, half of which train the network and half fill the histograms, it has of every method I_eff
-over that of the network at 0 and at ±0.3, the response, and the coverage of the asymptotic 68.27 %
-interval at nine values; of ``weighted`` also the coverage by histograms that are filled anew, and
-how long it takes to choose the bins of 200 000 events and to fill them.  Of two parameters,
-``two_parameters`` has at the standard model and away from it the matrix I_eff of each method, the
-root of its determinant over that of the exact ratio and of the network on the same toys, and the
-coverage of the asymptotic 68.27 % region; and the information on c1 that the bins expect, over the
-exact one, where c2 is known and where it is fitted too.
+The last line on standard output is one line of JSON.  For vbf_hww half of the simulated events
+train the network, and half fill the histograms.  For each number of events and each method there
+are the effective information I_eff divided by I_eff of the network, at c_HW = 0 and ±0.3; the
+response; and the coverage of the asymptotic 68.27 % interval at nine values.  For ``weighted``
+there is also the coverage of histograms that are filled with new events, and the time to choose
+bins on 200 000 events and to fill them.
+
+``two_parameters`` has results at the standard model and away from it.  For each method there are
+the matrix I_eff; the root of its determinant, divided by that of the exact ratio and of the network
+on the same toys; the coverage of the asymptotic 68.27 % region; and the information on c1 that the
+bins expect, divided by the exact one, with c2 known and with c2 fitted.
 """
 
 from __future__ import annotations
@@ -173,8 +177,8 @@ def at_zero(ordered, toys) -> dict:
 def filled_anew(n_events, train, observable, evaluation, options) -> dict:
     """Coverage at 0 of histograms filled with other events each time, with the same bins.
 
-    Toys of one histogram say how it covers; the mean over histograms says what an analysis can
-    expect that has not made its histogram yet, and the scatter how much they differ.
+    Toys of one histogram measure the coverage of this histogram.  The mean over histograms is what
+    an analysis can expect before it fills its histogram; the scatter is how much they differ.
     """
     rows = []
     for k in range(options.fillings):
@@ -298,16 +302,41 @@ def main(arguments: Sequence[str] | None = None) -> None:
         choices=["vbf_hww", "quadratic2"],
         default=["vbf_hww", "quadratic2"],
     )
-    parser.add_argument("--events", type=int, nargs="+", default=[10_000, 2000], help="a point")
-    parser.add_argument("--events-2", type=int, nargs="+", default=[20_000, 2000], help="a point")
-    parser.add_argument("--toys", type=int, default=2000, help="for each truth")
-    parser.add_argument("--toys-2", type=int, default=2000, help="for each truth, two parameters")
-    parser.add_argument("--pool", type=int, default=500_000, help="events that measure")
-    parser.add_argument("--bins", type=int, default=20)
-    parser.add_argument("--bins-2", type=int, default=8, help="of each of two scores")
-    parser.add_argument("--fillings", type=int, default=20, help="histograms that are filled anew")
-    parser.add_argument("--timed", type=int, default=200_000, help="events to fill in time")
-    parser.add_argument("--bootstrap", type=int, default=50, help="resamplings, for errors")
+    parser.add_argument(
+        "--events",
+        type=int,
+        nargs="+",
+        default=[10_000, 2000],
+        help="simulated events of vbf_hww at each point",
+    )
+    parser.add_argument(
+        "--events-2",
+        type=int,
+        nargs="+",
+        default=[20_000, 2000],
+        help="simulated events of quadratic2 at each point",
+    )
+    parser.add_argument("--toys", type=int, default=2000, help="toys of vbf_hww at each true value")
+    parser.add_argument(
+        "--toys-2", type=int, default=2000, help="toys of quadratic2 at each true value"
+    )
+    parser.add_argument(
+        "--pool",
+        type=int,
+        default=500_000,
+        help="events from which the toys that measure are drawn",
+    )
+    parser.add_argument("--bins", type=int, default=20, help="bins of a histogram of one score")
+    parser.add_argument("--bins-2", type=int, default=8, help="bins of each of the two scores")
+    parser.add_argument(
+        "--fillings", type=int, default=20, help="how many histograms are filled with new events"
+    )
+    parser.add_argument(
+        "--timed", type=int, default=200_000, help="events for the timing of filling"
+    )
+    parser.add_argument(
+        "--bootstrap", type=int, default=50, help="number of bootstrap samples for the errors"
+    )
     parser.add_argument("--workers", type=int, default=1)
     options = parse(parser, QUICK, arguments)
     # Poor bins are part of what is measured.

@@ -1,11 +1,12 @@
-"""How far results of one seed differ between instruction sets of the processor.
+"""Differences between results with the same seed on different instruction sets of the processor.
 
 python benchmarks/instruction_sets.py [--quick]
 
-Trains two heads for ten epochs in processes of their own, which differ in the vector instructions
-that numpy, oneDNN and XLA may use, and prints one JSON line: the largest difference of
-ln p(x|1)/p(x|0) over 1000 events, and the difference of the estimate, from the process without
-limits.  With --quick that process is this one, and the network is small.
+Two heads are trained for ten epochs, in processes that differ in the vector instructions that
+numpy, oneDNN and XLA may use.  Each process is compared with a process without limits.  The last
+line on standard output is one line of JSON: the largest difference of ln p(x|1)/p(x|0) over 1000
+events, and the difference of the estimates.  With --quick the process without limits is this one,
+and the network is small.
 """
 
 from __future__ import annotations
@@ -69,10 +70,18 @@ def in_own_process(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--events", type=int, default=4_000, help="training events a point")
+    parser.add_argument(
+        "--events", type=int, default=4_000, help="training events at each parameter point"
+    )
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--heads", nargs="+", default=["polynomial", "multiclass"])
-    parser.add_argument("--limits", nargs="+", choices=LIMITS, default=list(LIMITS))
+    parser.add_argument(
+        "--limits",
+        nargs="+",
+        choices=LIMITS,
+        default=list(LIMITS),
+        help="limits of instruction sets to compare",
+    )
     parser.add_argument("--train", type=json.loads, help=argparse.SUPPRESS)
     options = parse(parser, QUICK, arguments)
     if options.train:

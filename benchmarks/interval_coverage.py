@@ -1,13 +1,14 @@
-"""Do the intervals cover?  At every truth, for every method, on events that tuned nothing.
+"""Coverage of the intervals of every method at every truth, on events that were not used before.
 
-* ``gaussian``: the mean of a Gaussian by a surface that is wrong by known factors;
-* ``vbf_hww``: c_HW by trained networks, the exact likelihood ratio (oracle) and a histogram.
+* ``gaussian``: the mean of a Gaussian, from a likelihood ratio that is wrong by known factors;
+* ``vbf_hww``: c_HW from trained networks, the exact likelihood ratio (oracle) and a histogram.
 
 python benchmarks/interval_coverage.py [--problems gaussian vbf_hww] [--out DIR] [--quick]
 
-Calibrations and belts come from one pool of events, coverage from another.  The last line on
-standard output is one line of JSON: for each problem, model, method, level and truth the coverage
-with its errors, and how long 100 000 toys take with their estimates and test statistics.
+Toys for calibrations and belts are drawn from one set of simulated events, toys that measure
+coverage from another.  The last line on standard output is one line of JSON.  It has for each
+problem, model, method, level and truth the coverage with its errors, and the time of 100 000 toys
+with their estimates and test statistics.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class WrongMean:
-    """x ~ N(θ, 1), by a surface whose curvature, response and bias are wrong by known factors."""
+    """x ~ N(θ, 1), with a Λ(θ) whose curvature, response and bias are wrong by known factors."""
 
     name: str = "wrong"
     scale: float = 0.5
@@ -197,15 +198,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--problems", nargs="+", default=["gaussian", "vbf_hww"])
     parser.add_argument("--heads", nargs="+", default=["polynomial-joint", "multiclass"])
-    parser.add_argument("--toys", type=int, default=2000, help="for each truth, evaluation")
-    parser.add_argument("--tuning-toys", type=int, default=20_000, help="for each truth")
-    parser.add_argument("--belt-toys", type=int, default=10_000, help="for each truth")
-    parser.add_argument("--pool", type=int, default=500_000, help="events of a pool")
-    parser.add_argument("--train", type=int, default=20_000, help="events a point")
-    parser.add_argument("--points", type=int, default=len(GRID), help="of training")
+    parser.add_argument(
+        "--toys", type=int, default=2000, help="toys that measure coverage, at each true value"
+    )
+    parser.add_argument(
+        "--tuning-toys", type=int, default=20_000, help="toys for calibrations, at each true value"
+    )
+    parser.add_argument(
+        "--belt-toys", type=int, default=10_000, help="toys for belts, at each true value"
+    )
+    parser.add_argument(
+        "--pool", type=int, default=500_000, help="events from which toys are drawn"
+    )
+    parser.add_argument(
+        "--train", type=int, default=20_000, help="training events at each parameter point"
+    )
+    parser.add_argument("--points", type=int, default=len(GRID), help="number of training points")
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--out", type=Path, default=None, help="directory for figures")
-    parser.add_argument("--timed-toys", type=int, default=100_000, help="to measure the speed")
+    parser.add_argument("--out", type=Path, default=None, help="folder for figures")
+    parser.add_argument("--timed-toys", type=int, default=100_000, help="toys for the timing")
     options = parse(parser, QUICK, arguments)
     if options.out is not None:
         options.out.mkdir(parents=True, exist_ok=True)

@@ -1,18 +1,19 @@
-"""What do the defaults of `BagClassifier` and `BagRegressor` reach, and others beside them?
+"""Scores of `BagClassifier` and `BagRegressor` with their defaults and with other settings.
 
-Four tasks.  *moons*: bags of 40 points of one of two moons, smeared by 0.1, with six columns of
-noise; in positive bags each point is from the other moon with a probability of 5 %, and one at
-least.  *faint*: the same, with noise of a width of 0.3 in place of 1.  *corner*: bags of 1 to 50
-instances of five numbers; in positive bags one lies in a corner of the first two.  *means*: the
-same sizes; the label is the mean of sin 2x₀ + x₁²/2, with a noise of 0.05.
+There are four tasks.  *moons*: bags of 40 points of one of two moons, smeared by 0.1, with six
+columns of noise; in positive bags each point is from the other moon with a probability of 5 %, at
+least one point.  *faint*: like *moons*, with noise of width 0.3 instead of 1.  *corner*: bags of 1
+to 50 instances of five numbers; in positive bags one instance lies in a corner of the first two.
+*means*: bags of the same sizes; the label is the mean of sin 2x₀ + x₁²/2, with a noise of 0.05.
 
 python benchmarks/labelled_bags.py [--tasks moons faint corner means] [--settings default old ...]
                                    [--seeds 0 1 2] [--bags 1000] [--quick]
 
-``--settings milearn`` is the additive attention of mikit-learn with its defaults but 100 epochs at
-most, if it is installed; it sees features as they are.  The last line on standard output is one
-line of JSON: for each task and setting the scores of all seeds (accuracy or R²) on 2000 other bags,
-the mean log loss or squared error, epochs, and processor seconds.
+``--settings milearn`` is the additive attention of mikit-learn, if it is installed, with its
+defaults except for at most 100 epochs; its features are not standardised.  The last line on
+standard output is one line of JSON.  For each task and setting it has the scores of all seeds
+(accuracy or R²) on 2000 other bags, the mean log loss or squared error, epochs, and processor
+seconds.
 """
 
 from __future__ import annotations
@@ -127,8 +128,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     known = [*SETTINGS, "milearn"]
     parser.add_argument("--settings", nargs="+", choices=known, default=list(SETTINGS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--bags", type=int, default=1000)
-    parser.add_argument("--quick", action="store_true", help="60 bags, one seed, few epochs")
+    parser.add_argument("--bags", type=int, default=1000, help="number of training bags")
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="60 bags, one seed and few epochs, only to see that the benchmark runs",
+    )
     options = parser.parse_args(arguments)
     if options.quick:
         options.bags, options.seeds, options.settings = 60, [0], ["default", "old"]

@@ -1,29 +1,33 @@
-"""Two, five and ten operators at once: what a polynomial head learns, and what it costs.
+"""What a polynomial head learns about two, five and ten operators at once, and how long it takes.
 
 python benchmarks/many_operators.py [--quick] [--json FILE]
 
-The quadratic problem in so many parameters, whose information is known; one sample at θ = 0 with
-weights at the points that determine the quadratic.  The last line on standard output is one line of
-JSON.  By number of parameters:
+The problem is the quadratic one in two, five or ten parameters, whose information is known.  There
+is one sample at θ = 0, with weights at the points that determine the quadratic.  The last line on
+standard output is one line of JSON, with these entries for each number of parameters:
 
 ``train_s``, ``events``, ``epochs``, ``outputs`` of the network;
 ``info_ratio`` and ``info_ratio_error``: the n-th root of the determinant of the effective
-information, JᵀV⁻¹J, over that of the exact one, with J the covariance of the learned and the exact
-score at θ = 0 and V the variance of the learned one, from events that were not trained on;
-``response``, ``response_off`` and ``response_error``: H⁻¹J with H the mean second derivative of
-−Λ, how far its elements are from those of the unit matrix at most, and the largest error of one;
-``errors``: errors of MIGRAD over those of the exact information, mean over toys;
+information JᵀV⁻¹J, divided by that of the exact information, from events that were not trained on.
+J is the covariance of the learned and the exact score at θ = 0, V the variance of the learned
+score;
+``response``, ``response_off`` and ``response_error``: the response H⁻¹J with the mean second
+derivative H of −Λ, the largest difference of its elements from the unit matrix, and the largest
+error of an element;
+``errors``: errors from MIGRAD divided by errors from the exact information, mean over toys;
 ``coverage_joint`` and ``coverage_c1`` with their errors: how often the joint 68.27 % region and the
-profile interval of c1 contain the truth, in ``toys`` toys of 1000 events, of which ``failed`` fits;
-``made_ms``, ``call_us``, ``grad_us``: the cost of 1000 events;
+profile interval of c1 contain the truth, in ``toys`` toys of 1000 events; ``failed`` is the number
+of failed fits among them;
+``made_ms``, ``call_us``, ``grad_us``: times to make the cost of 1000 events, of its value and of
+its gradient;
 ``migrad_ms``, ``minos_ms`` (c1), ``contour_s`` (c1 and c2 with the rest profiled, 30 points),
-``constraint_s`` and ``constraint_error`` (degree 4);
-``one_square``: the training, information and response of a head with one square of amplitudes
-beside the first (``squares=1``), which is what this problem has;
-``monomials_us`` and ``amplitudes_us``: the sum of logarithms of 1000 events in numpy, from their
-polynomials and from the amplitudes that these are made of, and ``rank_one_us``, the same where one
-square of amplitudes beside the first is enough;
-``peak_mb``: the most memory of the process so far.
+``constraint_s`` and ``constraint_error``: time and error of ``milinfer.constraint`` (degree 4);
+``one_square``: training, information and response of a head with one further square of amplitudes
+(``squares=1``), which is what this problem has;
+``monomials_us`` and ``amplitudes_us``: time of the sum of logarithms of 1000 events in numpy, from
+the polynomials of the events and from the amplitudes of which the polynomials are made;
+``rank_one_us``: the same, if one further square of amplitudes is enough;
+``peak_mb``: largest memory of the process so far.
 """
 
 from __future__ import annotations
@@ -111,7 +115,7 @@ def information(model: mil.BagLikelihood, n: int, n_test: int) -> dict[str, Any]
 
 
 def toys(model: mil.BagLikelihood, n: int, n_toys: int) -> dict[str, Any]:
-    """Fits of toys at θ = 0, each of events of its own."""
+    """Fits of toys at θ = 0; each toy has newly generated events."""
     zero = {f"c{k + 1}": 0.0 for k in range(n)}
     bound = np.sqrt(np.diag(np.linalg.inv(quadratic.fisher_information(N_EVENTS, n))))
     pool = quadratic.generate(N_EVENTS * n_toys, zero, seed=12, weights=[zero])
@@ -231,13 +235,17 @@ def measure(n: int, args: argparse.Namespace) -> dict[str, Any]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--parameters", type=int, nargs="+", default=[2, 5, 10])
-    parser.add_argument("--events", type=int, default=200_000, help="of training")
+    parser.add_argument(
+        "--parameters", type=int, nargs="+", default=[2, 5, 10], help="numbers of parameters"
+    )
+    parser.add_argument("--events", type=int, default=200_000, help="training events")
     parser.add_argument("--epochs", type=int, default=15)
-    parser.add_argument("--test", type=int, default=200_000, help="events of the information")
+    parser.add_argument(
+        "--test", type=int, default=200_000, help="events from which the information is computed"
+    )
     parser.add_argument("--toys", type=int, default=200)
-    parser.add_argument("--seconds", type=float, default=0.2, help="of each timing")
-    parser.add_argument("--json", type=Path, help="also write the figures there")
+    parser.add_argument("--seconds", type=float, default=0.2, help="seconds for each timing")
+    parser.add_argument("--json", type=Path, help="also write the figures to this file")
     args = parse(parser, QUICK, arguments)
     start = time.perf_counter()
     rows = {}

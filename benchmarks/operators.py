@@ -1,32 +1,33 @@
-"""How much do events of VBF H → WW* know of c_HW, the CP-odd c_HWtil and c_Hbox?
+"""Information in VBF H → WW* events about c_HW, the CP-odd c_HWtil and c_Hbox.
 
-The Fisher matrix of the shape at the standard model is the covariance of the score of events, for
-1000 events after the cuts: of the partons (``parton_level``) and of what a detector sees
-(``observables``).  Where an amplitude vanishes its score has no bound, and the mean of its square
-over events of the standard model converges slowly.  Events of five points are therefore mixed and
-weighted, so that the largest values have small weights.  Errors are those of batches.
+The Fisher information matrix of the shape at the standard model is the covariance of the score.  It
+is computed for 1000 events after the cuts, from the partons (``parton_level``) and from what a
+detector sees (``observables``).  If an amplitude vanishes, the score has no bound, and the mean of
+its square over standard-model events converges slowly.  Events of five points are therefore mixed
+and weighted, so that events with the largest scores have small weights.  Errors come from batches
+of events.  By parity the elements between c_HWtil and the others are zero, and c_Hbox changes no
+shape.
 
-By parity the elements between c_HWtil and the others are zero, and c_Hbox changes no shape.
+``networks`` learns c_HW and c_HWtil from events with joint labels.  On the same toys of 1000
+events, at nine true points, it tests the network, the exact ratio of observables, and histograms of
+the scores of the network: one-dimensional in c_HW, and two-dimensional in both.  Their bins are
+chosen on the training events and filled with other events.
 
-``networks`` learns c_HW and c_HWtil from events with joint labels, and measures on the same toys of
-1000 events, at nine true points: the network, the exact ratio of observables, and histograms of the
-score of the network, one-dimensional in c_HW and two-dimensional in both, whose bins are chosen on
-the events of the training and filled by others.
-
-``score_bins`` asks how much of the information on c_HW alone bins of the exact score of observables
-keep, whose least content is that of the default rule or may be nearly nothing.
+``score_bins`` measures how much of the information about c_HW alone is kept by bins of the exact
+score of observables, with the default minimum of events in a bin and with nearly empty bins.
 
 python benchmarks/operators.py [--parts parton_level observables score_bins networks]
                                [--events 20000] [--toys 2000] [--quick]
 
 The last line on standard output is one line of JSON.  ``networks`` has for each method the root of
-the determinant of I_eff at the standard model over that of the exact ratio, the response matrix,
-the median areas of 68.27 and 95.45 % regions, and their coverage at each point; the network's also
-after a calibration with toys of other events.  ``short`` lists the bars that were missed.
-For each of the others there are the matrix and its errors;
-the relative slope of the cross-section in each operator, whose outer product, times 1000, is what
-the number of events adds; and for the observables ``retained``, the share of the information of the
-partons on c_HW and c_HWtil that is left, on the same events.
+the determinant of the effective information I_eff at the standard model, divided by that of the
+exact ratio; the response matrix; the median areas of 68.27 % and 95.45 % regions; and their
+coverage at each point, for the network also after a calibration with toys from other events.
+``short`` lists the goals that were missed.  ``parton_level`` and ``observables`` have the
+information matrix and its errors, and the relative slope of the cross-section in each operator
+(1000 times its outer product is the information in the number of events).  For the observables,
+``retained`` is the fraction of the partons' information about c_HW and c_HWtil that is left, on the
+same events.
 """
 
 from __future__ import annotations
@@ -402,14 +403,27 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Print the figures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
-    parser.add_argument("--events", type=int, default=20_000, help="to train on, at each point")
-    parser.add_argument("--pool", type=int, default=60_000, help="of toys, at each point")
-    parser.add_argument("--toys", type=int, default=2000, help="for each truth")
-    parser.add_argument("--calibrate-at", type=float, default=0.35, help="largest value")
-    parser.add_argument("--members", type=int, default=3, help="networks of the ensemble")
-    parser.add_argument("--bins", type=int, default=20)
     parser.add_argument(
-        "--bins-2", type=int, nargs="+", default=[8, 12, 16, 24], help="of each of two scores"
+        "--events", type=int, default=20_000, help="training events at each parameter point"
+    )
+    parser.add_argument(
+        "--pool", type=int, default=60_000, help="events at each point from which toys are drawn"
+    )
+    parser.add_argument("--toys", type=int, default=2000, help="toys at each true point")
+    parser.add_argument(
+        "--calibrate-at",
+        type=float,
+        default=0.35,
+        help="largest value of each operator in the calibration",
+    )
+    parser.add_argument("--members", type=int, default=3, help="networks in the ensemble")
+    parser.add_argument("--bins", type=int, default=20, help="bins of a histogram of one score")
+    parser.add_argument(
+        "--bins-2",
+        type=int,
+        nargs="+",
+        default=[8, 12, 16, 24],
+        help="bins of each of the two scores",
     )
     options = parse(parser, QUICK, arguments)
     warnings.simplefilter("ignore", MilinferWarning)

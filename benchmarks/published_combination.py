@@ -1,14 +1,15 @@
-"""Coverage of combinations of two published likelihoods, each a folder that is written and read.
+"""Coverage of combinations of two published likelihoods, which are written to folders and read.
 
-Two channels measure c1 of the quadratic problem with events of their own, and share an efficiency
-of which there is one auxiliary measurement.  In each toy the events of both are generated anew, so
-that no pool adds an error.  Each channel publishes its likelihood, constraint included, and
-``combination_sum``, which ``milinfer combine`` uses, adds what is read from the folders: the
-constraint counts once.  For six points (three values of c1, two of the efficiency) the toys say how
-often 68 % profile intervals of c1 contain the truth, with the binomial error:
+Two channels measure c1 of the quadratic problem with different events.  They share an efficiency,
+for which there is a single auxiliary measurement.  In each toy the events of both channels are
+generated anew, so that no finite set of events adds an error.  Each channel publishes its
+likelihood, constraint included.  ``combination_sum``, which ``milinfer combine`` uses, reads the
+folders and adds the likelihoods, with the constraint only once.  At six points (three values of c1,
+two of the efficiency) the toys measure how often 68 % profile intervals of c1 contain the truth,
+with the binomial error:
 
 * ``networks``: the ratios of two networks that are trained on different events;
-* ``exact``: the exact ratios, of the same toys.
+* ``exact``: the exact ratios, for the same toys.
 
 The last line on standard output is one line of JSON.
 
@@ -91,8 +92,10 @@ def figures(contained: Sequence[bool | None]) -> dict[str, float]:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train, publish and combine toys, and count."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--events", type=int, default=5_000, help="to train on, at each point")
-    parser.add_argument("--toys", type=int, default=100, help="at each of six points")
+    parser.add_argument(
+        "--events", type=int, default=5_000, help="training events at each parameter point"
+    )
+    parser.add_argument("--toys", type=int, default=100, help="toys at each of six points")
     options = parse(parser, QUICK, arguments)
     warnings.simplefilter("ignore", MilinferWarning)
     rate = rates()

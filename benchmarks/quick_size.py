@@ -1,4 +1,4 @@
-"""The option --quick of the benchmarks, and what it trains."""
+"""The option --quick of the benchmarks, and the small networks that it trains."""
 
 from __future__ import annotations
 
@@ -13,22 +13,24 @@ def parse(
     quick: Mapping[str, object],
     arguments: Sequence[str] | None = None,
 ) -> argparse.Namespace:
-    """Options of a benchmark; with ``--quick`` the defaults are those of `quick`.
+    """Read the options of a benchmark; with ``--quick`` the defaults are taken from `quick`.
 
-    The quick size goes the whole way in seconds, so that tests notice when a benchmark breaks; its
-    figures mean nothing.  What is written on the command line counts in both sizes.
+    The quick size runs every part in seconds, so that tests notice if a benchmark breaks; its
+    figures mean nothing.  Options on the command line take precedence over both defaults.
     """
-    parser.add_argument("--quick", action="store_true", help="tiny sizes, to see that it runs")
+    parser.add_argument(
+        "--quick", action="store_true", help="tiny sizes, only to see that the benchmark runs"
+    )
     if parser.parse_args(arguments).quick:
         parser.set_defaults(**quick)
     return parser.parse_args(arguments)
 
 
 def small(model: Any, quick: bool, *, learns: bool = False) -> Any:
-    """An untrained likelihood as it is; for the quick size with the network that trains fastest.
+    """Return an untrained likelihood; for the quick size, with the network that trains fastest.
 
-    Most of a short training is the translation of the network into a graph.  What `learns` is
-    trained for longer: good enough to be calibrated, or for a histogram of its output.
+    Most of a short training is the translation of the network into a graph.  With `learns` the
+    network is trained for longer, until it can be calibrated or its output can be histogrammed.
     """
     from milinfer.learning.networks.configs import NetworkConfig, TrainingConfig
 

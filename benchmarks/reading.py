@@ -1,11 +1,11 @@
-"""How fast events are read: LHE against pylhe on one core and on all, and features from ROOT.
+"""Speed of reading events: LHE compared with pylhe, on one core and on all, and features from ROOT.
 
     python benchmarks/reading.py --events 20000 --out benchmarks/results/reading.json [--quick]
 
-The reference is pylhe's own parser, with all its numbers put into columns without detours; its
-``to_awkward`` takes twice as long.  Each time is the best of a few, ours and pylhe's by turns.
-What runs on one core is timed in seconds of that core, so that other load on the machine matters
-less; what runs on several, by the clock.
+The reference is pylhe's own parser, with all its numbers put directly into columns; its
+``to_awkward`` takes twice as long.  Each time is the shortest of a few, with milinfer and pylhe in
+turns.  Work on one core is timed in seconds of processor time, so that other programs matter less;
+work on several cores is timed by the clock.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def with_milinfer(path: Path, workers: int) -> list[Any]:
 
 
 def check(path: Path, workers: int) -> None:
-    """Nothing is worth its speed if the numbers differ."""
+    """Check that both ways of reading give the same numbers."""
     import awkward as ak
 
     from milinfer.io import lhe
@@ -162,12 +162,12 @@ def make_files(folder: Path, n: int, n_root: int, seed: int) -> dict[str, Path]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--events", type=int, default=20_000, help="in each LHE file")
-    parser.add_argument("--root-events", type=int, default=400_000, help="in each ROOT file")
+    parser.add_argument("--events", type=int, default=20_000, help="events in each LHE file")
+    parser.add_argument("--root-events", type=int, default=400_000, help="events in each ROOT file")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--repeat", type=int, default=7)
+    parser.add_argument("--repeat", type=int, default=7, help="number of timings")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--out", type=Path)
+    parser.add_argument("--out", type=Path, help="also write the result to this file")
     args = parse(parser, QUICK, arguments)
     from milinfer.io import events
     from milinfer.samples.run_features import run_features

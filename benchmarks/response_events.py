@@ -1,22 +1,23 @@
-"""How much of the exact scores of nuisance parameters is learned from how many events.
+"""How precisely are scores of nuisance parameters learned, as a function of the number of events?
 
-Responses of vbf_hww to an energy scale of jets, one of leptons and a theory weight are learned from
-more and more events.  On other events, at c_HW = 0, their slopes in the nuisance parameters are
-compared with the exact ones of the visible final state.  This takes seconds, where fits of toys
-take an hour, and shows the same.
+Responses of vbf_hww to an energy scale of jets, an energy scale of leptons and a theory weight are
+learned from more and more events.  On other events, at c_HW = 0, the slopes of the responses in the
+nuisance parameters are compared with the exact slopes of the visible final state.  This takes
+seconds, while fits of toys take an hour and show the same.
 
-The last line on standard output is one line of JSON.  For each number of events it has for each
-nuisance parameter the squared correlation of the learned slope with the exact one
-(``correlation2``) and the slope of a straight line through both (``slope``; 1 if the learned one is
-a conditional mean).  ``reported_over_exact`` and ``error_over_exact`` are errors of all parameters
-in a fit of `--expected` events, with all others profiled, over those of the exact likelihood: the
-errors that the fit believes, and the spread of its estimates.  c_HW has its exact slope in both, so
-that the response alone is measured.  ``cpu`` has seconds of training.
+The last line on standard output is one line of JSON.  For each number of events and each nuisance
+parameter it has the squared correlation of the learned with the exact slope (``correlation2``), and
+the slope of a straight line through both (``slope``; 1 if the learned slope is a conditional mean).
+``reported_over_exact`` and ``error_over_exact`` compare the errors of all parameters in a fit of
+`--expected` events, with all others profiled, with the errors of the exact likelihood: the errors
+that the fit reports, and the spread of its estimates, each divided by the exact error.  Both
+likelihoods have the exact slope in c_HW, so that only the response matters.  ``cpu`` has the
+seconds of the training.
 
-With `--pool` a signal model is learned as well, and so many other events at each of several truths
-are fitted with weights that make them `--expected` ones: ``shifts`` has, for each truth, how far
-the minimum is from it in units of the errors, and ``yield_noise`` how much of that the simulated
-events of the expected yield make.
+With `--pool` a signal model is learned as well.  So many other events at each of several truths are
+fitted, with weights that sum to `--expected`.  For each truth, ``shifts`` is the distance of the
+minimum from the truth in units of the errors, and ``yield_noise`` the part of it that comes from
+the simulated events of the expected yield.
 
 python benchmarks/response_events.py [--events 5000 10000 20000] [--features vbf_2l2j]
     [--theta-dependent] [--weight-decay 0.3] [--l2 1e-5] [--dropout 0.1] [--hidden 128 128]
@@ -175,23 +176,45 @@ class Pools:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--events", type=int, nargs="+", default=[5_000, 10_000, 20_000])
-    parser.add_argument("--held-out", type=int, default=10_000, help="events to compare on")
+    parser.add_argument(
+        "--events",
+        type=int,
+        nargs="+",
+        default=[5_000, 10_000, 20_000],
+        help="numbers of training events",
+    )
+    parser.add_argument(
+        "--held-out", type=int, default=10_000, help="events on which slopes are compared"
+    )
     parser.add_argument("--features", default="vbf_2l2j")
-    parser.add_argument("--shifts", type=float, nargs="+", default=[1.0, 2.0], help="up and down")
+    parser.add_argument(
+        "--shifts",
+        type=float,
+        nargs="+",
+        default=[1.0, 2.0],
+        help="simulated values of each nuisance parameter, up and down",
+    )
     parser.add_argument("--ensemble", type=int, default=1)
-    parser.add_argument("--learning-rate", type=float, help="another than the default")
-    parser.add_argument("--weight-decay", type=float, help="another than the default")
-    parser.add_argument("--theta-dependent", action="store_true", help="linear from -0.5 to 0.5")
+    parser.add_argument("--learning-rate", type=float, help="learning rate, if not the default")
+    parser.add_argument("--weight-decay", type=float, help="weight decay, if not the default")
+    parser.add_argument(
+        "--theta-dependent",
+        action="store_true",
+        help="response that is linear in c_HW, from -0.5 to 0.5",
+    )
     parser.add_argument("--l2", type=float, default=0.0)
     parser.add_argument("--dropout", type=float, default=0.0)
     parser.add_argument("--hidden", type=int, nargs="+", default=[64, 64])
     parser.add_argument(
-        "--steps", type=float, default=1.0, help="of the training, over the default"
+        "--steps", type=float, default=1.0, help="training steps, relative to the default"
     )
-    parser.add_argument("--pool", type=int, default=0, help="events of each truth for fits")
-    parser.add_argument("--simulated", type=int, default=200_000, help="for the cross-section")
-    parser.add_argument("--expected", type=float, default=1000.0, help="events of the fit")
+    parser.add_argument(
+        "--pool", type=int, default=0, help="events at each truth for weighted fits; 0: no fits"
+    )
+    parser.add_argument(
+        "--simulated", type=int, default=200_000, help="events that give the cross-section"
+    )
+    parser.add_argument("--expected", type=float, default=1000.0, help="expected events of the fit")
     parser.add_argument("--seed", type=int, default=11)
     options = parse(parser, QUICK, arguments)
     warnings.simplefilter("ignore", MilinferWarning)

@@ -1,15 +1,15 @@
 """Memory, time and precision of a response learned from folders, and from events in memory.
 
-Events of the Gaussian problem, whose answer is exact, with features of noise beside the one that
-counts, are written to folders: nominal ones, and the same with shift and width at ±1.  Processes of
-their own train the same network on them: in memory, and streamed with a bound on the events in
-memory.
+Events of the Gaussian problem, whose exact response is known, are written to folders: nominal
+events, and the same events with the nuisance parameters shift and width at ±1.  Besides the one
+feature that matters, there are features of pure noise.  The same network is trained on all events
+in memory, and streamed with a limit on the number of events in memory; each training runs in its
+own process.
 
-The last line on standard output is one line of JSON.  For each way it has ``peak_MB``, by how much
-the training raises the peak of the memory above that of a tiny one, ``seconds``, and ``error``, the
-RMS error of ln S at +1 in units of its spread, for each nuisance parameter.  ``data_MB`` is the
-size of the features.  With --quick both trainings are in this process, which has imported
-TensorFlow.
+The last line on standard output is one line of JSON.  For each way of training it has ``peak_MB``,
+the rise of the peak memory above that of a tiny training; ``seconds``; and ``error``, the RMS error
+of ln S at +1 in units of its spread, for each nuisance parameter.  ``data_MB`` is the size of the
+features.  With --quick both trainings run in this process, which has imported TensorFlow.
 
 python benchmarks/response_streaming.py [--folders 40] [--events 10000] [--features 50] [--quick]
 """
@@ -117,10 +117,15 @@ def in_own_process(kind: str, folder: str, options: argparse.Namespace) -> dict[
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--folders", type=int, default=40)
-    parser.add_argument("--events", type=int, default=10_000, help="nominal events of a folder")
-    parser.add_argument("--features", type=int, default=50)
-    parser.add_argument("--in-memory", type=int, default=200_000, help="bound when streamed")
+    parser.add_argument("--folders", type=int, default=40, help="number of folders")
+    parser.add_argument("--events", type=int, default=10_000, help="nominal events in a folder")
+    parser.add_argument("--features", type=int, default=50, help="number of features")
+    parser.add_argument(
+        "--in-memory",
+        type=int,
+        default=200_000,
+        help="largest number of events in memory when streaming",
+    )
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--batch", type=int, default=1024, help="events in a batch")
     parser.add_argument("--train", choices=("memory", "streamed"), help=argparse.SUPPRESS)

@@ -1,13 +1,13 @@
-"""What it costs that a response ignores the parameter of interest, with nothing learned.
+"""Bias of a fit whose response ignores the parameter of interest; no network is involved.
 
-The exact response of vbf_hww to the energy scale of jets depends on c_HW.  Two perfect responses
-are made of it, from the exact densities at some values of c_HW: ``constant``, the ratio of the
-mixtures of all these values, which is what a response without θ learns; and ``linear``, the
-straight line in c_HW that is closest to ln S under the densities.  Weighted events of one truth are
-fitted with each, and with the exact likelihood.
+The exact response S of vbf_hww to the energy scale of jets depends on c_HW.  From the exact
+densities at some values of c_HW two approximations of it are computed: ``constant``, the ratio of
+the mixtures of all these values, which is what a response without θ learns; and ``linear``, the
+straight line in c_HW that is closest to ln S under these densities.  Weighted events of one truth
+are fitted with each of them, and with the exact likelihood.
 
 The last line on standard output is one line of JSON.  ``fits`` has for each truth and response the
-shift of c_HW and of jet_scale against the exact fit, in standard deviations of a dataset of
+difference to the exact fit in c_HW and in jet_scale, in standard deviations of a dataset of
 `--expected` events.
 
 python benchmarks/response_theta.py [--events 4000] [--quick]
@@ -72,10 +72,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--events", type=int, default=4000, help="events at each truth")
     parser.add_argument("--nominal", type=int, default=12_000, help="events for expected yields")
-    parser.add_argument("--simulated", type=int, default=100_000, help="for the cross-section")
-    parser.add_argument("--truths", type=int, default=len(TRUTHS), help="how many of the truths")
-    parser.add_argument("--iterations", type=int, default=200)
-    parser.add_argument("--expected", type=float, default=1000.0, help="events of a dataset")
+    parser.add_argument(
+        "--simulated", type=int, default=100_000, help="events that give the cross-section"
+    )
+    parser.add_argument("--truths", type=int, default=len(TRUTHS), help="number of truths")
+    parser.add_argument(
+        "--iterations", type=int, default=200, help="largest number of iterations of a fit"
+    )
+    parser.add_argument(
+        "--expected", type=float, default=1000.0, help="expected events of a dataset"
+    )
     options = parse(parser, QUICK, arguments)
     numbers = {"nodes": (5, 2), "n_rapidity": 64, "n_angles": 6}
     sigma = SelectedCrossSection.simulate(options.simulated, seed=3)

@@ -1,21 +1,22 @@
-"""Coverage of one network, and of networks that are trained anew on other events.
+"""Coverage of one network, and mean coverage of many networks trained on independent events.
 
-Toys of one network say how often *its* intervals contain the truth.  Another analysis would have
-other simulated events, and so another network and another histogram.  This trains networks on
-independent events, each with the calibration and the histogram of its score that belong to it, and
-throws the same number of toys for each:
+Toys of one network measure how often the intervals of *this* network contain the truth.  Another
+analysis would have other simulated events, and so another network and another histogram.  This
+benchmark trains networks on independent events, makes a calibration and a histogram of the score
+for each network, and generates the same number of toys for each:
 
 * ``network``: asymptotic intervals of the network as trained;
 * ``calibrated``: intervals after a calibration with toys of other simulated events;
-* ``score``: histogram of its score, with Monte-Carlo errors, filled by other events.
+* ``score``: histogram of the score of the network, filled with other events, with Monte-Carlo
+  errors.
 
 python benchmarks/retrained.py [--events 2000] [--networks 20] [--toys 500] [--quick]
 
 The last line on standard output is one line of JSON.  For each method and true value it has the
-coverage of the first network with its errors, and of all: the mean with its error, and the scatter
-between networks, from which the binomial one has been taken away.  By the law of total variance the
-variance of an estimate is that of toys of one network plus that of the means of networks; both
-standard deviations are given.
+coverage of the first network with its errors, the mean over all networks with its error, and the
+scatter between networks without its binomial part.  The variance of an estimate is the variance
+over toys of one network plus the variance of the mean between networks; both standard deviations
+are given.
 """
 
 from __future__ import annotations
@@ -48,9 +49,9 @@ QUICK = {"events": 400, "networks": 3, "toys": 60, "pool": 2000, "bins": 5}
 
 
 def trained(k: int, options: argparse.Namespace) -> tuple[list[object], mil.Calibration]:
-    """Network, histogram of its score and calibration of the network, all from events of their own.
+    """Network, histogram of its score, and calibration of the network.
 
-    Each of the three has as many events.
+    Each of the three is made from different events, of the same number.
     """
     train, rest, tune = (vbf_samples(options.events, 1000 + 3 * k + j) for j in range(3))
     model = mil.BagLikelihood(head="polynomial", labels="joint", seed=k)
@@ -117,10 +118,20 @@ def measure(options: argparse.Namespace) -> Mapping[str, dict[str, dict[str, flo
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--events", type=int, default=2000, help="a point, for each of three parts")
-    parser.add_argument("--networks", type=int, default=20)
-    parser.add_argument("--toys", type=int, default=500, help="for each truth and network")
-    parser.add_argument("--pool", type=int, default=200_000, help="events that measure")
+    parser.add_argument(
+        "--events",
+        type=int,
+        default=2000,
+        help="simulated events at each point, for each of three purposes",
+    )
+    parser.add_argument("--networks", type=int, default=20, help="number of networks")
+    parser.add_argument("--toys", type=int, default=500, help="toys for each truth and network")
+    parser.add_argument(
+        "--pool",
+        type=int,
+        default=200_000,
+        help="events from which the toys that measure are drawn",
+    )
     parser.add_argument("--bins", type=int, default=20)
     parser.add_argument("--workers", type=int, default=1)
     options = parse(parser, QUICK, arguments)

@@ -2,12 +2,12 @@
 
 python benchmarks/scaling.py [--quick] [--figure scaling.svg]
 
-Every point runs in a process of its own, whose peak memory is its own too.  The last line on
-standard output is one line of JSON: for each series x, seconds and peak memory in MB, the
-exponent of x in the time of the three largest, and the bytes that each adds.  With --quick all
-points but the last are measured in this process, which starts faster, those of features and points
-of θ have a tenth of their events and toys, those of toys a tenth of their events, and the network
-of costs and of the training has 4 features, not 8, as the smallest of those that grow.
+Every point is measured in a process of its own, so that peak memory can be measured too.  The last
+line on standard output is one line of JSON.  It has for each series the values x, seconds and peak
+memory in MB, the exponent of x in the time (from the three largest x), and the bytes for each unit
+of x.  With --quick all points but the last are measured in this process, which starts faster; the
+series in features and in points of θ have a tenth of their events and toys, the series in toys a
+tenth of its events, and networks for costs and training have 4 features instead of 8.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ QUICK = {"points": 2, "processes": 1}
 
 @cache
 def model(n_features: int, quick: bool) -> Any:
-    """A small multi-class network; what it has learned does not matter here."""
+    """A small multi-class network; only its speed matters here."""
     import milinfer as mil
     from milinfer.learning.networks.configs import TrainingConfig
 
@@ -84,7 +84,7 @@ class Known:
 
 
 def usual_features(quick: bool) -> int:
-    """Features where their number does not grow."""
+    """Number of features in series in which it does not grow."""
     return 4 if quick else 8
 
 
@@ -206,9 +206,17 @@ def figure(found: dict[str, dict[str, Any]], path: str) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--points", type=int, help="of each series, the smallest; default: all")
-    parser.add_argument("--processes", type=int, help="for the last so many; default: for all")
-    parser.add_argument("--figure", help="where to write the figure")
+    parser.add_argument(
+        "--points",
+        type=int,
+        help="measure only this many points of each series, the smallest; default: all",
+    )
+    parser.add_argument(
+        "--processes",
+        type=int,
+        help="run only the last so many points in processes of their own; default: all points",
+    )
+    parser.add_argument("--figure", help="write a figure to this file")
     parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
     args = parse(parser, QUICK, arguments)
     if args.one:

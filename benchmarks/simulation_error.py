@@ -1,14 +1,16 @@
-"""Error of a learned likelihood from finite simulation: what is quoted, and what it is.
+"""Error of a learned likelihood from finite simulation: the quoted error and the true one.
 
-Networks are trained on independent simulations, each an ensemble on bootstrap samples.  For the
-same datasets (toys) of another simulation:
+For each of several independent simulations an ensemble of networks is trained on bootstrap samples
+of its events.  All ensembles are tested on the same toys, from another simulation:
 
-* the scatter of estimates, and of Λ(θ) at a fixed point, between simulations is compared with the
-  error that `simulation_error` quotes from one simulation alone;
-* coverage, averaged over simulations: of the networks as trained, with this error in the interval,
-  calibrated with toys of other events, and with the error of the calibration in the interval.
+* the scatter between simulations of the estimate, and of Λ(θ) at a fixed point, is compared with
+  the error that `simulation_error` computes from one simulation;
+* the coverage, averaged over simulations, is measured for intervals of the networks as trained, for
+  intervals with this error included, for calibrated intervals, and for calibrated intervals that
+  include the error of the calibration.
 
-Without networks, a Gaussian is calibrated with many pools of five times the events of a dataset.
+A further test without networks calibrates a Gaussian likelihood many times, each time with five
+times as many events as a dataset has.
 
 python benchmarks/simulation_error.py [--problems quadratic vbf] [--simulations 20] [--quick]
 
@@ -218,13 +220,29 @@ def pools(options: argparse.Namespace) -> dict[str, dict[str, float]]:
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--problems", nargs="*", choices=tuple(PROBLEMS), default=["quadratic"])
-    parser.add_argument("--events", type=int, default=2000, help="a point, for each of two parts")
-    parser.add_argument("--simulations", type=int, default=20)
-    parser.add_argument("--members", type=int, default=8)
-    parser.add_argument("--toys", type=int, default=500, help="for each simulation")
-    parser.add_argument("--step", type=float, default=0.1, help="of Λ, about one standard error")
-    parser.add_argument("--pool", type=int, default=60_000, help="events that measure")
-    parser.add_argument("--pools", type=int, default=150, help="small pools that calibrate")
+    parser.add_argument(
+        "--events",
+        type=int,
+        default=2000,
+        help="simulated events at each point, for each of two purposes",
+    )
+    parser.add_argument(
+        "--simulations", type=int, default=20, help="number of independent simulations"
+    )
+    parser.add_argument("--members", type=int, default=8, help="networks in an ensemble")
+    parser.add_argument("--toys", type=int, default=500, help="toys for each simulation")
+    parser.add_argument(
+        "--step",
+        type=float,
+        default=0.1,
+        help="shift of the parameter for the change of Λ; about one standard error",
+    )
+    parser.add_argument(
+        "--pool", type=int, default=60_000, help="events from which the toys that measure are drawn"
+    )
+    parser.add_argument(
+        "--pools", type=int, default=150, help="number of small pools that calibrate"
+    )
     options = parse(parser, QUICK, arguments)
     # Small pools are what is measured.
     warnings.simplefilter("ignore", MilinferWarning)

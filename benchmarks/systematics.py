@@ -1,20 +1,22 @@
 """Nuisance parameters in the learned likelihood of vbf_hww, against the exact one.
 
-Signal model and response are learned from simulated events with an energy scale of jets, one of
-leptons, and a theory weight.  On the same toys of some 1000 events, at several true values of c_HW
-and of the nuisance parameters, are fitted:
+A signal model and a response are learned from simulated events with an energy scale of jets, an
+energy scale of leptons, and a theory weight.  These likelihoods are fitted to the same toys of some
+1000 events, at several true values of c_HW and of the nuisance parameters:
 
 * ``learned``: the learned likelihood with its nuisance parameters;
-* ``exact``: the exact density of the visible final state, with the same ones (the bound);
+* ``exact``: the exact density of the visible final state, with the same nuisance parameters; no
+  likelihood of observables can be better;
 * ``histogram``: the score in bins, with the same nuisance parameters as ``histosys`` (pyhf);
 * ``ignoring``: the learned likelihood without nuisance parameters.
 
 The last line on standard output is one line of JSON.  It has for each truth and method the bias of
-the estimate in standard deviations, the mean error over that of the exact fit, means and widths of
-the pulls of the nuisance parameters, and how often the 68.27 % and the 95.45 % interval contain the
-truth, on more toys for ``learned`` and ``ignoring``, and for the ``calibrated`` learned fit and a
-``belt``, tuned at nominal nuisance parameters.  ``speed`` has CPU times of the cost, beside
-those of one that multiplies ratios event by event, and profiled toys per second.
+the estimate in standard deviations, the mean error divided by the mean error of the exact fit,
+means and widths of the pulls of the nuisance parameters, and how often the 68.27 % and the 95.45 %
+intervals contain the truth.  For ``learned`` and ``ignoring`` the coverage is measured on more
+toys, and also for the ``calibrated`` learned fit and a ``belt``, both made at nominal nuisance
+parameters.  ``speed`` has CPU times of the cost and of a simple implementation that multiplies
+ratios event by event, and profiled toys per second.
 
 python benchmarks/systematics.py [--events 40000] [--toys 200] [--coverage-toys 2000] [--quick]
 """
@@ -501,22 +503,48 @@ def speed(options: argparse.Namespace) -> dict[str, Any]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--events", type=int, default=40_000, help="of each nominal sample")
-    parser.add_argument("--pool", type=int, default=20_000, help="events of toys at each truth")
-    parser.add_argument("--toys", type=int, default=200, help="fits by Minuit at each truth")
-    parser.add_argument("--histogram-toys", type=int, default=100)
-    parser.add_argument("--coverage-toys", type=int, default=2000)
-    parser.add_argument("--tuning-toys", type=int, default=2000, help="at each of eight values")
-    parser.add_argument("--coverage-pool", type=int, default=60_000, help="events of their toys")
-    parser.add_argument("--seed", type=int, default=500, help="of the events of these toys")
-    parser.add_argument("--truths", type=int, default=len(TRUTHS), help="how many of the truths")
-    parser.add_argument("--simulated", type=int, default=200_000, help="for the cross-section")
+    parser.add_argument("--events", type=int, default=40_000, help="events of each nominal sample")
+    parser.add_argument(
+        "--pool", type=int, default=20_000, help="events at each truth from which toys are drawn"
+    )
+    parser.add_argument(
+        "--toys", type=int, default=200, help="toys that Minuit fits, at each truth"
+    )
+    parser.add_argument(
+        "--histogram-toys",
+        type=int,
+        default=100,
+        help="toys that are also fitted with the histogram, at each truth",
+    )
+    parser.add_argument(
+        "--coverage-toys",
+        type=int,
+        default=2000,
+        help="profiled toys that measure coverage, at each truth",
+    )
+    parser.add_argument(
+        "--tuning-toys",
+        type=int,
+        default=2000,
+        help="toys for calibration and belt, at each of eight values",
+    )
+    parser.add_argument(
+        "--coverage-pool",
+        type=int,
+        default=60_000,
+        help="events from which the toys for calibration, belt and coverage are drawn",
+    )
+    parser.add_argument("--seed", type=int, default=500, help="seed of the events of these toys")
+    parser.add_argument("--truths", type=int, default=len(TRUTHS), help="number of truths")
+    parser.add_argument(
+        "--simulated", type=int, default=200_000, help="events that give the cross-section"
+    )
     parser.add_argument("--repeats", type=int, default=200)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument(
-        "--expected", type=float, default=1000.0, help="events at the nominal point"
+        "--expected", type=float, default=1000.0, help="expected events at the nominal point"
     )
-    parser.add_argument("--speed", action="store_true", help="times alone")
+    parser.add_argument("--speed", action="store_true", help="measure only times")
     options = parse(parser, QUICK, arguments)
     result: dict[str, Any] = {"speed": speed(options)}
     message(json.dumps(result))

@@ -1,12 +1,13 @@
-"""How many pseudo-experiments a second, MLE and profile test statistic included.
+"""Pseudo-experiments per second, with the maximum-likelihood fit and the profile test statistic.
 
 python benchmarks/toys.py [--quick]
 
-Events of vbf_hww, 1000 in a toy, from a pool that is reweighted to the truth.  References, in this
-file and this run: `model.predict` on the raw features of every toy and a parabola through the
-highest points (on the same toys; `agreement` is the largest difference of Λ at the points), and
-toys of a pyhf model of 20 bins with a fit and a fixed fit each.  The last line on standard output
-is one line of JSON; rates are those of a process bound to one core, belts are made on two.
+Toys have 1000 events of vbf_hww, drawn from simulated events that are reweighted to the truth.
+There are two references, measured in the same run.  The first evaluates the network for the events
+of every toy (`model.predict`) and fits a parabola through the highest points; `agreement` is the
+largest difference of Λ at the points on the same toys.  The second fits toys of a pyhf model with
+20 bins, with a free fit and a fit at a fixed parameter.  The last line on standard output is
+one line of JSON.  Rates are for a process bound to one core; belts are made on two.
 """
 
 from __future__ import annotations
@@ -101,10 +102,17 @@ def ours(model: Any, toys: mil.Toys, n_toys: int) -> tuple[mil.ToyEnsemble, dict
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--events", type=int, default=10_000, help="of training, of toys, a point")
+    parser.add_argument(
+        "--events",
+        type=int,
+        default=10_000,
+        help="training events, and events for toys, at each point",
+    )
     parser.add_argument("--toys", type=int, default=10_000)
-    parser.add_argument("--reference-toys", type=int, default=40, help="by predict, of pyhf")
-    parser.add_argument("--belt-truths", type=int, default=41)
+    parser.add_argument(
+        "--reference-toys", type=int, default=40, help="toys by model.predict and by pyhf"
+    )
+    parser.add_argument("--belt-truths", type=int, default=41, help="true values of the belt")
     parser.add_argument("--workers", type=int, default=2)
     args = parse(parser, QUICK, arguments)
     begin = time.perf_counter()

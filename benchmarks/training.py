@@ -1,13 +1,14 @@
-"""Events per second through training, against a plain Keras pipeline and bare matrix products.
+"""Training speed in events per second, compared with a plain Keras pipeline and matrix products.
 
 python benchmarks/training.py [--events 200000] [--batch 10000] [--repeats 6] [--quick]
 
 The network of [AS] (36 features → 3 × (Dense 64, BatchNorm, ELU, Dropout 0.1, L2 1e-3) → mean
 over the bag → softmax over 5 points; Adam) on bags of 1, 50 and 250 events.  The reference is what
 public code of such analyses does: for each class a ``tf.data`` pipeline of events (shuffle, batch
-into bags, label), the classes taken in turns, shuffled, batched, and ``model.fit`` with its
-defaults.  Both train whole epochs, drawing and shuffling of bags included, in turns in one process;
-compilation (the first epoch of each) does not count.  The last line on standard output is JSON.
+into bags, label), with the classes taken in turns, shuffled and batched, and ``model.fit`` with its
+defaults.  Both train whole epochs in turns in one process, drawing and shuffling of bags included.
+The first epoch of each, with the compilation, does not count.  The last line on standard output is
+one line of JSON.
 """
 
 from __future__ import annotations
@@ -203,11 +204,13 @@ def polynomial(args: argparse.Namespace) -> dict[str, float]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--events", type=int, default=200_000)
+    parser.add_argument("--events", type=int, default=200_000, help="number of training events")
     parser.add_argument("--batch", type=int, default=10_000, help="events in a batch")
-    parser.add_argument("--repeats", type=int, default=6)
+    parser.add_argument("--repeats", type=int, default=6, help="number of epochs that are timed")
     parser.add_argument("--bag-sizes", type=int, nargs="+", default=[1, 50, 250])
-    parser.add_argument("--seconds", type=float, default=1.0, help="of matrix products, at most")
+    parser.add_argument(
+        "--seconds", type=float, default=1.0, help="largest number of seconds for matrix products"
+    )
     parser.add_argument(
         "--hidden", type=int, nargs="+", default=[64, 64, 64], help="widths of the layers"
     )

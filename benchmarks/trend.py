@@ -1,19 +1,20 @@
-"""What became slower or less precise since the last release, by more than its error.
+"""List what became slower or less precise since the last release, by more than its error.
 
     python benchmarks/trend.py [--against VERSION] [--sigmas 1] [--runs FOLDER ...] [--json FILE]
     python benchmarks/trend.py --record VERSION --runs FOLDER FOLDER [FOLDER ...]
 
-``FIGURES`` says which keys of ``benchmarks/results`` count, and what is better.  Times count as
-ratios over a reference that the same run measured, as machines differ.  The first command compares
-them with those of the last release (``results/releases/VERSION.json``) and prints a table of what
-is worse by more than so many standard errors of the difference, of what vanished, and of what has
-no error; then one line of JSON.  It fails if anything is worse, or vanished.
+``FIGURES`` lists the keys of ``benchmarks/results`` that are compared, and whether more or less is
+better.  Machines differ, so times are divided by a reference time of the same run.  The first
+command compares the figures with those of the last release (``results/releases/VERSION.json``).  It
+prints a table of what is worse by more than ``--sigmas`` standard errors of the difference, of what
+vanished, and of what has no error; then one line of JSON.  Its exit status is 1 if anything is
+worse or vanished.
 
-The second keeps the figures of a release.  Where a result has no error, which is so for times, the
-error is the standard deviation over repeated runs of the same benchmark, whose JSON lines lie in
-other folders under the same names.  Make them on one machine, when it does nothing else; without
-them a time that changes is told, and not judged.
-``--quick`` compares the last release with itself, made worse by five errors.
+The second command keeps the figures of a release.  If a result has no error, such as a time, the
+error is the standard deviation over repeated runs of the same benchmark; their JSON lines are in
+other folders (``--runs``) under the same names.  Make these runs on one machine that does nothing
+else.  Without such runs a change of a time is listed, but not judged.  ``--quick`` compares the
+last release with itself, made worse by five errors.
 """
 
 from __future__ import annotations
@@ -240,9 +241,9 @@ def worse_by(then: float, now: float, better: str | float) -> float:
 
 
 def changes(then: Mapping[str, Measured], now: Mapping[str, Measured]) -> list[Change]:
-    """Figures that both have, and that are not the same.
+    """Figures that are in both, and differ.
 
-    If one of both has no error, it is taken to be that of the other.
+    If a figure has an error in only one of them, this error is taken for both.
     """
     rows = []
     for name in then.keys() & now.keys():
@@ -386,14 +387,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the results")
-    parser.add_argument("--against", metavar="VERSION", help="default: the last release")
-    parser.add_argument("--sigmas", type=float, default=1.0, help="how much worse is told")
     parser.add_argument(
-        "--json", type=Path, metavar="FILE", help="write the JSON line here as well"
+        "--against", metavar="VERSION", help="release to compare with; default: the last one"
     )
-    parser.add_argument("--record", metavar="VERSION", help="keep the figures of this release")
+    parser.add_argument(
+        "--sigmas",
+        type=float,
+        default=1.0,
+        help="list what is worse by more than this many standard errors",
+    )
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="also write the JSON line to this file"
+    )
+    parser.add_argument(
+        "--record", metavar="VERSION", help="keep the present figures as those of this release"
+    )
     parser.add_argument("--runs", type=Path, nargs="+", default=[], help="folders of repeated runs")
-    parser.add_argument("--quick", action="store_true", help="made-up figures, to see that it runs")
+    parser.add_argument(
+        "--quick", action="store_true", help="made-up figures, only to see that the command runs"
+    )
     options = parser.parse_args(arguments)
     kept = releases()
     now = with_runs(measured(read(options.results)), [measured(read(f)) for f in options.runs])

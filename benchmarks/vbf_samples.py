@@ -14,7 +14,7 @@ POINTS = (-1.0, -0.5, 0.0, 0.5, 1.0)
 
 
 def vbf_samples(n_events: int, seed: int, points: Sequence[float] = POINTS) -> mil.SampleSet:
-    """Events at several values of c_HW, as many at each."""
+    """Events at several values of c_HW, `n_events` at each."""
     seeds = np.random.SeedSequence(seed).generate_state(len(points))
     return mil.SampleSet(
         tuple(

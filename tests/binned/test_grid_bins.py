@@ -133,7 +133,7 @@ def test_edges_know_their_events(samples, yields):
 
 def test_wrong_arguments(samples, yields):
     options = {"weight_degree": 2, "yields": yields}
-    with pytest.raises(TemplateError, match=r"n_bins = \(1, 4\), but each axis"):
+    with pytest.raises(TemplateError, match=r"n_bins = \(1, 4\); each axis"):
         fisher_grid(samples, ("x1", "x3"), (1, 4), AT, **options)
     others = quadratic.samples(100, [AT], seed=3)
     with pytest.raises(TemplateError, match="not to these samples"):

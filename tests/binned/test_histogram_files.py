@@ -39,7 +39,7 @@ def test_histograms_survive_the_file(tmp_path):
 def test_broken_histogram_files(tmp_path):
     file = tmp_path / "h.json"
     for text, message in (
-        ("[1", "is not a JSON object of histograms"),
+        ("[1", "is not a JSON file of histograms"),
         ('{"a": {"axes": []}}', "'a' is not a histogram"),
         ('{"a": {"uhi_schema": 1, "axes": []}}', "the histogram 'a' is damaged"),
     ):

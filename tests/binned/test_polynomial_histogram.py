@@ -245,7 +245,7 @@ def test_what_does_not_fit_is_refused(tmp_path):
         histogram.at({"a": 1.0})
     with pytest.raises(TemplateError, match="different axes"):
         histogram + random_histogram(1, QUADRATIC, axis)
-    with pytest.raises(TemplateError, match="starts with the axes monomial"):
+    with pytest.raises(TemplateError, match="must be monomial"):
         PolynomialHistogram(hist.Hist(axis))
     labels = hist.axis.StrCategory(["1", "c"], name="monomial")
     with pytest.raises(TemplateError, match="storage Double, not Weight"):
@@ -255,15 +255,15 @@ def test_what_does_not_fit_is_refused(tmp_path):
     filled = hist.Hist(labels, axis).fill(["1", "d"], [0.1, 0.2])
     with pytest.raises(TemplateError, match="belong to no monomial"):
         PolynomialHistogram(filled)
-    with pytest.raises(TemplateError, match="and different"):
+    with pytest.raises(TemplateError, match="and all different"):
         PolynomialHistogram.of_arrays(["a*b", "b*a"], [axis], np.ones((2, 2)))
     with pytest.raises(TemplateError, match="the shape"):
         PolynomialHistogram.of_arrays(["1"], [axis], np.ones(2))
-    with pytest.raises(TemplateError, match="different monomials or observables"):
+    with pytest.raises(TemplateError, match="same monomials and observables"):
         PolynomialHistogram(histogram.coefficients, random_histogram(1, QUARTIC).covariance)
     with pytest.raises(TemplateError, match="has the monomial a\\*b"):
         histogram.with_monomials(["1", "a", "b", "a^2", "b^2"])
-    with pytest.raises(TemplateError, match="monomials cannot be selected"):
+    with pytest.raises(TemplateError, match="cannot select monomials"):
         histogram[{"monomial": 0}]
     with pytest.raises(TypeError):
         histogram * "2"

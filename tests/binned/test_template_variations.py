@@ -391,7 +391,11 @@ def test_what_histfactory_cannot_have_is_said(templates, background):
     assert "unused: a=2 of tt" in repr(some)
     for options, error, message in (
         ({"background": [background, background]}, TemplateError, "cannot be called 'tt'"),
-        ({"background": [background], "prune": 1.5}, ParameterError, r"prune=1.5 is a p-value"),
+        (
+            {"background": [background], "prune": 1.5},
+            ParameterError,
+            r"prune=1.5 must be a p-value",
+        ),
     ):
         with pytest.raises(error, match=message):
             varied_templates(templates, **options)

@@ -128,5 +128,5 @@ def test_errors_name_bin_and_point(samples):
         templates.expected({"mu": 0.0})
     with pytest.raises(TemplateError, match="luminosity"):
         templates.cost(np.ones(8), rate=True)
-    with pytest.raises(TemplateError, match="counts of shape"):
+    with pytest.raises(TemplateError, match="the counts must be"):
         templates.cost(np.ones(3))

@@ -235,14 +235,14 @@ def test_cabinetry_and_pyhf_see_the_signal_at_the_point(templates):
 def test_export_refuses_what_does_not_fit(templates):
     bad = {
         "luminosity=": {"templates": templates_of(luminosity=None)},
-        r"counts of shape \(3,\)": {"counts": [1, 2, 3]},
+        r"counts have shape \(3,\)": {"counts": [1, 2, 3]},
         "counts of x0 must be 5 numbers": {"counts": -COUNTS},
         "yields of tt must be 5 numbers": {"background": [BackgroundYields("tt", [1.0, 2.0])]},
         "different names": {"background": [BackgroundYields("tt", 1.0)] * 2},
-        "is for ww; there are signal": {"systematics": [Systematic("a", 0, 0.1, ("ww",))]},
+        "is for ww; the samples are signal": {"systematics": [Systematic("a", 0, 0.1, ("ww",))]},
         "is given twice for the sample": {"systematics": [Systematic("a", -0.1, 0.1)] * 2},
         "must be above -1": {"systematics": [Systematic("a", -1.2, 0.1)]},
-        r"shape \(2,\); one number": {"systematics": [Systematic("a", [0.1, 0.1], 0.1)]},
+        r"shape \(2,\); give one number": {"systematics": [Systematic("a", [0.1, 0.1], 0.1)]},
         "have other parameters": {
             "systematics": [Systematic("a", templates_of(degree=3), templates_of(degree=3))]
         },

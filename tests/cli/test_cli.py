@@ -238,7 +238,7 @@ def test_a_damaged_summary_is_named(tmp_path, text):
     """Regression: a traceback."""
     (tmp_path / "summary.json").write_bytes(text)
     message = call("report", tmp_path, code=2)
-    assert "summary.json is not the summary of an analysis" in message
+    assert "summary.json is not a complete summary of an analysis" in message
     assert "run the analysis again" in message
 
 
@@ -345,7 +345,7 @@ def test_a_users_own_files_go_all_the_way(tmp_path):
     printed = call(
         *("coverage", evaluation, *arguments, "--out", tmp_path / "coverage.svg", "--json", scan)
     )
-    assert re.search(r"% ± .*% ± .*% \(pool\) for 68.27% claimed", printed)
+    assert re.search(r"% ± .*% ± .*% \(event pool\) for 68.27% claimed", printed)
     assert "Neyman belt" in printed
     assert {r["method"] for r in json.loads(scan.read_text())["scan"]} == {
         "as trained",

@@ -107,7 +107,7 @@ def test_the_rate_of_slices(folder, model, tmp_path):
     slices = rate_of(folder, *(f"{k}-{name}" for k in range(5) for name in ("low", "high")))
     call(*options, *slices, code=2)
     text = call(*options[:4], "--combine", "sum", code=2)
-    assert "--combine joins the files of --rate, but none are given" in text
+    assert "--combine joins the files of --rate, but there are no such files" in text
     results = []
     for rate in (whole, [*slices, "--combine", "sum"]):
         call(*options, *rate, "--json", tmp_path / "fit.json")

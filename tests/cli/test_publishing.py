@@ -66,4 +66,4 @@ def test_levels_without_a_calibration_are_refused(data, tmp_path):
     printed = call(
         *("publish", data, "--model", MODEL, "--out", tmp_path / "p", "--luminosity", 1), code=2
     )
-    assert "--rate and --luminosity go together" in printed
+    assert "(in 1/fb) together, or neither" in printed

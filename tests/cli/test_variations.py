@@ -80,7 +80,7 @@ def test_wrong_options_are_named(files):
     assert "--theta-range" in text
     assert "add --theta-dependent" in text
     two = ("--theta-dependent", "--theta-range", "mu", 0, 1)
-    assert "mu has two ranges" in " ".join(call(*one, *two, code=2).split())
+    assert "--theta-range is given twice for mu" in " ".join(call(*one, *two, code=2).split())
 
 
 def test_a_response_depends_on_a_parameter_in_a_range(tmp_path):

@@ -17,7 +17,7 @@ class Checks(CheckList):
 
 
 TWO_KINDS = (
-    "deviation too small to do harm: c (4.0σ), deviation of unknown harm: a (3.2σ), undecided: b"
+    "deviation too small to matter: c (4.0σ), deviation that may matter: a (3.2σ), undecided: b"
 )
 
 
@@ -33,7 +33,7 @@ def check(name, outcome, pull=0.5, threshold=3.0):
         ([check("a", "undecided")], "nothing wrong found, undecided: a"),
         ([check("a", "failed", 5.0), check("b", "undecided", 4.0)], "do not trust as it is: a"),
         # more than a fluctuation: something was found
-        ([check("a", "passed", 3.4)], "deviation too small to do harm: a (3.4σ)"),
+        ([check("a", "passed", 3.4)], "deviation too small to matter: a (3.4σ)"),
         (
             [check("a", "undecided", 3.2), check("b", "undecided"), check("c", "passed", 4.0)],
             TWO_KINDS,

@@ -243,7 +243,7 @@ def test_products_of_three_nuisance_parameters_matter_for_many_events():
     many = mil.diagnose_response(Three(nominal), held_out, n_events=2000)
     assert many["expected yield"].outcome == "failed"
     assert many["yields"].outcome == "passed"
-    assert "products of three" in many["expected yield"].meaning
+    assert "product of three" in many["expected yield"].meaning
     few = mil.diagnose_response(Three(nominal), held_out, n_events=20)
     assert few["expected yield"].outcome == "passed"
 
@@ -331,7 +331,7 @@ def test_what_does_not_belong_together_is_refused():
     with pytest.raises(ParameterError, match=r"outside \[-0.5, 0.5\]"):
         mil.diagnose_response(narrow, held_out)
     depends = ShiftAndTilt(two_terms(parameters={"c": (-1.0, 1.0)}), training_in("c"))
-    with pytest.raises(ParameterError, match="depends on c; signal at mu=0"):
+    with pytest.raises(ParameterError, match="depends on c; give signal at mu=0"):
         mil.diagnose_response(depends, held_out)
     with pytest.raises(ConfigurationError, match="n_events = 0"):
         mil.diagnose_response(response, held_out, n_events=0)

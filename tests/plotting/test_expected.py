@@ -39,7 +39,7 @@ def test_bands_and_the_interval_are_drawn(interval):
     lines = [tuple(line.get_xdata()) for line in axis.lines]
     assert (-0.12, 0.13) in lines
     assert (-0.2, 0.1) in lines
-    with pytest.raises(ParameterError, match="observed interval of c, but no expected one"):
+    with pytest.raises(ParameterError, match="an interval of c, but expected has none"):
         plot_expected({"a": interval}, {"c": (0, 1)})
     with pytest.raises(ParameterError, match="no expected intervals to draw"):
         plot_expected({})

@@ -359,7 +359,7 @@ def test_what_cannot_be_published_is_refused_by_name(tmp_path):
         parameters=["c"],
         weights=lambda c: {"mu": 1 + c[0]},
     )
-    with pytest.raises(ConfigurationError, match="a PyhfCost of mu as your own function"):
+    with pytest.raises(ConfigurationError, match="a PyhfCost in which mu is your own function"):
         mil.publish(tied, path)
     assert not path.exists()
 

@@ -107,7 +107,7 @@ def test_a_first_model_that_cannot_be_calibrated_stays_as_trained(analysis):
     assert learned.calibration is learned.applied is None
     assert not learned.calibrated
     problem, cut_off = learned.problems
-    assert "cut off" in cut_off
+    assert "the edge of the belt" in cut_off
     assert re.match(r"not calibrated: \d+\.\d% of the toys at mu=0.3 have their max", problem)
     assert learned.intervals[0].estimate == pytest.approx(0.75, abs=0.25)
     assert learned.coverages == learned.coverages_raw
@@ -128,9 +128,9 @@ def test_a_first_model_that_cannot_be_calibrated_stays_as_trained(analysis):
     # Without what takes longest, to make SVG of them.
     drawn = {name: ("<svg></svg>", caption) for name, (_, caption) in figures.items()}
     page = without_links(build_report(result, drawn).to_html())
-    assert "as trained: such intervals contain the true value in" in page
+    assert "as trained (not calibrated); such intervals contain the true value in" in page
     assert page.count(f"&lt;off&gt;: {problem} (settings that affect") == 1
-    assert "There is no calibration, for the reason below the first table" in page
+    assert "There is no calibration; the reason is below the first table" in page
     assert result.comparison.to_table()["c_cicc"].to_pylist()[0] is None
 
 
@@ -276,9 +276,9 @@ def test_a_belt_that_cuts_the_set_off_is_said_everywhere(analysis):
     ((low, high),) = summary["exact"]["neyman68"]
     assert -0.3 < low < high == 0.0
     assert summary["exact"]["neyman68_at_bound"] == [[False, True]]
-    assert any("cut off at 0, the edge" in problem for problem in summary["exact"]["problems"])
-    assert "cut off at 0" in summary_table(summary).caption
-    assert "is cut off there and may extend further" in build_report(result, {}).to_html()
+    assert any("ends at 0, the edge" in problem for problem in summary["exact"]["problems"])
+    assert "ends at 0, the edge" in summary_table(summary).caption
+    assert "The confidence set ends at the edge of" in build_report(result, {}).to_html()
     whole = analyse(analysis)
     assert whole.summary()["exact"]["neyman68_at_bound"] == [[False, False]]
-    assert "cut off" not in build_report(whole, {}).to_html()
+    assert "ends at the edge of" not in build_report(whole, {}).to_html()

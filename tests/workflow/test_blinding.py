@@ -102,7 +102,7 @@ def test_opening_is_one_recorded_act(analysis):
     assert shown.exit_code == 0, shown.output
     again = CliRunner().invoke(cli, arguments)
     assert again.exit_code == 2
-    assert "data are opened once" in again.output
+    assert "can be opened only once" in again.output
     record = Unblinding.load(out)
     assert {"train-multiclass", "inference"} <= record.frozen.keys()
     assert not any("features-data" in name for name in record.frozen)
@@ -143,12 +143,12 @@ def test_pseudo_data_are_drawn_at_the_truth():
 )
 def test_a_damaged_record_is_refused(tmp_path, text):
     (tmp_path / "unblinding.json").write_text(text, encoding="utf-8")
-    with pytest.raises(ConfigurationError, match="is not a record of an unblinding"):
+    with pytest.raises(ConfigurationError, match="is not a valid record of an unblinding"):
         Unblinding.load(tmp_path)
 
 
 def test_a_reason_is_needed(tmp_path):
-    with pytest.raises(ConfigurationError, match="give the reason"):
+    with pytest.raises(ConfigurationError, match="give a reason"):
         write_unblinding(tmp_path, "  ", {})
 
 

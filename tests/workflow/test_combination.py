@@ -331,7 +331,7 @@ class TestCalibrated:
 
     def test_is_refused_in_a_sum(self, tmp_path):
         text = refused(self.path(tmp_path))
-        assert "learned is calibrated, so its own intervals cover" in text
+        assert "learned is calibrated alone, but intervals of a sum" in text
         assert "milinfer.CombinedToys" in text
 
     def test_may_stand_alone(self, tmp_path):
@@ -401,7 +401,7 @@ def test_a_parameter_that_one_input_fixes(tmp_path, one):
     (tmp_path / "fixed.json").write_text(json.dumps(channel(31.0, fixed=True)))
     sections = workspace("a", one), workspace("f", "fixed.json")
     text = refused(written(tmp_path, *sections, head='shared = ["mu", "alpha"]\n'))
-    assert "f fixes mu, at 1, and a measures it; rename it" in text
+    assert "f fixes mu at 1, but a measures it; rename it" in text
 
 
 def test_units_that_differ(tmp_path):
@@ -415,7 +415,7 @@ def test_units_that_differ(tmp_path):
     assert "c is in 'TeV⁻²' in a and in 'GeV⁻²' in b" in text
     more = 'units = { c = "GeV⁻²" }\n'
     text = refused(written(tmp_path, a + more, head='roles = { c = "interest" }\n'))
-    assert "the input a: units says that c is in 'GeV⁻²', and the file says 'TeV⁻²'" in text
+    assert "the input a: units says that c is in 'GeV⁻²', but the file says 'TeV⁻²'" in text
     text = refused(written(tmp_path, a + 'units = { d = "GeV" }\n'))
     assert "the input a: units has d, but its parameters are c" in text
 
@@ -423,7 +423,7 @@ def test_units_that_differ(tmp_path):
 def test_data_that_would_count_twice(tmp_path, one):
     sections = workspace("a", one), workspace("b", one)
     text = refused(written(tmp_path, *sections, head='shared = ["mu", "alpha"]\n'))
-    assert "a and b are the same workspace, whose data would be used twice" in text
+    assert "a and b are the same workspace, so its data would be used twice" in text
 
 
 def test_roles_that_nobody_says(tmp_path):
@@ -432,7 +432,7 @@ def test_roles_that_nobody_says(tmp_path):
     assert "mu appears only in constraints, so its role is unknown" in text
     head = 'shared = ["mu"]\nroles = { mu = "nuisance" }\n'
     text = refused(written(tmp_path, *sections, head=head))
-    assert "there is no parameter of interest; give one in roles" in text
+    assert "no parameter has the role interest; give one in roles" in text
 
 
 @pytest.mark.parametrize(
@@ -457,7 +457,10 @@ def test_names_that_cannot_be_changed(tmp_path, one, rename, words):
         (gaussian("a", ["x"], [0.0], error=[1.0, 2.0]), "error has 2 numbers for 1 parameters"),
         (gaussian("a", ["x", "x"], [0.0, 0.0], error=[1.0, 1.0]), "parameters has a name twice"),
         (gaussian("a", ["x"], [0.0], error=[0.0]), "constraint[1].error[1]: Input should be gr"),
-        (gaussian("a", ["x"], [0.0]), "give error, a number for each parameter, or covariance"),
+        (
+            gaussian("a", ["x"], [0.0]),
+            "give either error, a number for each parameter, or covariance",
+        ),
         (
             gaussian("a", ["x", "y"], [0.0, 0.0], covariance=[[1.0, 2.0], [2.0, 1.0]]),
             "covariance is not symmetric and positive",

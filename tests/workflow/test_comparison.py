@@ -51,7 +51,7 @@ def test_a_second_minimum_in_the_confidence_set_is_a_problem():
     options = {"cost": cost, "calibrated": False}
     method = assess("gaussian", toys, evaluation, required=False, **options)
     (first, second) = method.problems
-    assert first.startswith("the interval of the data is not the whole confidence set, and the cov")
+    assert first.startswith("the interval of the data is only a part of the confidence set, but")
     assert "mu has a second minimum near -0.5" in first
     assert "95.45%" in second
     with (

@@ -43,8 +43,8 @@ def read(tmp_path, text):
         ("[toys]\nnumber = '1000'\n", "toys.number: Input should be a valid integer (not '1000')"),
         ("[toys]\ntruth = nan\n", "toys.truth: "),
         ("[toys]\ntruth = inf\n", "toys.truth: "),
-        ("[toys]\noracle = true\n", "toys: oracle = true takes the exact ratio"),
-        ("[toys]\noracle_at = 0.0\n", "toys: oracle_at normalises the exact ratio"),
+        ("[toys]\noracle = true\n", "toys: oracle = true computes the exact ratio"),
+        ("[toys]\noracle_at = 0.0\n", "toys: oracle_at is only for the exact ratio"),
         ("[toys]\nbelt_at = 1979-05-27\n", "toys.belt_at: "),
         ("[templates]\nbins_2d = [4]\n", "templates.bins_2d"),
         ("folder = '/'\n", "folder: unknown key"),
@@ -197,10 +197,10 @@ JES = '[[systematics]]\nname = "jes"\nkind = "scale"\nup = 1.03\n'
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        (JES, "systematics[1]: jes lacks 'down'"),
-        (JES + "down = 1.03\n", "systematics[1]: jes has up and down both 1.03"),
+        (JES, "systematics[1]: jes has no 'down'"),
+        (JES + "down = 1.03\n", "systematics[1]: jes has up = down = 1.03"),
         (JES + "down = -0.97\n", "systematics[1]: jes has down = -0.97, which must be positive"),
-        (JES + "down = 'x'\n", "jes has down = 'x', and kind = 'scale' needs a factor"),
+        (JES + "down = 'x'\n", "jes has down = 'x', but kind = 'scale' needs a factor"),
         (JES + "down = 0.97\nfactor = 1\n", "systematics[1].factor: unknown key; did you mean"),
         (
             JES + "down = 0.97\nfactors = { signal = [0.9, 1.1] }\n",
@@ -212,7 +212,7 @@ JES = '[[systematics]]\nname = "jes"\nkind = "scale"\nup = 1.03\n'
         ),
         (
             "[[systematics]]\nname = 'lumi'\nkind = 'saved'\n",
-            "systematics[1]: lumi is the name of the luminosity: rename it, or give data.lum",
+            "systematics[1]: lumi is the name of the luminosity; rename it, or give data.lum",
         ),
         (
             "[[systematics]]\nname = 'c_HW'\nkind = 'saved'\n[samples]\nparameters = ['c_HW']\n",
@@ -220,14 +220,14 @@ JES = '[[systematics]]\nname = "jes"\nkind = "scale"\nup = 1.03\n'
         ),
         (
             "[[systematics]]\nname = 'e'\nkind = 'normalisation'\nfactors = { tt = [0.9, 1.1] }\n",
-            "e has factors of 'tt'; an analysis from a file has one process",
+            "e has factors of 'tt'; the only process of this analysis",
         ),
         (
             (
                 "[[systematics]]\nname = 'e'\nkind = 'normalisation'\n"
                 "factors = { signal = [0.9, 1.1] }\n"
             ),
-            "systematics: e changes the number of events, which is fitted only with",
+            "systematics: e changes the number of events, but the number is fitted only with",
         ),
         *(
             (
@@ -242,7 +242,7 @@ JES = '[[systematics]]\nname = "jes"\nkind = "scale"\nup = 1.03\n'
         ("[[systematics]]\nname = 'e'\nkind = 'tree'\n", "systematics[1].kind: 'tree' is not "),
         (
             "[[systematics]]\nname = 'e'\nkind = 'weight'\nup = 'a'\ndown = 1.0\n",
-            "e has down = 1.0, and kind = 'weight' needs the name of a weight",
+            "e has down = 1.0, but kind = 'weight' needs the name of a weight",
         ),
         (
             (
@@ -260,7 +260,7 @@ def test_what_is_wrong_with_a_nuisance_parameter_is_named(tmp_path, text, words)
 
 
 def test_a_luminosity_uncertainty_needs_a_luminosity(tmp_path):
-    with pytest.raises(ConfigurationError, match="luminosity_uncertainty needs luminosity"):
+    with pytest.raises(ConfigurationError, match="luminosity_uncertainty needs a luminosity"):
         read(tmp_path, LEAST + "luminosity_uncertainty = 0.02\n")
     config = read(tmp_path, LEAST + "luminosity = 10.0\nluminosity_uncertainty = 0.02\n")
     assert config.has_nuisances

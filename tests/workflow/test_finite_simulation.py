@@ -170,8 +170,8 @@ def test_a_model_without_bootstrap_is_an_error_that_says_what_to_do(folder, tmp_
 @pytest.mark.parametrize(
     ("lines", "words"),
     [
-        ("bootstrap = true", "bootstrap = true needs 4 networks or more, better 16"),
-        ("bootstrap = true\nensemble = 16\npooling = 'max'", "scores bags as a whole"),
+        ("bootstrap = true", "bootstrap = true needs 4 networks or more .better 16"),
+        ("bootstrap = true\nensemble = 16\npooling = 'max'", "scores whole bags"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(tmp_path, lines, words):

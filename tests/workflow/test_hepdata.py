@@ -182,7 +182,7 @@ class TestCalibrated:
         assert not (tmp_path / "other").exists()
 
     def test_one_that_does_not_say_its_level_or_is_for_regions(self, tmp_path):
-        with pytest.raises(CalibrationError, match="does not say which; give that level as cl="):
+        with pytest.raises(CalibrationError, match="does not record which; give this level as cl="):
             write_hepdata(FOLDER / "widened_in_two_parameters", tmp_path / "h")
 
     def test_intervals_of_others(self, tmp_path):
@@ -195,13 +195,13 @@ class TestCalibrated:
         assert values["low end of the 95.45% interval"] == [mine.low]
         assert about["best fit"]["method"] == "Neyman"
         refused = (
-            ({"intervals": [mine]}, ConfigurationError, "need method="),
-            ({"method": "Neyman"}, ConfigurationError, "there are none"),
-            ({"intervals": [mine], "method": "x", "cl": 0.9}, ConfigurationError, "omit it"),
+            ({"intervals": [mine]}, ConfigurationError, "give method="),
+            ({"method": "Neyman"}, ConfigurationError, "no intervals are given"),
+            ({"intervals": [mine], "method": "x", "cl": 0.9}, ConfigurationError, "give only one"),
             (
                 {"intervals": [mine._replace(parameter="nu")], "method": "x"},
                 ParameterError,
-                "an interval is of nu, and the parameters of interest are mu",
+                "an interval is for nu, but the parameters of interest are mu",
             ),
         )
         for options, error, message in refused:
@@ -257,10 +257,10 @@ def test_the_command(tmp_path):
     out = tmp_path / "hepdata"
     arguments = ["publish", tmp_path / "data.parquet", "--model", SAVED / "polynomial"]
     arguments += ["--out", tmp_path / "published", "--hepdata", out]
-    with pytest.warns(MilinferWarning, match="the table says that it is missing"):
+    with pytest.warns(MilinferWarning, match="the table will say that the interval is missing"):
         result = CliRunner().invoke(cli, [str(a) for a in arguments])
     assert result.exit_code == 0, result.output
-    assert "a submission for HEPData, valid by its schema" in " ".join(result.output.split())
+    assert "a submission for HEPData, checked against its schema" in " ".join(result.output.split())
     assert valid(out)[0]
     # Seven events say little: intervals leave the range.
     values, _ = columns(out, "intervals.yaml")

@@ -74,8 +74,8 @@ def test_truths_beyond_the_training_are_refused_before_it(tmp_path):
         require_points(wrong)
     assert str(error.value).splitlines() == [
         f"{tmp_path / 'analysis.toml'}:",
-        "  toys.truth: 3 is outside of the training points, from -1 to 1",
-        "  toys.calibrate_at: -1.5 is outside of the training points, from -1 to 1",
+        "  toys.truth: 3 is outside the range of the training points, -1 to 1",
+        "  toys.calibrate_at: -1.5 is outside the range of the training points, -1 to 1",
         "  templates.degree = 3 needs samples at 4 points, but there are 3",
     ]
     # Points that only the files say are looked at when these are read.
@@ -370,7 +370,7 @@ def test_slices_of_one_file_in_two_roles(tmp_path):
     assert "samples.train and samples.tune have the same events" in str(error.value)
     assert "events 0:600" in str(error.value)
     assert "events 599:800" in str(error.value)
-    with pytest.raises(ConfigurationError, match=r"samples\.train has events twice"):
+    with pytest.raises(ConfigurationError, match=r"samples\.train has the same events twice"):
         inputs(tmp_path, [FilesSection(path="low.parquet", events=5), BLOCKS[0]])
 
 

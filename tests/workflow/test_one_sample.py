@@ -121,7 +121,7 @@ def test_compare_on_the_command_line(folder, finished, few_pictures):
             ["model[1].labels = 'hard' trains a classifier between samples"],
         ),
         (("bins = 5", "bins = 5\ndegree = 3"), ["omit templates.degree"]),
-        (("number = 100", "number = 100\ntruth = 1.5"), ["from -1 to 1"]),
+        (("number = 100", "number = 100\ntruth = 1.5"), ["points, -1 to 1"]),
     ],
     ids=["no degree", "hard labels", "two degrees", "truth beyond the weights"],
 )

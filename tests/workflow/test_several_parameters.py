@@ -206,7 +206,10 @@ def test_a_second_run_does_nothing(folder, summary):
         (("reference = { c1 = 0.0, c2 = 0.0 }", "reference = { c1 = 0.0 }"), r"model\[1\].refer"),
         (('path = "data.parquet"', 'path = "data.parquet"\nluminosity = 3.0'), "data.luminosity"),
         (("weight_degree = 2\noracle = true", ""), "toys at c1=-0.5,c2=-0.5: "),
-        (("truth = { c2 = -0.1,", "truth = { c2 = -1.1,"), "toys.truth: .* outside of the trai"),
+        (
+            ("truth = { c2 = -0.1,", "truth = { c2 = -1.1,"),
+            "toys.truth: .* outside the range of the trai",
+        ),
         (("cover_at", "belt_at = [{ c1 = 0.0, c2 = 0.0 }]\ncover_at"), "do not span"),
     ],
     ids=["number", "name", "missing", "reference", "rate", "no weights", "outside", "no span"],

@@ -124,7 +124,9 @@ def test_a_folder_in_the_place_of_a_record_is_named(write):
     record.parent.rmdir()
     record.parent.write_text("")
     assert steps.state(step({})).kind == "new"
-    with pytest.raises(ConfigurationError, match=r"steps cannot be a folder of records: .*move it"):
+    with pytest.raises(
+        ConfigurationError, match=r"steps cannot be a folder of records: .*move the file"
+    ):
         steps.execute(step({}))
     assert not calls
 

@@ -323,7 +323,7 @@ def test_yields_of_few_events_are_a_problem():
     )
     result = fit_with_nuisances(inputs)
     (problem,) = [p for p in result.problems if "simulated events" in p]
-    assert "shift shift by" in problem
+    assert "shifts shift by" in problem
     assert result.to_dict()["yield_noise"] == dict(result.yield_noise)
     assert max(result.yield_noise.values()) > 0.5
 
@@ -412,7 +412,7 @@ def gaussian_inputs(**options):
 def test_without_a_rate_the_shape_says_nothing_about_a_normalisation():
     result = fit_with_nuisances(gaussian_inputs())
     assert not result.extended
-    assert result.problems == ("coverage: toys need the rate; give data.luminosity",)
+    assert result.problems == ("coverage: toys need the expected yield; give data.luminosity",)
     (pull,) = result.fits["learned"].nuisances
     assert (pull.lower, pull.upper) == (pytest.approx(-1, rel=1e-3), pytest.approx(1, rel=1e-3))
     assert pull.size < 1e-6

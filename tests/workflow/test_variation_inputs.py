@@ -71,7 +71,10 @@ def flat(tmp_path):
         ('folders = "folder"', "there is only one folder, .*; give two or more"),
         ('folders = ["folder", "absent"]', r"no file 'absent/variations\.json'"),
         ('folders = "f*"\nevents_in_memory = 100', "events_in_memory=100 is too small"),
-        ("events_in_memory = 100", "events_in_memory is of events that are read in pieces: give"),
+        (
+            "events_in_memory = 100",
+            "events_in_memory is only for events that are read in pieces; give",
+        ),
         ('folders = "f*"\n' + SAVED.replace("shift", "other"), "folders lacks other, shift"),
     ],
 )

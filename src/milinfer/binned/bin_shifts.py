@@ -2,9 +2,9 @@ r"""Shifts of the bins of templates by the variations of one process, with their
 
 For event i let :math:`v_i` be its varied weight in its varied bin and :math:`w_i` its nominal
 weight in its nominal bin.  The shift of a bin is :math:`V/N - 1` of the sums V and N.  Its variance
-is that of :math:`\sum_i (v_i - \frac{V}{N} w_i)`: an event that stays where it is, with the weight
-that it had, adds next to nothing.  That is why the same events (``partners``) need far fewer of
-them.
+is that of :math:`\sum_i (v_i - \frac{V}{N} w_i)`: an event that stays in its bin and keeps its
+weight adds next to nothing to it.  If nominal and varied samples contain the same events
+(``partners``), far fewer events are therefore enough.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """A histogram as a likelihood-ratio model, so that it can be used in the same toys as a network.
 
-With fixed templates the shape likelihood is a product over events of bin probabilities, so each
-event contributes ``ln f_b(θ)/f_b(θ0)`` of its bin.  With Monte-Carlo errors the factors of the bins
-are profiled, which couples events: Λ is then a function of the counts, computed for many toys at
-once.  Both agree with :class:`milinfer.binned.template_cost.TemplateCost`, which evaluates one
-dataset with pyhf.
+With fixed templates the likelihood of the shape is a product over events of the probabilities of
+their bins, so each event contributes ``ln f_b(θ)/f_b(θ0)`` of its bin b.  With Monte-Carlo errors
+the Monte-Carlo factors of the bins are profiled, and Λ is no longer a sum over events.  It is then
+a function of the counts, computed for many toys at once.  In both cases the result agrees with
+:class:`milinfer.binned.template_cost.TemplateCost`, which evaluates one dataset with pyhf.
 """
 
 from __future__ import annotations
@@ -29,18 +29,19 @@ __all__ = ["BinnedLLR"]
 
 @dataclass(frozen=True, eq=False)
 class BinnedLLR(CountModel):
-    """Shape likelihood ratio of a histogram.
+    """Likelihood ratio of the shape of a histogram, as a model for toys.
 
     Parameters
     ----------
     name
-        Name of the method.
+        Name of the model in tables and figures.
     templates
-        The templates.
+        Templates of the histogram.
     parameter
         Name of the parameter, or names of several.
     interpolation
-        Grid on which the ratio is tabulated (a spline between), or a box for several parameters.
+        Grid on which the ratio is tabulated, with a spline between the grid points; for several
+        parameters a box.
     reference
         θ0: one number for all parameters, or one for each.
     mc_stat
@@ -50,8 +51,8 @@ class BinnedLLR(CountModel):
     Raises
     ------
     TemplateError
-        If the edges were chosen on the events that fill the templates: toys of such a histogram
-        give wrong results.
+        If the edges were chosen on the same events that fill the templates, because toys then give
+        wrong results.
 
     Examples
     --------
@@ -86,7 +87,7 @@ class BinnedLLR(CountModel):
 
     @property
     def additive(self) -> bool:
-        """Whether Λ is a sum over events: without Monte-Carlo errors."""
+        """Whether Λ is a sum over events, which is so without Monte-Carlo errors."""
         return not self.mc_stat
 
     @property
@@ -116,12 +117,12 @@ class BinnedLLR(CountModel):
         return self.templates.bin_index(sample)
 
     def counts_llr(self, counts: FloatArray) -> FloatArray:
-        """Λ of many histograms at the points of the grid, shape (n_sets, K).
+        """Log-likelihood ratio Λ of many histograms at the K points of the grid, shape (n_sets, K).
 
         Parameters
         ----------
         counts
-            Shape (n_sets, n_bins).
+            Events in each bin of each histogram, shape (n_sets, n_bins).
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""Edges of bins: with equal contents, with enough events, or with the most information.
+"""Choose edges of bins: for equal contents, for enough events, or for the most information.
 
 :func:`fisher_bins` merges a fine histogram into the bins that keep the most Fisher information at a
 point.  The information of a set of bins is a sum over bins, so the best set for a given fine
@@ -58,18 +58,18 @@ def checked_edges(edges: ArrayLike, name: str) -> FloatArray:
     array = np.asarray(edges, dtype=np.float64)
     good = array.ndim == 1 and len(array) >= 3 and np.isfinite(array).all()
     if not (good and np.all(np.diff(array) > 0)):
-        msg = f"{name}: {edges!r} are not the ascending edges of two or more bins"
+        msg = f"{name}: give at least three ascending, finite edges, not {edges!r}"
         raise TemplateError(msg)
     return array
 
 
 def quantile_bins(values: Sequence[FloatArray], n_bins: int, name: str) -> FloatArray:
-    """Edges of bins with equal numbers of events of all samples together.
+    """Choose edges so that every bin has the same number of events, all samples together.
 
     Parameters
     ----------
     values
-        The observable in each sample, each of shape (n_events,).
+        Values of the observable, one array of shape (n_events,) for each sample.
     n_bins
         Number of bins.
     name
@@ -78,7 +78,7 @@ def quantile_bins(values: Sequence[FloatArray], n_bins: int, name: str) -> Float
     Returns
     -------
     ndarray
-        Shape (n_bins + 1,); the last edge is just above the largest value.
+        Edges, shape (n_bins + 1,); the last edge is just above the largest value.
 
     Raises
     ------
@@ -95,8 +95,9 @@ def quantile_bins(values: Sequence[FloatArray], n_bins: int, name: str) -> Float
     edges[-1] = np.nextafter(edges[-1], np.inf)
     if n_bins < 2 or not np.all(np.diff(edges) > 0):
         msg = (
-            f"{name}: {n_bins} quantiles do not give two or more ascending bins; give the edges "
-            "explicitly"
+            f"{name}: {n_bins} quantiles do not give two or more bins, because too many events "
+            "have "
+            "the same value; give the edges explicitly"
         )
         raise TemplateError(msg)
     return edges
@@ -167,10 +168,10 @@ _EMPTY = 1e-12
 
 
 class BinEdges(np.ndarray[Any, np.dtype[np.float64]]):
-    """Edges of bins, shape (n_bins + 1,), with fingerprints of the events they were chosen on.
+    """Edges of bins, shape (n_bins + 1,), that record the events on which they were chosen.
 
-    They behave like any array.  The fingerprints reveal a histogram that is filled with the same
-    events.
+    The edges behave like any array.  Fingerprints of the events reveal whether a histogram is
+    filled with the same events.
 
     Attributes
     ----------
@@ -211,10 +212,10 @@ def fisher_bins(
     min_share: float = 0.0,
     yields: EventYields | None = None,
 ) -> BinEdges:
-    """Edges of the bins of one observable that keep the most Fisher information at a point.
+    """Choose edges for one observable so that the bins keep the most Fisher information.
 
-    With several parameters they keep the largest trace of the information relative to that of the
-    fine histogram.  Information is that of the shape.
+    The information is that of the shape, at the point `at`.  With several parameters, the trace of
+    the information matrix is maximised, relative to the information of a fine histogram.
 
     Parameters
     ----------
@@ -229,25 +230,27 @@ def fisher_bins(
     degree
         Degree of the polynomial of each fine bin; default: 4, or `weight_degree`.
     weight_degree
-        Degree of the weights of the events in the parameters: all events then fill every θ, as for
-        :meth:`milinfer.Templates.from_samples`.  None: each sample fills its own point.
+        Degree of the polynomials in the parameters that are the event weights; all events then
+        contribute at every θ, as in :meth:`milinfer.Templates.from_samples`.  None: each sample
+        contributes at its own point.
     n_fine
-        Least number of bins of the fine histogram; it has quantiles of all samples, a multiple of
-        `n_bins`, so that the result is never worse than as many quantiles that have enough events.
-        Default: 200, halved as long as a fine bin is empty at `at`.
+        Smallest number of bins of the fine histogram, from which the bins are merged.  The fine
+        bins have equal content, and their number is a multiple of `n_bins`.  Default: 200, halved
+        as long as a fine bin is empty at `at`.
     min_effective
-        Least number of effective events (Σw)²/Σw² of a bin in every sample, or with `weight_degree`
-        of all events reweighted to `at`.
+        Smallest number of effective events (Σw)²/Σw² that a bin may have in every sample, or with
+        `weight_degree` in all samples together, reweighted to `at`.
     min_share
-        Least share of the events of a bin at `at`, such as five over the number of data events.
+        Smallest fraction of the events at `at` that a bin may have, such as five divided by the
+        number of data events.
     yields
-        :func:`milinfer.binned.weighted_templates.event_yields` of the samples, if they are known
-        already: they take a second for some 100 000 events.  Default: computed.
+        Result of :func:`milinfer.binned.weighted_templates.event_yields` for these samples, if
+        already computed; this takes a second for some 100 000 events.  Default: it is computed.
 
     Returns
     -------
     BinEdges
-        Shape (n_bins + 1,), for ``Templates.from_samples(bins=…)`` of other samples.
+        Edges, shape (n_bins + 1,), for ``Templates.from_samples(bins=…)`` with other samples.
 
     Raises
     ------
@@ -255,18 +258,18 @@ def fisher_bins(
         If every choice of edges leaves a bin below `min_effective` or `min_share`, or the fine
         histogram cannot be made.
     SampleError
-        If a sample has no cross-section, or with `weight_degree` its events have no weights that
-        are such a polynomial.
+        If a sample has no cross-section, or the event weights are not polynomials of degree
+        `weight_degree`.
 
     Notes
     -----
-    Fill the templates with other samples: the noise of fine bins makes the information of the bins
-    *in these samples* too large, and a fit with templates that they fill has a slope that is too
-    steep, estimates that are pulled to the reference, and intervals that are too short.
+    Fill the templates with other samples.  Bins chosen on noisy fine bins have too much information
+    *in the samples on which they were chosen*.  If the same samples fill the templates, the slope
+    is too steep, estimates are pulled to the reference, and intervals are too short.
 
     Examples
     --------
-    Two bins of a Gaussian keep 2/π of the information about its mean, at best:
+    Two bins of a Gaussian keep at best 2/π of the information about its mean:
 
     >>> from milinfer.binned.templates import Templates
     >>> from milinfer.datasets import gaussian
@@ -457,8 +460,8 @@ def polynomial_degree(degree: int | None, weight_degree: int | None) -> int:
     """
     if degree is not None and weight_degree is not None and degree != weight_degree:
         msg = (
-            f"degree = {degree} and weight_degree = {weight_degree}: bins filled through weights "
-            "are polynomials of the degree of the weights; omit degree"
+            f"degree = {degree} differs from weight_degree = {weight_degree}, which already is the "
+            "degree of the bins; omit degree"
         )
         raise TemplateError(msg)
     default = 4 if weight_degree is None else weight_degree
@@ -498,8 +501,9 @@ def _require_positive(share: FloatArray, edges: FloatArray, at: Point, name: str
     if not np.all(share > 0):
         b = int(np.argmin(share))
         msg = (
-            f"{name}: bin [{edges[b]:.4g}, {edges[b + 1]:.4g}) is morphed to {share[b]:.2g} of the "
-            f"events at {format_point(at)}; use fewer bins, or more events"
+            f"{name}: bin [{edges[b]:.4g}, {edges[b + 1]:.4g}) has the fraction {share[b]:.2g} of "
+            f"the events at {format_point(at)}, which is not positive; use fewer bins, or more "
+            "events"
         )
         raise TemplateError(msg)
     return share

@@ -1,8 +1,8 @@
-"""Histograms as good as they get: bins chosen on some events and filled by others.
+"""Histograms with the most informative bins, chosen on some events and filled with others.
 
-:func:`chosen_templates` does so for observables of any kind, :func:`score_templates` for the scores
-of a model: the histogram of one score where there is one parameter, and of two in two dimensions
-where there are two.
+:func:`chosen_templates` makes them of any observables.  :func:`score_templates` makes them of the
+scores of a model: a histogram of one score for one parameter, and a two-dimensional histogram of
+two scores for two parameters.
 """
 
 from __future__ import annotations
@@ -51,31 +51,32 @@ def chosen_templates(
 ) -> Templates:
     """Choose bins that keep the most information at a point, and fill them with other events.
 
-    Every bin is filled with at least twenty effective simulated events. The bins are chosen so that
-    each has at least ten of the other events, or half of the number that equal shares would have,
-    if that is less.  A bin may expect few events of the data, because scores with long tails carry
-    much of their information there.  The likelihood is close to a parabola if the information of
-    all bins together comes from many events (:meth:`milinfer.Templates.information_events`), even
-    if single bins have few.
+    Every bin is expected to be filled with at least twenty effective simulated events.  Of the
+    events on which the bins are chosen, every bin has at least ten, or at least half of the mean
+    number in a bin if this is less.  A bin may expect few events of the data, because scores with
+    long tails carry much of their information in the tails.  The likelihood is close to a parabola
+    if the information of all bins together comes from many events
+    (:meth:`milinfer.Templates.information_events`), even if single bins have few.
 
     Parameters
     ----------
     choosing, filling
-        Different events with cross-sections, as samples, each of which fills its own point; or what
-        the events add at every θ through their weights
-        (:func:`milinfer.binned.weighted_templates.event_yields`).
+        Events to choose the bins on, and other events to fill them with.  Either samples with
+        cross-sections, each of which contributes at its own point; or the result of
+        :func:`milinfer.binned.weighted_templates.event_yields`, with which all events contribute at
+        every θ through their weights.
     observable
         Feature, or function of a sample; or a pair of these, for bins in two dimensions.
     bins
-        Number of bins; for two observables a pair.
+        Number of bins; for two observables a pair of numbers.
     at
         Parameter point at which the information is taken.
     n_events
         Number of events of the data.
     min_expected
-        Least number of events of the data that a bin expects.
+        Smallest number of data events that a bin may expect.
     degree
-        Degree of the polynomial where samples fill their own points; default: 4.
+        Degree of the polynomial that is fitted to samples; default: 4.
     luminosity, background
         As for :meth:`milinfer.Templates.from_samples`.
 
@@ -102,7 +103,7 @@ def chosen_templates(
     n_bins = int(np.prod(bins))
     if not 0 <= min_expected < n_events / n_bins:
         msg = (
-            f"min_expected={min_expected:g} events in each of {n_bins} bins is impossible with "
+            f"{n_bins} bins cannot all expect min_expected={min_expected:g} of "
             f"{n_events:g} events; give a smaller min_expected or fewer bins"
         )
         raise TemplateError(msg)
@@ -118,7 +119,7 @@ def chosen_templates(
     elif isinstance(bins, int):
         edges = fisher_bins(choose, observable, bins, at, **options)
     else:
-        msg = f"bins = {bins} is for two observables, but there is one; give one number"
+        msg = f"bins = {bins} is for two observables, but there is only one; give one number"
         raise TemplateError(msg)
     return filled_templates(
         filling, observable, edges, degree=degree, luminosity=luminosity, background=background
@@ -175,41 +176,41 @@ def score_templates(
     luminosity: float | None = None,
     background: Sample | None = None,
 ) -> Templates:
-    """Histogram of the scores of a model, the best histogram to compare the model with.
+    """Make a histogram of the scores of a model, the best histogram to compare the model with.
 
-    In one parameter it is the histogram of one score.  In two parameters it has two dimensions: the
-    score of the first parameter, and the part of the second score that is not correlated with it
-    (:func:`milinfer.likelihood.observables.independent_scores`).
+    For one parameter it is the histogram of one score.  For two parameters it is two-dimensional:
+    the score of the first parameter, and the part of the second score that is not correlated with
+    the first (:func:`milinfer.likelihood.observables.independent_scores`).
 
     Parameters
     ----------
     model
         Model of single events in one parameter or two.
     choosing
-        Events to choose the bins on: those that the model was trained on.
+        Events to choose the bins on; use the events on which the model was trained.
     filling
-        Events to fill the bins with, on which the model was not trained.
+        Events to fill the bins with; the model must not have been trained on them.
     at
-        Parameter point of the scores.
+        Parameter point at which the scores are taken.
     n_events
         Number of events of the data.
     bins
-        Number of bins, a pair in two dimensions.  Default: 20, or 8 × 8.
+        Number of bins, or a pair for two parameters.  Default: 20, or 8 × 8.
     min_expected
         As for :func:`chosen_templates`.
     degree, weight_degree
-        Degree of the polynomial, and degree of the weights through which all events fill every θ;
-        see :meth:`milinfer.Templates.from_samples`.
+        Degree of the polynomial of each bin, and degree of the event weights; see
+        :meth:`milinfer.Templates.from_samples`.
     luminosity, background
         As for :meth:`milinfer.Templates.from_samples`.
 
     Raises
     ------
     TemplateError
-        If the model has more parameters than two, the same events would choose and fill the bins,
+        If the model has more than two parameters, the same events would choose and fill the bins,
         or every choice of edges leaves a bin with too few events.
     ParameterError
-        If `at` is outside the range of the model or a point of other parameters.
+        If `at` is outside the range of the model, or has other parameters.
     SampleError
         If the model was trained on the events that fill the bins, or weights or cross-sections are
         missing.

@@ -110,31 +110,32 @@ def fisher_grid(
     min_share: float = 0.0,
     yields: EventYields | None = None,
 ) -> tuple[BinEdges, BinEdges]:
-    """Edges of two observables whose grid of bins keeps the most Fisher information at a point.
+    """Choose edges for two observables whose grid of bins keeps the most Fisher information.
 
-    With several parameters it keeps the largest trace of the information relative to that of as
-    many quantiles.  Information is that of the shape.  The grid has at least the information of the
-    quantiles of both observables, if these have enough events.
+    The information is that of the shape, at the point `at`.  With several parameters, the trace of
+    the information matrix is maximised, relative to the information from bins of equal content.
+    The grid has at least the information of bins of equal content, if these have enough events.
 
     Parameters
     ----------
     samples
         Samples with cross-sections in pb.
     observables
-        Two features, or functions of a sample.  The bins of a grid are emptiest in its corners:
-        take observables that are not correlated
-        (:func:`milinfer.likelihood.observables.independent_scores`).
+        Two features, or functions of a sample.  Take observables that are not correlated, such as
+        :func:`milinfer.likelihood.observables.independent_scores`; otherwise the corners of the
+        grid are nearly empty.
     n_bins
-        Numbers of bins of both.
+        Number of bins of the first and of the second observable.
     at
         Parameter point at which the information is taken.
     degree, weight_degree, min_effective, min_share, yields
-        As for :func:`milinfer.binned.binning.fisher_bins`; every bin of the grid has enough events.
+        As for :func:`milinfer.binned.binning.fisher_bins`; the minima hold for every bin of the
+        grid.
 
     Returns
     -------
     tuple of BinEdges
-        For ``Templates.from_samples(bins=…)`` of other samples.
+        Edges of both observables, for ``Templates.from_samples(bins=…)`` with other samples.
 
     Raises
     ------
@@ -142,8 +143,8 @@ def fisher_grid(
         If every choice of edges leaves a bin below `min_effective` or `min_share`, or the
         observables are not sensitive to a parameter.
     SampleError
-        If a sample has no cross-section, or with `weight_degree` its events have no weights that
-        are such a polynomial.
+        If a sample has no cross-section, or the event weights are not polynomials of degree
+        `weight_degree`.
 
     Examples
     --------
@@ -157,7 +158,7 @@ def fisher_grid(
     names = tuple(observable_name(o) for o in observables)
     title = " × ".join(names)
     if min(n_bins) < 2:
-        msg = f"{title}: n_bins = {n_bins}, but each axis has two or more bins"
+        msg = f"{title}: n_bins = {n_bins}; each axis needs two or more bins"
         raise TemplateError(msg)
     degree = polynomial_degree(degree, weight_degree)
     yields = yields_of(samples, weight_degree, yields)

@@ -1,6 +1,7 @@
 """Read histograms of any library from JSON files of the Universal Histogram Interface (UHI).
 
-`load_histograms` reads a file of one histogram or of several by name, and refuses damaged ones.
+`load_histograms` reads a file with one histogram, or with several by name, and refuses damaged
+files.
 """
 
 from __future__ import annotations
@@ -37,8 +38,8 @@ def load_histograms(path: PathLikeStr) -> dict[str, Any]:
     Parameters
     ----------
     path
-        JSON file of any library: an object with a histogram for each name, or one histogram,
-        which gets the name of the file.
+        JSON file from any library: an object with a histogram for each name, or a single
+        histogram, which then gets the name of the file.
 
     Returns
     -------
@@ -48,7 +49,7 @@ def load_histograms(path: PathLikeStr) -> dict[str, Any]:
     Raises
     ------
     TemplateError
-        If the file is not such a JSON file.
+        If the file is not a JSON file of histograms.
 
     Examples
     --------
@@ -71,7 +72,7 @@ def load_histograms(path: PathLikeStr) -> dict[str, Any]:
         # UHI allows a file of one histogram as well as one of several by name.
         named = {Path(path).stem: content} if "uhi_schema" in content else dict(content)
     except (OSError, ValueError, TypeError) as error:
-        msg = f"{path} is not a JSON object of histograms: {error}; write it again"
+        msg = f"{path} is not a JSON file of histograms: {error}; write it again"
         raise TemplateError(msg) from error
     histograms = {}
     for name, item in named.items():
@@ -90,8 +91,8 @@ def load_histograms(path: PathLikeStr) -> dict[str, Any]:
 def _require_sizes(item: dict[str, Any]) -> None:
     """Raise ``ValueError`` for values that are not numbers, and for too many bins.
 
-    A file names any number of bins in a few characters.  Sparse histograms have more bins than
-    numbers, so that a moderate number is allowed to all.
+    A few characters of a file can ask for any number of bins.  Sparse histograms have more bins
+    than numbers, so a moderate number of bins is allowed for every histogram.
     """
     storage, n_values = item["storage"], 0
     # hist would take a histogram without its numbers for an empty one.

@@ -2,7 +2,8 @@ r"""Export polynomial histograms as a datacard of CMS Combine with its ``Interfe
 
 Combine multiplies the nominal content of bin b of a process by :math:`\theta^T M_b\, \theta` with
 :math:`\theta = (1, c_1, c_2, …)`; ``scaling.json`` has the lower triangle of each symmetric
-:math:`M_b`.  So a coefficient of :math:`c_i c_j` is split into two halves off the diagonal.
+:math:`M_b`.  So a coefficient of :math:`c_i c_j` is split into two halves, one on each side of the
+diagonal.
 """
 
 from __future__ import annotations
@@ -65,9 +66,9 @@ def interference_scaling(process: ScaledProcess, parameters: Sequence[str]) -> F
         factors = [1 + parameters.index(n) for n, power in powers.items() for _ in range(power)]
         if len(factors) > 2:
             msg = (
-                f"{process.name} has the monomial {monomial}, and Combine's InterferenceModels "
-                "multiply a bin by θᵀMθ, which has degree 2 in the parameters; fit it with pyhf "
-                "(export_polynomials), or use one operator insertion (degree 2)"
+                f"{process.name} has the monomial {monomial}, but Combine's InterferenceModels "
+                "allow only degree 2 in the parameters; fit it with pyhf (export_polynomials), or "
+                "use one operator insertion (degree 2)"
             )
             raise TemplateError(msg)
         i, j = sorted([0, 0, *factors])[-1:-3:-1]
@@ -87,23 +88,24 @@ def export_datacard(
 ) -> None:
     """Write ``datacard.txt``, ``shapes.root`` and ``scaling.json`` for Combine.
 
-    The first lines of the datacard say how Combine makes a workspace of it.  Lines of systematic
-    uncertainties can be added.
+    The first lines of the datacard show the command that makes a Combine workspace from it.  You
+    can add lines for systematic uncertainties.
 
     Parameters
     ----------
     processes
-        Name → :class:`~milinfer.binned.PolynomialHistogram` of degree 2, or ``hist.Hist`` of a
-        process that does not depend on the parameters; in events.
+        Histograms by name of the process, in events: a
+        :class:`~milinfer.binned.PolynomialHistogram` of degree 2, or a ``hist.Hist`` if the process
+        does not depend on the parameters.
     folder
-        Where the files are written; made if it is not there.
+        Folder in which to write the files; it is made if it does not exist.
     counts
-        Observed counts, shape (n_bins,), the last observable running fastest; default: those
-        expected at the point.
+        Observed counts, shape (n_bins,), with the last observable running fastest; default: the
+        counts expected at `point`.
     limits
         Range of every parameter, such as ``templates.limits``.
     point
-        Where the nominal contents are taken and parameters start; default: all at 0.
+        Parameter values of the nominal contents, at which fits start; default: all at 0.
     channel
         Name of the channel.
     mc_stat
@@ -113,10 +115,10 @@ def export_datacard(
     Raises
     ------
     TemplateError
-        If a process is of a degree above 2, a name is not one that Combine takes, or for the
-        reasons of :func:`~milinfer.binned.polynomial_workspace.export_polynomials`.
+        If the degree of a process is above 2, Combine does not allow a name, or for the reasons
+        given in :func:`~milinfer.binned.polynomial_workspace.export_polynomials`.
     ParameterError
-        As for that function.
+        As for :func:`~milinfer.binned.polynomial_workspace.export_polynomials`.
 
     Examples
     --------
@@ -137,8 +139,8 @@ def export_datacard(
     for name in (channel, *processes, *at):
         if not _NAME.fullmatch(name) or name in {_CONSTANT, _DATA}:
             msg = (
-                f"{name!r} cannot be used as a name in this datacard: letters, digits and "
-                f"underscores are allowed, and not {_CONSTANT} or {_DATA}; rename it"
+                f"{name!r} cannot be used as a name in this datacard; rename it, with letters, "
+                f"digits and underscores only, and other than {_CONSTANT} and {_DATA}"
             )
             raise (ParameterError if name in at else TemplateError)(msg)
     entries = []

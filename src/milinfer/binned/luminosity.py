@@ -21,23 +21,23 @@ _EVENTS = {
 
 
 def scaled_workspace(workspace: Mapping[str, Any], luminosity: float) -> dict[str, Any]:
-    """All expected and observed events of a workspace times a factor.
+    """Scale a workspace to another luminosity: all expected and observed events times a factor.
 
-    Relative uncertainties stay the same, also those of the simulation and of ``shapesys``, which a
-    larger data set does not improve.
+    All relative uncertainties stay the same.  This includes the uncertainties of the simulation and
+    ``shapesys``, which more data do not improve.
 
     Parameters
     ----------
     workspace
         HistFactory JSON.
     luminosity
-        Luminosity over that of the workspace.
+        New luminosity divided by the luminosity of the workspace.
 
     Returns
     -------
     dict
-        The workspace, for ``PyhfCost.from_workspace(…, asimov={"mu": 0.0})`` for example.  Observed
-        events are scaled as well, and are not data.
+        The scaled workspace, for example for ``PyhfCost.from_workspace(…, asimov={"mu": 0.0})``.
+        Its scaled observed events are not data: take expected events in their place.
 
     Raises
     ------

@@ -2,8 +2,9 @@ r"""Histograms whose bins are polynomials in named parameters, built from ordina
 
 A bin is :math:`\sum_k a_k m_k(\theta)` with monomials :math:`m_k` such as ``"c_HW^2"``.
 :class:`PolynomialHistogram` keeps the coefficients :math:`a_k` in one ``hist.Hist``, whose first
-axis are the monomials, and their covariance in another with two such axes.  Whatever is linear in
-the contents (sums, scaling, slices, projections, rebinning) is then done by hist, on both.
+axis is the monomial, and their covariance in another ``hist.Hist`` with two axes of monomials.
+Operations that are linear in the contents (sums, scaling, slices, projections, rebinning) are then
+done by hist, on both histograms.
 
 A monomial is written as ``"1"``, ``"c_HW"``, ``"c_HW^2"`` or ``"c_HW*c_HB"``.
 """
@@ -100,8 +101,9 @@ def monomial_parameters(monomials: Iterable[str]) -> tuple[str, ...]:
 class PolynomialHistogram:
     """Histogram whose bins are polynomials in named parameters.
 
-    It adds, scales, slices and projects as the ``hist.Hist`` of any parameter point does:
-    ``(h + 2 * g)[3:].at(point)`` equals ``h.at(point)[3:] + 2 * g.at(point)[3:]``.
+    It can be added, scaled, sliced and projected like a ``hist.Hist``, with the same result as for
+    the histogram at any parameter point: ``(h + 2 * g)[3:].at(point)`` equals
+    ``h.at(point)[3:] + 2 * g.at(point)[3:]``.
 
     Parameters
     ----------
@@ -146,8 +148,8 @@ class PolynomialHistogram:
                 tuple(histogram.axes.name)[: len(names)] != names
             ):
                 msg = (
-                    f"a polynomial histogram starts with the axes {' and '.join(names)} "
-                    f"(StrCategory), and this one has {histogram.axes.name}"
+                    f"the first axes of a polynomial histogram must be {' and '.join(names)} "
+                    f"(StrCategory), but this one has the axes {histogram.axes.name}"
                 )
                 raise TemplateError(msg)
             if histogram.storage_type is not hist.storage.Double:
@@ -158,12 +160,15 @@ class PolynomialHistogram:
             view = histogram.view(flow=True)
             inside = view[tuple(slice(k) for k in n)]
             if not np.isfinite(view).all() or np.count_nonzero(view) > np.count_nonzero(inside):
-                msg = "coefficients are not finite, or belong to no monomial; fill them again"
+                msg = (
+                    "some coefficients are not finite, or belong to no monomial; fill the "
+                    "histogram again"
+                )
                 raise TemplateError(msg)
             labels = [*map(str, self.coefficients.axes[0])]
             same = all(list(map(str, a)) == labels for a in leading[: len(names)])
             if not same or histogram.axes[len(names) :] != self.coefficients.axes[1:]:
-                msg = "coefficients and covariance have different monomials or observables"
+                msg = "coefficients and covariance must have the same monomials and observables"
                 raise TemplateError(msg)
         if self.covariance is not None:
             size = len(labels)
@@ -173,7 +178,7 @@ class PolynomialHistogram:
                 raise TemplateError(msg)
         keys = [frozenset(monomial_powers(label).items()) for label in labels]
         if len(set(keys)) < len(keys) or not keys:
-            msg = f"the monomials {labels} must be one or more, and different"
+            msg = f"the monomials {labels} must be at least one, and all different"
             raise TemplateError(msg)
 
     @classmethod
@@ -184,7 +189,7 @@ class PolynomialHistogram:
         coefficients: FloatArray,
         covariance: FloatArray | None = None,
     ) -> PolynomialHistogram:
-        """Make one from arrays.
+        """Make a polynomial histogram from arrays.
 
         Parameters
         ----------
@@ -193,9 +198,9 @@ class PolynomialHistogram:
         axes
             Observables, as axes of hist.
         coefficients
-            Shape (n_monomials, …), with the flow bins of the axes that have any.
+            Coefficients, shape (n_monomials, …); flow bins are included for axes that have them.
         covariance
-            Shape (n_monomials, n_monomials, …), or None.
+            Covariance of the coefficients, shape (n_monomials, n_monomials, …), or None.
         """
         import hist
 
@@ -215,7 +220,7 @@ class PolynomialHistogram:
                 )
                 raise TemplateError(msg)
             if np.asarray(array).dtype.kind not in "iuf":
-                msg = f"coefficients of {np.asarray(array).dtype} are not real numbers"
+                msg = f"the coefficients are not real numbers, but {np.asarray(array).dtype}"
                 raise TemplateError(msg)
             view[...] = array
             histograms.append(histogram)
@@ -270,14 +275,14 @@ class PolynomialHistogram:
         return np.asarray(np.prod(theta**self.exponents, axis=1), dtype=np.float64)
 
     def at(self, point: Point) -> Any:
-        """Histogram at a parameter point.
+        """Compute the histogram at a parameter point.
 
         Returns
         -------
         hist.Hist
-            With storage ``Weight`` and the variances of the polynomials; with storage ``Double``
-            and without variances if the covariance is not known.  Without observables the content
-            of the one bin, as ``hist`` gives it.
+            Histogram with storage ``Weight`` and the variances of the polynomials.  If the
+            covariance is not known, the storage is ``Double`` and there are no variances.  If no
+            observable is left, the content of the only bin, as ``hist`` returns it.
         """
         import hist
 
@@ -308,21 +313,21 @@ class PolynomialHistogram:
         return self.at(point).plot(**options)
 
     def __getitem__(self, index: Any) -> PolynomialHistogram:
-        """Slice, rebin or sum observables: an index of UHI as ``hist`` takes it.
+        """Slice, rebin or sum observables, with the same indices as for ``hist`` (UHI).
 
-        What is left is a polynomial histogram, also if one bin is chosen of each axis.
+        The result is a polynomial histogram, even if a single bin of each axis is chosen.
         """
         return self._each(lambda histogram, n: histogram[_behind(index, n)])
 
     def project(self, *names: str | int) -> PolynomialHistogram:
-        """Sum over all other observables, flow bins included; axes by name or number."""
+        """Keep these axes (names or numbers), and sum over all others, flow bins included."""
         wanted = [n if isinstance(n, str) else self.axes[n].name for n in names]
         return self._each(lambda histogram, n: histogram.project(*_LEADING[:n], *wanted))
 
     def __add__(self, other: PolynomialHistogram | int) -> PolynomialHistogram:
-        """Add independent histograms of the same axes; monomials may differ.
+        """Add a statistically independent histogram with the same axes; monomials may differ.
 
-        Errors are unknown if those of one term are.
+        The errors of the sum are unknown if the errors of one term are unknown.
         """
         if isinstance(other, int) and other == 0:  # the start of sum()
             return self
@@ -343,7 +348,7 @@ class PolynomialHistogram:
     __radd__ = __add__
 
     def __mul__(self, factor: Any) -> PolynomialHistogram:
-        """Scale by a number: coefficients by it, their covariance by its square."""
+        """Multiply by a number: the coefficients by it, and their covariance by its square."""
         if not isinstance(factor, Real):
             return NotImplemented
         return self._each(lambda histogram, n: histogram * float(factor) ** n)
@@ -365,12 +370,12 @@ class PolynomialHistogram:
         return bool(same and (self.covariance is None or self.covariance == other.covariance))
 
     def with_monomials(self, monomials: Sequence[str]) -> PolynomialHistogram:
-        """Same histogram with its monomials in another order, and others with coefficients 0.
+        """Return the histogram with these monomials in this order; new ones get coefficients 0.
 
         Raises
         ------
         TemplateError
-            If one of its monomials is missing.
+            If `monomials` lacks a monomial of the histogram.
         """
         place = {frozenset(monomial_powers(m).items()): k for k, m in enumerate(monomials)}
         own = [frozenset(monomial_powers(m).items()) for m in self.monomials]
@@ -389,12 +394,13 @@ class PolynomialHistogram:
         return PolynomialHistogram.of_arrays(monomials, self.axes, *arrays)
 
     def without_flow(self) -> PolynomialHistogram:
-        """Same histogram without flow bins; their contents are added to the outer bins.
+        """Return the histogram without flow bins; their contents are added to the outer bins.
 
         Raises
         ------
         TemplateError
-            If the flow bin of an axis of categories is not empty, as it has no neighbour.
+            If an axis of categories has content outside its categories, for which there is no
+            neighbouring bin.
 
         Examples
         --------
@@ -415,14 +421,14 @@ class PolynomialHistogram:
 
     @property
     def histograms(self) -> dict[str, Any]:
-        """Both ``hist.Hist`` by name, as they are saved."""
+        """Coefficients and covariance as ``hist.Hist``, under the names used in files."""
         named = {"coefficients": self.coefficients, "covariance": self.covariance}
         return {name: h for name, h in named.items() if h is not None}
 
     def save(self, path: PathLikeStr) -> None:
-        """Write coefficients and covariance to a file of UHI histograms, without loss.
+        """Write coefficients and covariance to a JSON file of UHI histograms, without loss.
 
-        Any library with the Universal Histogram Interface reads it, and :meth:`load`.
+        :meth:`load` reads the file, and so does any library with the Universal Histogram Interface.
         """
         import uhi.io.json as uhi_json
 
@@ -435,7 +441,7 @@ class PolynomialHistogram:
         Raises
         ------
         TemplateError
-            If the file is not such a file.
+            If the file does not contain a polynomial histogram.
 
         Examples
         --------
@@ -506,7 +512,7 @@ def _behind(index: Any, n: int) -> Any:
     """Index of the observables as one of a histogram with `n` axes of monomials before them."""
     if isinstance(index, Mapping):
         if set(index) & set(_LEADING):
-            msg = "monomials cannot be selected; use .coefficients for the coefficients"
+            msg = "an index cannot select monomials; take the coefficients from .coefficients"
             raise TemplateError(msg)
         return {k + n if isinstance(k, int) and k >= 0 else k: v for k, v in index.items()}
     return (slice(None),) * n + (index if isinstance(index, tuple) else (index,))

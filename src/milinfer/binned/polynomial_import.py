@@ -1,11 +1,12 @@
-"""Import polynomial histograms from other tools: HistEFT, and the scaling of Combine.
+"""Import polynomial histograms from other tools: HistEFT and CMS Combine.
 
 `import_hist_eft` takes a histogram in the layout of TopEFT's HistEFT: an axis ``quadratic_term``
 with the coefficients of a quadratic polynomial, in the order of a lower triangle over
-``(1, c1, c2, …)``.  `import_scaling` takes the JSON of Combine's ``InterferenceModels``: for each
-bin the lower triangle of a symmetric matrix M, so that the content is nominal · θᵀMθ.
+``(1, c1, c2, …)``.  `import_scaling` takes the JSON of Combine's ``InterferenceModels``.  It has
+for each bin the lower triangle of a symmetric matrix M; the content of the bin is nominal · θᵀMθ.
 
-Pickled files are not read: they can run any code.  Load them yourself if you trust them.
+milinfer does not read pickled files, because they can run any code.  If you trust a file, load it
+yourself and pass its histogram.
 """
 
 from __future__ import annotations
@@ -54,25 +55,25 @@ def import_hist_eft(
     *,
     covariance: FloatArray | None = None,
 ) -> PolynomialHistogram:
-    """Make a polynomial histogram from one in the layout of HistEFT.
+    """Make a polynomial histogram from a histogram in the layout of HistEFT.
 
     Parameters
     ----------
     histogram
-        ``hist.Hist`` with an axis ``quadratic_term`` besides the observables, or a HistEFT after
-        one entry of each category has been chosen (``h[{"process": "ttH"}]``).
+        ``hist.Hist`` with an axis ``quadratic_term`` besides the observables; or a HistEFT with one
+        entry of each category chosen, such as ``h[{"process": "ttH"}]``.
     parameters
         Names of the Wilson coefficients, in the order of the terms; default: ``wc_names`` of the
         histogram.
     covariance
-        Covariance of the terms, shape (n_terms, n_terms, …) with the flow bins of the observables.
-        HistEFT does not have it; without it errors are unknown.
+        Covariance of the terms, shape (n_terms, n_terms, …), flow bins of the observables included.
+        HistEFT does not store it; without it the errors are unknown.
 
     Raises
     ------
     TemplateError
-        If the histogram has no axis ``quadratic_term``, or this has other terms than the
-        parameters need.
+        If the histogram has no axis ``quadratic_term``, or the number of terms does not fit the
+        number of parameters.
 
     Examples
     --------
@@ -88,7 +89,10 @@ def import_hist_eft(
         names = getattr(histogram, "wc_names", None)
         parameters = names() if callable(names) else names
         if parameters is None:
-            msg = "the histogram has no wc_names; give the names of its parameters"
+            msg = (
+                "the histogram has no wc_names; give the names of the Wilson coefficients as "
+                "parameters="
+            )
             raise TemplateError(msg)
     if not all(isinstance(name, str) for name in parameters):
         msg = f"the names of parameters {list(parameters)} are not all texts"
@@ -140,7 +144,7 @@ def import_scaling(
     channel: str,
     process: str,
 ) -> PolynomialHistogram:
-    """Make a polynomial histogram from the scaling of Combine's ``InterferenceModels``.
+    """Make a polynomial histogram from the ``scaling.json`` of Combine's ``InterferenceModels``.
 
     Parameters
     ----------
@@ -148,15 +152,15 @@ def import_scaling(
         JSON file, or its content.
     nominal
         ``hist.Hist`` of the process in the datacard, with as many bins as the scaling.  If it has
-        variances, the relative error of a bin is the same at every θ: its content is scaled.
+        variances, the relative error of a bin is taken to be the same at every θ.
     channel, process
-        Names of the channel and of the process, by which an entry of the scaling is found.
+        Names of the channel and of the process whose entry in the scaling is used.
 
     Raises
     ------
     TemplateError
-        If the file is not a scaling, has no entry or several for the channel and process, or does
-        not fit the nominal histogram; also for parameters that are formulas of others.
+        If the file is not such a JSON file, does not have exactly one entry for the channel and
+        process, does not fit the nominal histogram, or defines parameters by formulas.
 
     Examples
     --------

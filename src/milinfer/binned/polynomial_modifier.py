@@ -1,8 +1,8 @@
 r"""Modifier of pyhf that multiplies each bin by a polynomial in free parameters.
 
-pyhf builds models with modifiers of other packages: ``pyhf.Model(spec, validate=False,
-modifier_set=polynomial_modifiers())``.  ``validate=False`` because its schema knows only the
-modifiers of HistFactory.  In the specification of a sample it is ::
+pyhf can build models with modifiers from other packages: ``pyhf.Model(spec, validate=False,
+modifier_set=polynomial_modifiers())``.  ``validate=False`` is needed because pyhf's schema knows
+only the modifiers of HistFactory.  In the specification of a sample the modifier is ::
 
     {"name": "eft", "type": "polynomial", "data": {
         "monomials": ["1", "c_HW", "c_HW^2"],
@@ -43,7 +43,10 @@ Terms: TypeAlias = tuple[tuple[str, ...], FloatArray]
 
 
 def polynomial_modifiers() -> dict[str, tuple[type, type]]:
-    """Modifiers of HistFactory and this one, for ``pyhf.Model(…, modifier_set=…)``.
+    """Return pyhf's modifiers and the polynomial one, for ``pyhf.Model(…, modifier_set=…)``.
+
+    The polynomial modifier multiplies each bin by a polynomial in free parameters, see
+    :mod:`milinfer.binned.polynomial_modifier`.
 
     Examples
     --------
@@ -83,7 +86,7 @@ def polynomial_terms(data: Any, n_bins: int) -> Terms:
     )
     powers = [frozenset(monomial_powers(m).items()) for m in monomials]
     if not powers or len(set(powers)) < len(powers):
-        msg = f"the monomials {[*monomials]} must be one or more, and different"
+        msg = f"the monomials {[*monomials]} must be at least one, and all different"
         raise ValueError(msg)
     return monomials, array_field("scaling", data["scaling"], (len(monomials), n_bins))
 

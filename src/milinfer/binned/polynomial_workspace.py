@@ -1,9 +1,9 @@
 """Export polynomial histograms as a pyhf workspace, exactly and without morphing.
 
 `export_polynomials` writes processes whose bins are polynomials in the parameters as one channel of
-a workspace with the modifier of :mod:`milinfer.binned.polynomial_modifier`, which
-:class:`~milinfer.PyhfCost`, pyhf and cabinetry fit.  `morphing_to_polynomials` turns the morphing
-of another workspace into such modifiers.
+a workspace, with the modifier of :mod:`milinfer.binned.polynomial_modifier`.
+:class:`~milinfer.PyhfCost`, pyhf and cabinetry can fit this workspace.  `morphing_to_polynomials`
+replaces the morphing of another workspace by such modifiers.
 """
 
 from __future__ import annotations
@@ -151,9 +151,8 @@ def _scaled(name: str, histogram: Any, at: Point) -> ScaledProcess:
     if bad.any():
         b = int(np.argmax(bad))
         msg = (
-            f"{name}: bin {b} has {values[b]:g} events at {format_point(at)}, where the polynomial "
-            "scales a positive yield; choose a point= at which every yield is positive, or wider "
-            "bins"
+            f"{name}: bin {b} has {values[b]:g} events at {format_point(at)}, but must have a "
+            "positive yield there; choose a point= at which every yield is positive, or wider bins"
         )
         raise TemplateError(msg)
     scaling = np.divide(coefficients, values, where=values > 0, out=np.zeros(coefficients.shape))
@@ -170,41 +169,43 @@ def export_polynomials(
     mc_stat: bool = True,
     systematics: Sequence[Systematic] = (),
 ) -> Workspace:
-    """Workspace of one channel whose processes are polynomials in the parameters.
+    """Make a workspace of one channel in which the bins are polynomials in the parameters.
 
-    :meth:`milinfer.PyhfCost.from_workspace` makes its cost, and
-    :func:`milinfer.binned.workspaces.model_and_data` the pyhf model.  Systematic uncertainties are
-    those of HistFactory, and act on the content at every θ.
+    :meth:`milinfer.PyhfCost.from_workspace` makes a cost of the workspace, and
+    :func:`milinfer.binned.workspaces.model_and_data` a pyhf model.  Systematic uncertainties are
+    HistFactory modifiers, and act on the content of the bins at every θ.
 
     Parameters
     ----------
     processes
-        Name → :class:`~milinfer.binned.PolynomialHistogram`, or ``hist.Hist`` of a process that
-        does not depend on the parameters; in events.
+        Histograms by name of the process, in events: a
+        :class:`~milinfer.binned.PolynomialHistogram`, or a ``hist.Hist`` if the process does not
+        depend on the parameters.
     counts
-        Observed counts, shape (n_bins,), the last observable running fastest; default: those
-        expected at the point.
+        Observed counts, shape (n_bins,), with the last observable running fastest; default: the
+        counts expected at `point`.
     limits
         Range of every parameter, such as ``templates.limits``.
     point
-        Where parameters start and the Monte-Carlo errors are taken; default: all at 0.
+        Parameter values at which fits start and the Monte-Carlo errors are taken; default: all
+        at 0.
     channel
         Name of the channel.
     mc_stat
         Whether to add the Monte-Carlo errors at the point as ``staterror``.
     systematics
-        Systematic uncertainties, as relative shifts, which are the same at every θ; by default of
-        all processes.  For shifts that depend on θ there is
+        Systematic uncertainties, as relative shifts that are the same at every θ; if they name no
+        samples, they act on all processes.  For shifts that depend on θ use
         :func:`~milinfer.binned.workspace_export.export_workspace`.
 
     Raises
     ------
     TemplateError
-        As :func:`scaled_processes`; and if the counts do not fit, the errors of a process are not
-        known, or a systematic has no relative shifts, or names an unknown process or the same one
-        twice.
+        If the axes differ, flow bins are not empty, a bin is not positive at `point`, the counts do
+        not fit the bins, the errors of a process are unknown, or a systematic has no relative
+        shifts, names an unknown process, or is given twice for the same process.
     ParameterError
-        As :func:`scaled_processes`.
+        If `limits` or `point` name other parameters, or `point` is outside the limits.
     WorkspaceError
         If a parameter starts outside its limits, or names are used twice.
 
@@ -265,18 +266,19 @@ def export_polynomials(
 
 
 def morphing_to_polynomials(source: PathLikeStr | Mapping[str, Any]) -> Workspace:
-    """Turn the morphing of a workspace into modifiers, of which pyhf builds the model by itself.
+    """Replace the morphing of a workspace by modifiers from which pyhf can build the model.
 
     :func:`~milinfer.binned.workspace_export.export_workspace` writes a sample for each point of the
-    basis, and only milinfer knows its factors as functions of the parameters.  Here each factor is
-    a polynomial of :func:`~milinfer.binned.polynomial_modifier.polynomial_modifiers`.  What morphs
-    with the samples, such as a ``histosys`` that depends on the parameters, stays as it was.
+    morphing basis, and only milinfer knows the factors of these samples as functions of the
+    parameters.  In the new workspace each factor is a polynomial modifier
+    (:func:`~milinfer.binned.polynomial_modifier.polynomial_modifiers`).  All other modifiers of the
+    samples, such as a ``histosys`` that depends on the parameters, stay as they are.
 
     Parameters
     ----------
     source
-        Workspace that :func:`~milinfer.binned.workspace_export.export_workspace` has made, also
-        combined or renamed by pyhf; or its file.
+        Workspace from :func:`~milinfer.binned.workspace_export.export_workspace`, or its file;
+        pyhf may have combined or renamed it.
 
     Returns
     -------
@@ -311,7 +313,10 @@ def morphing_to_polynomials(source: PathLikeStr | Mapping[str, Any]) -> Workspac
         workspace = read_workspace(source)
     morphings = workspace_morphings(workspace)
     if not morphings:
-        msg = "this workspace records no morphing; pyhf builds its model as it is"
+        msg = (
+            "this workspace records no morphing, so nothing has to be replaced; give it to pyhf "
+            "as it is"
+        )
         raise WorkspaceError(msg)
     columns = {}
     for morphing in morphings:

@@ -77,12 +77,14 @@ class _Constraint(NamedTuple):
 class PyhfCost(NamedCost):
     r"""Cost :math:`-2 \ln L` of a pyhf model, constraint terms included.
 
-    It is ``pyhf.infer.mle.twice_nll``, with all constants of the Poisson and Gaussian terms, and
-    ``errordef`` 1; the Poisson terms are summed so that they do not lose digits in bins with many
-    events.  Parameters are pyhf's, by
-    name and as scalars; those with an entry for each bin are ``name[0]``, ``name[1]``, ….  Their
-    bounds are the limits, which Minuit takes over.  Minuit does not read starting values and fixed
-    parameters from a cost: :func:`milinfer.likelihood.fits.minuit` sets both.
+    The value is that of ``pyhf.infer.mle.twice_nll``, with all constants of the Poisson and
+    Gaussian terms; ``errordef`` is 1.  The Poisson terms are summed in such a way that no digits
+    are lost in bins with many events.
+
+    Parameters have pyhf's names and are scalars: a parameter with an entry for each bin becomes
+    ``name[0]``, ``name[1]``, ….  Minuit takes pyhf's bounds as limits.  Minuit does not read
+    starting values and fixed parameters from a cost; :func:`milinfer.likelihood.fits.minuit` sets
+    them.
 
     pyhf's numpy backend has no derivatives, so there is no gradient.
 
@@ -91,16 +93,17 @@ class PyhfCost(NamedCost):
     model
         A ``pyhf.Model``; its constraint terms are included.
     data
-        Counts in the order of ``model.config.channels``, shape (n_bins,), or with the auxiliary
-        data after them, shape (n_bins + n_auxdata,); default: auxiliary data of the model.
+        Counts in the order of ``model.config.channels``, shape (n_bins,), or counts followed by the
+        auxiliary data, shape (n_bins + n_auxdata,).  Without auxiliary data, the nominal auxiliary
+        data of the model are used.
 
     Raises
     ------
     TemplateError
-        If the data do not fit the model, are negative or not finite, or have events in a bin that
-        the model cannot fill.  A call where the expected yield of a bin is negative or not a
-        number raises too: pyhf gives NaN there or, in a bin without events, a meaningless
-        likelihood.
+        If the data do not fit the model, are negative or not finite, or have events in a bin in
+        which the model cannot expect any.  Also when the cost is called with parameters for which
+        the expected yield of a bin is negative or not a number; pyhf's likelihood is then NaN or,
+        in a bin without events, meaningless.
 
     Examples
     --------
@@ -131,10 +134,10 @@ class PyhfCost(NamedCost):
         start: Point | None = None,
         fixed: Sequence[str] = (),
     ) -> PyhfCost:
-        """Cost in which normalisation factors are functions of parameters.
+        """Make a cost in which normalisation factors are functions of parameters θ.
 
-        pyhf 0.7 cannot make a factor a function of others, as EFT morphing needs: a sample for
-        each point of the basis, with the factors w_k(θ).
+        EFT morphing needs this: it has a sample for each point of the morphing basis, with the
+        factor w_k(θ).  pyhf 0.7 cannot make a factor a function of other parameters.
 
         Parameters
         ----------
@@ -143,13 +146,14 @@ class PyhfCost(NamedCost):
         data
             As for the class.
         parameters
-            Names of θ; they come first among the parameters of the cost.
+            Names of the parameters θ; they come first among the parameters of the cost.
         weights
-            Function of θ (n_parameters,) that gives the value of each tied factor by name.
+            Function of θ, an array of shape (n_parameters,), that returns the values of the tied
+            factors by name.
         limits
-            Limits of each θ.
+            Limits of the parameters θ, by name.
         start
-            Starting values of θ; default 0, moved inside the limits.
+            Starting values of θ; default: 0, or the nearest value inside the limits.
         fixed
             Further parameters to fix at their starting values.
 
@@ -158,7 +162,7 @@ class PyhfCost(NamedCost):
         TemplateError
             As for the class; and if a tied factor is not a free ``normfactor`` of the model.
         ParameterError
-            If a name is at once one of θ and one of the remaining parameters of the model.
+            If a parameter θ has the same name as another parameter of the model.
 
         Examples
         --------
@@ -195,7 +199,7 @@ class PyhfCost(NamedCost):
         measurement: str | None = None,
         asimov: Point | None = None,
     ) -> PyhfCost:
-        """Make the cost of a workspace with its own data, or with the data expected at a point.
+        """Make the cost of a workspace with its own data, or with Asimov data of a point.
 
         Parameters
         ----------
@@ -205,9 +209,9 @@ class PyhfCost(NamedCost):
         measurement
             Name of the measurement; default: the first.
         asimov
-            Parameter values whose expected data replace the observed ones, auxiliary data
-            included; other parameters keep their starting values, so that ``{}`` gives the nominal
-            Asimov dataset.
+            Parameter values at which the expected data, auxiliary data included, replace the
+            observed data.  Other parameters keep their starting values, so that ``{}`` gives the
+            nominal Asimov dataset.  Default: the observed data.
 
         Raises
         ------
@@ -216,8 +220,8 @@ class PyhfCost(NamedCost):
         TemplateError
             As for the class.
         ParameterError
-            If the point has parameters that the model does not have, or one starts outside its
-            bounds.
+            If `asimov` names parameters that the model does not have, or a parameter starts outside
+            its bounds.
 
         Examples
         --------
@@ -283,14 +287,15 @@ class PyhfCost(NamedCost):
         for name in tied:
             if name not in factors:
                 msg = (
-                    f"the tie gives a value to {name!r}, which is not a normfactor of the model; "
+                    f"weights= gives a value to {name!r}, which is not a normfactor of the model; "
                     f"it has {', '.join(sorted(factors)) or 'none'}"
                 )
                 raise TemplateError(msg)
         for name in tie.parameters:
             if name in names and name not in tied:
                 msg = (
-                    f"{name} is a parameter of both the pyhf model and the tie; rename one of them"
+                    f"{name} is in parameters=, but also a parameter of the pyhf model; rename one "
+                    "of them"
                 )
                 raise ParameterError(msg)
         return tied
@@ -302,12 +307,12 @@ class PyhfCost(NamedCost):
 
     @property
     def limits(self) -> dict[str, tuple[float, float]]:
-        """Limits of every parameter, by name: pyhf's bounds, and those of the tie."""
+        """Limits of every parameter, by name: pyhf's bounds, and the limits given for θ."""
         return dict(self._limits)
 
     @property
     def start(self) -> dict[str, float]:
-        """Starting value of every parameter, by name: pyhf's inits, and those of the tie."""
+        """Starting value of every parameter, by name: pyhf's inits, and the values given for θ."""
         return dict(self._start)
 
     @property
@@ -322,10 +327,10 @@ class PyhfCost(NamedCost):
 
     @property
     def constraints(self) -> tuple[AuxiliaryMeasurement, ...]:
-        """Auxiliary measurements that are part of this cost, of parameters that are not fixed.
+        """Auxiliary measurements in this cost, without those of fixed parameters.
 
-        That of a count, which measures ``scale`` times the parameter, has the error that pyhf
-        calls the width of the parameter, 1/√scale.
+        If the measurement is a count with the mean ``scale`` times the parameter, its error is
+        1/√scale, which pyhf calls the width of the parameter.
         """
         return tuple(
             AuxiliaryMeasurement(name, *self._constraints[name].measurement(self._auxiliary))
@@ -341,7 +346,7 @@ class PyhfCost(NamedCost):
 
     @property
     def counted(self) -> tuple[str, ...]:
-        """Those of :attr:`constrained` whose auxiliary measurement is a count, and not Gaussian."""
+        """Parameters in :attr:`constrained` whose auxiliary measurement is a count (Poisson)."""
         return tuple(n for n in self.constrained if not self._constraints[n].is_normal)
 
     @property
@@ -366,20 +371,20 @@ class PyhfCost(NamedCost):
         }
 
     def without_constraints(self, names: Iterable[str]) -> PyhfCost:
-        """The same cost without the constraint terms of some parameters.
+        """Return the same cost without the constraint terms of some parameters.
 
-        Use it for a sum with another cost that contains these terms: an auxiliary measurement must
+        Use this if you add another cost that contains the same terms: an auxiliary measurement must
         be included only once.
 
         Parameters
         ----------
         names
-            Parameters of :attr:`constrained`.
+            Names of parameters in :attr:`constrained`.
 
         Raises
         ------
         ParameterError
-            If the cost has no constraint of a parameter.
+            If the cost has no constraint of one of these parameters.
 
         Examples
         --------
@@ -399,12 +404,12 @@ class PyhfCost(NamedCost):
         return free
 
     def with_data(self, data: ArrayLike) -> PyhfCost:
-        """The same cost for other data, without building the model again.
+        """Return the same cost for other data, without building the model again.
 
         Parameters
         ----------
         data
-            As for the class: with the auxiliary data, if these differ from the nominal ones.
+            As for the class.  Include the auxiliary data if they differ from the nominal ones.
 
         Raises
         ------
@@ -423,20 +428,20 @@ class PyhfCost(NamedCost):
         return other
 
     def asimov(self, **values: float) -> PyhfCost:
-        """The same cost of the Asimov data at a point, auxiliary data included.
+        """Return the same cost for the Asimov data at a point, auxiliary data included.
 
         Parameters
         ----------
         **values
-            The point; other parameters are at :attr:`start`.  Names that are not Python names go
-            into a dictionary: ``cost.asimov(**{"gamma[0]": 1.1})``.
+            Values of parameters at the point; all others are at :attr:`start`.  Give names that are
+            no Python names in a dictionary: ``cost.asimov(**{"gamma[0]": 1.1})``.
 
         Raises
         ------
         ParameterError
             If the cost has no such parameter.
         TemplateError
-            If the model has negative yields there.
+            If the model has negative yields at the point.
 
         Examples
         --------
@@ -448,18 +453,18 @@ class PyhfCost(NamedCost):
         return self.with_data(asimov_data(self, values))
 
     def measuring(self, **measured: float) -> PyhfCost:
-        """The same cost with other results of auxiliary measurements, as toys have them.
+        """Return the same cost with other results of auxiliary measurements, for example for toys.
 
         Parameters
         ----------
         **measured
-            Measured value of parameters of :attr:`constrained`; a count is that value times the
-            count expected at one.
+            Measured values of parameters in :attr:`constrained`.  If the measurement is a count,
+            the count becomes this value times the count expected for a parameter of one.
 
         Raises
         ------
         ParameterError
-            If a parameter is not constrained here.
+            If this cost has no constraint of a parameter.
 
         Examples
         --------
@@ -480,7 +485,7 @@ class PyhfCost(NamedCost):
         return self.with_data(data)
 
     def published(self, arrays: ArrayStore) -> PublishedTerm:
-        """The workspace as a term of a published likelihood, which pyhf evaluates.
+        """Write the workspace as a term of a published likelihood, for pyhf to evaluate.
 
         Parameters
         ----------
@@ -490,15 +495,15 @@ class PyhfCost(NamedCost):
         Raises
         ------
         ConfigurationError
-            If factors are tied to parameters by a function that is not a polynomial, or there are
-            modifiers that HistFactory does not have.
+            If normalisation factors are other functions of parameters than polynomials, or the
+            model has modifiers that HistFactory does not have.
         """
         polynomials = [] if self._tie is None else getattr(self._tie.weights, "polynomials", None)
         if polynomials is None:
             msg = (
-                f"a PyhfCost of {', '.join(self._tied)} as your own function cannot be published; "
-                "costs of templates and of milinfer.import_workspace can, because they are "
-                "polynomials"
+                f"a PyhfCost in which {', '.join(self._tied)} is your own function cannot be "
+                "published; the factors must be polynomials, as in costs of templates and of "
+                "milinfer.import_workspace"
             )
             raise ConfigurationError(msg)
         spec, config = self.model.spec, self.model.config
@@ -588,7 +593,7 @@ class PyhfCost(NamedCost):
             k = int(np.argmax(bad))
             msg = (
                 f"{_bin_name(self.model, k)} expects {rates[k]:g} events at "
-                f"{self._point_text(args)}; keep the parameters in tighter limits, or use wider "
+                f"{self._point_text(args)}; set tighter limits for the parameters, or use wider "
                 "bins or smaller variations"
             )
             raise TemplateError(msg)
@@ -730,9 +735,9 @@ def _checked_data(model: Any, data: ArrayLike) -> FloatArray:
         more = f" (and {len(unfillable) - 1} more bins)" if len(unfillable) > 1 else ""
         msg = (
             f"channel {name}, bin {b} (counted from 0), has {count:g} observed events, but every "
-            f"sample is 0 there and no modifier changes that{more}: the likelihood is 0 "
-            "everywhere; add the sample or the patch that fills it, merge the bin with another, "
-            "or correct the data"
+            f"sample is 0 in this bin and no modifier changes that{more}, so the likelihood is 0 "
+            "for all parameters; add the sample or the patch that fills the bin, merge the bin "
+            "with another, or correct the data"
         )
         raise TemplateError(msg)
     return values

@@ -1,14 +1,15 @@
 r"""Likelihood of histogram templates, with their Monte-Carlo errors profiled bin by bin.
 
 `TemplateCost` is the cost of one dataset for iminuit: a pyhf model whose normalisation factors
-follow from the parameters by EFT morphing.  `template_workspace` gives the same model as a
-HistFactory workspace, `profile_log_likelihood` the likelihood of many histograms at once, for toys.
+are functions of the parameters (EFT morphing).  `template_workspace` gives the same model as a
+HistFactory workspace.  `profile_log_likelihood` computes the likelihood of many histograms at once,
+for toys.
 
 In HistFactory's form of Barlow and Beeston's likelihood ("lite", ``staterror``), the expectation
 :math:`y_b` of a bin is multiplied by a factor :math:`\gamma_b` with a Gaussian constraint
-:math:`(\gamma_b - 1)/\delta_b`.  Given :math:`y_b` and the count :math:`n_b`, the best one solves
-:math:`\gamma^2 + (y\delta^2 - 1)\gamma - n\delta^2 = 0` (Conway, arXiv:1103.0354), so that no
-minimiser is needed.  A fit of the shape also has a common scale, found by Newton's method.
+:math:`(\gamma_b - 1)/\delta_b`.  Given :math:`y_b` and the count :math:`n_b`, the best factor
+solves :math:`\gamma^2 + (y\delta^2 - 1)\gamma - n\delta^2 = 0` (Conway, arXiv:1103.0354), so
+that no minimiser is needed.  A fit of the shape also has a common scale, found by Newton's method.
 """
 
 from __future__ import annotations
@@ -48,18 +49,18 @@ __all__ = [
 class TemplateCost(NamedCost):
     """Cost −2 ln L of binned data, with the likelihood of :mod:`pyhf`.
 
-    The pyhf model has one sample for each point of the morphing basis, each with a normalisation
-    factor; this cost makes the factors functions w_k(θ), which pyhf 0.7 cannot do.  Without
-    the rate the factors are scaled so that the total is the number of events observed: the
-    multinomial likelihood of the shape, up to a constant.
+    The pyhf model has one sample for each point of the morphing basis, and each sample has a
+    normalisation factor.  This cost makes the factors functions w_k(θ), which pyhf 0.7 cannot do.
+    Without the rate, the factors are scaled so that the expected total is the observed number of
+    events.  This gives the multinomial likelihood of the shape, up to a constant.
 
     With Monte-Carlo errors the model has a ``staterror``: a factor γ_b for each bin with a Gaussian
     constraint.  The best factors at given parameters have a closed form
-    (:mod:`milinfer.binned.template_cost`), and the cost is that of pyhf at these factors: Minuit
-    varies only the parameters, and finds minimum and MINOS interval of a fit of all factors.
+    (:mod:`milinfer.binned.template_cost`), so Minuit varies only the parameters, and still finds
+    the minimum and the MINOS interval of a fit that varies all factors.
 
-    The parameters carry limits, which Minuit takes over: the range of the samples, and for one
-    parameter the part of it in which every bin is positive.
+    Minuit takes the limits of the parameters from the cost.  They are the range of the samples; for
+    one parameter, the part of this range in which every bin is positive.
 
     Parameters
     ----------
@@ -71,16 +72,16 @@ class TemplateCost(NamedCost):
         Whether to fit the number of events too; otherwise only the shape.
     mc_stat
         Whether to profile the Monte-Carlo errors of the templates.  The widths of the constraints
-        are the errors at ``templates.reference``, as pyhf has one width for each bin;
-        ``templates.relative_errors(point)`` gives the errors elsewhere.
+        are the errors at ``templates.reference``, since pyhf has one width for each bin;
+        ``templates.relative_errors(point)`` gives the errors at other points.
     name
-        Name of the pyhf channel; default: that of the observable.
+        Name of the pyhf channel; default: the name of the observable.
 
     Raises
     ------
     TemplateError
-        If the counts do not fit the templates, there are none, a morphed bin is not positive, or
-        a fit with the rate has no luminosity.
+        If the counts do not fit the templates or are all zero, the expectation of a bin is not
+        positive, or the templates have no luminosity for a fit with the rate.
 
     Warns
     -----
@@ -89,9 +90,9 @@ class TemplateCost(NamedCost):
 
     Notes
     -----
-    The factors make intervals wide enough *on average over templates*.  One set of templates is
-    off by one fixed amount in all experiments that use it; no width repairs that for this set, and
-    toys generated with it may cover more or less often than claimed.
+    The factors make intervals wide enough *on average over templates*.  A given set of templates is
+    wrong by the same fixed amount in all experiments that use it.  The factors cannot repair this
+    for the given set, and intervals in toys may cover more or less often than claimed.
 
     Examples
     --------
@@ -179,15 +180,21 @@ class TemplateCost(NamedCost):
         return values
 
     def gammas(self, *args: float) -> FloatArray:
-        """The best Monte-Carlo factors at θ, shape (n_bins,); ones without Monte-Carlo errors."""
+        """Monte-Carlo factors γ with the largest likelihood at θ, shape (n_bins,).
+
+        Without Monte-Carlo errors they are one.
+        """
         return self._factors(args)[1]
 
     def weights(self, args: Sequence[float]) -> FloatArray:
-        """Morphing weights w_k(θ), shape (n_coefficients,), scaled to the data without the rate."""
+        """Morphing weights w_k(θ), shape (n_coefficients,).
+
+        In a fit of the shape they are scaled to the number of events in the data.
+        """
         return self._factors(args)[0]
 
     def expected(self, *args: float) -> FloatArray:
-        """Counts fitted at the parameter values, γ included, shape (n_bins,)."""
+        """Expected counts at the parameter values, with the best factors γ, shape (n_bins,)."""
         weights, gammas = self._factors(args)
         fitted: FloatArray = gammas * (weights @ self._yields)
         return fitted
@@ -201,7 +208,7 @@ class TemplateCost(NamedCost):
         return w * profiled.scale[0, 0], profiled.gammas[0, 0]
 
     def published(self, arrays: ArrayStore) -> PublishedTerm:
-        """The histogram as a term of a published likelihood, which numpy evaluates.
+        """Write the histogram as a term of a published likelihood, for numpy to evaluate.
 
         Parameters
         ----------
@@ -311,8 +318,8 @@ def template_workspace(
     """HistFactory workspace of templates, for ``pyhf.Workspace``.
 
     Its factors ``w_k`` are functions of the parameters, ``templates.basis.weights(theta,
-    templates.basis_points)``, which HistFactory cannot express;
-    :class:`~milinfer.binned.template_cost.TemplateCost` ties them.  They may be negative, so give
+    templates.basis_points)``.  HistFactory cannot express this;
+    :class:`~milinfer.binned.template_cost.TemplateCost` does.  The factors may be negative, so give
     pyhf their bounds, which are in the workspace.
 
     Parameters
@@ -320,11 +327,11 @@ def template_workspace(
     templates
         The templates.
     counts
-        Observed counts, shape (n_bins,); default: those expected at the reference.
+        Observed counts, shape (n_bins,); default: the counts expected at the reference.
     mc_stat
         Whether to add the Monte-Carlo errors at ``templates.reference`` as ``staterror``.
     name
-        Name of the channel; default: that of the observable.
+        Name of the channel; default: the name of the observable.
 
     Raises
     ------

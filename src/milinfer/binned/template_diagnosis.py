@@ -1,4 +1,4 @@
-"""Checks of templates: information of few events, poor or negative bins, a misfit."""
+"""Checks of templates: too few events, negative bins, polynomials that do not fit."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def few_events(information_events: Mapping[str, float]) -> tuple[str, ...]:
     """
     return tuple(
         f"the information on {parameter} comes from effectively {number:.2g} events, fewer than "
-        f"{_FEW_EVENTS:g}: check the coverage with toys"
+        f"{_FEW_EVENTS:g}: intervals may not cover, so check the coverage with toys"
         for parameter, number in information_events.items()
         if number < _FEW_EVENTS
     )
@@ -75,20 +75,22 @@ class BinDiagnosis(NamedTuple):
     number, name
         Index and name of the bin.
     share
-        Share of the events at the reference.
+        Fraction of the events at the reference that are in this bin.
     expected
-        Events at the reference; NaN if neither a luminosity nor a number of events is known.
+        Expected events of the data at the reference; NaN if neither a luminosity nor a number of
+        events is known.
     effective
-        Effective simulated events behind the morphed yield at the reference, 1/δ².
+        Effective number of simulated events in the bin at the reference, 1/δ² with the relative
+        error δ of the polynomial.
     smallest_effective
-        Effective events (Σw)²/Σw² of the histogram with the fewest; for information only, as the
-        polynomial uses all samples.
+        Effective number of events (Σw)²/Σw² in the histogram that has fewest; for information only,
+        since the polynomial uses all samples.
     p_value
-        p-value of the polynomial's fit to the samples; NaN without degrees of freedom.  If events
-        fill every θ there is no fit, as the histograms at all points are the polynomial: then that
-        of each sample's own histogram against the polynomial of all events; NaN with one sample.
+        p-value of the fit of the polynomial to the samples; NaN without degrees of freedom.  With
+        `weight_degree` nothing is fitted; then the p-value compares the samples' own histograms
+        with the polynomial from all events, and is NaN for a single sample.
     negative_at
-        A point in the range of the samples where the morphed yield is not positive, or None.
+        A point in the range of the samples at which the polynomial is not positive, or None.
     problems
         Problems, in words; empty if there are none.
     """
@@ -106,7 +108,7 @@ class BinDiagnosis(NamedTuple):
 
 @dataclass(frozen=True)
 class TemplateDiagnosis:
-    """Diagnosis of all bins; iterate over it, print it, or show it as a table.
+    """Diagnosis of all bins of templates; iterate over it, print it, or show it as a table.
 
     Parameters
     ----------
@@ -117,10 +119,10 @@ class TemplateDiagnosis:
     rows
         Diagnosis of each bin.
     circular
-        Observables whose edges were chosen on events that fill the bins.
+        Observables whose edges were chosen on the same events that fill the bins.
     information_events
-        Effective number of events of the data that the information on each parameter comes from
-        (:meth:`milinfer.Templates.information_events`); empty if the size of the data is unknown.
+        Effective number of data events that the information on each parameter comes from
+        (:meth:`milinfer.Templates.information_events`); empty if the number of events is unknown.
     """
 
     title: str
@@ -199,7 +201,7 @@ class TemplateDiagnosis:
         return html_table(self.header, self.table_rows(), title=self._heading)
 
     def to_table(self) -> pa.Table:
-        """One row for each bin.
+        """Table with one row for each bin.
 
         Columns: the fields of :class:`BinDiagnosis` that are numbers or text, and ``problems``
         joined by semicolons.
@@ -218,7 +220,7 @@ def diagnose_templates(
     templates
         The templates.
     n_events
-        Number of events of the dataset; default: that expected at the reference, from the
+        Number of events of the dataset; default: the number expected at the reference, from the
         luminosity.
 
     Examples
@@ -255,7 +257,7 @@ def diagnose_templates(
     if templates.closure is not None:
         p_values = templates.closure
         misfit = (
-            "the histograms of the samples differ from the histogram of all events reweighted to "
+            "the histograms of the samples differ from the histogram of all events, reweighted to "
             "their"
         )
         misfit, remedy = f"{misfit} points", "check the weights and the cross-sections"
@@ -284,7 +286,7 @@ def diagnose_templates(
             )
         if negative_at is not None:
             problems.append(
-                f"morphed to a yield that is not positive at {format_point(negative_at)}: "
+                f"the polynomial is not positive at {format_point(negative_at)}: "
                 "use wider bins, a lower degree or more events"
             )
         if p_values[b] < _MIN_P_VALUE:

@@ -1,7 +1,7 @@
-"""Bin contents at several points and the polynomial of each bin, in the form that costs take.
+"""Histograms at several parameter points, with a polynomial in the parameters for each bin.
 
-`TemplateHistograms` is what costs and diagnoses take: histograms at several parameter points, and
-the polynomials fitted to their bins.  :class:`milinfer.Templates` fills them from samples.
+Costs and diagnoses take a `TemplateHistograms`.  :class:`milinfer.Templates` fills one from
+samples.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class TemplateAxis:
     edges
         Shape (n_bins + 1,); the outer bins also take events beyond them, so that none is lost.
     chosen_on
-        Sketches of the events that the edges were chosen on, see
+        Fingerprints of the events that the edges were chosen on, see
         :class:`~milinfer.binned.binning.BinEdges`.
     """
 
@@ -162,7 +162,7 @@ def make_axes(
     if not (len(observables) in {1, 2} and len(names) == len(each) == len(observables)):
         msg = (
             f"{len(observables)} observables, bins={bins!r} and name={name!r} do not match; give "
-            "one observable, or two with a pair of bins and, if any, a pair of names"
+            "one observable, or two with a pair of bins and (optionally) a pair of names"
         )
         raise TemplateError(msg)
     if len(observables) == 2 and isinstance(name, str):
@@ -276,7 +276,9 @@ def _empty_histogram(axes: Sequence[TemplateAxis]) -> Any:
 
 
 def as_counts(counts: ArrayLike, n_bins: int, name: str) -> FloatArray:
-    """Observed counts as an array, shape (n_bins,), whole or not (Asimov).
+    """Check observed counts and return them as an array, shape (n_bins,).
+
+    Counts need not be whole numbers (Asimov data).
 
     Raises
     ------
@@ -292,8 +294,9 @@ def as_counts(counts: ArrayLike, n_bins: int, name: str) -> FloatArray:
     good = array.shape == (n_bins,) and np.all(np.isfinite(array) & (array >= 0))
     if not (good and array.sum() > 0):
         msg = (
-            f"{name}: counts of shape {array.shape} given, {n_bins} numbers expected, finite, not "
-            f"negative and not all zero; they are {array.tolist()}"
+            f"{name}: the counts must be {n_bins} numbers that are finite, not negative and not "
+            "all "
+            f"zero; they have the shape {array.shape} and are {array.tolist()}"
         )
         raise TemplateError(msg)
     return array
@@ -309,9 +312,9 @@ _ROUNDING = 1e-9
 class TemplateHistograms:
     """Expected cross-section of each bin as a polynomial in the parameters.
 
-    Costs and diagnoses take these; :class:`milinfer.Templates` fills them from samples.
+    :class:`milinfer.Templates` is filled from samples and has all of this.
 
-    Bins of two observables are kept as one flat list, the second observable running fastest.
+    Bins of two observables are kept as one flat list, in which the second observable runs fastest.
 
     Parameters
     ----------
@@ -320,23 +323,24 @@ class TemplateHistograms:
     basis, fit
         Polynomial of each bin, in pb.
     histograms
-        ``hist.Hist`` at each of the points in pb, with variances: of the sample there or, if events
-        fill every θ, of all events.
+        ``hist.Hist`` at each point in pb, with variances: of the sample at this point or, with
+        `weight_degree`, of all events weighted to this point.
     points
-        Parameter values, shape (n_points, n_parameters): of the samples and, if events fill every
-        θ, of their weights.
+        Parameter values of the samples and, with `weight_degree`, of the event weights, shape
+        (n_points, n_parameters).
     luminosity
-        In 1/fb; None where only the shape is used.
+        Integrated luminosity in 1/fb; None if only the shape is used.
     background
-        ``hist.Hist`` of the background in pb, or None; already part of the polynomials.
+        ``hist.Hist`` of the background in pb, or None.  It is already part of the polynomials.
     weight_degree
-        Degree of the weights of events that fill every θ; None if a polynomial was fitted to
-        histograms of samples.
+        Degree of the polynomials in the parameters that are the event weights, if all events
+        contribute at every θ through their weights; None if polynomials were fitted to the
+        histograms of the samples.
     closure
-        p-value of the samples' own histograms for each bin if events fill every θ, else None; see
-        :meth:`milinfer.binned.weighted_templates.EventYields.closure`.
+        With `weight_degree`, a p-value for each bin that compares the samples' own histograms with
+        the polynomials (:meth:`milinfer.binned.weighted_templates.EventYields.closure`); else None.
     circular
-        Observables whose edges were chosen on events that fill the bins.
+        Observables whose edges were chosen on the same events that fill the bins.
     """
 
     axes: tuple[TemplateAxis, ...]
@@ -371,15 +375,18 @@ class TemplateHistograms:
 
     @property
     def edges(self) -> FloatArray:
-        """Edges of the one observable, shape (n_bins + 1,).
+        """Edges of the bins if there is one observable, shape (n_bins + 1,).
 
         Raises
         ------
         TemplateError
-            If there are two; take ``axes[k].edges``.
+            If there are two observables; take ``axes[k].edges``.
         """
         if len(self.axes) > 1:
-            msg = f"{self.observable_name} has edges on two axes; use templates.axes[k].edges"
+            msg = (
+                f"{self.observable_name} are two observables; use templates.axes[0].edges and "
+                "templates.axes[1].edges"
+            )
             raise TemplateError(msg)
         return self.axes[0].edges
 
@@ -418,24 +425,25 @@ class TemplateHistograms:
         if not np.all(yields > 0):
             b = int(np.argmin(yields))
             msg = (
-                f"bin {b} {self.bin_names[b]} is morphed to {yields[b]:g} at {format_point(point)};"
-                " use wider bins, more events, or stay closer to the samples"
+                f"bin {b} {self.bin_names[b]} has the cross-section {yields[b]:g} pb at "
+                f"{format_point(point)}, which is not positive; use wider bins, more events, or "
+                "parameters closer to the samples"
             )
             raise TemplateError(msg)
 
     def fractions(self, point: Point) -> FloatArray:
-        """Share of each bin, shape (n_bins,), summing to one."""
+        """Fraction of the cross-section in each bin at a point, shape (n_bins,)."""
         sigma = self.cross_sections(point)
         share: FloatArray = sigma / sigma.sum()
         return share
 
     def expected(self, point: Point) -> FloatArray:
-        """Expected events in each bin, shape (n_bins,).
+        """Expected events in each bin at a point, shape (n_bins,).
 
         Raises
         ------
         TemplateError
-            Without a luminosity.
+            If the templates have no luminosity.
         """
         return self._events_per_pb() * self.cross_sections(point)
 
@@ -454,10 +462,10 @@ class TemplateHistograms:
         Parameters
         ----------
         point
-            Parameter point at which it is taken.
+            Parameter point at which the information is taken.
         rate
-            Whether to include the number of events, for the information of the expected dataset;
-            otherwise the information of the shape in one event.
+            If True, the information from shape and number of events of the expected dataset; if
+            False, the information from the shape alone, for one event.
 
         Examples
         --------
@@ -477,26 +485,25 @@ class TemplateHistograms:
     def information_events(self, point: Point, n_events: float) -> dict[str, float]:
         """Effective number of events that the information on each parameter comes from.
 
-        It is (Σ ν s²)²/Σ ν s⁴ over bins with ν expected events and slope s of their logarithm,
-        relative to that of all events.  One bin against a flat background has ν.  Where it is small
-        the likelihood is far from a parabola, however many events other bins expect; where it is
-        large a bin may be nearly empty.
+        This number is (Σ ν s²)²/Σ ν s⁴, summed over the bins, with ν expected events in a bin and
+        s the derivative of ln(ν/Σν).  If it is small, the likelihood is far from a parabola,
+        however many events other bins expect.  If it is large, single bins may be nearly empty.
 
         Parameters
         ----------
         point
-            Parameter point at which it is taken.
+            Parameter point at which the information is taken.
         n_events
             Number of events of the data.
 
         Returns
         -------
         dict
-            A number for each parameter; NaN if no bin depends on it.
+            A number for each parameter, by name; NaN if no bin depends on the parameter.
 
         Examples
         --------
-        For a Gaussian it is a third of the events, by its fourth moment:
+        For the mean of a Gaussian it is a third of the events (from the fourth moment):
 
         >>> from milinfer.binned.templates import Templates
         >>> from milinfer.datasets import gaussian
@@ -527,7 +534,7 @@ class TemplateHistograms:
 
     @cached_property
     def reference(self) -> Point:
-        """The one of the points that is nearest to the origin."""
+        """The point among `points` that is nearest to the origin."""
         span = np.abs(self.points).max(axis=0)
         distance = np.linalg.norm(self.points / np.where(span > 0, span, 1.0), axis=1)
         values = self.points[int(np.argmin(distance))].tolist()
@@ -543,10 +550,9 @@ class TemplateHistograms:
 
     @cached_property
     def limits(self) -> dict[str, tuple[float, float]]:
-        """Range of `points`, by parameter, in which costs may be minimised.
+        """Range of each parameter in which costs may be minimised: the range of `points`.
 
-        For one parameter only the part of it, around the reference, in which every bin is
-        positive.
+        For one parameter it is only the part around the reference in which every bin is positive.
         """
         low, high = self.points.min(axis=0), self.points.max(axis=0)
         limits = {

@@ -1,9 +1,9 @@
 r"""Templates with the nuisance parameters of :mod:`milinfer.samples.variations`.
 
 `varied_templates` fills the bins of templates with the events of variations at ±1 of each nuisance
-parameter.  What it gives is the relative shift of each bin, as the systematics of a workspace
-(``normsys``, ``histosys``), so that a fit of histograms has the same uncertainties, by the same
-names, as a learned likelihood of these variations.
+parameter, and computes the relative shift of each bin.  The shifts become the systematics of a
+workspace (``normsys``, ``histosys``).  A fit of histograms then has the same uncertainties, under
+the same names, as a likelihood learned from these variations.
 """
 
 from __future__ import annotations
@@ -70,13 +70,13 @@ class TemplateShift:
     value
         −1 or +1.
     shift, error
-        Relative shift of each bin at the reference of the templates with its Monte-Carlo error,
-        shape (n_bins,).
+        Relative shift of each bin at the reference of the templates, and its Monte-Carlo error,
+        shape (n_bins,) each.
     rate, rate_error
-        Relative shift of the total there, with its error.
+        Relative shift of the total yield at the reference, and its error.
     p_value
-        Probability that the Monte-Carlo errors alone change the shape (the shifts of the bins
-        without that of the total) at least as much; 1 if nothing can change it.
+        Probability that Monte-Carlo errors alone change the shape (the shifts of the bins without
+        the shift of the total) at least as much; 1 if nothing can change the shape.
     under_theta
         How the shift depends on θ, in words.
     pruned
@@ -97,22 +97,22 @@ class TemplateShift:
 
 @dataclass(frozen=True, eq=False)
 class TemplateClosure:
-    """HistFactory prediction at the point of an unused variation, compared with its events.
+    """Compare HistFactory's prediction for a variation that no systematic uses with its events.
 
     Parameters
     ----------
     nuisances
-        Shifted values of the variation, such as 2, or 1 of two parameters.
+        Values of the shifted nuisance parameters, such as one parameter at 2, or two at 1.
     process
         ``"signal"``, or the name of the background.
     shift, error
-        Relative shift of each bin by the events of the variation with its Monte-Carlo error, shape
-        (n_bins,).
+        Relative shift of each bin from the events of the variation, and its Monte-Carlo error,
+        shape (n_bins,) each.
     interpolated
-        Relative shift of each bin by HistFactory, shape (n_bins,).
+        Relative shift of each bin from HistFactory's interpolation, shape (n_bins,).
     significance
-        Square root of the sum of (difference in events)² over expected events: in standard
-        deviations, how far off the interpolation is for data of this luminosity.
+        Error of the interpolation in standard deviations of data of this luminosity: square root
+        of the sum over bins of (difference in events)²/(expected events).
     """
 
     nuisances: Point
@@ -125,21 +125,21 @@ class TemplateClosure:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class VariedTemplates:
-    """Templates of a signal with backgrounds and the systematic uncertainties of variations.
+    """Templates of a signal and backgrounds, with systematic uncertainties from variations.
 
     Parameters
     ----------
     templates
         Nominal templates of the signal.
     systematics
-        For :func:`~milinfer.binned.workspace_export.export_workspace`.
+        Systematic uncertainties, for :func:`~milinfer.binned.workspace_export.export_workspace`.
     background
         Nominal backgrounds.
     shifts
         Effect of each nuisance parameter on each process at −1 and +1.
     closure
-        Variations that HistFactory has no place for, at other values than ±1 or of several nuisance
-        parameters at once, against what it expects there.
+        Comparison of HistFactory's prediction with each variation that HistFactory cannot use:
+        variations at other values than ±1, or of several nuisance parameters together.
     """
 
     templates: Templates
@@ -150,7 +150,7 @@ class VariedTemplates:
 
     @property
     def unused(self) -> tuple[str, ...]:
-        """Variations that no systematic contains."""
+        """Variations that no systematic uses."""
         return tuple(f"{format_point(c.nuisances)} of {c.process}" for c in self.closure)
 
     @property
@@ -160,7 +160,7 @@ class VariedTemplates:
 
     @property
     def pruned(self) -> tuple[tuple[str, str], ...]:
-        """Nuisance parameter and process of the removed shapes."""
+        """Nuisance parameter and process of each shape that was removed."""
         return tuple(dict.fromkeys((s.nuisance, s.process) for s in self.shifts if s.pruned))
 
     def __repr__(self) -> str:
@@ -175,7 +175,7 @@ class VariedTemplates:
         )
 
     def to_table(self) -> pa.Table:
-        """One row for each bin of each shift.
+        """Table with one row for each bin of each shift.
 
         Columns: ``nuisance``, ``process``, ``value``, ``bin``, ``shift``, ``error``, ``rate``,
         ``rate_error``, ``p_value``, ``under_theta``, ``pruned``.
@@ -203,9 +203,9 @@ class VariedTemplates:
         point: Point | None = None,
         channel: str | None = None,
     ) -> dict[str, Any]:
-        """HistFactory workspace with these systematics, and with `systematics` and `background`.
+        """Make a HistFactory workspace with these systematics and backgrounds.
 
-        The other parameters are those of
+        `systematics` and `background` are added to them.  The parameters are explained in
         :func:`~milinfer.binned.workspace_export.export_workspace`.
         """
         return export_workspace(
@@ -221,12 +221,12 @@ class VariedTemplates:
         )
 
     def cost(self, counts: Sample | ArrayLike | None = None, **options: Any) -> PyhfCost:
-        """Cost −2 ln L in θ and the nuisance parameters, by their names.
+        """Make the cost −2 ln L of a dataset, with θ and the nuisance parameters as parameters.
 
         Parameters
         ----------
         counts
-            A dataset, or counts of shape (n_bins,); default: those expected at the reference.
+            A dataset, or counts of shape (n_bins,); default: the counts expected at the reference.
         **options
             As for :meth:`workspace`.
         """
@@ -245,37 +245,37 @@ def varied_templates(
 ) -> VariedTemplates:
     """Make the systematic uncertainties of templates from variations of signal and backgrounds.
 
-    Observables and edges are those of the templates.  A variation shifts the content of each bin by
-    a factor.  For the signal this factor depends on θ:
+    Observables and edges are taken from the templates.  A variation multiplies the content of each
+    bin by a factor.  For the signal this factor is a function of θ:
 
-    - in templates that all events fill (`weight_degree`), if nominal and varied events carry
-      weights: at every θ from these;
-    - otherwise, from variations at several θ, as a polynomial in θ;
-    - from variations at one θ without weights it is taken to be the same at every θ.
+    - if the templates were made with `weight_degree` and the nominal and varied events carry
+      weights, the factor at every θ comes from these weights;
+    - otherwise, if there are variations at several θ, the factor is a polynomial in θ;
+    - otherwise the factor is assumed to be the same at every θ.
 
-    ``shifts`` says for each which it is.
+    ``under_theta`` of each entry of ``shifts`` says which of these it is.
 
     Parameters
     ----------
     templates
-        Templates of the signal with a luminosity, without a background of their own.
+        Templates of the signal, with a luminosity and without a background.
     signal
         Variations of the signal.
     background
         Nominal sample (with its cross-section) and variations of each background.
     split
-        Write each shape as a ``normsys`` of the total at the reference and a ``histosys`` of the
-        rest.
+        Whether to write each shift as two modifiers: a ``normsys`` for the total at the reference,
+        and a ``histosys`` for the rest.
     prune
-        Leave the shape out, and keep the rate at the reference as a ``normsys``, where Monte-Carlo
-        errors explain the shape: where the p-value of both sides is above this number, such as
-        0.05.  Default: keep all.  ``pruned`` says which were left out.
+        Keep only the rate of a shift at the reference (``normsys``) if Monte-Carlo errors explain
+        its shape: if the p-value of the shape is above this number, such as 0.05, at −1 and at +1.
+        ``pruned`` lists the removed shapes.  Default: keep all shapes.
     mirror
-        Whether a nuisance parameter with a variation on one side only gets the opposite shift on
-        the other side; default: this is an error.
+        What to do if a nuisance parameter has a variation on one side only.  True: use the opposite
+        shift on the other side.  False: raise an error.
     shift_degree
-        Degree in θ of a factor from variations at several θ; default: the highest one that the
-        points determine, up to that of the templates.
+        Degree of the factor as a polynomial in θ, for variations at several θ; default: the highest
+        degree that the points determine, at most the degree of the templates.
 
     Raises
     ------
@@ -290,10 +290,10 @@ def varied_templates(
     Warns
     -----
     UnusedVariationWarning
-        If variations are not at ±1 of one nuisance parameter: they are compared with the others in
-        ``closure``, and not used.
+        If variations are not at ±1 of one nuisance parameter.  They are not used, only compared
+        with the prediction in ``closure``.
     MilinferWarning
-        If edges were chosen on events that fill the bins.
+        If edges were chosen on the same events that fill the bins.
 
     Examples
     --------
@@ -324,7 +324,7 @@ def varied_templates(
         )
         raise TemplateError(msg)
     if prune is not None and not 0 <= prune < 1:
-        msg = f"prune={prune} is a p-value, from 0 to below 1"
+        msg = f"prune={prune} must be a p-value, from 0 to below 1"
         raise ParameterError(msg)
     processes = {SIGNAL: signal} if signal is not None else {}
     for process in background:
@@ -379,8 +379,8 @@ def varied_templates(
     )
     if closure:
         warnings.warn(
-            "HistFactory uses variations of one nuisance parameter at -1 and +1; not used, but "
-            f"compared in the closure test: {'; '.join(varied.unused)}",
+            "HistFactory can use only variations of one nuisance parameter at -1 and +1. These are "
+            f"not used, only compared in the closure test: {'; '.join(varied.unused)}",
             UnusedVariationWarning,
             stacklevel=2,
         )
@@ -388,7 +388,7 @@ def varied_templates(
 
 
 def _warn_of_edges(templates: Templates, process: ProcessVariations) -> None:
-    """Warn if the edges were chosen on events of a process; of the templates', they have warned."""
+    """Warn if the edges were chosen on events of a process, unless the templates have warned."""
     for name in circular_axes(templates.axes, process.nominal):
         if name not in templates.circular:
             warnings.warn(
@@ -413,7 +413,7 @@ def _sides(
         if name not in sides and any(v.nuisances.get(name) for v in process.variations):
             msg = (
                 f"{process.process}: {name} has no variation at -1 or +1, which HistFactory needs; "
-                "produce them, or remove the parameter with restricted()"
+                "simulate both, or remove the parameter with restricted()"
             )
             raise TemplateError(msg)
     for name, of_name in sides.items():
@@ -422,7 +422,7 @@ def _sides(
             (value,) = of_name
             msg = (
                 f"{process.process}: {name} has a variation at {value:+d} but none at {-value:+d}; "
-                "add it, or use the opposite shift with mirror=True"
+                "add the missing one, or use the opposite shift with mirror=True"
             )
             raise TemplateError(msg)
         if len(of_name) == 2 and points[-1] != points[1]:

@@ -1,8 +1,8 @@
-"""Fill histogram templates of one or two observables from samples, fit and show them.
+"""Fill histogram templates of one or two observables from samples, fit them and show them.
 
-`Templates` fills a histogram at each sample and fits a polynomial in the parameters to each bin, or
-adds up the polynomials of events that carry weights at several points.
-`templates_table` and `html_templates` make tables of them.
+`Templates` fills a histogram for each sample and fits a polynomial in the parameters to each bin.
+Or it adds the polynomials of events that carry weights at several points.  `templates_table` and
+`html_templates` make tables of templates.
 """
 
 from __future__ import annotations
@@ -59,9 +59,10 @@ __all__ = [
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Templates(TemplateHistograms):
-    """Expected cross-section of each bin as a polynomial in the parameters.
+    """Expected cross-section of each bin of a histogram as a polynomial in the parameters.
 
-    Bins of two observables are kept as one flat list, the second observable running fastest.
+    Make it with :meth:`from_samples`.  Bins of two observables are kept as one flat list, in which
+    the second observable runs fastest.
 
     Parameters
     ----------
@@ -70,20 +71,21 @@ class Templates(TemplateHistograms):
     basis, fit
         Polynomial of each bin, in pb.
     histograms
-        ``hist.Hist`` at each of the points in pb, with variances: of the sample there or, if events
-        fill every θ, of all events.
+        ``hist.Hist`` at each point in pb, with variances: of the sample at this point or, with
+        `weight_degree`, of all events weighted to this point.
     points
-        Parameter values, shape (n_points, n_parameters): of the samples and, if events fill every
-        θ, of their weights.
+        Parameter values of the samples and, with `weight_degree`, of the event weights, shape
+        (n_points, n_parameters).
     luminosity
-        In 1/fb; None where only the shape is used.
+        Integrated luminosity in 1/fb; None if only the shape is used.
     background
-        ``hist.Hist`` of the background in pb, or None; already part of the polynomials.
+        ``hist.Hist`` of the background in pb, or None.  It is already part of the polynomials.
     weight_degree, closure
-        Degree of the weights of events that fill every θ, and p-values of the samples' own
-        histograms; None if a polynomial was fitted to histograms of samples.
+        If all events contribute at every θ through their weights: degree of the weights as
+        polynomials in the parameters, and for each bin a p-value that compares the samples' own
+        histograms with the polynomials.  None if polynomials were fitted to the histograms.
     circular
-        Observables whose edges were chosen on events that fill the bins.
+        Observables whose edges were chosen on the same events that fill the bins.
     """
 
     @classmethod
@@ -101,60 +103,63 @@ class Templates(TemplateHistograms):
         name: str | tuple[str, str] | None = None,
         yields: EventYields | None = None,
     ) -> Templates:
-        """Fill templates at every sample and fit a polynomial to each bin.
+        """Fill a histogram with each sample and fit a polynomial in the parameters to each bin.
 
-        The fit weights each bin with the error that the polynomial itself expects, not with the
-        observed one: observed errors favour bins that fluctuated down, by about one event each.
+        The fit uses the errors that the fitted polynomial expects, not the observed errors, because
+        observed errors favour bins that fluctuated down (a bias of about one event in each bin).
 
-        With `weight_degree` there is no fit: every event fills every θ through its weights at other
-        points, so that one sample is enough (:mod:`milinfer.binned.weighted_templates`).
+        With `weight_degree` nothing is fitted: through its weights at other points every event
+        contributes to its bin at every θ, so that a single sample is enough
+        (:mod:`milinfer.binned.weighted_templates`).
 
         Parameters
         ----------
         samples
             Samples with cross-sections in pb.
         observable
-            Name of a feature, or a function of a sample that returns (n_events,); or a pair of
-            these.  :mod:`milinfer.likelihood.observables` makes functions of models.
+            Name of a feature, or a function of a sample that returns an array of shape (n_events,);
+            or a pair of these.  :mod:`milinfer.likelihood.observables` makes such functions from
+            models.
         bins
-            Number of bins of equal content over all samples, or the edges, of which those of
-            :func:`milinfer.binned.binning.fisher_bins` have to be chosen on other events; for two
-            observables a pair of these, or one number for both.
+            Number of bins, which then have equal content over all samples; or the edges of the
+            bins.  Edges from :func:`milinfer.binned.binning.fisher_bins` must have been chosen on
+            other events.  For two observables a pair of these, or one number for both.
         degree
             Degree of the polynomial; default: 4, or `weight_degree`.
         weight_degree
-            Degree of the weights of the events as polynomials in the parameters (2 for one operator
-            insertion, 4 for production and decay), as for :class:`~milinfer.EventPool`.  All events
-            together then fill every bin at every θ.  None: each sample fills its own point.
+            Degree of the polynomials in the parameters that are the event weights (2 for one
+            operator insertion, 4 for production and decay), as for :class:`~milinfer.EventPool`.
+            All events then contribute at every θ.  None: each sample contributes at its own point.
         luminosity
             Integrated luminosity in 1/fb; needed for a fit with the rate.
         background
-            Events that do not depend on the parameters, with a cross-section: they add to the
-            constant term of each bin, and their variance to its covariance.
+            Events, with a cross-section, that do not depend on the parameters.  They are added to
+            the constant term of each bin, and their variance to its covariance.
         min_effective
-            Merge neighbouring bins until each has this many effective events in every sample, or
-            with `weight_degree` in all of them reweighted to the point of every sample; for one
-            observable only.  Default: keep all bins, and warn of poor ones.
+            Merge neighbouring bins until each has this many effective events in every sample (with
+            `weight_degree`: in all samples together, reweighted to the point of every sample).  For
+            one observable only.  Default: keep all bins, and warn of bins with few events.
         name
-            Name of the observable, or a pair of names; default: that of the feature or function.
+            Name of the observable, or a pair of names; default: the name of the feature or
+            function.
         yields
-            :func:`milinfer.binned.weighted_templates.event_yields` of the samples, if they are
-            known already, as for several observables of the same events.  Default: computed.
+            Result of :func:`milinfer.binned.weighted_templates.event_yields` for these samples, to
+            compute it only once for several observables.  Default: it is computed.
 
         Raises
         ------
         TemplateError
-            If a bin is empty at some point or negative at the reference, a value is not finite,
-            the points do not determine the polynomial, or `degree` is not `weight_degree`.
+            If a bin is empty in a sample or negative at the reference, a value is not finite, the
+            points do not determine the polynomial, or `degree` differs from `weight_degree`.
         SampleError
-            If a sample has no cross-section, or with `weight_degree` its events have no weights
-            that are such a polynomial.
+            If a sample has no cross-section, or the event weights are not polynomials of degree
+            `weight_degree`.
 
         Warns
         -----
         MilinferWarning
-            If a bin has a problem, or the edges were chosen on events of these samples, see
-            :meth:`diagnose`.
+            If a bin has a problem (see :meth:`diagnose`), or the edges were chosen on events of
+            these samples.
 
         Examples
         --------
@@ -231,25 +236,27 @@ class Templates(TemplateHistograms):
         luminosity: float | None = None,
         name: str | tuple[str, str] | None = None,
     ) -> Templates:
-        """Make templates from a histogram whose bins are polynomials already.
+        """Make templates from a histogram whose bins already are polynomials in the parameters.
 
-        It does not say which events have filled it, so that :meth:`diagnose` cannot tell whether
-        its edges were chosen on them.
+        The histogram does not record which events filled it, so :meth:`diagnose` cannot tell
+        whether its edges were chosen on the same events.
 
         Parameters
         ----------
         histogram
-            Cross-sections in pb, with the covariance of the coefficients, of one or two axes with
-            edges.  Its flow bins count in the outer bins, as events beyond the edges do.
+            Cross-sections in pb, with the covariance of the coefficients, for one or two axes with
+            edges.  The contents of flow bins are added to the outer bins.
         observable
-            Feature, or function of a sample, of the axis; or a pair of these.
+            Name of a feature, or a function of a sample, that gives the observable of the axis; or
+            a pair of these.
         points
-            Points that span the range in which the polynomials hold, that of fits, and that would
-            determine the polynomials: as many as coefficients, or more.
+            Parameter points, at least as many as a polynomial has coefficients, that span the range
+            in which the polynomials are valid.  Fits are limited to this range.
         luminosity
             Integrated luminosity in 1/fb; needed for a fit with the rate.
         name
-            Name of the observable, or a pair of names; default: that of the feature or function.
+            Name of the observable, or a pair of names; default: the name of the feature or
+            function.
 
         Raises
         ------
@@ -257,7 +264,7 @@ class Templates(TemplateHistograms):
             If the covariance is not known, the axes differ, or a bin is not positive at the point
             nearest to the origin.
         ParameterError
-            If a point has other parameters, or there are too few.
+            If a point has other parameters, or there are too few points.
 
         Examples
         --------
@@ -315,10 +322,10 @@ class Templates(TemplateHistograms):
         return templates
 
     def to_histogram(self) -> PolynomialHistogram:
-        """Cross-sections in pb as a histogram whose bins are polynomials.
+        """Return the cross-sections in pb as a histogram whose bins are polynomials.
 
-        Multiplied by 1000 · luminosity it has the expected events.  The axes are those of
-        ``histograms``, and the background is part of it.
+        Multiply it by 1000 · luminosity to get expected events.  Its axes are the axes of
+        ``histograms``, and it contains the background.
 
         Examples
         --------
@@ -346,16 +353,16 @@ class Templates(TemplateHistograms):
         return html_templates(self)
 
     def to_table(self) -> pa.Table:
-        """One row per bin and sample; see :func:`milinfer.binned.templates.templates_table`."""
+        """Table with a row for each bin and point, see :func:`templates_table`."""
         return templates_table(self)
 
     def diagnose(self, n_events: float | None = None) -> TemplateDiagnosis:
-        """Check every bin: events expected and simulated, sign, and the fit of the polynomial.
+        """Check every bin: expected and simulated events, sign, and the fit of the polynomial.
 
         Parameters
         ----------
         n_events
-            Number of events of the dataset; default: that expected at the reference, from the
+            Number of events of the dataset; default: the number expected at the reference, from the
             luminosity.
         """
         return diagnose_templates(self, n_events)
@@ -363,7 +370,7 @@ class Templates(TemplateHistograms):
     def workspace(
         self, counts: ArrayLike | None = None, *, mc_stat: bool = True, name: str | None = None
     ) -> dict[str, Any]:
-        """HistFactory workspace with one sample for each point of the morphing basis.
+        """Make a HistFactory workspace with one sample for each point of the morphing basis.
 
         See :func:`milinfer.binned.template_cost.template_workspace`.
         """
@@ -377,25 +384,26 @@ class Templates(TemplateHistograms):
         mc_stat: bool = True,
         name: str | None = None,
     ) -> TemplateCost:
-        """Cost −2 ln L of a dataset through pyhf.
+        """Make the cost −2 ln L of a dataset for iminuit, with the likelihood of pyhf.
 
         See :class:`milinfer.binned.template_cost.TemplateCost`.
 
         Parameters
         ----------
         data
-            A dataset, or counts of shape (n_bins,), whole or not (Asimov).
+            A dataset, or counts of shape (n_bins,), which need not be whole (Asimov data).
         rate
-            Whether to fit the number of events too; otherwise only the shape.
+            Whether to fit the number of events too; otherwise only the shape is fitted.
         mc_stat
             Whether to profile the Monte-Carlo errors of the templates (``staterror``).
         name
-            Name of the pyhf channel; default: that of the observable.
+            Name of the pyhf channel; default: the name of the observable.
 
         Raises
         ------
         TemplateError
-            If the counts do not fit the templates, or a fit with the rate has no luminosity.
+            If the counts do not fit the templates, or the templates have no luminosity for a fit
+            with the rate.
         """
         if isinstance(data, Sample):
             data.require_data()
@@ -447,13 +455,13 @@ def _fit(
 
 
 def templates_table(templates: Templates) -> pa.Table:
-    """One row for each bin at each of the points.
+    """Table with one row for each bin at each of the points.
 
     Columns: ``point.PARAMETER``, ``bin``, ``OBSERVABLE.low`` and ``OBSERVABLE.high`` for each
     observable, ``cross_section`` and ``cross_section_error`` of the filled histogram,
     ``fitted`` and ``fitted_error`` of the polynomial, all in pb.  The polynomial contains the
-    background, if there is one; the histograms do not.  Without a background they are equal if
-    events fill every θ (`weight_degree`).
+    background, if there is one; the filled histograms do not.  With `weight_degree` and without a
+    background, polynomial and histogram are equal.
 
     Examples
     --------

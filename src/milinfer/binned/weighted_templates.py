@@ -1,31 +1,32 @@
 r"""Bins as polynomials in the parameters, from events that carry weights at several points.
 
-Every event fills its bin at every θ.  What it adds is a polynomial in θ, in pb, and the content of
-a bin is the sum of those of its events (:func:`event_yields`).  There is nothing to fit: the
-coefficients of a bin are sums, and their covariance is the sum of the products of the events'
-coefficients.
+Through its weights, every event contributes to its bin at every θ.  The contribution of an event
+is a polynomial in θ, in pb, and the content of a bin is the sum of the polynomials of its events
+(:func:`event_yields`).  Nothing is fitted: the coefficients of a bin are sums over its events, and
+their covariance is the sum of the products of the events' coefficients.
 
 With one sample at :math:`\theta_s`, event i of weight :math:`w_i` and of the polynomial
 :math:`P_i` adds
 
 .. math:: \frac{\sigma_s}{\sum_j w_j}\, w_i\, \frac{P_i(\theta)}{P_i(\theta_s)} .
 
-Several samples are one mixture, as for :class:`~milinfer.EventPool`: an event counts with the
-density of the mixture instead of that of its own sample,
+Several samples are treated as one mixture, as in :class:`~milinfer.EventPool`: the density of the
+mixture replaces the density of the event's own sample,
 
 .. math:: \sigma_0\, w_i\, \frac{P_i(\theta)}{\sum_g a_g P_i(\theta_g)/R(\theta_g)} ,
 
 where the weights of sample g sum to its share :math:`a_g` of the effective events, and
 :math:`R(\theta)` is the cross-section over that at 0, from all events.  The cross-sections of the
 samples give :math:`\sigma_0 = \sum_g v_g \sigma_g/R(\theta_g) / \sum_g v_g` with
-:math:`1/v_g = (\Delta\sigma_g/\sigma_g)^2 + 1/n_g`: the error of the cross-section where the sample
-knows it, and the effective number of events of the mixture at :math:`\theta_g`.
+:math:`1/v_g = (\Delta\sigma_g/\sigma_g)^2 + 1/n_g`.  Here :math:`\Delta\sigma_g` is the error of
+the cross-section, if the sample has one, and :math:`n_g` the effective number of events of the
+mixture at :math:`\theta_g`.
 
-A mixture needs densities that are positive at the points of all samples.  Where the weight of an
-event changes its sign between them, samples are added instead: each gives its own estimate of every
-bin, and the estimates are averaged with one matrix for each sample, the inverse of the covariance
-of its coefficients of all bins together (generalised least squares).  The matrices are the same
-for all bins, so that no bin is favoured because it has fluctuated.
+A mixture needs densities that are positive at the points of all samples.  If the weight of an event
+changes its sign between these points, the samples are averaged instead: each sample gives its own
+estimate of every bin, and the weight of a sample is the inverse of the covariance matrix of its
+coefficients of all bins together (generalised least squares).  The matrices are the same for all
+bins, so that no bin is favoured because it has fluctuated.
 """
 
 from __future__ import annotations
@@ -85,7 +86,7 @@ def cross_section_weights(sample: Sample) -> FloatArray:
         raise SampleError(msg)
     total = sample.weights.sum()
     if not total > 0:
-        msg = f"{sample.label}: the weights add up to {total:g}; they must be positive in total"
+        msg = f"{sample.label}: the weights sum to {total:g}; the sum must be positive"
         raise SampleError(msg)
     weights: FloatArray = sample.weights * (sample.cross_section / total)
     return weights
@@ -108,9 +109,9 @@ def weight_points(samples: SampleSet) -> FloatArray:
 
 
 def carry_weights(samples: SampleSet, weight_degree: int | None) -> bool:
-    """Whether events carry weights at as many points as a polynomial of the degree needs.
+    """Whether events have weights at as many points as a polynomial of this degree needs.
 
-    Without a degree (None) the weights are not to be used, and the answer is no.
+    Without a degree (None) the weights are not to be used, and the result is False.
 
     Examples
     --------
@@ -161,7 +162,7 @@ class EventYields:
         Returns
         -------
         PolynomialFit
-            Coefficients and their covariances; without χ², as there is nothing to fit.
+            Coefficients and their covariances; without χ², since nothing is fitted.
         """
         n = len(self.basis)
         coefficients, covariance = np.zeros((n, n_bins)), np.zeros((n_bins, n, n))
@@ -230,12 +231,12 @@ class EventYields:
 
 
 def require_yields(yields: EventYields, samples: SampleSet, weight_degree: int | None) -> None:
-    """Refuse what the events of other samples add, or polynomials of another degree.
+    """Refuse contributions that belong to other samples, or that have another degree.
 
     Raises
     ------
     TemplateError
-        Says which.
+        If the samples or the degree differ; the message says which.
 
     Examples
     --------
@@ -245,8 +246,8 @@ def require_yields(yields: EventYields, samples: SampleSet, weight_degree: int |
     """
     if yields.samples is not samples:
         msg = (
-            f"yields= belong to {yields.samples!r}, not to these samples, {samples!r}; give "
-            "event_yields of the same object"
+            f"yields= belong to {yields.samples!r}, not to these samples, {samples!r}; compute "
+            "them with event_yields from the same object"
         )
         raise TemplateError(msg)
     if weight_degree != yields.basis.degree:
@@ -263,9 +264,10 @@ def event_yields(samples: SampleSet, weight_degree: int) -> EventYields:
     Parameters
     ----------
     samples
-        Events at one point or several, with weights that fix the polynomial; with cross-sections.
+        Events at one point or several points, with cross-sections, and with weights at enough
+        points to determine the polynomial.
     weight_degree
-        Degree of the weights of the events as polynomials in the parameters.
+        Degree of the polynomials in the parameters that are the event weights.
 
     Raises
     ------

@@ -3,17 +3,17 @@
 `export_workspace` writes templates with backgrounds and systematic uncertainties as a workspace;
 `import_workspace` turns the workspace back into a cost in the parameters.
 
-HistFactory has no factor that is a function of parameters, and its JSON has no place for notes.
-But a measurement may configure parameters that the model does not have (pyhf reads only those of
-the measurement that it uses).  So the morphing of a channel is recorded in a separate measurement,
-named ``milinfer_morphing_CHANNEL``:
+In HistFactory a normalisation factor cannot be a function of parameters, and its JSON has no place
+for notes.  But a measurement may configure parameters that the model does not have: pyhf reads only
+the parameters of the measurement that it uses.  So the morphing of a channel is recorded in a
+separate measurement, named ``milinfer_morphing_CHANNEL``.  It has
 
 * an entry for each parameter θ, with its starting value (``inits``) and range (``bounds``);
-* an entry for each tied normalisation factor, whose ``factors`` are the values of θ, in the order
-  of the entries above, at which the sample of that factor was generated.
+* an entry for each normalisation factor of the morphing, whose ``factors`` are the values of θ, in
+  the order of the entries above, at which the sample of this factor was generated.
 
-``pyhf combine``, ``rename`` and similar commands keep it.  Building a model of this measurement
-fails, rather than giving one without the morphing.
+``pyhf combine``, ``rename`` and similar commands keep this measurement.  If pyhf is told to build a
+model of it, pyhf fails, and does not build a model without the morphing.
 """
 
 from __future__ import annotations
@@ -176,25 +176,25 @@ def import_workspace(
 ) -> PyhfCost:
     """Make the cost of a workspace that :func:`export_workspace` has written.
 
-    The parameters of the morphing replace its normalisation factors.  Channels whose parameters
-    have the same names share them, within limits that all channels allow.  A parameter of interest
-    that scales the signal is fixed at its starting value, because the parameters of the morphing
-    already determine the signal.
+    The parameters of the morphing replace its normalisation factors.  Channels share parameters of
+    the same name, within limits that all channels allow.  A parameter of interest that scales the
+    signal is fixed at its starting value, because the parameters of the morphing already determine
+    the signal.
 
     Parameters
     ----------
     source
-        JSON file, or its content.
+        JSON file of the workspace, or its content.
     measurement
         Name of the measurement; default: the first.
     asimov
-        Point whose expected data replace the observed ones, as in
+        Parameter values at which the expected data replace the observed data, as in
         :meth:`milinfer.binned.pyhf_cost.PyhfCost.from_workspace`.
 
     Raises
     ------
     WorkspaceError
-        If the workspace is not valid or records no morphing; read one without morphing with
+        If the workspace is not valid, or records no morphing.  For a workspace without morphing use
         :meth:`milinfer.binned.pyhf_cost.PyhfCost.from_workspace`.
     TemplateError
         If a factor that the morphing names is not in the model.
@@ -284,7 +284,7 @@ def _common_range(name: str, morphings: Sequence[WorkspaceMorphing]) -> tuple[fl
     ranges = [m.limits[name] for m in morphings if name in m.limits]
     low, high = max(r[0] for r in ranges), min(r[1] for r in ranges)
     if not low < high:
-        msg = f"the channels' ranges of {name}, {ranges}, exclude each other; export them again"
+        msg = f"the ranges of {name} in the channels, {ranges}, do not overlap; export them again"
         raise WorkspaceError(msg)
     return low, high
 
@@ -297,19 +297,20 @@ SIGNAL = "signal"
 class Systematic:
     """Effect of a nuisance parameter on samples at its values −1 and +1.
 
-    Systematics of the same name are one parameter, in all samples and channels.
+    Systematics with the same name share one nuisance parameter, in all samples and channels.
 
     Parameters
     ----------
     name
         Name of the nuisance parameter, which has a standard normal constraint.
     low, high
-        Effect at −1 and +1: relative shifts, such as −0.05, of the whole sample (``normsys``) or of
-        each bin, shape (n_bins,) (``histosys``); or :class:`~milinfer.binned.templates.Templates`
-        of the varied samples, for the signal alone (``histosys``).
+        Effect at −1 and at +1.  Either a relative shift of the whole sample, such as −0.05
+        (``normsys``), or relative shifts of each bin, shape (n_bins,) (``histosys``), or, for the
+        signal only, :class:`~milinfer.binned.templates.Templates` of the varied samples
+        (``histosys``).
     samples
-        Names of the samples that change, backgrounds or ``"signal"``; default: all samples for
-        numbers, the signal for templates.
+        Names of the samples that change: names of backgrounds, or ``"signal"``.  Default: all
+        samples if `low` and `high` are shifts, the signal if they are templates.
 
     Examples
     --------
@@ -324,7 +325,7 @@ class Systematic:
 
     @property
     def kind(self) -> str:
-        """``normsys`` or ``histosys``."""
+        """Type of the HistFactory modifier: ``normsys`` or ``histosys``."""
         for side in (self.low, self.high):
             # For numpy, templates are an object without dimensions.
             if isinstance(side, Templates) or np.ndim(side):
@@ -343,9 +344,9 @@ class BackgroundYields:
     yields
         Expected events in each bin, shape (n_bins,).
     errors
-        Monte-Carlo errors of the yields, shape (n_bins,); default 0.
+        Monte-Carlo errors of the yields, shape (n_bins,); default: 0.
     luminosity
-        Whether it scales with the luminosity; a background taken from data does not.
+        Whether the background is proportional to the luminosity; one estimated from data is not.
 
     Examples
     --------
@@ -371,35 +372,35 @@ def export_workspace(
     point: Point | None = None,
     channel: str | None = None,
 ) -> dict[str, Any]:
-    """HistFactory workspace with one sample for each point of the morphing basis.
+    """Write templates as a HistFactory workspace with a sample for each point of a morphing basis.
 
-    :func:`~milinfer.binned.workspace_export.import_workspace` turns it back into a cost in θ.
-    For pyhf, cabinetry and other tools, which do not support the morphing, its factors are fixed:
-    they see the signal at ``point``, with all its uncertainties.
+    :func:`~milinfer.binned.workspace_export.import_workspace` makes a cost in θ from the workspace.
+    Tools that do not know the morphing, such as pyhf and cabinetry, see the signal at ``point``
+    with all its uncertainties, because the factors of the morphing are fixed in the workspace.
 
     Parameters
     ----------
     templates
         Templates with a luminosity.
     counts
-        Observed dataset, or counts of shape (n_bins,); default: those expected at ``point``.
+        Observed dataset, or counts of shape (n_bins,); default: the counts expected at ``point``.
     systematics
-        Systematic uncertainties.  They apply to all samples of the basis, so that a relative shift
-        is the same for every θ, and templates of varied samples are morphed like the nominal ones.
+        Systematic uncertainties.  A relative shift is the same for every θ.  Templates of varied
+        samples are morphed like the nominal ones.
     background
         Background samples.
     luminosity_uncertainty
-        Relative uncertainty, such as 0.02, of a ``lumi`` parameter.
+        Relative uncertainty of the luminosity, such as 0.02; adds a ``lumi`` parameter.
     mc_stat
         Whether to add Monte-Carlo errors: a ``staterror`` with one factor for each bin
         (Barlow–Beeston-lite), with the relative error of signal and background at ``point``.
     poi
-        Name of a parameter of interest that scales the signal, relative to that at ``point``.  It
-        is for tools without the morphing: ``import_workspace`` fixes it.
+        Name of a parameter of interest that scales the signal at ``point``, for tools that do not
+        know the morphing; ``import_workspace`` fixes it.
     point
-        Point of the signal; default: the point of the samples that is nearest to the origin.
+        Parameter point of the signal; default: the point of the samples nearest to the origin.
     channel
-        Name of the channel; default: that of the observable.
+        Name of the channel; default: the name of the observable.
 
     Returns
     -------
@@ -409,10 +410,10 @@ def export_workspace(
     Raises
     ------
     TemplateError
-        If there is no luminosity, shapes do not fit, a bin would not be positive, or a systematic
-        names an unknown sample, or the same sample twice.
+        If the templates have no luminosity, shapes do not agree, a bin would not be positive, or a
+        systematic names an unknown sample, or the same sample twice.
     ParameterError
-        If the point has other parameters.
+        If `point` has other parameters than the templates.
 
     Examples
     --------
@@ -430,8 +431,8 @@ def export_workspace(
     basis, luminosity = templates.basis, templates.luminosity
     if luminosity is None:
         msg = (
-            f"{name}: the templates have no luminosity, so their yields are unknown, which a "
-            "workspace contains; make them with luminosity= in 1/fb"
+            f"{name}: the templates have no luminosity, so the yields for the workspace are "
+            "unknown; make the templates with luminosity= in 1/fb"
         )
         raise TemplateError(msg)
     at = dict(templates.reference if point is None else point)
@@ -455,7 +456,7 @@ def export_workspace(
     nominal = {f"{SIGNAL}_{k}": y for k, y in enumerate(templates.basis_yields(1000 * luminosity))}
     others = {b.name: _per_bin(b.yields, at_point, f"yields of {b.name}") for b in background}
     if len(others) < len(background) or {*others} & {*nominal, SIGNAL}:
-        msg = f"{name}: the backgrounds need different names, other than {SIGNAL}"
+        msg = f"{name}: give the backgrounds different names, none of them {SIGNAL!r}"
         raise TemplateError(msg)
     modifiers: dict[str, list[dict[str, Any]]] = {s: [] for s in [*nominal, *others]}
     for factor, sample in zip(tie.factors, nominal, strict=True):
@@ -524,8 +525,8 @@ def _per_bin(values: ArrayLike, like: FloatArray, what: str) -> FloatArray:
     array = np.asarray(values, dtype=np.float64)
     if array.shape not in {(), like.shape} or not np.all(np.isfinite(array) & (array >= 0)):
         msg = (
-            f"{what} must be {len(like)} numbers, finite and not negative, not of shape "
-            f"{array.shape} and {values!r}"
+            f"{what} must be {len(like)} numbers, finite and not negative; given are "
+            f"{values!r}, of shape {array.shape}"
         )
         raise TemplateError(msg)
     return np.broadcast_to(array, like.shape)
@@ -545,7 +546,10 @@ def _observed_counts(
         return templates.counts(counts)
     observed = np.asarray(counts, dtype=np.float64)
     if observed.shape != at_point.shape:
-        msg = f"{name}: counts of shape {observed.shape} given, {len(at_point)} bins expected"
+        msg = (
+            f"{name}: the counts have shape {observed.shape}; give one for each of {len(at_point)} "
+            "bins"
+        )
         raise TemplateError(msg)
     return _per_bin(observed, at_point, f"counts of {name}")
 
@@ -560,7 +564,7 @@ def _parameter_entries(
     ]
     if luminosity_uncertainty is not None:
         if not 0 < luminosity_uncertainty < 1:
-            msg = f"luminosity_uncertainty is relative, such as 0.02, not {luminosity_uncertainty}"
+            msg = f"luminosity_uncertainty={luminosity_uncertainty} must be relative, such as 0.02"
             raise TemplateError(msg)
         lumi = {"inits": [1.0], "auxdata": [1.0], "sigmas": [luminosity_uncertainty]}
         parameters.append({"name": "lumi", "bounds": [[1e-10, 10.0]], **lumi})
@@ -579,7 +583,7 @@ def _systematic_modifiers(
     unknown = set(names) - {SIGNAL, *others}
     if unknown or (varied and names != (SIGNAL,)):
         msg = (
-            f"systematic {systematic.name} is for {', '.join(names)}; there are {SIGNAL}"
+            f"systematic {systematic.name} is for {', '.join(names)}; the samples are {SIGNAL}"
             f"{''.join(f', {b}' for b in others)}, and only {SIGNAL} can have varied templates"
         )
         raise TemplateError(msg)
@@ -670,8 +674,8 @@ def _varied_yields(
     n_bins = len(next(iter(targets.values())))
     if relative.shape not in {(), (n_bins,)} or not np.all(relative > -1):
         msg = (
-            f"systematic {systematic.name}: relative shifts of shape {relative.shape}; one number "
-            f"or {n_bins} are expected, each above -1"
+            f"systematic {systematic.name}: the relative shifts have shape {relative.shape}; give "
+            f"one number or {n_bins} numbers, each above -1"
         )
         raise TemplateError(msg)
     return {s: y * (1.0 + relative) for s, y in targets.items()}

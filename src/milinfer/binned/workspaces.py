@@ -52,7 +52,7 @@ __all__ = [
 
 
 class Workspace(dict[str, Any]):
-    """Content of a workspace as the dictionary that pyhf takes, with a short representation.
+    """Content of a workspace: the dictionary that pyhf takes, with a short representation.
 
     Examples
     --------
@@ -70,10 +70,10 @@ class Workspace(dict[str, Any]):
         return html_facts(str(facts.pop("kind")), facts)
 
     def to_table(self) -> pa.Table:
-        """One row for each bin of each sample.
+        """Table with one row for each bin of each sample.
 
         Columns: ``channel``, ``sample``, ``bin``, ``nominal`` (expected events, before any
-        modifier), and ``observed``, that of the channel.
+        modifier), and ``observed`` (observed events of the channel in this bin).
         """
         observed = {o["name"]: o["data"] for o in self["observations"]}
         rows = [
@@ -98,23 +98,23 @@ def read_workspace(
     patch: PathLikeStr | None = None,
     signal: str | Sequence[float] | None = None,
 ) -> Workspace:
-    """Read a pyhf workspace, apply a patch to it if there is one, and check it.
+    """Read a pyhf workspace from a JSON file, apply a patch if one is given, and check the result.
 
     Parameters
     ----------
     path
-        JSON file.
+        JSON file of the workspace.
     patch
-        JSON file with a JSON patch (a list), or with a pyhf patch set, whose digests must be those
-        of the workspace.
+        JSON file with a JSON patch (a list), or with a pyhf patch set that was made for this
+        workspace (its digests must agree).
     signal
-        Which patch of a patch set: its name or its values.
+        Name or values of the patch to take from a patch set.
 
     Raises
     ------
     WorkspaceError
-        If a file cannot be read, is not JSON, or a patch does not apply; and as
-        :func:`require_workspace`.  The message names file and JSON pointer.
+        If a file cannot be read or is not JSON, if a patch does not apply, or if the workspace is
+        not valid.  The message names the file and the JSON pointer.
 
     Examples
     --------
@@ -138,18 +138,20 @@ def read_workspace(
     try:
         require_workspace(spec, name)
     except RecursionError as error:
-        msg = f"{name}: its lists or objects are nested too deep; correct it"
+        msg = f"{name}: lists or objects are nested too deep; correct the file"
         raise WorkspaceError(msg) from error
     return Workspace(spec)
 
 
 def write_workspace(workspace: Mapping[str, Any], path: PathLikeStr) -> None:
-    """Check a workspace and write it as JSON; an interrupted write leaves no partial file.
+    """Check a workspace and write it as JSON.
+
+    If writing is interrupted, no partial file is left.
 
     Raises
     ------
     WorkspaceError
-        As :func:`require_workspace`.
+        If the workspace is not valid; the message names the JSON pointer of the first error.
 
     Examples
     --------
@@ -198,8 +200,8 @@ def is_hs3(content: object) -> bool:
 
 
 HS3_REMEDY = (
-    "milinfer reads the HistFactory JSON of pyhf: ask the authors for this file, or write the XML "
-    "of HistFactory and convert it with `pyhf xml2json`; pyhs3 and ROOT evaluate HS3 itself"
+    "milinfer reads the HistFactory JSON of pyhf: ask the authors for such a file, or write the "
+    "XML of HistFactory and convert it with `pyhf xml2json`. pyhs3 and ROOT can evaluate HS3 files"
 )
 """Advice for a file in the HS3 format."""
 
@@ -316,10 +318,11 @@ _FACTORS = {POLYNOMIAL, "lumi", "normfactor", "normsys", "shapefactor", "shapesy
 def model_and_data(
     workspace: Mapping[str, Any], measurement: str | None = None
 ) -> tuple[Any, FloatArray]:
-    """The ``pyhf.Model`` of a workspace, and its data with the auxiliary data, (n_data,).
+    """Build the ``pyhf.Model`` of a workspace, and return its data with the auxiliary data.
 
-    A measurement needs no parameter of interest.  Background-only workspaces, as HEPData has them,
-    often name one that no sample has before a patch adds the signal: this is a warning.
+    A measurement needs no parameter of interest.  Background-only workspaces on HEPData often name
+    a parameter of interest that no sample has before a patch adds the signal.  This gives a
+    warning.
 
     Parameters
     ----------
@@ -328,10 +331,15 @@ def model_and_data(
     measurement
         Name of the measurement; default: the first.
 
+    Returns
+    -------
+    tuple
+        The ``pyhf.Model``, and observed counts followed by auxiliary data, shape (n_data,).
+
     Raises
     ------
     WorkspaceError
-        As :func:`require_workspace`; and if pyhf refuses the model or the measurement.
+        If the workspace is not valid, or pyhf cannot build the model of the measurement.
 
     Examples
     --------
@@ -355,7 +363,10 @@ def model_and_data(
         data = np.asarray(spec.data(model), dtype=np.float64)
     except Exception as error:  # pyhf has no common base of its errors, and lets Python's through
         what = f"measurement {measurement!r}" if measurement else "the first measurement"
-        msg = f"pyhf cannot build the model of {what}: {error}; look at its names and numbers"
+        msg = (
+            f"pyhf cannot build the model of {what}: {error}; check names and numbers in the "
+            "workspace"
+        )
         raise WorkspaceError(msg) from error
     return model, data
 
@@ -474,13 +485,16 @@ def _apply_patch(spec: Any, path: Path, patch: Path, signal: str | Sequence[floa
     try:
         if isinstance(content, list):
             if signal is not None:
-                msg = f"{patch} is one JSON patch, not a set to choose signal={signal!r} from"
+                msg = (
+                    f"{patch} is a single JSON patch, not a set to choose from; omit "
+                    f"signal={signal!r}"
+                )
                 raise WorkspaceError(msg)
             return _patched(spec, content)
         if not isinstance(content, dict):
             msg = (
                 f"{patch} is neither a JSON patch (a list) nor a patch set of pyhf; give a file "
-                "that is one of them"
+                "of one of these kinds"
             )
             raise WorkspaceError(msg)
         version = content.get("version", _PATCH_SETS)
@@ -516,7 +530,10 @@ def _apply_patch(spec: Any, path: Path, patch: Path, signal: str | Sequence[floa
     ) as error:
         if isinstance(error, WorkspaceError):
             raise
-        msg = f"{patch} cannot be applied to {path}: {error}; correct it, or give its workspace"
+        msg = (
+            f"{patch} cannot be applied to {path}: {error}; correct the patch, or give the "
+            "workspace for which it was made"
+        )
         raise WorkspaceError(msg) from error
 
 
@@ -535,7 +552,7 @@ def _patched(spec: Any, operations: Sequence[Any]) -> Any:
     Raises
     ------
     ValueError, or an error of jsonpatch
-        If an operation is none, does not apply, or is beyond the bounds.
+        If an operation is not valid, does not apply, or there are too many operations or copies.
     """
     import jsonpatch
 
@@ -610,10 +627,10 @@ MORPHING = "milinfer_morphing_"
 def require_workspace(spec: Any, name: str = "workspace") -> None:
     """Check a workspace against pyhf's schema, and for consistency.
 
-    Beyond the schema: every channel has an observation; all bins agree in number; counts are finite
-    and not negative; variations are finite, factors of ``normsys`` positive; names are
-    unique.  Negative yields of single samples are allowed, and so is a parameter of interest that
-    no sample has: the signal of a background-only workspace comes with a patch.
+    The checks beyond the schema are: every channel has an observation; numbers of bins agree;
+    counts are finite and not negative; variations are finite; factors of ``normsys`` are positive;
+    names are unique.  Single samples may have negative yields.  No sample needs to have the
+    parameter of interest, since a patch may add the signal to a background-only workspace.
 
     Parameters
     ----------
@@ -625,7 +642,7 @@ def require_workspace(spec: Any, name: str = "workspace") -> None:
     Raises
     ------
     WorkspaceError
-        With the JSON pointer of the first error.
+        If a check fails; the message contains the JSON pointer of the first error.
 
     Examples
     --------
@@ -707,9 +724,11 @@ def _require_consistent(spec: Mapping[str, Any], name: str) -> None:
             for end, values in _bin_arrays(sample):
                 if len(values) != len(counts):
                     what = f"{len(values)} bins, but {len(counts)} in the observation of "
-                    fail(name, [*here, *end], what + f"channel {channel['name']!r}; correct one")
+                    what += f"channel {channel['name']!r}; correct one of the two"
+                    fail(name, [*here, *end], what)
                 if not np.isfinite(np.asarray(values, dtype=np.float64)).all():
-                    fail(name, [*here, *end], f"sample {sample['name']!r}: not finite: {values}")
+                    what = f"sample {sample['name']!r} has numbers that are not finite: {values}"
+                    fail(name, [*here, *end], what)
             for m, modifier in enumerate(sample["modifiers"]):
                 if modifier["type"] == POLYNOMIAL:
                     place = [*here, "modifiers", m, "data"]

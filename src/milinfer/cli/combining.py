@@ -16,9 +16,9 @@ __all__ = ["combine"]
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @output_option("Folder for combination.json and a figure of each parameter of interest.")
 def combine(file: Path, out: Path) -> None:
-    """Fit published likelihoods, workspaces of pyhf and constraints together.
+    """Fit published likelihoods, pyhf workspaces and Gaussian constraints together.
 
-    FILE lists these inputs and the parameters that they share.
+    FILE (TOML) lists these inputs and the parameters that they share.
 
     \b
     milinfer combine combination.toml --out combined

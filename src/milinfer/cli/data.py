@@ -38,13 +38,14 @@ _MOST_LEFT_OUT = 24  # that are named in one line
     type=click.Choice(_PROCESSES),
     default="vbf_hww",
     show_default=True,
-    help="Process: vbf_hww is VBF H → WW* → ℓνℓν, vbf_hzz its background VBF H → ZZ*.",
+    help="Process to generate: vbf_hww is VBF H → WW* → ℓνℓν, vbf_hzz is its background VBF H → "
+    "ZZ*.",
 )
 @click.option(
     "--point",
     "points",
     multiple=True,
-    help="Parameter point, such as c_HW=0.5; repeatable, for each of several operators.",
+    help="Value of a parameter, such as c_HW=0.5; repeat the option for several operators.",
 )
 @click.option(
     "--events", "n_events", type=click.IntRange(1), required=True, help="Number of events."
@@ -53,9 +54,9 @@ _MOST_LEFT_OUT = 24  # that are named in one line
     "--weight",
     "weights",
     multiple=True,
-    help="Point at which each event gets a weight; repeatable. Default for vbf_hww: as many "
-    "points as determine the weight of an event at every other point (5 for one operator, 15 for "
-    "two).",
+    help="Parameter point at which each event gets a weight; repeatable. Default for vbf_hww: the "
+    "smallest number of points that determine the weights at every other point (5 for one "
+    "operator, 15 for two).",
 )
 @output_option("LHE (.lhe, .lhe.gz), ROOT or Parquet file to write.")
 @seed_option
@@ -129,7 +130,8 @@ def generate(
     "--size-limit",
     type=click.IntRange(1),
     metavar="MIB",
-    help="Largest header, event and line of an LHE file; default: 64, 16 and 1 MiB.",
+    help="Largest allowed size in MiB of the header, an event and a line of an LHE file; default: "
+    "64, 16 and 1.",
 )
 @tree_option
 @workers_option
@@ -145,11 +147,12 @@ def convert(
 ) -> None:
     """Convert event files between LHE, ROOT and Parquet.
 
-    Every number of events and weights is kept to the bit, as are header, init, and ids,
-    descriptions and groups of weights. Everything else in an LHE file (comments outside the header,
-    <generator>, <mgrwt>, <scales>, lines such as #pdf) is left out and listed.
+    All numbers of events and weights are kept to the last bit. The header, the init block, and ids,
+    descriptions and groups of weights are kept, too. Everything else in an LHE file (comments
+    outside the header, <generator>, <mgrwt>, <scales>, lines such as #pdf) is left out, and the
+    command lists it.
 
-    From NanoAOD, generator particles and weights are converted; the rest is listed.
+    From NanoAOD files, generator particles and weights are converted; the command lists the rest.
 
     \b
     milinfer convert events.lhe.gz --out events.root
@@ -183,7 +186,10 @@ def convert(
 @click.argument("source", type=FileOrAddress())
 @output_option("Parquet or ROOT file to write.")
 @click.option(
-    "--feature-set", default="vbf_2l2j", show_default=True, help="Set of features to compute."
+    "--feature-set",
+    default="vbf_2l2j",
+    show_default=True,
+    help="Name of the set of features to compute.",
 )
 @click.option("--point", default=None, help="Parameter point, if the file does not record it.")
 @click.option("--process", default=None, help="Process name, if the file does not record it.")
@@ -193,7 +199,8 @@ def convert(
     type=click.Choice(["raise", "reject"]),
     default="raise",
     show_default=True,
-    help="What to do with events without the particles that the features need.",
+    help="What to do with events that lack particles needed for the features: stop with an error, "
+    "or reject and count them.",
 )
 @click.option(
     "--keep-weights",
@@ -268,7 +275,7 @@ def features(
         f"{len(sample.feature_names)} features and the weight, {len(sample) / seconds:.0f} events/s"
     )
     if POINT_NOTE in sample.provenance:
-        echo("the file records no parameter point; give one when you train on its events")
+        echo("the file records no parameter point; give a point when you train on its events")
     for line in weights_notice(sample):
         echo(line)
     if not keep_weights:

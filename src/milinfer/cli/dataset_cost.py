@@ -73,14 +73,14 @@ def cost_options(function: F) -> F:
                 "--rate",
                 "rate_files",
                 multiple=True,
-                help="Add the rate term, with the cross-section of this sample in ν(θ); repeat "
-                "for each point.",
+                help="Also fit the number of events: sample with a cross-section, from which the "
+                "expected number ν(θ) follows. Repeat for each parameter point.",
             ),
             click.option(
                 "--luminosity",
                 type=float,
                 default=None,
-                help="Integrated luminosity in 1/fb; use it with --rate.",
+                help="Integrated luminosity in 1/fb, for --rate.",
             ),
             click.option(
                 "--terms",
@@ -93,9 +93,9 @@ def cost_options(function: F) -> F:
                 "--simulation-error",
                 "with_simulation",
                 is_flag=True,
-                help="Include the error from the finite simulation in the intervals: that of the "
-                "training (for a model trained with --bootstrap) or, with --calibration, that of "
-                "the calibration events.",
+                help="Include the error from the finite simulation in the intervals: with "
+                "--calibration the error from the calibration events, otherwise the error from "
+                "the training events (for a model trained with --bootstrap).",
             ),
             feature_set_option,
             tree_option,
@@ -136,10 +136,10 @@ def read_cost(
     model = BagLikelihood.load(model_path)
     sample = read_dataset(data, feature_set, tree, events)
     if bool(rate_files) != (luminosity is not None):
-        msg = "--rate and --luminosity go together: samples for ν(θ), and the luminosity in 1/fb"
+        msg = "give --rate (samples for ν(θ)) and --luminosity (in 1/fb) together, or neither"
         raise ConfigurationError(msg)
     if combine is not None and not rate_files:
-        msg = "--combine joins the files of --rate, but none are given; omit --combine"
+        msg = "--combine joins the files of --rate, but there are no such files; omit --combine"
         raise click.UsageError(msg)
     rate = None
     if rate_files and luminosity is not None:

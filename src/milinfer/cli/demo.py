@@ -27,7 +27,7 @@ __all__ = ["demo"]
     default=10_000,
     show_default=True,
     help="Training events at each of 21 parameter values (5 values with --systematics, 17 points "
-    "with --operators 2); with too few events the network cannot be calibrated.",
+    "with --operators 2). With too few events the network cannot be calibrated.",
 )
 @click.option(
     "--data-events",
@@ -107,7 +107,7 @@ def demo(
     if pool_events is not None:
         sizes["pool_events"] = pool_events
     if systematics and operators > 1:
-        msg = "--systematics works with one operator: omit --operators or --systematics"
+        msg = "--systematics works only with one operator; omit --operators or --systematics"
         raise click.UsageError(msg)
     if operators > 1:
         summary = run_operators_demo(out, OperatorsDemoConfig(**sizes), echo=echo)

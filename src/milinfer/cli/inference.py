@@ -68,8 +68,8 @@ __all__ = ["compare", "fit", "report", "train"]
     type=click.Choice(["hard", "joint"]),
     default="hard",
     show_default=True,
-    help="Training target: the sample an event belongs to (hard), or its joint likelihood ratio "
-    "computed from event weights (joint).",
+    help="What the network learns: the sample to which an event belongs (hard), or the joint "
+    "likelihood ratio of the event, computed from its weights (joint).",
 )
 @click.option(
     "--points",
@@ -85,8 +85,8 @@ __all__ = ["compare", "fit", "report", "train"]
     type=click.IntRange(1, 2),
     default=2,
     show_default=True,
-    help="Degree of the amplitude in the parameters: 2 if the operators act in production and "
-    "decay.",
+    help="Degree of the amplitude in the parameters: 1, or 2 if the operators act in production "
+    "and decay.",
 )
 @click.option(
     "--pooling",
@@ -97,20 +97,22 @@ __all__ = ["compare", "fit", "report", "train"]
 @click.option(
     "--bag-size",
     type=click.IntRange(1),
-    help="Number of events in a training bag; default: 1 for a polynomial head, otherwise 10.",
+    help="Number of events that the network classifies together in the training (a bag); default: "
+    "1 for a polynomial head, otherwise 10.",
 )
 @click.option(
     "--normalise",
     is_flag=True,
-    help="Scale and normalise the ratios after the training; this is always done for a polynomial "
-    "head.",
+    help="After the training, scale the ratios so that their mean over events at θ0 is one; this "
+    "is always done for a polynomial head.",
 )
 @ensemble_option
 @click.option(
     "--bootstrap",
     is_flag=True,
-    help="Train the members on bootstrap samples of the events, so that fit --simulation-error "
-    "can compute the error from the finite simulation; needs --ensemble 4 or more, better 16.",
+    help="Train the networks of the ensemble on bootstrap samples of the events, so that `fit "
+    "--simulation-error` can compute the error from the finite simulation; needs --ensemble 4 or "
+    "more, better 16.",
 )
 @click.option(
     "--epochs",
@@ -123,7 +125,13 @@ __all__ = ["compare", "fit", "report", "train"]
     help="Events in a batch; default: fixed for a polynomial head, otherwise chosen such that an "
     "epoch has 20 steps.",
 )
-@click.option("--reference", type=float, default=0.0, show_default=True, help="Reference θ0.")
+@click.option(
+    "--reference",
+    type=float,
+    default=0.0,
+    show_default=True,
+    help="Reference value θ0, at which the log-likelihood ratio is zero.",
+)
 @feature_set_option
 @tree_option
 @events_option
@@ -132,10 +140,10 @@ __all__ = ["compare", "fit", "report", "train"]
 @click.option(
     "--events-in-memory",
     type=click.IntRange(1),
-    help="Read Parquet files of features in pieces, and hold no more events than this.",
+    help="Read Parquet files of features in pieces, with at most this many events in memory.",
 )
 @seed_option
-@scheduler_option("whose workers train the members of the ensemble.")
+@scheduler_option("whose workers train the networks of the ensemble.")
 @json_option
 def train(
     files: tuple[str, ...],
@@ -162,7 +170,7 @@ def train(
     scheduler: str | None,
     json_path: Path | None,
 ) -> None:
-    """Train a bag network on samples at several points.
+    """Train a network that learns the likelihood ratio from samples at several parameter points.
 
     \b
     milinfer train points/*.parquet --out model
@@ -268,7 +276,7 @@ def train(
     "belt_path",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     default=None,
-    help="Neyman belt that gives additional intervals, next to those of MINOS.",
+    help="Neyman belt for additional intervals, besides those from MINOS.",
 )
 @figure_option("Figure of the scan, or of the contours of several parameters")
 @json_option
@@ -280,8 +288,8 @@ def fit(
     \b
     milinfer fit data.lhe.gz --model model --calibration calibration.json
 
-    For a model of several parameters it prints estimates, profile intervals, correlations and the
-    combinations that the data do not constrain, and draws contours of 68.27 % and 95.45 %.
+    For a model of several parameters the command prints estimates, profile intervals, correlations
+    and the combinations that the data do not constrain, and draws contours at 68.27 % and 95.45 %.
     """
     from milinfer.likelihood.fits import profile_interval
     from milinfer.utils.confidence_levels import CL68, CL95
@@ -375,7 +383,7 @@ def fit(
     multiple=True,
     required=True,
     help="Samples that fill the histograms; repeatable. If the network was not trained on them, "
-    "its output is one of the histograms.",
+    "there is also a histogram of its output.",
 )
 @click.option(
     "--calibrate-on",
@@ -389,21 +397,21 @@ def fit(
     "evaluation_files",
     multiple=True,
     required=True,
-    help="Samples for measuring the coverage, of other events; repeatable.",
+    help="Samples of other events, for measuring the coverage; repeatable.",
 )
 @click.option(
     "--truth",
     default=None,
     metavar="VALUE|POINT",
-    help="Assumed true point, 0.1 or c_HW=0.1,c_HB=0; default: the point of the evaluation sample, "
-    "if there is only one.",
+    help="True value at which the methods are compared, 0.1 or c_HW=0.1,c_HB=0; default: the "
+    "point of the --evaluate-on sample, if there is only one.",
 )
 @click.option(
     "--weight-degree",
     type=click.IntRange(1),
     default=None,
-    help="Degree of the event weights in the parameter. All events are then reweighted to every "
-    "true value, for toys and histograms; one sample is enough.",
+    help="Degree of the event weights as polynomials in the parameter. All events are then "
+    "reweighted to every true value, for toys and histograms, so that one sample is enough.",
 )
 @click.option(
     "--truths",
@@ -422,7 +430,7 @@ def fit(
     "--at",
     "points_at",
     "For several parameters: point at which to calibrate and to measure coverage, or a grid of "
-    "points, c_HW=-0.5:0.5:3,c_HB=-0.5:0.5:3; repeatable.",
+    "points, such as c_HW=-0.5:0.5:3,c_HB=-0.5:0.5:3; repeatable.",
 )
 @at_option(
     "--belt-at",
@@ -444,8 +452,8 @@ def fit(
     "--simulation-error",
     "with_simulation",
     is_flag=True,
-    help="Include the error of the calibration, from its finite number of events, in the "
-    "calibrated intervals.",
+    help="Include the error of the calibration, which comes from its finite number of events, in "
+    "the calibrated intervals.",
 )
 @n_toys_option
 @feature_set_option
@@ -593,13 +601,16 @@ def report(directory: Path, json_path: Path | None) -> None:
 
     path = directory / "summary.json"
     if not path.exists():
-        msg = f"{directory} has no summary.json; run `milinfer demo` or `milinfer compare` into it"
+        msg = (
+            f"{directory} has no summary.json; give the folder of a finished run, such as --out of "
+            "`milinfer demo` or `milinfer compare`"
+        )
         raise ConfigurationError(msg)
     try:
         summary: dict[str, Any] = parse_json(path.read_text(encoding="utf-8"))
         table = summary_table(summary)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        msg = f"{path} is not the summary of an analysis ({error!r}); run the analysis again"
+        msg = f"{path} is not a complete summary of an analysis ({error!r}); run the analysis again"
         raise ConfigurationError(msg) from error
     show_table(table)
     echo(f"{directory / 'report.html'}")

@@ -98,7 +98,10 @@ class ToyOptions:
             box = np.array([list(p.values()) for p in points])
             low, high = box.min(axis=0), box.max(axis=0)
             if np.any(low == high):
-                msg = "--regression draws true values between two --truths, or points of samples"
+                msg = (
+                    "--regression draws true values from a range; give two or more --truths, or "
+                    "samples at two points"
+                )
                 raise click.UsageError(msg)
             # The toys use a stream of random numbers with the same seed, so this needs another.
             rng = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(1,)))
@@ -180,7 +183,7 @@ def toy_options(function: Callable[..., Any]) -> Callable[..., Any]:
     # Options from other decorators of the function are kept.
     decorated: Callable[..., Any] = points_options(command)
     for option in (
-        scheduler_option("whose workers generate the toys instead of --workers."),
+        scheduler_option("whose workers generate the toys; --workers is then not used."),
         workers_option,
         seed_option,
         tree_option,
@@ -191,22 +194,22 @@ def toy_options(function: Callable[..., Any]) -> Callable[..., Any]:
             "degree",
             type=click.IntRange(1),
             default=None,
-            help="Degree of the event weights in the parameter. All events are then reweighted to "
-            "every true value.",
+            help="Degree of the event weights as polynomials in the parameter. All events are "
+            "then reweighted to every true value.",
         ),
         click.option(
             "--truths",
             type=str,
             default=None,
-            help="True values of the toys: -0.3,0,0.3 or first:last:number; default: the values "
+            help="True values of the toys: -0.3,0,0.3 or first:last:number. Default: the values "
             "of the samples. Other values need --weight-degree.",
         ),
         at_option(
             "--at",
             "at",
-            "True point of the toys, c_HW=0.5,c_HB=0, or a grid, c_HW=-1:1:3,c_HB=-1:1:3; "
-            "repeatable. Default in several parameters with --weight-degree: 3 × 3 points, or a "
-            "cross for coverage, in the inner half of the range.",
+            "True point of the toys, such as c_HW=0.5,c_HB=0, or a grid of points, such as "
+            "c_HW=-1:1:3,c_HB=-1:1:3; repeatable. Default with --weight-degree for several "
+            "parameters: 3 × 3 points (for coverage a cross) in the inner half of the range.",
         ),
         n_toys_option,
         n_events_option,
@@ -225,9 +228,12 @@ def toy_options(function: Callable[..., Any]) -> Callable[..., Any]:
     type=click.Choice(["coverage", "bartlett"]),
     default="coverage",
     show_default=True,
-    help="Criterion that determines c_cicc.",
+    help="How c_cicc is determined: so that intervals of the toys cover (coverage), or from the "
+    "ratio of information and curvature (bartlett).",
 )
-@output_option("JSON file for the calibration, or the directory of the model.")
+@output_option(
+    "JSON file for the calibration; or the directory of the model, which then contains it."
+)
 @json_option
 def calibrate(
     options: ToyOptions,
@@ -235,7 +241,10 @@ def calibrate(
     out: Path,
     json_path: Path | None,
 ) -> None:
-    """Calibrate curvature (c_cicc) and bias with toys at several true values.
+    """Calibrate the intervals of a model with toys at several true values.
+
+    The calibration has the bias of the estimate, and c_cicc, a factor on the log-likelihood ratio
+    with which intervals cover.
 
     \b
     milinfer calibrate calib/*.parquet --model model --events-per-toy 1000 \\
@@ -286,19 +295,19 @@ def calibrate(
     type=click.Choice(["likelihood-ratio", "central", "upper", "lower"]),
     default="likelihood-ratio",
     show_default=True,
-    help="Ordering of the toys; likelihood-ratio is that of Feldman and Cousins.",
+    help="Ordering of the toys; likelihood-ratio is the method of Feldman and Cousins.",
 )
 @click.option(
-    "--bounds", type=float, nargs=2, default=None, help="Physical range of the parameter."
+    "--bounds", type=float, nargs=2, default=None, help="Physical range of the parameter, LOW HIGH."
 )
 @click.option(
     "--regression",
     type=click.IntRange(100),
     default=None,
     metavar="N",
-    help="Instead of --toys at each value: generate one toy at each of N values, drawn evenly "
-    "between the outermost --truths, and fit the acceptance as a function of the value. Needs "
-    "--weight-degree.",
+    help="Instead of --toys at each value: generate one toy at each of N true values, drawn "
+    "uniformly between the outermost --truths, and fit the acceptance as a function of the true "
+    "value. Needs --weight-degree.",
 )
 @calibration_option
 @output_option("JSON file for the belt.")
@@ -312,7 +321,10 @@ def neyman(
     out: Path,
     json_path: Path | None,
 ) -> None:
-    """Build a Neyman belt from toys; milinfer fit --belt takes intervals from it.
+    """Build a Neyman belt from toys, for intervals with `milinfer fit --belt`.
+
+    A belt has, for each true value of the parameter, the accepted values of a statistic. The
+    interval is the set of true values for which the data are accepted.
 
     \b
     milinfer neyman calib/*.parquet --model model --events-per-toy 1000 \\
@@ -330,8 +342,8 @@ def neyman(
     source = click.get_current_context().get_parameter_source("n_toys")
     if regression is not None and source is not ParameterSource.DEFAULT:
         msg = (
-            "give --toys for toys at each of the truths, or --regression for one toy at each of "
-            "its own values"
+            "--toys and --regression exclude each other: give --toys for many toys at each of the "
+            "truths, or --regression for one toy at each of many values"
         )
         raise click.UsageError(msg)
     if bounds is not None:
@@ -382,7 +394,7 @@ def neyman(
     "belt_path",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     default=None,
-    help="Neyman belt whose coverage is measured as well.",
+    help="Neyman belt whose coverage is measured, too.",
 )
 @figure_option("Figure")
 @json_option
@@ -460,5 +472,5 @@ def coverage(
 
 def _claim(result: Coverage) -> str:
     """Coverage with its errors from the toys and from their pool, and the claimed level."""
-    pool = "" if np.isnan(result.pool_error) else f" ± {result.pool_error:.2%} (pool)"
+    pool = "" if np.isnan(result.pool_error) else f" ± {result.pool_error:.2%} (event pool)"
     return f"{result.coverage:.2%} ± {result.error:.2%}{pool} for {result.cl:.2%} claimed"

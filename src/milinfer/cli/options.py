@@ -58,8 +58,8 @@ __all__ = [
 F = TypeVar("F", bound=Callable[..., Any])
 
 FILES_HELP = (
-    "Files can be LHE, ROOT or Parquet, with events or features; write c_HW=-1:FILE if the file "
-    "does not record its parameter point. FILE may be an address, such as "
+    "Files can be LHE, ROOT or Parquet files with events or features. If a file does not record "
+    "its parameter point, write c_HW=-1:FILE. FILE may be an address, such as "
     "root://host//file.root or s3://bucket/file.parquet."
 )
 
@@ -104,7 +104,7 @@ def calibration_option(function: F) -> F:
         "calibration_path",
         type=click.Path(exists=True, path_type=Path),
         default=None,
-        help="Calibration to apply: its file, or the directory of the model that contains it.",
+        help="Calibration to apply: its JSON file, or the directory of a model that contains it.",
     )(function)
 
 
@@ -136,7 +136,7 @@ def n_events_option(function: F) -> F:
         "--events-per-toy",
         type=click.IntRange(1),
         required=True,
-        help="Number of events in a toy; give the number of events in the data.",
+        help="Number of events in a toy: the number of events in the data.",
     )(function)
 
 
@@ -196,7 +196,11 @@ def ensemble_option(function: F) -> F:
 def workers_option(function: F) -> F:
     """``--workers N``."""
     return click.option(
-        "--workers", type=click.IntRange(1), default=2, show_default=True, help="Processes."
+        "--workers",
+        type=click.IntRange(1),
+        default=2,
+        show_default=True,
+        help="Number of parallel workers.",
     )(function)
 
 
@@ -221,9 +225,10 @@ def points_options(function: F) -> F:
             "parameter_places",
             multiple=True,
             metavar="NAME[=PLACE]",
-            help="Name of a parameter, with its place in the parameter card of the header (block "
-            'and number, or its name there), such as c_HW="SMEFT 7" or c_HW=chw; repeatable. The '
-            "points of the events and of their weights are then read from the file.",
+            help="Name of a parameter, and its place in the parameter card of the header (block "
+            'and number, or the name in the card), such as c_HW="SMEFT 7" or c_HW=chw; '
+            "repeatable. The points of the events and of their weights are then read from the "
+            "file.",
         ),
         click.option(
             "--reweight-point",
@@ -281,7 +286,7 @@ def point_keywords(
     if reweight_card is not None and weight_points:
         msg = (
             "--reweight-card and --reweight-point both set the points of the weights; give only "
-            "one of them"
+            "one of the two options"
         )
         raise ParameterError(msg)
     if reweight_card is not None:
@@ -328,7 +333,7 @@ def combine_option(function: F) -> F:
         type=click.Choice(["sum", "mean"]),
         default=None,
         help="How to join several files of one point: sum for slices of a process, whose "
-        "cross-sections add up; mean for runs of the same process; default: mean, if the "
+        "cross-sections add up; mean for runs of the same process. Default: mean, if the "
         "cross-sections agree.",
     )(function)
 
@@ -400,7 +405,7 @@ def values_spec(spec: str) -> list[float]:
             ]
         return [float(v) for v in spec.split(",")]
     except ValueError as error:
-        msg = f"{spec!r} is not a list of values: write -0.3,0,0.3 or first:last:number"
+        msg = f"{spec!r} is not a list of values; write -0.3,0,0.3 or first:last:number"
         raise ParameterError(msg) from error
 
 
@@ -468,8 +473,8 @@ def require_point(point: Mapping[str, float], names: Sequence[str]) -> dict[str,
     """
     if set(point) != set(names):
         msg = (
-            f"{format_point(point)} is not a point in {', '.join(names)}; give a value for each "
-            "parameter"
+            f"{format_point(point)} is not a point in {', '.join(names)}; give a value for each of "
+            "these parameters"
         )
         raise ParameterError(msg)
     return {name: float(point[name]) for name in names}

@@ -1,7 +1,7 @@
-"""What commands print, also where standard output cannot be written.
+"""Printing by commands, also if standard output cannot be written.
 
-A line that is lost does not stop the work: files are written all the same, and the command ends
-with exit code 2 and a message.
+If a line cannot be printed, the command still writes its files, and ends with exit code 2 and a
+message.
 """
 
 from __future__ import annotations

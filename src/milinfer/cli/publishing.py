@@ -20,8 +20,8 @@ __all__ = ["publish"]
 @click.option(
     "--cl",
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
-    help="With --calibration: confidence level that the published likelihood is calibrated for; "
-    "default: the first calibrated level.",
+    help="With --calibration: confidence level for which the published likelihood is calibrated; "
+    "default: the first level of the calibration.",
 )
 @click.option(
     "--interval-of",
@@ -41,7 +41,8 @@ __all__ = ["publish"]
     type=click.FloatRange(0, min_open=True),
     default=1e-6,
     show_default=True,
-    help="With --without-events: largest allowed error of −2 ln L (a proven bound).",
+    help="With --without-events: largest allowed error of −2 ln L; the error is proven to be "
+    "below it.",
 )
 @click.option(
     "--hepdata",
@@ -73,7 +74,7 @@ def publish(
     from milinfer.workflow.hepdata import require_hepdata_lib, write_hepdata
 
     if options["calibration_path"] is None and (cl is not None or parameter is not None):
-        msg = "--cl and --interval-of select constants of a calibration; give --calibration as well"
+        msg = "--cl and --interval-of select constants of a calibration; give --calibration, too"
         raise click.UsageError(msg)
     if hepdata is not None:
         require_hepdata_lib()
@@ -105,11 +106,12 @@ def publish(
     )
     calibrated_for = [str(made) for made in published.calibrated_for]
     for text in calibrated_for:
-        echo(f"calibrated for {text}; other intervals from it are not calibrated")
+        echo(f"calibrated for {text}; other intervals from this likelihood are not calibrated")
     if hepdata is not None:
         write_hepdata(out, hepdata)
         echo(
-            f"{hepdata}: a submission for HEPData, valid by its schema; zip the folder to upload it"
+            f"{hepdata}: a submission for HEPData, checked against its schema; zip the folder and "
+            "upload it"
         )
     write_json(
         json_path,

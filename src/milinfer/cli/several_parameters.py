@@ -80,8 +80,8 @@ def fit_several(
     Raises
     ------
     FitError
-        If the minimum is not valid, or no contour of a figure lies inside the range.  An interval
-        or one of the contours that leaves the range is no error: a line states this.
+        If the minimum is not valid, or no contour of a figure lies inside the range.  If only an
+        interval or one of the contours leaves the range, a line of the output states this.
     """
     fit = joint_fit(cost, calibration)
     rows = []
@@ -125,7 +125,7 @@ def _draw(name: str, fit: JointFit, x: str, y: str, path: Path) -> None:
     if not lines:
         msg = (
             f"{path}: no contour of {x} and {y} lies inside the range of the model; use more "
-            "events or a model of a wider range, or omit the figure"
+            "events or a model with a wider range, or omit the figure"
         )
         raise FitError(msg)
     estimates = {name: (fit.estimate[x], fit.estimate[y])}

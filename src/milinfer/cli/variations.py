@@ -30,8 +30,8 @@ _Varied = TypeVar("_Varied")
 _memory_option = click.option(
     "--events-in-memory",
     type=click.IntRange(1),
-    help="Largest number of nominal and varied events in memory; one folder may have a quarter of "
-    "it.  [default: 2 million]",
+    help="Largest number of nominal and varied events in memory; a folder may have a quarter of "
+    "this number.  [default: 2 million]",
 )
 
 
@@ -42,15 +42,16 @@ _memory_option = click.option(
     type=(str, click.Path(dir_okay=False, path_type=Path)),
     multiple=True,
     metavar="NAME=VALUE FILE",
-    help="File of varied events, with the values of the nuisance parameters in it; repeatable.",
+    help="Values of nuisance parameters, such as jes=1, and the file of events with these values; "
+    "repeatable.",
 )
 @click.option(
     "--weight-variation",
     type=(str, str),
     multiple=True,
     metavar="NAME=VALUE COLUMN",
-    help="Column of varied weights in the nominal file, with the values of the nuisance "
-    "parameters; repeatable.",
+    help="Values of nuisance parameters, such as muR=1, and the column of the nominal file with "
+    "the weights for these values; repeatable.",
 )
 @click.option(
     "--event",
@@ -58,7 +59,8 @@ _memory_option = click.option(
     default=["event"],
     show_default=True,
     metavar="COLUMN",
-    help="Column of whole numbers that identify an event in all files; repeatable.",
+    help="Column of whole numbers, such as an event number, that identifies the same event in all "
+    "files; repeatable.",
 )
 @click.option("--weights", metavar="COLUMN", help="Column of event weights, in all files.")
 @click.option(
@@ -72,7 +74,7 @@ _memory_option = click.option(
 @click.option("--process", help="Name of the process.  [default: signal]")
 @click.option("--cross-section", type=float, help="Cross-section of the nominal events in pb.")
 @_memory_option
-@output_option("New folder for the parts.")
+@output_option("New folder, in which a folder for each part of the events is made.")
 @json_option
 def variations(
     nominal: Path,
@@ -89,6 +91,9 @@ def variations(
     json_path: Path | None,
 ) -> None:
     """Split Parquet files of nominal and varied events into folders for training a response.
+
+    `milinfer response` reads these folders one after the other, so that not all events have to be
+    in memory.
 
     \b
     milinfer variations nominal.parquet --varied jes=1 up.parquet --varied jes=-1 down.parquet \\
@@ -136,7 +141,7 @@ def _by_shift(
             raise click.UsageError(msg)
         key = tuple(sorted(values.items()))
         if key in found:
-            msg = f"{option} is given twice for {format_point(dict(key))}; give it once"
+            msg = f"{option} is given twice for {format_point(dict(key))}; omit one of the two"
             raise click.UsageError(msg)
         found[key] = varied
     return found
@@ -152,7 +157,7 @@ def _by_shift(
     type=click.IntRange(1),
     default=2,
     show_default=True,
-    help="Degree of the response in each nuisance parameter.",
+    help="Degree of the logarithm of the response in each nuisance parameter.",
 )
 @click.option(
     "--theta-dependent",
@@ -164,9 +169,9 @@ def _by_shift(
     type=(str, float, float),
     multiple=True,
     metavar="NAME LOW HIGH",
-    help="Range of a parameter of interest in which the response is linear, with "
-    "--theta-dependent; events at points outside are not used for training.  Repeatable.  "
-    "[default: all points]",
+    help="With --theta-dependent: range of a parameter of interest in which the response is "
+    "linear. Events at points outside are not used for training. Repeatable.  [default: all "
+    "points]",
 )
 @ensemble_option
 @click.option(
@@ -178,7 +183,7 @@ def _by_shift(
 @_memory_option
 @combine_option
 @seed_option
-@scheduler_option("whose workers train the members of the ensemble.")
+@scheduler_option("whose workers train the networks of the ensemble.")
 @json_option
 def response(
     folders: tuple[Path, ...],
@@ -197,8 +202,9 @@ def response(
 ) -> None:
     """Learn the response of a process to nuisance parameters from folders of varied events.
 
-    FOLDERS were written by `milinfer variations` or by ProcessVariations.save; they are read in
-    pieces.
+    The response of an event is the ratio of the differential cross-section at shifted nuisance
+    parameters to the nominal one. `milinfer variations` or ProcessVariations.save write the
+    FOLDERS, which are read in pieces.
 
     \b
     milinfer response parts/* --out response
@@ -261,7 +267,7 @@ def _ranges(given: tuple[tuple[str, float, float], ...]) -> dict[str, tuple[floa
     ranges: dict[str, tuple[float, float]] = {}
     for name, low, high in given:
         if name in ranges:
-            msg = f"{name} has two ranges; give one"
+            msg = f"--theta-range is given twice for {name}; give one range"
             raise click.BadParameter(msg, param_hint="--theta-range")
         ranges[name] = low, high
     return ranges or None

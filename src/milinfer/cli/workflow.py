@@ -22,7 +22,7 @@ __all__ = ["init", "run", "unblind"]
 @click.argument("path", type=click.Path(dir_okay=False, path_type=Path), default="analysis.toml")
 @click.option("--overwrite", is_flag=True, help="Replace an existing file.")
 def init(path: Path, overwrite: bool) -> None:
-    """Write a commented configuration of an analysis, to be edited.
+    """Write a configuration file with comments, which you then edit for your analysis.
 
     \b
     milinfer init analysis.toml
@@ -39,10 +39,10 @@ def init(path: Path, overwrite: bool) -> None:
 )
 @json_option
 def run(path: Path, dry_run: bool, json_path: Path | None) -> None:
-    """Run an analysis from its configuration; finished steps are not repeated.
+    """Run an analysis from its configuration file, without repeating finished steps.
 
-    An interrupted run continues after the last finished step, and gives the same result as an
-    uninterrupted one.
+    After an interruption, the next run continues after the last finished step. Its result is the
+    same as without the interruption.
 
     \b
     milinfer run analysis.toml --dry-run
@@ -83,7 +83,7 @@ def run(path: Path, dry_run: bool, json_path: Path | None) -> None:
     "--reason", required=True, help="Reason for opening the data, such as who approved it."
 )
 def unblind(path: Path, reason: str) -> None:
-    """Open the data of a blind analysis, once and with a record.
+    """Open the data of a blind analysis, and keep a record. This can be done only once.
 
     The blind analysis ([data] has blind = true) must be complete. The record, unblinding.json in
     the folder of the results, contains the time, the reason, and hashes of all frozen settings and
@@ -100,7 +100,7 @@ def unblind(path: Path, reason: str) -> None:
     record = unblind_analysis(config, reason)
     echo(
         f"{config.out / 'unblinding.json'}: the data were opened at {record.time}; "
-        f"`milinfer run {path}` fits them"
+        f"run `milinfer run {path}` to fit them"
     )
 
 

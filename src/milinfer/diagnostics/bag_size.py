@@ -16,10 +16,10 @@ ansatz      :math:`\sigma^2_\epsilon`               g                           
 "linear"    C √N_B + C₂ N_B (§C.6)                  k/√N_B + k₂                     k, k_linear
 =========== ======================================= =============================== =============
 
-The curves of "linear" are identical to those of "sqrt" with I_true/(1 + k₂) for I_true and
-k/(1 + k₂) for k, so that no scan of bag sizes, however precise, can distinguish them.  A scan alone
-gives the information at infinite bags; that this is the true one is an assumption, unless the true
-one is known otherwise (`bound`).
+A curve of "linear" with I_true and k is identical to a curve of "sqrt" with I_true/(1 + k₂) and
+k/(1 + k₂), so that no scan of bag sizes, however precise, can distinguish them.  A scan alone gives
+the information at infinite bags.  That this is the true information is an assumption, unless the
+true information is known from elsewhere (`bound`).
 
 :func:`compare_ansaetze` fits several ansätze to the same informations (§C.6).  All of them can only
 rise with the bag size; :func:`bag_size_slope` fits a straight line of ln I against log₂ N_B, which
@@ -83,27 +83,28 @@ def fit_bag_sizes(
 ) -> BagSizeFit:
     """Fit I_true and k to effective informations at several bag sizes.
 
-    The fit is of ln I_eff.  Errors of an information are in proportion to it, and points from the
-    same toys fluctuate by a common factor: a fit of I_eff itself would follow the low ones
-    (Peelle's puzzle; with errors of 10 % and a correlation of 0.9, I_true comes out 5 % low,
-    here 1 % high; without correlation both are right to 1 %).
+    The curve is fitted to ln I_eff.  The error of an information is proportional to the
+    information, and points from the same toys fluctuate by a common factor.  A fit of I_eff itself
+    would therefore follow the low points (Peelle's puzzle).  With errors of 10 % and a correlation
+    of 0.9, the fit of I_eff gives an I_true that is 5 % too low, this fit one that is 1 % too high.
+    Without correlation both are right to 1 %.
 
     Parameters
     ----------
     sizes
         Bag sizes, shape (S,).
     info
-        Effective information at each.
+        Effective information at each bag size, shape (S,).
     info_error
-        Standard errors, independent of each other.
+        Standard errors of the informations if these are independent, shape (S,).
     ansatz
         How the error variance of a bag's log-likelihood ratio depends on the bag size.
     covariance
-        Covariance of the informations, shape (S, S), instead of `info_error`: sizes measured on the
-        same toys fluctuate together.
+        Covariance of the informations, shape (S, S), instead of `info_error`: informations measured
+        on the same toys fluctuate together.
     bound
-        True information and its error (0 if exact), known otherwise.  ``"linear"`` needs it; the
-        other ansätze then only fit k, to a curve that leads to the bound.
+        True information and its error (0 if exact), if it is known from elsewhere; it constrains
+        I_true.  ``"linear"`` needs it.
 
     Returns
     -------
@@ -137,8 +138,8 @@ def fit_bag_sizes(
         raise ConfigurationError(msg)
     if ansatz == "linear" and bound is None:
         msg = (
-            'a term linear in the bag size makes the curves of "sqrt" with I_true/(1 + k_linear) '
-            'for I_true, so no scan can measure it; give bound=(I_true, error), or fit "sqrt"'
+            'no scan can measure the linear term, since "sqrt" with another I_true gives the '
+            'same curve; give the true information, bound=(I_true, error), or fit "sqrt"'
         )
         raise ConfigurationError(msg)
     names = ("info_true", *FORMS[ansatz].parameters)
@@ -255,7 +256,9 @@ def log_points(
     """
     n, value = (np.asarray(a, dtype=np.float64) for a in (sizes, info))
     if (error is None) == (covariance is None):
-        msg = "give either the errors of the informations or their covariance"
+        msg = (
+            "give either the errors of the informations or their covariance, exactly one of the two"
+        )
         raise ConfigurationError(msg)
     matrix = np.asarray(covariance, float) if error is None else np.diag(np.square(error))
     if n.ndim != 1 or value.shape != n.shape or matrix.shape != (len(n), len(n)):
@@ -274,7 +277,7 @@ def log_points(
     except np.linalg.LinAlgError:
         msg = (
             "the errors of the informations are not positive, or the covariance is not positive "
-            "definite; more bootstrap samples than sizes are needed"
+            "definite; a covariance from a bootstrap needs more bootstrap samples than bag sizes"
         )
         raise ConfigurationError(msg) from None
     return n, np.log(value), np.asarray(cholesky, dtype=np.float64)
@@ -387,7 +390,7 @@ class BagSizeFit(NamedTuple):
     covariance
         Covariance from HESSE, shape (P, P); zero for parameters at a limit.
     minos
-        Whether MINOS was valid, for each parameter.
+        Whether the MINOS error is valid, for each parameter.
     at_limit
         Parameters at the limit 0.
     chi2, ndf, p_value
@@ -485,7 +488,7 @@ class BagSizeFit(NamedTuple):
         return html_facts(f"Effective information against bag size: {self.ansatz}", facts)
 
     def to_table(self) -> pa.Table:
-        """One row.
+        """Table with one row.
 
         Columns: ``ansatz``; of each parameter its value, and ``_error_down`` and ``_error_up``;
         ``asymptote``, ``asymptote_error``, ``plateau``, ``growth``, ``chi2``, ``ndf``, ``p_value``
@@ -509,7 +512,7 @@ class BagSizeFit(NamedTuple):
         return arrow_table(types, [row | {n: getattr(self, n) for n in figures}])
 
     def to_dict(self) -> dict[str, Any]:
-        """Figures by name, for JSON."""
+        """All numbers by name, for JSON."""
         return {
             "ansatz": self.ansatz,
             "values": dict(zip(self.parameters, self.values.tolist(), strict=True)),
@@ -564,7 +567,7 @@ class AnsatzComparison:
     )
 
     def allowed(self, delta: float = 4.0) -> tuple[BagSizeFit, ...]:
-        """Fits with an AIC within `delta` of the lowest, which the data cannot distinguish."""
+        """Fits whose AIC is within `delta` of the lowest: the data cannot distinguish them."""
         return tuple(f for f in self.fits if f.aic <= self.fits[0].aic + delta)
 
     @property
@@ -609,14 +612,14 @@ class AnsatzComparison:
     _title: ClassVar = "Effective information against bag size"
 
     def to_table(self) -> pa.Table:
-        """One row for each ansatz, lowest AIC first; see :meth:`BagSizeFit.to_table`."""
+        """Table with one row for each ansatz, lowest AIC first; see :meth:`BagSizeFit.to_table`."""
         import pyarrow as pa
 
         tables = [f.to_table() for f in self.fits]
         return pa.concat_tables(tables, promote_options="default")
 
     def to_dict(self) -> dict[str, Any]:
-        """Figures by name, for JSON."""
+        """All numbers by name, for JSON."""
         return {
             "fits": [f.to_dict() for f in self.fits],
             "allowed": [f.ansatz for f in self.allowed()],
@@ -633,7 +636,7 @@ def compare_ansaetze(
     covariance: ArrayLike | None = None,
     bound: tuple[float, float] | None = None,
 ) -> AnsatzComparison:
-    """Fit several ansätze, to test whether the data distinguish them.
+    """Fit several ansätze to the same informations, to see whether these distinguish the ansätze.
 
     Parameters
     ----------
@@ -719,7 +722,7 @@ class BagSizeTrend(NamedTuple):
         return html_facts("Information against bag size", facts)
 
     def to_table(self) -> pa.Table:
-        """One row with the fields as columns."""
+        """Table with one row, and the fields as columns."""
         return tuples_table(BagSizeTrend, [self])
 
     @property
@@ -742,9 +745,10 @@ def bag_size_slope(
     sizes
         Bag sizes, shape (S,).
     info
-        Information at each: I_MLE, I_eff or a ratio of either to a reference.
+        Information at each bag size, shape (S,): I_MLE, I_eff or the ratio of one of them to a
+        reference.
     info_error
-        Standard errors, independent of each other.
+        Standard errors of the informations if these are independent, shape (S,).
     covariance
         Covariance of the informations, shape (S, S), instead of `info_error`.
 

@@ -113,7 +113,7 @@ class BagSizeScan:
         return tuple(p for p in self.points if p.size == size)
 
     def fit(self, ansatz: Ansatz = "sqrt", *, use_bound: bool = False) -> BagSizeFit:
-        """Fit an ansatz with the covariance.
+        """Fit an ansatz to the effective information at all bag sizes, with its covariance.
 
         See :func:`milinfer.diagnostics.bag_size.fit_bag_sizes`.
         """
@@ -126,7 +126,7 @@ class BagSizeScan:
         )
 
     def compare(self, *, use_bound: bool = False) -> AnsatzComparison:
-        """Fit all ansätze; see :func:`milinfer.diagnostics.bag_size.compare_ansaetze`."""
+        """Fit and compare all ansätze (:func:`milinfer.diagnostics.bag_size.compare_ansaetze`)."""
         return compare_ansaetze(
             self.sizes,
             self.info_eff,
@@ -149,7 +149,7 @@ class BagSizeScan:
         return html_table(header, rows, title="Effective information against bag size")
 
     def to_table(self) -> pa.Table:
-        """One row for each training.
+        """Table with one row for each training.
 
         Columns: ``size``, ``repeat``, the fields of
         :class:`~milinfer.intervals.information.Information`, and with a reference those of
@@ -166,7 +166,7 @@ class BagSizeScan:
         return arrow_table(columns | (relative_columns if self.reference else {}), rows)
 
     def to_dict(self) -> dict[str, Any]:
-        """Figures by name, for JSON."""
+        """All numbers by name, for JSON."""
         return {
             "sizes": self.sizes.tolist(),
             "info_eff": self.info_eff.tolist(),
@@ -213,23 +213,24 @@ def scan_bag_sizes(
     train
         Events to train on, the same at every size.
     toys
-        Pools of held-out events at `truth` and at `neighbours`, and the seed of the toys.
+        Toys, which draw from held-out events at `truth` and at `neighbours`.
     sizes
         Bag sizes, all different.
     truth
         True value of the parameter at which to measure.
     neighbours
-        Neighbouring true values, which give the response; two or more, best on both sides.
+        Other true values near `truth`, from which the response dE[θ̂]/dθ is measured; two or more,
+        best on both sides.
     n_toys
         Number of toys at each true value.
     repeats
-        Number of trainings at each size.  With one, errors are those of the toys for these trained
-        networks; with two or more they also contain the spread between trainings, which is often
-        larger.
+        Number of trainings at each size.  With one training, the errors contain only the
+        fluctuation of the toys.  With two or more, they also contain the spread between trainings,
+        which is often larger.
     reference
         Model to compare with on the same toys, such as the oracle.
     bound
-        True information and its error (0 if exact), to keep with the result.
+        True information and its error (0 if exact), if known; it is kept with the result for fits.
     n_bootstrap, seed
         Number of bootstrap samples, and their seed.
     on_training
@@ -237,9 +238,9 @@ def scan_bag_sizes(
     on_toys
         Called with the number of toys done since the last call, at each true value.
     client
-        Client of a dask cluster, whose workers train, one task for each size and repeat, and
-        generate the toys.  The result is the same, within what :meth:`BagLikelihood.fit
-        <milinfer.learning.bag_likelihood.BagLikelihood.fit>` guarantees for the training.
+        Client of a dask cluster, whose workers train (one task for each size and repeat) and
+        generate the toys.  The result is the same as without a cluster, within what
+        :meth:`BagLikelihood.fit <milinfer.learning.bag_likelihood.BagLikelihood.fit>` guarantees.
 
     Returns
     -------
@@ -249,8 +250,8 @@ def scan_bag_sizes(
     Raises
     ------
     ConfigurationError
-        If there is no bag size, one is listed twice, or there is no neighbouring value for the
-        response.
+        If there is no bag size, a bag size is listed twice, or `neighbours` has no value other than
+        the truth.
 
     Examples
     --------
@@ -386,7 +387,10 @@ def information_covariance(
     groups = list(ensembles.values())
     keys = [[(e.point, e.pool_id, e.seed, e.n_toys, e.n_events) for e in g] for g in groups]
     if any(k != keys[0] for k in keys):
-        msg = f"{', '.join(ensembles)} were not run on the same toys; pass all to Toys.run"
+        msg = (
+            f"{', '.join(ensembles)} were not run on the same toys; pass all models to one call of "
+            "Toys.run"
+        )
         raise CalibrationError(msg)
     first = groups[0]
     truths = np.array([e.truth for e in first])

@@ -37,7 +37,7 @@ class CheckList:
 
     @property
     def passed(self) -> bool:
-        """Whether every check that applies has passed; an undecided one has not."""
+        """Whether every check that applies has passed; an undecided check has not passed."""
         return all(c.outcome in ("passed", "skipped") for c in self.checks)
 
     @property
@@ -52,10 +52,10 @@ class CheckList:
 
     @property
     def significant(self) -> tuple[Check, ...]:
-        """Checks that did not fail, but whose deviation is more than a fluctuation.
+        """Checks that did not fail although their deviation is larger than a fluctuation.
 
-        Deviations of checks that passed are too small to matter; for undecided checks this is not
-        known.
+        If the check passed, the deviation is too small to matter.  If it is undecided, nobody knows
+        whether the deviation matters.
         """
         return tuple(c for c in self.checks if c.outcome != "failed" and c.pull > c.threshold)
 
@@ -67,7 +67,7 @@ class CheckList:
         parts = []
         if not self.significant:
             parts.append("nothing wrong found")
-        for outcome, harm in (("passed", "too small to do harm"), ("undecided", "of unknown harm")):
+        for outcome, harm in (("passed", "too small to matter"), ("undecided", "that may matter")):
             deviations = [
                 f"{c.name} ({c.pull:.1f}σ)" for c in self.significant if c.outcome == outcome
             ]
@@ -86,7 +86,7 @@ class CheckList:
 
         @property
         def title(self) -> str:
-            """What was checked, range of use and verdict."""
+            """Heading with what was checked and the verdict."""
 
     def __str__(self) -> str:
         lines = [self.title]
@@ -136,7 +136,7 @@ class CheckList:
         return html_table(self.header, self.rows(), title=self.title, marked=("outcome", _COLOURS))
 
     def to_table(self) -> pa.Table:
-        """One row for each check; columns are the fields of a :class:`Check`."""
+        """Table with one row for each check; columns are the fields of a :class:`Check`."""
         types = get_type_hints(Check) | {"outcome": str}
         return arrow_table(types, [vars(c) for c in self.checks])
 
@@ -148,7 +148,7 @@ class CheckList:
         return {name: value for name, value in self.to_dict().items() if name in _SUMMARY}
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything by name, ready for JSON."""
+        """All results by name, ready for JSON."""
         out: dict[str, Any] = {}
         for field in fields(self):
             if field.name == "checks":

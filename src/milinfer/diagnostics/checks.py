@@ -1,8 +1,8 @@
 """Outcome of a check of a model: tolerances, significances, and the text that explains it.
 
-A deviation has a significance (its pull, in standard errors) and a size that matters in practice
-(the tolerance).  A check fails only if both are exceeded, and passes only if the events sufficed to
-show a deviation of the tolerated size; otherwise it is undecided.
+A deviation fails a check only if it is significant (its pull, in standard errors) and larger than
+the tolerance.  A check passes only if there are enough events to see a deviation as large as the
+tolerance.  Otherwise it is undecided.
 """
 
 from __future__ import annotations
@@ -49,14 +49,14 @@ _LARGEST_PULL = 37.0
 
 @dataclass(frozen=True)
 class Tolerances:
-    """Deviations that do no harm.
+    """Largest deviations that are still too small to matter.
 
     Parameters
     ----------
     normalisation
-        Deviation of E[r] from 1, whatever the size of a dataset.  Less where n ln E[r] distorts Λ
-        of n events more than a bias of `bias` and a curvature that is wrong by `bartlett` would:
-        see :func:`distortion`.
+        Deviation of the mean ratio E[r] from 1, whatever the size of a dataset.  Less is tolerated
+        at values of θ at which n ln E[r], the change of Λ of n events, is larger than the change
+        from a bias of `bias` and a curvature that is wrong by `bartlett` (:func:`distortion`).
     bias
         Bias of an estimate, in standard errors of one dataset.  With 0.3, a 68.3 % interval
         covers 66 %.
@@ -67,10 +67,10 @@ class Tolerances:
     closure
         Part of the difference between two samples that reweighting leaves.
     surfaces
-        Fraction of datasets with a bad surface.
+        Fraction of datasets whose Λ(θ) has no single smooth maximum inside the range.
     outside
-        Fraction of events more than five standard deviations from the training mean.  No
-        distribution with the mean and variance of the training data has more than 1/5² there
+        Fraction of events more than five standard deviations from the training mean.  For a
+        distribution with the mean and variance of the training data it is at most 1/5²
         (Chebyshev's inequality).
     """
 
@@ -121,11 +121,12 @@ class Check:
     quantity
         The measured quantity.
     value, error, expected
-        Measurement, standard error, and the value for an exact ratio.
+        Measured value, its standard error, and the value for an exact ratio.
     pull
         Significance of the deviation in standard errors.
     threshold
-        Pull beyond which a deviation is significant, corrected for the number of looks.
+        Pull beyond which a deviation is significant, corrected for the number of measurements that
+        the check makes.
     tolerance
         Size beyond which a deviation matters.
     """
@@ -295,7 +296,7 @@ def width_meaning(look: Look, excess: float) -> str:
         Information that the surface claims over the true one.
     """
     if look.outcome == "passed":
-        return "The curvature of Λ is the spread of the estimates: intervals have the right width."
+        return "The curvature of Λ agrees with the spread of estimates: the intervals are right."
     if look.outcome == "undecided":
         return f"Too few events or toys to measure the width of intervals to {look.tolerance:g}."
     if not excess > 0:

@@ -45,7 +45,7 @@ class Diagnosis(CheckList):
     model, parameter, reference
         Names of the model and the parameter, and θ0.
     n_events
-        Size of the datasets to which bias and toys refer.
+        Number of events in the datasets for which the bias is judged, and in the toys.
     checks
         Results of the checks.
     normalisation, closures, separations, curves
@@ -64,7 +64,7 @@ class Diagnosis(CheckList):
 
     @property
     def title(self) -> str:
-        """Model, range of use and verdict."""
+        """Heading with the name of the model, the size of the datasets and the verdict."""
         return f"{self.model}, datasets of {self.n_events} events: {self.verdict}"
 
 
@@ -91,36 +91,38 @@ def diagnose(
     reference
         θ0; default: that of the model, or 0.
     n_events
-        Number of events in the datasets to which the model will be applied: sets how much bias
-        matters, and the size of the toys.  Default: a 500th of the smallest sample, or up to a 50th
-        if so few events would not confine an estimate to the range.
+        Number of events in the datasets to which the model will be applied.  Toys have this size,
+        and a bias is compared with the standard error from so many events.  Default: 1/500 of the
+        smallest sample; up to 1/50 if the standard error would otherwise be too large for the
+        range of the model.
     n_toys
-        Toys at each of up to three values; 0 skips the checks that need them.
+        Number of toys at each of up to three values of the parameter; 0 skips the checks that need
+        toys.
     seed
         Seed of the toys and of the halves of the classifier test.
     sigma
         Significance that a failure needs.  An exact ratio fails a check with the probability of
         such a fluctuation (0.3 % for 3σ) or less.
     tolerances
-        Deviations that do no harm.
+        Deviations that are too small to matter; default: ``Tolerances()``.
     outside
-        ``"raise"`` an error for samples outside the range of the model, or ``"drop"`` them.
+        For samples outside the range of the model: ``"raise"`` an error, or ``"drop"`` the samples.
 
     Raises
     ------
     ParameterError
-        If there is no sample at θ0, or one is outside the range of the model.
+        If there is no sample at θ0, or a sample is outside the range of the model.
     SampleError
         If the weights of a sample do not have a positive sum, or the model was trained on its
         events.
     ModelError
         If the model gives numbers that are not finite.
     ConfigurationError
-        If datasets have less than one event.
+        If `n_events` is below 1.
 
     Notes
     -----
-    A check is undecided if the events could not have shown a deviation of the tolerated size, and
+    A check is undecided if there are too few events to see a deviation of the tolerated size, and
     skipped if it does not apply.
 
     Examples

@@ -71,10 +71,10 @@ class NormalisationScan(NamedTuple):
 
 
 def normalisation_check(held_out: HeldOut) -> tuple[NormalisationScan, Check]:
-    """E_θ0[r(x|θ_k)] = 1 at every point of the grid.
+    """Check that E_θ0[r(x|θ_k)] = 1 at every point of the grid.
 
-    A factor E[r] of every event changes Λ of n events by n ln E[r].  How much of that matters
-    depends on where θ_k is: near θ0 a fraction of what defines an interval, far away more.
+    A factor E[r] of every event changes Λ of n events by n ln E[r].  Near θ0 even a fraction of the
+    Λ that defines an interval matters, far from θ0 only a larger change.
     """
     grid, weights = held_out.interpolation.grid, held_out.samples[held_out.origin].weights
     log_ratio = np.stack([held_out.value(held_out.origin, float(t)) for t in grid], axis=1)
@@ -101,7 +101,8 @@ def normalisation_check(held_out: HeldOut) -> tuple[NormalisationScan, Check]:
     ]
     away = grid[np.abs(grid - held_out.reference) > _AT_REFERENCE]
     reached = [float(t) for t, look in zip(away, looks, strict=True) if look.outcome == "passed"]
-    reach = f"; it is confirmed only in [{min(reached):g}, {max(reached):g}]" if reached else ""
+    confirmed = f"[{min(reached):g}, {max(reached):g}]" if reached else ""
+    reach = f"; the normalisation is confirmed only in {confirmed}" if reached else ""
     fewest = float(effective.min())
     look = worst(looks, ALL)
     events = held_out.n_events
@@ -109,18 +110,17 @@ def normalisation_check(held_out: HeldOut) -> tuple[NormalisationScan, Check]:
     few = fewest < MINIMUM
     meaning = {
         "passed": (
-            f"r(x|θ) is the ratio of two normalised densities, precisely enough for Λ of {events} "
-            "events."
+            f"E[r] is 1, as for normalised densities, precisely enough for Λ of {events} events."
         ),
-        "failed": f"r(x|θ) is not normalised, so Λ of {events} events is off by {off:.2g} there. "
-        "Use toys for intervals (mil.calibrate), and do not reweight with it.",
+        "failed": f"r(x|θ) is not normalised, so Λ of {events} events is off by {off:.2g} at "
+        "this value. Use toys for intervals (mil.calibrate), and do not reweight events with r.",
     }.get(
         look.outcome,
         f"Too few events have large weights r (at worst {fewest:.0f} effective events){reach}. Use "
         "more events at θ0, or a smaller range."
         if few or look.tolerance == most
         else f"Too few events at θ0 to measure Λ of {events} events to "
-        f"{events * look.tolerance:.2g} there{reach}.",
+        f"{events * look.tolerance:.2g} at this value{reach}.",
     )
     return (
         NormalisationScan(grid, mean, error, effective),
@@ -129,7 +129,7 @@ def normalisation_check(held_out: HeldOut) -> tuple[NormalisationScan, Check]:
 
 
 def score_check(held_out: HeldOut) -> Check:
-    """E_θ[∂λ/∂θ] = 0 at θ0 and at the values of all other samples (first Bartlett identity).
+    """Check that E_θ[∂λ/∂θ] = 0 at the value of every sample (first Bartlett identity).
 
     The mean score is expressed as the bias of θ̂ that it causes, in standard errors of one dataset:
     sqrt(n_events) E[∂λ]/sd(∂λ), which does not depend on the curvature.
@@ -174,15 +174,15 @@ def score_check(held_out: HeldOut) -> Check:
         "(mil.calibrate), or train with more events.",
     }.get(look.outcome, f"Too few events to detect a bias of {tolerance:g} standard errors.")
     if np.isnan(look.value):
-        meaning = "The slope of the ratio is the same for every event: it ignores the data."
+        meaning = "∂λ/∂θ is the same for every event: the ratio ignores the data."
     return look.check("score", critical, meaning, look.outcome)
 
 
 def bartlett_check(held_out: HeldOut) -> Check:
-    """E[−∂²λ] = E[(∂λ)²] at θ0, event by event (second Bartlett identity).
+    """Check that E[−∂²λ] = E[(∂λ)²] for events at θ0 (second Bartlett identity).
 
-    Their ratio is the inverse of I_curv/I_eff for an estimator of response 1, since
-    Var(θ̂) = E[(∂λ)²] / (n_events E[−∂²λ]²).
+    The ratio of the right to the left side is the inverse of I_curv/I_eff for an estimator of
+    response 1, since Var(θ̂) = E[(∂λ)²] / (n_events E[−∂²λ]²).
     """
     theta, weights = held_out.reference, held_out.samples[held_out.origin].weights
     square = np.square(held_out.value(held_out.origin, theta, 1))
@@ -249,8 +249,8 @@ def range_check(held_out: HeldOut) -> Check:
     meaning = {
         "passed": "The events are inside the training range.",
         "failed": (
-            f"The model was trained on other values of {look.quantity.split()[2]} than in these "
-            "events. Check units and selection."
+            f"The values of {look.quantity.split()[2]} differ from those that the model was "
+            "trained on. Check units and selection."
         ),
     }.get(outcome, "Too few events to tell whether they are inside the training range.")
     return look.check("training range", critical, meaning, outcome)
@@ -258,13 +258,13 @@ def range_check(held_out: HeldOut) -> Check:
 
 _ALONE = "There are samples only at θ0; add samples at other values."
 _NO_POWER = (
-    "Not sensitive: the samples are too small, or too similar to the one at θ0. Use more events, "
-    "or values farther from θ0."
+    "The test is not sensitive: the samples are too small, or too similar to the sample at θ0. Use "
+    "more events, or samples farther from θ0."
 )
 
 
 def closure_check(held_out: HeldOut) -> tuple[tuple[FeatureClosure, ...], Check]:
-    """Distribution of every feature after reweighting from θ0 to the other samples."""
+    """Compare the distribution of every feature after reweighting from θ0 to the other samples."""
     name, tolerance = "closure", held_out.tolerances.closure
     if not held_out.others:
         return (), Check(name, "skipped", _ALONE)
@@ -296,19 +296,19 @@ def closure_check(held_out: HeldOut) -> tuple[tuple[FeatureClosure, ...], Check]
     feature = all_closures[decisive].feature
     meaning = {
         "passed": (
-            "Events of θ0 with weights r agree with events of θ in every feature, within the "
+            "Events at θ0, weighted by r, agree with events at θ in every feature, within the "
             "tolerance."
         ),
         "failed": (
-            f"Reweighted events differ from those of θ, most in {feature}: the ratio is wrong in "
-            "this feature, or ignores it and loses its information."
+            f"Events at θ0, weighted by r, differ from events at θ, most in {feature}: the ratio "
+            "is wrong in this feature, or ignores it and loses its information."
         ),
     }.get(outcome, _NO_POWER)
     return all_closures, look.check(name, critical, meaning, outcome)
 
 
 def separation_check(held_out: HeldOut, seed: int) -> tuple[tuple[Separation, ...], Check]:
-    """A classifier cannot separate reweighted events of θ0 from events of θ."""
+    """Check that a classifier cannot separate reweighted events of θ0 from events of θ."""
     name = "classifier"
     if not held_out.others:
         return (), Check(name, "skipped", _ALONE)
@@ -335,16 +335,16 @@ def separation_check(held_out: HeldOut, seed: int) -> tuple[tuple[Separation, ..
     look = worst(looks, ANY)
     before = separations[looks.index(look)].before
     meaning = {
-        "passed": f"Without weights the AUC is {before:.3f}; weights r bring it to 0.5, within "
-        "the tolerance.",
-        "failed": f"Without weights the AUC is {before:.3f}; weights r should leave 0.5. The "
-        "ratio misses or exaggerates differences.",
-    }.get(look.outcome, f"Without weights the AUC is {before:.3f}. {_NO_POWER}")
+        "passed": f"Between θ and θ0 a classifier has an AUC of {before:.3f}; weights r bring it "
+        "to 0.5, within the tolerance.",
+        "failed": f"Between θ and θ0 a classifier has an AUC of {before:.3f}. With weights r it "
+        "should be 0.5: the ratio misses or exaggerates differences.",
+    }.get(look.outcome, f"Between θ and θ0 a classifier has an AUC of {before:.3f}. {_NO_POWER}")
     return separations, look.check(name, critical, meaning, look.outcome)
 
 
 def calibration_check(held_out: HeldOut) -> tuple[tuple[CalibrationCurve, ...], Check]:
-    """Of the events with ratio r, equally many from θ and θ0, r/(1 + r) should come from θ."""
+    """Compare r/(1 + r) with the fraction of events from θ, if as many come from θ as from θ0."""
     name, tolerance = "calibration", held_out.tolerances.closure
     usable = [i for i in held_out.others if _enough(held_out, i)]
     if not held_out.others:
@@ -372,10 +372,11 @@ def calibration_check(held_out: HeldOut) -> tuple[tuple[CalibrationCurve, ...], 
     look = max(looks, key=lambda one: (one.outcome == outcome, one.pull))
     meaning = {
         "passed": (
-            "Probabilities r/(1 + r) agree with the observed fractions, within the tolerance."
+            "Probabilities r/(1 + r) of θ agree with the observed fractions, within the tolerance."
         ),
         "failed": (
-            "Probabilities r/(1 + r) differ from the observed fractions: r is too extreme, too "
+            "Probabilities r/(1 + r) of θ differ from the observed fractions: r is too extreme, "
+            "too "
             "close to 1, or not normalised."
         ),
     }.get(outcome, _NO_POWER)

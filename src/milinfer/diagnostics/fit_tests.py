@@ -1,24 +1,25 @@
 r"""Goodness of fit: whether observed data could come from the model that was fitted to them.
 
 An unbinned likelihood has no χ² of its own.  Here simulated events, weighted to the fit, stand for
-the model, and three kinds of statistics compare them with the data:
+the model, and statistics of these kinds compare them with the data:
 
 * Pearson's χ² of a histogram of each feature and of the score;
 * a classifier between data and simulation: :math:`N d^T (C + \lambda)^{-1} d`, with the difference
   *d* of the means of features, their products and random Fourier features, the distance of a
   regularised kernel Fisher discriminant (Harchaoui, Bach and Moulines, NIPS 2007).  It sees
   deviations that no single feature shows;
-* the mean of the fitted ln of the density, which is too small or too large if the events are not of
-  the kind that the model describes; and, where it enters the fit, the number of events.
+* the mean of ln of the fitted density, which is too small or too large if the events are not of
+  the kind that the model describes;
+* the number of events, if it enters the fit.
 
 p-values come from toys at the fit, each fitted again: a fit absorbs part of a deviation, in the
-data as in toys.  The fit of a toy is one step of Newton's method, θ̂ + V Σ s(x_i), with the scores s
-of its events and the covariance V of the fit to the data; it differs from the maximum by terms of
-order 1/N.  Half of the simulated events set up bins and classifier; the other half gives the
-expectation and the toys, for which the classifier is then as new as for the data.  Toys do not have
-the fluctuation of the events that they are drawn from, which the data see: a normal one with its
-covariance is added to each toy.  Events of each process fluctuate by themselves, as the yields of
-processes are those of the fit.
+data as in toys.  The fit of a toy is one step of Newton's method, θ̂ + V Σ s(x_i), with the scores
+s of its events and the covariance V of the fit to the data; it differs from the maximum by terms of
+order 1/N.  Half of the simulated events set up bins and classifier.  The other half gives the
+expectation and the toys, so that the classifier has seen neither the toys nor the data.  The data
+differ from the simulation also by the fluctuation of the simulated events, which toys drawn from
+these events do not have; a normal fluctuation with the same covariance is added to each toy.  The
+simulated events of each process fluctuate independently, as the fit gives the yields.
 """
 
 from __future__ import annotations
@@ -74,18 +75,19 @@ _AT_ONCE = 250  # toys whose events are drawn together
 
 
 class FitTest(NamedTuple):
-    """One statistic of the data, and its place among toys at the fit.
+    """Result of one test: the statistic of the data, compared with toys generated at the fit.
 
     Parameters
     ----------
     name
-        What was compared.
+        Name of the test.
     value
-        Value for the data.
+        Statistic of the data.
     expected
-        Mean over toys.
+        Mean of the statistic over toys.
     p_value
-        Share of toys that deviate as much or more, (1 + number)/(1 + toys).
+        Fraction of toys that deviate at least as much as the data, (1 + n)/(1 + n_toys) if n of the
+        toys do.
     """
 
     name: str
@@ -100,13 +102,15 @@ class PostfitHistogram(NamedTuple):
     Parameters
     ----------
     observable
-        Its name.
+        Name of the observable.
     edges
-        Shape (n_bins + 1,); the outer ones are the extremes of the simulation.
+        Edges of the bins, shape (n_bins + 1,).  The first and the last edge are the smallest and
+        the largest simulated value.
     counts
-        Events of the data, shape (n_bins,).
+        Number of data events in each bin, shape (n_bins,).
     expected, error
-        Fitted simulation, and its error from the fit and the number of simulated events.
+        Number of events that the fitted simulation expects in each bin, and its error from the fit
+        and from the number of simulated events, shape (n_bins,) each.
     """
 
     observable: str
@@ -125,16 +129,17 @@ class GoodnessOfFit:
     model
         Name of the model.
     point
-        The fit.
+        Fitted values of the parameters, by name.
     n_events, n_toys
-        Events of the data, and number of toys.
+        Number of events in the data, and number of toys.
     tests
-        One for each statistic.
+        Result of each test.
     p_value
-        Share of toys whose worst test is as bad as that of the data, or worse: it takes into
-        account that there are many tests.
+        Fraction of toys whose worst test is at least as bad as the worst test of the data.  It
+        takes into account that there are many tests.
     histograms
-        For the figure.
+        Data and fitted simulation in bins of each observable, for
+        :func:`milinfer.plotting.plot_fit_tests`.
     """
 
     model: str
@@ -167,8 +172,8 @@ class GoodnessOfFit:
         """The result in one sentence."""
         return (
             f"Of {self.n_toys} datasets simulated at the fit, {self.p_value:.1%} deviate as much "
-            f"from it as these data do; the largest deviation is in {self.worst.name} "
-            f"(p = {self.worst.p_value:.3f} alone)."
+            f"from the fit as the data do, or more. The data deviate most in "
+            f"{self.worst.name} (p = {self.worst.p_value:.3f} for this test alone)."
         )
 
     def rows(self) -> list[list[str]]:
@@ -181,7 +186,7 @@ class GoodnessOfFit:
         return html_table(self.header, self.rows(), title=self.sentence)
 
     def to_table(self) -> pa.Table:
-        """One row for each test."""
+        """Table with one row for each test."""
         types = {"name": str, "value": float, "expected": float, "p_value": float}
         return arrow_table(types, [t._asdict() for t in self.tests])
 
@@ -205,7 +210,7 @@ def goodness_of_fit(
     n_toys: int = 2000,
     seed: int = 0,
 ) -> GoodnessOfFit:
-    """Test data against a learned likelihood ratio that is fitted to them.
+    """Test data against a learned likelihood ratio that is fitted to the same data.
 
     Parameters
     ----------
@@ -214,12 +219,12 @@ def goodness_of_fit(
     data
         The dataset.
     simulation
-        Events that the model has not learned from, of which there should be many times as many as
-        in the data.
+        Simulated events that the model has not learned from; best many times as many as in the
+        data.
     degree
-        Degree of the event weights in the parameters, with which the events are reweighted to the
-        fitted point.  None: the learned ratio reweights them, so that errors of this ratio stay
-        hidden.
+        Degree of the polynomials in the parameters that are the event weights; these weights then
+        reweight the simulated events to the fit.  None: the learned ratio reweights them, so that
+        the test cannot see errors of this ratio.
     n_bins
         Number of bins of each histogram; fewer for small datasets.
     n_toys
@@ -230,8 +235,9 @@ def goodness_of_fit(
     Raises
     ------
     SampleError
-        If the model has learned from these events, data and simulation share events or have other
-        features, there are fewer simulated events than data, or all features are constants.
+        If the model has learned from these events, if data and simulation share events or have
+        different features, if there are fewer simulated events than data, or if all features are
+        constant.
     ModelError
         If the model has no ratios of single events, or the fit to the data is not valid, for
         example because it is at the end of the range.
@@ -253,7 +259,7 @@ def goodness_of_fit(
     require_samples(samples, "goodness_of_fit()")
     one = as_model(model)
     if one.scores_bags:
-        msg = f"{one.name} scores bags as a whole; goodness_of_fit() needs ratios of single events"
+        msg = f"{one.name} scores whole bags; goodness_of_fit() needs a model of single events"
         raise ModelError(msg)
     require_unseen(model, samples, "a test of the fit")
     if any_shared(sketch_each(samples), (sketch(data),)):
@@ -344,8 +350,8 @@ def examine_fit(
 def _log_tail(values: FloatArray, toys: FloatArray) -> FloatArray:
     """Ln of the probability of larger values, by a gamma distribution with the moments of the toys.
 
-    It decides between datasets whose smallest shares of toys are equal: of many tests one has the
-    smallest possible share in most datasets.
+    It decides between datasets with the same smallest p-value: with many tests, most datasets have
+    one test with the smallest possible fraction of toys.
     """
     mean, variance = float(toys.mean()), float(toys.var())
     if not (mean > 0 and variance > 0):
@@ -359,14 +365,14 @@ def _require_events(fitted: FittedSimulation) -> None:
     if sample.feature_names != data.feature_names:
         msg = (
             f"the simulation has the features {', '.join(sample.feature_names)}, the data "
-            f"{', '.join(data.feature_names)}; compute the same features"
+            f"{', '.join(data.feature_names)}; compute the same features for both"
         )
         raise SampleError(msg)
     effective = effective_number(fitted.weights)
     if effective < len(data):
         msg = (
             f"{sample.label}: weighted to the fit, it has {effective:.0f} effective events, fewer "
-            f"than the {len(data)} events of the data; use more events"
+            f"than the {len(data)} events of the data; use more simulated events"
         )
         raise SampleError(msg)
 
@@ -385,11 +391,12 @@ class _Shifts(NamedTuple):
     Parameters
     ----------
     of_means
-        For the means of the simulation.  The data are compared with simulated means whose scores
-        are not zero, and a fit knows nothing of that: of the fluctuation of simulated events, only
-        what no parameter could undo comes to that of the events at hand, which all toys have.
+        Shifts for the comparison with simulated means.  The simulated events fluctuate too, so the
+        mean of their scores is not zero, which the fit of the data does not know.  Therefore only
+        the part of this fluctuation that no parameter could undo is added to the fluctuation of the
+        events of a toy.
     of_number
-        For the number of events, in which there are no simulated ones.
+        Shifts for the number of events, which does not depend on simulated events.
     """
 
     of_means: FloatArray
@@ -398,7 +405,7 @@ class _Shifts(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class _Columns:
-    """What is summed over the events of a dataset: one row for each sum.
+    """Quantities that are summed over the events of a dataset, one row for each sum.
 
     Parameters
     ----------
@@ -465,10 +472,10 @@ class _Columns:
         sums
             Sums of the columns of each dataset, shape (n_datasets, n_columns).
         shifts
-            Where the parameters are fitted to each dataset, minus the fit to the data.
+            Fitted parameters of each dataset, minus the fit to the data.
         seen
-            By how much other simulated events would change the means that the dataset is compared
-            with, shape (n_datasets, n_columns).
+            Change of the expected means if other simulated events were used, shape
+            (n_datasets, n_columns).
         """
         mean, slopes, bends = self.expansion
         at = shifts.of_means
@@ -589,7 +596,7 @@ def _root(covariance: FloatArray) -> FloatArray:
 def _beyond_scores(fitted: FittedSimulation) -> tuple[FloatArray, FloatArray, float]:
     """Part of ln of the density that the fit does not fix, and its variance.
 
-    Where a dataset is fitted, its scores sum to zero, and what is linear in them says nothing.
+    The scores of a dataset sum to zero at its fit, so terms linear in the scores say nothing.
     """
     weights = fitted.weights
     values = [f(fitted.point) for f in (fitted.log_density, fitted.data_log_density)]
@@ -644,14 +651,14 @@ def _classifier_inputs(
 
 
 class _NormalScores(NamedTuple):
-    """Quantile of a normal distribution with the place of a value among simulated ones.
+    """Quantile of a normal distribution at the rank of a value among simulated values.
 
     Parameters
     ----------
     values
         Simulated values, ascending.
     below
-        Part of the weight below each, and one, shape (n + 1,).
+        Fraction of the weight below each value, and one, shape (n + 1,).
     """
 
     values: FloatArray

@@ -43,7 +43,7 @@ class HeldOut(EventModel):
     sigma
         Significance that a failure needs.
     tolerances
-        Deviations that do no harm.
+        Deviations that are too small to matter.
     """
 
     model: LLRModel
@@ -170,8 +170,8 @@ def hold_out(
     inside = (values >= low - 1e-9) & (values <= high + 1e-9)
     if not inside.all() and outside == "raise":
         msg = (
-            f"{samples[int(np.argmin(inside))].label} is outside [{low:g}, {high:g}], where "
-            f'{model.name} was learned; leave it out, or use outside="drop"'
+            f"{samples[int(np.argmin(inside))].label} is outside [{low:g}, {high:g}], the "
+            f'range of {model.name}; leave this sample out, or use outside="drop"'
         )
         raise ParameterError(msg)
     origin = samples.at(**{parameter: reference})
@@ -183,8 +183,8 @@ def hold_out(
     for sample in ordered_samples:
         if not sample.weights.sum() > 0:
             msg = (
-                f"{sample.label}: the weights sum to {sample.weights.sum():g}; a positive sum is "
-                "needed"
+                f"{sample.label}: the weights sum to {sample.weights.sum():g}; the sum must "
+                "be positive"
             )
             raise SampleError(msg)
     tables = []

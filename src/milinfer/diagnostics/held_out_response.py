@@ -51,7 +51,7 @@ class YieldComparison(NamedTuple):
     Parameters
     ----------
     nuisances, point
-        Where.
+        Shifts of the nuisance parameters, and the parameter point.
     value, error
         Yield of the varied events over that of the nominal ones, with its Monte-Carlo error.
     predicted
@@ -326,14 +326,16 @@ def _require_fits(response: Response, variations: ProcessVariations) -> None:
         if unknown:
             msg = (
                 f"variation {variation.label}: {name} has no nuisance parameter {unknown[0]!r}, "
-                f"only {', '.join(terms.nuisances)}; use variations.restricted([…])"
+                f"only {', '.join(terms.nuisances)}; leave it out with variations.restricted([…])"
             )
             raise ParameterError(msg + did_you_mean(unknown[0], list(terms.nuisances)))
         terms.require_inside(terms.array(variation.nuisances))
     for needed in dict.fromkeys([*terms.parameters, *response.expected.parameters]):
         for sample in variations.nominal:
             if needed not in sample.point:
-                msg = f"{name} depends on {needed}; {sample.label} has no value of it, give point="
+                msg = (
+                    f"{name} depends on {needed}; give {sample.label} a value of {needed} (point=)"
+                )
                 raise ParameterError(msg)
 
 

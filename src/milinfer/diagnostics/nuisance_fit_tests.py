@@ -1,8 +1,9 @@
 """Goodness of a fit with nuisance parameters: simulated events of all processes at the fit.
 
-As :mod:`milinfer.diagnostics.fit_tests`, with simulated events of every process, weighted to the
-fitted parameters by their weights in θ and by the responses in α; toys fluctuate in the number of
-events and in the auxiliary measurements, and all parameters are fitted again.
+The tests are those of :mod:`milinfer.diagnostics.fit_tests`.  Simulated events of every process are
+weighted to the fitted parameters, by their weights in θ and by the responses in the nuisance
+parameters α.  In toys the number of events and the auxiliary measurements fluctuate, and all
+parameters are fitted again.
 """
 
 from __future__ import annotations
@@ -48,27 +49,28 @@ def goodness_of_systematic_fit(
     n_toys: int = 2000,
     seed: int = 0,
 ) -> GoodnessOfFit:
-    """Test data against the likelihood with nuisance parameters that is fitted to them.
+    """Test data against a likelihood with nuisance parameters that was fitted to the same data.
 
     Parameters
     ----------
     cost
-        Cost of these data.
+        Cost of the data, from :func:`milinfer.likelihood.systematics.systematic_cost`.
     data
         The dataset.
     simulation
-        Nominal events of each process, ``"signal"`` and the backgrounds, that no model has learned
-        from.
+        Nominal simulated events by name of the process: ``"signal"``, and each background.  No
+        model may have learned from them.
     degree
-        Degree of the weights of the signal's events in the parameters of interest; None: its events
-        are at one point, and the learned ratio reweights them to the fit.
+        Degree of the polynomials in the parameters of interest that are the weights of the signal
+        events; these weights then reweight the events to the fit.  None: the learned ratio
+        reweights the events to the fit.
     n_bins, n_toys, seed
         As for :func:`milinfer.diagnostics.goodness_of_fit`.
 
     Raises
     ------
     SampleError
-        If a process has no events, or shares some with the data.
+        If a process has no events, or has events in common with the data.
     ModelError
         If the fit to the data is not valid, for example because it is at the end of a range.
 
@@ -136,7 +138,7 @@ def goodness_of_systematic_fit(
 
 
 def _of_one(cost: SystematicCost, at: Point, extended: bool) -> FloatArray:
-    """Ln of the density of each event; of a shape, of the normalised one."""
+    """Ln of the density of each event; for a fit of the shape the density is normalised."""
     density = cost.log_densities(**at)
     if extended:
         return density
@@ -174,7 +176,7 @@ def _scaled(
     events: Sample,
     shape_at: Callable[[Point], FloatArray],
 ) -> Callable[[Point], FloatArray]:
-    """Weights at a point: nominal ones of a sum of one, times yield, norm, and response."""
+    """Weights at a point: nominal weights with a sum of one, times yield, norm and response."""
     table = terms.responses[process].table(events) if process in terms.responses else None
 
     def weights(at: Point) -> FloatArray:
@@ -196,7 +198,7 @@ def _scaled(
 def _signal(
     terms: SystematicTerms, samples: SampleSet, degree: int | None, point: Point
 ) -> tuple[Sample, Callable[[Point], FloatArray]]:
-    """Events of the signal, and their weights in the parameters of interest, of a sum of one."""
+    """Events of the signal, and weights that sum to one at each point of the parameters."""
     of_interest = {n: point[n] for n in terms.parameters}
     if degree is None:
         events, weights_at = by_ratio(terms.mixture.model, samples)

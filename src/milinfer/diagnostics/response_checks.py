@@ -71,8 +71,8 @@ _SMALLEST_FRACTION = 0.2
 _INSIDE = np.linspace(-0.9, 0.9, 13)
 _CURVE_POINTS = 25
 _NO_POWER = (
-    "Not sensitive: there are too few varied events, or they are too similar to the nominal ones. "
-    "Use more events, or variations at ±2."
+    "The test is not sensitive: there are too few varied events, or they are too similar to the "
+    "nominal events. Use more events, or variations at ±2."
 )
 
 
@@ -133,7 +133,7 @@ def yield_curves(held_out: HeldOutResponse) -> tuple[YieldCurve, ...]:
 
 
 def yield_check(held_out: HeldOutResponse) -> tuple[tuple[YieldComparison, ...], Check]:
-    """E[S] is the yield of each variation of one nuisance parameter over the nominal one."""
+    """Compare E[S] with the yield ratio of each variation of a single nuisance parameter."""
     events = [e for e in held_out.here if e.n_shifted == 1]
     tested = {n for e in events for n, value in e.variation.nuisances.items() if value}
     untested = [n for n in held_out.response.nuisances if n not in tested]
@@ -156,12 +156,12 @@ def yield_check(held_out: HeldOutResponse) -> tuple[tuple[YieldComparison, ...],
             "The mean of S agrees with the yield of the varied events relative to the nominal "
             "yield."
         ),
-        "failed": f"The response changes the yield by the wrong amount, which matters for "
+        "failed": "The response changes the yield by a wrong amount, and the error matters for "
         f"{held_out.n_events} events. Train with more events, or a higher degree=.",
     }.get(
         look.outcome,
         "Too few events to measure the yields of the varied samples to "
-        f"{held_out.tolerance:.2g}, which matters for {held_out.n_events} events.",
+        f"{held_out.tolerance:.2g}, as datasets of {held_out.n_events} events require.",
     )
     if look.outcome == "undecided" and untested:
         meaning = f"No variation shifts {', '.join(untested)} alone. Add such variations."
@@ -193,7 +193,7 @@ def _yield_looks(
 
 
 def expected_yield_check(held_out: HeldOutResponse) -> Check:
-    """Ln κ, of single nuisance parameters and pairs, is that of all of them moved together."""
+    """Check ln κ, made from single parameters and pairs, if all nuisance parameters are shifted."""
     name, response = "expected yield", held_out.response
     limits = np.array(response.terms.limits)
     sources = held_out.sources
@@ -228,14 +228,15 @@ def expected_yield_check(held_out: HeldOutResponse) -> Check:
     meaning = {
         "passed": "The expected yield is right if all nuisance parameters are shifted together.",
         "failed": (
-            "The expected yield used in fits, from single nuisance parameters and pairs, differs "
-            "from the mean of S if all are shifted together: it was computed from other events or "
-            f"at other parameters, or products of three matter for {held_out.n_events} events."
+            "If all nuisance parameters are shifted together, the expected yield that fits use "
+            "differs from the mean of S. Either it was computed from other events or at other "
+            "parameters, or the product of three effects, which it leaves out, matters for "
+            f"{held_out.n_events} events."
         ),
     }.get(
         look.outcome,
         f"Too few events to measure the expected yield to {held_out.tolerance:.2g} if all nuisance "
-        f"parameters are shifted together, which matters for {held_out.n_events} events.",
+        f"parameters are shifted together, as datasets of {held_out.n_events} events require.",
     )
     return look.check(name, critical, meaning, look.outcome)
 
@@ -243,7 +244,7 @@ def expected_yield_check(held_out: HeldOutResponse) -> Check:
 def response_closure_check(
     held_out: HeldOutResponse,
 ) -> tuple[tuple[ResponseClosure, ...], Check]:
-    """Nominal events weighted by S have the distribution of varied ones in every feature."""
+    """Compare nominal events, weighted by S, with varied events in every feature."""
     name = "closure"
     events = [e for e in held_out.here if e.n_shifted == 1]
     closures, looks, critical = _closure_looks(held_out, events)
@@ -254,11 +255,11 @@ def response_closure_check(
     feature = closures[decisive].histogram.feature
     meaning = {
         "passed": (
-            "Nominal events with weights S agree with varied events in every feature, within the "
+            "Nominal events, weighted by S, agree with varied events in every feature, within the "
             f"tolerance.{_untold(looks, [(c.nuisances, c.point) for c in closures])}"
         ),
         "failed": (
-            f"Nominal events with weights S differ from varied ones, most in {feature}: the "
+            f"Nominal events, weighted by S, differ from varied events, most in {feature}: the "
             "response is wrong in this feature, or ignores it."
         ),
     }.get(outcome, _NO_POWER)
@@ -319,7 +320,7 @@ def _untold(looks: Sequence[Look], places: Sequence[tuple[Point, Point]]) -> str
 def response_separation_check(
     held_out: HeldOutResponse,
 ) -> tuple[tuple[ResponseSeparation, ...], Check]:
-    """A classifier cannot separate nominal events weighted by S from varied ones."""
+    """Check that a classifier cannot separate nominal events, weighted by S, from varied events."""
     name = "classifier"
     events = [e for e in held_out.here if e.n_shifted == 1]
     separations = _separations(held_out, events)
@@ -330,11 +331,15 @@ def response_separation_check(
     look = worst(looks, ANY)
     before = separations[looks.index(look)].areas.before
     meaning = {
-        "passed": f"Without weights the AUC is {before:.3f}; weights S bring it to 0.5, within the "
+        "passed": f"Between nominal and varied events a classifier has an AUC of {before:.3f}; "
+        "weights S bring it to 0.5, within the "
         f"tolerance.{_untold(looks, [(s.nuisances, s.point) for s in separations])}",
-        "failed": f"Without weights the AUC is {before:.3f}; weights S should leave 0.5. The "
-        "response misses or exaggerates differences.",
-    }.get(look.outcome, f"Without weights the AUC is {before:.3f}. {_NO_POWER}")
+        "failed": f"Between nominal and varied events a classifier has an AUC of {before:.3f}. "
+        "With weights S it should be 0.5: the response misses or exaggerates differences.",
+    }.get(
+        look.outcome,
+        f"Between nominal and varied events a classifier has an AUC of {before:.3f}. {_NO_POWER}",
+    )
     return separations, look.check(name, critical, meaning, look.outcome)
 
 
@@ -365,7 +370,7 @@ def _separation_looks(
 def factorisation_check(
     held_out: HeldOutResponse,
 ) -> tuple[tuple[YieldComparison, ...], tuple[ResponseClosure, ...], Check]:
-    """Yields and closure of variations that shift several nuisance parameters together."""
+    """Check yields and closure of variations that shift several nuisance parameters together."""
     name, terms = "factorisation", held_out.response.terms
     events = [e for e in (*held_out.here, *held_out.elsewhere) if e.n_shifted > 1]
     if not events:
@@ -397,7 +402,7 @@ def factorisation_check(
     }.get(
         look.outcome,
         "Too few events to measure the yields with two nuisance parameters shifted together to "
-        f"{held_out.tolerance:.2g}, which matters for {held_out.n_events} events.",
+        f"{held_out.tolerance:.2g}, as datasets of {held_out.n_events} events require.",
     )
     return comparisons, closures, look.check(name, critical, meaning, look.outcome)
 
@@ -405,7 +410,7 @@ def factorisation_check(
 def dependence_check(
     held_out: HeldOutResponse,
 ) -> tuple[tuple[YieldComparison, ...], tuple[ResponseSeparation, ...], Check]:
-    """Yields, and the classifier, at other parameter points than the reference."""
+    """Check yields, and a classifier, at other parameter points than the reference."""
     name, terms = "dependence on parameters", held_out.response.terms
     events = [e for e in held_out.elsewhere if e.n_shifted == 1]
     note = f" ({held_out.left_out})" if held_out.left_out else ""
@@ -433,17 +438,17 @@ def dependence_check(
     meaning = {
         "passed": f"The response is also right away from {reference}{note}.",
         "failed": f"The response is wrong away from {reference}{note}. If the checks at "
-        f"{reference} pass, it depends on the parameters of interest. {remedy}",
+        f"{reference} pass, the true response depends on the parameters of interest. {remedy}",
     }.get(
         look.outcome,
         f"Too few events to measure yields away from {reference} to {held_out.tolerance:.2g}, "
-        f"which matters for {held_out.n_events} events{note}.",
+        f"as datasets of {held_out.n_events} events require{note}.",
     )
     return comparisons, separations, look.check(name, critical, meaning, look.outcome)
 
 
 def extrapolation_check(held_out: HeldOutResponse) -> Check:
-    """Responses are positive, and no few events have all of the weight at the limits."""
+    """Check that responses are positive, and that at the limits many events have weight."""
     name, terms = "positivity and extrapolation", held_out.response.terms
     if terms.interpolation == "code4":
         negative = _negative(held_out)

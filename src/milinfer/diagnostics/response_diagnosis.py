@@ -41,9 +41,10 @@ class ResponseDiagnosis(CheckList):
     process, nuisances
         Process, and names of the nuisance parameters.
     reference
-        Parameter point at which all checks are made but that of the dependence on it.
+        Parameter point of all checks, except the check of the dependence on parameters.
     n_events
-        Nominal number of events of the process in a dataset: what matters depends on it.
+        Nominal number of events of the process in a dataset; it decides which deviations of the
+        yield matter.
     checks
         Results of the checks.
     curves, yields
@@ -64,7 +65,7 @@ class ResponseDiagnosis(CheckList):
 
     @property
     def title(self) -> str:
-        """Response, range of use and verdict."""
+        """Heading with process, nuisance parameters, number of events and verdict."""
         return (
             f"response of {self.process} to {', '.join(self.nuisances)}, {self.n_events} events: "
             f"{self.verdict}"
@@ -90,15 +91,15 @@ def diagnose_response(
         Nominal and varied events of the process that the response has not learned from.
     n_events
         Nominal number of events of the process in the datasets to which the response will be
-        applied: an error of the yield must be small against the square root of it.  Default: a
-        500th of the effective number of nominal events, and at least 20.
+        applied.  An error of the yield must be small against its square root.  Default: 1/500 of
+        the effective number of nominal events, but at least 20.
     seed
         Seed of the halves of the events, and of the points at which the expected yield is checked.
     sigma
         Significance that a failure needs.  An exact response fails a check with the probability of
         such a fluctuation (0.3 % for 3σ) or less.
     tolerances
-        Deviations that do no harm: `bias` for yields, `closure` for shapes.
+        Deviations that are too small to matter: `bias` for yields, `closure` for shapes.
 
     Raises
     ------
@@ -106,23 +107,24 @@ def diagnose_response(
         If the variations belong to another process or lack features of the response, or the
         response was trained on their events.
     ParameterError
-        If a nuisance parameter is not one of the response, a variation is outside their
-        limits, or samples lack a parameter on which the response depends.
+        If the response does not know a nuisance parameter, a variation is outside the limits of
+        the response, or samples lack a parameter on which the response depends.
     ConfigurationError
-        If datasets have less than one event.
+        If `n_events` is below 1.
 
     Notes
     -----
-    The checks *yields*, *closure* and *classifier* are made with variations of one nuisance
-    parameter at the reference, which is the point with most variations (the nearest one to zero, of
-    several); *factorisation* with those of several nuisance parameters; *dependence on parameters*
-    with samples at other points, or with the weights that events carry there.
+    The reference is the point with most variations (if there are several, the nearest to zero).
+    The checks *yields*, *closure* and *classifier* use variations of one nuisance parameter at the
+    reference.  The check *factorisation* uses variations of several nuisance parameters together.
+    The check *dependence on parameters* uses samples at other points, or the weights of the events
+    at other points.
 
     If the nominal and the varied sample contain the same events, one random half is used as nominal
     events and the varied copies of the other half as varied events, so that both are independent.
     Yields are compared event by event.
 
-    A check is undecided if the events could not have shown a deviation of the tolerated size, and
+    A check is undecided if there are too few events to see a deviation of the tolerated size, and
     skipped if it does not apply.
 
     Examples

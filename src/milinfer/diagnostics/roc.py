@@ -1,4 +1,4 @@
-r"""Receiver operating characteristics of weighted scores with errors, of one or two classifiers.
+r"""ROC curves of weighted scores, with errors, for one classifier or to compare two classifiers.
 
 Scores separate a signal (large scores) from a background.  All results are smooth functionals of
 the two samples, so their errors follow from the first-order contribution of each event; for the
@@ -55,15 +55,17 @@ class Estimate(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Roc:
-    """A receiver operating characteristic.
+    """A ROC curve (receiver operating characteristic), and the area under it.
 
     Parameters
     ----------
     false_positive, true_positive
-        Fractions of background and signal with a score of at least each threshold, thresholds
-        descending: shape (n_thresholds + 1,), from 0 to 1.  Equal scores are one threshold.
+        Fractions of the background and of the signal whose score is at least the threshold, shape
+        (n_thresholds + 1,).  Thresholds descend, so the fractions rise from 0 to 1.  Events with
+        equal scores share one threshold.
     auc, auc_error
-        Area under the curve, in which equal scores count half, and its standard error.
+        Area under the curve and its standard error.  A signal and a background event with equal
+        scores count half.
     """
 
     false_positive: FloatArray
@@ -82,14 +84,14 @@ class Roc:
         return html_facts("ROC curve", facts)
 
     def to_table(self) -> pa.Table:
-        """One row for each point of the curve: ``false_positive``, ``true_positive``."""
+        """Table with one row for each point of the curve: ``false_positive``, ``true_positive``."""
         import pyarrow as pa
 
         rates = (self.false_positive, self.true_positive)
         return pa.table(dict(zip(("false_positive", "true_positive"), rates, strict=True)))
 
     def at(self, true_positive: ArrayLike) -> FloatArray:
-        """False positive rate at true positive rates of any shape, between 0 and 1.
+        """Return the false positive rate at each true positive rate (any shape, between 0 and 1).
 
         Raises
         ------
@@ -104,8 +106,8 @@ class Roc:
             raise ParameterError(msg)
         if np.any(np.diff(self.true_positive) < 0):
             msg = (
-                "negative weights make the true positive rate fall with the threshold, so that a "
-                "rate has no unique threshold; use the points of the curve"
+                "because of negative weights, several thresholds give the same true positive rate; "
+                "read the curve from false_positive and true_positive instead"
             )
             raise SampleError(msg)
         return np.asarray(np.interp(rates, self.true_positive, self.false_positive))
@@ -117,7 +119,7 @@ def roc_curve(
     signal_weights: ArrayLike | None = None,
     background_weights: ArrayLike | None = None,
 ) -> Roc:
-    """Receiver operating characteristic of weighted scores.
+    """Compute the ROC curve (receiver operating characteristic) of weighted scores.
 
     Parameters
     ----------
@@ -175,24 +177,26 @@ def weighted_auc(
 
 
 def auc_difference(first: Scores, second: Scores, weights: Weights = None) -> Estimate:
-    """Area of one classifier minus that of another on the same events (DeLong et al. 1988).
+    """Difference of the areas under two ROC curves from the same events (DeLong et al. 1988).
 
     Parameters
     ----------
     first, second
-        Scores (signal, background) by each classifier, event by event.
+        Scores from the first and from the second classifier: each a pair of arrays
+        (signal, background), with the same events in the same order.
     weights
         Weights of the signal and of the background; default: all 1.
 
     Returns
     -------
     Estimate
-        The difference and its error, which contains the correlation of the two.
+        Area of the first minus area of the second, and the error of this difference.  The error
+        takes the correlation between the two areas into account.
 
     Raises
     ------
     SampleError
-        As for :func:`roc_curve`, or if the two did not score the same number of events.
+        As for :func:`roc_curve`, or if the classifiers scored different numbers of events.
 
     Examples
     --------
@@ -216,16 +220,16 @@ def false_positive_rate(
 ) -> Estimate:
     """False positive rate at a given true positive rate.
 
-    The error contains the fluctuation of the background above the threshold and, by the slope of
-    the curve, that of the signal, which determines the threshold.
+    The error has two parts: the fluctuation of the background above the threshold, and the
+    fluctuation of the threshold, which the signal determines.
 
     Parameters
     ----------
     scores
         Scores of signal and background.
     true_positive
-        True positive rate between 0.01 and 0.99.  The slope of the curve needs some ten signal
-        events on either side.
+        True positive rate between 0.01 and 0.99.  Some ten signal events are needed on each side
+        of the threshold, since the error depends on the slope of the curve there.
     weights
         Weights of the signal and of the background, none negative; default: all 1.
 
@@ -234,7 +238,7 @@ def false_positive_rate(
     SampleError
         As for :func:`roc_curve`, or if a weight is negative.
     ParameterError
-        If the true positive rate is not in this range.
+        If the true positive rate is not between 0.01 and 0.99.
 
     Examples
     --------
@@ -256,14 +260,15 @@ def false_positive_difference(
     Parameters
     ----------
     first, second
-        Scores (signal, background) by each classifier, event by event.
+        As for :func:`auc_difference`.
     true_positive, weights
         As for :func:`false_positive_rate`.
 
     Raises
     ------
     SampleError, ParameterError
-        As for :func:`false_positive_rate`, or if the two did not score the same number of events.
+        As for :func:`false_positive_rate`, or if the classifiers scored different numbers of
+        events.
 
     Examples
     --------
@@ -313,7 +318,10 @@ def _rate_parts(
     w1, w0 = (None, None) if weights is None else weights
     (s, w1), (b, w0) = _sample("signal", scores[0], w1), _sample("background", scores[1], w0)
     if min(w1.min(), w0.min()) < 0:
-        msg = "weights are negative: the signal has no unique threshold; use auc_difference"
+        msg = (
+            "some weights are negative, so several thresholds can give this rate; use "
+            "auc_difference"
+        )
         raise SampleError(msg)
     roc = roc_curve(s, b, w1, w0)
     window = min(_WINDOW, _PART * true_positive, _PART * (1 - true_positive))
@@ -338,7 +346,7 @@ def _placements(
 
 
 def _fraction_below(values: FloatArray, others: FloatArray, weights: FloatArray) -> FloatArray:
-    """Weighted fraction of `others` below each value, where equal ones count half."""
+    """Weighted fraction of `others` below each value; equal values count half."""
     order = np.argsort(others)
     cumulative = np.concatenate([[0.0], np.cumsum(weights[order])]) / weights.sum()
     # Neighbours are looked up one after the other: at random, most of the time is memory's.
@@ -373,7 +381,8 @@ def _sample(
     w = np.ones(values.shape) if weights is None else np.asarray(weights, dtype=np.float64)
     if values.ndim != 1 or len(values) < 2 or w.shape != values.shape:
         msg = (
-            f"scores of the {name} have shape {values.shape}, its weights {w.shape}; give both as "
+            f"scores of the {name} have shape {values.shape}, its weights {w.shape}; give scores "
+            "and weights as "
             "one-dimensional arrays for two events or more"
         )
         raise SampleError(msg)
@@ -381,6 +390,6 @@ def _sample(
         msg = f"the score of {name} event {int(np.argmax(np.isnan(values)))} is NaN"
         raise SampleError(msg)
     if not (np.isfinite(w).all() and w.sum() > 0):
-        msg = f"the weights of the {name} sum to {w.sum():g}; they need a positive sum"
+        msg = f"the weights of the {name} sum to {w.sum():g}; the sum must be positive"
         raise SampleError(msg)
     return values, w

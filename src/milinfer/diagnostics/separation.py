@@ -70,12 +70,14 @@ __all__ = [
 
 
 def squared_distance(score: ArrayLike, llr: ArrayLike) -> Estimate:
-    """Squared distance d² per event between two hypotheses, by a score.
+    """Squared distance d² per event between two hypotheses, as far as a score separates them.
+
+    d² is defined in :mod:`milinfer.diagnostics.separation`.
 
     Parameters
     ----------
     score
-        t of events of the even mixture of both hypotheses (as many of the one as of the other),
+        Scores of events from an even mixture (as many events of one hypothesis as of the other),
         shape (n_events,).
     llr
         Exact log-ratio λ of the same events.
@@ -130,9 +132,9 @@ def largest_distance(llr: ArrayLike) -> Estimate:
 
 
 def relative_distance(score: ArrayLike, llr: ArrayLike) -> Estimate:
-    """Squared distance by a score over the largest one, on the same events.
+    """Squared distance from a score, divided by the largest possible one, on the same events.
 
-    This is the fraction of the information that the score keeps.
+    This ratio is the fraction of the information that the score keeps.
 
     Parameters
     ----------
@@ -255,24 +257,24 @@ def divergence(
     numerator_weights: ArrayLike | None = None,
     reference_weights: ArrayLike | None = None,
 ) -> Divergence:
-    """Divergence of two densities, from a log-ratio on events that it was not trained on.
+    """Estimate a divergence of two densities, from a log-ratio on events not used to train it.
 
     Parameters
     ----------
     kind
         Name of the divergence; see :mod:`milinfer.diagnostics.separation` for their definitions.
     numerator, reference
-        ln p₁(x)/p₀(x) of events of p₁ and of p₀, shapes (n₁,) and (n₀,); such as a column of
-        ``model.event_llr(held_out)``.
+        ln p₁(x)/p₀(x) of events from p₁ and of events from p₀, shapes (n₁,) and (n₀,); for example
+        a column of ``model.event_llr(held_out)``.
     numerator_weights, reference_weights
-        Weights of the same shapes, negative ones allowed; default: all 1.
+        Weights of the same shapes; they may be negative.  Default: all 1.
 
     Raises
     ------
     ConfigurationError
-        If the divergence is unknown.
+        If there is no divergence of this name.
     SampleError
-        If shapes disagree, a ratio is not finite, or weights do not sum to a positive number.
+        If shapes disagree, a ratio is not finite, or the sum of the weights is not positive.
 
     Examples
     --------
@@ -303,11 +305,11 @@ def divergence(
 
 
 def joint_and_product(sample: Sample, columns: Sequence[str], *, seed: Seed) -> SampleSet:
-    """Make samples of the joint density of columns and of the product of their densities.
+    """Make a sample of the joint density p(x, y) and a sample of the product p(x) p(y).
 
-    The events themselves follow p(x, y); with the `columns` y exchanged between events they follow
-    p(x) p(y), where x are all other columns.  The divergence of the first from the second is the
-    mutual information of x and y.
+    Here y are the `columns`, and x are all other columns.  The events themselves follow p(x, y).
+    If their y are exchanged at random between events, they follow p(x) p(y).  The divergence of
+    p(x, y) from p(x) p(y) is the mutual information of x and y.
 
     Parameters
     ----------
@@ -322,12 +324,12 @@ def joint_and_product(sample: Sample, columns: Sequence[str], *, seed: Seed) -> 
     -------
     SampleSet
         The product at ``joint = 0`` and the joint density at ``joint = 1``.  Split the events into
-        training and held-out ones before, so that the latter are new in both.
+        training and held-out events before, so that held-out events are new in both samples.
 
     Raises
     ------
     SampleError
-        If the weights differ, a column is missing, or `columns` are none or all.
+        If the weights differ, a column is missing, or `columns` contains no column or all columns.
 
     Examples
     --------
@@ -341,7 +343,10 @@ def joint_and_product(sample: Sample, columns: Sequence[str], *, seed: Seed) -> 
     False
     """
     if not np.all(sample.weights == sample.weights[:1]):
-        msg = f"{sample.label}: columns of events with different weights cannot be exchanged"
+        msg = (
+            f"{sample.label}: columns cannot be exchanged between events of different weights; "
+            "give equal weights"
+        )
         raise SampleError(msg)
     chosen = [name in columns for name in sample.feature_names]
     if sum(chosen) != len(set(columns)) or all(chosen) or not any(chosen):

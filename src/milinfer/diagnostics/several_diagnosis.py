@@ -1,8 +1,9 @@
-"""Diagnosis of a learned ratio in several parameters: the checks of one, along several lines.
+"""Diagnosis of a learned ratio in several parameters, along several lines through θ0.
 
 Every check of :func:`milinfer.diagnose` is about one parameter.  Along a line through θ0 a model of
-several parameters is one of one (:class:`milinfer.likelihood.slices.Slice`): the checks are made
-along each parameter, the others at θ0, and along the diagonal of each pair, where both change.
+several parameters has one parameter (:class:`milinfer.likelihood.slices.Slice`).  The checks are
+made along each parameter with the others at θ0, and along the diagonal of each pair, on which both
+parameters change.
 """
 
 from __future__ import annotations
@@ -32,16 +33,17 @@ _REACH = 0.5
 
 @dataclass(frozen=True, eq=False)
 class SeveralDiagnosis:
-    """Checks of a model of several parameters along several lines.
+    """Checks of a model of several parameters along several lines through θ0.
 
     Parameters
     ----------
     model
         Name of the model.
     lines
-        Diagnosis along each line, by its name: a parameter, or two joined by a plus.
+        Diagnosis along each line, by the name of the line: a parameter (``"c1"``), or the diagonal
+        of two (``"c1 + c2"``).
     skipped
-        Lines without samples, by name, and why.
+        Lines that were not diagnosed because there are no samples, by name, and the reason.
     """
 
     model: str
@@ -104,16 +106,20 @@ def diagnose_lines(
 ) -> SeveralDiagnosis:
     """Check a learned likelihood ratio in several parameters on held-out events.
 
+    The checks are made along lines through θ0: along each parameter, and along the diagonal of each
+    pair of parameters.
+
     Parameters
     ----------
     model
         Source of per-event log-likelihood ratios in several parameters.
     samples
-        Held-out events.  Without `weight_degree` a line needs samples at θ0 and at another of its
-        points.
+        Held-out events.  Without `weight_degree`, a line is checked only if there are samples at θ0
+        and at another point of the line.
     weight_degree
-        Degree of the event weights in the parameters: events are then split into three parts, which
-        are reweighted to θ0 and to two points of each line, half way to the ends of the range.
+        Degree of the polynomials in the parameters that are the event weights.  The events are then
+        split into three parts.  One part is reweighted to θ0, the others to two points of each
+        line, half way to the ends of the range.
     n_events, n_toys, seed, sigma, tolerances
         As for :func:`milinfer.diagnose`.
 
@@ -122,7 +128,7 @@ def diagnose_lines(
     ParameterError
         If the model has one parameter, or θ0 is at the end of its range.
     SampleError
-        If the model was trained on the events, or their weights are not such polynomials.
+        If the model was trained on the events, or their weights are not polynomials of this degree.
 
     Examples
     --------
@@ -181,7 +187,7 @@ def _lines(model: LLRModel, reference: Point) -> dict[str, dict[str, float]]:
         if not low < reference[name] < high:
             msg = (
                 f"θ0 has {name} = {reference[name]:g}, at the end of its range [{low:g}, "
-                f"{high:g}]: no line through it has points on both sides"
+                f"{high:g}]; the checks need a θ0 inside the range"
             )
             raise ParameterError(msg)
     steps = {name: {name: 1.0} for name in model.parameters}

@@ -43,7 +43,7 @@ def toy_checks(held_out: HeldOut, n_toys: int, seed: int) -> tuple[Check, Check,
     spread = float(np.std(toys.theta_hat, ddof=1))
     edge = float(np.mean(toys.extremum.at_edge))
     if spread <= _SAME * np.ptp(held_out.interpolation.grid):
-        reason = "Every dataset gives the same estimate: the surface does not depend on the data."
+        reason = "Every dataset gives the same estimate: Λ(θ) does not depend on the data."
         return _three_checks(Check("", "failed", reason), surfaces)
     if edge > _AT_EDGE:
         reason = (
@@ -72,15 +72,17 @@ def toy_checks(held_out: HeldOut, n_toys: int, seed: int) -> tuple[Check, Check,
         ),
     )
     meaning = {
-        "passed": "Estimates follow the truth.",
+        "passed": "The mean estimate follows the true value.",
         "failed": (
-            "Estimates are pulled towards the middle (below 1) or away from it. Correct them with "
-            "mil.calibrate; uncalibrated intervals do not have correct coverage away from θ0."
+            "The mean estimate changes too little (below 1) or too much with the true value. "
+            "Correct "
+            "it with mil.calibrate; uncalibrated intervals do not have correct coverage away from "
+            "θ0."
         ),
     }.get(look.outcome, "Too few toys or events to measure the response.")
     response = look.check("response", held_out.sigma, meaning, look.outcome)
     if not near:
-        reason = "There is no other sample far enough from the ends of the range for toys."
+        reason = "No sample at another value is far enough from the ends of the range for toys."
         response = Check("response", "undecided", reason)
     ratio, error = measured.bartlett_ratio, measured.bartlett_ratio_error
     look = Look(
@@ -144,19 +146,22 @@ def _obstacle(held_out: HeldOut, n_toys: int, pool: float) -> Check | None:
     if n_toys < _FEWEST_TOYS:
         return Check("", "undecided", f"{n_toys} toys are too few; {_FEWEST_TOYS} are needed.")
     if np.any(held_out.samples[held_out.origin].weights < 0):
-        reason = "Some events have negative weights, so their toys fluctuate more than data."
+        reason = (
+            "Some events have negative weights, so toys drawn from them fluctuate more than data."
+        )
         return Check("", "skipped", reason)
     if pool < _SMALLEST_POOL * held_out.n_events:
         reason = (
-            f"There are {pool:.0f} effective held-out events: too few for toys of "
-            f"{held_out.n_events} events, which need a pool of {_SMALLEST_POOL} times as many."
+            f"There are {pool:.0f} effective held-out events, too few for toys of "
+            f"{held_out.n_events} events, which need {_SMALLEST_POOL} times as many."
         )
         return Check("", "undecided", reason)
     if held_out.confinement < _CONFINED:
         # Even exact surfaces of so few events have several maxima, and maxima at the ends.
         reason = (
-            f"Datasets of {held_out.n_events} events do not confine an estimate to the range, so "
-            "no asymptotic interval is valid. Use more events (n_events=), or a wider range."
+            f"The standard error of an estimate from {held_out.n_events} events is too large for "
+            "the range, so no asymptotic interval is valid. Use more events (n_events=), or a "
+            "wider range."
         )
         return Check("", "undecided", reason)
     return None
@@ -169,7 +174,9 @@ def _surface_check(held_out: HeldOut, toys: ToyEnsemble | Check) -> Check:
     if isinstance(toys, Check):
         if not misshapen:
             return replace(toys, name="surfaces")
-        reason = f"The mean surface at θ0 has no concave maximum inside the range. {remedy}"
+        reason = (
+            f"The mean of Λ over events at θ0 has no concave maximum inside the range. {remedy}"
+        )
         return Check("surfaces", "failed", reason)
     bad = surface_is_bad(toys)
     fraction, n = float(bad.mean()), toys.n_toys
@@ -177,10 +184,11 @@ def _surface_check(held_out: HeldOut, toys: ToyEnsemble | Check) -> Check:
     tolerance = held_out.tolerances.surfaces
     outcome: Outcome = "failed" if misshapen else judge(fraction, error, tolerance, held_out.sigma)
     meaning = {
-        "passed": "One smooth maximum inside the range, as for a likelihood.",
+        "passed": "Λ(θ) has one smooth maximum inside the range, as it should.",
         "failed": (
-            "Surfaces with steps, several maxima or a maximum at an end of the range: such "
-            f"surfaces give no parabola and no interval. {remedy}"
+            "Λ(θ) of too many toys has steps, several maxima or its maximum at an end of the "
+            "range, "
+            f"so that it is no parabola and gives no interval. {remedy}"
         ),
     }.get(outcome, "Too few toys to tell.")
     look = Look(
@@ -233,5 +241,5 @@ def _neighbours(held_out: HeldOut, spread: float, pools: list[float]) -> list[in
 
 
 def _three_checks(check: Check, surfaces: Check) -> tuple[Check, Check, Check]:
-    """Give one outcome to both checks that need estimates; the third is that of the surfaces."""
+    """Give the same outcome to both checks that need estimates; the third is about surfaces."""
     return replace(check, name="response"), replace(check, name="toy Bartlett"), surfaces

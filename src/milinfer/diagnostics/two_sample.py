@@ -46,7 +46,7 @@ class Agreement(NamedTuple):
     chi2, dof
         χ² after reweighting, and degrees of freedom.
     original
-        Difference before reweighting, in the same metric.
+        χ² before reweighting, with the covariance of the reweighted histograms.
     """
 
     chi2: float
@@ -140,23 +140,24 @@ def feature_closure(
     n_bins: int = 10,
     edges: Mapping[str, FloatArray] | None = None,
 ) -> list[FeatureClosure]:
-    """Compare every feature of the target with the reweighted source.
+    """Compare the histogram of every feature between the target and the reweighted source.
 
-    Both are normalised to one.  χ² uses the full covariance of the two histograms, which holds
-    for weights of any sign; constant features are left out.
+    Both histograms are normalised to one.  χ² uses their full covariance, so weights may have any
+    sign.  Constant features are left out.
 
     Parameters
     ----------
     theta
-        Parameter value of the target; NaN if it is not at a value of one parameter.
+        Parameter value of the target; NaN if the target has no value of a single parameter.
     target, source
         Events at θ and θ0.
     ratio
         r(x|θ) of the source events, shape (n,).
     n_bins
-        Largest number of bins; they are quantiles of all events, merged if they have few events.
+        Largest number of bins.  Quantiles of all events are the edges; bins with few events are
+        merged.
     edges
-        Edges of the bins of each feature instead, as of :func:`common_edges`.
+        Edges of the bins of each feature, as from :func:`common_edges`, instead of quantiles.
 
     Examples
     --------
@@ -220,16 +221,18 @@ def common_edges(samples: Sequence[Sample], n_bins: int = 10) -> dict[str, Float
 def calibration_curve(
     theta: float, target: Sample, source: Sample, llr: Sequence[FloatArray], n_bins: int = 10
 ) -> CalibrationCurve:
-    """Fractions of events from θ in an even mixture of events from θ and θ0: observed, predicted.
+    """Compare the observed and the predicted fraction of events from θ in bins of the prediction.
+
+    The events are an even mixture of events from θ and θ0.
 
     Parameters
     ----------
     theta, target, source
         As for :func:`feature_closure`.
     llr
-        λ(x|θ) of the events of both, each of shape (n,).
+        λ(x|θ) of the events of `target` and of `source`, two arrays of shape (n,).
     n_bins
-        Largest number of bins; they are quantiles of the predicted probability.
+        Largest number of bins; their edges are quantiles of the predicted probability.
 
     Examples
     --------

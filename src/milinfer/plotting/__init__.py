@@ -1,9 +1,9 @@
 """Figures of all results, and the style in which they are drawn.
 
 Every function ``plot_…`` returns a :class:`matplotlib.figure.Figure`, and ``diagnostic_figures``
-those of a diagnosis by name.  ``styled``, ``figure_of``, ``parameter_label`` and ``PALETTE`` give
-other figures the same style.  Names are imported when first used, so that matplotlib is loaded only
-by what draws.
+returns all figures of a diagnosis by name.  ``styled``, ``figure_of``, ``parameter_label`` and
+``PALETTE`` give other figures the same style.  Names are imported when they are first used, so that
+matplotlib is loaded only if something is drawn.
 
 Examples
 --------

@@ -45,11 +45,16 @@ __all__ = [
 
 
 def plot_coverage_scan(scan: CoverageScan) -> Figure:
-    """Coverage against the truth, by method, one panel for each level (one parameter).
+    """Draw the coverage of each method against the true value of a parameter.
 
-    Thick bars are Clopper–Pearson 68.27 % intervals from the number of toys, thin ones add the
-    error from the finite pool of events that the toys share; the bands are one and two binomial
-    errors around the nominal coverage.
+    There is a panel for each confidence level.  Thick bars are Clopper–Pearson 68.27 % intervals
+    from the number of toys; thin bars also include the error from the finite number of events that
+    the toys are drawn from.  The bands are one and two binomial errors around the nominal coverage.
+
+    Parameters
+    ----------
+    scan
+        Coverages at several true values of one parameter.
 
     Examples
     --------
@@ -115,7 +120,18 @@ def plot_calibrated(
     cl: float | None = None,
     truth: float | None = None,
 ) -> Figure:
-    """Surface of one dataset with its interval before and after calibration ([AS], fig. 14).
+    """Draw −2ΔlnL of one dataset with its interval, before and after calibration ([AS], fig. 14).
+
+    Parameters
+    ----------
+    cost
+        Cost of the dataset, without calibration, in one parameter.
+    calibration
+        Calibration to apply.
+    cl
+        Confidence level of the interval; default: the first level of the calibration.
+    truth
+        True value, drawn as a line; None: it is not known.
 
     Examples
     --------
@@ -179,7 +195,7 @@ def _interval(
 
 
 def plot_scale(calibration: Calibration) -> Figure:
-    """c_cicc against θ: values from toys at each truth, and the functions that are applied."""
+    """Draw the calibration constant c_cicc against θ: values from toys and the applied function."""
     with styled():
         figure, axis = figure_of()
         theta = calibration.thetas
@@ -223,7 +239,7 @@ def _band(axis, calibration, fine, cl, colour) -> None:  # type: ignore[no-untyp
 
 
 def plot_conditional(results: Sequence[ConditionalCoverage], xlabel: str | None = None) -> Figure:
-    """Coverage in bins of a property of the dataset, one line for each method."""
+    """Draw the coverage in bins of a property of the dataset, with a line for each method."""
     with styled():
         figure, axis = figure_of()
         for i, r in enumerate(results):
@@ -248,21 +264,21 @@ def plot_conditional(results: Sequence[ConditionalCoverage], xlabel: str | None 
 def plot_belt(
     belt: Belt, cl: float = CL68, observed: LikelihoodCost | Surface | None = None
 ) -> Figure:
-    """Acceptance of a belt, and the confidence set of one dataset.
+    """Draw a Neyman belt, and the confidence set of one dataset.
 
-    For likelihood-ratio ordering it shows the critical value against θ with the errors of the toys,
-    the χ² quantile and the observed statistic; for the others the belt of accepted estimates and
-    the observed one.  With two parameters it shows the critical values on the plane, without a
-    dataset.
+    For likelihood-ratio ordering the figure shows the critical value against θ with the errors from
+    the toys, the χ² quantile, and the statistic of the dataset.  For other orderings it shows the
+    belt of accepted estimates, and the estimate from the dataset.  For two parameters it shows the
+    critical values on the plane, without a dataset.
 
     Parameters
     ----------
     belt
         Belt from :func:`milinfer.neyman`.
     cl
-        One of the levels of the belt.
+        Confidence level, one of the levels of the belt.
     observed
-        Cost or surface of a dataset to draw, in one parameter.
+        Cost, or Λ(θ), of a dataset in one parameter; default: no dataset is drawn.
 
     Examples
     --------
@@ -383,12 +399,12 @@ def _critical_plane(belt: Belt, cl: float) -> Figure:
 
 
 def plot_region(*regions: ConfidenceRegion) -> Figure:
-    """Confidence regions in two parameters, with their projections as bars along the axes.
+    """Draw confidence regions in two parameters, and their projections as bars along the axes.
 
     Parameters
     ----------
     regions
-        Regions from :meth:`milinfer.Belt.region`, of one dataset at several levels.
+        Regions from :meth:`milinfer.Belt.region`, for one dataset and one or several levels.
 
     Examples
     --------

@@ -45,22 +45,22 @@ __all__ = [
 
 
 _CAPTIONS = {
-    "normalisation": "Mean of the ratio over events of the reference, exactly 1 for an exact one. "
-    "Below: the effective number of events behind the mean.",
+    "normalisation": "Mean of the ratio r over reference events; for an exact ratio it is 1. "
+    "Below: the effective number of events in this mean.",
     "closure": (
         "The worst-described features: ratio of reference to target sample, before and after "
-        "reweighting the reference with r."
+        "reweighting the reference with the ratio r."
     ),
     "separation": (
-        "Power of a classifier to separate the events of each value from the reference events, "
-        "before and after reweighting with r."
+        "Power of a classifier to separate the events at each value from the reference events, "
+        "before and after reweighting the reference with the ratio r."
     ),
-    "calibration_curves": "Observed against predicted fraction of events of each value.",
+    "calibration_curves": "Observed against predicted fraction of events from each value.",
 }
 
 
 def diagnostic_figures(diagnosis: Diagnosis) -> dict[str, tuple[Figure, str]]:
-    """All figures for which a diagnosis has results, with captions, by name."""
+    """Draw all figures for which a diagnosis has results; return figures and captions by name."""
     draw = {
         "normalisation": plot_normalisation,
         "closure": plot_closure,
@@ -77,7 +77,14 @@ def diagnostic_figures(diagnosis: Diagnosis) -> dict[str, tuple[Figure, str]]:
 
 
 def plot_normalisation(diagnosis: Diagnosis) -> Figure:
-    """E_θ0[r(x|θ)] against θ with an error band, and the effective number of events.
+    """Draw the mean ratio E_θ0[r(x|θ)] against θ, and the effective number of events below.
+
+    For an exact ratio the mean is 1.
+
+    Parameters
+    ----------
+    diagnosis
+        Diagnosis of a model.
 
     Examples
     --------
@@ -111,14 +118,14 @@ def plot_normalisation(diagnosis: Diagnosis) -> Figure:
 
 
 def plot_closure(diagnosis: Diagnosis, n_features: int = 4) -> Figure:
-    """Features that agree worst: histograms relative to the target, before and after weighting.
+    """Draw the features that agree worst, relative to the target, before and after reweighting.
 
     Parameters
     ----------
     diagnosis
         Diagnosis with at least one sample at another value than the reference.
     n_features
-        Largest number of features, each at the value with its smallest p-value.
+        Largest number of features.  Each is drawn at the value at which it agrees worst.
 
     Raises
     ------
@@ -159,7 +166,7 @@ def plot_closure(diagnosis: Diagnosis, n_features: int = 4) -> Figure:
 
 
 def plot_separation(diagnosis: Diagnosis) -> Figure:
-    """Area under the ROC curve of the classifier at each value, before and after weighting.
+    """Draw the area under a classifier's ROC curve at each value, before and after reweighting.
 
     Raises
     ------
@@ -190,14 +197,14 @@ def plot_separation(diagnosis: Diagnosis) -> Figure:
 
 
 def plot_calibration_curves(diagnosis: Diagnosis, n_curves: int = 4) -> Figure:
-    """Observed against predicted probability that an event comes from θ, and their difference.
+    """Draw the observed fraction of events from θ against the predicted one, and the difference.
 
     Parameters
     ----------
     diagnosis
         Diagnosis with at least one sample at another value than the reference.
     n_curves
-        Largest number of curves; those with the smallest p-values are drawn.
+        Largest number of curves; the curves with the smallest p-values are drawn.
 
     Raises
     ------
@@ -240,19 +247,21 @@ def _point_text(diagnosis: Diagnosis, theta: float) -> str:
 def _require_results(results: Sequence[Any]) -> None:
     if not results:
         msg = (
-            "there is no figure to draw: the diagnosis has no sample at a second value, or too few "
-            "events"
+            "there is no figure to draw: the diagnosis has no sample away from the reference, or "
+            "too "
+            "few events; give more samples or events to diagnose"
         )
         raise SampleError(msg)
 
 
 def plot_roc(scores: Mapping[str, Scores], weights: Weights = None) -> Figure:
-    """Background against signal efficiency, with statistical errors and areas.
+    """Draw ROC curves: background against signal efficiency, with statistical errors and areas.
 
     Parameters
     ----------
     scores
-        Scores of signal and background by classifier: shapes (n_signal,), (n_background,).
+        Pair of scores of signal and background, shapes (n_signal,) and (n_background,), by name of
+        the classifier.
     weights
         Weights of the signal and of the background, none negative; default: all 1.
 
@@ -312,18 +321,21 @@ def plot_bag_sizes(
     fits: Sequence[BagSizeFit] = (),
     bound: tuple[float, float] | float | None = None,
 ) -> Figure:
-    """Effective information against bag size ([AS], fig. 2), with fits and the exact bound.
+    """Draw the information against bag size ([AS], fig. 2), with fits and the exact bound.
+
+    Filled markers are the effective information I_eff = R²/Var(θ̂), open markers I_MLE = 1/Var(θ̂);
+    small markers are single trainings if there are several at a size.  An I_MLE far above all other
+    points (a response R far below 1) becomes an arrow at the upper edge.
 
     Parameters
     ----------
     scan
-        Points to draw: I_eff filled, I_MLE = 1/Var(θ̂) open, single trainings small if there are
-        several.  I_MLE far above the others (an estimator that is pulled to the middle) becomes an
-        arrow at the upper edge.
+        Scan of bag sizes, from :func:`milinfer.diagnostics.scan_bag_sizes`.
     fits
-        Fits to draw with their one-sigma bands, also beyond the largest size.
+        Fits to draw, with their one-sigma bands, also beyond the largest size.
     bound
-        True information, or a pair of it and its error; default: the bound of the scan.
+        True information, or a pair of the true information and its error; default: the bound of the
+        scan.
 
     Examples
     --------
@@ -418,7 +430,7 @@ def plot_bag_sizes(
 
 
 def plot_relative_widths(widths: Sequence[RelativeWidth]) -> Figure:
-    """Width of each method's intervals over that of the best histogram.
+    """Draw the width of each method's intervals, relative to the best histogram.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Figures of what is expected: intervals with bands of toys, upper limits with CLs."""
+"""Figures of expected results: intervals with bands from toys, and upper limits with CLs."""
 
 from __future__ import annotations
 
@@ -34,16 +34,18 @@ def plot_expected(
     expected: Mapping[str, ExpectedInterval],
     observed: Mapping[str, tuple[float, float]] | None = None,
 ) -> Figure:
-    """Expected intervals of methods, with the bands of both ends.
+    """Draw the expected intervals of methods, with bands from toys for both ends.
 
-    The band of the lower end is above the line of the Asimov data, that of the upper end below it.
+    The band for the lower end is drawn above the interval of the Asimov data, the band for the
+    upper end below it.
 
     Parameters
     ----------
     expected
-        By name of the method.
+        Expected interval by name of the method.
     observed
-        Interval of the data by name of the method, if it is there.
+        Lower and upper end of the interval of the data by name of the method; default: none is
+        drawn.
 
     Raises
     ------
@@ -65,7 +67,7 @@ def plot_expected(
     unknown = [name for name in observed if name not in expected]
     if not expected or unknown:
         msg = (
-            f"there is an observed interval of {unknown[0]}, but no expected one"
+            f"observed has an interval of {unknown[0]}, but expected has none; give both"
             if unknown
             else "there are no expected intervals to draw"
         )
@@ -130,12 +132,12 @@ def plot_expected(
 
 
 def plot_upper_limit(limit: UpperLimit) -> Figure:
-    """CLs against the parameter: observed, and expected with its bands.
+    """Draw CLs against the parameter: observed, and expected with its bands.
 
     Parameters
     ----------
     limit
-        From :func:`milinfer.intervals.upper_limit` or
+        Upper limit from :func:`milinfer.intervals.upper_limit` or
         :func:`milinfer.intervals.upper_limit_of_toys`.
 
     Examples

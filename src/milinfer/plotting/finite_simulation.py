@@ -23,11 +23,11 @@ _TOP = 8.0
 
 
 def plot_simulation_error(error: SimulationError, truth: float | None = None) -> Figure:
-    r"""−2ΔlnL of one dataset with its error from the simulation, and with the error added to it.
+    r"""Draw −2ΔlnL of one dataset with its error from the finite simulation of the training.
 
-    The band is one error of Λ(θ) relative to its value at the estimate, thin lines are the members
-    of the ensemble, and the dashed line is the cost of
-    :func:`milinfer.add_simulation_error`.
+    The band is one standard error, with Λ(θ) taken relative to its value at the estimate.  Thin
+    lines are the single networks of the ensemble.  The dashed line is the cost that includes this
+    error (:func:`milinfer.add_simulation_error`).
 
     Parameters
     ----------

@@ -23,15 +23,15 @@ __all__ = ["plot_fit_tests"]
 
 
 def plot_fit_tests(result: GoodnessOfFit, n_observables: int = 6) -> Figure:
-    """Data over the fitted simulation in bins of each observable, the worst first.
+    """Draw the ratio of data to the fitted simulation, in bins of each observable, the worst first.
 
-    Bins have about the same content and are drawn equally wide.  The band is the error of the fit
-    and of the simulation.
+    All bins have about the same content, and are drawn with equal widths.  The band is the error of
+    the fit and of the simulation.
 
     Parameters
     ----------
     result
-        Tests of one dataset.
+        Result of :func:`milinfer.diagnostics.goodness_of_fit`.
     n_observables
         Largest number of observables to draw.
 

@@ -39,7 +39,7 @@ def plot_contour(
     cl: Sequence[float] = (CL68, CL95),
     truth: tuple[float, float] | None = None,
 ) -> Figure:
-    r"""Contours of two parameters, all others at their maximum for each pair.
+    r"""Draw the likelihood contours of two parameters, with all other parameters profiled.
 
     Parameters
     ----------
@@ -48,10 +48,10 @@ def plot_contour(
     x, y
         Names of the parameters.
     cl
-        Joint probabilities of both parameters inside the contours: −2ΔlnL is a quantile of χ² with
-        two degrees of freedom.
+        Confidence levels of the contours, as joint probabilities of both parameters: −2ΔlnL on a
+        contour is a quantile of χ² with two degrees of freedom.
     truth
-        Point to mark.
+        Point to mark with a cross.
 
     Raises
     ------
@@ -76,7 +76,10 @@ def plot_contour(
         styles = method_styles(fits)
         for name, m in fits.items():
             if not m.valid:
-                msg = f"the fit {name!r} is not valid; call migrad() and look at its limits"
+                msg = (
+                    f"the fit {name!r} is not valid; call migrad() first, and check the limits of "
+                    "its parameters"
+                )
                 raise FitError(msg)
             style = styles[name]
             lines = {level: contour(m, x, y, level, interpolated=120) for level in cl}
@@ -93,14 +96,15 @@ def plot_contour(
 def plot_impacts(
     found: Sequence[Impact] | NuisanceImpacts, parameter: str, n_largest: int = 20
 ) -> Figure:
-    """Shift of a parameter by each nuisance parameter, and the fitted nuisance parameters.
+    """Draw the impact of each nuisance parameter on a parameter, and the fitted values or pulls.
 
     Parameters
     ----------
     found
-        Impacts from :func:`milinfer.intervals.nuisance_impacts`: bars are those of the fit, frames
-        those before it, and points are pulls, in errors of the auxiliary measurements.  Or impacts
-        from :func:`milinfer.likelihood.fits.impacts`, whose points are fitted values.
+        Impacts from :func:`milinfer.intervals.nuisance_impacts`: bars are impacts after the fit,
+        frames impacts before the fit, and points are pulls, in errors of the auxiliary
+        measurements.  Or impacts from :func:`milinfer.likelihood.fits.impacts`: points are then
+        fitted values.
     parameter
         Name of the parameter of interest.
     n_largest
@@ -200,13 +204,13 @@ def plot_impacts(
 
 
 def plot_pulls(fits: Mapping[str, Sequence[Impact]]) -> Figure:
-    """Fitted nuisance parameters of one or several methods, in units of their constraints.
+    """Draw fitted nuisance parameters of one or several methods, in units of their constraints.
 
     Parameters
     ----------
     fits
-        Value and errors of each nuisance parameter, by the name of the method.  A parameter whose
-        nominal value is not 0 ± 1, such as a luminosity, is left out.
+        Value and errors of each nuisance parameter, by name of the method.  A parameter whose
+        auxiliary measurement is not 0 ± 1, such as a luminosity, is left out.
 
     Raises
     ------
@@ -259,12 +263,12 @@ def plot_posterior(
     probability: float = CL68,
     truth: float | None = None,
 ) -> Figure:
-    """Posterior densities of one dataset with their central credible intervals.
+    """Draw posterior densities of one dataset, with their central credible intervals.
 
     Parameters
     ----------
     posteriors
-        Posteriors of one dataset each, by the name of a prior or method.
+        Posteriors for one dataset, by name of the prior or of the method.
     parameter
         Name of the parameter, for the axis.
     probability
@@ -292,8 +296,8 @@ def plot_posterior(
         for name, p in posteriors.items():
             if p.density.ndim != 1:
                 msg = (
-                    f"{name!r} contains the posteriors of {len(p.density)} datasets; give one of "
-                    "them"
+                    f"{name!r} contains the posteriors of {len(p.density)} datasets; give "
+                    "the posterior of one dataset"
                 )
                 raise ParameterError(msg)
             style = styles[name]

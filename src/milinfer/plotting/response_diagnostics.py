@@ -31,7 +31,7 @@ __all__ = ["plot_response_closure", "plot_response_yields", "response_figures"]
 
 
 def response_figures(diagnosis: ResponseDiagnosis) -> dict[str, tuple[Figure, str]]:
-    """All figures for which a diagnosis has results, with captions, by name."""
+    """Draw all figures for which a diagnosis has results; return figures and captions by name."""
     here = [c for c in diagnosis.closures if c.point == diagnosis.reference]
     out = {}
     if diagnosis.curves:
@@ -39,7 +39,8 @@ def response_figures(diagnosis: ResponseDiagnosis) -> dict[str, tuple[Figure, st
             plot_response_yields(diagnosis),
             (
                 "Expected yield of the response against each nuisance parameter, and the yields of "
-                "held-out varied events. Below: their difference; inside the band it is harmless."
+                "held-out varied events. Below: their difference; inside the band it is too small "
+                "to matter."
             ),
         )
     if here:
@@ -47,24 +48,24 @@ def response_figures(diagnosis: ResponseDiagnosis) -> dict[str, tuple[Figure, st
             plot_response_closure(diagnosis),
             (
                 "The worst-described features: held-out varied events (points) and nominal events "
-                "with weights S (lines), relative to the nominal events."
+                "weighted by the response S (lines), relative to unweighted nominal events."
             ),
         )
     return out
 
 
 def plot_response_yields(diagnosis: ResponseDiagnosis, n_nuisances: int = 6) -> Figure:
-    """Expected yield against each nuisance parameter, with the yields of the varied events.
+    """Draw the expected yield against each nuisance parameter, and the yields of varied events.
 
-    Below, the mean of S over held-out nominal events less the yield of the varied ones, with the
-    band in which a difference does no harm.
+    The lower panel shows the difference between the mean of the response S over held-out nominal
+    events and the yield of the varied events.  Differences inside the band are too small to matter.
 
     Parameters
     ----------
     diagnosis
         Diagnosis of a response.
     n_nuisances
-        Largest number of nuisance parameters; those that agree worst are drawn.
+        Largest number of nuisance parameters; the nuisance parameters that agree worst are drawn.
 
     Raises
     ------
@@ -136,18 +137,19 @@ def _largest_pull(yields: list[YieldComparison]) -> float:
 
 
 def plot_response_closure(diagnosis: ResponseDiagnosis, n_panels: int = 4) -> Figure:
-    """Features that agree worst: varied over nominal events, with the reweighted nominal ones.
+    """Draw the features that agree worst: varied events, and nominal events weighted by S.
 
-    Points are the varied events, lines nominal events with weights S, both over the nominal events
-    and normalised to one.  The error bars are those of the difference of point and line.
+    Points are the varied events, lines the nominal events weighted by the response S.  All are
+    normalised to one and divided by the unweighted nominal events.  The error bars are for the
+    difference between point and line.
 
     Parameters
     ----------
     diagnosis
         Diagnosis of a response.
     n_panels
-        Largest number of panels, each with all variations of the same nuisance parameters in one
-        feature; those with the smallest p-values are drawn.
+        Largest number of panels.  A panel has all variations of the same nuisance parameters in one
+        feature; the panels with the smallest p-values are drawn.
 
     Raises
     ------
@@ -164,7 +166,10 @@ def plot_response_closure(diagnosis: ResponseDiagnosis, n_panels: int = 4) -> Fi
         panels.setdefault(key, []).append(c)
     chosen = list(panels.values())[:n_panels]
     if not chosen:
-        msg = "there is no figure to draw: the diagnosis has too few nominal or varied events"
+        msg = (
+            "there is no figure to draw: the diagnosis has too few nominal or varied events; give "
+            "more"
+        )
         raise SampleError(msg)
     with styled():
         columns = min(len(chosen), 2)

@@ -1,7 +1,7 @@
 """Figures of the results of an analysis: trainings, scans, intervals, toys and coverage.
 
-Figures show the numbers of a result, and do not touch the global state of pyplot: they can be drawn
-in a server, a notebook or a worker.  Each method keeps its colour, marker and line in all figures
+The figures do not use the global state of pyplot, so they can be drawn in a server, a notebook or a
+worker.  A method has the same colour, marker and line in all figures
 (:mod:`milinfer.plotting.style`), so that it can be recognised without colours.
 """
 
@@ -47,7 +47,12 @@ _LEVELS = (CL68, CL95)
 
 
 def plot_training(history: Sequence[Mapping[str, Sequence[float]]]) -> Figure:
-    """Training and validation loss of each member of an ensemble.
+    """Draw the training and validation loss of each network of an ensemble.
+
+    Parameters
+    ----------
+    history
+        For each network its losses after each epoch, ``"loss"`` and ``"val_loss"``.
 
     Examples
     --------
@@ -91,12 +96,14 @@ def plot_scans(
     truth: float | None = None,
     dashed: Sequence[str] = (),
 ) -> Figure:
-    """−2ΔlnL of one dataset by several methods, with the thresholds of 68.27 % and 95.45 %.
+    """Draw −2ΔlnL of one dataset from several methods, with the thresholds of intervals.
+
+    The thresholds are those of 68.27 % and 95.45 % intervals.
 
     Parameters
     ----------
     scans
-        Cost functions by name.
+        Cost functions by name of the method.
     parameter
         Name of the parameter.
     window
@@ -104,7 +111,7 @@ def plot_scans(
     truth
         True value, drawn as a line.
     dashed
-        Names to draw dashed (the uncalibrated ones).
+        Names of methods to draw with dashed lines, such as uncalibrated ones.
 
     Examples
     --------
@@ -145,12 +152,12 @@ def plot_scans(
 def plot_intervals(
     intervals: Mapping[str, tuple[Interval, Interval]], truth: float | None = None
 ) -> Figure:
-    """Estimates with 68.27 % (thick) and 95.45 % (thin) intervals, one line for each method.
+    """Draw estimates with 68.27 % (thick) and 95.45 % (thin) intervals, a line for each method.
 
     Parameters
     ----------
     intervals
-        68.27 % and 95.45 % interval by method.
+        Pair of the 68.27 % and the 95.45 % interval, by name of the method.
     truth
         True value, drawn as a dashed line; None: it is not known.
 
@@ -182,14 +189,16 @@ def plot_intervals(
 
 
 def plot_datasets(interval: Interval, toys: ToyIntervals, n_toys: int = 20) -> Figure:
-    """Interval of one dataset, above those of simulated datasets at one true value.
+    """Draw the interval of one dataset above the intervals of simulated datasets (toys).
+
+    All toys have the same true value.
 
     Parameters
     ----------
     interval
         Interval of the dataset.
     toys
-        Intervals of toys by the same method, of the same level.
+        Intervals of toys, from the same method and at the same level.
     n_toys
         Largest number of toys to draw.
 
@@ -230,7 +239,7 @@ def plot_datasets(interval: Interval, toys: ToyIntervals, n_toys: int = 20) -> F
 def plot_ladder(
     before: ToyIntervals, after: ToyIntervals, n_toys: int = 50, parameter: str = ""
 ) -> Figure:
-    """Intervals of many toys before and after calibration ([AS], fig. 16).
+    """Draw the intervals of many toys before and after calibration ([AS], fig. 16).
 
     Parameters
     ----------
@@ -282,12 +291,12 @@ def plot_ladder(
 
 
 def plot_estimates(toys: Mapping[str, ToyEnsemble], bins: int = 40) -> Figure:
-    """Distribution of θ̂ over the same toys, one line for each method.
+    """Draw the distribution of the estimate over the same toys, with a line for each method.
 
     Parameters
     ----------
     toys
-        Ensembles at one truth, by method.
+        Toy ensembles at one true value, by name of the method.
     bins
         Number of bins between the quantiles 0.1 % and 99.9 % of all estimates together.
 
@@ -328,15 +337,15 @@ def plot_estimates(toys: Mapping[str, ToyEnsemble], bins: int = 40) -> Figure:
 
 
 def plot_coverage(coverages: Mapping[str, Sequence[Coverage]]) -> Figure:
-    """Measured coverage of each method with its errors, and the nominal coverage.
+    """Draw the measured coverage of each method with its errors, and the nominal coverage.
 
-    Thick bars are Clopper–Pearson 68.27 % intervals from the number of toys; thin ones add the
-    error from the finite pool of events that the toys share.
+    Thick bars are Clopper–Pearson 68.27 % intervals from the number of toys; thin bars also include
+    the error from the finite number of events that the toys are drawn from.
 
     Parameters
     ----------
     coverages
-        Coverages at one truth, by method; any number of levels.
+        Coverages at one true value, by name of the method, for one or several levels.
 
     Examples
     --------
@@ -382,7 +391,7 @@ def plot_coverage(coverages: Mapping[str, Sequence[Coverage]]) -> Figure:
 
 
 def plot_response(ensembles: Sequence[ToyEnsemble], calibration: Calibration) -> Figure:
-    """Bias of θ̂ against the truth, with the fit that corrects it.
+    """Draw the bias of the estimate against the true value, with the fit that corrects it.
 
     Parameters
     ----------

@@ -28,7 +28,16 @@ __all__ = ["plot_features", "plot_templates"]
 
 
 def plot_features(samples: SampleSet, names: Sequence[str], bins: int = 30) -> Figure:
-    """Normalised feature distributions at each parameter point, with their statistical errors.
+    """Draw normalised distributions of features at each parameter point, with statistical errors.
+
+    Parameters
+    ----------
+    samples
+        Samples at one or several parameter points.
+    names
+        Names of the features to draw.
+    bins
+        Number of bins.
 
     Examples
     --------
@@ -90,10 +99,10 @@ def plot_templates(
     observable: str,
     errors: FloatArray | None = None,
 ) -> Figure:
-    """Data and morphed templates, with the ratio to the first one.
+    """Draw the data and expected counts in bins, and their ratio to the first expectation.
 
-    Bins of very different widths, such as those that keep the most information, are drawn equally
-    wide with their edges written under them.
+    Bins of very different widths, such as bins that keep the most information, are drawn with equal
+    widths, and their edges are written under them.
 
     Parameters
     ----------
@@ -106,7 +115,7 @@ def plot_templates(
     observable
         Name of the observable; :func:`milinfer.plotting.style.observable_label` adds its unit.
     errors
-        Relative errors of the first template, shape (n_bins,), from its Monte-Carlo statistics and
+        Relative errors of the first expectation, shape (n_bins,), from Monte-Carlo statistics and
         other sources; drawn as a band.
 
     Examples

@@ -35,20 +35,20 @@ def plot_contour_lines(
     truth: tuple[float, float] | None = None,
     truth_label: str = "truth",
 ) -> Figure:
-    """Contours of two parameters by several methods, and their estimates.
+    """Draw the contours of two parameters from several methods, and their estimates.
 
     Parameters
     ----------
     contours
-        Points of each contour, shape (n, 2), by method and level.
+        Points of each contour, shape (n, 2), by name of the method and level.
     estimates
-        Estimate by method.
+        Estimate of both parameters, by name of the method.
     x, y
         Names of the parameters.
     truth
-        Point to mark.
+        Point to mark with a cross.
     truth_label
-        What it is.
+        Label of this point in the legend.
 
     Examples
     --------
@@ -91,18 +91,19 @@ def _smooth(outline: FloatArray) -> FloatArray:
 
 
 def plot_point_coverage(scans: Mapping[str, CoverageScan], cl: float) -> Figure:
-    r"""Coverage of one level at points of several parameters, one panel for each target.
+    r"""Draw the coverage at points of several parameters, for regions and for single parameters.
 
-    Thick bars are Clopper–Pearson 68.27 % intervals from the number of toys, thin ones add the
-    error from the finite pool of events that the toys share; the bands are one and two binomial
-    errors around the nominal coverage.
+    There is a panel for each entry of `scans`.  Thick bars are Clopper–Pearson 68.27 % intervals
+    from the number of toys; thin bars also include the error from the finite number of events that
+    the toys are drawn from.  The bands are one and two binomial errors around the nominal coverage.
 
     Parameters
     ----------
     scans
-        Coverages by what they are of, such as ``"region"`` or a parameter.
+        Coverages by name: ``"region"`` for joint regions, the name of a parameter for its
+        intervals.
     cl
-        Level to draw.
+        Confidence level to draw.
 
     Examples
     --------

@@ -1,8 +1,8 @@
 """Style of all figures: colours, markers and lines of methods, labels with units.
 
-Colours are those of Okabe and Ito, with a dark grey: colour-blind readers can tell any two of them
-apart.  In print without colours they look alike, so that methods also have different markers and
-lines.
+The colours are the palette of Okabe and Ito, with a dark grey, so that colour-blind readers can
+tell any two of them apart.  In print without colours they look alike; therefore methods also have
+different markers and lines.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ class MethodStyle(NamedTuple):
 
 @contextmanager
 def styled() -> Iterator[None]:
-    """Draw in the style of all figures while this context lasts."""
+    """Context in which Matplotlib draws in the style of milinfer's figures."""
     import mplhep
 
     # mplhep's style for axes and ticks, whose sizes are for slides, with sizes for a page.
@@ -139,9 +139,9 @@ def styled() -> Iterator[None]:
 
 
 class NotebookFigure(Figure):
-    """Figure that notebooks draw even where nothing has imported pyplot.
+    """Figure that notebooks draw even if pyplot was not imported.
 
-    They show a plain Figure as text until then.
+    Without pyplot, notebooks show an ordinary Matplotlib figure as text.
 
     Examples
     --------
@@ -157,7 +157,20 @@ class NotebookFigure(Figure):
 
 
 def figure_of(width: float = 6.4, height: float = 4.2, **grid: Any) -> tuple[Figure, Any]:
-    """An empty figure with axes; `grid` as for ``Figure.subplots``."""
+    """Make an empty figure with axes.
+
+    Parameters
+    ----------
+    width, height
+        Size in inches.
+    **grid
+        Options of ``Figure.subplots``, such as ``nrows``.
+
+    Returns
+    -------
+    Figure, Axes
+        The figure, and its axes as ``Figure.subplots`` returns them.
+    """
     figure = NotebookFigure(figsize=(width, height), layout="constrained")
     return figure, figure.subplots(**grid)
 
@@ -179,7 +192,7 @@ def edge_labels(edges: FloatArray) -> list[str]:
 
 
 def method_title(name: str) -> str:
-    """Name of a method as figures and tables show it.
+    """Return the name of a method as figures and tables show it.
 
     Examples
     --------
@@ -192,14 +205,14 @@ def method_title(name: str) -> str:
 def method_styles(names: Iterable[str]) -> dict[str, MethodStyle]:
     """Colour, marker and line of each method of a figure.
 
-    Methods that every report shows have fixed ones, the same in all figures; the others take the
-    remaining ones, in order.
+    Methods that every report shows have fixed styles, the same in all figures; other methods take
+    the remaining styles, in order.
 
     Parameters
     ----------
     names
-        Methods or their titles, in the order in which they are drawn.  ``"a"``,
-        ``"a, as trained"`` and ``"a, Neyman"`` are one method in one colour.
+        Names or titles of methods, in the order in which they are drawn.  ``"a"``,
+        ``"a, as trained"`` and ``"a, Neyman"`` are one method and have the same colour.
 
     Examples
     --------
@@ -274,7 +287,7 @@ def plain(text: str) -> str:
 
 
 def parameter_label(parameter: str) -> str:
-    """Label of a parameter on axes.
+    """Return the label of a parameter on axes; ``c_HW`` becomes a formula with an index.
 
     Examples
     --------
@@ -285,7 +298,7 @@ def parameter_label(parameter: str) -> str:
 
 
 def observable_unit(name: str) -> str:
-    """Unit of one of the package's features; empty if it has none or the name is unknown.
+    """Return the unit of one of the package's features; empty if there is none or it is unknown.
 
     Examples
     --------
@@ -296,7 +309,7 @@ def observable_unit(name: str) -> str:
 
 
 def observable_label(name: str) -> str:
-    r"""Label of a feature on axes, with its unit.
+    r"""Return the label of a feature on axes, with its unit.
 
     Parameters
     ----------

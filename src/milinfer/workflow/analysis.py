@@ -1,4 +1,4 @@
-"""Inference: fit one dataset by several methods and measure all of them on the same toys.
+"""Inference: fit one dataset with several methods, and test all of them on the same toys.
 
 :func:`analyse` runs an :class:`milinfer.workflow.analysis_settings.Analysis`; figures and files are
 made in :mod:`milinfer.workflow.report`.
@@ -76,7 +76,7 @@ __all__ = [
 
 
 def analyse(analysis: Analysis) -> AnalysisResult:
-    """Fit the data with every method, and measure all methods on the same toys.
+    """Fit the data with every method, and test all methods on the same toys.
 
     Raises
     ------
@@ -84,15 +84,15 @@ def analyse(analysis: Analysis) -> AnalysisResult:
         If the data are empty, there are several evaluation samples and no `truth`, or the first
         model was trained on the events of `classifier_templates`.
     MilinferError
-        If the first model cannot be evaluated at all; a note of the error lists the settings that
-        affect this.
+        If the first model cannot be evaluated at all; a note on the error lists the settings that
+        may help.
 
     Warns
     -----
     MilinferWarning
-        If another method fails; `unavailable` of the result then gives the reason.  If a method
-        cannot be calibrated, or has no interval of the data or no belt; `problems` of its result
-        gives the reason, and the rest of its result is that of the uncalibrated method.
+        If another method fails; `unavailable` of the result then gives the reason.  Also if a
+        method cannot be calibrated, or has no interval of the data or no belt; `problems` of its
+        result gives the reason, and the rest of its result is from the uncalibrated method.
     """
     model, seed = analysis.model, analysis.seed
     require_events(analysis)
@@ -194,7 +194,9 @@ def require_events(analysis: Analysis) -> None:
         The message names the data.
     """
     if not len(analysis.data):
-        msg = f"{analysis.data.label}: a dataset without events cannot be fitted"
+        msg = (
+            f"{analysis.data.label} has no events, so there is nothing to fit; check the selection"
+        )
         raise SampleError(msg)
 
 
@@ -299,7 +301,7 @@ def _truncation(belt: Belt, cost: Cost) -> str:
     if not ends:
         return ""
     return (
-        f"the Neyman set of the data at {' and '.join(levels)} is cut off at "
+        f"the Neyman set of the data at {' and '.join(levels)} ends at "
         f"{', '.join(f'{end:g}' for end in sorted(ends))}, the edge of the belt, and may extend "
         "further; widen the range of belt_at"
     )

@@ -1,4 +1,4 @@
-"""What an analysis in one parameter has measured: summary, tables and provenance."""
+"""Result of an analysis in one parameter: summary, tables and provenance."""
 
 from __future__ import annotations
 
@@ -52,37 +52,40 @@ __all__ = ["AnalysisResult", "provenance_facts", "summary_table"]
 
 @dataclass(frozen=True, eq=False)
 class AnalysisResult:
-    """Comparison of the methods, with the inputs of its figures.
+    """Result of an analysis in one parameter: comparison of the methods, and what figures need.
 
     Parameters
     ----------
     analysis, comparison, costs, templates, calibration_toys, evaluation_toys, coverage, belts
-        The input, and the results of each method on the data and the toys.
+        Samples, models and settings of the analysis, and the results of each method on the data and
+        the toys.
     truth
         True value at which the methods are compared.
     widths
-        Widths over that of the best histogram; empty if the toys are at one truth only.
+        Width of the intervals of each method, divided by the width from the best histogram; empty
+        if all toys have the same true value.
     information
-        I_eff over that of the oracle, or of the best histogram if there is no oracle; empty if the
-        toys are at one truth only.
+        I_eff of each method, divided by I_eff of the exact ratio ("oracle") or, without it, of the
+        best histogram; empty if all toys have the same true value.
     diagnoses
         Diagnosis of each learned model on events that were not used for its training, or a text
-        with the reason why there is none.
+        that says why it is missing.
     unavailable
-        Methods that failed, by name, with the reason; they appear nowhere else in the result.
+        Methods that failed, by name, with the reason.  These methods appear nowhere else in the
+        result.
     provenance
         Files, seeds, settings and steps; the caller of :func:`analyse` fills them in.
     extra
         Further entries of ``summary.json``.
     systematics
-        Fits with nuisance parameters, or why there are none; None if the analysis has no nuisance
-        parameters.
+        Fits with nuisance parameters, or the reason why they failed; None if the analysis has no
+        nuisance parameters.
     fit_tests
-        Tests of the data against the fit of the first model, or a text with the reason why there
-        are none.
+        Tests of the data against the fit of the first model, or a text that says why they are
+        missing.
     training_errors
-        Errors from the finite simulation of the training, of models that were trained on bootstrap
-        samples, or the reason why one has none.
+        Error from the finite simulation of the training, for each model that was trained on
+        bootstrap samples, or the reason why it is missing.
     """
 
     analysis: Analysis
@@ -136,14 +139,14 @@ class AnalysisResult:
         return f"<div><p>{html.escape(title)}</p>{''.join(parts)}</div>"
 
     def to_table(self) -> pa.Table:
-        """One row for each method; see :meth:`milinfer.workflow.Comparison.to_table`.
+        """Table with one row for each method; see :meth:`milinfer.workflow.Comparison.to_table`.
 
         Coverage at all truths is ``coverage.to_table()``.
         """
         return self.comparison.to_table()
 
     def neyman_interval(self, name: str, cl: float) -> ConfidenceSet | None:
-        """Neyman interval of the data by one method, or None if it has no belt."""
+        """Neyman interval of the data from one method; None if the method has no belt."""
         cost = self.costs[name]
         if name not in self.belts or not isinstance(cost, LikelihoodCost):
             return None
@@ -233,7 +236,7 @@ def _coverage_errors(summary: dict[str, Any]) -> str:
         return ""
     toys = max(m["coverage68_error"] for m in methods)
     pool = max((m.get("coverage68_pool_error") or 0.0 for m in methods), default=0.0)
-    more = "; the event pool dominates: use more events" if pool > toys else ""
+    more = "; the event pool dominates, so use more events" if pool > toys else ""
     return f"errors of the coverages: {toys:.1%} (number of toys), {pool:.1%} (event pool){more}"
 
 

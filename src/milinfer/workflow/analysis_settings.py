@@ -26,26 +26,27 @@ class Analysis:
     data
         Dataset to fit.
     templates
-        Samples for the histograms.  Those of the classifier output must not be the events that
-        the network was trained on; see `classifier_templates`.
+        Samples for the histograms of features.  The histogram of the classifier output needs events
+        that the network was not trained on; see `classifier_templates`.
     calibration
         Samples for the toys from which calibrations and belts are made.
     evaluation
         Samples of other events, for coverage.
     truth
-        True value at which the methods are compared; default: the point of the one evaluation
-        sample.
+        True value at which the methods are compared; default: the point of the evaluation sample,
+        if there is only one.
     weight_degree
-        Degree of the event weights in the parameter; toys can then be generated at any value, each
-        from all events, and all events fill the histograms at every value if those of `templates`
-        carry weights too.  None: only at the points of the samples.
+        Degree of the polynomials in the parameter that are the event weights.  Toys can then be
+        generated from all events at any value; if the events of `templates` carry weights too, all
+        of them contribute to the histograms at every value.  None: toys only at the points of the
+        samples.
     calibrate_at, cover_at, belt_at
-        True values of the toys for calibrations, coverage and belts; default: the points of the
-        samples, or of one whose events carry weights 7 and 5 values in the inner half of the range;
-        and no belts.
+        True values of the toys for calibrations, for coverage and for belts.  Default: the points
+        of the samples, or for one sample whose events carry weights 7 and 5 values in the inner
+        half of the range; no belts.
     observable, bins, degree
-        Feature and number of bins of the histogram, and degree of its polynomial; default: that of
-        the weights, or 4.
+        Feature and number of bins of the histogram, and degree of its polynomials; default degree:
+        the degree of the weights, or 4.
     second_observable, bins_2d
         Second feature and numbers of bins of a histogram of two observables; None leaves it out.
     mc_stat

@@ -1,10 +1,10 @@
-"""Blind analyses: pseudo-data instead of the data, until a recorded act opens them.
+"""Blind analyses: pseudo-data are fitted instead of the data, until the data are opened.
 
-While an analysis is blind, its data are read, checked and counted, and nothing else: every fit,
-figure and table is of pseudo-data, simulated events at the true value at which the methods are
-compared.  Calibrations and coverages do not depend on the data, so they are final.
-:func:`unblind` writes the time, the reason, and hashes of everything that was frozen; the next run
-fits the data, and says what has changed since.
+While an analysis is blind, its data are only read, checked and counted.  Every fit, figure and
+table shows pseudo-data: simulated events at the true value at which the methods are compared.
+Calibrations and coverages do not depend on the data, so they are final.  Opening the data writes a
+record with the time, the reason, and hashes of everything that was frozen.  The next run fits the
+data, and says what has changed since.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ _SEED = 77
 
 @dataclass(frozen=True)
 class Unblinding:
-    """Record of the act that opened the data of an analysis.
+    """Record that the data of a blind analysis were opened.
 
     Parameters
     ----------
     time
-        When, in ISO format and UTC.
+        Time of the opening, in ISO format and UTC.
     reason
-        Why, as the user gave it.
+        Reason that the user gave.
     milinfer
         Version that wrote the record.
     frozen
@@ -89,8 +89,9 @@ class Unblinding:
             frozen = {k: text_field(f"frozen.{k}", v) for k, v in fields["frozen"].items()}
         except (OSError, ValueError) as error:
             msg = (
-                f"{path} is not a record of an unblinding ({error}); restore it, or move the "
-                "folder away and start again blind"
+                f"{path} is not a valid record of an unblinding ({error}); restore the file, or "
+                "move "
+                "the folder away and start the blind analysis again"
             )
             raise ConfigurationError(msg) from error
         return cls(**texts, frozen=frozen)
@@ -101,12 +102,12 @@ class Unblinding:
         return content_hash(asdict(self))
 
     def changed_since(self, now: Mapping[str, str]) -> tuple[str, ...]:
-        """Names of the steps that are not as they were frozen.
+        """Names of the steps that have changed since the data were opened.
 
         Parameters
         ----------
         now
-            Their hashes today, from :func:`frozen_hashes`.
+            Hashes of the steps today, from :func:`frozen_hashes`.
         """
         names = self.frozen.keys() | now.keys()
         return tuple(sorted(n for n in names if self.frozen.get(n) != now.get(n)))
@@ -234,13 +235,13 @@ def write_unblinding(folder: Path, reason: str, frozen: Mapping[str, str]) -> Un
     from milinfer.version import __version__
 
     if not reason.strip():
-        msg = "give the reason for opening the data, such as reason='approved by the collaboration'"
+        msg = "give a reason for opening the data, such as reason='approved by the collaboration'"
         raise ConfigurationError(msg)
     before = Unblinding.load(folder)
     if before is not None:
         msg = (
-            f"the data of {folder} were opened before, at {before.time} ({before.reason}); data "
-            "are opened once: milinfer run shows their result"
+            f"the data of {folder} were opened before, at {before.time} ({before.reason}), and can "
+            "be opened only once; use milinfer run to see the result"
         )
         raise ConfigurationError(msg)
     kept = folder / _KEPT

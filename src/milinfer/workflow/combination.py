@@ -1,9 +1,8 @@
 """Combine published likelihoods, workspaces and constraints in one fit, from one file.
 
-:func:`combine` reads ``combination.toml``
-(:mod:`milinfer.workflow.combination_file`), checks that its inputs fit together
-(:mod:`milinfer.workflow.combination_inputs`), fits the sum and each input by itself, and returns a
-:class:`Combination`.
+:func:`combine` reads ``combination.toml`` (:mod:`milinfer.workflow.combination_file`) and checks
+that its inputs fit together (:mod:`milinfer.workflow.combination_inputs`).  It fits the sum of all
+inputs, and each input alone, and returns a :class:`Combination`.
 """
 
 from __future__ import annotations
@@ -48,29 +47,31 @@ _NAME = "combination.json"
 
 @dataclass(frozen=True, eq=False)
 class Combination:
-    """Combined fit of several likelihoods, and a fit of each of them.
+    """Results of a combined fit of several likelihoods, and of a fit of each input alone.
+
+    Made by :func:`combine`.
 
     Parameters
     ----------
     title
-        Heading.
+        Heading of tables.
     inputs
         The inputs, in the order of the file.
     cost
         −2 ln L of all inputs together, a cost for iminuit.
     roles
-        Role of each parameter.
+        Role of each parameter: interest, normalisation or nuisance.
     units
         Units of the parameters, if known.
     left_out
-        For each input, parameters whose constraint is taken from another input.
+        For each input, the parameters whose constraint is taken from another input.
     fit
-        Fit of all parameters.
+        Combined fit of all parameters.
     intervals
         Intervals of each parameter of interest from the combined fit.
     alone
-        Intervals from each input alone, with the constraints of its nuisance parameters; none for a
-        parameter that the input does not constrain.
+        Intervals from each input alone, with the constraints of its nuisance parameters.  A
+        parameter that the input does not constrain has no interval.
     alone_costs
         −2 ln L of each input alone.
     problems
@@ -106,7 +107,7 @@ class Combination:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Remarks to quote with the result."""
+        """Remarks that have to be quoted with the result."""
         notes = [
             f"{i.name} is calibrated for {made}; its other intervals are not calibrated"
             for i in self.inputs
@@ -155,7 +156,7 @@ class Combination:
     header = ("parameter", "input", "estimate", "68.27% interval", "95.45% interval")
 
     def rows(self) -> list[list[str]]:
-        """Cells of the table of results, as text: each input that has a parameter, and the sum."""
+        """Cells of the table of results, as text: for each parameter its inputs, and the sum."""
         return [
             [
                 self._with_unit(parameter),
@@ -190,7 +191,7 @@ class Combination:
         return ("parameter", "role", "fit", *(i.name for i in self.inputs))
 
     def parameters_rows(self) -> list[list[str]]:
-        """Which input has which parameter, and from which of them its constraint is taken."""
+        """Which input has which parameter, and which input the constraint is taken from."""
         fit = self.fit
         errors = zip(fit.labels, fit.bestfit.tolist(), fit.uncertainty.tolist(), strict=True)
         return [
@@ -227,7 +228,7 @@ class Combination:
         return tables + html_table(self.parameters_header, self.parameters_rows(), title=title)
 
     def to_table(self) -> pa.Table:
-        """One row for each parameter of interest and input that has it, and the sum.
+        """Table with one row for each parameter of interest in each input, and in the sum.
 
         Columns: ``parameter``, ``input``, ``estimate``, ``error``, ``interval68.low``,
         ``interval68.high``, ``interval95.low``, ``interval95.high``.
@@ -286,17 +287,19 @@ class Combination:
         }
 
     def to_json(self) -> str:
-        """The same as JSON text."""
+        """Numbers of :meth:`to_dict` as JSON text."""
         return json.dumps(self.to_dict(), indent=2, ensure_ascii=False)
 
     @cached_property
     def profiles(self) -> dict[str, dict[str, ProfileScan]]:
-        """−2 ln L along each parameter of interest, all others fitted, by input and of the sum.
+        """Compute −2 ln L along each parameter of interest, for each input and for the sum.
+
+        All other parameters are fitted at every value.
 
         Warns
         -----
         MilinferWarning
-            If a profile cannot be fitted all along; it is left out.
+            If a fit fails at some value; the profile of this input is then left out.
         """
         scans: dict[str, dict[str, ProfileScan]] = {}
         for parameter in self.interest:
@@ -318,7 +321,7 @@ class Combination:
         return scans
 
     def _window(self, parameter: str, fits: Mapping[str, ParameterFit]) -> tuple[float, float]:
-        """Range of a figure: that of the intervals, inside the limits of the sum."""
+        """Range of a figure: the range of the intervals, inside the limits of the sum."""
         lows = [f.inner.low for f in fits.values() if f.inner]
         highs = [f.inner.high for f in fits.values() if f.inner]
         whole = fits.get(COMBINATION)
@@ -330,7 +333,7 @@ class Combination:
         return max(min(lows), low), min(max(highs), high)
 
     def figures(self) -> dict[str, Figure]:
-        """Profiles of each input and of the sum, by parameter of interest."""
+        """Draw the profiles of each input and of the sum, by parameter of interest."""
         figures = {}
         for parameter, scans in self.profiles.items():
             curves = {name: CubicSpline(s.values, s.rises) for name, s in scans.items()}
@@ -345,12 +348,13 @@ class Combination:
         Parameters
         ----------
         folder
-            Made if it is not there; files of these names in it are replaced.
+            Folder to write to; it is made if it does not exist.  Older files of these names are
+            replaced.
 
         Returns
         -------
         list
-            The files.
+            Paths of the files.
         """
         target = Path(folder)
         target.mkdir(parents=True, exist_ok=True)
@@ -373,7 +377,12 @@ def combine(file: PathLikeStr | CombinationFile) -> Combination:
     Parameters
     ----------
     file
-        ``combination.toml``, or its content.
+        Path of ``combination.toml``, or its content.
+
+    Returns
+    -------
+    Combination
+        Results of the combined fit, and of the fit of each input alone.
 
     Raises
     ------
@@ -383,7 +392,7 @@ def combine(file: PathLikeStr | CombinationFile) -> Combination:
     MilinferError
         If an input cannot be read; the message names file and input.
     FitError
-        If the fit of the sum is not valid.
+        If the combined fit is not valid.
 
     Examples
     --------

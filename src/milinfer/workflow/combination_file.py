@@ -46,10 +46,10 @@ class InputSection(_Section):
     name
         Name in tables, figures and messages.
     rename
-        Names of parameters in this combination, by those that the input has.  A name that a
-        workspace has for each bin (``stat`` of ``stat[0]``, ``stat[1]``, …) renames all of these.
+        New names of parameters, by their names in the input.  If a workspace has a parameter for
+        each bin (``stat[0]``, ``stat[1]``, …), the name ``stat`` renames all of them.
     units
-        Units of parameters, by their names in this combination.
+        Units of parameters, by their names in the combination.
     """
 
     name: Name
@@ -63,7 +63,7 @@ class LikelihoodSection(InputSection):
     Attributes
     ----------
     path
-        The folder, relative to the file.
+        Folder, relative to ``combination.toml``.
     """
 
     path: Name
@@ -75,13 +75,13 @@ class WorkspaceSection(InputSection):
     Attributes
     ----------
     path
-        JSON file, relative to the file of the combination.
+        JSON file, relative to ``combination.toml``.
     measurement
         Name of the measurement; default: the first.
     patch
         File with a JSON patch or a patch set of pyhf.
     signal
-        Which patch of a patch set: its name or its values.
+        Name or values of the patch to take from a patch set.
     """
 
     path: Name
@@ -102,8 +102,8 @@ class ConstraintSection(InputSection):
     covariance
         Covariance matrix instead of errors.
     replaces
-        Whether it replaces other constraints of these parameters that inputs contain; otherwise
-        these must be the same.
+        If true, this constraint replaces the constraints of these parameters in other inputs; if
+        false, these must be equal to it.
     """
 
     parameters: Annotated[list[Name], Field(min_length=1)]
@@ -116,17 +116,17 @@ class ConstraintSection(InputSection):
     def _of_one_size(self) -> Self:
         n = len(self.parameters)
         if len(set(self.parameters)) < n:
-            msg = "parameters has a name twice; give each once"
+            msg = "parameters has a name twice; give each name once"
             raise ValueError(msg)
         if (self.error is None) == (self.covariance is None):
-            msg = "give error, a number for each parameter, or covariance, a matrix; one of them"
+            msg = "give either error, a number for each parameter, or covariance, a matrix"
             raise ValueError(msg)
         sizes = {"mean": len(self.mean)}
         if self.error is not None:
             sizes["error"] = len(self.error)
         for key, size in sizes.items():
             if size != n:
-                msg = f"{key} has {size} numbers for {n} parameters; give one for each"
+                msg = f"{key} has {size} numbers for {n} parameters; give one number for each"
                 raise ValueError(msg)
         if self.covariance is not None:
             if [len(row) for row in self.covariance] != [n] * n:
@@ -135,7 +135,7 @@ class ConstraintSection(InputSection):
             matrix = np.array(self.covariance)
             symmetric = np.allclose(matrix, matrix.T, rtol=1e-9, atol=0.0)
             if not symmetric or not np.all(np.linalg.eigvalsh(matrix) > 0):
-                msg = "covariance is not symmetric and positive; correct its numbers"
+                msg = "covariance is not symmetric and positive definite; correct its numbers"
                 raise ValueError(msg)
         return self
 
@@ -148,25 +148,26 @@ class ConstraintSection(InputSection):
 
 
 class CombinationFile(_Section):
-    r"""The file of a combination.
+    r"""Content of ``combination.toml``, the file that describes a combination.
 
     Attributes
     ----------
     title
         Heading of tables.
     shared
-        Parameters that several inputs have, by their names in this combination.  A name that two
-        inputs have must be listed here, or be renamed in one of them: then they are two parameters.
+        Names (in the combination) of parameters that several inputs have in common.  If two inputs
+        have a parameter of the same name, list it here, or rename it in one of the inputs if these
+        are two different parameters.
     roles
         Role of a parameter (``interest``, ``normalisation`` or ``nuisance``), if the inputs
-        disagree or give none.
+        disagree or give no role.
     allow_calibrated
-        Whether a likelihood that is calibrated individually may be in a sum with others; the sum
-        then need not have correct coverage.
+        Whether a likelihood that is calibrated alone may be combined with others.  Intervals of the
+        sum then need not have correct coverage.
     likelihood, workspace, constraint
-        The inputs.
+        Inputs of each kind.
     folder, source
-        Where the file is; paths in it start at its folder.
+        Folder and path of the file; relative paths in it start at the folder.
 
     Examples
     --------
@@ -220,7 +221,8 @@ class CombinationFile(_Section):
         Raises
         ------
         ConfigurationError
-            The message names every key that is wrong, with the values allowed.
+            If the file cannot be read, or keys are wrong; the message names every wrong key, with
+            the values allowed.
 
         Examples
         --------
@@ -233,12 +235,12 @@ class CombinationFile(_Section):
         return read.model_copy(update={"folder": source.parent, "source": source})
 
     def path(self, text: str) -> Path:
-        """A path of the file, which starts at its folder.
+        """Resolve a path in the file, which is relative to the folder of the file.
 
         Raises
         ------
         ConfigurationError
-            If there is nothing.
+            If the file or folder does not exist.
         """
         found = self.folder / text
         if "\0" in text or not found.exists():

@@ -43,33 +43,33 @@ class CombinationInput:
     Parameters
     ----------
     name
-        Its name.
+        Name of the input.
     kind
-        What it is.
+        Kind of input: likelihood, workspace or constraint.
     source
-        Its file or folder; empty for a constraint, which is part of the file of the combination.
+        File or folder of the input; empty for a constraint, which is in ``combination.toml``.
     cost
-        −2 ln L with all constraints that it contains.
+        −2 ln L of the input, with all constraints that it contains.
     roles
         Role of each parameter according to the input; None if it does not give one.
     start
         Starting values of fits, for the parameters for which the input gives them.
     fixed
-        Parameters that it keeps at their start.
+        Parameters that the input keeps at their starting values.
     units
         Units of the parameters, if known.
     renamed
         Names in the combination by the names in the input, for those that differ.
     inseparable
-        Parameters whose constraint it contains and cannot leave out.
+        Parameters whose constraint the input contains and cannot leave out.
     counted
         Parameters whose constraint is a count, and not Gaussian.
     calibrated_for
-        The intervals that it is calibrated for by itself; empty: it is not calibrated.
+        The intervals for which the input is calibrated; empty: it is not calibrated.
     identity
         Equal for two inputs with the same data.
     section
-        Its section of the file.
+        Section of ``combination.toml`` that describes the input.
     """
 
     name: str
@@ -186,7 +186,7 @@ def read_input(file: CombinationFile, section: InputSection) -> CombinationInput
                 msg = f"units has {name}, but its parameters are {shortened(tuple(new.values()))}"
                 raise ConfigurationError(msg + did_you_mean(name, new.values()))
             if units.setdefault(name, unit) != unit:
-                msg = f"units says that {name} is in {unit!r}, and the file says {units[name]!r}"
+                msg = f"units says that {name} is in {unit!r}, but the file says {units[name]!r}"
                 raise ConfigurationError(msg + "; remove it, or correct it")
     return CombinationInput(
         name=section.name,
@@ -331,8 +331,8 @@ def combination_sum(file: CombinationFile, inputs: Sequence[CombinationInput]) -
         elif len(said) > 1 and name not in file.roles:
             words = " and ".join(f"{role} in {i.name}" for role, i in sorted(said.items(), key=str))
             problems.append(
-                f"{name} is {words}: if it is the same parameter, say what it is in roles; "
-                "otherwise rename it in one of them"
+                f"{name} is {words}: if it is the same parameter, give its role in roles; "
+                "otherwise rename it in one of these inputs"
             )
         else:
             roles[name] = role
@@ -340,7 +340,7 @@ def combination_sum(file: CombinationFile, inputs: Sequence[CombinationInput]) -
     left_out, more = _counted_once(having)
     problems += more
     if not problems and "interest" not in roles.values():
-        problems.append("there is no parameter of interest; give one in roles")
+        problems.append("no parameter has the role interest; give one in roles")
     if problems:
         lines = [f"{file.source or 'combination'}:", *(f"  {line}" for line in problems)]
         raise ConfigurationError("\n".join(lines))
@@ -375,7 +375,7 @@ def _undeclared(
         if len(sharing) > 1 and name not in file.shared:
             problems.append(
                 f"{name} is a parameter of {_and(sharing)}: if it is the same, list it in shared; "
-                f'otherwise rename it in one of them, rename = {{ "{name}" = … }}'
+                f'otherwise rename it in one of these inputs, rename = {{ "{name}" = … }}'
             )
         alone = len(sharing) == 1 and sharing[0].kind == "constraint"
         if alone and all(len(having[other]) == 1 for other in sharing[0].parameters):
@@ -393,14 +393,17 @@ def _undeclared(
                 others = [n for n in having if n != name]
                 problems.append(
                     f"shared has {name}, which is a parameter of {sharing[0].name} alone"
-                    + (did_you_mean(name, others) or "; rename one of another input, or leave it")
+                    + (
+                        did_you_mean(name, others)
+                        or "; rename a parameter of another input to it, or remove it from shared"
+                    )
                 )
     return problems
 
 
 def _twice(inputs: Sequence[CombinationInput]) -> list[str]:
     return [
-        f"{a.name} and {b.name} are the same {a.kind}, whose data would be used twice; remove one"
+        f"{a.name} and {b.name} are the same {a.kind}, so its data would be used twice; remove one"
         for a, b in combinations(inputs, 2)
         if a.kind == b.kind and a.identity == b.identity
     ]
@@ -414,7 +417,8 @@ def _contradictions(name: str, sharing: Sequence[CombinationInput]) -> list[str]
         if max(a_low, b_low) >= min(a_high, b_high):
             problems.append(
                 f"{name} is limited to [{a_low:g}, {a_high:g}] in {a.name} and to "
-                f"[{b_low:g}, {b_high:g}] in {b.name}; it cannot be the same parameter: rename it"
+                f"[{b_low:g}, {b_high:g}] in {b.name}; it cannot be the same parameter, so rename "
+                "it in one of these inputs"
             )
         if name in a.units and name in b.units and a.units[name] != b.units[name]:
             problems.append(
@@ -424,13 +428,13 @@ def _contradictions(name: str, sharing: Sequence[CombinationInput]) -> list[str]
         if (name in a.fixed) != (name in b.fixed):
             one, other = (a, b) if name in a.fixed else (b, a)
             problems.append(
-                f"{one.name} fixes {name}, at {one.start[name]:g}, and {other.name} measures it; "
-                "rename it in one of them"
+                f"{one.name} fixes {name} at {one.start[name]:g}, but {other.name} measures it; "
+                "rename it in one of these inputs"
             )
         elif name in a.fixed and a.start[name] != b.start[name]:
             problems.append(
                 f"{name} is fixed at {a.start[name]:g} in {a.name} and at {b.start[name]:g} in "
-                f"{b.name}; rename it in one of them"
+                f"{b.name}; rename it in one of these inputs"
             )
     return problems
 
@@ -449,8 +453,8 @@ def _calibrated(
     if len(data) < 2:
         return []
     return [
-        f"{i.name} is calibrated, so its own intervals cover, but those of a sum need not: "
-        "publish it without calibration, and calibrate the sum with toys of all of its terms "
+        f"{i.name} is calibrated alone, but intervals of a sum that contains it need not cover: "
+        "publish it without calibration, and calibrate the sum with toys of all inputs "
         "(milinfer.CombinedToys), or set allow_calibrated = true and state that the coverage of "
         "the sum was not tested"
         for i in data

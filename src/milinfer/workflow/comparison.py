@@ -1,4 +1,4 @@
-"""Compare methods on the same data and the same toys; a method that fails does not end the rest."""
+"""Compare methods on the same data and the same toys; if one method fails, the others continue."""
 
 from __future__ import annotations
 
@@ -55,17 +55,18 @@ class MethodResult:
     intervals
         68.27 % and 95.45 % intervals of the dataset, calibrated if `calibrated`.
     calibrated
-        Whether c_cicc and bias were applied to intervals and coverage.
+        Whether the calibration (c_cicc and bias) was applied to intervals and coverage.
     calibration
-        Constants and bias from the calibration toys (reported even if not applied); None if the
-        method cannot be calibrated.
+        Calibration constants and bias from the calibration toys, given even if they were not
+        applied; None if the method cannot be calibrated.
     information
         Information and response, from the evaluation toys.
     coverages, coverages_raw
-        Coverage of the 68.27 % and 95.45 % intervals on the evaluation toys, as applied and without
-        calibration.
+        Coverage of the 68.27 % and 95.45 % intervals on the evaluation toys: of the intervals that
+        are quoted, and of uncalibrated intervals.
     fit_seconds
-        Time of both intervals of the dataset (MIGRAD, HESSE, MINOS twice); NaN without a dataset.
+        Seconds that both intervals of the dataset took (MIGRAD, HESSE, MINOS twice); NaN without a
+        dataset.
     problems
         Reasons why a calibration, a belt or the intervals of the dataset are missing.
     """
@@ -96,11 +97,11 @@ class MethodResult:
         return Comparison((self,))._repr_html_()
 
     def to_table(self) -> pa.Table:
-        """One row; see :meth:`Comparison.to_table`."""
+        """Table with one row; see :meth:`Comparison.to_table`."""
         return Comparison((self,)).to_table()
 
     def to_dict(self) -> dict[str, Any]:
-        """Figures by the names of the summary's contract."""
+        """Results under the names that they have in ``summary.json``."""
         fitted: dict[str, Any] = {}
         if self.intervals is not None:
             inner, outer = self.intervals
@@ -190,7 +191,7 @@ def _columns(figures: Mapping[str, Any]) -> dict[str, Any]:
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """Results of several methods, in order."""
+    """Results of several methods on the same data and the same toys; made by :func:`compare`."""
 
     methods: tuple[MethodResult, ...]
 
@@ -258,21 +259,21 @@ class Comparison:
     _title: ClassVar = "The same data and the same toys, fitted with each method"
 
     def to_table(self) -> pa.Table:
-        """One row for each method.
+        """Table with one row for each method.
 
-        Columns: ``method`` and those of :meth:`MethodResult.to_dict`, an interval and its errors as
-        two columns, such as ``interval68.low`` and ``interval68.high``.
+        Columns: ``method``, and the entries of :meth:`MethodResult.to_dict`.  A pair of numbers,
+        such as an interval, has two columns, ``interval68.low`` and ``interval68.high``.
         """
         return arrow_table(
             _TYPES, [{"method": m.name, **_columns(m.to_dict())} for m in self.methods]
         )
 
     def to_dict(self) -> dict[str, dict[str, Any]]:
-        """Figures of every method by name."""
+        """Results of every method, by its name; see :meth:`MethodResult.to_dict`."""
         return {m.name: m.to_dict() for m in self.methods}
 
     def to_json(self) -> str:
-        """Figures of every method as JSON text."""
+        """Results of every method as JSON text."""
         return json.dumps(self.to_dict(), indent=2)
 
 
@@ -287,7 +288,7 @@ def assess(
     required: bool = True,
     seed: int = 0,
 ) -> MethodResult:
-    """Calibrate a method on one set of toys, measure it on another, and fit the data.
+    """Calibrate a method on one set of toys, test it on another set, and fit the data.
 
     Parameters
     ----------
@@ -300,24 +301,25 @@ def assess(
     cost
         Cost of the dataset, without calibration.
     calibrated
-        Whether to apply the calibration to intervals and coverage.  False leaves the method as
-        its users run it: pyhf with asymptotic intervals, the oracle as it is.
+        Whether to apply the calibration to intervals and coverage.  With False the method is used
+        as usual: pyhf with asymptotic intervals, the exact ratio without calibration.
     widen
         Whether calibrated intervals contain the error of the calibration.
     required
-        Whether calibration and fit must succeed.  If not, a method that cannot be calibrated stays
-        as it is, one that cannot be fitted has no intervals, and `problems` of the result gives the
-        reasons; also where a second minimum makes an interval less than the confidence set.
+        Whether calibration and fit must succeed.  If not required, a method that cannot be
+        calibrated stays uncalibrated, a method that cannot be fitted has no intervals, and
+        `problems` of the result gives the reasons.  `problems` also says if an interval is only a
+        part of the confidence set, because of a second minimum.
     seed
         Seed of the bootstrap.
 
     Raises
     ------
     CalibrationError
-        If toys share events with those of training or with each other, the estimates have no
-        spread, or the method is `required` and cannot be calibrated.
+        If toys contain training events, if calibration and evaluation toys share events, if the
+        estimates have no spread, or if the method is `required` and cannot be calibrated.
     FitError
-        If it is `required`, and the data have no interval inside the range.
+        If the method is `required`, and the data have no interval inside the range.
     """
     require_unseen_toys(calibration_toys)
     require_other_events(evaluation_toys, [e.pool_id for e in calibration_toys], name)
@@ -358,8 +360,8 @@ def assess(
         for warning in caught:
             if issubclass(warning.category, SecondMinimumWarning) and not required:
                 problems.append(
-                    "the interval of the data is not the whole confidence set, and the coverage "
-                    f"given is that of the set: {warning.message}"
+                    "the interval of the data is only a part of the confidence set, but the "
+                    f"coverage given is that of the whole set: {warning.message}"
                 )
             else:
                 warnings.warn(warning.message, warning.category, stacklevel=2)
@@ -407,18 +409,25 @@ def compare(
     uncalibrated: Sequence[str] = (),
     seed: int = 0,
 ) -> Comparison:
-    """Assess several methods on the same toys and the same data.
+    """Calibrate several methods, and test them on the same toys and the same data.
 
     Parameters
     ----------
     calibration_toys, evaluation_toys
-        Ensembles by method, from :meth:`milinfer.Toys.run`, which generates the same toys for all.
+        Toy ensembles by name of the method, from :meth:`milinfer.Toys.run`, which generates the
+        same toys for all methods.  For the calibration there are ensembles at several true values,
+        for the evaluation one ensemble, from other events.
     costs
-        Cost of the dataset by method; methods without one are assessed on toys alone.
+        Cost of the dataset by name of the method; a method without a cost is tested only on toys.
     uncalibrated
-        Methods whose calibration is reported but not applied.
+        Names of methods whose calibration is reported but not applied.
     seed
         Seed of the bootstrap.
+
+    Returns
+    -------
+    Comparison
+        Results of the methods, in the order of `calibration_toys`.
     """
     return Comparison(
         tuple(
@@ -482,12 +491,12 @@ class Unavailable(NamedTuple):
 
 
 class Attempts:
-    """Keeps the errors of methods, so that one that fails does not end the rest.
+    """Keep the errors of methods, so that a failure of one method does not stop the others.
 
     Parameters
     ----------
     required
-        Methods whose errors are raised, with a note that names the settings that affect them.
+        Methods whose errors are raised, with a note about the settings that may help.
 
     Attributes
     ----------

@@ -1,7 +1,7 @@
-"""The configuration of an analysis: its sections, reading ``analysis.toml``, and a template of it.
+"""The configuration of an analysis: its sections, a reader for ``analysis.toml``, and a template.
 
-The sections are classes, so that the same analysis can be written in Python; their attributes are
-the keys of the file.  Reading a file reports all mistakes at once, by key, with the values allowed.
+The sections are classes whose attributes are the keys of the file, so that a configuration can also
+be written in Python.  The reader reports all wrong keys at once, with the values allowed.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class AnalysisSection(_Section):
     out
         Folder of all results, relative to the configuration file.
     seed
-        Seed of splits, trainings and toys.
+        Seed of the splits of samples, of trainings and of toys.
     workers
         Number of threads that read files and generate toys.
     """
@@ -81,7 +81,7 @@ class AnalysisSection(_Section):
 
 
 class _EventsSection(_Section):
-    """A section that names files, or some of their events."""
+    """A section that names files, and optionally the events to read from them."""
 
     events: Positive | None = None
     slice: tuple[Annotated[int, Field(ge=0)], Positive] | None = None
@@ -123,12 +123,13 @@ class FilesSection(_EventsSection):
         Names of the column of weights and of the tree in flat files; ``weight = ""`` if events have
         no weights.
     combine
-        ``"sum"`` if the files of a point are slices of a process, whose cross-sections add up,
-        ``"mean"`` if they are runs of it; default: runs, if their cross-sections agree.
+        How to join several files: ``"sum"`` if they are slices of a process, whose cross-sections
+        add up, ``"mean"`` if they are runs of the same process.  Default: ``"mean"``, if their
+        cross-sections agree.
     events
         Number of events to read from the beginning of each file.
     slice
-        ``[START, STOP]``: events to read from each file, counted from 0, without STOP.
+        ``[START, STOP]``: read the events START to STOP − 1 of each file, counted from 0.
     """
 
     path: Paths
@@ -148,29 +149,32 @@ class SamplesSection(_Section):
     features
         Feature set for files of events; or the names of the columns to use.
     on_missing
-        Whether an event that lacks what the features need is an error or is rejected and counted.
+        What to do with an event without the particles that the features need: ``"raise"`` an error,
+        or ``"reject"`` and count it.
     parameters
-        Names of the parameters, or a table with the block and number of each in the parameter card
-        of the files, such as ``{ c_HW = "SMEFT 7" }``: the points of events and of their weights
-        then come from the files.
+        Names of the parameters, or a table with the block and number of each parameter in the
+        parameter card of the files, such as ``{ c_HW = "SMEFT 7" }``.  The points of events and of
+        their weights are then read from the files.
     reweight_points
-        Points of weights by id, such as ``{ rwgt_7 = { c_HW = 0.5 } }``, a list of points in the
-        order of the weights, or the path of a reweight card of MadGraph.
+        Points of the weights, if the files do not have them: a table by id of the weight, such as
+        ``{ rwgt_7 = { c_HW = 0.5 } }``, a list of points in the order of the weights, or the path
+        of a reweight card of MadGraph.
     train
         Files to train on and to fill histograms with.
     tune, evaluate
-        Files for toys from which calibrations and belts are made, and for toys that measure
-        coverage; without them, events for both are split off `train`.
+        Files for the toys from which calibrations and belts are made, and files for the toys that
+        measure coverage.  Without them, events for both purposes are split off `train`.
     fractions
-        Fractions of the events of `train` to tune and to evaluate with, if these have no files.
+        Fractions of the events of `train` for calibrations and for coverage, if `tune` and
+        `evaluate` have no files.
     held_out
-        Fraction of the remaining events that is not trained on and fills the histogram of the
-        network's output.
+        Fraction of the remaining events of `train` that is not used for training and fills the
+        histogram of the network's output.
     combine
-        As in :class:`FilesSection`, for blocks of files of one point.
+        How to join blocks of files of one point; values as in :class:`FilesSection`.
     invisible, visible
-        PDG ids of final-state particles that escape the detector, and of those that are measured,
-        if they are not in the PDG numbering.
+        PDG ids of final-state particles that escape the detector, and of particles that are
+        measured, if they are not in the PDG numbering.
     """
 
     features: str | list[str] = "vbf_2l2j"
@@ -213,7 +217,8 @@ class SamplesSection(_Section):
                 for names, key in first_keys.items()
             )
             msg = (
-                f"points have different parameters: {parameters}; give the same parameters in all "
+                f"the points have different parameters: {parameters}; give the same parameters in "
+                "all "
                 "points"
             )
             raise ValueError(msg)
@@ -232,14 +237,15 @@ class DataSection(_EventsSection):
     simulated
         Whether the events are simulated at ``toys.truth``; the report then states this.
     luminosity
-        In 1/fb: the fit with nuisance parameters then uses the number of events, too.
+        Integrated luminosity in 1/fb.  If given, the fit with nuisance parameters also uses the
+        number of events.
     luminosity_uncertainty
-        Relative uncertainty of it.
+        Relative uncertainty of the luminosity.
     blind
         Whether pseudo-data at ``toys.truth`` are fitted instead of the data, until ``milinfer
-        unblind`` opens these.
+        unblind`` opens the data.
     expected_events
-        Number of events of the pseudo-data; default: that of the data.
+        Number of events in the pseudo-data; default: the number of events in the data.
     """
 
     path: Paths
@@ -255,7 +261,8 @@ class DataSection(_EventsSection):
     def _number_of_blind_events(self) -> Self:
         if self.expected_events is not None and not self.blind:
             msg = (
-                "expected_events is the number of pseudo-data of a blind analysis; add blind = true"
+                "expected_events is the number of pseudo-data in a blind analysis; add blind = "
+                "true, or omit it"
             )
             raise ValueError(msg)
         if self.blind and self.luminosity is not None and self.expected_events is None:
@@ -269,24 +276,25 @@ class DataSection(_EventsSection):
     @model_validator(mode="after")
     def _uncertainty_of_something(self) -> Self:
         if self.luminosity_uncertainty is not None and self.luminosity is None:
-            msg = "luminosity_uncertainty needs luminosity; give luminosity in 1/fb"
+            msg = "luminosity_uncertainty needs a luminosity; give luminosity in 1/fb"
             raise ValueError(msg)
         return self
 
 
 class ModelSection(_Section):
-    """``[[model]]``: a network; the report is about the first of several.
+    """``[[model]]``: a network.  The report is about the first network if there are several.
 
     Attributes
     ----------
     name
-        Name of the method in tables and files; default: that of the head.
+        Name of the method in tables and files; default: the name of the head.
     head, labels, order, pooling, bag_size, normalise, ensemble, bootstrap, reference
         See :class:`milinfer.BagLikelihood`.  With `bootstrap` the report gives the error from the
         finite simulation of the training.
     epochs, batch_events
-        Settings of the training; default: those of the head, or batches that make 20 steps of an
-        epoch.
+        Largest number of epochs, and events in a batch.  The default of `epochs` depends on the
+        head; the default of `batch_events` is fixed for a polynomial head, and otherwise chosen so
+        that an epoch has 20 steps.
     """
 
     name: Name | None = None
@@ -308,14 +316,14 @@ class ModelSection(_Section):
     def _bootstrap_of_events(self) -> Self:
         if self.bootstrap and self.ensemble < 4:
             msg = (
-                "bootstrap = true needs 4 networks or more, better 16, but ensemble is "
+                "bootstrap = true needs 4 networks or more (better 16), but ensemble is "
                 f"{self.ensemble}; give ensemble = 16"
             )
             raise ValueError(msg)
         if self.bootstrap and self.pooling not in ("mean", "sum"):
             msg = (
                 f"bootstrap = true needs the ratio of each event, but pooling = {self.pooling!r} "
-                "scores bags as a whole; use pooling = 'mean'"
+                "scores whole bags; use pooling = 'mean'"
             )
             raise ValueError(msg)
         return self
@@ -331,8 +339,8 @@ class ModelSection(_Section):
 class ToysSection(_Section):
     """``[toys]``: pseudo-experiments.
 
-    A true value is a number or, in several parameters, a table with a value of each, such as
-    ``{ c_HW = 0.1, c_HB = 0.0 }``; ``0.0`` stands for zero in all of them.
+    A true value is a number.  For several parameters it is a table with a value for each parameter,
+    such as ``{ c_HW = 0.1, c_HB = 0.0 }``; ``0.0`` then means that all parameters are zero.
 
     Attributes
     ----------
@@ -341,24 +349,23 @@ class ToysSection(_Section):
     truth
         True value at which the methods are compared.
     weight_degree
-        Degree of the event weights in the parameter, if events carry weights at other points: toys
-        can then be generated at any true value, and all events fill the histograms at every value,
-        so that samples at one point are enough.
+        Degree of the polynomials in the parameter that are the event weights, if events carry
+        weights at other points.  Toys can then be generated at any true value, and all events
+        contribute to the histograms at every value, so that samples at one point are enough.
     calibrate_at, cover_at
-        True values for calibration and coverage; default: the points of samples in the inner half
-        of the range, or 7 and 5 values with `weight_degree`; in several parameters with
-        `weight_degree` a lattice of 3 × 3 and a cross
-        (:func:`milinfer.workflow.several_inputs.default_points`).
+        True values for calibration and for coverage.  Default: the points of samples in the inner
+        half of the range; with `weight_degree` 7 and 5 values there, or for several parameters a
+        3 × 3 lattice and a cross (:func:`milinfer.workflow.several_inputs.default_points`).
     belt_at
         True values for a Neyman belt; default: no belt.
     simulation_error
         Whether calibrated intervals, of the data and of toys, contain the error from the finite
-        simulation that calibrates (:meth:`milinfer.Calibration.widened`).
+        number of calibration events (:meth:`milinfer.Calibration.widened`).
     oracle
-        Whether to add the exact likelihood ratio of the weights as a method.
+        Whether to add the exact likelihood ratio, computed from the event weights, as a method.
     oracle_at
-        Parameter point of the sample to tune with that normalises this ratio; default: the samples
-        of all points.
+        Parameter point of the sample in `samples.tune` that normalises the exact ratio; default:
+        the samples at all points.
     """
 
     number: Annotated[int, Field(ge=100)] = 2000
@@ -374,10 +381,10 @@ class ToysSection(_Section):
     @model_validator(mode="after")
     def _oracle_needs_weights(self) -> ToysSection:
         if self.oracle and self.weight_degree is None:
-            msg = "oracle = true takes the exact ratio from event weights: give weight_degree"
+            msg = "oracle = true computes the exact ratio from event weights; give weight_degree"
             raise ValueError(msg)
         if self.oracle_at is not None and not self.oracle:
-            msg = "oracle_at normalises the exact ratio: give oracle = true, or omit oracle_at"
+            msg = "oracle_at is only for the exact ratio; give oracle = true, or omit oracle_at"
             raise ValueError(msg)
         return self
 
@@ -388,17 +395,18 @@ class TemplatesSection(_Section):
     Attributes
     ----------
     observable, bins
-        Feature, and number of bins, which keep the most information.
+        Feature, and number of bins.  The edges are chosen so that the bins keep the most
+        information.
     second_observable, bins_2d
-        Second feature and numbers of bins of a histogram of two features; default: no such
-        histogram.
+        Second feature, and numbers of bins, of an additional histogram of two features; default: no
+        histogram of two features.
     degree
-        Degree of the polynomial in the parameter; default: `toys.weight_degree` if the events fill
-        every value through their weights, else 4.
+        Degree of the polynomial in the parameter that each bin is; default: `toys.weight_degree` if
+        it is given and the events carry weights, else 4.
     mc_stat
-        Whether the Monte-Carlo errors of the templates enter the fit.
+        Whether the fit includes the Monte-Carlo errors of the templates.
     held_out
-        Whether the events held out from the training are added to the histograms of features.
+        Whether events that are held out from the training also fill the histograms of features.
     """
 
     observable: str = "d_phi_qq"
@@ -411,7 +419,7 @@ class TemplatesSection(_Section):
 
 
 class TrackingSection(_Section):
-    """``[tracking]``: an experiment tracker that records a run; without this section there is none.
+    """``[tracking]``: an experiment tracker that records a run.  Without it nothing is tracked.
 
     Attributes
     ----------
@@ -422,11 +430,11 @@ class TrackingSection(_Section):
     run
         Name of the run; default: the time, or one that the tracker chooses.
     store
-        Folder of the runs, relative to the configuration file (TensorBoard: ``tensorboard`` in the
-        folder of the results, Weights & Biases: that folder), or tracking URI (MLflow: as MLflow is
-        configured).
+        Folder of the runs, relative to the configuration file, or for MLflow the tracking URI.
+        Default: for TensorBoard ``tensorboard`` in the folder of the results, for Weights & Biases
+        the folder of the results, for MLflow the URI in MLflow's own configuration.
     offline
-        Keep runs of Weights & Biases in the folder and send nothing.
+        For Weights & Biases: keep the run in the folder, and send nothing.
     """
 
     to: Literal["tensorboard", "mlflow", "wandb"]
@@ -444,14 +452,14 @@ class TrackingSection(_Section):
 
 
 class AnalysisConfig(_Section):
-    """Configuration of an analysis.
+    """Configuration of an analysis: the content of ``analysis.toml``.
 
     Parameters
     ----------
     analysis, samples, data, model, systematics, response, toys, templates, tracking
-        Sections of the file.
+        Sections of the file ``analysis.toml``, as objects of their classes.
     folder
-        Folder that relative paths start at.
+        Folder at which relative paths start.
     source
         Path of the file, for messages.
 
@@ -497,8 +505,9 @@ class AnalysisConfig(_Section):
         of_yields = [s.name for s in self.systematics if not s.changes_events]
         if of_yields and self.data.luminosity is None:
             msg = (
-                f"systematics: {of_yields[0]} changes the number of events, which is fitted only "
-                "with data.luminosity; give data.luminosity in 1/fb"
+                f"systematics: {of_yields[0]} changes the number of events, but the number is "
+                "fitted "
+                "only with a luminosity; give data.luminosity in 1/fb"
             )
             raise ValueError(msg)
         return self
@@ -525,7 +534,8 @@ class AnalysisConfig(_Section):
         Raises
         ------
         ConfigurationError
-            The message names every key that is wrong, with the values allowed.
+            If the file cannot be read, or keys are wrong; the message names every wrong key, with
+            the values allowed.
 
         Examples
         --------
@@ -565,7 +575,7 @@ class AnalysisConfig(_Section):
                 raise ConfigurationError(msg)
             if is_address(text):
                 msg = (
-                    f"{of}{text!r} is an address, and a run needs files on this machine; copy it, "
+                    f"{of}{text!r} is an address, but a run needs files on this machine; copy it, "
                     "or write its features with `milinfer features ADDRESS --out FILE.parquet`"
                 )
                 raise ConfigurationError(msg)
@@ -596,7 +606,7 @@ class AnalysisConfig(_Section):
 
 
 def init_analysis(path: PathLikeStr = "analysis.toml", *, overwrite: bool = False) -> Path:
-    """Write a commented configuration to edit.
+    """Write a configuration file with comments, which you then edit for your analysis.
 
     Parameters
     ----------
@@ -608,7 +618,7 @@ def init_analysis(path: PathLikeStr = "analysis.toml", *, overwrite: bool = Fals
     Returns
     -------
     Path
-        The file.
+        Path of the file.
 
     Raises
     ------

@@ -1,7 +1,7 @@
-"""The demo: simulated files of an embedded process, and the analysis of them.
+"""The demo: simulated files of an embedded process, and their analysis.
 
-The files are made as a user's are: LHE is generated, converted to ROOT and read by a coffea
-processor.  The analysis is then that of ``milinfer run``, from an ``analysis.toml`` in the folder.
+The files are made like the files of a user: LHE files are generated, converted to ROOT and read by
+a coffea processor.  Then ``milinfer run`` analyses them, with an ``analysis.toml`` in the folder.
 """
 
 from __future__ import annotations
@@ -48,11 +48,10 @@ class DemoConfig:
     events
         Simulated training events at each of the 21 values of c_HW between −1 and 1.
     pool_events
-        Simulated events at each of three values of c_HW around the truth that the toys of the
-        calibration are drawn from, and as many others for the toys that measure coverage;
-        reweighted, they are used for all values in between.  Their number does not depend on
-        `events`: with M events, all toys of N events are shifted by sqrt(N/M) of their standard
-        error.
+        Number of events from which the toys for the calibration are drawn, at each of three values
+        of c_HW around the truth, and of as many other events for the toys that measure coverage;
+        they are reweighted to the values in between.  The number does not depend on `events`: M
+        events shift all toys of N events by sqrt(N/M) of the standard error of a toy.
     data_events
         Events of the dataset.
     truth
@@ -251,15 +250,15 @@ def _write_analysis(directory: Path, config: DemoConfig, files: list[DemoFile]) 
 def run_demo(
     out: PathLikeStr, config: DemoConfig, *, echo: Callable[[str], None] = lambda _: None
 ) -> dict[str, Any]:
-    """Make simulated files, and run the analysis of them.
+    """Simulate files of events, and analyse them.
 
     Parameters
     ----------
     out
-        Directory: ``lhe/``, ``root/``, ``features/``, ``analysis.toml`` and the results of the
-        analysis (``models/``, ``calibrations/``, ``belts/``, ``plots/``, ``summary.json``,
-        ``report.html``); copies of the models as ``model/``, ``model_NAME/`` and of calibration
-        and belt of the first one as ``calibration.json``, ``belt.json``.
+        Folder to write: ``lhe/``, ``root/``, ``features/``, ``analysis.toml`` and the results of
+        the analysis (``models/``, ``calibrations/``, ``belts/``, ``plots/``, ``summary.json``,
+        ``report.html``).  The models are also copied to ``model/`` and ``model_NAME/``, the
+        calibration and the belt of the first model to ``calibration.json`` and ``belt.json``.
     config
         Sizes and seed.
     echo

@@ -149,8 +149,8 @@ def add_training_errors(
         "A network trained on other simulated events would give another estimate. The spread of an "
         "ensemble trained on bootstrap samples of the events measures this error. The intervals "
         "here are those of the uncalibrated network, with this error included. A calibrated "
-        "interval does not need it, because the calibration measures the effects of the training "
-        "on independent events; it "
+        "interval does not need this error, because the calibration measures the effects of the "
+        "training on independent events. A calibrated interval "
         + (
             "contains the error of its calibration."
             if widened
@@ -192,7 +192,9 @@ def add_training_errors(
                 f"{CL95:.2%} with it",
             ],
             rows,
-            "Share of the events: the fraction of the variance of one member that comes from the "
-            "finite events; the rest is the scatter of the training. If it is small, train longer; "
-            "if it is large, only more simulated events help.",
+            "Share of the events: the fraction of the variance between networks of the ensemble "
+            "that "
+            "comes from the finite number of events; the rest is the scatter of the training. If "
+            "this fraction is small, train longer; if it is large, only more simulated events "
+            "help.",
         )

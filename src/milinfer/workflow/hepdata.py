@@ -1,8 +1,8 @@
 """A submission for HEPData: result, covariance, profiles and likelihood of a published folder.
 
-:func:`write_hepdata` makes the tables from the published likelihood itself, so that whoever reads
-the folder again finds the same numbers.  The package hepdata_lib writes them, and
-hepdata_validator compares them with the schema of HEPData.
+:func:`write_hepdata` computes the tables from the published likelihood itself, so a reader who
+evaluates this likelihood finds the same numbers.  The package hepdata_lib writes the tables, and
+hepdata_validator checks them against the schema of HEPData.
 """
 
 from __future__ import annotations
@@ -106,54 +106,56 @@ def write_hepdata(
 ) -> Path:
     """Write a submission for HEPData from a published likelihood.
 
-    It has tables of the intervals, with confidence level and method; of covariance and correlation
-    of all parameters that are fitted; and of −2 ln L along each parameter of interest, the others
-    profiled, with a picture.  The folder of the likelihood is in ``likelihood.zip``.  The
-    submission is validated before the folder appears; to submit it, zip the folder and upload it.
+    The submission has tables of the intervals, with confidence level and method; of the covariance
+    and the correlation of all fitted parameters; and of −2 ln L along each parameter of interest,
+    with the others profiled, and a picture.  ``likelihood.zip`` contains the published likelihood.
+    The submission is validated before the folder is written.  To submit it, zip the folder and
+    upload it.
 
     Parameters
     ----------
     published
         Folder that :func:`milinfer.publish` has written.
     folder
-        Folder to write; an older one of that name is replaced.
+        Folder to write; an older folder of this name is replaced.
     cl
-        Confidence levels of the intervals; default: those that the likelihood is calibrated for,
-        or 68.27 % and 95.45 % if it is not calibrated, or for all levels.
+        Confidence levels of the intervals.  Default: the levels for which the likelihood is
+        calibrated; 68.27 % and 95.45 % if it is not calibrated, or calibrated for all levels.
     intervals
-        Intervals to quote instead of those that the likelihood itself has, such as calibrated ones
-        of several parameters; all parameters with the same levels.
+        Intervals to quote instead of intervals from the likelihood, for example calibrated
+        intervals of several parameters.  All parameters need the same levels.
     method
-        How these are made; needed with `intervals`.
+        How `intervals` were made; needed with `intervals`.
     comment
-        What to say first, such as the abstract; default: the title of the likelihood.
+        Introduction to the submission, such as the abstract; default: the title of the likelihood.
     keywords
-        Of the tables, by the kinds that HEPData knows: ``reactions``, ``observables``,
-        ``cmenergies``, ``phrases``.
+        Keywords of the tables, by HEPData's kinds: ``reactions``, ``observables``, ``cmenergies``,
+        ``phrases``.
 
     Returns
     -------
     Path
-        The folder.
+        Folder of the submission.
 
     Raises
     ------
     ModelError
         If `published` is not a published likelihood.
     CalibrationError
-        If the likelihood is not calibrated for these intervals, or does not say for which it is.
+        If the likelihood is not calibrated for these intervals, or does not say for which intervals
+        it is calibrated.
     ConfigurationError
-        If hepdata_lib is not installed, `intervals` have no method, or not the same levels for each
-        parameter, or if HEPData would refuse the submission.
+        If hepdata_lib is not installed, `intervals` are given without a method or with different
+        levels for different parameters, or HEPData would refuse the submission.
     ParameterError
-        If an interval is of no parameter of interest.
+        If an entry of `intervals` is not for a parameter of interest.
     FitError
         If the fit of the likelihood has no valid minimum.
 
     Warns
     -----
     MilinferWarning
-        If an interval does not end inside the range of its parameter: the table says so.
+        If an interval does not end inside the range of its parameter; the table says so.
 
     Examples
     --------
@@ -219,7 +221,7 @@ def _result(
     roles = likelihood.likelihood.roles
     interest = [n for n, role in roles.items() if role == "interest" and n not in likelihood.fixed]
     if not interest:
-        msg = "this likelihood has no parameter of interest, so there is no result to tabulate"
+        msg = "this likelihood has no parameter of interest, so there is no result for HEPData"
         raise ConfigurationError(msg)
     # Profiles show what there is, whatever it is calibrated for.
     free = likelihood.for_any_interval()
@@ -229,7 +231,7 @@ def _result(
         m, _ = profile_fits(free, dict.fromkeys(interest, (CL68,)), problems=[])
     else:
         if method:
-            msg = f"method={method!r} describes intervals=, and there are none"
+            msg = f"method={method!r} describes intervals=, but no intervals are given; omit it"
             raise ConfigurationError(msg)
         levels, method = _levels(likelihood, cl), _PROFILED
         if likelihood.calibrated:
@@ -250,7 +252,7 @@ def _result(
     ]
     for reason in reasons:
         if any(reason.startswith(f"no {what}") for what, _ in missing):
-            reason = f"{reason}; the table says that it is missing"  # noqa: PLW2901
+            reason = f"{reason}; the table will say that the interval is missing"  # noqa: PLW2901
         else:
             notes.append(f"{reason.removesuffix('.')}.")
         warnings.warn(reason, MilinferWarning, stacklevel=3)
@@ -307,16 +309,19 @@ def _given(
 ) -> tuple[tuple[float, ...], dict[str, list[Interval | None]]]:
     """Levels and intervals of the caller, by parameter."""
     if not method:
-        msg = "intervals= need method=, which says how they are made"
+        msg = "with intervals=, give method=, which says how they were made"
         raise ConfigurationError(msg)
     if cl is not None:
-        msg = "cl= selects intervals of the likelihood itself; omit it, or intervals="
+        msg = (
+            "cl= selects intervals of the likelihood itself, intervals= replaces them; give only "
+            "one"
+        )
         raise ConfigurationError(msg)
     by_name: dict[str, dict[float, Interval]] = {}
     for interval in given:
         if interval.parameter not in interest:
             msg = (
-                f"an interval is of {interval.parameter}, and the parameters of interest are "
+                f"an interval is for {interval.parameter}, but the parameters of interest are "
                 f"{', '.join(interest)}"
             )
             raise ParameterError(msg + did_you_mean(interval.parameter, interest))
@@ -335,8 +340,9 @@ def _levels(likelihood: PublishedCost, cl: float | Sequence[float] | None) -> tu
     made = likelihood.calibrated_for
     if any(not c.recorded for c in made):
         msg = (
-            "this likelihood is calibrated for one confidence level, but does not say which; give "
-            "that level as cl="
+            "this likelihood is calibrated for one confidence level, but does not record which; "
+            "give "
+            "this level as cl="
         )
         raise CalibrationError(msg)
     levels = {c.confidence_level for c in made if c.confidence_level is not None}
@@ -351,7 +357,7 @@ def _targets(likelihood: PublishedCost, interest: Sequence[str]) -> list[str]:
             continue
         if len(made.parameters) > 1:
             msg = (
-                f"this likelihood is calibrated for {made}, and not for intervals of one "
+                f"this likelihood is calibrated for {made}, not for intervals of one "
                 "parameter; publish it without calibration, and give calibrated intervals of each "
                 "parameter as intervals="
             )
@@ -378,8 +384,8 @@ def _write(
     _zip(source, result.likelihood.content["files"], archive)
     try:
         submission.add_additional_resource(
-            "Likelihood of the data, for Python: read_likelihood.py in it gives −2 ln L as a "
-            "function of the parameters, with numpy alone; likelihood.json describes the format",
+            "Likelihood of the data, for Python. Its file read_likelihood.py gives −2 ln L as a "
+            "function of the parameters and needs only numpy; likelihood.json describes the format",
             str(archive),
             copy_file=True,
         )
@@ -471,7 +477,9 @@ def _matrix(lib: Any, result: _Result, name: str) -> Any:
     table = lib.Table(name)
     of = "calibrated likelihood" if result.likelihood.calibrated else "likelihood"
     units = [f"{n} is in {result.unit(n)}." for n in labels if result.unit(n)]
-    limited = [f"{n} is at the end of its range, so its error means little." for n in result.ends]
+    limited = [
+        f"{n} is at the end of its range, so its error is not reliable." for n in result.ends
+    ]
     table.description = (
         f"{result.title}: {name.lower()} of all parameters at the best fit, from the second "
         f"derivatives of −2 ln L of the {of}. {' '.join((*limited, *units))}"

@@ -36,14 +36,15 @@ __all__ = ["histograms"]
 def histograms(analysis: Analysis, attempts: Attempts) -> dict[str, Templates]:
     """Fill templates of one feature, of two features, and of the output of the network.
 
-    Of the output of a network in one parameter there are two, of its log-ratio and of its score; in
-    two parameters there is the histogram of its two scores, and in more none.
+    For a network in one parameter there are two histograms of its output, one of the log-ratio and
+    one of the score.  In two parameters there is a histogram of its two scores, and in more
+    parameters there is none.
 
-    Bins of one observable keep the most information at the reference; those of two are quantiles.
-    They are
-    chosen on events that do not fill them: those of a feature on events that were held out from
-    the training, those of the output of the network on the events that it was trained on.
-    Events that carry weights fill all values; else a polynomial is fitted through the samples.
+    Bins of one observable are chosen to keep the most information at the reference, bins of two
+    observables are quantiles.  Bins are always chosen on other events than those that fill them:
+    for a feature on events that were held out from the training, for the output of the network on
+    the training events.  If events carry weights, they contribute at all values; else a polynomial
+    is fitted through the samples.
     """
     model = analysis.model
     at = reference_point(model)

@@ -1,7 +1,8 @@
 """Input files of an analysis, and checks of its configuration before training starts.
 
-Files are hashed, converted to columns of features, and split into events to train on, to tune and
-to evaluate with.  The checks find settings that cannot work before hours of training.
+Files are hashed, converted to columns of features, and split into events for training, for
+calibration ("tune") and for coverage ("evaluate").  The checks find settings that cannot work
+before hours of training.
 """
 
 from __future__ import annotations
@@ -120,13 +121,13 @@ class Parts(NamedTuple):
     train
         Events to train on.
     held_out
-        Events that no training has seen, for the histograms of what a network makes of an event.
+        Events that no training has seen, for the histograms of the output of a network.
     tune, evaluate
-        Events for the toys from which calibrations and belts are made, and for those that measure
-        coverage.
+        Events for the toys from which calibrations and belts are made, and events for the toys that
+        measure coverage.
     templates
-        Events for the histograms of features: those to train on, with those held out if the
-        configuration states this.
+        Events for the histograms of features: the training events and, if the configuration states
+        this, the held-out events.
     """
 
     train: SampleSet
@@ -387,8 +388,8 @@ class AnalysisInputs:
             return list(join(of_blocks, samples.combine))
         except SampleError as error:
             msg = (
-                f"samples.{role}: {error} (combine of [[samples.{role}]] is for the files of one "
-                "block, combine of [samples] for blocks of one point)"
+                f"samples.{role}: {error} (combine in [[samples.{role}]] is for the files of one "
+                "block, combine in [samples] for blocks of one point)"
             )
             raise SampleError(msg) from error
 
@@ -508,11 +509,11 @@ def require_several(config: AnalysisConfig, values: FloatArray) -> None:
     problems = []
     if config.toys.weight_degree is None:
         problems.append(
-            f"{one} toys at other values need event weights: give "
+            f"{one} toys at other values need event weights; give "
             "toys.weight_degree, the degree of these weights in the parameter, or add samples"
         )
     problems += [
-        f"{one} model[{k + 1}].labels = 'hard' trains a classifier between samples: use labels = "
+        f"{one} model[{k + 1}].labels = 'hard' trains a classifier between samples; use labels = "
         "'joint', which learns from the event weights at other points, or add samples"
         for k, model in enumerate(config.model)
         if model.labels == "hard"
@@ -571,7 +572,7 @@ def require_truths(config: AnalysisConfig, values: FloatArray, *, weighted: bool
         key: numbers_of(toys, key) for key in ("calibrate_at", "cover_at", "belt_at")
     }
     problems = [
-        f"toys.{key}: {value:g} is outside of the training points, from {low:g} to {high:g}"
+        f"toys.{key}: {value:g} is outside the range of the training points, {low:g} to {high:g}"
         for key, true_values in truths_by_key.items()
         for value in true_values
         if not low <= value <= high
@@ -580,8 +581,8 @@ def require_truths(config: AnalysisConfig, values: FloatArray, *, weighted: bool
     degree = config.templates.degree
     if weighted and degree not in (None, toys.weight_degree):
         problems.append(
-            f"templates.degree = {degree}: histograms filled through weights are polynomials of "
-            f"toys.weight_degree = {toys.weight_degree}; omit templates.degree"
+            f"templates.degree = {degree} differs from toys.weight_degree = {toys.weight_degree}, "
+            "which already is the degree of the histograms; omit templates.degree"
         )
     if not weighted and (degree or 4) >= distinct:
         problems.append(
@@ -621,14 +622,14 @@ def require_other_files(
                 if first != role:
                     msg = (
                         f"{of}samples.{first} and samples.{role} have the same events "
-                        f"({_named(other, others)}, {_named(path, events)}); these parts need "
-                        "independent events: give other files or slices, or split one with "
+                        f"({_named(other, others)}, {_named(path, events)}); they need "
+                        "independent events: give other files or slices, or split one file with "
                         "samples.fractions"
                     )
                     raise ConfigurationError(msg)
                 if events is not None or others is not None:
                     msg = (
-                        f"{of}samples.{role} has events twice ({_named(other, others)}, "
+                        f"{of}samples.{role} has the same events twice ({_named(other, others)}, "
                         f"{_named(path, events)}); give slices that do not overlap"
                     )
                     raise ConfigurationError(msg)
@@ -756,7 +757,8 @@ def warn_of_bins(config: AnalysisConfig, train: SampleSet, held_out: SampleSet) 
         if smallest < bins * _IN_A_BIN:
             msg = (
                 f"templates.bins = {bins}: {poorest} has {smallest:.0f} effective events for "
-                f"the {methods}, and {bins} bins need {bins * _IN_A_BIN:.0f} or more; they will "
-                "not be available. Use fewer bins, a larger samples.held_out or more events"
+                f"the {methods}, but {bins} bins need {bins * _IN_A_BIN:.0f} or more, so there "
+                "will be no such histograms. Use fewer bins, a larger samples.held_out or more "
+                "events"
             )
             warnings.warn(msg, MilinferWarning, stacklevel=2)

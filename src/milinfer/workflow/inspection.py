@@ -40,10 +40,10 @@ def inspect_file(
 ) -> Facts:
     """Describe what a file or folder contains.
 
-    Recognises event files (LHE, ROOT, Parquet, NanoAOD), files of features, saved models,
+    It recognises event files (LHE, ROOT, Parquet, NanoAOD), files of features, saved models,
     calibrations, belts, published likelihoods, histograms, HistFactory workspaces and their
-    patches, ``analysis.toml``,
-    ``summary.json``, folders of results and of variations, and ONNX exports.
+    patches, ``analysis.toml``, ``summary.json``, folders of results and of variations, and ONNX
+    exports.
 
     Parameters
     ----------
@@ -52,18 +52,18 @@ def inspect_file(
     tree
         Tree of a ROOT file; default: ``Features``, ``Events``, or the only one.
     parameters, reweight_points
-        For event files: parameters whose points to show, and points that the file does not say; see
-        :func:`milinfer.samples.file_points.file_points`.
+        For event files: parameters whose values to show, and points of weights that the file does
+        not record; see :func:`milinfer.samples.file_points.file_points`.
 
     Returns
     -------
     dict
-        ``"kind"`` and then the facts, in the order to show them.
+        Facts by name; the first is ``"kind"``, the kind of file.
 
     Raises
     ------
     MilinferError
-        If it is none of these, or damaged; the message names the problem.
+        If the file is of no such kind, or is damaged; the message names the problem.
 
     Examples
     --------
@@ -86,14 +86,15 @@ def inspect_file(
         return _folder(place)
     if place.suffix.lower() in _PICTURES:
         msg = (
-            f"{path} is a figure or a report; its numbers are in summary.json, or in the file that "
-            "--json of the command wrote"
+            f"{path} is a figure or a report; inspect summary.json, or the file that the option "
+            "--json wrote, for its numbers"
         )
         raise SampleError(msg)
     if place.suffix.lower() == ".xml":
         msg = (
-            f"{path} is XML, which milinfer does not read; if it is a model of HistFactory, "
-            "make a workspace of it: pyhf xml2json FILE > workspace.json"
+            f"{path} is XML, which milinfer does not read; if it is a HistFactory model, convert "
+            "it "
+            "to a workspace: pyhf xml2json FILE > workspace.json"
         )
         raise SampleError(msg)
     readers: dict[str, Callable[[Path], Facts]] = {

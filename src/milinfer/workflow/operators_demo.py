@@ -1,7 +1,7 @@
 """The demo with two operators: c_HW and the CP-odd c_HWtil, from files to contours that cover.
 
-As :mod:`milinfer.workflow.demo`, in two parameters: LHE files with weights at the 15 points that
-fix the polynomial of an event, and the analysis of ``milinfer run`` of them.
+It is :mod:`milinfer.workflow.demo` with two parameters.  LHE files have weights at the 15 points
+that determine the polynomial of an event, and ``milinfer run`` analyses the files.
 """
 
 from __future__ import annotations
@@ -172,12 +172,12 @@ def _write_analysis(directory: Path, config: OperatorsDemoConfig, files: list[De
 def run_operators_demo(
     out: PathLikeStr, config: OperatorsDemoConfig, *, echo: Callable[[str], None] = lambda _: None
 ) -> dict[str, Any]:
-    """Make simulated files with two operators, and run the analysis of them.
+    """Simulate files of events with two operators, and analyse them.
 
     Parameters
     ----------
     out
-        Directory, with the same content as that of :func:`milinfer.workflow.demo.run_demo`.
+        Folder to write, with the same content as in :func:`milinfer.workflow.demo.run_demo`.
     config
         Sizes and seed.
     echo

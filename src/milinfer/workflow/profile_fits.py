@@ -1,4 +1,4 @@
-"""Fit a likelihood, and take profile intervals and profiles of its parameters of interest."""
+"""Fit a likelihood, and compute profile intervals and profiles of its parameters of interest."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _N_PROFILE = 41
 def profile_fits(
     cost: Cost, levels: Mapping[str, Sequence[float]], *, problems: list[str], words: str = ""
 ) -> tuple[Minuit, dict[str, list[Interval | None]]]:
-    """Fit all parameters, and take profile intervals, at the lowest minimum that these find.
+    """Fit all parameters, and compute profile intervals at the lowest minimum found on the way.
 
     Parameters
     ----------
@@ -74,7 +74,10 @@ def profile_fits(
             break
         m = _migrad(minuit(cost, start=lowest.values.to_dict()), words)
     else:
-        msg = f"the fit{words} has no valid minimum; look at its ranges and constraints: {m.fmin}"
+        msg = (
+            f"the fit{words} has no valid minimum; check ranges and constraints of its parameters: "
+            f"{m.fmin}"
+        )
         raise FitError(msg)
     problems += missing
     m.hesse()

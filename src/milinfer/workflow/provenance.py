@@ -91,13 +91,13 @@ class Provenance:
     command
         Command that ran the analysis.
     configuration
-        Settings, in types of JSON.
+        Settings, as values that JSON can hold.
     inputs
         Files that were read.
     seeds
         All seeds, by purpose.
     steps
-        Steps before the report, of this run or cached.
+        Steps before the report, done by this run or taken from an earlier one.
     started
         Start of this run (UTC, ISO 8601).
 
@@ -116,7 +116,7 @@ class Provenance:
     started: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
 
     def to_dict(self) -> dict[str, Any]:
-        """All facts by name; ``"run"`` holds those that differ from run to run."""
+        """All facts by name; ``"run"`` holds the facts that differ from run to run."""
         return {
             "command": self.command,
             "configuration": dict(self.configuration),
@@ -244,7 +244,10 @@ def input_file(
     (5, 'gaussian at mu=0.5', 64)
     """
     if is_address(path):
-        msg = f"{path}: the report has the SHA-256 of each file, so copy it here, and give its path"
+        msg = (
+            f"{path} is an address, but the report needs the SHA-256 of each file; copy the file "
+            "here, and give its path"
+        )
         raise ConfigurationError(msg)
     return InputFile(
         role=role,

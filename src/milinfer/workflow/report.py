@@ -102,13 +102,15 @@ def build_report(result: AnalysisResult, drawn: Mapping[str, tuple[Figure | str,
 
     report.section("Result")
     _executive_table(report, result)
-    report.section("Surfaces")
-    more = ", and the effect of the calibration on the learned one" if learned.calibrated else ""
+    report.section("Likelihood of the data")
+    more = (
+        ", and of the learned likelihood before and after calibration" if learned.calibrated else ""
+    )
     report.text(
         f"−2ΔlnL of the same {n} events from each method{more}. The dotted lines are the "
-        "thresholds of the intervals."
+        "thresholds of the 68.27 % and 95.45 % intervals."
         if any(m.intervals is not None for m in comparison)
-        else "No method has an interval of these data inside the range."
+        else "No method has an interval for these data inside the range."
     )
     show("scans", "surface")
     report.section("Intervals")
@@ -132,16 +134,16 @@ def build_report(result: AnalysisResult, drawn: Mapping[str, tuple[Figure | str,
     show(*(name for name in drawn if name.startswith("diagnosis_")))
     report.section("Comparison")
     report.text(
-        f"{_filling_text(result)} pyhf fits the histograms, using only the shape, as for the "
-        "network. Bin edges of one observable are chosen to maximise the Fisher information, and "
-        "the fit includes the Monte-Carlo errors of the templates (Barlow and Beeston, one factor "
-        "for each bin)."
+        f"{_filling_text(result)} pyhf fits the shape of the histograms, without the number of "
+        "events, as the network does. Bin edges of a histogram of one observable are chosen to "
+        "maximise the Fisher information. The fit includes the Monte-Carlo errors of the templates "
+        "(Barlow and Beeston, one factor for each bin)."
     )
     report.table(
         list(comparison.header),
         [[method_title(row[0]), *row[1:]] for row in comparison.rows()],
-        "I_eff = R²/Var of the estimates for datasets of this size, with R the response dE[θ̂]/dθ; "
-        "Bartlett: I_curv/I_eff; ms: time for one fit with both intervals.",
+        "I_eff = R²/Var(θ̂) for datasets of this size, with the response R = dE[θ̂]/dθ. "
+        "Bartlett: I_curv/I_eff. ms: time for one fit with both intervals.",
     )
     show("widths", *(f"templates_{name}" for name in result.templates))
     if result.systematics is not None:
@@ -176,7 +178,7 @@ def _headline(result: AnalysisResult) -> str:
         return f"No interval of {parameter} from the learned likelihood, see below. {compared}"
     inner = learned.intervals[0]
     covered = (
-        "as trained: such intervals contain the true value in "
+        "as trained (not calibrated); such intervals contain the true value in "
         f"{learned.coverages[0].coverage:.1%} of the toys"
     )
     kind = covered if learned.applied is None else calibration_words(learned.applied)
@@ -226,9 +228,9 @@ def _executive_table(report: Report, result: AnalysisResult) -> None:
         header,
         rows,
         f"The same {len(result.analysis.data)} events and the same {result.analysis.n_toys} toys, "
-        "fitted with each method. Coverages are quoted with binomial "
+        "fitted with each method. Coverages are given with binomial "
         f"errors{_pool_phrase(result)}; "
-        "I_eff is the information in a dataset of this size"
+        "I_eff is the information about the parameter in a dataset of this size"
         + (
             f"; the next column divides it by that of {method_title(reference)} on the same toys."
             if reference
@@ -244,7 +246,8 @@ def _executive_table(report: Report, result: AnalysisResult) -> None:
 
 
 _POOL_BARS = (
-    "Thick bars are Clopper–Pearson errors; thin bars include the error from the finite event pool."
+    "Thick bars are Clopper–Pearson errors; thin bars also include the error from the finite event "
+    "pool."
 )
 
 
@@ -305,9 +308,9 @@ def _filling_text(result: AnalysisResult) -> str:
 def _diagnostics(report: Report, result: AnalysisResult) -> None:
     """Add verdict and checks of every learned model."""
     report.text(
-        "The checks test identities that an exact likelihood ratio fulfils, on events not used for "
-        "the training. A check is undecided if there are too few events to detect a harmful "
-        "deviation."
+        "The checks test identities that an exact likelihood ratio fulfils, on events that were "
+        "not used for the training. A check is undecided if there are too few events to see a "
+        "deviation that would matter."
     )
     for name, diagnosis in result.diagnoses.items():
         if not isinstance(diagnosis, Diagnosis):
@@ -335,8 +338,10 @@ def _coverage_text(result: AnalysisResult) -> str:
         f"calibration. All toys are drawn from a pool equivalent to {evaluated.n_effective:.0f} "
         f"unweighted events at that value, each used {evaluated.reuse:.0f} times on average; the "
         "statistical fluctuation of this pool, and of the calibration pool, shifts all toys "
-        f"together by about {shift:.2f} standard errors. The first of the two changes the coverage "
-        f"by {evaluated.pool_coverage_error(CL68):.2%}, which is not part of the binomial error."
+        f"together by about {shift:.2f} standard errors. The fluctuation of the first pool alone "
+        f"changes the coverage by {evaluated.pool_coverage_error(CL68):.2%}, which is not part of "
+        "the "
+        "binomial error."
     )
 
 
@@ -344,8 +349,8 @@ def _calibration_text(learned: MethodResult) -> str:
     calibration = learned.applied
     if calibration is None:
         return (
-            "There is no calibration, for the reason below the first table: intervals and "
-            f"coverages of {method_title(learned.name)} are those of the uncalibrated network."
+            "There is no calibration; the reason is below the first table. Intervals and coverages "
+            f"of {method_title(learned.name)} are those of the uncalibrated network."
         )
     theta = learned.information.theta
     levels = []
@@ -379,7 +384,7 @@ def _belt_text(result: AnalysisResult) -> str:
     belt = result.belts[name]
     inner, outer = (result.neyman_interval(name, cl) for cl in (CL68, CL95))
     at_bound = [ends for found in (inner, outer) if found for ends in found.at_bound]
-    cut_off = " A set that ends at the edge of the belt is cut off there and may extend further."
+    cut_off = " The confidence set ends at the edge of the belt, and may extend further."
     return (
         f"Toys at {len(belt.points)} values of {belt.parameters[0]} between {belt.limits[0][0]:g} "
         f"and {belt.limits[0][1]:g}, {min(belt.n_toys)} at each, ordered by likelihood ratio "
@@ -429,7 +434,10 @@ def _data_figures(result: AnalysisResult) -> dict[str, tuple[Figure, str]]:
                 result.truth if analysis.simulated else None,
                 dashed=[f"{first}, as trained"],
             ),
-            f"The same dataset fitted with every method. “{first}, as trained” is not calibrated.",
+            (
+                f"The same dataset fitted with every method. “{first}, as trained” is "
+                "the uncalibrated network."
+            ),
         ),
         "intervals": (
             plotting.plot_intervals(
@@ -474,11 +482,14 @@ def _calibration_figures(
         ),
         "surface": (
             coverage_figures.plot_calibrated(raw, calibration, truth=result.truth),
-            f"{title}: surface and 68.27 % interval before and after calibration.",
+            f"{title}: −2ΔlnL and the 68.27 % interval before and after calibration.",
         ),
         "scale": (
             coverage_figures.plot_scale(calibration),
-            "Constant that gives correct coverage at each true value, and the one that is applied.",
+            (
+                "c_cicc that gives correct coverage at each true value, and the function that is "
+                "applied."
+            ),
         ),
         "bias": (
             plotting.plot_response(result.calibration_toys[model.name], calibration),
@@ -518,11 +529,17 @@ def draw_figures(result: AnalysisResult) -> dict[str, tuple[Figure, str]]:
     if names:
         out["features"] = (
             histogram_figures.plot_features(_ends_and_middle(analysis), names),
-            "Simulated features at both ends of the parameter range and in between.",
+            (
+                "Distributions of simulated features, at both ends of the parameter range and "
+                "in between."
+            ),
         )
     out["training"] = (
         plotting.plot_training(model.fitted.history),
-        "Loss of each network of the ensemble; the weights of the best validation loss are kept.",
+        (
+            "Loss of each network of the ensemble. The weights with the lowest validation loss are "
+            "kept."
+        ),
     )
     out |= _data_figures(result)
     for name, templates in result.templates.items():
@@ -549,12 +566,12 @@ def draw_figures(result: AnalysisResult) -> dict[str, tuple[Figure, str]]:
                 templates.observable_name,
                 templates.relative_errors(next(iter(points.values()))),
             ),
-            f"Data and morphed templates of {templates.observable_name}.",
+            f"Data and expectation in the bins of {templates.observable_name}.",
         )
     if result.widths:
         out["widths"] = (
             plot_relative_widths([w._replace(name=method_title(w.name)) for w in result.widths]),
-            "Width of an interval with correct coverage, 1/√I_eff, over the best histogram's.",
+            "Width 1/√I_eff of an interval with correct coverage, relative to the best histogram.",
         )
     out["estimates"] = (
         plotting.plot_estimates({method_title(n): e for n, e in result.evaluation_toys.items()}),
@@ -581,19 +598,22 @@ def draw_figures(result: AnalysisResult) -> dict[str, tuple[Figure, str]]:
     if len({r.theta for r in result.coverage}) > 1:
         out["coverage_scan"] = (
             coverage_figures.plot_coverage_scan(_with_titles(result.coverage)),
-            "Coverage against the true value. The bands are one and two binomial errors around "
+            "Coverage at different true values. The bands are one and two binomial errors around "
             "the nominal level. " + _POOL_BARS,
         )
     if model.name in result.belts:
         assert isinstance(raw, LikelihoodCost)
         out["belt"] = (
             plot_belt(result.belts[model.name], CL68, raw),
-            "Neyman construction: values whose statistic is below the critical value are accepted.",
+            (
+                "Neyman belt: the confidence set contains the values at which the statistic of the "
+                "data is below the critical value."
+            ),
         )
     if isinstance(result.fit_tests, GoodnessOfFit) and result.fit_tests.histograms:
         out["fit_tests"] = (
             plot_fit_tests(result.fit_tests),
-            "Data over simulated events at the fit, in bins of about equal content.",
+            "Ratio of the data to simulated events at the fit, in bins of about equal content.",
         )
     if isinstance(result.systematics, NuisanceResult):
         out |= nuisance_figures(result.systematics)

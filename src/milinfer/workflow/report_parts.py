@@ -56,7 +56,7 @@ def with_errors(coverage: Coverage) -> str:
 
 
 def calibration_words(calibration: Calibration) -> str:
-    """Words for the headline: calibrated, and whether intervals contain the error of that."""
+    """Words for the headline: calibrated, and whether intervals contain the calibration's error."""
     more = ", including the error of the calibration" if calibration.widen else ""
     return f"calibrated on toys{more}"
 
@@ -68,14 +68,14 @@ def add_fit_tests(report: Report, model: str, tests: GoodnessOfFit | str) -> Non
         report.text(f"{title}: {tests}.")
         return
     report.text(
-        f"The data are compared with simulated events weighted to the fit of {title}, "
+        f"The data are compared with simulated events, weighted to the fit of {title}, "
         f"{format_point({k: round(v, 3) for k, v in tests.point.items()})}. {tests.sentence}"
     )
     report.table(
         list(tests.header),
         tests.rows(),
-        f"χ² and distances of the data, their means over {tests.n_toys} toys at the fit, each "
-        "fitted again, and the fraction of toys that deviate as much or more.",
+        f"χ² or distance of the data; its mean over {tests.n_toys} toys generated at the fit, each "
+        "of which is fitted again; and the fraction of toys that deviate at least as much.",
     )
 
 
@@ -97,7 +97,7 @@ def add_provenance(report: Report, summary: dict[str, Any]) -> None:
                     [s["name"], words[s["state"]], f"{s['seconds']:.1f}", s["done"]]
                     for s in run["steps"]
                 ],
-                "Steps before the report; steps from the cache were done by an earlier run.",
+                "Steps before the report. A step “from the cache” was done by an earlier run.",
                 {"done": "text", "state": "text"},
             )
         if facts["inputs"]:

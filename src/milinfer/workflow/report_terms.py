@@ -33,20 +33,21 @@ TERMS = (
     Term(
         "I_eff",
         r"I_eff",
-        "Information in a dataset of this size: the squared response over the variance of the "
-        "estimates of toys. An estimate corrected for its response has the standard deviation "
-        "1/√I_eff.",
+        "Information about the parameter in a dataset of this size: the squared response divided "
+        "by "
+        "the variance of the estimates from toys. An estimate that is corrected for its response "
+        "has the standard deviation 1/√I_eff.",
     ),
     Term(
         "I_curv",
         r"I_curv",
-        "Information according to the curvature of Λ: the mean of −d²Λ/dθ² at the estimates of "
-        "toys. The interval of a single dataset is as wide as this says.",
+        "Information according to the curvature of Λ: the mean of −d²Λ/dθ² at the estimates from "
+        "toys. The curvature determines the width of the interval from a dataset.",
     ),
     Term(
         "I_MLE",
         r"I_MLE",
-        "One over the variance of the estimates of toys, not corrected for their response.",
+        "1/Var(θ̂) from the estimates of toys, not corrected for their response.",
     ),
     Term(
         "Bartlett ratio",
@@ -63,15 +64,17 @@ TERMS = (
     Term(
         "c_cicc",
         r"c_cicc",
-        "Curvature-to-information calibration constant: the factor by which Λ is multiplied, so "
-        "that its intervals contain the true value as often as they claim. It is determined on "
-        "toys from events that are not used to measure the coverage.",
+        "Curvature-to-information calibration constant: the factor by which Λ is multiplied so "
+        "that "
+        "intervals contain the true value as often as claimed. It is determined with toys from "
+        "events that are not used to measure the coverage.",
     ),
     Term(
         "Λ",
         r"Λ",
-        "Logarithm of the likelihood of the dataset at the parameter over its likelihood at the "
-        "reference point. −2Λ is the cost that is minimised.",
+        "Λ(θ) = ln[L(θ)/L(θ0)] for the dataset, with the reference point θ0. −2Λ is the cost that "
+        "is "
+        "minimised.",
     ),
     Term(
         "toys",
@@ -82,49 +85,53 @@ TERMS = (
     Term(
         "event pool",
         r"\b(?:event pools?|pools? of events)\b",
-        "The simulated events from which toys are drawn. If they are few, all toys share their "
-        "fluctuation, which shifts every coverage: the error from the finite pool.",
+        "The simulated events from which toys are drawn. Their statistical fluctuation is common "
+        "to "
+        "all toys and shifts every coverage; this is the error from the finite event pool.",
     ),
     Term(
         "coverage",
         r"\b[Cc]overages?\b",
-        "Share of the toys whose interval contains the true value.",
+        "Fraction of the toys whose interval contains the true value.",
     ),
     Term(
         "Clopper–Pearson",
         r"Clopper–Pearson",
-        "Interval of a probability from a number of successes in a number of trials, here of a "
-        "coverage from a number of toys.",
+        "Confidence interval for a probability, from the number of successes in a number of "
+        "trials; "
+        "here for a coverage, from the number of toys that cover.",
     ),
     Term(
         "Neyman belt",
         r"\b(?:Neyman )?belts?\b",
-        "For every true value, the values of the test statistic that toys accept. The interval is "
-        "the set of true values for which the data are accepted, so that it covers by "
+        "For every true value, the accepted values of the test statistic, from toys. The "
+        "confidence "
+        "set contains the true values for which the data are accepted, so that it covers by "
         "construction.",
     ),
     Term(
         "profiled",
         r"\bprofiled\b",
-        "Set, at every value of the parameter of interest, to the values at which the likelihood "
-        "is largest.",
+        "A parameter is profiled if it is set, at every value of the parameter of interest, to the "
+        "value at which the likelihood is largest.",
     ),
     Term(
         "pull",
         r"\bpulls?\b",
-        "Difference from what is expected in units of its error; for a nuisance parameter the "
-        "fitted value minus the measured one, in errors of the measurement.",
+        "Deviation from the expectation in units of its error. For a nuisance parameter: the "
+        "fitted "
+        "value minus its auxiliary measurement, in units of the error of this measurement.",
     ),
     Term(
         "impact",
         r"\bimpacts?\b",
-        "Shift of the estimate when a nuisance parameter is moved by its error.",
+        "Shift of the estimate if a nuisance parameter is moved by its error.",
     ),
     Term(
         "CLs",
         r"\bCLs\b",
-        "p-value of signal and background over that of the background alone; values of the "
-        "parameter with CLs below 5 % are excluded at 95 %.",
+        "p-value of signal plus background, divided by the p-value of the background alone. "
+        "Values of the parameter with CLs below 5 % are excluded at 95 % CL.",
     ),
 )
 _PATTERN = "|".join(f"(?P<t{k}>{term.pattern})" for k, term in enumerate(TERMS))

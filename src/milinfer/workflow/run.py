@@ -83,7 +83,7 @@ class PlannedStep(NamedTuple):
 
 
 class AnalysisPlan:
-    """Steps of an analysis in order; made by :func:`plan_analysis`.
+    """Steps of an analysis in order, made by :func:`plan_analysis`.
 
     Parameters
     ----------
@@ -224,7 +224,7 @@ class AnalysisPlan:
             return
         if before == BLIND:
             msg = (
-                f"{self.config.out} contains a blind analysis: open its data with `milinfer "
+                f"{self.config.out} contains a blind analysis; open its data with `milinfer "
                 "unblind`, which keeps a record, or give another folder as analysis.out"
             )
             raise ConfigurationError(msg)
@@ -546,18 +546,18 @@ class AnalysisPlan:
 
 _RESPONSE = "response"
 _NO_RATIO = (
-    "nuisance parameters need the ratio of each event, but every model scores bags as a whole: add "
-    "a model with pooling = 'mean' or 'sum', such as head = 'polynomial'"
+    "nuisance parameters need the ratio of each event, but every model scores whole bags; add a "
+    "model with pooling = 'mean' or 'sum', such as head = 'polynomial'"
 )
 
 
 def _require_event_model(config: AnalysisConfig) -> None:
-    """Refuse nuisance parameters if every network scores bags as a whole.
+    """Refuse nuisance parameters if every network scores whole bags.
 
     Raises
     ------
     ConfigurationError
-        Says which models do.
+        If no model has the ratio of each event.
     """
     if config.has_nuisances and all(m.pooling not in ("mean", "sum") for m in config.model):
         msg = f"{config.source or 'analysis'}: {_NO_RATIO}"
@@ -592,7 +592,12 @@ def plan_analysis(
     config
         Configuration, or the path of its file.
     on_file
-        Called with each input file before it is hashed.
+        Function that is called with each input file before the file is hashed.
+
+    Returns
+    -------
+    AnalysisPlan
+        Steps in order; ``planned()`` says which have to be done, and why.
 
     Raises
     ------
@@ -612,9 +617,9 @@ def plan_analysis(
 
 
 def unblind_analysis(config: AnalysisConfig | PathLikeStr, reason: str) -> Unblinding:
-    """Open the data of a blind analysis, with a record of the time, the reason and what was frozen.
+    """Open the data of a blind analysis, and record the time, the reason and all frozen settings.
 
-    The blind result is kept in ``blind_result/``; the next run fits the data.
+    The blind result is kept in ``blind_result/``.  The next run fits the data.
 
     Parameters
     ----------
@@ -626,13 +631,13 @@ def unblind_analysis(config: AnalysisConfig | PathLikeStr, reason: str) -> Unbli
     Returns
     -------
     Unblinding
-        The record, which is also in ``unblinding.json`` in the folder of the results.
+        The record, which is also written to ``unblinding.json`` in the folder of the results.
 
     Raises
     ------
     ConfigurationError
-        If the analysis is not blind, was opened before, or has steps to be done, or another run
-        works in the folder.
+        If the analysis is not blind, its data were opened before, steps still have to be done, or
+        another run is using the folder.
 
     Examples
     --------
@@ -653,21 +658,22 @@ def run_analysis(
     tracker: Tracker | None = None,
     preparation: Preparation | None = None,
 ) -> dict[str, Any]:
-    """Run an analysis, except for steps that are done already.
+    """Run an analysis, without repeating steps that are already done.
 
     Parameters
     ----------
     config
         Configuration, or the path of its file.
     echo
-        Receives one line for each step.
+        Function that is called with a line of text for each step.
     tracker
-        Tracker to log the run to; it is not closed here.  Default: the one of ``[tracking]``, else
-        none.  Epochs are logged as they come; trainings of an earlier run, all settings, numbers of
-        the summary, figures and report are logged even if no step had to be done.
+        Tracker to which the run is logged; it is not closed.  Default: the tracker in
+        ``[tracking]``, or none.  Epochs are logged while a network is trained.  Settings, trainings
+        of an earlier run, numbers of the summary, figures and the report are logged even if no step
+        had to be done.
     preparation
-        Provenance of the input files, for programs that make them and then run the analysis, such
-        as ``milinfer demo``.
+        Provenance of the input files, for programs such as ``milinfer demo`` that make these files
+        and then run the analysis.
 
     Returns
     -------
@@ -677,7 +683,7 @@ def run_analysis(
     Raises
     ------
     ConfigurationError
-        If the configuration is wrong, a file is missing, or another run works in the folder.
+        If the configuration is wrong, a file is missing, or another run is using the folder.
     TrackingError
         If the tracker fails.
     MilinferError

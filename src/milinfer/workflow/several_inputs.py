@@ -1,10 +1,10 @@
 """Checks of an analysis in several parameters, and the points of its toys.
 
-The points of a configuration are checked against the box of the training points before anything is
-trained.  Without points in the configuration, and with weights that bring events to any point,
-calibrations are made from a lattice (3 × 3 points in two parameters) and coverage is measured on a
-cross (the middle, and one point on both sides of it in each parameter), both in the inner half of
-the box; without such weights both are at the points of the samples there.
+The points in a configuration are checked against the box of the training points before anything is
+trained.  The default points are in the inner half of the box.  If the event weights allow toys at
+any point, calibrations use a lattice (3 × 3 points in two parameters), and coverage is measured on
+a cross (the middle, and one point on both sides of it in each parameter).  Otherwise the default
+points are the points of the samples there.
 """
 
 from __future__ import annotations
@@ -123,7 +123,8 @@ def points_of_toys(
         for point in own:
             if not _inside(point, limits):
                 problems.append(
-                    f"toys.{key}: {format_point(point)} is outside of the training points, "
+                    f"toys.{key}: {format_point(point)} is outside the range of the training "
+                    "points, "
                     f"{_box(names, limits)}"
                 )
                 continue
@@ -136,7 +137,7 @@ def points_of_toys(
         if len(array) and np.linalg.matrix_rank(array - array[0]) < len(names):
             problems.append(
                 f"toys.{key}: the points {', '.join(format_point(p) for p in points[key])} do not "
-                f"span {', '.join(names)}; give points on both sides in each"
+                f"span {', '.join(names)}; give points on both sides in each parameter"
             )
     if toys.oracle_at is not None:
         try:

@@ -1,9 +1,10 @@
-"""Inference in several parameters: fit one dataset by several methods, measure all on toys.
+"""Inference in several parameters: fit one dataset with several methods, and test all on toys.
 
-The steps are those of :func:`milinfer.workflow.analysis.analyse` in one parameter, with the same
-samples, trained models and settings (:class:`~milinfer.workflow.analysis_settings.Analysis`).  Each
-method has intervals of every parameter with the others profiled, contours, correlations, a matrix
-of information, and the coverage of its regions and of its intervals at several points.
+The steps are the same as in :func:`milinfer.workflow.analysis.analyse` for one parameter, with the
+same samples, trained models and settings
+(:class:`~milinfer.workflow.analysis_settings.Analysis`).  The results of each method are intervals
+of every parameter with the others profiled, contours, correlations, an information matrix, and the
+coverage of its regions and intervals at several points.
 """
 
 from __future__ import annotations
@@ -97,9 +98,9 @@ class SeveralMethod:
     information
         Response and information at the truth, from the evaluation toys; None if it is not known.
     relative
-        Information over that of `reference` on the same toys.
+        Information divided by the information of `reference` on the same toys.
     reference
-        Name of the method it is compared with.
+        Name of the method with which the information is compared.
     region
         Neyman regions of the data at 68.27 % and 95.45 % by name ``"68"`` and ``"95"``.
     problems
@@ -141,11 +142,11 @@ class SeveralResult:
     diagnoses
         Diagnosis of each learned model along several lines, or the reason why it is missing.
     linear
-        Fits of the data with the linear terms alone, as trained, by the name of the method, or the
-        reason why there is none.
+        Uncalibrated fits of the data with the linear terms alone, by the name of the method, or the
+        reason why a fit is missing.
     training_errors
-        Errors from the finite simulation of the training, of models that were trained on bootstrap
-        samples, or the reason why one has none.
+        Errors from the finite simulation of the training, for models that were trained on bootstrap
+        samples, or the reason why an error is missing.
     unavailable
         Methods that failed, by name, with the reason.
     provenance
@@ -296,9 +297,9 @@ class SeveralResult:
 
 
 def analyse_several(analysis: Analysis, points: PointsOfToys) -> SeveralResult:
-    """Fit the data with every method in several parameters, and measure all on the same toys.
+    """Fit the data with every method in several parameters, and test all on the same toys.
 
-    Learned models are calibrated; histograms and the exact ratio are used as their users run them.
+    Learned models are calibrated; histograms and the exact ratio are used without calibration.
 
     Parameters
     ----------
@@ -318,8 +319,8 @@ def analyse_several(analysis: Analysis, points: PointsOfToys) -> SeveralResult:
     Warns
     -----
     MilinferWarning
-        If another method fails, or something is missing of one; `unavailable` and `problems` say
-        why.
+        If another method fails, or a result of a method is missing; `unavailable` and `problems`
+        give the reason.
     """
     require_events(analysis)
     model, seed = analysis.model, analysis.seed
@@ -546,8 +547,9 @@ def _with_belt(
         if region.at_bound:
             method = _with_problem(
                 method,
-                f"the Neyman region of the data at {_LEVELS[key]:.2%} is cut off at the edge of "
-                "the belt, and may extend further; widen the range of belt_at",
+                f"the Neyman region of the data at {_LEVELS[key]:.2%} ends at the edge of the "
+                "belt, "
+                "and may extend further; widen the range of belt_at",
             )
     return belt, method
 

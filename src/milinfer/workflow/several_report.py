@@ -68,9 +68,10 @@ def draw_several(result: SeveralResult) -> dict[str, tuple[Figure, str]]:
     scans = {target: _titled(scan) for target, scan in result.coverage.items() if scan.rows}
     for key, cl in (("68", CL68), ("95", CL95)):
         caption = (
-            f"Coverage at {cl:.2%} of the regions and of the intervals of each parameter, at all "
+            f"Coverage of {cl:.2%} regions and of {cl:.2%} intervals of each parameter, at all "
             "points of the toys. The bands are one and two binomial errors around the nominal "
-            "level. Thick bars are Clopper–Pearson errors; thin bars include the error from the "
+            "level. Thick bars are Clopper–Pearson errors; thin bars also include the error from "
+            "the "
             "finite "
             "event pool."
         )
@@ -78,11 +79,14 @@ def draw_several(result: SeveralResult) -> dict[str, tuple[Figure, str]]:
     if isinstance(result.fit_tests, GoodnessOfFit) and result.fit_tests.histograms:
         figures["fit_tests"] = (
             plot_fit_tests(result.fit_tests),
-            "Data over simulated events at the fit, in bins of about equal content.",
+            "Ratio of the data to simulated events at the fit, in bins of about equal content.",
         )
     figures["training"] = (
         plotting.plot_training(model.fitted.history),
-        "Loss of each network of the ensemble; the weights of the best validation loss are kept.",
+        (
+            "Loss of each network of the ensemble. The weights with the lowest validation loss are "
+            "kept."
+        ),
     )
     feature_names = analysis.templates.feature_names
     names = [n for n in analysis.drawn_features if n in feature_names] or list(feature_names[:3])
@@ -208,9 +212,9 @@ def build_several_report(result: SeveralResult, drawn: Drawn) -> Report:
     _directions(report, result)
     report.section("Intervals")
     report.text(
-        "Intervals of one parameter are profiled over the others. With the others fixed at their "
-        "fitted values, intervals are shorter, but have correct coverage only if the true values "
-        "of the others are known."
+        "For an interval of one parameter the other parameters are profiled. If they are fixed at "
+        "their fitted values instead, intervals are shorter, but have correct coverage only if the "
+        "true values of the other parameters are known."
     )
     _fixed_table(report, result)
     show("intervals")
@@ -227,8 +231,9 @@ def build_several_report(result: SeveralResult, drawn: Drawn) -> Report:
     report.text(
         f"Coverage is measured on {analysis.n_toys} toys at each of "
         f"{len({format_point(r.point) for r in result.coverage[REGION]})} points, from events that "
-        "were used neither for training nor for calibration. A region contains the truth of all "
-        "parameters together; an interval contains the true value of its parameter."
+        "were used neither for training nor for calibration. A region covers if it contains the "
+        "true "
+        "point of all parameters, an interval if it contains the true value of its parameter."
     )
     _coverage_table(report, result)
     show("coverage")
@@ -323,7 +328,7 @@ def _parameter_table(report: Report, result: SeveralResult, parameter: str) -> N
         header,
         rows,
         f"{parameter}, with the other parameters profiled: the same "
-        f"{len(result.analysis.data)} events fitted with each method. Coverages at "
+        f"{len(result.analysis.data)} events, fitted with each method. Coverages at "
         f"{format_point(result.points.truth)} from {result.analysis.n_toys} toys, with binomial "
         "errors and, if it is larger, the error from the finite event pool.",
     )
@@ -348,14 +353,17 @@ def _correlation_table(report: Report, result: SeveralResult) -> None:
             cells = [f"{own[f'{x},{y}']:+.3f}" for x, y in pairs]
         rows.append([method_title(name), *cells])
     header = ["method", *(f"{x}, {y}" for x, y in pairs)]
-    report.table(header, rows, "Correlations of the estimates, from the second derivatives.")
+    report.table(
+        header, rows, "Correlations of the estimates, from the second derivatives of −2 ln L."
+    )
 
 
 def _directions(report: Report, result: SeveralResult) -> None:
     """Constraint of each method along each direction."""
     report.text(
-        "In parameters divided by half of their trained range, −2 ln L has a narrow direction and "
-        "wider ones, each of which changes one combination of the parameters. A combination is not "
+        "Each direction is a combination of the parameters, in units of half of their trained "
+        "range. "
+        "Along some directions −2 ln L rises fast, along others slowly. A combination is not "
         "constrained if the trained range ends before −2 ln L has risen by one."
     )
     rows = []
@@ -367,7 +375,7 @@ def _directions(report: Report, result: SeveralResult) -> None:
     report.table(
         ["method", "combination", "at the fit", "from", "to"],
         rows,
-        f"Ends at {CL68:.2%} along each direction, as trained, the widest first.",
+        f"Ends of {CL68:.2%} intervals along each direction, not calibrated, the widest first.",
         {"combination": "text"},
     )
     for name, method in result.methods.items():
@@ -422,8 +430,8 @@ def _linear_table(report: Report, result: SeveralResult) -> None:
         report.table(
             ["method", "terms", "parameter", "estimate", f"{CL68:.2%}", f"{CL95:.2%}"],
             rows,
-            "With all terms, and with the interference alone (linear in the parameters), as "
-            "trained. The difference shows the effect of the squared operators.",
+            "Uncalibrated fits with all terms, and with the interference alone (linear in the "
+            "parameters). The difference shows the effect of the squared operators.",
             {"terms": "text"},
         )
     for line in lines:
@@ -435,7 +443,7 @@ def _calibration(report: Report, result: SeveralResult) -> None:
     made = result.calibrations
     if not made:
         report.text(
-            "There is no calibration, for the reason below the first tables: intervals, contours "
+            "There is no calibration; the reason is below the first tables. Intervals, contours "
             "and coverages are those of the uncalibrated networks."
         )
     for name, calibration in made.items():
@@ -485,8 +493,8 @@ def _coverage_table(report: Report, result: SeveralResult) -> None:
     report.table(
         ["of", "method", "claimed", "lowest", "highest", "χ²/n", "p-value"],
         rows,
-        "All points together; χ² includes the errors from the number of toys and from the finite "
-        "event pool.",
+        "Coverage at all points together. χ² compares it with the nominal level, with the errors "
+        "from the number of toys and from the finite event pool.",
         {"method": "text"},
     )
 
@@ -499,9 +507,11 @@ def _title_of(method: str) -> str:
 def _diagnostics(report: Report, result: SeveralResult) -> None:
     """Add verdict and checks of every learned model, along every line."""
     report.text(
-        "The checks test identities that an exact likelihood ratio fulfils, on events not used for "
-        "the training: along each parameter with the others at θ0, and along the diagonal of each "
-        "pair. A check is undecided if there are too few events to detect a harmful deviation."
+        "The checks test identities that an exact likelihood ratio fulfils, on events that were "
+        "not "
+        "used for the training: along each parameter with the others at θ0, and along the diagonal "
+        "of each pair of parameters. A check is undecided if there are too few events to see a "
+        "deviation that would matter."
     )
     for name, diagnosis in result.diagnoses.items():
         if isinstance(diagnosis, str):
@@ -563,8 +573,10 @@ def _information(report: Report, result: SeveralResult) -> None:
     report.table(
         ["method", *(f"d{a}/d{b}" for a in names for b in names)],
         responses,
-        "Response: how far the mean estimate of a parameter moves when the truth of one moves by "
-        "1; a matrix of ones and zeros for an estimator without bias.",
+        "Response: change of the mean estimate of one parameter if the true value of another (or "
+        "of "
+        "the same) parameter changes by 1. Without bias the matrix has ones on the diagonal, and "
+        "zeros elsewhere.",
     )
     if not np.isfinite([m.relative.ratio for m in result.methods.values() if m.relative]).all():
         report.text(

@@ -1,8 +1,9 @@
-"""Steps that write files and are repeated only if something that they depend on has changed.
+"""Steps that write files, and are repeated only if something that they depend on has changed.
 
-A step lists what it depends on (settings, hashes of the content of its input files).  When it has
-finished, a record of these, with a hash of every file it wrote, is written to ``steps/`` in the
-folder.  The record is written last and atomically, so an interrupted step has no record.
+A step lists what it depends on (settings, hashes of the content of its input files).  After a step
+has finished, a record is written to ``steps/`` in the folder.  The record lists these dependencies,
+and a hash of every file that the step wrote.  It is written last and atomically, so that an
+interrupted step has no record.
 """
 
 from __future__ import annotations
@@ -146,8 +147,9 @@ class Steps:
         _make_folder(path.parent, "of records")
         if path.is_dir():
             msg = (
-                f"{path} is a folder, but the run writes the record of a step there; move the "
-                "folder away"
+                f"{path} is a folder, but must be the file with the record of a step; move the "
+                "folder "
+                "away"
             )
             raise ConfigurationError(msg)
         # Without this a step that fails half-way would leave the record of an earlier run.
@@ -189,7 +191,7 @@ class Steps:
                 file.seek(0)
                 process = file.read().decode(errors="replace").strip() or "unknown"
                 msg = (
-                    f"another run (process {process}) works in "
+                    f"another run (process {process}) is using "
                     f"{self.folder}; wait until it has finished, or give another folder"
                 )
                 raise ConfigurationError(msg)
@@ -226,7 +228,7 @@ def _make_folder(folder: Path, what: str) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
-        why = "a file has its name; move it"
+        why = "a file has this name; move the file away"
         if folder.is_symlink() and not folder.exists():
             why = (
                 f"it is a link to {folder.readlink()}, which does not exist; make that folder first"

@@ -1,8 +1,9 @@
 """Fit one dataset with and without nuisance parameters, and measure the coverage.
 
 :func:`fit_with_nuisances` fits the learned likelihood with the response of the signal, the same
-likelihood without nuisance parameters, a histogram with the same ones, and what else it is given.
-A part that fails does not end the rest: `problems` of the result say what is missing and why.
+likelihood without nuisance parameters, a histogram with the same nuisance parameters, and further
+costs if given.  If one part fails, the others continue; `problems` of the result says what is
+missing and why.
 """
 
 from __future__ import annotations
@@ -110,7 +111,7 @@ class NuisanceInputs:
     uncertainties
         Effects on the yield alone.
     rate
-        Expected events ν(θ); None: the number of events does not count.
+        Expected events ν(θ); None: the number of events is not fitted.
     luminosity_uncertainty
         Relative uncertainty of the luminosity.
     calibration, calibrate_at
@@ -119,7 +120,7 @@ class NuisanceInputs:
     evaluation
         Nominal events for the toys that measure the coverage; not used for a calibration.
     varied
-        Variations of these; None: no toys at varied values of shapes.
+        Variations of the events in `evaluation`; None: no toys at varied values of shapes.
     held_out
         Variations of events that neither train the response nor measure coverage, to diagnose it
         with; None: no diagnosis.
@@ -127,13 +128,13 @@ class NuisanceInputs:
         Histogram of the signal, with a luminosity, and the variations of its events; None: no fit
         of a histogram.
     mc_stat
-        Whether the Monte-Carlo errors of the histogram count.
+        Whether the fit of the histogram includes its Monte-Carlo errors.
     weight_degree
         Degree of the event weights, if toys are reweighted to the truth.
     others
         Further costs of the same data in the same parameters, by name.
     reference
-        θ0 of the model, if it does not say.
+        θ0, if the model does not record it.
     blind
         Whether the data are pseudo-data of a blind analysis; impacts are then of Asimov data.
     n_toys, seed, workers
@@ -234,7 +235,7 @@ class NuisanceCoverage(NamedTuple):
     method
         :data:`LEARNED`, :data:`CALIBRATED` or :data:`IGNORING`.
     nuisances
-        True values that are not nominal.
+        True values of the nuisance parameters that are not nominal.
     inner, outer
         Coverage of 68.27 % and 95.45 % intervals.
     bias, bias_error
@@ -275,9 +276,9 @@ class NuisanceResult:
     nuisances
         Names of the nuisance parameters.
     extended
-        Whether the number of events counts.
+        Whether the number of events is fitted.
     fits
-        By name of the method.
+        Fit of the data by name of the method.
     coverage
         Coverage at nominal and varied values of the nuisance parameters.
     problems
@@ -437,7 +438,7 @@ def fit_with_nuisances(inputs: NuisanceInputs) -> NuisanceResult:
     rows: list[NuisanceCoverage] = []
     nominal: dict[str, ToyEnsemble] = {}
     if inputs.rate is None:
-        guard.problems.append("coverage: toys need the rate; give data.luminosity")
+        guard.problems.append("coverage: toys need the expected yield; give data.luminosity")
     elif inputs.evaluation is not None:
         rows = _coverages(inputs, terms, bare, parameter, calibration, guard, nominal)
         if LEARNED in nominal:
@@ -476,9 +477,9 @@ def _yield_noise(cost: SystematicCost, fit: NuisanceFit, guard: _Guard) -> dict[
     name, largest = max(noise.items(), key=lambda item: item[1])
     if largest > _NOISE:
         guard.problems.append(
-            "fit: the statistical errors of the expected yields, from few simulated events, shift "
-            f"{name} by {largest:.2f} of its error, which does not include this; use more nominal "
-            "events"
+            "fit: too few simulated events determine the expected yields. Their statistical error "
+            f"shifts {name} by {largest:.2f} of its error, which does not include this shift; use "
+            "more nominal events"
         )
     return noise
 
@@ -845,7 +846,10 @@ def systematics_table(section: Mapping[str, Any]) -> Table:
         no_wrap=True,
         caption="\n".join(
             [
-                "fixed: nuisance parameters fixed; at ±1: lowest coverage there",
+                (
+                    "fixed: nuisance parameters fixed; at ±1: lowest coverage with a nuisance "
+                    "parameter at ±1"
+                ),
                 *section["problems"],
                 *_said_of_response(section.get("diagnosis")),
             ]

@@ -1,8 +1,8 @@
 """The demo with nuisance parameters (energy scales, a theory weight) and the exact fit.
 
-Events of the embedded process are generated with their variations, and the analysis of them is that
-of ``milinfer run``, from an ``analysis.toml`` in the folder.  The exact likelihood of the visible
-final state is fitted to the same data.
+Events of the embedded process are generated with their variations, and ``milinfer run`` analyses
+them, with an ``analysis.toml`` in the folder.  The exact likelihood of the visible final state is
+fitted to the same data.
 """
 
 from __future__ import annotations
@@ -155,13 +155,13 @@ def run_systematics_demo(
     *,
     echo: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any]:
-    """Simulate events and their variations, and run the analysis of them.
+    """Simulate events and their variations, and analyse them.
 
     Parameters
     ----------
     out
-        Directory: ``train/``, ``evaluate/``, ``tune.parquet``, ``data.parquet``, ``analysis.toml``,
-        and the results of the analysis.
+        Folder to write: ``train/``, ``evaluate/``, ``tune.parquet``, ``data.parquet``,
+        ``analysis.toml``, and the results of the analysis.
     config
         Sizes and seed.
     echo
@@ -170,7 +170,7 @@ def run_systematics_demo(
     Returns
     -------
     dict
-        Content of ``summary.json``; ``systematics`` has the exact fit as ``exact``.
+        Content of ``summary.json``.  Its entry ``systematics`` contains the exact fit as ``exact``.
 
     Raises
     ------

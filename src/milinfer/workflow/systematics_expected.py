@@ -1,6 +1,6 @@
 """Expected results of an analysis with nuisance parameters, and the parts of its error.
 
-The part of :mod:`milinfer.workflow.systematics` about Asimov data and impacts of measurements.
+This module has the part of :mod:`milinfer.workflow.systematics` about Asimov data and impacts.
 """
 
 from __future__ import annotations
@@ -220,9 +220,14 @@ def add_expectation(report: Report, found: NuisanceExpectation) -> None:
                 [row["of"], *(f"{row[n]:+.3f}" for n in ("estimate", "low", "high", "width"))]
                 for row in interval.to_table().to_pylist()
             ],
-            f"Expected {interval.cl:.2%} interval at {interval.parameter} = {interval.truth:g}, of "
-            f"Asimov data and in the bands of {interval.n_toys} toys"
-            + (f", {interval.n_cut} of which reach the range." if interval.n_cut else "."),
+            f"Expected {interval.cl:.2%} interval at {interval.parameter} = {interval.truth:g}, "
+            "from "
+            f"Asimov data and with bands from {interval.n_toys} toys"
+            + (
+                f"; {interval.n_cut} of these intervals reach the end of the range."
+                if interval.n_cut
+                else "."
+            ),
         )
     for remark in found.remarks:
         report.text(f"Note: {remark}.")
@@ -245,8 +250,8 @@ def expectation_figures(
             plot_impacts(found.impacts, parameter),
             (
                 f"Fit {found.subject}: shift of {parameter} with each nuisance parameter fixed one "
-                "error from its fitted value and all others refitted; frames: one error of its "
-                "auxiliary measurement. Right: pulls."
+                "error from its fitted value and all others refitted. Frames: the same for one "
+                "error of its auxiliary measurement. Right: pulls."
             ),
         )
     if found.intervals:
@@ -257,7 +262,7 @@ def expectation_figures(
             plot_expected({name: inner}, seen),
             (
                 f"Expected {inner.cl:.2%} interval at {inner.parameter} = {inner.truth:g}, with "
-                "the bands of toys, and that of the data."
+                "the bands from toys, and the observed interval."
             ),
         )
     return out

@@ -67,8 +67,10 @@ def add_nuisances(
         return
     counted = "counts" if result.extended else "does not count"
     report.text(
-        f"The same data with the nuisance parameters {', '.join(result.nuisances)}, each with its "
-        f"auxiliary measurement. The number of events {counted}. {_calibration_text(result)}"
+        f"The same data are fitted with the nuisance parameters {', '.join(result.nuisances)}, "
+        "each "
+        f"with its auxiliary measurement. The number of events {counted}. "
+        f"{_calibration_text(result)}"
     )
     report.table(
         [
@@ -106,9 +108,9 @@ def add_nuisances(
         report.table(
             list(ResponseDiagnosis.header),
             result.diagnosis.rows(),
-            f"The {result.diagnosis.title}. Checked on varied events that were not used for "
-            "training. A check is undecided if there are too few events to detect a harmful "
-            "deviation.",
+            f"The {result.diagnosis.title}. It was checked on varied events that were not used for "
+            "training. A check is undecided if there are too few events to see a deviation that "
+            "would matter.",
             {"measured": "text", "outcome": "text", "meaning": "text"},
         )
         for name in drawn:
@@ -146,8 +148,8 @@ def _calibration_text(result: NuisanceResult) -> str:
     calibration = result.calibration
     if calibration is None:
         return (
-            "The learned surface is not calibrated here: the constants of the calibration hold for "
-            "the fit without nuisance parameters."
+            "The learned likelihood is not calibrated here: the constants of the calibration are "
+            "valid only for the fit without nuisance parameters."
         )
     c, c_error = calibration.scale_at(result.truth)
     bias, bias_error = calibration.bias(result.truth)
@@ -237,8 +239,8 @@ def nuisance_figures(result: NuisanceResult) -> dict[str, tuple[Figure, str]]:
         out["goodness_of_systematic_fit"] = (
             plot_fit_tests(result.fit_tests),
             (
-                "Data over simulated events at the fit with nuisance parameters, the "
-                "worst-described feature first; the band is the error of the fit and of the "
+                "Ratio of the data to simulated events at the fit with nuisance parameters, the "
+                "worst-described feature first. The band is the error of the fit and of the "
                 "simulation."
             ),
         )

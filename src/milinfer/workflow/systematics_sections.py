@@ -49,10 +49,10 @@ class VariedFilesSection(_Section):
     Attributes
     ----------
     of
-        Path of the nominal file, as a ``path`` of ``[[samples.…]]`` finds it.
+        Path of the nominal file, as it is in a ``path`` of ``[[samples.…]]``.
     up, down
-        Files of other events at α = +1 and −1, with the point, process, tree and weight of the
-        nominal one.
+        Files of other events simulated at α = +1 and −1, with the same point, process, tree and
+        weight as the nominal file.
     up_cross_section, down_cross_section
         Cross-sections in pb after the selection, for flat files, which do not store them.
     """
@@ -72,18 +72,18 @@ class SystematicSection(_Section):
     name
         Name of the nuisance parameter.
     kind
-        ``"scale"``: momenta of some objects are multiplied by `up` and `down`; ``"weight"``: events
-        have weights with these names; ``"files"``: there are other files of simulated events;
+        ``"scale"``: the momenta of `objects` are multiplied by `up` and `down`; ``"weight"``: `up`
+        and `down` are names of event weights; ``"files"``: other events were simulated, in `files`;
         ``"saved"``: the nominal files are in folders that ``ProcessVariations.save`` has written,
-        together with the variations; ``"normalisation"``: the yield changes by factors.
+        together with the variations; ``"normalisation"``: the yield changes by `factors`.
     objects
         Objects to scale: a name such as ``"jets"``, or absolute PDG ids.
     up, down
         Factor on the momenta, or name of the weight, at α = +1 and −1.
     files
-        Varied files of each nominal file.
+        Varied files for each nominal file.
     factors
-        Factors on the yield at α = −1 and +1, ``{ signal = [0.98, 1.02] }``.
+        Factors on the yield at α = −1 and +1, such as ``{ signal = [0.98, 1.02] }``.
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=100)]
@@ -98,7 +98,7 @@ class SystematicSection(_Section):
     def _complete(self) -> Self:
         needed = _KEYS[self.kind]
         problems = [
-            f"lacks {key!r}" for key in needed if key != "objects" and not self._has(key)
+            f"has no {key!r}" for key in needed if key != "objects" and not self._has(key)
         ] + [
             f"has {key!r}, which does not belong to kind = {self.kind!r} (it has "
             f"{', '.join(needed) or 'no other keys'})"
@@ -108,7 +108,8 @@ class SystematicSection(_Section):
         problems = problems or self._wrong_values()
         if self.name == LUMINOSITY:
             problems.append(
-                "is the name of the luminosity: rename it, or give data.luminosity_uncertainty"
+                "is the name of the luminosity; rename it, or give data.luminosity_uncertainty "
+                "instead"
             )
         if problems:
             msg = f"{self.name} {'; '.join(problems)}"
@@ -124,12 +125,12 @@ class SystematicSection(_Section):
         if self.kind in kinds:
             expected = "a factor" if self.kind == "scale" else "the name of a weight"
             problems += [
-                f"has {side} = {value!r}, and kind = {self.kind!r} needs {expected}"
+                f"has {side} = {value!r}, but kind = {self.kind!r} needs {expected}"
                 for side, value in (("up", self.up), ("down", self.down))
                 if not isinstance(value, kinds[self.kind])
             ]
             if not problems and self.up == self.down:
-                problems.append(f"has up and down both {self.up!r}; give two sides that differ")
+                problems.append(f"has up = down = {self.up!r}; give two different values")
         if self.kind == "scale" and not problems:
             problems += [
                 f"has {side} = {value:g}, which must be positive and different from 1"
@@ -139,8 +140,8 @@ class SystematicSection(_Section):
         for process, sides in self.factors.items():
             if process != SIGNAL:
                 problems.append(
-                    f"has factors of {process!r}; an analysis from a file has one process, which "
-                    f"is called {SIGNAL!r}"
+                    f"has factors of {process!r}; the only process of this analysis is called "
+                    f"{SIGNAL!r}"
                 )
             elif min(sides) <= 0 or sides[0] == sides[1]:
                 problems.append(
@@ -218,16 +219,16 @@ class ResponseSection(_Section):
     degree, limit, theta_dependent, theta_range, ensemble
         See :class:`milinfer.SystematicResponse`.
     epochs, batch_events
-        Settings of the training; default: as many as give 2500 steps.
+        Number of epochs (default: as many as give 2500 steps), and events in a batch.
     folders
-        Patterns of folders that ``ProcessVariations.save`` has written: the response is learned
-        piece by piece from their events, and the files of ``[[samples.train]]`` need no variations.
-        The last folder is held out.
+        Patterns of folders that ``ProcessVariations.save`` has written.  The response is then
+        learned piece by piece from the events in the folders, and the files of
+        ``[[samples.train]]`` need no variations.  The last folder is held out from the training.
     events_in_memory
         With `folders`: largest number of events in memory at a time.
     combine
         With `folders`: ``"sum"`` if the folders are slices of the process, ``"mean"`` if they are
-        runs of it.
+        runs of the same process.
     """
 
     degree: Annotated[int, Field(ge=1, le=2)] = 2
@@ -250,13 +251,13 @@ class ResponseSection(_Section):
     def _streams_of_folders(self) -> Self:
         for key in ("events_in_memory", "combine"):
             if self.folders is None and getattr(self, key) is not None:
-                msg = f"{key} is of events that are read in pieces: give their folders"
+                msg = f"{key} is only for events that are read in pieces; give folders, or omit it"
                 raise ValueError(msg)
         return self
 
     @model_validator(mode="after")
     def _range_of_a_dependence(self) -> Self:
         if self.theta_range is not None and not self.theta_dependent:
-            msg = "theta_range needs a response that depends on θ: add theta_dependent = true"
+            msg = "theta_range needs a response that depends on θ; add theta_dependent = true"
             raise ValueError(msg)
         return self

@@ -1,4 +1,4 @@
-"""Read a TOML file into sections with strict keys, all mistakes at once, by key.
+"""Read a TOML file with strict keys, and report all wrong keys at once.
 
 Files of analyses (:mod:`milinfer.workflow.configuration`) and of combinations
 (:mod:`milinfer.workflow.combination_file`) are read here.
@@ -41,8 +41,8 @@ def read_sections(whole: type[Whole], source: Path) -> Whole:
     Raises
     ------
     ConfigurationError
-        If it cannot be read, or is not TOML; or names every key that is wrong, with the values
-        allowed.
+        If the file cannot be read or is not TOML, or if keys are wrong.  The message names every
+        wrong key, with the values allowed.
 
     Examples
     --------
@@ -65,8 +65,8 @@ def read_sections(whole: type[Whole], source: Path) -> Whole:
         plain = json.dumps(content, default=str)
     except (RecursionError, ValueError) as error:
         msg = (
-            f"{source}: tables nested too deep, or a number of too many digits ({error}); "
-            "correct it"
+            f"{source}: tables are nested too deep, or a number has too many digits "
+            f"({error}); correct it"
         )
         raise ConfigurationError(msg) from error
     try:
@@ -82,7 +82,7 @@ _DEEP = re.compile(rf"(?<![\w-])(?:{_PART}){{32}}")
 
 
 def _read_toml(source: Path) -> dict[str, Any]:
-    """Content of a TOML file; refuses files that no configuration can look like."""
+    """Content of a TOML file; refuses files that cannot be a configuration."""
     try:
         with source.open(encoding="utf-8") as file:
             text = file.read(_LARGEST + 1)
@@ -90,7 +90,7 @@ def _read_toml(source: Path) -> dict[str, Any]:
         msg = f"cannot read {source}: {error}"
         raise ConfigurationError(msg) from error
     if len(text) > _LARGEST:
-        msg = f"{source} has more than {_LARGEST} characters, more than any configuration needs; "
+        msg = f"{source} has more than {_LARGEST} characters, so it is no configuration; "
         raise ConfigurationError(msg + "correct the path")
     # The memory of tomllib grows with the square of the parts of a key: 100 000 take 40 GB.
     deep = _DEEP.search(text)

@@ -1,7 +1,7 @@
-"""True values of an analysis: numbers of one parameter, or points of several.
+"""True values of an analysis: numbers for one parameter, points for several parameters.
 
-In ``analysis.toml`` a true value is a number where there is one parameter, and a table with a value
-of each where there are several; ``0.0`` stands for zero in all of them.
+In ``analysis.toml`` a true value of one parameter is a number.  For several parameters it is a
+table with a value for each; ``0.0`` then means that all parameters are zero.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def number_of(value: TruePoint) -> float:
     if not isinstance(value, Mapping):
         return value
     if len(value) != 1:
-        msg = f"a value of one parameter is needed, not one of {', '.join(value) or 'none'}"
+        msg = f"give a value of one parameter, not of {', '.join(value) or 'none'}"
         raise ConfigurationError(msg)
     return next(iter(value.values()))
 
@@ -96,7 +96,7 @@ def point_of(value: TruePoint, names: Sequence[str]) -> dict[str, float]:
         msg = f"{unknown[0]} is not one of the parameters {', '.join(names)}"
         raise ConfigurationError(msg + did_you_mean(unknown[0], names))
     if missing:
-        msg = f"{missing[0]} has no value; the table needs a value for each of {', '.join(names)}"
+        msg = f"{missing[0]} has no value; give a value for each of {', '.join(names)}"
         raise ConfigurationError(msg)
     return {name: float(value[name]) for name in names}
 
@@ -140,8 +140,8 @@ def require_several_parameters(config: AnalysisConfig, names: Sequence[str]) -> 
     if len(names) > _MOST_PARAMETERS:
         problems.append(
             f"samples.train: the samples vary {', '.join(names)}, but `milinfer run` handles at "
-            f"most {_MOST_PARAMETERS} parameters, because its toys need a table of Λ; vary fewer, "
-            "or use `milinfer train` and `milinfer fit`, which need no toys"
+            f"most {_MOST_PARAMETERS} parameters, because its toys need a table of Λ; use samples "
+            "that vary fewer, or `milinfer train` and `milinfer fit`, which need no toys"
         )
     if config.has_nuisances:
         problems.append(

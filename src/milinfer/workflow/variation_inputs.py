@@ -1,9 +1,9 @@
 """Variations of the simulated events of an analysis by its nuisance parameters.
 
-Each file of events is read once more with what ``[[systematics]]`` says, and nominal and varied
-events are kept in a folder.  Varied events go where their nominal ones go: to train, to fill
-histograms, or to measure coverage.  Those to train on and to fill histograms may come from folders
-in place of files (``folders`` of ``[response]``), which are then read in pieces.
+Each file of events is read once more with the variations that ``[[systematics]]`` describes, and
+nominal and varied events are written to a folder.  A varied event has the same purpose as its
+nominal event: training, histograms, or coverage.  Events for training and histograms may come from
+folders instead of files (``folders`` in ``[response]``), which are then read in pieces.
 """
 
 from __future__ import annotations
@@ -130,7 +130,8 @@ class VariationInputs:
         if len(streamed) < 2:
             msg = (
                 f"response.folders: there is only one folder, {streamed.folders[0].path}; give two "
-                "or more: the last one is held out (ProcessVariations.split)"
+                "or "
+                "more, because the last one is held out (ProcessVariations.split makes them)"
             )
             raise ConfigurationError(msg)
         names = {s.name for s in self._sections}
@@ -183,7 +184,7 @@ class VariationInputs:
             if source.section.event_range is not None:
                 msg = (
                     f"{source.path}: only some of its events are read, but the variations of "
-                    f"{saved_names[0]} were saved for all of them; omit events and slice"
+                    f"{saved_names[0]} were saved for all events; omit events and slice"
                 )
                 raise ConfigurationError(msg)
         if not of_events and not files and saved is None:
@@ -262,8 +263,8 @@ class VariationInputs:
             sample = Sample.from_file(file, **{**options, "cross_section": cross_section})
             if sample.point != nominal.point:
                 msg = (
-                    f"{file} of {name} is {sample.label}, and {entry.of} is {nominal.label}; give "
-                    "varied files at the point of the nominal one"
+                    f"{file} of {name} is {sample.label}, but {entry.of} is {nominal.label}; give "
+                    "varied files at the point of the nominal file"
                 )
                 raise SampleError(msg)
             out.append(Variation({name: side}, sample))
@@ -313,7 +314,7 @@ class VariationInputs:
             )
         process = self._joined("train")
         if process is None:
-            msg = "no file of samples.train has variations; add files to systematics"
+            msg = "no file of samples.train has variations; add these files to systematics"
             raise SampleError(msg)
         rows = self._inputs.rows([len(s) for s in process.nominal])
         chosen = [rows.train, rows.held_out, *([rows.evaluate] if rows.evaluate else [])]
