@@ -89,7 +89,7 @@ CASES = [
     case("fractions of nothing", lambda _: one().split([], seed=1), "fractions", "positive"),
     case("fractions of NaN", lambda _: one().split([np.nan], seed=1), "fractions", "positive"),
     case("an unknown column", lambda _: one().column("y"), "no feature 'y'", "it has x"),
-    case("two kinds joined", lambda _: one() + one(1.0), "mu=0.*mu=1", "differ in kind"),
+    case("two kinds joined", lambda _: one() + one(1.0), "mu=0.*mu=1", "different points"),
     case("nothing joined", lambda _: Sample.concatenate([]), "concatenate", "at least one"),
     case("slices joined as they are", lambda _: run(1.0) + run(0.1),
          "0.1.parquet: 0.1 ± 0.01 pb; 1.0.parquet: 1 ± 0.01 pb", "combine='sum'.*combine='mean'"),

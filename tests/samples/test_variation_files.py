@@ -350,7 +350,7 @@ def test_a_damaged_folder(folder, tmp_path):
     broken(lambda f: (f / "partners_0.npy").unlink(), "partners_0.npy is missing")
     broken(
         lambda f: shutil.copy(f / "variation_0.parquet", f / "variation_1.parquet"),
-        "variation_1.parquet is not the file that was written here",
+        "variation_1.parquet has changed since it was written",
     )
     broken(fewer, r"nominal_0.parquet has \d+ events, but variations.json records")
     broken(lambda f: (f / "variations.json").unlink(), "has no variations.json", MissingFileError)
