@@ -167,7 +167,7 @@ def test_titles_that_differ_between_files(tmp_path, nano):
 @pytest.mark.parametrize("options", [{"status": False}, {"lhe": False}])
 def test_objects_are_needed_without_generated_particles(tmp_path, options):
     path = write_nano(tmp_path / "nano.root", nano_branches(20, reco=True, **options))
-    with pytest.raises(mil.exceptions.FeatureError, match="give FeatureProcessor objects=") as told:
+    with pytest.raises(mil.exceptions.FeatureError, match="give objects= of Feature") as told:
         run_features(fileset(path))
     assert len(str(told.value)) < 1000
     jet = FeatureSet("jet", {"pt": lambda o: o.get("j0", "pt")}, (Collection("jets", "j", 1),))

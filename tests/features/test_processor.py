@@ -344,7 +344,7 @@ def test_detector_level_with_own_objects(tmp_path):
     path = tmp_path / "nano.root"
     branches = nano_file(path)
     fileset = {"data": {"files": {str(path): "Events"}, "metadata": {"point": {"mu": 1.0}}}}
-    with pytest.raises(FeatureError, match="give FeatureProcessor objects="):
+    with pytest.raises(FeatureError, match="give objects= of FeatureProcessor"):
         run_features(fileset)
     own = {"features": "vbf_2l2j_reco", "objects": objects, "on_missing": "reject"}
     with pytest.raises(FeatureError, match=r"no field 'pdgId'.*\*_reco"):

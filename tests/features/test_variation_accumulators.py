@@ -519,7 +519,7 @@ def test_accumulators_that_do_not_fit():
     output = accumulated(events)
     with pytest.raises(SampleError, match=r"dataset 'ww': .*; give output\['ww'\]"):
         samples({"ww": output}, dataset="ww")
-    with pytest.raises(SampleError, match="an accumulator of variations has 'nominal'"):
+    with pytest.raises(SampleError, match="no accumulator of variations, which has 'nominal'"):
         samples(output["nominal"])
     more = mil.accumulate_variations(FLAT, flat(9), {}, weights=None)
     with pytest.raises(
