@@ -113,7 +113,7 @@ def test_bad_variations():
         (lambda: mil.ScaleVariation({}, 1.1), "shifts at least one nuisance"),
         (lambda: mil.ScaleVariation({"jes": 0.0}, 1.1), "shifts at least one nuisance"),
         (lambda: mil.ScaleVariation({"jes": np.inf}, 1.1), "give a finite shift"),
-        (lambda: mil.ScaleVariation({"j-s": 1.0}, 1.1), "needs a name like a variable's"),
+        (lambda: mil.ScaleVariation({"j-s": 1.0}, 1.1), "cannot name a nuisance parameter"),
         (lambda: mil.ScaleVariation("jes", 1.1), "are not shifts"),
         (lambda: mil.ScaleVariation({"jes": 1.0}, 1.0), "must be positive"),
         (lambda: mil.ScaleVariation({"jes": 1.0}, -1.0), "must be positive"),

@@ -273,7 +273,7 @@ def test_a_missing_package_is_named(monkeypatch, address, module, package):
 
 @pytest.mark.parametrize("name", ["a.parquet", "a.lhe", "a.lhe.gz"])
 def test_only_root_files_are_read_from_addresses(name):
-    with pytest.raises(MissingFileError, match="only ROOT files are read from an address"):
+    with pytest.raises(MissingFileError, match="only ROOT files can be read from an address"):
         mil.Sample.from_file(f"https://example.invalid/{name}")
 
 

@@ -75,7 +75,7 @@ class RootWriter(ColumnWriter):
             file = uproot.recreate(temporary, compression=uproot.LZ4(1))
             self._file = self._stack.enter_context(file)
         except BaseException as error:
-            # Not close(): it does not know of the error, and would replace the file by an empty one.
+            # Not close(): it does not know of the error, and would write an empty file.
             self._stack.__exit__(type(error), error, error.__traceback__)
             raise
         return self

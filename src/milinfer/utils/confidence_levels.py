@@ -1,4 +1,4 @@
-"""Confidence levels: those of one and two standard deviations, levels as a tuple, and a check."""
+"""Define and check confidence levels."""
 
 from __future__ import annotations
 
@@ -11,14 +11,16 @@ from milinfer.exceptions import CalibrationError, MilinferError
 
 __all__ = ["CL68", "CL95", "levels_of", "require_level", "same_level"]
 
-# Rounded as they are quoted.
+# One and two standard deviations, rounded as usual.
 CL68, CL95 = 0.6827, 0.9545
 
 
 def require_level(
     cl: object, error: type[MilinferError] = CalibrationError, name: str = "cl"
 ) -> None:
-    """Raise unless a confidence level is a number between 0 and 1; percentages are named.
+    """Raise unless a confidence level is a number between 0 and 1.
+
+    If it looks like a percentage, the message says so.
 
     Parameters
     ----------
@@ -53,7 +55,7 @@ def require_level(
 
 
 def same_level(cl: float, other: float) -> bool:
-    """Whether two confidence levels are one: belts and calibrations are made for given levels.
+    """Tell whether two confidence levels are equal up to rounding.
 
     Examples
     --------
@@ -64,12 +66,12 @@ def same_level(cl: float, other: float) -> bool:
 
 
 def levels_of(cl: float | Sequence[float]) -> tuple[float, ...]:
-    """One confidence level or several, as a tuple.
+    """Return one or several confidence levels as a tuple.
 
     Raises
     ------
     CalibrationError
-        If one is not between 0 and 1, or there is none.
+        If a level is not between 0 and 1, or there are no levels.
 
     Examples
     --------

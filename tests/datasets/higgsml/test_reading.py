@@ -86,7 +86,7 @@ def test_metadata_say_how_many_events_there_are(file):
     with pytest.raises(SampleError, match="sum_weights is 0; it must be positive"):
         higgsml.read_events(file)
     metadata.unlink()
-    with pytest.raises(SampleError, match="put it there, or give expected="):
+    with pytest.raises(SampleError, match="copy it there, or give expected="):
         higgsml.read_events(file)
 
 
@@ -94,5 +94,5 @@ def test_data_have_no_process_to_write(file):
     data = higgsml.HiggsEvents(
         EVENTS.columns, np.full(len(EVENTS), -1), EVENTS.weights, EVENTS.rows
     )
-    with pytest.raises(SampleError, match="without a process"):
+    with pytest.raises(SampleError, match="unknown process"):
         higgsml.write_events(file, data)

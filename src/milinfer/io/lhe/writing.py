@@ -80,7 +80,7 @@ class LHEWriter(EventWriter):
             if temporary.suffix == ".gz":
                 self._file = self._stack.enter_context(packed(raw))
         except BaseException as error:
-            # Not close(): it does not know of the error, and would replace the file by an empty one.
+            # Not close(): it does not know of the error, and would write an empty file.
             self._stack.__exit__(type(error), error, error.__traceback__)
             raise
         return self
