@@ -438,7 +438,7 @@ def test_bad_selections(files):
     for selection, message in (
         (lambda e: e.genWeight, "is float64"),
         (lambda _: ak.Array([True]), "of shape"),
-        (lambda e: {"all": e.genWeight > 0}, "give the selection another name"),
+        (lambda e: {"all": e.genWeight > 0}, "rename the selection"),
     ):
         with pytest.raises(SampleError, match=message):
             FeatureProcessor(selection=selection).process(events)

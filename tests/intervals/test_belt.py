@@ -438,7 +438,9 @@ def test_a_belt_in_the_estimate_refuses_another_size(ordering):
     for n_events in (1049, 951):
         assert fixed.interval(cost_of(0.0, n_events=n_events, tag=None)).cl == 0.6827
     for n_events in (1060, 940, 760):
-        with pytest.raises(CalibrationError, match=f"n_events={n_events}, as the spread of est"):
+        with pytest.raises(
+            CalibrationError, match=f"n_events={n_events}, because the spread of est"
+        ):
             fixed.interval(cost_of(0.0, n_events=n_events, tag=None))
     with pytest.raises(CalibrationError, match="because the spread of estimates"):
         fixed.contains_truth(means_of([0.0], 10, 2, n_events=900)[0])

@@ -66,7 +66,7 @@ def test_part_of_a_file_stands_for_all_events(file):
         ("PRI_jet_leading_eta", 1.5, r"some of the columns 'PRI_jet_leading_…' are missing"),
         ("weights", -1.0, r"column 'weights' is -1 in event 3"),
         ("detailed_labels", "wjets", "column 'detailed_labels' contains 'wjets'"),
-        ("labels", 2.0, r"event 3 \(counted from 0\) is of \w+ and has the label 2"),
+        ("labels", 2.0, r"event 3 \(counted from 0\) is of \w+ but has the label 2"),
     ],
 )
 def test_errors_name_file_column_and_event(file, name, value, message):

@@ -108,8 +108,8 @@ class _Growing:
     def grow(self) -> bool:
         if len(self.data) > self.limits.header:
             msg = (
-                f"{self.name}: there is no end of <init> within the first {self.limits.header} "
-                "bytes; the file is damaged, produce it again, or allow larger headers with "
+                f"{self.name}: there is no end of <init> within {self.limits.header} bytes of the "
+                "header; the file is damaged, produce it again, or allow larger headers with "
                 "limits=Limits(header=...) or convert --size-limit"
             )
             raise LHEError(msg)
