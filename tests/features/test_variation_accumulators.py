@@ -439,7 +439,7 @@ def one_sided_weights(n):
     ("change", "message"),
     [
         (lambda e: {"variations": {"s": {1: moved(e, 1)}}}, "s is varied to .1 but not to -1"),
-        (lambda e: {"variations": {"s": {1: e[:-1], -1: e}}}, "s=1: 29 events for 30 nominal"),
+        (lambda e: {"variations": {"s": {1: e[:-1], -1: e}}}, "s=1: there are 29 varied but 30 nominal"),
         (
             lambda e: {"variations": {"s": {1: e[::-1], -1: e}}},
             "s=1: event of entry 0 is 29, but 0",
@@ -526,7 +526,7 @@ def test_accumulators_that_do_not_fit():
         samples(output["nominal"])
     more = mil.accumulate_variations(FLAT, flat(9), {}, weights=None)
     with pytest.raises(
-        SampleError, match=r"s=1 has \d+ events, but the nominal sample has \d+; every"
+        SampleError, match=r"s=1 has \d+ events, but the nominal sample has \d+; make"
     ):
         samples(processor.accumulate([accumulated(events), more]))
     weights = Weights(9)

@@ -85,7 +85,7 @@ def test_weights_by_name_position_and_function():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda e: e[:-1], "returns 39 events for 40"),
+        (lambda e: e[:-1], "returns 39 of 40 events"),
         (lambda e: e[::-1], "changes event of event 0"),
         (lambda e: ak.with_field(e, 2 * e.genWeight, "genWeight"), "with WeightVariation"),
         (lambda e: e[["LHEPart", "event"]], "returns events without genWeight"),

@@ -236,7 +236,7 @@ def test_slices_that_cannot_be_scaled_are_named():
         (sample([0.0, 1.0], [1.0, -1.0], 1.0, name="b"), "b: its 2 weights add up to 0"),
         (sample([0.0], [1.0], math.nan, name="b"), "b: unknown"),
         (sample([], [], 1.0, name="b"), "b: its 0 weights add up to 0"),
-        (sample([0.0], [1.0], 0.0, name="b"), "its cross-section is 0 pb"),
+        (sample([0.0], [1.0], 0.0, name="b"), "its cross-section of 0 pb"),
     ):
         with pytest.raises(SampleError, match=words):
             Sample.concatenate([good, bad], combine="sum")
