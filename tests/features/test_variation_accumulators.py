@@ -439,7 +439,10 @@ def one_sided_weights(n):
     ("change", "message"),
     [
         (lambda e: {"variations": {"s": {1: moved(e, 1)}}}, "s is varied to .1 but not to -1"),
-        (lambda e: {"variations": {"s": {1: e[:-1], -1: e}}}, "s=1: there are 29 varied but 30 nominal"),
+        (
+            lambda e: {"variations": {"s": {1: e[:-1], -1: e}}},
+            "s=1: there are 29 varied but 30 nominal",
+        ),
         (
             lambda e: {"variations": {"s": {1: e[::-1], -1: e}}},
             "s=1: event of entry 0 is 29, but 0",

@@ -335,8 +335,8 @@ def fit_smooth(
         d = lowest if degree is None else degree
         needed = len(PolynomialBasis(tuple(parameters), d))
         msg = (
-            f"a polynomial of degree {d} in {', '.join(parameters)} needs toys at {needed} or more "
-            f"true values that determine it, but there are {len(np.unique(points, axis=0))}; "
+            f"a polynomial of degree {d} in {', '.join(parameters)} needs toys at {needed} true "
+            f"values or more that determine it, but there are {len(np.unique(points, axis=0))}; "
             "generate toys at more true values, or lower the degree"
         )
         raise CalibrationError(msg)
