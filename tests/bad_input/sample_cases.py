@@ -99,7 +99,7 @@ CASES = [
          "'add'", "'sum' .*'mean'", ConfigurationError),
     case("slices of no weight", lambda _: Sample.concatenate(
         [run(1.0), run(2.0, weights=np.array([1.0, -1.0, 0.0]))], combine="sum"),
-         "2.0.parquet: its 3 weights add up to 0", "correct one"),
+         "2.0.parquet: its 3 weights add up to 0", "correct the weights"),
     case("an empty set", lambda _: SampleSet(()), "SampleSet", "at least one"),
     case("a point twice", lambda _: SampleSet((one(), one())), "mu=0", "join"),
     case("other parameters", lambda _: SampleSet((one(), Sample(X, ("x",), point={"a": 1.0}))),
@@ -127,7 +127,7 @@ CASES = [
          ParameterError),
     case("a parameter twice", lambda _: parse_point("a=1,a=2"), "'a' twice", "give|twice",
          ParameterError),
-    case("particles of fewer events", lambda _: events([1, 1]), "shape", "needed", LHEError),
+    case("particles of fewer events", lambda _: events([1, 1]), "shape", "give an array", LHEError),
     case("a negative number of particles", lambda _: events([4, -1]), "counts", "not negative",
          LHEError),
     case("particles without energy", lambda _: lhe.make_events(

@@ -372,8 +372,7 @@ class FeatureSet:
         if not particles:
             msg = (
                 f"{self.name} has no collections of particles, so it cannot be computed from "
-                f"{source or 'events'}; define it with collections=, or read columns with these "
-                "names"
+                f"{source or 'events'}; give it collections, or read columns with these names"
             )
             raise FeatureError(msg)
         kept = np.ones(len(particles[0]), dtype=np.bool_)

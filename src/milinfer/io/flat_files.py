@@ -124,9 +124,8 @@ class FlatTable:
         if missing:
             hint = objects_hint(set(self.columns))
             msg = (
-                f"{self.path} has no columns {shortened(missing)}, only "
-                f"{shortened(list(self.columns)) or 'none'}; choose among these, or make the file "
-                "again"
+                f"{self.path} has no columns {shortened(missing)}; it has "
+                f"{shortened(list(self.columns)) or 'none'}: compute them again, or name others"
             )
             if hint:
                 msg = f"{self.path} has no columns of features, such as {missing[0]}; {hint}"

@@ -275,7 +275,7 @@ class SampleSet:
             ):
                 return sample
         points = "; ".join(format_point(s.point) for s in self.samples)
-        msg = f"there is no sample at {format_point(point)}; choose one of: {points}"
+        msg = f"no sample at {format_point(point)}; there are: {points}"
         raise ParameterError(msg)
 
     def split(self, fractions: Sequence[float], seed: int) -> tuple[SampleSet, ...]:

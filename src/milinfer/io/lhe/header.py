@@ -188,7 +188,7 @@ def read_preamble(
             raise LHEError(msg)
         opening = tag.group(1)
         if opening in (b"event", b"/LesHouchesEvents"):
-            msg = f"{name}: there is no <init> block before the events; add it"
+            msg = f"{name}: there is no <init> block before the events; an LHE file needs one"
             raise LHEError(msg)
         if opening == b"!--":
             end = text.search(re.compile(rb"-->"), tag.end())
