@@ -153,7 +153,7 @@ def test_a_changing_number_of_weights(tmp_path, nano):
     early = run_features(fileset(path), selection=lambda e: e.run < 15, chunksize=10)["nano"]
     assert (len(early), len(early.reweights)) == (15, 7)
     other = write_nano(tmp_path / "none.root", without_weights(nano[1], range(40)))
-    with pytest.raises(SampleError, match=r"LHEReweightingWeight\[0\].*nano\.root.*none\.root"):
+    with pytest.raises(SampleError, match=r"nano\.root.*none\.root.*LHEReweightingWeight\[0\]"):
         run_features(fileset(nano[0], other))
 
 

@@ -436,7 +436,7 @@ def test_a_chunk_never_counts_twice(files):
 def test_bad_selections(files):
     events = event_files.read(files[0]).events
     for selection, message in (
-        (lambda e: e.genWeight, "is float64"),
+        (lambda e: e.genWeight, "returns float64"),
         (lambda _: ak.Array([True]), "of shape"),
         (lambda e: {"all": e.genWeight > 0}, "rename the selection"),
     ):
