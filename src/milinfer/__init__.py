@@ -1,8 +1,8 @@
 """milinfer: learned likelihoods for collider data, with intervals that cover.
 
-The public names are listed in ``__init__.pyi``, those of each room in its own.  Each is imported
-when it is first used, so that ``import milinfer`` stays fast and TensorFlow is loaded only by what
-needs it (SPEC 1).
+The public names are listed in ``__init__.pyi`` of the package and of each sub-package.  A name is
+imported when it is first used, so that ``import milinfer`` is fast and TensorFlow is loaded only if
+it is needed (SPEC 1).
 
 References
 ----------

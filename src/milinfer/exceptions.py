@@ -1,8 +1,8 @@
-"""Named errors and warnings.
+"""Errors and warnings of milinfer.
 
-Every message says where the trouble is (file, event, sample, bin or parameter) and what to do
-about it.  All errors derive from :class:`MilinferError`, so ``except MilinferError`` catches
-everything that milinfer raises on purpose and nothing else.
+Every message names the file, event, sample, bin or parameter with the problem, and says what to do.
+All errors are derived from :class:`MilinferError`, so that ``except MilinferError`` catches every
+error that milinfer raises on purpose, and no others.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ __all__ = [
 
 
 class MilinferError(Exception):
-    """Base of all errors that milinfer raises on purpose.
+    """Base class of all errors that milinfer raises on purpose.
 
     Examples
     --------
@@ -57,7 +57,7 @@ class FeatureError(MilinferError, ValueError):
 
 
 class ParameterError(MilinferError, ValueError):
-    """A parameter is unknown, missing or outside the range where a surface is valid."""
+    """A parameter is unknown, missing, or outside the range in which a likelihood is valid."""
 
 
 class ModelError(MilinferError, ValueError):
@@ -65,7 +65,7 @@ class ModelError(MilinferError, ValueError):
 
 
 class CalibrationError(MilinferError, ValueError):
-    """A calibration cannot be made, or does not belong to what it is applied to."""
+    """A calibration cannot be made, or does not belong to the model or data it is applied to."""
 
 
 class TemplateError(MilinferError, ValueError):
@@ -81,28 +81,28 @@ class FitError(MilinferError, RuntimeError):
 
 
 class ConfigurationError(MilinferError, ValueError):
-    """An option or a configuration key has a value that cannot work."""
+    """An option or a configuration key has a wrong value."""
 
 
 class TrackingError(MilinferError, RuntimeError):
-    """An experiment tracker failed; the message names it and what it was told."""
+    """An experiment tracker failed; the message names the tracker and its input."""
 
 
 class MilinferWarning(UserWarning):
-    """Something works but needs attention."""
+    """Warning about a result that needs attention."""
 
 
 class SecondMinimumWarning(MilinferWarning):
-    """Values in another minimum of a cost belong to the confidence set, and not to the interval."""
+    """The confidence set contains values around a second minimum, which the interval leaves out."""
 
 
 class TurningResponseWarning(MilinferWarning):
-    """The mean estimate is not a monotonic function of the true value, so a line replaces it."""
+    """The mean estimate is not monotonic in the true value; a linear function is used instead."""
 
 
 class UnusedVariationWarning(MilinferWarning):
-    """Histograms do not use all systematic variations; the closure test compares the others."""
+    """Histograms do not use all systematic variations; the closure test leaves out the others."""
 
 
 class ConvergenceWarning(MilinferWarning):
-    """A training ended by its number of epochs while its loss was still falling."""
+    """A training reached its number of epochs while its loss was still falling."""

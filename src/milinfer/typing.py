@@ -15,18 +15,18 @@ FloatArray: TypeAlias = NDArray[np.float64]
 """Sums, costs and gradients: always float64."""
 
 Float32Array: TypeAlias = NDArray[np.float32]
-"""Features and what networks give."""
+"""Features and outputs of networks: float32."""
 
 IntArray: TypeAlias = NDArray[np.int64]
 
 BoolArray: TypeAlias = NDArray[np.bool_]
 
 Point: TypeAlias = Mapping[str, float]
-"""A parameter point by name, such as ``{"c_HW": 0.5}``."""
+"""A parameter point, with values by name, such as ``{"c_HW": 0.5}``."""
 
 PathLikeStr: TypeAlias = str | PathLike[str]
 
 Seed: TypeAlias = int | np.random.SeedSequence | np.random.Generator
 
 AwkwardArray: TypeAlias = Any
-"""``awkward.Array``; spelled ``Any`` so that importing this module stays light."""
+"""``awkward.Array``; written as ``Any``, so that this module does not import awkward."""

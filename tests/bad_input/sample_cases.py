@@ -89,7 +89,7 @@ CASES = [
     case("fractions of nothing", lambda _: one().split([], seed=1), "fractions", "positive"),
     case("fractions of NaN", lambda _: one().split([np.nan], seed=1), "fractions", "positive"),
     case("an unknown column", lambda _: one().column("y"), "no feature 'y'", "it has x"),
-    case("two kinds joined", lambda _: one() + one(1.0), "mu=0.*mu=1", "differ in kind"),
+    case("two kinds joined", lambda _: one() + one(1.0), "mu=0.*mu=1", "different points"),
     case("nothing joined", lambda _: Sample.concatenate([]), "concatenate", "at least one"),
     case("slices joined as they are", lambda _: run(1.0) + run(0.1),
          "0.1.parquet: 0.1 ± 0.01 pb; 1.0.parquet: 1 ± 0.01 pb", "combine='sum'.*combine='mean'"),
@@ -99,7 +99,7 @@ CASES = [
          "'add'", "'sum' .*'mean'", ConfigurationError),
     case("slices of no weight", lambda _: Sample.concatenate(
         [run(1.0), run(2.0, weights=np.array([1.0, -1.0, 0.0]))], combine="sum"),
-         "2.0.parquet: its 3 weights add up to 0", "correct one"),
+         "2.0.parquet: its 3 weights add up to 0", "correct the weights"),
     case("an empty set", lambda _: SampleSet(()), "SampleSet", "at least one"),
     case("a point twice", lambda _: SampleSet((one(), one())), "mu=0", "join"),
     case("other parameters", lambda _: SampleSet((one(), Sample(X, ("x",), point={"a": 1.0}))),
@@ -108,9 +108,9 @@ CASES = [
          "different features", r"\(x, y\)"),
     case("mixed beams", lambda _: SampleSet((one(provenance=beams(6500.0)),
                                              one(1.0, provenance=beams(7000.0)))),
-         "mu=1 and .*mu=0 .*beams.*7000.*6500", "do not join|same"),
+         "mu=1 and .*mu=0 .*beams.*7000.*6500", "do not use these|same"),
     case("mixed beams, joined", lambda _: one(provenance=beams(6500.0))
-         + one(provenance=beams(7000.0)), "beams.*6500.*7000", "do not join|same"),
+         + one(provenance=beams(7000.0)), "beams.*6500.*7000", "do not use these|same"),
     case("no sample at a point", lambda _: SampleSet((one(),)).at(mu=0.5), "mu=0.5", "there are",
          ParameterError),
     case("weighted events as data", lambda _: one(weights=np.array([1.0, 2, 3])).as_data(), "mu=0",
@@ -127,7 +127,7 @@ CASES = [
          ParameterError),
     case("a parameter twice", lambda _: parse_point("a=1,a=2"), "'a' twice", "give|twice",
          ParameterError),
-    case("particles of fewer events", lambda _: events([1, 1]), "shape", "needed", LHEError),
+    case("particles of fewer events", lambda _: events([1, 1]), "shape", "give an array", LHEError),
     case("a negative number of particles", lambda _: events([4, -1]), "counts", "not negative",
          LHEError),
     case("particles without energy", lambda _: lhe.make_events(

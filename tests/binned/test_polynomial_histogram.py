@@ -197,7 +197,7 @@ def test_exact_contents_make_templates_without_errors():
 
 def test_templates_need_axes_with_edges_and_errors():
     points = [{"a": 0.0}, {"a": 0.5}]
-    with pytest.raises(ParameterError, match="needs as many points; there are 2"):
+    with pytest.raises(ParameterError, match="needs as many points, but there are 2"):
         Templates.from_histogram(random_histogram(1, QUARTIC), "x0", points)
     with pytest.raises(TemplateError, match=r"errors of .* are missing"):
         Templates.from_histogram(random_histogram(1, QUARTIC, known=False), "x0", points)

@@ -73,7 +73,7 @@ def test_mixtures_refuse_what_cannot_be():
         contaminate(signal(), numbered(79), 1)
     with pytest.raises(SampleError, match="same order"):
         contaminate(signal(), Sample(np.zeros((99, 1)), ("y",)), 1)
-    with pytest.raises(SampleError, match="positive one"):
+    with pytest.raises(SampleError, match="positive mean weight"):
         contaminate(signal(), numbered(99, 0, np.tile([1.0, -1.0, -1.0], 33)), 1)
 
 

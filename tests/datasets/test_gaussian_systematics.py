@@ -146,7 +146,7 @@ def test_wrong_input():
         problem.GaussianCost(data, signal=-1, background=10)
     with pytest.raises(ConfigurationError, match="background_constraint=0"):
         problem.GaussianCost(data, signal=1, background=10, background_constraint=0.0)
-    with pytest.raises(ParameterError, match=r"measured= names \['mu'\]"):
+    with pytest.raises(ParameterError, match=r"measured= contains \['mu'\]"):
         problem.GaussianCost(data, signal=1, background=10, measured={"mu": 0.0})
     with pytest.raises(ParameterError, match="width = -11"):
         problem.GaussianCost(data, signal=30, background=10)(0.0, 1.0, 0.0, -11.0, 0.0)

@@ -315,7 +315,7 @@ def test_wrong_input(nominal, densities, cross_section, generated):
         ObservableCost(densities, cross_section, luminosity=0.0)
     with pytest.raises(SampleError, match="there are no events"):
         ObservableCost(densities.take(slice(0, 0)), cross_section)
-    with pytest.raises(ParameterError, match=r"measured= names \['c_HW'\]"):
+    with pytest.raises(ParameterError, match=r"measured= contains \['c_HW'\]"):
         ObservableCost(densities, cross_section, measured={"c_HW": 0.0})
     with pytest.raises(ParameterError, match=r"jet_scale = 4\.5 is outside"):
         ObservableCost(densities, cross_section)(0.0, 4.5, 0.0, 0.0)

@@ -407,7 +407,7 @@ def test_sample_of_a_table_and_its_weights():
     sample = mil.Sample.from_table(table, events.genWeight, point={"c_HW": 0.5}, process="vbf")
     assert " ".join(sample.feature_names) == NAMES
     assert sample.weights.tolist() == [1, 2, 3, 4, 5, 6]
-    with pytest.raises(FeatureError, match="weights given for 6 of 6"):
+    with pytest.raises(FeatureError, match="each of the 6 rows or of all 6 events"):
         table.weights([1.0])
 
 
@@ -575,7 +575,7 @@ def test_weights_of_rows_or_of_all_events():
     assert rows.weights(None).tolist() == [1.0, 1.0]
     assert rows.weights([1.0, 2.0, 3.0]).tolist() == [1.0, 3.0]
     assert rows.weights([4.0, 5.0]).tolist() == [4.0, 5.0]
-    with pytest.raises(FeatureError, match="weights given for 2 of 3 events"):
+    with pytest.raises(FeatureError, match="each of the 2 rows or of all 3 events"):
         rows.weights([1.0])
 
 

@@ -384,7 +384,7 @@ def test_detector_level_with_own_objects(tmp_path):
     path = tmp_path / "nano.root"
     branches = nano_file(path)
     fileset = {"data": {"files": {str(path): "Events"}, "metadata": {"point": {"mu": 1.0}}}}
-    with pytest.raises(FeatureError, match="give FeatureProcessor objects="):
+    with pytest.raises(FeatureError, match="give objects= of FeatureProcessor"):
         run_features(fileset)
     own = {"features": "vbf_2l2j_reco", "objects": objects, "on_missing": "reject"}
     with pytest.raises(FeatureError, match=r"no field 'pdgId'.*\*_reco"):
@@ -476,9 +476,9 @@ def test_a_chunk_never_counts_twice(files):
 def test_bad_selections(files):
     events = event_files.read(files[0]).events
     for selection, message in (
-        (lambda e: e.genWeight, "is float64"),
+        (lambda e: e.genWeight, "returns float64"),
         (lambda _: ak.Array([True]), "of shape"),
-        (lambda e: {"all": e.genWeight > 0}, "give the selection another name"),
+        (lambda e: {"all": e.genWeight > 0}, "rename the selection"),
     ):
         with pytest.raises(SampleError, match=message):
             FeatureProcessor(selection=selection).process(events)

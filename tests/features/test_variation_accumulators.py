@@ -439,17 +439,23 @@ def one_sided_weights(n):
     ("change", "message"),
     [
         (lambda e: {"variations": {"s": {1: moved(e, 1)}}}, "s is varied to .1 but not to -1"),
-        (lambda e: {"variations": {"s": {1: e[:-1], -1: e}}}, "s=1: 29 events for 30 nominal"),
+        (
+            lambda e: {"variations": {"s": {1: e[:-1], -1: e}}},
+            "s=1: there are 29 varied but 30 nominal",
+        ),
         (
             lambda e: {"variations": {"s": {1: e[::-1], -1: e}}},
             "s=1: event of entry 0 is 29, but 0",
         ),
         (lambda e: {"variations": {"s": {1: {"Jet": e.x}, -1: e}}}, "s=1: .* no collection 'Jet'"),
         (lambda e: {"variations": {"s": {1: {"x": e.x[1:]}, -1: e}}}, "s=1: x has 29 events"),
-        (lambda e: {"variations": {"s": {1: [1.0], -1: e}}}, "s=1: these are not events, but list"),
+        (
+            lambda e: {"variations": {"s": {1: [1.0], -1: e}}},
+            "s=1: give events as an awkward array, not list",
+        ),
         (lambda e: {"variations": {"s": {"x": e}}}, "'s': x has no up and down, only"),
         (lambda e: {"variations": {"s": e}}, "'s': give events by value"),
-        (lambda e: {"variations": {"s": {0: e}}}, "shifts at least one nuisance"),
+        (lambda e: {"variations": {"s": {0: e}}}, "no nuisance parameter is shifted"),
         (lambda e: {"variations": {"s": {1: e, -1: e}, ("s", 1): e}}, "s=1 is given twice"),
         (lambda e: {"weights": one_sided_weights(len(e))}, "muF is varied to -1 but not to .1"),
         (lambda _: {"weights": np.ones(3)}, "the weight has 3 entries for 30 events"),
@@ -519,11 +525,11 @@ def test_accumulators_that_do_not_fit():
     output = accumulated(events)
     with pytest.raises(SampleError, match=r"dataset 'ww': .*; give output\['ww'\]"):
         samples({"ww": output}, dataset="ww")
-    with pytest.raises(SampleError, match="an accumulator of variations has 'nominal'"):
+    with pytest.raises(SampleError, match="no accumulator of variations, which has 'nominal'"):
         samples(output["nominal"])
     more = mil.accumulate_variations(FLAT, flat(9), {}, weights=None)
     with pytest.raises(
-        SampleError, match=r"s=1 has \d+ events, but the nominal sample has \d+; every"
+        SampleError, match=r"s=1 has \d+ events, but the nominal sample has \d+; make"
     ):
         samples(processor.accumulate([accumulated(events), more]))
     weights = Weights(9)

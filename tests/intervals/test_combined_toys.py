@@ -172,7 +172,7 @@ def test_bad_truths_and_costs_are_refused() -> None:
     toys = CombinedToys([channel()], "mu", GRID, seed=1)
     with pytest.raises(ParameterError, match="did you mean"):
         toys.scan([{"mu": 0.0, "eficiency": 1.0}], 1)
-    with pytest.raises(ParameterError, match="no value of mu"):
+    with pytest.raises(ParameterError, match="no value of the parameter of interest mu"):
         toys.dataset({"efficiency": 1.0})
     with pytest.raises(ConfigurationError, match="positive"):
         toys.scan([0.0], 0)

@@ -86,7 +86,7 @@ def test_pulls_of_the_coverage_function_have_unit_width():
 
 
 def test_a_fit_that_is_not_determined_is_an_error():
-    with pytest.raises(FitError, match="does not determine"):
+    with pytest.raises(FitError, match="too few for a polynomial"):
         coverage_function(throw(100)[:2], degree=2)
     with pytest.raises(FitError, match="1700 of 1700"):
         coverage_function(throw(100), Narrow(lambda e: np.zeros(e.n_toys)), degree=1)

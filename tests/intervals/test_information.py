@@ -211,7 +211,7 @@ def test_toys_that_are_all_alike_have_no_information():
     toys = run([ONE], 20)[0]
     same = np.broadcast_to(toys[0].values[0], toys[0].values.shape)
     alike = [replace(toys[0], values=same), *toys[1:]]
-    match = "estimates of gaussians do not vary from toy to toy in every parameter, at "
+    match = r"estimates of gaussians at .* do not vary from toy to toy in every parameter"
     with pytest.raises(CalibrationError, match=match):
         information_matrix(alike)
     with pytest.raises(CalibrationError, match=match):

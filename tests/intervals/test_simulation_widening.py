@@ -139,7 +139,7 @@ def test_several_parameters_are_widened_along_each_direction():
 def test_what_has_another_error_is_refused():
     shifts = np.random.default_rng(7).normal(0, 0.05, 16)
     cost = cost_of(0.0)
-    with pytest.raises(CalibrationError, match="widened already"):
+    with pytest.raises(CalibrationError, match="already widened"):
         add_simulation_error(add_simulation_error(cost, error_of(shifts)), error_of(shifts))
     model = gaussian.MeanModel()
     toys = Toys(gaussian.samples(20_000, [-0.2, 0.2], seed=1), n_events=100, seed=2)

@@ -157,7 +157,7 @@ def test_nuisance_parameters_are_profiled():
 
 def test_what_cannot_be_asked_is_refused(toys):
     asimov = NormalConstraint("mu", 0.0, SIGMA)
-    with pytest.raises(ParameterError, match="needs a cost in which it is free"):
+    with pytest.raises(ParameterError, match="is not a free parameter of this cost"):
         upper_limit(None, asimov, "nu")
     model = pyhf.simplemodels.uncorrelated_background([0.1], [50.0], [5.0])
     cost = PyhfCost(model, [50.0])
@@ -167,7 +167,7 @@ def test_what_cannot_be_asked_is_refused(toys):
         upper_limit(None, cost, "mu", null=-1.0)
     with pytest.raises(CalibrationError, match="generate toys at higher values"):
         upper_limit_of_toys(toys[:3])
-    with pytest.raises(CalibrationError, match="need toys there and at higher values"):
+    with pytest.raises(CalibrationError, match="need toys at this value and at higher values"):
         upper_limit_of_toys(toys[1:])
     other = dataset_cost(
         gaussian.MeanModel(name="other"), gaussian.generate(N, 0.0, seed=1).as_data(), reference=0.0

@@ -177,7 +177,7 @@ def test_nothing_is_left_of_a_damaged_source(source, tmp_path, name):
 
 def test_events_must_all_arrive(source, tmp_path, monkeypatch):
     monkeypatch.setattr(module.events, "count", lambda _path: 24)
-    with pytest.raises(SampleError, match="25 events, 25 were converted and 24 are"):
+    with pytest.raises(SampleError, match="25 events, but 25 were converted and 24 are"):
         convert(source, tmp_path / "a.root")
     assert [p.name for p in tmp_path.iterdir()] == ["in.lhe"]
 

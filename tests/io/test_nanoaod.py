@@ -344,5 +344,5 @@ def test_a_skim_without_the_weight_of_the_generator_says_so(tmp_path):
     branches = nano_branches()
     del branches["genWeight"]
     path = write_nano(tmp_path / "nano.root", branches)
-    with pytest.raises(SampleError, match=r"nano\.root: .* there is no genWeight; keep that"):
+    with pytest.raises(SampleError, match=r"nano\.root: .* there is no genWeight; keep this"):
         events.read(path)

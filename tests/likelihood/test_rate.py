@@ -91,7 +91,9 @@ def test_rates_that_make_no_sense_are_errors():
         Rate.from_samples(rate_samples([1.0, 1.0, np.nan, 1.0, 1.0]), luminosity=1.0)
     with pytest.raises(SampleError, match=r"signal at c=0.5 has the cross-section error 0 pb"):
         Rate.from_samples(rate_samples(np.ones(5), error=[1, 1, 1, 0, 1]), luminosity=1.0)
-    with pytest.raises(SampleError, match="5 coefficients and needs as many points; there are 3"):
+    with pytest.raises(
+        SampleError, match="5 coefficients and needs as many points, but there are 3"
+    ):
         Rate.from_samples(rate_samples(np.ones(3), VALUES[:3]), luminosity=1.0)
     close = np.array(VALUES) * 1e-4 + 1
     with pytest.raises(SampleError, match="condition number"):

@@ -198,7 +198,7 @@ def test_cross_sections():
         data[["x", "mu"]], points="mu", cross_section={0: 4.0, 0.1: 5.0}
     )
     assert [s.cross_section for s in by_value] == [4.0, 5.0]
-    with pytest.raises(SampleError, match=r"at mu=0.1 it is 5 and 6 \(in row 2\)"):
+    with pytest.raises(SampleError, match=r"at mu=0.1 have 5 and 6 \(row 2\)"):
         SampleSet.from_arrays(data.assign(xs=[5.0, 4.0, 6.0]), points="mu", cross_section="xs")
     assert all(np.isnan(s.cross_section) for s in SampleSet.from_arrays(data, points="mu"))
 

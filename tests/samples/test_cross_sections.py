@@ -158,7 +158,7 @@ def test_processes_that_a_shower_would_mix(tmp_path, strategy, given, suffix):
 
 def test_processes_that_cannot_be_mixed_are_named(tmp_path):
     two = ((0.0, 0.0, 1.0, 1), (0.0, 0.0, 1.0, 2))
-    with pytest.raises(LHEError, match=r"a\.lhe: IDWTUP is 2, and XSECUP of the process 1 is 0"):
+    with pytest.raises(LHEError, match=r"a\.lhe: XSECUP of the process 1 is 0, but IDWTUP 2"):
         read(tmp_path, [1.0, 1.0], init(2, *two), [1, 2])
     with pytest.raises(LHEError, match=r"events of the process 7, which <init> does not list"):
         read(tmp_path, [1.0, 1.0], init(1, *two), [1, 7])
@@ -236,7 +236,7 @@ def test_slices_that_cannot_be_scaled_are_named():
         (sample([0.0, 1.0], [1.0, -1.0], 1.0, name="b"), "b: its 2 weights add up to 0"),
         (sample([0.0], [1.0], math.nan, name="b"), "b: unknown"),
         (sample([], [], 1.0, name="b"), "b: its 0 weights add up to 0"),
-        (sample([0.0], [1.0], 0.0, name="b"), "its cross-section is 0 pb"),
+        (sample([0.0], [1.0], 0.0, name="b"), "its cross-section of 0 pb"),
     ):
         with pytest.raises(SampleError, match=words):
             Sample.concatenate([good, bad], combine="sum")

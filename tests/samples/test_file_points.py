@@ -159,7 +159,7 @@ def test_an_id_that_an_empty_description_contradicts_gives_no_point():
     """MadGraph ignores `set cHB 0.1` if the model has no cHB: the weight is that of the card."""
     info = info_of([("cHW_1", HW.format(1.0, 0.0)), ("cHB_0p1", ""), ("SM", "")], header="")
     points = points_of(info, point={"cHW": 0.0, "cHB": 0.0})
-    assert "its description changes no parameter" in points.without_point["cHB_0p1"]
+    assert "by its description no parameter differs" in points.without_point["cHB_0p1"]
     assert points.reweight_points["SM"] == {"cHW": 0.0, "cHB": 0.0}
 
 

@@ -253,7 +253,7 @@ def test_folders_that_change_are_refused(folders, damage):
     list(streamed.parts())
     if damage == "file":
         process(600).nominal[0].to_file(paths[1] / "nominal_0.parquet")
-        message = r"nominal_0\.parquet is not the file that was written"
+        message = r"nominal_0\.parquet has changed since it was written"
     else:
         process(600).save(paths[1])
         message = "part_1 has changed since it was opened; start again"

@@ -339,9 +339,9 @@ def test_what_cannot_be_done_with_streams_is_refused(to_disk):
     settings = BagLikelihood(head="multiclass", bag_size=5, network=PLAIN, training=TRAINING)
     with pytest.raises(ConfigurationError, match="validation= must be in memory"):
         settings.fit(GAUSSIANS, streamed)
-    with pytest.raises(ConfigurationError, match="split once, in two parts"):
+    with pytest.raises(ConfigurationError, match="split only once and in two parts"):
         streamed.split([0.6, 0.2, 0.2], seed=1)
-    with pytest.raises(ConfigurationError, match="split once"):
+    with pytest.raises(ConfigurationError, match="split only once"):
         streamed.split([0.8, 0.2], seed=1)[0].split([0.8, 0.2], seed=1)
     with pytest.raises(SampleError, match="cannot fill one bag of 700"):
         dataclasses.replace(settings, bag_size=700).fit(streamed)

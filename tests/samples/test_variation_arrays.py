@@ -97,8 +97,8 @@ def test_each_row_has_its_place(nominal, varied):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"varied": {("jes", 1): frame([1, 1])}}, "jes=1: row 1 is the event 1 of row 0 again"),
-        ({"nominal": frame([1, 2, 2])}, "row 2 is the event 2 of row 1 again"),
+        ({"varied": {("jes", 1): frame([1, 1])}}, "jes=1: row 1 and row 0 are the same event 1"),
+        ({"nominal": frame([1, 2, 2])}, "row 2 and row 1 are the same event 2"),
         ({"varied": {("jes", 1): frame([8, 9])}}, "jes=1: none of its 2 events is among the 4"),
         ({"varied": {("jes", 1): UP.drop(columns="x")}}, "jes=1: there is no column 'x'"),
         ({"varied": {("jes", 1): UP.assign(x=np.nan)}}, "jes=1: column 'x' has no value in row 0"),
@@ -107,7 +107,7 @@ def test_each_row_has_its_place(nominal, varied):
         ({"event": []}, "event has no column"),
         ({"features": ["x", "event"]}, "column 'event' is a feature and also event"),
         ({"weights": NOMINAL.w}, "weights must be names of columns"),
-        ({"varied": {("jes", 0): UP}}, "shifts at least one"),
+        ({"varied": {("jes", 0): UP}}, "no nuisance parameter is shifted"),
         ({"varied": {"jes": UP}}, "'jes' is not a shift"),
         ({"varied": {(("jes", 1), ("jes", -1)): UP}}, "names a nuisance parameter twice"),
         ({"varied": {("jes", 1): UP.assign(w=-1.0)}}, "jes=1 .*its yield must be positive"),

@@ -350,7 +350,7 @@ def test_a_damaged_folder(folder, tmp_path):
     broken(lambda f: (f / "partners_0.npy").unlink(), "partners_0.npy is missing")
     broken(
         lambda f: shutil.copy(f / "variation_0.parquet", f / "variation_1.parquet"),
-        "variation_1.parquet is not the file that was written here",
+        "variation_1.parquet has changed since it was written",
     )
     broken(fewer, r"nominal_0.parquet has \d+ events, but variations.json records")
     broken(lambda f: (f / "variations.json").unlink(), "has no variations.json", MissingFileError)
@@ -389,7 +389,7 @@ def test_a_damaged_folder(folder, tmp_path):
     broken(entry("variations", 0, "nuisances", "jes", value=10**400), "jes is a number of too many")
     broken(entry("variations", 0, "nuisances", "jes", value=float("nan")), "jes is nan")
     broken(entry("variations", 0, "weights_only", value="no"), "weights_only is 'no'")
-    broken(partners(b""), "partners_0.npy holds no numbers of partners")
-    broken(partners(b"\x93NUMPY\x01\x00"), "partners_0.npy holds no numbers of partners")
-    broken(partners(np.array([0.5])), "partners_0.npy holds float64 of shape")
-    broken(partners(np.array([[1]])), r"partners_0.npy holds int64 of shape \(1, 1\)")
+    broken(partners(b""), "partners_0.npy does not contain numbers of events")
+    broken(partners(b"\x93NUMPY\x01\x00"), "partners_0.npy does not contain numbers of events")
+    broken(partners(np.array([0.5])), "partners_0.npy contains float64 of shape")
+    broken(partners(np.array([[1]])), r"partners_0.npy contains int64 of shape \(1, 1\)")

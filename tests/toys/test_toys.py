@@ -451,7 +451,7 @@ def test_a_pool_too_small_for_disjoint_toys_says_how_many_it_serves():
     assert toys.run([MODEL], 0.0, 13, start=20)["gaussian"].n_toys == 13
     pool, x = weighted_pool(np.ones(1000))
     pool = SampleSet((replace(pool[0], weights=np.exp(x)),))
-    with pytest.raises(SampleError, match="events of one positive weight"):
+    with pytest.raises(SampleError, match="events of equal positive weights"):
         run(truth=0.0, pool=pool, disjoint=True, n_toys=2)
 
 
@@ -563,7 +563,7 @@ def test_numbers_of_toys_are_checked(options):
 
 def test_an_ensemble_has_one_number_for_each_surface():
     good = run(n_toys=3)
-    with pytest.raises(SampleError, match="one number for each toy"):
+    with pytest.raises(SampleError, match="one number of events for each toy"):
         replace(good, counts=np.array([100, 100]))
     made = ToyEnsemble(good.tag, good.point, GRID, good.values, 100, False, 500, "", 1)
     assert made.n_effective == 500

@@ -108,7 +108,7 @@ def test_parameters_of_very_different_size_are_fitted_alike():
 def test_points_that_cannot_determine_are_refused():
     basis = PolynomialBasis(("a", "b"), 2)
     with pytest.raises(
-        ParameterError, match="6 coefficients and needs as many points; there are 3"
+        ParameterError, match="6 coefficients and needs as many points, but there are 3"
     ):
         basis.morphing_matrix(np.arange(6.0).reshape(3, 2))
     with pytest.raises(ParameterError, match="there are 1"):

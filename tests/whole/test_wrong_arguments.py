@@ -104,7 +104,7 @@ def test_models_of_toys():
 def test_toys_of_all_points_and_methods(toys):
     listed = toys["mean"]
     for arguments in ((listed, {"raw": None}), (listed,), (listed[0], {"raw": None}), (toys,)):
-        with pytest.raises(CalibrationError, match=r"coverage\(\) takes the toys at one .*_scan"):
+        with pytest.raises(CalibrationError, match=r"coverage\(\) takes toys at one .*_scan"):
             mil.coverage(*arguments)
     for call in (
         mil.calibrate,

@@ -1,21 +1,21 @@
-"""Embedded data with exact truth, generated on the spot, and readers of public samples.
+"""Generate example data with a known likelihood, and read public samples.
 
 `vbf_hww`
-    The lead case: SMEFT Wilson coefficients in VBF H → WW* → 2ℓ2ν.
+    The main example: SMEFT Wilson coefficients in VBF H → WW* → 2ℓ2ν.
 `operators`
-    Its operators: c_HW, c_HWtil (odd under CP) and c_Hbox (flat in the shape).
+    Operators of the main example: c_HW, c_HWtil (odd under CP) and c_Hbox (no effect on shapes).
 `vbf_hzz`
-    A background to it.
+    A background to the main example.
 `observable`
-    Exact likelihood ratio of the lead case, given only what a detector sees.
+    Exact likelihood ratio of the main example, given only the observables of a detector.
 `vbf_hww_systematics`
-    The lead case with nuisance parameters: energy scales and a theory weight.
+    The main example with nuisance parameters: energy scales and a theory weight.
 `observable_systematics`
-    Its exact likelihood, given only what a detector sees.
+    Exact likelihood of the main example with nuisance parameters, given only the observables.
 `selected_cross_section`
-    Its cross-section after the selection.
+    Cross-section of the main example after the selection.
 `contamination`
-    Bags of signal events among background, with the exact answers.
+    Bags of signal and background events, with their exact likelihood ratios.
 `gaussian`
     Gaussian examples with closed-form likelihood ratios.
 `gaussian_systematics`
@@ -23,13 +23,13 @@
 `quadratic`
     A quadratic EFT problem in one to ten parameters, with a hidden variable.
 `witness_bags`
-    Labelled bags with witnesses of two kinds: OR, AND and XOR.
+    Labelled bags, whose label is the OR, AND or XOR of two kinds of instances.
 `peak`
     A peak over a background, whose mass and fraction are measured.
 `higgsml`
     The FAIR Universe HiggsML challenge: files, nuisance parameters, pseudo-experiments, score.
 `public`
-    Readers of the public samples of [NT], which are not part of the package.
+    Readers of the public samples of Nachman and Thaler [NT], which are not part of the package.
 """
 
 from __future__ import annotations

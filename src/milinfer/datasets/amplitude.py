@@ -1,21 +1,22 @@
 r"""Exact tree-level amplitudes of u d → d u H and H → 4 leptons, with SMEFT operators.
 
 All fermions are massless and couple to the W with left-handed currents
-:math:`J^\mu(a, b) = \chi^\dagger(a)\,\bar\sigma^\mu\,\chi(b)`, so that one helicity configuration
-contributes.  The hWW vertex is
+:math:`J^\mu(a, b) = \chi^\dagger(a)\,\bar\sigma^\mu\,\chi(b)`, so that only one helicity
+configuration contributes.  The hWW vertex is
 
 .. math:: \frac{2 m_W^2}{v}\Big[\Big(1 + \frac{c_{H\Box} v^2}{\Lambda^2}\Big) g^{\mu\nu}
           + \frac{2 v^2}{\Lambda^2 m_W^2} \Big(
           c_{HW} (q_2^\mu q_1^\nu - q_1\!\cdot q_2\, g^{\mu\nu})
           + c_{H\tilde W}\, \epsilon^{\mu\nu\rho\sigma} q_{1\rho} q_{2\sigma} \Big)\Big]
 
-(all momenta incoming, Λ = 1 TeV, :math:`\epsilon^{0123} = -1` as in SMEFTsim and MadGraph), the
-same in production and decay.  A scalar Higgs boson makes |M|² the product of two quadratics in the
-coefficients, a quartic (:mod:`milinfer.datasets.operators`).  Momenta are [E, px, py, pz].
+(all momenta incoming, Λ = 1 TeV, :math:`\epsilon^{0123} = -1` as in SMEFTsim and MadGraph), both in
+production and in decay.  Because the Higgs boson is a scalar, ``|M|²`` is the product of two
+quadratic polynomials in the coefficients, and therefore quartic
+(:mod:`milinfer.datasets.operators`).  Momenta are [E, px, py, pz].
 
-A reflection of all momenta turns the amplitudes of :math:`c_{H\tilde W}` into those of
-:math:`-c_{H\tilde W}`.  A positive one prefers :math:`\sin(\phi_a - \phi_b) > 0` of the two jets, a
-the one of larger pseudorapidity.
+A reflection of all momenta is equivalent to a change of the sign of :math:`c_{H\tilde W}`.  With a
+positive :math:`c_{H\tilde W}`, events with :math:`\sin(\phi_a - \phi_b) > 0` are more likely, where
+a is the jet with the larger pseudorapidity.
 """
 
 from __future__ import annotations
@@ -147,16 +148,17 @@ def quadratic_of_invariants(
     s14: FloatArray,
     s23: FloatArray,
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """|M|² without propagators and constants, from the invariants s_ij = (p_i + p_j)² alone.
+    """Compute ``|M|²`` without propagators and constants, from s_ij = (p_i + p_j)² alone.
 
-    Much cheaper than spinors if the momenta themselves are not needed.
+    If the momenta themselves are not needed, this is much faster than spinors.
 
     Parameters
     ----------
     s12, s34, s13, s24, s14, s23
-        In GeV², broadcast against each other.  Decay: 1 to 4 are e+, νe, e−, ν̄e.  Production: u
-        (incoming), d (from the u), u (from the d), d (incoming), the incoming ones with negative
-        momenta, so that s12, s34, s13 and s24 are negative there.
+        Invariants in GeV², broadcast against each other.  For the decay, particles 1 to 4 are e+,
+        νe, e−, ν̄e.  For the production they are u (incoming), d (from the u), u (from the d) and d
+        (incoming); incoming particles have negative momenta, so that s12, s34, s13 and s24 are
+        negative.
 
     Returns
     -------
@@ -182,18 +184,19 @@ def quadratic_of_invariants(
 def odd_forms_of_invariants(
     s: Invariants, determinant: FloatArray
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
-    r"""Compute the forms with T̃ that belong to :func:`quadratic_of_invariants`.
+    r"""Compute the terms with the CP-odd structure T̃ that belong to `quadratic_of_invariants`.
 
-    With :math:`z = r - i I` of a trace, T and T̃ over S are half the sum and i/2 times the
-    difference of :math:`s_{14} z` and :math:`s_{23} z^*`, up to the same factor.
+    With the value :math:`z = r - i I` of a trace of four momenta, T/S is half of the sum of
+    :math:`s_{14} z` and :math:`s_{23} z^*`, and T̃/S is i/2 times their difference, up to the same
+    factor.  S, T and T̃ are defined in :mod:`milinfer.datasets.operators`.
 
     Parameters
     ----------
     s
         Invariants, as for :func:`quadratic_of_invariants`.
     determinant
-        Determinant of the matrix of the four momenta [E, px, py, pz] 1 to 4 as rows, GeV⁴.  It is
-        odd under reflections; only its square follows from the invariants.
+        Determinant of the matrix whose rows are the momenta [E, px, py, pz] of particles 1 to 4,
+        GeV⁴.  It is odd under reflections, and only its square follows from the invariants.
 
     Returns
     -------
@@ -244,7 +247,7 @@ def _square(p: FloatArray) -> FloatArray:
 
 
 def production(p: FloatArray, operators: Sequence[str] = ("c_HW",)) -> FloatArray:
-    """|M|² of u d → d u H, summed and averaged over colours and spins.
+    """Compute ``|M|²`` of u d → d u H, summed and averaged over colours and spins.
 
     Parameters
     ----------
@@ -252,7 +255,7 @@ def production(p: FloatArray, operators: Sequence[str] = ("c_HW",)) -> FloatArra
         Momenta of u, d (incoming), d (from the u), u (from the d) and optionally H,
         shape (n, 4 or 5, 4), GeV.
     operators
-        Names of operators, of :data:`milinfer.datasets.operators.OPERATORS`.
+        Names of operators; see :data:`milinfer.datasets.operators.OPERATORS`.
 
     Returns
     -------
@@ -292,7 +295,7 @@ def production_of_invariants(
     s
         Invariants.
     determinant
-        As for :func:`odd_forms_of_invariants`; if it is given, the forms of that function are
+        As for :func:`odd_forms_of_invariants`; if it is given, the terms of that function are
         added.
 
     Examples
@@ -313,7 +316,7 @@ def _forms_of_invariants(s: Invariants, determinant: FloatArray | None) -> tuple
 
 
 def decay_ww(p: FloatArray, operators: Sequence[str] = ("c_HW",)) -> FloatArray:
-    """|M|² of H → W W* → e+ νe e− ν̄e.
+    """Compute ``|M|²`` of H → W W* → e+ νe e− ν̄e.
 
     Parameters
     ----------
@@ -366,7 +369,7 @@ def decay_ww_of_invariants(
 
 
 def decay_zz(p: FloatArray) -> FloatArray:
-    """|M|² of H → Z Z* → e+ e− ν ν̄ for one neutrino flavour, summed over electron helicities.
+    """Compute ``|M|²`` of H → Z Z* → e+ e− ν ν̄ for one flavour, summed over electron helicities.
 
     Parameters
     ----------
@@ -414,10 +417,10 @@ def decay_zz_of_invariants(s: Invariants) -> FloatArray:
 def mean_decay_zz(
     m_ll2: FloatArray, q2: FloatArray, positron_q: FloatArray, electron_q: FloatArray
 ) -> FloatArray:
-    r"""|M|² of H → Z Z* → e+ e− ν ν̄, the mean over directions of ν in the rest frame of ν ν̄.
+    r"""Average ``|M|²`` of H → Z Z* → e+ e− ν ν̄ over directions of ν in the rest frame of ν ν̄.
 
     With :math:`q = ν + ν̄`, the mean of :math:`ν^μ ν̄^ν` is
-    :math:`(q^2 g^{μν} + 2 q^μ q^ν)/12`, and |M|² is bilinear in ν and ν̄.
+    :math:`(q^2 g^{μν} + 2 q^μ q^ν)/12`, and ``|M|²`` is bilinear in ν and ν̄.
 
     Parameters
     ----------

@@ -1,17 +1,18 @@
-r"""Bags of signal events among background: samples to train on, bags to test with, exact answers.
+r"""Make bags of signal and background events for training and tests, with exact likelihood ratios.
 
-A contaminated bag holds :math:`n_s` events of a signal that depends on θ and :math:`n_b` of a
-background that does not.  With :math:`b = p_b(x)/p_s(x|\theta_0)` and :math:`\lambda` the signal's
-log-ratio, the exact log-ratio of a bag between θ and θ0 depends on what is known about the bag:
+A contaminated bag contains :math:`n_s` events of a signal that depends on θ, and :math:`n_b` events
+of a background that does not.  Let :math:`b = p_b(x)/p_s(x|\theta_0)`, and let :math:`\lambda` be
+the log-likelihood ratio of a signal event between θ and θ0.  The exact log-likelihood ratio of a
+bag depends on the information about the bag:
 
-* if the signal events are known, it is the sum of their λ, and the background costs nothing;
-* if only their number is known, it is a sum over all ways to choose them
-  (:func:`composition_llr`);
-* if each event is taken as one of a mixture, it is the sum of :func:`mixture_llr`, which is exact
-  if the number of signal events fluctuates (binomially).
+* If it is known which events are signal, it is the sum of their λ; the background has no effect.
+* If only their number is known, it is the logarithm of a sum over all choices of the signal events
+  (:func:`composition_llr`).
+* If each event may be signal or background, it is the sum of :func:`mixture_llr`.  This is exact if
+  the number of signal events fluctuates binomially.
 
-The first is not a useful bound for classifiers: unless the background is disjoint from the signal,
-no function of the features reaches it.
+The first ratio is no useful bound for classifiers: unless signal and background do not overlap, no
+function of the features can reach it.
 """
 
 from __future__ import annotations
@@ -39,27 +40,27 @@ __all__ = [
 def contaminate(
     samples: SampleSet, background: Sample, ratio: float, *, seed: int = 0
 ) -> SampleSet:
-    """Mix background into every sample, `ratio` background events for each signal event.
+    """Add `ratio` background events for each signal event to every sample.
 
-    The background is first split by event, at random, so that no event of it is in two samples.
-    A bag of N events of such a sample has N/(1 + ratio) signal events in the mean.
+    The background events are first split at random, so that no background event is in two samples.
+    A bag of N events of such a sample has N/(1 + ratio) signal events on average.
 
     Parameters
     ----------
     samples
-        Signal at each parameter point.
+        Signal samples, one at each parameter point.
     background
         Background with the same features.
     ratio
-        Background events for each signal event, not negative; the number of events is rounded.
+        Number of background events for each signal event, not negative; the total is rounded.
     seed
         Seed of the split.
 
     Returns
     -------
     SampleSet
-        The mixtures, at the same points.  In each, the weights of either process have a mean of
-        one.  Data of the signal alone, such as weights at other points, are not kept.
+        The mixtures at the same points.  In each mixture, the weights of signal and of background
+        both have the mean one.  Weights at other points are not kept.
 
     Raises
     ------
@@ -108,7 +109,9 @@ def _mixture(signal: Sample, background: Sample) -> Sample:
     for part in parts:
         mean = part.weights.mean()
         if not mean > 0:
-            msg = f"{part.label}: the mean weight is {mean:g}; a mixture needs a positive one"
+            msg = (
+                f"{part.label}: the mean weight is {mean:g}; a mixture needs a positive mean weight"
+            )
             raise SampleError(msg)
         weights.append(part.weights / mean)
     return Sample(
@@ -127,11 +130,11 @@ class ContaminatedBags(NamedTuple):
     Parameters
     ----------
     signal
-        Rows of the signal sample, shape (n_bags, n_signal).
+        Row numbers of the events in the signal sample, shape (n_bags, n_signal).
     background
-        Rows of the background sample, shape (n_bags, n_background).
+        Row numbers of the events in the background sample, shape (n_bags, n_background).
     weights
-        One for each bag, shape (n_bags,); all 1 where events have one weight.
+        Weight of each bag, shape (n_bags,); all 1 if the events have equal weights.
     """
 
     signal: IntArray
@@ -144,7 +147,7 @@ class ContaminatedBags(NamedTuple):
         Raises
         ------
         ParameterError
-            If the bags have fewer.
+            If the bags have fewer background events.
         """
         if not 0 <= n_background <= self.background.shape[1]:
             most = self.background.shape[1]
@@ -153,7 +156,7 @@ class ContaminatedBags(NamedTuple):
         return self._replace(background=self.background[:, :n_background])
 
     def gather(self, signal: FloatArray, background: FloatArray) -> FloatArray:
-        """Values of the events of the bags, from those of the samples' events; (n_bags, n)."""
+        """Arrange values of all signal and background events by bag, shape (n_bags, n)."""
         return np.concatenate([signal[self.signal], background[self.background]], axis=1)
 
 
@@ -174,13 +177,13 @@ def contaminated_bags(
     Parameters
     ----------
     signal, background
-        Events that no classifier was trained on.
+        Events that were not used to train a classifier.
     n_signal, n_background
-        Numbers of events in each bag; `n_background` may be 0.
+        Numbers of signal and background events in each bag; `n_background` may be 0.
     n_bags
-        Number of bags; default: as many as both samples can fill.
+        Number of bags; default: the largest number for which both samples have enough events.
     seed
-        Seed of the grouping.
+        Random seed of the grouping.
 
     Raises
     ------
@@ -225,16 +228,16 @@ def contaminated_bags(
 
 
 def mixture_llr(llr: ArrayLike, log_background: ArrayLike, ratio: float) -> FloatArray:
-    r"""Log-likelihood ratio of an event of the mixture, ln[(e^λ + f b)/(1 + f b)].
+    r"""Compute the log-likelihood ratio of an event of a mixture, ln[(e^λ + f b)/(1 + f b)].
 
     Parameters
     ----------
     llr
-        λ = ln p_s(x|θ)/p_s(x|θ0) of the signal, of any shape.
+        Log-likelihood ratio of the signal, λ = ln p_s(x|θ)/p_s(x|θ0), of any shape.
     log_background
         ln b = ln p_b(x)/p_s(x|θ0), of the same shape.
     ratio
-        f, expected background events for each signal event.
+        Expected number f of background events for each signal event.
 
     Returns
     -------
@@ -255,11 +258,11 @@ def mixture_llr(llr: ArrayLike, log_background: ArrayLike, ratio: float) -> Floa
 
 
 def composition_llr(llr: ArrayLike, log_background: ArrayLike, n_signal: int) -> FloatArray:
-    r"""Exact log-likelihood ratio of bags that are known to hold `n_signal` signal events.
+    r"""Compute the exact log-likelihood ratio of bags with a known number of signal events.
 
-    All choices of the signal events are equally likely, so that the likelihood of a bag is
-    proportional to the elementary symmetric polynomial :math:`e_{n_s}` of the ratios
-    :math:`p_s(x_i|\theta)/p_b(x_i)`; it is built up event by event.
+    All choices of the :math:`n_s` signal events are equally likely.  The likelihood of a bag is
+    therefore proportional to the elementary symmetric polynomial :math:`e_{n_s}` of the ratios
+    :math:`p_s(x_i|\theta)/p_b(x_i)`, which is computed event by event.
 
     Parameters
     ----------
@@ -276,11 +279,11 @@ def composition_llr(llr: ArrayLike, log_background: ArrayLike, n_signal: int) ->
     Raises
     ------
     ParameterError
-        If the shapes or the number do not fit.
+        If the shapes do not agree, or `n_signal` is not between 1 and n.
 
     Examples
     --------
-    One of two events is signal; both look the same to the background:
+    One of two events is signal, and both are equally likely as background events:
 
     >>> composition_llr([[1.0, -1.0]], [[0.0, 0.0]], 1).round(4)  # ln cosh 1
     array([0.4338])
@@ -301,7 +304,7 @@ def _log_symmetric(log_values: FloatArray, degree: int) -> FloatArray:
     powers: FloatArray = np.full((degree + 1, n_rows), -np.inf)
     powers[0] = 0.0
     for k in range(n):
-        # From the highest degree down, so that the lower ones do not contain this value yet.
+        # From the highest degree down, so that lower degrees do not contain this value yet.
         top = min(k + 1, degree)
         np.logaddexp(powers[1 : top + 1], powers[:top] + log_values[:, k], out=powers[1 : top + 1])
     logs: FloatArray = powers[degree]

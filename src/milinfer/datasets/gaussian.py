@@ -1,6 +1,7 @@
 """Gaussian examples with closed-form likelihood ratios ([NT], §III).
 
-``x ~ N(mu, 1)`` in one or more independent dimensions, of which the first carries the parameter.
+Events have one or more independent Gaussian features of unit variance.  The mean of the first
+feature is the parameter ``mu``, the mean of all others is zero.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ def samples(n_events: int, values: Sequence[float], *, seed: int, n_features: in
 
 
 def two_gaussians(n_events: int, *, epsilon: float = 0.1, seed: int) -> SampleSet:
-    """The two Gaussians N(±ε, 1) of [NT], §III A 1.
+    """Generate samples of the two Gaussians N(±ε, 1) of [NT], §III A 1.
 
     Examples
     --------
@@ -77,19 +78,19 @@ def two_gaussians(n_events: int, *, epsilon: float = 0.1, seed: int) -> SampleSe
 
 
 def log_likelihood_ratio(x: ArrayLike, mu: ArrayLike, reference: float = 0.0) -> FloatArray:
-    """Exact ln p(x|mu)/p(x|reference).
+    """Compute the exact log-likelihood ratio ln p(x|mu)/p(x|reference).
 
     Parameters
     ----------
     x
         Values of ``x0``, shape (n,).
     mu
-        Shape (m,) or scalar.
+        Means, an array of shape (m,) or a number.
 
     Returns
     -------
     ndarray
-        Shape (n, m), or (n,) for a scalar.
+        Shape (n, m), or (n,) if `mu` is a number.
 
     Examples
     --------
@@ -103,7 +104,7 @@ def log_likelihood_ratio(x: ArrayLike, mu: ArrayLike, reference: float = 0.0) ->
 
 
 def fisher_information(n_events: int) -> float:
-    """Exact Fisher information of `n_events` about the mean: one per event.
+    """Return the exact Fisher information of `n_events` events about the mean: 1 for each event.
 
     Examples
     --------
@@ -115,16 +116,17 @@ def fisher_information(n_events: int) -> float:
 
 @dataclass(frozen=True)
 class MeanModel(EventModel):
-    r"""Likelihood ratio of the mean, exact or wrong by known factors, to test calibrations with.
+    r"""Model of the mean of a Gaussian, exact or wrong by known factors, to test calibrations.
 
-    Its surfaces are :math:`c\,N\,[(r\bar x + b)\,\mu - \mu^2/2]`.
+    Its log-likelihood ratio for N events with mean :math:`\bar x` is
+    :math:`\Lambda(\mu) = c\,N\,[(r\bar x + b)\,\mu - \mu^2/2]`.
 
     Parameters
     ----------
     scale
         Factor c on Λ; 1 for the exact ratio.
     response, shift
-        r and b: the estimate is r·x̄ + b.
+        Numbers r and b in the estimate r·x̄ + b; 1 and 0 for the exact ratio.
     name
         Name of the model.
 
@@ -147,7 +149,7 @@ class MeanModel(EventModel):
 
     @property
     def interpolation(self) -> Interpolation:
-        """Parabolas on [−1, 1]."""
+        """Parabolas in μ on [−1, 1]."""
         return Interpolation(np.linspace(-1, 1, 9), "polynomial", 2)
 
     def event_llr(self, sample: Sample) -> FloatArray:

@@ -3,9 +3,9 @@ r"""A Gaussian signal and background with nuisance parameters, and their exact l
 .. math:: \text{signal: } x \sim N(\mu + 0.3\,\alpha_1,\; (1 + 0.1\,\alpha_2)^2),\qquad
           \text{background: } x \sim N(2 + 0.2\,\alpha_1,\; 1.5^2)
 
-α1 is called ``shift``, α2 ``width``, and α3, ``rate``, multiplies the yield of the signal by
-exp(0.05 α3).  Each has an auxiliary measurement a ~ N(α, 1), which is 0 in data.  Neither shift nor
-width changes a yield: nothing is cut away.
+The nuisance parameter α1 is called ``shift``, and α2 ``width``.  α3, ``rate``, multiplies the yield
+of the signal by exp(0.05 α3).  Each nuisance parameter has an auxiliary measurement a ~ N(α, 1),
+which is 0 in data.  There is no selection, so that ``shift`` and ``width`` do not change yields.
 """
 
 from __future__ import annotations
@@ -62,24 +62,24 @@ def generate(
     n_events
         Number of events.
     process
-        ``"signal"`` or ``"background"``; the latter does not depend on μ.
+        ``"signal"`` or ``"background"``; the background does not depend on μ.
     mu
-        μ.
+        Mean μ of the nominal signal.
     nuisances
-        ``{"shift": value, …}``; those that are not named are 0.
+        Values of nuisance parameters, ``{"shift": value, …}``; all others are 0.
     seed
-        The same seed gives the same random numbers whatever the parameters, so that events of two
-        samples are the same events with other features.
+        Random seed.  The random numbers do not depend on the parameters, so that two samples of the
+        same seed contain the same events with different features.
 
     Returns
     -------
     Sample
-        With the feature ``x0``; its cross-section is the factor on the yield.
+        Events with the feature ``x0``; the cross-section of the sample is the factor on the yield.
 
     Raises
     ------
     ParameterError
-        If process or nuisance parameter are not known, or a value is not possible.
+        If the process or a nuisance parameter is unknown, or a value is not possible.
 
     Examples
     --------
@@ -114,18 +114,18 @@ def dataset(
     background_norm: float = 1.0,
     seed: Seed,
 ) -> Sample:
-    """Draw a dataset, with numbers of events that fluctuate (Poisson).
+    """Draw a dataset of signal and background with Poisson distributed numbers of events.
 
     Parameters
     ----------
     mu, nuisances
         As for :func:`generate`.
     signal, background
-        Expected events at nominal values.
+        Expected numbers of events at nominal values of the nuisance parameters.
     background_norm
-        Factor on those of the background.
+        Factor on the expected number of background events.
     seed
-        Seed of the numbers and of the events.
+        Random seed of the numbers of events and of the events.
 
     Examples
     --------
@@ -148,10 +148,10 @@ def dataset(
 def log_density(
     x: ArrayLike, process: str = "signal", mu: float = 0.0, nuisances: Point | None = None
 ) -> FloatArray:
-    """Exact ln p(x|μ, α) of one process, shape of `x`.
+    """Compute the exact ln p(x|μ, α) of one process, with the shape of `x`.
 
-    The difference to :func:`log_density` of the signal at its default values is the log-ratio to
-    the nominal signal.
+    Subtract the log-density of the signal at default values to get the log-ratio to the nominal
+    signal.
 
     Examples
     --------
@@ -167,10 +167,9 @@ def log_density(
 def log_response(
     x: ArrayLike, nuisances: Point, process: str = "signal", mu: float = 0.0
 ) -> FloatArray:
-    """Exact ln S(x; α), the log-ratio of differential yields between α and nominal.
+    """Compute the exact ln S(x; α): S is the differential yield at α over that at nominal values.
 
-    Rate and shape together: its exponential has the mean :func:`yield_factor` under the nominal
-    density.
+    S contains both rate and shape: its mean over nominal events is :func:`yield_factor`.
 
     Examples
     --------
@@ -183,7 +182,7 @@ def log_response(
 
 
 def yield_factor(process: str, nuisances: Point | None = None) -> float:
-    """Yield of a process at α over that at nominal values, κ(α).
+    """Compute the yield of a process at α over the yield at nominal values, κ(α).
 
     Examples
     --------
@@ -205,17 +204,17 @@ def fisher_information(
     background_constraint: float | None = None,
     constrained: bool = True,
 ) -> FloatArray:
-    """Exact Fisher information of a dataset at nominal nuisance parameters, by integration.
+    """Compute the exact Fisher information of a dataset at nominal nuisance parameters.
 
-    The square root of a diagonal element of its inverse is the error of that parameter with all
-    others profiled, for many events.
+    It is computed by numerical integration.  For many events, the square root of a diagonal element
+    of the inverse matrix is the error of the parameter with all other parameters profiled.
 
     Parameters
     ----------
     signal, background
-        Expected events.
+        Expected numbers of events.
     mu
-        μ.
+        Mean μ of the nominal signal.
     background_constraint
         Relative error of the measured normalisation of the background; None: not measured.
     constrained
@@ -259,35 +258,38 @@ def fisher_information(
 
 
 class GaussianCost(UnbinnedCost):
-    r"""Exact extended −2 ln L(μ, n_b, α) of a dataset, relative to nominal values.
+    r"""Cost with the exact extended −2 ln L(μ, n_b, α) of a dataset, relative to nominal values.
 
     .. math:: -2\ln L = 2\Big[\nu_s e^{0.05\alpha_3} + n_b\nu_b
               - \sum_i w_i \ln \frac{d\nu}{dx}(x_i)\Big] + \sum_k (\alpha_k - a_k)^2
               + \frac{(n_b - a_b)^2}{\sigma_b^2}
 
-    It is zero at μ = 0, n_b = 1, α = 0 if all auxiliary measurements are nominal.
+    Here ν_s and ν_b are the expected numbers of signal and background events, n_b is the
+    normalisation of the background, w_i are the weights of the events, and a are the auxiliary
+    measurements.  The cost is zero at μ = 0, n_b = 1, α = 0 if all auxiliary measurements are
+    nominal.
 
     Parameters
     ----------
     data
         Events with the feature ``x0``; their weights are used.
     signal, background
-        Expected events at nominal values.
+        Expected numbers of events at nominal values.
     background_constraint
-        σ_b, the relative error of the measured normalisation of the background; None: free.
+        Relative error σ_b of the measured normalisation of the background; None: not measured.
     measured
-        Auxiliary measurements of nuisance parameters and of ``background_norm``, which differ from
-        0 and 1 in toys.
+        Auxiliary measurements of nuisance parameters and of ``background_norm``.  They are 0 and 1
+        in data, and fluctuate in toys.
     constrained
-        Whether the constraints of the nuisance parameters are part of the cost; in a combination
-        of several costs only one should have them.
+        Whether the cost contains the constraints of the nuisance parameters.  If several costs are
+        added, only one of them should contain these constraints.
 
     Raises
     ------
     ConfigurationError
         If a yield is negative, both are zero, or σ_b is not positive.
     ParameterError
-        If `measured` names another parameter.
+        If `measured` contains another parameter.
 
     Examples
     --------
@@ -319,7 +321,10 @@ class GaussianCost(UnbinnedCost):
             )
             raise ConfigurationError(msg)
         if background_constraint is not None and not 0 < background_constraint < np.inf:
-            msg = f"background_constraint={background_constraint:g} must be positive; None for none"
+            msg = (
+                f"background_constraint={background_constraint:g} must be positive, or None for a "
+                "free normalisation"
+            )
             raise ConfigurationError(msg)
         self.expected = (float(signal), float(background))
         self._x = data.column("x0").astype(np.float64)
@@ -332,7 +337,7 @@ class GaussianCost(UnbinnedCost):
         unknown = set(measured or {}) - {"background_norm", *NUISANCES}
         if unknown:
             msg = (
-                f"measured= names {sorted(unknown)}; there are auxiliary measurements of "
+                f"measured= contains {sorted(unknown)}; give only auxiliary measurements of "
                 f"background_norm, {', '.join(NUISANCES)}"
             )
             raise ParameterError(msg)

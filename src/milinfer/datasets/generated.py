@@ -1,4 +1,4 @@
-"""Generated events with their exact likelihood ratio, as LHE events and as samples."""
+"""Hold generated events with their exact likelihood ratio, and convert them to LHE and samples."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _MOTHERS = np.array(
 
 
 class CrossSectionRatio(NamedTuple):
-    """σ(θ)/σ(θ_gen) as a quartic: coefficients and covariance, as :attr:`GeneratedEvents.basis`."""
+    """Coefficients and covariance of the quartic σ(θ)/σ(θ_gen) in `GeneratedEvents.basis`."""
 
     coefficients: FloatArray
     covariance: FloatArray
@@ -38,7 +38,7 @@ class CrossSectionRatio(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class GeneratedEvents:
-    """Unweighted parton-level events.
+    """Unweighted parton-level events with the exact dependence of ``|M|²`` on the operators.
 
     Parameters
     ----------
@@ -46,23 +46,23 @@ class GeneratedEvents:
         [px, py, pz, E] in GeV of the two incoming partons, H, its two bosons, the four leptons and
         the two quarks, shape (n, 11, 4).
     pdg_ids
-        Shape (n, 11).
+        PDG ids of these particles, shape (n, 11).
     coefficients
-        Joint likelihood ratio |M(θ)|²/|M(0)|² in the monomials of :attr:`basis`, shape
-        (n, n_monomials): Σ_j a_j c^j of one operator, a_0 = 1; for a background all others are
-        zero.
+        Coefficients of the joint likelihood ratio ``|M(θ)|²/|M(0)|²`` in the monomials of
+        :attr:`basis`, shape (n, n_monomials).  For one operator c the ratio is Σ_j a_j c^j with
+        a_0 = 1; for a background all other coefficients are zero.
     cross_section, cross_section_error
-        After all cuts, in pb.
+        Cross-section after all cuts, and its error, in pb.
     point
-        Parameter point of the generation, whose operators are those of `coefficients`; empty for a
+        Parameter point of the generation, with the operators of `coefficients`; empty for a
         background.
     process
         Name of the process.
     seed
-        Seed of the generation.
+        Random seed of the generation.
     overshoot
-        Share of the cross-section above the maximum weight of the unweighting; carried by
-        production or decay points that are used more than once.
+        Fraction of the cross-section above the maximum weight of the unweighting.  It is accounted
+        for by using some production or decay points more than once.
 
     Examples
     --------
@@ -87,21 +87,21 @@ class GeneratedEvents:
 
     @property
     def operators(self) -> tuple[str, ...]:
-        """Names of the operators in which the ratio is known; none for a background."""
+        """Names of the operators of `coefficients`; none for a background."""
         return tuple(self.point)
 
     @property
     def basis(self) -> PolynomialBasis:
-        """Monomials of `coefficients`; those of c_HW for a background."""
+        """Monomials of `coefficients`; the monomials of c_HW for a background."""
         return PolynomialBasis(check_operators(self.operators or None), 4)
 
     def joint_ratio(self, point: Point | float) -> FloatArray:
-        r"""|M(θ)|²/|M(0)|² of each event, shape (n,); not divided by the cross-sections.
+        r"""Compute ``|M(θ)|²/|M(0)|²`` of each event, shape (n,), without cross-sections.
 
         Parameters
         ----------
         point
-            Values of all :attr:`operators`, or that of the only one.
+            Values of all :attr:`operators`, or a number if there is one operator.
 
         Raises
         ------
@@ -131,7 +131,7 @@ class GeneratedEvents:
         return self.joint_ratio(self.point)
 
     def cross_section_ratio(self) -> CrossSectionRatio:
-        """σ(θ)/σ(θ_gen) with statistical covariance, from the events' own coefficients."""
+        """Compute σ(θ)/σ(θ_gen) and its statistical covariance from the coefficients of events."""
         ratios = self.coefficients / self._at_generation()[:, None]
         return CrossSectionRatio(ratios.mean(axis=0), np.cov(ratios.T) / len(self))
 
@@ -165,7 +165,7 @@ class GeneratedEvents:
         )
 
     def to_events(self, weights: Sequence[Point] | Mapping[str, Point] = ()) -> tuple[Any, LHEInfo]:
-        """Awkward events as :func:`milinfer.io.lhe.read` gives them, and their header.
+        """Convert to event records, as :func:`milinfer.io.lhe.read` returns them, and a header.
 
         Every event has the cross-section in pb as its weight, so that the mean of the weights is
         the cross-section (IDWTUP = −4).
@@ -173,9 +173,9 @@ class GeneratedEvents:
         Parameters
         ----------
         weights
-            Points at which each event carries a weight, genWeight · |M(θ)|²/|M(θ_gen)|²; each names
-            all operators of the events.
-            Their ids are the keys of a mapping, or given by :func:`milinfer.utils.points.point_id`.
+            Points for further weights of each event, genWeight · ``|M(θ)|²/|M(θ_gen)|²``.  Each
+            point contains all operators of the events.  The ids of the weights are the keys of a
+            mapping, or else from :func:`milinfer.utils.points.point_id`.
 
         Raises
         ------
@@ -201,7 +201,7 @@ class GeneratedEvents:
             "mother2": np.broadcast_to(_MOTHERS[:, 1], (n, k)),
             **self._colours(),
             "lifetime": np.zeros((n, k)),
-            # Massless left-handed fermions; bosons are intermediate and have no helicity.
+            # Massless left-handed fermions; intermediate bosons have no helicity.
             "spin": np.where(np.abs(self.pdg_ids) > 20, 0.0, -np.sign(self.pdg_ids)),
         }
         scale = self.momenta[:, 2, 3] ** 2 - np.sum(self.momenta[:, 2, :3] ** 2, axis=1)
@@ -236,15 +236,14 @@ class GeneratedEvents:
         features: str | FeatureSet = "vbf_2l2j_invariant",
         weights: Sequence[Point] | Mapping[str, Point] = (),
     ) -> Sample:
-        """Sample of the features of the events, without writing files.
+        """Compute the features of the events and make a sample, without writing files.
 
         Parameters
         ----------
         features
             As for :func:`milinfer.features.feature_set`.
         weights
-            Points at which each event carries a weight, relative to its weight; as for
-            :meth:`to_events`.
+            Points for further weights of each event, as for :meth:`to_events`.
 
         Raises
         ------
@@ -284,7 +283,7 @@ class GeneratedEvents:
                 if self.point:
                     has = (
                         f"has only {', '.join(self.operators)} in these events, and a weight needs "
-                        "a value of each; generate events at a point that names all you need"
+                        "a value of each; generate events at a point with all operators you need"
                     )
                 msg = f"no weights at {format_point(point)}: {self.process} {has}"
                 raise ParameterError(msg)

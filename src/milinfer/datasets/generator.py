@@ -1,10 +1,11 @@
-"""Unweighted events of a Higgs boson in weak-boson fusion: production, decay and cuts.
+"""Generate unweighted events of a Higgs boson in weak-boson fusion: production, decay and cuts.
 
-Production and decay are sampled and unweighted separately, which is exact for a scalar.  Each
-process is explored once (a million weighted points); that gives the cross-section and the largest
-weight at any point, because the weights are quadratics in the operators.  Points are drawn by
-importance sampling with adaptive one-dimensional grids (VEGAS).  Events are generated in chunks of
-fixed size with their own seeds, so that the number of workers does not change them.
+Production and decay are sampled and unweighted separately, which is exact for a scalar.  For each
+process, a million weighted phase-space points are computed once.  They give the cross-section and
+the largest weight at any parameter point, because the weights are quadratic in the operators.
+Phase-space points are drawn by importance sampling with adaptive one-dimensional grids (VEGAS).
+Events are generated in chunks of fixed size, each with its own seed, so that they do not depend on
+the number of workers.
 """
 
 from __future__ import annotations
@@ -72,7 +73,7 @@ def generate(
     Raises
     ------
     SampleError
-        If fewer than one event is asked for.
+        If `n_events` is less than one.
     """
     if n_events < 1:
         msg = f"cannot generate {n_events} events; ask for at least one"
@@ -96,7 +97,7 @@ def generate(
     odd = has_odd(tuple(point))
     sigma, sigma_error = production_channel(odd).integral(point)
     width, width_error = decay_channel(boson, odd).integral(point)
-    # The cross-section counts three neutrino flavours for ν ν̄; their kinematics are the same.
+    # The cross-section includes three neutrino flavours for ν ν̄, which have the same kinematics.
     flavours = 3 if boson == "Z" else 1
     cross_section = sigma * flavours * width / HIGGS_WIDTH * acceptance
     relative = np.sqrt(
@@ -116,7 +117,7 @@ def generate(
 
 
 def passes_cuts(momenta: FloatArray) -> BoolArray:
-    """Cuts on two charged leptons and two jets.
+    """Apply the cuts on two charged leptons and two jets.
 
     Parameters
     ----------
@@ -126,8 +127,8 @@ def passes_cuts(momenta: FloatArray) -> BoolArray:
     Returns
     -------
     ndarray
-        Shape (n,): pT > 10 GeV and |η| < 2.5 for leptons, pT > 20 GeV for jets, ΔR > 0.4 among
-        all (|η| < 5 holds for jets as generated).
+        Mask of shape (n,): pT > 10 GeV and ``|η| < 2.5`` for leptons, pT > 20 GeV for jets,
+        ΔR > 0.4 between all of them.  (All generated jets have ``|η| < 5``.)
 
     Examples
     --------
@@ -249,19 +250,21 @@ _LARGEST = 20_000
 
 
 class Phase(NamedTuple):
-    """A process on the unit cube.
+    """A process whose phase space is mapped to the unit cube.
 
     Parameters
     ----------
     n_dim
         Dimension of the cube.
     weigh
-        Points (n, n_dim) → weights by forms (:func:`milinfer.datasets.operators.form_weights`),
-        shape (n, n_forms); their integral over the cube is that of the process.
+        Function from points (n, n_dim) to weights for each product of amplitudes
+        (:func:`milinfer.datasets.operators.form_weights`), shape (n, n_forms).  The integral over
+        the cube is the cross-section or width.
     momenta
-        Points → momenta, shape (n, n_particles, 4).
+        Function from points to momenta, shape (n, n_particles, 4).
     squared
-        Momenta and operators → |M|² as a quadratic in them, shape (n, n_monomials).
+        Function from momenta and operators to the coefficients of ``|M|²``, which is quadratic in
+        the operators, shape (n, n_monomials).
     """
 
     n_dim: int
@@ -271,7 +274,7 @@ class Phase(NamedTuple):
 
 
 class _Found(NamedTuple):
-    """Integral at a point and its error, and the weight above which only 1e-3 of it lies."""
+    """Integral at a parameter point, its error, and the weight above which 1e-3 of it lies."""
 
     integral: float
     error: float
@@ -291,7 +294,7 @@ class Channel:
     grids
         Grids whose mixture is used for importance sampling.
     explored
-        Weights of the exploration by forms, shape (n, n_forms).
+        Weights of the phase-space points that were computed first, shape (n, n_forms).
     """
 
     name: str
@@ -300,7 +303,7 @@ class Channel:
     explored: FloatArray
 
     def weighted(self, n: int, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
-        """Points (n, n_dim) and their weights (n, n_forms), whose mean is the integral."""
+        """Draw points (n, n_dim) and their weights (n, n_forms), whose mean is the integral."""
         uniform = rng.random((n, len(self.grids[0].edges)))
         parts = np.array_split(uniform, len(self.grids))
         mapped = [grid.map(part) for grid, part in zip(self.grids, parts, strict=True)]
@@ -318,7 +321,7 @@ class Channel:
         return points, self.phase.weigh(points) / density[:, None]
 
     def integral(self, point: Point | float) -> tuple[float, float]:
-        """Cross-section (pb) or width (GeV) at a point or value of c_HW, and its error."""
+        """Return cross-section (pb) or width (GeV) at a point or value of c_HW, and its error."""
         found = self._found(tuple(self._factors(point).tolist()))
         return found.integral, found.error
 
@@ -327,15 +330,15 @@ class Channel:
         at = {"c_HW": point} if isinstance(point, int | float) else point
         return form_weights(at, self.explored.shape[1])
 
-    # Of a million weights: events of one point are often generated several times.
+    # Cached: it uses a million weights, and events of a point are often generated several times.
     @lru_cache(maxsize=256)  # noqa: B019 - there are few channels, which live as long as this
     def _found(self, factors: tuple[float, ...]) -> _Found:
-        """What the exploration has found at a point."""
+        """Integral and largest weight at a parameter point."""
         weights = self.explored @ np.array(factors)
         error = float(weights.std() / np.sqrt(len(weights)))
         integral = float(weights.mean())
         allowed = _OVERSHOOT * integral * len(weights)
-        # Few weights are so large: the others need not be sorted.
+        # Only few weights are so large, so the others need not be sorted.
         for n in (min(_LARGEST, len(weights)), len(weights)):
             few = np.sort(np.partition(weights, len(weights) - n)[-n:])[::-1]
             # Overshoot Σ (w − w_max)+ for w_max at each of the largest weights.
@@ -348,21 +351,21 @@ class Channel:
     def unweighted(
         self, n: int, point: Point, operators: Sequence[str], rng: np.random.Generator
     ) -> tuple[FloatArray, FloatArray, float]:
-        """Points distributed as |M|² at a point.
+        """Draw phase-space points in proportion to ``|M|²`` at a parameter point.
 
-        A point whose weight exceeds the maximum is used more than once, so that its excess is not
-        lost.  Production and decay are unweighted separately and rotated at random, so that two
-        events that share one of them still differ.
+        A phase-space point whose weight exceeds the maximum is used more than once.  Production and
+        decay are unweighted separately and rotated at random, so that two events with the same
+        production or the same decay still differ.
 
         Returns
         -------
         momenta
             Shape (n, n_particles, 4).
         coefficients
-            |M|² of each point as a quadratic in the operators, shape (n, n_monomials), up to a
+            Coefficients of ``|M|²`` of each phase-space point, shape (n, n_monomials), up to a
             factor.
         overshoot
-            Share of the integral that lies above the maximum weight, carried by repetitions.
+            Fraction of the integral above the maximum weight, which comes from repeated points.
         """
         factors = self._factors(point)
         largest = self._found(tuple(factors.tolist())).largest
@@ -374,7 +377,7 @@ class Channel:
             total += float(weights.sum())
             above += float(np.maximum(weights - largest, 0).sum())
             copies = (weights / largest + rng.random(len(weights))).astype(np.int64)
-            # Points are ordered by grid; shuffled, the cut at n does not prefer one of the grids.
+            # Points are ordered by grid: shuffle them, so that the first n are from all grids.
             keep = rng.permutation(np.repeat(np.arange(len(weights)), copies))
             chosen.append(points[keep])
             n_chosen += len(keep)
@@ -383,10 +386,10 @@ class Channel:
 
 
 def _explore(name: str, phase: Phase, forms: tuple[int, ...]) -> Channel:
-    # A fixed seed: the exploration is part of the method, not of the sample.
+    # A fixed seed, because the grids are part of the method and not of the sample.
     rng = np.random.default_rng(np.random.SeedSequence([20_230_501, phase.n_dim]))
-    # One grid for the standard model and one for each other structure squared, which prefers harder
-    # jets; their mixture serves every point.
+    # One grid for the standard model and one for each other structure squared, which has harder
+    # jets; their mixture is good for all parameter points.
     grids = tuple(
         adapt(lambda x, k=k: phase.weigh(x)[:, k], phase.n_dim, rng)  # type: ignore[misc]
         for k in forms
@@ -401,7 +404,7 @@ _EVEN, _ODD = (0, 2), (0, 2, 5)
 
 
 def production_channel(odd: bool = False) -> Channel:
-    """Channel of u d → d u H at 13 TeV with toy parton densities and jet cuts, in pb.
+    """Make the channel u d → d u H at 13 TeV with invented parton densities and jet cuts, in pb.
 
     Parameters
     ----------
@@ -412,7 +415,7 @@ def production_channel(odd: bool = False) -> Channel:
 
 
 def decay_channel(boson: Literal["W", "Z"], odd: bool = False) -> Channel:
-    """Channel of H → 4 leptons through W or Z bosons; its integral is the partial width in GeV."""
+    """Make the channel H → 4 leptons through W or Z bosons; the integral is the width in GeV."""
     return _decay_channel(boson, odd)
 
 
@@ -456,8 +459,8 @@ class Grid:
     Parameters
     ----------
     edges
-        Cell edges of each dimension, shape (n_dim, n_cells + 1), from 0 to 1; each cell is hit
-        with the same probability.
+        Edges of the cells in each dimension, from 0 to 1, shape (n_dim, n_cells + 1).  All cells
+        have the same probability.
 
     Examples
     --------
@@ -472,7 +475,7 @@ class Grid:
 
     @classmethod
     def uniform(cls, n_dim: int, n_cells: int = 64) -> Grid:
-        """Grid of equal cells, which maps every point to itself."""
+        """Make a grid of equal cells, which maps every point to itself."""
         return cls(np.tile(np.linspace(0, 1, n_cells + 1), (n_dim, 1)))
 
     @cached_property
@@ -481,12 +484,12 @@ class Grid:
 
     @cached_property
     def _first_cells(self) -> IntArray:
-        """First cell that meets each of many equal parts of a dimension, (n_dim, _PARTS)."""
+        """First cell in each of many equal parts of a dimension, shape (n_dim, _PARTS)."""
         starts = np.arange(_PARTS) / _PARTS
         return np.stack([np.searchsorted(e, starts, side="right") - 1 for e in self.edges])
 
     def map(self, uniform: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Map uniform numbers (n, n_dim) to points and the Jacobian (n,)."""
+        """Map uniform numbers (n, n_dim) to points, and return points and Jacobian (n,)."""
         n_cells = self.edges.shape[1] - 1
         points, jacobian = np.empty_like(uniform), np.ones(len(uniform))
         for d, (edges, widths) in enumerate(zip(self.edges, self._widths, strict=True)):
@@ -498,13 +501,13 @@ class Grid:
         return points, jacobian
 
     def density(self, points: FloatArray) -> FloatArray:
-        """Probability density of mapped points, shape (n,); the inverse of the Jacobian."""
+        """Return the probability density of mapped points, shape (n,): the inverse Jacobian."""
         n_cells = self.edges.shape[1] - 1
         out = np.ones(len(points))
         for d, (edges, widths) in enumerate(zip(self.edges, self._widths, strict=True)):
             x = np.ascontiguousarray(points[:, d])
-            # From the first cell of its part of the axis a point is a few cells away at most: most
-            # parts have one edge or none, which is much faster than a search.
+            # A point is at most a few cells away from the first cell of its part of the axis, and
+            # most parts have at most one edge: this is much faster than a search.
             cell = self._first_cells[d][np.minimum((x * _PARTS).astype(np.int64), _PARTS - 1)]
             while np.any(late := (x >= edges[cell + 1]) & (cell < n_cells - 1)):
                 cell[late] += 1

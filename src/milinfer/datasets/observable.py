@@ -1,31 +1,32 @@
-r"""The exact likelihood ratio of what a detector sees in VBF H → WW* → e+ νe e− ν̄e.
+r"""Compute the exact likelihood ratio of the observables in VBF H → WW* → e+ νe e− ν̄e.
 
-The joint ratio of an event depends on both neutrinos and on which proton gave which quark.  What a
-detector measures, x (leptons, jets with their flavours, missing transverse momentum), does not
-determine them, and
+The joint likelihood ratio of an event depends on both neutrinos and on the proton from which each
+quark came.  The observables x (leptons, jets with their flavours, missing transverse momentum) do
+not determine these hidden variables, and
 
 .. math:: p(x|c) \propto \int\! dy_H \sum_\text{protons} \frac{x_1 f(x_1)\,x_2 f(x_2)}{\hat s^2}
           \,|M_\text{prod}(c)|^2 \int\! \frac{d\Omega^*}{4\pi}\, |M_\text{dec}(c)|^2\;\Theta(q^2)
 
-over the rapidity y_H of the Higgs boson and the direction Ω* of the νe in the rest frame of the
-neutrino pair, of momentum q = p_H − p_ℓℓ; the transverse momentum of the Higgs boson balances the
-jets.  The ratio to c = 0, over that of the cross-sections, is the bound of any estimator that uses
-x.  The same integral with the decay through Z Z* is the density of the background
+is an integral over the rapidity y_H of the Higgs boson and the direction Ω* of the νe in the rest
+frame of the neutrino pair, whose momentum is q = p_H − p_ℓℓ.  The transverse momentum of the Higgs
+boson balances the jets.  No estimator that uses x can do better than the ratio of p(x|c) to p(x|0).
+The same integral with the decay through Z Z* is the density of the background
 :mod:`milinfer.datasets.vbf_hzz`, in the same units.
 
-With several operators c stands for all of them.  What a detector sees of CP violation is in the
-production alone: at given y_H the terms of the decay that are odd under CP change sign when Ω* is
-reflected on the plane of the leptons, and their integral vanishes.
+With several operators, c stands for all of them.  A detector can only see CP violation of the
+production: at given y_H, the CP-odd terms of the decay change sign if Ω* is reflected on the plane
+of the leptons, so that their integral vanishes.
 
-The integrands are functions of invariants, and of the sign of a determinant.  Around the axis of a
-charged lepton, s of its W is linear in cos θ*.  With
-:math:`B_i^{-1} = (s_i - m_W^2)^2 + m_W^2 Γ_W^2` the product of both propagators is split into two
+The integrands are functions of invariants and of the sign of a determinant.  Around the axis of a
+charged lepton, the invariant s of its W is linear in cos θ*.  With
+:math:`B_i^{-1} = (s_i - m_W^2)^2 + m_W^2 Γ_W^2`, the product of both propagators is split into two
 parts,
 
 .. math:: B_1 B_2 = \frac{B_1 + B_2}{B_1^{-1} + B_2^{-1}},
 
-and s_i is sampled as B_i in part i.  What remains is smooth, as the two W cannot both be on shell.
-The propagators of Z Z* → e+ e− ν ν̄ do not depend on the direction, and its integral is elementary.
+and s_i is sampled in proportion to B_i in part i.  The remaining integrand is smooth, because the
+two W bosons cannot both be on shell.  For Z Z* → e+ e− ν ν̄ the propagators do not depend on the
+direction, and the integral is elementary.
 """
 
 from __future__ import annotations
@@ -71,19 +72,19 @@ _LEPTONS = {PROCESS: [5, 7], vbf_hzz.PROCESS: [5, 6]}  # e+ and e− among the p
 
 
 class ObservableRatio(NamedTuple):
-    """Densities of each event over that of the signal at c = 0, as they follow from dσ/dx.
+    """Differential cross-section dσ/dx of each event, relative to the signal at c = 0.
 
-    Errors are those of the numerical integration, one standard deviation.
+    Errors are one standard deviation of the numerical integration.
 
     Parameters
     ----------
     coefficients, errors
-        p(x|c)/p(x|0) · σ(c)/σ(0) = Σ_j a_j c^j, shape (n, 5), lowest power first, a_0 = 1; of
-        several operators in the order of :class:`milinfer.utils.polynomials.PolynomialBasis`,
-        shape (n, n_monomials).
+        Coefficients a_j of p(x|c)/p(x|0) · σ(c)/σ(0) = Σ_j a_j c^j and their errors, shape (n, 5),
+        lowest power first, with a_0 = 1.  For several operators the shape is (n, n_monomials), in
+        the order of :class:`milinfer.utils.polynomials.PolynomialBasis`.
     background, background_error
-        dσ/dx of the ZZ background over that of the signal at c = 0, shape (n,): p_b(x)/p(x|0) is
-        this times σ(0)/σ_b.
+        dσ/dx of the ZZ background over dσ/dx of the signal at c = 0, shape (n,).  Multiply by
+        σ(0)/σ_b to get p_b(x)/p(x|0).
     """
 
     coefficients: FloatArray
@@ -101,25 +102,26 @@ def observable_coefficients(
     seed: int = 0,
     workers: int = 1,
 ) -> ObservableRatio:
-    """Likelihood ratio of the visible final state, the hidden variables integrated out.
+    """Compute the likelihood ratio of the observables, integrated over the hidden variables.
 
-    With the default numbers the error of a_1 is below 0.6 % of the spread of a_1 for 99 % of the
-    events, and below 0.06 % for half of them, for c_HW and for c_HWtil.  2000 events take 0.65 s on
-    a free core with one operator, 0.75 s with c_HW and c_HWtil.
+    With the default settings, the error of the linear coefficient a_1 is below 0.6 % of the spread
+    of a_1 for 99 % of the events, and below 0.06 % for half of the events, for c_HW and for
+    c_HWtil.  2000 events take 0.65 s on one core with one operator, 0.75 s with c_HW and c_HWtil.
 
     Parameters
     ----------
     events
         Events of :mod:`milinfer.datasets.vbf_hww`, at any point, or of
-        :mod:`milinfer.datasets.vbf_hzz`.  Only the charged leptons and the quarks are read.
+        :mod:`milinfer.datasets.vbf_hzz`.  Only the charged leptons and the quarks are used.
     operators
-        Operators of the polynomial; default: those of the events, c_HW for the background.
+        Operators of the polynomial; default: the operators of the events, c_HW for the background.
     n_rapidity
-        Values of y_H, even: two in each of n_rapidity/2 strata, whose difference gives the error.
+        Number of values of y_H, even.  The range is divided into n_rapidity/2 intervals with two
+        values each, whose difference gives the error.
     n_angles
-        Directions of the neutrino for each y_H and around each charged lepton.
+        Number of directions of the neutrino for each y_H and around each charged lepton.
     seed
-        Seed of the points; those of an event depend on the seed and on its place among the events.
+        Random seed of the points of the integration, which also depend on the number of the event.
     workers
         Number of processes; it does not change the result.
 
@@ -144,8 +146,8 @@ def observable_coefficients(
     """
     if events.process not in _LEPTONS:
         msg = (
-            f"no observable ratio of {events.process} events: it exists for "
-            f"{' and '.join(_LEPTONS)}"
+            f"there is no observable ratio of {events.process} events; give events of "
+            f"{' or '.join(_LEPTONS)}"
         )
         raise SampleError(msg)
     require_points(n_rapidity, n_angles)
@@ -162,7 +164,7 @@ def require_points(n_rapidity: int, n_angles: int) -> None:
     Raises
     ------
     ParameterError
-        If they are not positive, or n_rapidity is odd.
+        If the numbers are not positive, or n_rapidity is odd.
     """
     if n_rapidity < 2 or n_rapidity % 2 or n_angles < 1:
         msg = f"n_rapidity = {n_rapidity} must be even and positive, n_angles = {n_angles} positive"
@@ -175,16 +177,17 @@ def in_parts(
     numbers: N,
     workers: int,
 ) -> tuple[FloatArray, ...]:
-    """Columns of all events, by one process or several, each with a part of the events.
+    """Compute columns of all events, in one process or several with a part of the events each.
 
     Parameters
     ----------
     integrate
-        Function of a module, of visible momenta, the number of the first of them, and `numbers`.
+        Function of a module that takes visible momenta, the number of their first event, and
+        `numbers`.
     seen
         Visible momenta, shape (n, 4, 4).
     numbers
-        Passed on.
+        Settings for `integrate`.
     workers
         Number of processes.
     """
@@ -238,10 +241,11 @@ def densities_in_rapidity(
     seed: int,
     operators: tuple[str, ...] = ("c_HW",),
 ) -> FloatArray:
-    """Coefficients of the quartic and the background at random rapidities of the Higgs boson.
+    """Compute quartic coefficients and background at random rapidities of the Higgs boson.
 
-    The random numbers depend on the seed and on the number of the event alone: the integrals of an
-    event with scaled momenta have the same error as those of the event itself, nearly.
+    The random numbers depend only on the seed and on the number of the event.  The integral for an
+    event with scaled momenta therefore has nearly the same error as the integral for the event
+    itself.
 
     Parameters
     ----------
@@ -252,13 +256,14 @@ def densities_in_rapidity(
     n_rapidity, n_angles, seed
         As for :func:`observable_coefficients`.
     operators
-        Names, in order.
+        Names of the operators, in order.
 
     Returns
     -------
     ndarray
-        Shape (n_monomials + 1, n, n_rapidity), 6 for one operator; their mean over the rapidities,
-        times the range of these, is dσ/dx up to a factor that is the same for all events.
+        Shape (n_monomials + 1, n, n_rapidity), with n_monomials = 5 for one operator.  The mean
+        over the rapidities, times the range of the rapidities, is dσ/dx up to a factor that is the
+        same for all events.
 
     Examples
     --------
@@ -296,31 +301,31 @@ def integrands(
     n_angles: int,
     operators: tuple[str, ...] = ("c_HW",),
 ) -> tuple[list[FloatArray], list[FloatArray], FloatArray]:
-    """Sum ``|M|²`` of production and decay over protons and directions, with all weights.
+    """Sum ``|M|²`` of production and decay over protons and directions, with all factors.
 
     Parameters
     ----------
     seen
         [E, px, py, pz] of e+, e−, d and u, shape (n, 4, 4), GeV.
     z
-        Place of y_H between the ends of its range (q² = 0), −1 to 1, shape (n, m).
+        Position of y_H in its range (with q² = 0 at the ends), from −1 to 1, shape (n, m).
     shifts
-        Three numbers in [0, 1) for each y_H: of cos θ* around either lepton, and of the azimuth,
-        each of shape (n, m).
+        Three random numbers in [0, 1) for each y_H, each of shape (n, m): for cos θ* around both
+        leptons, and for the azimuth.
     n_angles
-        Directions of the neutrino around each lepton.
+        Number of directions of the neutrino around each lepton.
     operators
-        Names, in order.
+        Names of the operators, in order.
 
     Returns
     -------
     produced, decayed
-        Coefficients of 1, c_HW, c_HW² (the monomials of degree 2 or less in the operators), each of
-        shape (n, m), up to a factor for each event, half the range of y_H; the mean of their
-        products over z is proportional to p(x|c).
+        Coefficients of the monomials of degree 2 or less in the operators (1, c_HW, c_HW²), each of
+        shape (n, m), without a factor for each event, half the range of y_H.  The mean of their
+        products over z is proportional to p(x|c) over this factor.
     background
-        Replaces `decayed` for H → Z Z* → e+ e− ν ν̄, with the same factor, so that cross-sections
-        can be compared; shape (n, m).
+        Replaces `decayed` for H → Z Z* → e+ e− ν ν̄, with the same normalisation, so that
+        cross-sections can be compared; shape (n, m).
 
     Examples
     --------

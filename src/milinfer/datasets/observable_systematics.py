@@ -1,25 +1,26 @@
-r"""The exact likelihood of the visible final state of VBF H → WW* with nuisance parameters.
+r"""Compute the exact likelihood of the observables in VBF H → WW* with nuisance parameters.
 
-Visible momenta x at shifted energy scales are those of an event :math:`T_\alpha^{-1} x`, so that
+An event with the visible momenta x at shifted energy scales had the momenta
+:math:`T_\alpha^{-1} x` before the shift, so that
 
 .. math:: \frac{d\sigma}{dx}(x; \theta, \alpha)
           = \frac{d\sigma}{dx}(T_\alpha^{-1} x; \theta)\;
             (1 + 0.03\,\alpha_j)^{-4}\,(1 + 0.005\,\alpha_\ell)^{-4}\;
             e^{0.1\,\alpha_t(\ln m_{jj}(T_\alpha^{-1}x) - 6)}
 
-with :math:`dx = \prod d^3p/E`, which scales with the square of a momentum, of two jets and of two
-leptons.  In this measure
+with :math:`dx = \prod d^3p/E` for two jets and two leptons, each of which scales with the square of
+the momentum.  In this measure
 
 .. math:: \frac{d\sigma}{dx} \propto h(x)\,\langle \text{integrand}\rangle_{z},\qquad
           h = \operatorname{arcosh} \frac{m_H^2 + m_{\ell\ell}^2 + 2\,p_{T,H}\cdot p_{T,\ell\ell}}
           {2\,m_{T,H}\,m_{T,\ell\ell}}
 
-where h is half the range of the rapidity of the Higgs boson, the one factor that differs between
-events and that :func:`milinfer.datasets.observable.integrands` leaves out: flux, parton densities
-and 1/E of the phase space are part of the integrand or of dx.  It goes to zero like a square root
-at the end of the transverse mass, and is computed exactly for every α; what remains is smooth and
-tabulated for each event at Chebyshev points of both scales, with the same random points of the
-integration.
+where h is half the range of the rapidity of the Higgs boson.  It is the only factor that differs
+between events and is left out in :func:`milinfer.datasets.observable.integrands`; flux, parton
+densities and 1/E of the phase space are part of the integrand or of dx.  h goes to zero like a
+square root at the end of the transverse mass, and is computed exactly for every α.  The remaining
+density is smooth.  It is tabulated for each event at Chebyshev points of both scales, with the same
+random points of the integration.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ _BLOCK = 64
 
 
 class _Numbers(NamedTuple):
-    """How the integrals are done."""
+    """Settings of the integration."""
 
     nodes: tuple[int, int]
     n_rapidity: int
@@ -74,19 +75,21 @@ class _Numbers(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class EventDensities:
-    """Density of the visible momenta of each event, as a function of c_HW and the nuisances.
+    """Density of the visible momenta of each event, as a function of c_HW and nuisance parameters.
+
+    :meth:`from_events` computes it.
 
     Parameters
     ----------
     coefficients
-        Chebyshev coefficients in both scales: of the logarithm of the density at c_HW = 0 without
-        half the range of the rapidity, and of the coefficients of c_HW, …, c_HW⁴ over that density;
-        shape (n, 5, n_jet_scale, n_lepton_scale).
+        Chebyshev coefficients in both energy scales, shape (n, 5, n_jet_scale, n_lepton_scale).
+        The first is for the logarithm of the density at c_HW = 0, without half the range of the
+        rapidity; the others are for the coefficients of c_HW, …, c_HW⁴ over this density.
     transverse
         For each event: pT² of the jets, transverse mass of the leptons, mass² of the leptons, and
-        −pT of the jets times pT of the leptons, shape (n, 4).
+        minus the scalar product of the pT of jets and leptons, shape (n, 4).
     exponent
-        Logarithm of the theory weight at ``theory`` 1, jets not scaled, shape (n,).
+        Logarithm of the theory weight at ``theory`` = 1 before the jets are scaled, shape (n,).
 
     Examples
     --------
@@ -114,27 +117,27 @@ class EventDensities:
         seed: int = 0,
         workers: int = 1,
     ) -> EventDensities:
-        """Integrate over the neutrinos of selected events, at all nodes of both scales.
+        """Integrate over the neutrinos of selected events, at a grid of both energy scales.
 
-        With the default numbers an event takes 4 ms.  The numerical error of the log-ratio between
-        ``jet_scale`` 2 and 0 is 0.002 for an event, where the log-ratios themselves spread by 0.14,
-        and below 0.0003 in the mean of many events; with n_rapidity = 64 and n_angles = 4, in half
-        of the time, three times as large.
+        With the default settings, an event takes 4 ms.  The numerical error of the log-ratio
+        between ``jet_scale`` = 2 and 0 is 0.002 for an event, while the standard deviation of the
+        log-ratio is 0.14.  The error of the mean of many events is below 0.0003.  With
+        n_rapidity = 64 and n_angles = 4, the errors are three times as large and the time is half.
 
         Parameters
         ----------
         events
-            Events of :func:`milinfer.datasets.vbf_hww_systematics.generate`, with the momenta that
-            are observed; at which values of the parameters they were generated does not matter.
+            Events of :func:`milinfer.datasets.vbf_hww_systematics.generate` with their observed
+            momenta, generated at any values of the parameters.
         nodes
-            Chebyshev points in ``jet_scale`` and ``lepton_scale``, two or more.
+            Numbers of Chebyshev points in ``jet_scale`` and ``lepton_scale``, two or more.
         n_rapidity, n_angles, seed, workers
             As for :func:`milinfer.datasets.observable.observable_coefficients`.
 
         Raises
         ------
         SampleError
-            If an event is not selected, or has no density at some scale.
+            If an event is not selected, or has no density at one of the scales.
         ParameterError
             If the numbers of points are not possible.
         """
@@ -178,7 +181,7 @@ class EventDensities:
         )
 
     def log_ratio(self, c_hw: float = 0.0, nuisances: Point | None = None) -> FloatArray:
-        """Ln [dσ(x|c_HW, α)/dσ(x|0, 0)] of each event, shape (n,); rate and shape together."""
+        """Compute ln [dσ(x|c_HW, α)/dσ(x|0, 0)] of each event, shape (n,), with rate and shape."""
         point = np.array([c_hw, *nuisance_values(nuisances).values()])
         difference: FloatArray = self.log_density(point) - self.log_density(np.zeros(4))
         return difference
@@ -192,22 +195,22 @@ class EventDensities:
         extended: bool = True,
         constrained: bool = True,
     ) -> FloatArray:
-        """Fisher information of datasets, from these events, which were generated at that point.
+        """Compute the Fisher information of datasets at the point at which these events are.
 
-        A diagonal element of the inverse matrix is the variance of that parameter with all others
-        profiled; one over a diagonal element of the matrix itself is its variance with all others
-        fixed.
+        A diagonal element of the inverse matrix is the variance of the parameter with all other
+        parameters profiled; the inverse of a diagonal element of the matrix itself is the variance
+        with all other parameters fixed.
 
         Parameters
         ----------
         n_events
-            Expected events of a dataset.
+            Expected number of events of a dataset.
         c_hw, nuisances
-            Values of the parameters with which these events were generated.
+            Parameter values at which these events were generated.
         extended
-            Whether the number of events is used.
+            Whether the number of events contributes to the information.
         constrained
-            Whether the auxiliary measurements are included.
+            Whether the auxiliary measurements contribute to the information.
 
         Returns
         -------
@@ -233,11 +236,11 @@ class EventDensities:
         return information
 
     def log_density(self, point: FloatArray) -> FloatArray:
-        """Ln dσ/dx at (c_HW, α), up to a constant, shape (n,)."""
+        """Compute ln dσ/dx at (c_HW, α), up to a constant, shape (n,)."""
         return self._evaluate(point, gradient=False)[0]
 
     def log_density_and_gradient(self, point: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Ln dσ/dx at (c_HW, α), and its derivatives, shape (4, n)."""
+        """Compute ln dσ/dx at (c_HW, α), and its derivatives, shape (4, n)."""
         return self._evaluate(point, gradient=True)
 
     def _evaluate(self, point: FloatArray, *, gradient: bool) -> tuple[FloatArray, FloatArray]:
@@ -260,7 +263,7 @@ class EventDensities:
         if not np.all(polynomial > 0):
             msg = (
                 f"event {int(np.argmin(polynomial))} has no positive density at "
-                f"{PARAMETERS[0]} = {c:g}; tabulate the events with more points of the integration"
+                f"{PARAMETERS[0]} = {c:g}; call from_events with larger n_rapidity and n_angles"
             )
             raise SampleError(msg)
         jacobian = -4 * np.log(factor[0]) - 4 * np.log(factor[1])
@@ -329,36 +332,38 @@ def _half_range(
 
 
 class ObservableCost(UnbinnedCost):
-    r"""Exact −2 ln L(c_HW, α) of selected events, relative to c_HW = 0 and α = 0.
+    r"""Cost with the exact −2 ln L(c_HW, α) of selected events, relative to c_HW = 0 and α = 0.
 
     .. math:: -2 \ln L = 2\,\Big[\mathcal{L}\,\sigma(\theta, \alpha)
               - \sum_i \ln \frac{d\sigma}{dx}(x_i; \theta, \alpha)\Big]
               + \sum_k (\alpha_k - a_k)^2
 
-    Without the number of events, the first term is :math:`N \ln \sigma`.
+    :math:`\mathcal{L}` is the luminosity, σ the cross-section after the selection, and a are the
+    auxiliary measurements.  Without the number of events N, the first term in brackets is
+    :math:`N \ln \sigma`.
 
     Parameters
     ----------
     densities
         Densities of the events of the dataset.
     cross_section
-        σ(c_HW, α) after the selection.
+        Cross-section σ(c_HW, α) after the selection.
     luminosity
-        In 1/fb, for the extended likelihood; None: the shape alone.
+        Luminosity in 1/fb for the extended likelihood; None for only the shape.
     measured
-        Auxiliary measurements a of nuisance parameters, 0 in data.
+        Auxiliary measurements a of nuisance parameters, which are 0 in data.
     constrained
-        Whether the constraints are part of the cost; in a combination of several costs only one
-        should have them.
+        Whether the cost contains the constraints of the nuisance parameters.  If several costs are
+        added, only one of them should contain these constraints.
 
     Raises
     ------
     ConfigurationError
         If the luminosity is not positive.
     ParameterError
-        If `measured` names another parameter.
+        If `measured` contains another parameter.
     SampleError
-        If there are no events and only the shape counts.
+        If there are no events and the likelihood contains only the shape.
 
     Examples
     --------
@@ -383,15 +388,15 @@ class ObservableCost(UnbinnedCost):
         constrained: bool = True,
     ) -> None:
         if luminosity is not None and not 0 < luminosity < np.inf:
-            msg = f"luminosity={luminosity:g} must be positive, in 1/fb; None for the shape alone"
+            msg = f"luminosity={luminosity:g} must be positive (in 1/fb), or None for the shape"
             raise ConfigurationError(msg)
         if luminosity is None and not len(densities):
-            msg = "there are no events, so the shape alone has no likelihood; give luminosity="
+            msg = "there are no events, so there is no likelihood of the shape; give luminosity="
             raise SampleError(msg)
         unknown = set(measured or {}) - set(NUISANCES)
         if unknown:
             msg = (
-                f"measured= names {sorted(unknown)}; there are auxiliary measurements of "
+                f"measured= contains {sorted(unknown)}; give only auxiliary measurements of "
                 f"{', '.join(NUISANCES)}"
             )
             raise ParameterError(msg)

@@ -1,8 +1,8 @@
-r"""Operators of the hWW vertex, and the polynomials that squared amplitudes are in them.
+r"""Define the operators of the hWW vertex, and squared amplitudes as polynomials in them.
 
 The vertex has three Lorentz structures, so that an amplitude is
-:math:`a_0 S + a_1 T + a_2 \tilde T`, with the standard model's S, the CP-even T and the CP-odd T̃.
-Operators change the strengths a (Λ = 1 TeV):
+:math:`a_0 S + a_1 T + a_2 \tilde T`, with the structure S of the standard model, the CP-even T and
+the CP-odd T̃.  Operators change the strengths a (Λ = 1 TeV):
 
 =========== ================================================ =======================
 ``c_HW``    H†H W W                                          a_1 = c_HW
@@ -10,15 +10,17 @@ Operators change the strengths a (Λ = 1 TeV):
 ``c_Hbox``  (H†H) □ (H†H), which rescales the Higgs field    a_0 = 1 + c_Hbox v²/Λ²
 =========== ================================================ =======================
 
-The Higgs boson is a scalar, so that the squared amplitude is the product of a quadratic in the
-coefficients from production and one from decay: 5 numbers for one operator, 15 for two, 35 for
-three, in the order of :class:`milinfer.utils.polynomials.PolynomialBasis`.
+The Higgs boson is a scalar, so that the squared amplitude is the product of two quadratic
+polynomials in the coefficients, one from production and one from decay.  It has 5 coefficients for
+one operator, 15 for two and 35 for three, in the order of
+:class:`milinfer.utils.polynomials.PolynomialBasis`.
 
-Shapes depend on :math:`a_1/a_0` and :math:`a_2/a_0` alone.  ``c_Hbox`` is therefore the example of
-a flat direction: at the standard model its score is the same for all events, 4 v²/Λ², and the shape
-does not constrain it; where c_HW is not zero, a change of it cannot be told from a smaller c_HW.
-The number of events depends on it, but that is one number: at linear order ``c_Hbox`` and ``c_HW``
-are degenerate in it, and only shape and number together fix both.
+Shapes depend only on :math:`a_1/a_0` and :math:`a_2/a_0`.  ``c_Hbox`` is therefore an example of a
+flat direction.  At the standard model its score is 4 v²/Λ² for all events, so that the shape does
+not constrain it.  If c_HW is not zero, a larger ``c_Hbox`` has the same effect on shapes as a
+smaller c_HW.  The number of events depends on ``c_Hbox``, but at linear order this single number
+only constrains one combination of ``c_Hbox`` and ``c_HW``.  Only shape and number of events
+together constrain both.
 """
 
 from __future__ import annotations
@@ -52,7 +54,7 @@ G_F = 1.166379e-5  # GeV^-2
 VEV = (np.sqrt(2) * G_F) ** -0.5
 LAMBDA = 1000.0
 OPERATORS = ("c_HW", "c_HWtil", "c_Hbox")
-"""Names of the operators, in the order in which points and polynomials have them."""
+"""Names of the operators, in the order of points and polynomials."""
 
 LIMIT = 5.0
 _DEFAULT = ("c_HW",)
@@ -68,7 +70,7 @@ def check_operators(operators: Sequence[str] | None) -> tuple[str, ...]:
     Raises
     ------
     ParameterError
-        If there are none, or one is unknown or repeated.
+        If there are no names, or a name is unknown or repeated.
 
     Examples
     --------
@@ -77,7 +79,7 @@ def check_operators(operators: Sequence[str] | None) -> tuple[str, ...]:
     """
     names = _DEFAULT if operators is None else tuple(operators)
     if not names or not set(names) <= set(OPERATORS) or len(set(names)) < len(names):
-        msg = f"{list(names)} are not operators of this process; give some of {_listed(OPERATORS)}"
+        msg = f"{list(names)} are not operators of this process; choose from {_listed(OPERATORS)}"
         raise ParameterError(msg)
     return tuple(name for name in OPERATORS if name in names)
 
@@ -88,16 +90,16 @@ def check_point(point: Point | None, operators: Sequence[str] = OPERATORS) -> di
     Parameters
     ----------
     point
-        Values by name; those that it does not name are zero, and the events have no polynomial in
-        them.
+        Values of operators by name.  Other operators are zero, and the weights of events are no
+        polynomials in them.
     operators
-        Names that it may have.
+        Names that are allowed.
 
     Raises
     ------
     ParameterError
-        If it has no or another parameter, or a value beyond ±5, for which the sampling has not been
-        explored.
+        If the point is empty, contains another parameter, or a value outside ±5, the range for
+        which the sampling has been tested.
 
     Examples
     --------
@@ -125,7 +127,7 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def has_odd(operators: Sequence[str]) -> bool:
-    """Whether one of the operators is odd under CP.
+    """Tell whether one of the operators is odd under CP.
 
     Examples
     --------
@@ -136,14 +138,14 @@ def has_odd(operators: Sequence[str]) -> bool:
 
 
 def form_weights(point: Point, n_forms: int) -> FloatArray:
-    """Factors a_i a_j of the forms S S, S T, T T, S T̃, T T̃ and T̃ T̃ at a point.
+    """Compute the factors a_i a_j on the terms S S, S T, T T, S T̃, T T̃ and T̃ T̃ at a point.
 
     Parameters
     ----------
     point
-        Values by name; others are zero.
+        Values of operators by name; others are zero.
     n_forms
-        3, which leaves out those with T̃, or 6.
+        Number of terms: 6, or 3 without the terms with T̃.
 
     Examples
     --------
@@ -177,21 +179,20 @@ def _expansion(operators: tuple[str, ...]) -> tuple[tuple[tuple[int, float], ...
 
 
 def expand(forms: Sequence[FloatArray], operators: tuple[str, ...]) -> list[FloatArray]:
-    """Coefficients of the quadratic in the operators from the forms of the amplitudes.
+    """Compute the coefficients of the quadratic in the operators, from products of amplitudes.
 
     Parameters
     ----------
     forms
-        ``|S|²``, ``2 Re S*T``, ``|T|²``, and if one of the operators is odd ``2 Re S*T̃``,
-        ``2 Re T*T̃`` and ``|T̃|²``, all
-        of one shape.
+        Arrays of the same shape with ``|S|²``, ``2 Re S*T`` and ``|T|²``; if one of the operators
+        is odd under CP, also ``2 Re S*T̃``, ``2 Re T*T̃`` and ``|T̃|²``.
     operators
-        Names, in order.
+        Names of the operators, in order.
 
     Returns
     -------
     list of ndarray
-        In the order of the monomials of degree 2, of the shape of the forms.
+        One array for each monomial of degree 2 or less, in order.
 
     Examples
     --------
@@ -212,12 +213,12 @@ def expand(forms: Sequence[FloatArray], operators: tuple[str, ...]) -> list[Floa
 
 @lru_cache(maxsize=16)
 def product_table(n_operators: int) -> IntArray:
-    """Where products of two monomials of degree 2 are among those of degree 4.
+    """Return the positions of products of two monomials of degree 2 among monomials of degree 4.
 
     Returns
     -------
     ndarray
-        Shape (n_quadratic, n_quadratic).
+        Positions, shape (n_quadratic, n_quadratic).
 
     Examples
     --------
@@ -233,12 +234,12 @@ def product_table(n_operators: int) -> IntArray:
 
 
 def quartic(produced: FloatArray, decayed: FloatArray) -> FloatArray:
-    """Multiply quadratics of production and decay, each shape (n, n_quadratic).
+    """Multiply the quadratics of production and decay, both of shape (n, n_quadratic).
 
     Returns
     -------
     ndarray
-        Relative to the standard model, shape (n, n_quartic).
+        Coefficients of the product relative to the standard model, shape (n, n_quartic).
 
     Examples
     --------
@@ -255,7 +256,7 @@ def quartic(produced: FloatArray, decayed: FloatArray) -> FloatArray:
 
 
 def _n_operators(n_quadratic: int) -> int:
-    """From the number of monomials of degree 2: (n + 1)(n + 2)/2."""
+    """Number n of operators, from the number (n + 1)(n + 2)/2 of monomials of degree 2."""
     return (math.isqrt(8 * n_quadratic + 1) - 3) // 2
 
 
@@ -264,10 +265,10 @@ _NODES = (0.0, 1.0, -1.0, 0.5, -0.5)
 
 
 def default_weights(operators: Sequence[str] = _DEFAULT) -> tuple[Point, ...]:
-    """Points whose weights determine the quartic of each event: 5, 15 or 35 for 1, 2 or 3.
+    """Return points whose weights determine the quartic polynomial of each event.
 
-    They lie on a lattice: on each axis at ±1, ±0.5 and 0, and where the numbers of the places in
-    (0, 1, −1, 0.5, −0.5) sum to at most 4.
+    There are 5, 15 or 35 points for 1, 2 or 3 operators.  They have the coordinates 0, 1, −1, 0.5
+    and −0.5, numbered from 0 to 4; the numbers of the coordinates of a point sum to at most 4.
 
     Examples
     --------

@@ -1,13 +1,13 @@
-r"""A peak over a background, whose mass and fraction are measured; the likelihood is known.
+r"""Generate a peak over a background, to measure its mass and fraction with a known likelihood.
 
-An event has a reconstructed mass ``m_rec`` (GeV), and a discriminant ``d`` from the rest of the
-event that is independent of it:
+An event has a reconstructed mass ``m_rec`` (m, in GeV), and a discriminant ``d`` from the rest of
+the event that is independent of m.  For a peak at the mass M with the fraction f,
 
 .. math:: p(m, d|M, f) = f\,N(m; M, 8)\,N(d; \tfrac12, 1)
           + (1 - f)\,N(m; 160, 30)\,N(d; -\tfrac12, 1).
 
-No amplitude is squared here, nothing is a polynomial in M, and f ends at zero: what parameters
-outside of effective field theories are like.
+This example shows parameters that do not come from an effective field theory: the density is no
+polynomial in M, and f has a physical bound at zero.
 """
 
 from __future__ import annotations
@@ -46,15 +46,15 @@ def generate(n_events: int, point: Point, *, seed: int) -> Sample:
     n_events
         Number of events.
     point
-        ``mass`` in GeV, ``fraction`` between 0 and 1, or both; what is left out is 172.5 GeV
-        and 0.5, and is not a parameter of the sample.
+        ``mass`` in GeV, ``fraction`` between 0 and 1, or both.  A parameter that is left out has
+        the value 172.5 GeV or 0.5, and is no parameter of the sample.
     seed
-        Seed of the events.
+        Random seed.
 
     Raises
     ------
     ParameterError
-        If a name is another, or the fraction is not between 0 and 1.
+        If the point has another parameter, or the fraction is not between 0 and 1.
 
     Examples
     --------
@@ -94,7 +94,7 @@ def samples(n_events: int, points: Sequence[Point], *, seed: int) -> SampleSet:
 
 
 def density(m: ArrayLike, d: ArrayLike, point: Point) -> FloatArray:
-    """Density of events in reconstructed mass (GeV) and discriminant, in 1/GeV.
+    """Compute the density of events in reconstructed mass (GeV) and discriminant, in 1/GeV.
 
     Examples
     --------
@@ -108,12 +108,12 @@ def density(m: ArrayLike, d: ArrayLike, point: Point) -> FloatArray:
 
 
 def fisher_information(point: Point) -> FloatArray:
-    """Exact information of one event on mass (1/GeV²) and fraction, by numerical integration.
+    """Compute the exact Fisher information of one event about mass (1/GeV²) and fraction.
 
     Returns
     -------
     ndarray
-        Matrix in (mass, fraction), shape (2, 2).
+        Information matrix in (mass, fraction), shape (2, 2), by numerical integration.
 
     Examples
     --------
@@ -135,18 +135,18 @@ def fisher_information(point: Point) -> FloatArray:
 
 @dataclass(frozen=True, eq=False)
 class PeakModel(EventModel):
-    """Exact likelihood ratio in the mass or the fraction, the other being known.
+    """Model with the exact likelihood ratio in the mass or the fraction; the other is known.
 
     Parameters
     ----------
     parameter
         ``"mass"`` or ``"fraction"``.
     interpolation
-        Points of the parameter, θ0 among them.
+        Points of the parameter, which must contain `reference`.
     reference
-        θ0.
+        Value θ0 of the parameter at which the log-likelihood ratio is zero.
     fixed
-        Value of the other parameter, if not that of :func:`generate`.
+        Value of the other parameter; default: 172.5 GeV or 0.5.
 
     Examples
     --------

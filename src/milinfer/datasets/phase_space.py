@@ -1,7 +1,7 @@
-"""Phase space of production and decay: from points of the unit cube to weights and momenta.
+"""Map points of the unit cube to weights and momenta of production and decay.
 
-Weights are computed from invariants alone, at a fraction of the cost of spinors: of twenty points
-with a weight one becomes an event, and only that one needs momenta.
+Weights are computed from invariants, which is much faster than spinors.  Only one in twenty points
+becomes an event, and momenta are only computed for these.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _MAX_RAPIDITY, _MAX_DISTANCE = 5.0, 8.0
 
 
 class _Jets(NamedTuple):
-    """Two jets and a Higgs boson by pT, exp(η), Δφ and exp(y), and the fractions of the partons.
+    """Kinematic variables of two jets and a Higgs boson, and momentum fractions of the partons.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ class _Jets(NamedTuple):
     cos, sin
         Cosine and sine of Δφ.
     exp_y, mt
-        Rapidity and transverse mass of H.
+        Exponential of the rapidity, and transverse mass, of H.
     x1, x2
         Fractions of the beams' momenta.
     """
@@ -90,7 +90,7 @@ def _jets(x: FloatArray) -> _Jets:
 
 
 def production_weights(x: FloatArray, odd: bool = False) -> FloatArray:
-    """Weights of u d → d u H on the unit cube, by forms; the integral is in pb.
+    """Compute weights of u d → d u H on the unit cube, for each product of amplitudes, in pb.
 
     dσ = x1 f(x1) x2 f(x2) |M|² / (8 (2π)^5 ŝ²) d²pT1 d²pT2 dy1 dy2 dyH.
 
@@ -99,14 +99,14 @@ def production_weights(x: FloatArray, odd: bool = False) -> FloatArray:
     x
         Points, shape (n, 6).
     odd
-        Whether the forms of the CP-odd structure are computed as well.
+        Whether to include the products with the CP-odd structure.
 
     Returns
     -------
     ndarray
-        The forms of :func:`milinfer.datasets.operators.form_weights`, shape (n, 3 or 6), the first
-        three of which are the coefficients of a quadratic in c_HW; zero for points that fail the
-        cuts on jets.
+        Weights for the products in :func:`milinfer.datasets.operators.form_weights`, shape (n, 3 or
+        6).  The first three are the coefficients of a quadratic in c_HW.  Weights are zero for
+        points that fail the cuts on jets.
 
     Examples
     --------
@@ -140,7 +140,7 @@ def production_weights(x: FloatArray, odd: bool = False) -> FloatArray:
 
 
 def production_momenta(x: FloatArray) -> FloatArray:
-    """Momenta of u, d, d, u and H at points of the unit cube (n, 6), shape (n, 5, 4), GeV.
+    """Compute momenta of u, d, d, u and H at points of the unit cube (n, 6): (n, 5, 4), in GeV.
 
     Examples
     --------
@@ -164,7 +164,7 @@ def production_momenta(x: FloatArray) -> FloatArray:
 
 
 def parton_densities(x_up: FloatArray, x_down: FloatArray) -> FloatArray:
-    """Toy densities x u(x) · x d(x) of a u and a d with these fractions of their momenta.
+    """Compute the invented parton densities x u(x) · x d(x) at two momentum fractions.
 
     Examples
     --------
@@ -184,11 +184,11 @@ class _Pairs(NamedTuple):
     Parameters
     ----------
     s
-        Virtualities of both.
+        Virtualities (squared masses) of both bosons.
     density
-        Density with which they were sampled.
+        Density with which the virtualities were sampled.
     momentum
-        Momentum of either boson.
+        Absolute momentum of each boson.
     cos, phi
         Angles of the first lepton of each pair in the rest frame of its boson, shape (n,) each.
     """
@@ -203,7 +203,7 @@ class _Pairs(NamedTuple):
 def _pairs(x: FloatArray, boson: Literal["W", "Z"]) -> _Pairs:
     """Sample both virtualities (the larger first, Breit–Wigner) and the decay angles.
 
-    The fifth number is not used; it is kept so that the events of a seed do not change.
+    The fifth number is not used; it is kept so that events with a given seed do not change.
     """
     mass, width = (
         (amplitude.M_W, amplitude.WIDTH_W) if boson == "W" else (amplitude.M_Z, amplitude.WIDTH_Z)
@@ -212,7 +212,7 @@ def _pairs(x: FloatArray, boson: Literal["W", "Z"]) -> _Pairs:
     u = np.ascontiguousarray(x.T)
     s1, density1 = _breit_wigner(u[0], np.full(len(x), m_h**2), mass, gamma)
     upper = np.minimum(s1, (m_h - np.sqrt(s1)) ** 2)
-    # Which boson is the heavier one: folded into the second number.
+    # The second number also decides which boson is the heavier one.
     swap = u[1] < 0.5
     s2, density2 = _breit_wigner(np.where(swap, 2 * u[1], 2 * u[1] - 1), upper, mass, gamma)
     sa, sb = np.where(swap, s2, s1), np.where(swap, s1, s2)
@@ -227,7 +227,7 @@ def _pairs(x: FloatArray, boson: Literal["W", "Z"]) -> _Pairs:
 
 
 def decay_weights(x: FloatArray, boson: Literal["W", "Z"], odd: bool = False) -> FloatArray:
-    """Weights of H → 4 leptons on the unit cube, by forms; the integral is in GeV.
+    """Compute weights of H → 4 leptons on the unit cube, for each product of amplitudes, in GeV.
 
     dΓ = |M|² / (2 m_H) · Φ2(H → V V*) Φ2(V) Φ2(V*) ds1 ds2 / (2π)².
 
@@ -243,7 +243,8 @@ def decay_weights(x: FloatArray, boson: Literal["W", "Z"], odd: bool = False) ->
     Returns
     -------
     ndarray
-        Shape (n, 3 or 6); for Z bosons, which no operator affects, only the first is not zero.
+        Weights, shape (n, 3 or 6).  For Z bosons only the first is not zero, because the operators
+        have no effect.
 
     Examples
     --------
@@ -283,14 +284,15 @@ def decay_weights(x: FloatArray, boson: Literal["W", "Z"], odd: bool = False) ->
 
 
 def decay_momenta(x: FloatArray, boson: Literal["W", "Z"]) -> FloatArray:
-    """Momenta of the four leptons in the rest frame of H at points of the unit cube (n, 7).
+    """Compute the four lepton momenta in the rest frame of H at points of the unit cube (n, 7).
 
-    The axis of the pair and one azimuth are fixed: H has no spin, a rotation comes later.
+    The axis of the boson pair and one azimuth are fixed; because H has no spin, events are rotated
+    at random later.
 
     Returns
     -------
     ndarray
-        Shape (n, 4, 4), GeV.
+        Momenta [E, px, py, pz], shape (n, 4, 4), in GeV.
 
     Examples
     --------
@@ -310,7 +312,7 @@ def decay_momenta(x: FloatArray, boson: Literal["W", "Z"]) -> FloatArray:
 def _breit_wigner(
     u: FloatArray, upper: FloatArray, mass: float, gamma: float
 ) -> tuple[FloatArray, FloatArray]:
-    """Virtuality from a Breit–Wigner density on (0, upper), and that density."""
+    """Draw a virtuality from a Breit–Wigner density on (0, upper), and return the density."""
     low = np.arctan(-(mass**2) / gamma)
     high = np.arctan((upper - mass**2) / gamma)
     s = np.clip(mass**2 + gamma * np.tan(low + u * (high - low)), 1e-6, upper)
@@ -327,7 +329,9 @@ def _two_body(s: FloatArray, cos: FloatArray, phi: FloatArray) -> FloatArray:
 
 
 def boost(p: FloatArray, frame: FloatArray) -> FloatArray:
-    """Boost momenta (n, k, 4) from the rest frame of `frame` (n, 4) to where it has that momentum.
+    """Boost momenta (n, k, 4) from the rest frame of a particle to the frame in which it moves.
+
+    `frame` is the momentum of the particle in the new frame, shape (n, 4).
 
     Examples
     --------

@@ -1,4 +1,4 @@
-r"""Readers of the public samples of [NT], dijets and top quarks, for users who have the files.
+r"""Read the public samples of Nachman and Thaler [NT], dijets and top quarks, from their files.
 
 ================ ======================================== =====================================
 function         files                                    format
@@ -10,8 +10,8 @@ function         files                                    format
 `top_quarks`     samples at two top masses (on Zenodo)    as the authors' notebook reads them
 ================ ======================================== =====================================
 
-All give events with features as a :class:`~milinfer.SampleSet`, the parameter being ``signal``
-(0 or 1) or ``m_t``.  Nothing is downloaded.
+All functions return events with features as a :class:`~milinfer.SampleSet`, with the parameter
+``signal`` (0 or 1) or ``m_t``.  Nothing is downloaded.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ __all__ = [
 ]
 
 DIJET_FEATURES = ("m_lighter", "delta_m", "tau21_lighter", "tau21_heavier")
-"""Of [NT], §III A 2: mass of the lighter jet and difference of both, in TeV; τ21 of both."""
+"""Features of [NT], §III A 2: lighter jet mass, difference of the masses (TeV), τ21 of both."""
 
 LHCO_COLUMNS = tuple(
     f"{name}{jet}"
@@ -46,7 +46,7 @@ LHCO_COLUMNS = tuple(
 """Columns of a file of derived features, in GeV; ``label`` (1: signal) may follow them."""
 
 TOP_FEATURES = ("m_b1munu", "mass_1", "mass_2", "mass_3")
-"""In GeV.  The notebook names the first column alone, so the others only have numbers here; the
+"""Columns in GeV.  The notebook only names the first column, so the others are numbered here; the
 paper lists m_b1μν, m_b2μν, m_b1jj and m_b2jj."""
 
 _TOP_FILES = {172.5: "SRGN_Mt_default.npz", 175.0: "SRGN_Mt_unknown.npz"}
@@ -59,28 +59,28 @@ def lhco_dijets(
     *,
     window: tuple[float, float] | None = (3.3, 3.7),
 ) -> SampleSet:
-    """Dijets of the LHC Olympics 2020 R&D data set with the four features of [NT].
+    """Read dijets of the LHC Olympics 2020 R&D data set, with the four features of [NT].
 
     Parameters
     ----------
     path
-        ``events_anomalydetection_v2.features.h5``, which has a label for each event; or, with
-        `background`, a file of signal alone.
+        File ``events_anomalydetection_v2.features.h5`` with a label for each event, or a file with
+        only signal if `background` is given.
     background
-        A file of background alone.
+        File with only background.
     window
         Range of the dijet mass in TeV; None keeps all events.
 
     Returns
     -------
     SampleSet
-        Background at ``signal = 0`` and signal at ``signal = 1``, with :data:`DIJET_FEATURES`.  A
-        jet with τ1 = 0, which has no τ21, gets 0, as in the paper's code.
+        Background at ``signal = 0`` and signal at ``signal = 1``, with :data:`DIJET_FEATURES`.  For
+        a jet with τ1 = 0 the feature τ21 is 0, as in the code of the paper.
 
     Raises
     ------
     SampleError
-        If a file is not such a table, lacks columns, or has no event of a class.
+        If a file is not such a table, lacks columns, or has no signal or no background events.
 
     Examples
     --------
@@ -106,40 +106,40 @@ def lhco_dijets(
         if not len(features):
             what = "signal" if signal else "background"
             inside = "" if window is None else f" with {window[0]} < m_jj / TeV < {window[1]}"
-            msg = f"{file}: no {what} events{inside}; widen window=, or look at the labels"
+            msg = f"{file}: no {what} events{inside}; widen window=, or check the labels"
             raise SampleError(msg)
         samples.append(_sample(features, DIJET_FEATURES, {"signal": float(signal)}, "dijets", file))
     return SampleSet(tuple(samples))
 
 
 def paper_dijets(folder: PathLikeStr, bag_size: int = 3) -> tuple[SampleSet, SampleSet]:
-    """Dijets of figs. 2 and 6 of [NT] as the authors published them, to train and to test.
+    """Read the dijets of figs. 2 and 6 of [NT] as published by the authors, for training and tests.
 
-    The features are standardised: what they were divided by is not in the files.  Each of the three
-    places in a bag has been standardised separately; the scales differ by less than 1 %.  The
-    196 647 single events and those in the bags are the same, but they have been split into halves
-    independently: half of the events of the bags to test with are among the single events to train
-    on.  Use only one of the two.
+    The features are standardised, and the files do not contain their scales.  For bags of three
+    events, the first, second and third events have been standardised separately; the scales differ
+    by less than 1 %.  Single events and bags consist of the same 196 647 events, but they have been
+    split into halves independently.  Half of the events in the test bags are therefore also in the
+    single training events: use either single events or bags, and not both.
 
     Parameters
     ----------
     folder
-        ``datafiles`` of the authors' repository.
+        Folder ``datafiles`` of the authors' repository.
     bag_size
-        3: events of the bags of three, bag after bag.  1: the single events.
+        3 for the events of the bags of three, bag after bag; 1 for the single events.
 
     Returns
     -------
     tuple of SampleSet
-        Events to train on and to test with, each with the background at ``signal = 0`` and the
-        signal at ``signal = 1``.
+        Training events and test events, both with the background at ``signal = 0`` and the signal
+        at ``signal = 1``.
 
     Raises
     ------
     ConfigurationError
         For other bag sizes.
     SampleError
-        If a file is missing, or has another shape or other labels than the published ones.
+        If a file is missing, or has another shape or other labels than the published file.
 
     Examples
     --------
@@ -189,16 +189,17 @@ def paper_dijets(folder: PathLikeStr, bag_size: int = 3) -> tuple[SampleSet, Sam
 
 
 def top_quarks(folder: PathLikeStr, *, level: str = "simulation") -> SampleSet:
-    """Top quark pairs at two masses ([NT], §III A 3).
+    """Read top quark pairs at two masses ([NT], §III A 3).
 
-    This reads files like the authors' notebook; it has not been tried on the published files.
+    The function reads the format of the authors' notebook; it has not been tested with the
+    published files.
 
     Parameters
     ----------
     folder
         Folder with ``SRGN_Mt_default.npz`` (172.5 GeV) and ``SRGN_Mt_unknown.npz`` (175 GeV).
     level
-        ``"simulation"`` (after the detector) or ``"generator"``: the array of that name.
+        Name of the array to read: ``"simulation"`` (after the detector) or ``"generator"``.
 
     Returns
     -------
@@ -252,9 +253,9 @@ def _dijet_features(columns: dict[str, FloatArray]) -> tuple[FloatArray, FloatAr
 
 
 def _read_frame(file: Path, more: tuple[str, ...] = ()) -> dict[str, FloatArray]:
-    """A table of derived features, by column, each (n_events,).
+    """Read a table of derived features by column, each of shape (n_events,).
 
-    The reader of pandas is not used, because it unpickles objects that a file contains.
+    The reader of pandas is not used, because it unpickles the objects in a file.
     """
     import h5py
 

@@ -1,20 +1,21 @@
-r"""Analytic quadratic EFT problems with a hidden variable, in one to ten parameters.
+r"""Generate events of a quadratic EFT problem with a hidden variable, in one to ten parameters.
 
-Eight observables, normally distributed at θ = 0, and a hidden phase φ, uniform in [0, 2π):
+An event has eight observables x, which are normally distributed at θ = 0, and a hidden phase φ,
+which is uniform in [0, 2π) at θ = 0:
 
 .. math:: p(x, \varphi|\theta) = N(x; 0, 1)\,\frac{1}{2\pi}\,
           \frac{\big[1 + \theta\cdot a(x) + \sqrt2\,\cos\varphi\;\theta\cdot u(x)\big]^2}{Z(\theta)}
 
-The phase is like a neutrino in a detector: it is known for simulated events, but not for data.  It
-makes the joint likelihood ratio a noisy version of the exact one,
+The phase is like a neutrino in a detector: it is known for simulated events, but not for data.  The
+joint likelihood ratio, which depends on φ, therefore scatters around the exact likelihood ratio
 
 .. math:: \frac{p(x|\theta)}{p(x|0)} =
           \frac{(1 + \theta\cdot a)^2 + (\theta\cdot u)^2}{Z(\theta)},\qquad
           Z(\theta) = \theta^T \langle a a^T + u u^T\rangle\,\theta + 1,
 
-which is a sum of squares of amplitudes, as every leading-order EFT prediction.  a and u are odd
-functions with closed-form moments, so that Z and the Fisher information at θ = 0,
-:math:`4\langle a a^T\rangle` per event, are known exactly.
+which is a sum of squares of amplitudes, like every leading-order EFT prediction.  a and u are odd
+functions whose moments are known in closed form.  Therefore Z and the Fisher information at θ = 0,
+:math:`4\langle a a^T\rangle` for each event, are known exactly.
 """
 
 from __future__ import annotations
@@ -36,8 +37,8 @@ __all__ = ["N_FEATURES", "fisher_information", "generate", "log_likelihood_ratio
 N_FEATURES = 8
 
 # a_k(x) = Σ_j A[k, j] sin(π x_j / 4) + Σ_p B[k, p] sin(x_i x_j) with pairs p = (i, j): bounded, and
-# all these functions have mean zero and no correlation.  u_k has the U instead, and no pairs.  The
-# information of ten parameters has a condition number of 8.5, that of five 3.5.
+# all these functions have mean zero and no correlation.  u_k has U instead of A, and no pairs.  The
+# condition number of the information is 8.5 for ten parameters and 3.5 for five.
 _A = np.array(
     [
         [0.18, -0.14, 0.1, 0.05, 0.0, 0.0, 0.0, 0.0],
@@ -126,7 +127,7 @@ def _names(n: int) -> tuple[str, ...]:
 
 
 def normalisation(theta: FloatArray) -> float:
-    """Z(θ), the exact cross-section over that at θ = 0.
+    """Compute Z(θ), the exact cross-section over the cross-section at θ = 0.
 
     Examples
     --------
@@ -139,23 +140,25 @@ def normalisation(theta: FloatArray) -> float:
 
 
 def generate(n_events: int, point: Point, *, seed: int, weights: Sequence[Point] = ()) -> Sample:
-    """Unweighted events at a point, with exact joint weights at others.
+    """Generate unweighted events at a point, with their exact weights at other points.
 
     Parameters
     ----------
     n_events
         Number of events.
     point
-        ``{"c1": value}``, ``{"c1": value, "c2": value}`` and so on up to c10, each within [−1, 1].
+        ``{"c1": value}``, ``{"c1": value, "c2": value}`` and so on up to c10, with values in
+        [−1, 1].
     seed
-        The same seed gives the same events.
+        Random seed; the same seed gives the same events.
     weights
-        Points at which each event carries a weight; default: as many as determine the quadratic.
+        Points for the weights of each event; default: points that determine the quadratic
+        polynomial, :func:`default_weights`.
 
     Raises
     ------
     ParameterError
-        If the point has other parameters or lies outside.
+        If the point has other parameters, or a value is outside [−1, 1].
 
     Examples
     --------
@@ -176,7 +179,7 @@ def generate(n_events: int, point: Point, *, seed: int, weights: Sequence[Point]
     kept_x, kept_a, n_kept = [], [], 0
     while n_kept < n_events:
         x = rng.normal(size=(max(1000, 2 * (n_events - n_kept)), N_FEATURES))
-        # Features are stored as float32; the amplitudes are those of what is stored.
+        # Features are stored as float32; the amplitudes are computed from the stored values.
         x = x.astype(np.float32).astype(np.float64)
         a, u = _amplitudes(x, len(theta))
         total = a + np.sqrt(2) * np.cos(rng.uniform(0, 2 * np.pi, len(x)))[:, None] * u
@@ -205,10 +208,11 @@ def generate(n_events: int, point: Point, *, seed: int, weights: Sequence[Point]
 
 
 def default_weights(n_parameters: int) -> tuple[Point, ...]:
-    """Points that determine the quadratic.
+    """Return points whose weights determine the quadratic polynomial of an event.
 
-    In one or two parameters they are the grid of −1, 0 and 1; in more, as many as the quadratic has
-    coefficients: 0, ±1 along each axis, and 1 in each pair of parameters.
+    For one or two parameters they are all points with coordinates −1, 0 and 1.  For more
+    parameters, there are as many points as coefficients: the origin, ±1 along each axis, and points
+    with two parameters at 1.
 
     Examples
     --------
@@ -242,7 +246,7 @@ def samples(n_events: int, points: Sequence[Point], *, seed: int) -> SampleSet:
 
 
 def log_likelihood_ratio(x: ArrayLike, theta: ArrayLike) -> FloatArray:
-    """Exact ln p(x|θ)/p(x|0) of the observables (the hidden phase integrated out).
+    """Compute the exact ln p(x|θ)/p(x|0) of the observables, integrated over the hidden phase.
 
     Parameters
     ----------
@@ -270,7 +274,9 @@ def log_likelihood_ratio(x: ArrayLike, theta: ArrayLike) -> FloatArray:
 
 
 def fisher_information(n_events: int, n_parameters: int = 1) -> FloatArray:
-    """Exact Fisher information of `n_events` at θ = 0, shape (n_parameters, n_parameters).
+    """Compute the exact Fisher information of `n_events` events at θ = 0.
+
+    The result has the shape (n_parameters, n_parameters).
 
     Examples
     --------

@@ -1,8 +1,8 @@
-"""Cross-section of VBF H → WW* after the selection, as a function of c_HW and of the nuisances.
+"""Compute the cross-section of VBF H → WW* after the selection, with nuisance parameters.
 
-A simulated sample has a selection with hard edges, so that its yield is a step function of an
-energy scale.  The yields of one large sample at a grid of scales are smoothed by a polynomial; the
-theory weight and c_HW are exact for each event.
+For a simulated sample, the yield after a selection is a step function of an energy scale.  The
+yields of a large sample at a grid of scales are therefore fitted by a polynomial.  The dependence
+on the theory weight and on c_HW is exact for each event.
 """
 
 from __future__ import annotations
@@ -39,21 +39,21 @@ _POWERS = np.arange(5.0)
 
 @dataclass(frozen=True, eq=False)
 class SelectedCrossSection:
-    r"""σ(c_HW, α) after the selection.
+    r"""Cross-section σ(c_HW, α) after the selection, as a function of c_HW and nuisance parameters.
 
     .. math:: \sigma = \sigma_0 \sum_{j=0}^4 c_{HW}^j\,P_j(\alpha)
 
-    with polynomials :math:`P_j` of degree 4 in all three nuisance parameters.
+    with polynomials :math:`P_j` of degree 4 in the three nuisance parameters α.
 
     Parameters
     ----------
     scale
-        σ_0, the cross-section at c_HW = 0 before the selection, in pb.
+        Cross-section σ_0 at c_HW = 0 before the selection, in pb.
     coefficients
-        Those of the P_j in monomials of α/4, shape (n_monomials, 5).
+        Coefficients of the polynomials P_j in monomials of α/4, shape (n_monomials, 5).
     batches
-        The same from disjoint parts of the events, shape (n_batches, n_monomials, 5); their scatter
-        is the statistical error.
+        Coefficients from disjoint parts of the events, shape (n_batches, n_monomials, 5); their
+        scatter gives the statistical error.
     largest
         Largest absolute value of c_HW of the samples.
 
@@ -81,7 +81,7 @@ class SelectedCrossSection:
         seed: int,
         workers: int = 1,
     ) -> SelectedCrossSection:
-        """Simulate events at some values of c_HW, `n_events` at each, and fit."""
+        """Simulate `n_events` events at each of some values of c_HW, and fit the cross-section."""
         seeds = np.random.SeedSequence(seed).generate_state(len(values))
         return cls.from_events(
             [
@@ -92,12 +92,13 @@ class SelectedCrossSection:
 
     @classmethod
     def from_events(cls, samples: Sequence[GeneratedEvents]) -> SelectedCrossSection:
-        """Fit to events of :func:`milinfer.datasets.vbf_hww.generate`, before any selection.
+        """Fit the cross-section to generated events before any selection.
 
         Parameters
         ----------
         samples
-            At different values of c_HW; all events count at all values.
+            Events of :func:`milinfer.datasets.vbf_hww.generate` at different values of c_HW.  All
+            events are reweighted to all values.
 
         Raises
         ------
@@ -107,8 +108,9 @@ class SelectedCrossSection:
         for events in samples:
             if events.operators != (vbf_hww.PARAMETER,):
                 msg = (
-                    f"the cross-section is a function of {vbf_hww.PARAMETER} alone; these "
-                    f"{events.process} events have {', '.join(events.operators) or 'no operator'}"
+                    f"these {events.process} events have "
+                    f"{', '.join(events.operators) or 'no operator'}, but the cross-section is a "
+                    f"function of {vbf_hww.PARAMETER} alone; give events with this operator"
                 )
                 raise SampleError(msg)
         n = sum(len(s) for s in samples)
@@ -125,7 +127,7 @@ class SelectedCrossSection:
         at_points = points[:, None] ** _POWERS @ total
         weights /= (ratios / at_points) @ shares
         weights /= weights @ polynomials[:, 0]
-        # The mean of all, because the errors of the generator's cross-sections are alike.
+        # The unweighted mean, because the errors of the generator's cross-sections are similar.
         scale = float(np.mean([s.cross_section for s in samples] / at_points))
         return cls._fitted(
             seen, polynomials * weights[:, None], scale, float(np.abs(points).max(initial=0.0))
@@ -159,12 +161,12 @@ class SelectedCrossSection:
         return PolynomialBasis(NUISANCES, _DEGREE)
 
     def value(self, c_hw: float, nuisances: Point | None = None) -> float:
-        """Cross-section in pb."""
+        """Return the cross-section in pb."""
         alpha = np.array(list(nuisance_values(nuisances).values()))
         return float(self._rows(alpha) @ self.coefficients @ float(c_hw) ** _POWERS) * self.scale
 
     def value_and_gradient(self, point: FloatArray) -> tuple[float, FloatArray]:
-        """Cross-section in pb and its derivatives with respect to c_HW and α, at (c_HW, α)."""
+        """Return the cross-section in pb and its derivatives by c_HW and α, at (c_HW, α)."""
         c, alpha = point[0], point[1:]
         powers = c**_POWERS
         slopes = np.concatenate([[0.0], _POWERS[1:] * c ** _POWERS[:-1]])
@@ -174,7 +176,7 @@ class SelectedCrossSection:
         return float(of_c @ powers) * self.scale, gradient * self.scale
 
     def relative_error(self, c_hw: float, nuisances: Point | None = None) -> float:
-        """Relative statistical error of the ratio to the cross-section at c_HW = 0 and α = 0."""
+        """Return the relative error of the ratio to the cross-section at c_HW = 0 and α = 0."""
         alpha = np.array(list(nuisance_values(nuisances).values()))
         at = self._rows(alpha) @ self.batches @ float(c_hw) ** _POWERS
         nominal = self._rows(0 * alpha) @ self.batches @ 0.0**_POWERS

@@ -1,13 +1,14 @@
-"""VBF H → W W* → e+ νe e− ν̄e with SMEFT operators, by its exact matrix element.
+"""Generate VBF H → W W* → e+ νe e− ν̄e with SMEFT operators from the exact matrix element.
 
-The operators are c_HW, c_HWtil (odd under CP) and c_Hbox (flat in the shape), see
-:mod:`milinfer.datasets.operators`; events have the exact polynomial in those that their point
-names.
+The operators are c_HW, c_HWtil (odd under CP) and c_Hbox (no effect on shapes); see
+:mod:`milinfer.datasets.operators`.  Each event has its exact weight as a polynomial in the
+operators of the parameter point at which it was generated.
 
-Leading order u d → d u H at 13 TeV, both beam assignments, with *toy* parton densities
-x u(x) ∝ 2.0 x^−0.35 (1−x)^3.2 and x d(x) ∝ 1.2 x^−0.35 (1−x)^4.2: the shapes are realistic enough
-to learn from, cross-sections are not predictions.  H decays with its partial width over 4.07 MeV.
-Cuts: jets pT > 20 GeV, ``|η| < 5``; leptons pT > 10 GeV, ``|η| < 2.5``; ΔR > 0.4 among all.
+The production is u d → d u H at leading order and 13 TeV, with both assignments of quarks to beams.
+The parton densities are invented: x u(x) ∝ 2.0 x^−0.35 (1−x)^3.2 and
+x d(x) ∝ 1.2 x^−0.35 (1−x)^4.2.  Shapes are realistic enough for examples, but cross-sections are
+not predictions.  The branching fraction is the partial width over 4.07 MeV.  Cuts: jets
+pT > 20 GeV, ``|η| < 5``; leptons pT > 10 GeV, ``|η| < 2.5``; ΔR > 0.4 between all of them.
 """
 
 from __future__ import annotations
@@ -45,9 +46,9 @@ PROCESS = "vbf_hww"
 PARAMETER = "c_HW"
 
 DEFAULT_WEIGHTS: tuple[Point, ...] = default_weights((PARAMETER,))
-"""Points whose weights go into LHE files: five determine the quartic of each event exactly.
+"""Points of c_HW for the weights in LHE files: five points determine the quartic of each event.
 
-Of other operators and of several they are :func:`milinfer.datasets.operators.default_weights`.
+For other operators see :func:`milinfer.datasets.operators.default_weights`.
 """
 
 
@@ -61,20 +62,20 @@ def generate(
     n_events
         Number of events.
     point
-        ``{"c_HW": value}``, or values of several of :data:`OPERATORS`, each within ±5; default
-        the standard model, ``{"c_HW": 0.0}``.  The weights of an event are a polynomial in the
-        operators that `point` names: name an operator at 0 to get weights at other values of it.
+        ``{"c_HW": value}``, or values of several of :data:`OPERATORS`, each within ±5.  Default:
+        the standard model, ``{"c_HW": 0.0}``.  The weights of an event are known as a polynomial in
+        the operators of `point`: give an operator the value 0 to get its weights at other values.
     seed
-        The same seed gives the same events, whatever `workers` is.
+        Random seed; the same seed gives the same events for any `workers`.
     workers
         Number of processes.
 
     Raises
     ------
     ParameterError
-        If the point has other parameters, or a value beyond the range.
+        If the point has other parameters, or a value outside ±5.
     SampleError
-        If fewer than one event is asked for.
+        If `n_events` is less than one.
 
     Examples
     --------
@@ -105,18 +106,18 @@ def samples(
     values
         Values of c_HW, one for each sample, or points, all of the same operators.
     seed
-        The same seed gives the same events, whatever `workers` is.
+        Random seed; the same seed gives the same events for any `workers`.
     features
-        As for :func:`milinfer.features.feature_set`.
+        Feature set or its name, as for :func:`milinfer.feature_set`.
     workers
-        Number of processes; each generates whole samples.
+        Number of processes; each generates complete samples.
     on_sample
-        Called with the value or point after each sample.
+        Function that is called with the value or point after each sample.
 
     Raises
     ------
     ParameterError
-        If a point is not possible, or the points name different operators.
+        If a point is not possible, or points have different operators.
 
     Examples
     --------
@@ -132,7 +133,7 @@ def samples(
     if len({tuple(point) for point in points}) > 1:
         msg = (
             f"the points have different operators: {sorted({tuple(point) for point in points})}; "
-            "give all operators in each point, with 0 if they do not act"
+            "give all operators in each point, with the value 0 if they are absent"
         )
         raise ParameterError(msg)
     jobs = [(n_events, p, int(s), features) for p, s in zip(points, seeds, strict=True)]

@@ -1,28 +1,33 @@
-r"""VBF H → WW* with nuisance parameters: energy scales of jets and of leptons, and a theory weight.
+r"""Generate VBF H → WW* with nuisance parameters: two energy scales and a theory weight.
+
+Each nuisance parameter has a value α, in units of its error:
 
 ``jet_scale``
-    Momenta of both jets times 1 + 0.03 α.
+    Multiplies the momenta of both jets by 1 + 0.03 α.
 ``lepton_scale``
-    Momenta of both charged leptons times 1 + 0.005 α.
+    Multiplies the momenta of both charged leptons by 1 + 0.005 α.
 ``theory``
-    Weight exp[0.1 α (ln m_jj − 6)] of each event, m_jj in GeV before the jets are scaled.
+    Gives each event the weight exp[0.1 α (ln m_jj − 6)], with m_jj in GeV before the jets are
+    scaled.
 
-The missing transverse momentum balances the visible momenta, after the scaling as before.  The
-parton-level truth (with neutrinos) would not: the imbalance would reveal the scales exactly, and
-the densities at two values would not overlap.  At parton level only ``theory`` makes sense; the
-scales are a problem of the visible final state, :mod:`milinfer.datasets.observable_systematics`.
+The missing transverse momentum balances the visible momenta, before and after the scaling.  The
+energy scales can only be studied with visible momenta
+(:mod:`milinfer.datasets.observable_systematics`): if the neutrino momenta were known, the imbalance
+of momenta would reveal the scales exactly, and the densities at two values would not overlap.  Only
+``theory`` makes sense at parton level.
 
 The analysis selects jets with pT > 30 GeV and leptons with pT > 15 GeV *after* the scaling, so that
-events migrate over the selection; for ``|α| ≤ 4`` events that the generator's cuts (20 and 10 GeV)
-remove would not be selected either.
+the scales change which events are selected.  For ``|α| ≤ 4``, no event that the generator's cuts
+(20 and 10 GeV) remove would be selected.
 
-The selection also stays away from the end of the transverse mass of leptons and missing momentum.
-It cannot exceed m_H, and the density of the visible final state rises with the square root of the
-distance from there.  Scaling an event moves it over that end, where the density is zero, so that
-events there would measure the scales with a Fisher information without bound: the likelihood would
-have no parabola, and no smooth response could describe it.  An event is selected only if its
-transverse mass is below m_H for all ``|α| ≤ 5``, which costs one of six.  Nor does it keep the few
-events of so much energy that with other scales the beams could not have made them.
+The selection also removes events close to the end of the transverse mass of leptons and missing
+momentum, which cannot exceed m_H.  The density of the visible momenta rises with the square root of
+the distance from this end.  A change of the scales can move an event over the end, where the
+density is zero.  Such events would have an infinite Fisher information about the scales: the
+likelihood would not be a parabola, and no smooth response could describe it.  An event is therefore
+selected only if its transverse mass is below m_H for all ``|α| ≤ 5``, which removes one event in
+six.  The selection also removes the few events with so much energy that the beams could not have
+made them at other scales.
 """
 
 from __future__ import annotations
@@ -71,7 +76,7 @@ __all__ = [
 
 NUISANCES = ("jet_scale", "lepton_scale", "theory")
 LIMIT = 4.0
-"""Largest absolute value of α; beyond it, the generator's cuts would remove selected events."""
+"""Largest absolute value of α; above it the generator's cuts would remove selected events."""
 JET_PT, LEPTON_PT = 30.0, 15.0
 """Selection after scaling, GeV."""
 
@@ -97,12 +102,12 @@ class Scales(NamedTuple):
 
 
 def nuisance_values(nuisances: Point | None) -> dict[str, float]:
-    """Values of all nuisance parameters; those that are not given are 0.
+    """Return the values of all nuisance parameters; those that are not given are 0.
 
     Raises
     ------
     ParameterError
-        If one is not known, or beyond :data:`LIMIT`.
+        If a nuisance parameter is unknown, or its absolute value is above :data:`LIMIT`.
 
     Examples
     --------
@@ -116,15 +121,15 @@ def nuisance_values(nuisances: Point | None) -> dict[str, float]:
             raise ParameterError(msg + did_you_mean(name, NUISANCES))
         if not abs(value) <= LIMIT:
             msg = (
-                f"{name} = {value:g} is beyond ±{LIMIT:g}, the limit up to which the generator's "
-                "cuts have no effect"
+                f"{name} = {value:g} is outside ±{LIMIT:g}, the range in which the generator's "
+                "cuts have no effect; give a value in this range"
             )
             raise ParameterError(msg)
     return {name: given.get(name, 0.0) for name in NUISANCES}
 
 
 def scales(nuisances: Point | None) -> Scales:
-    """Factors on the momenta.
+    """Compute the factors on the momenta of jets and leptons.
 
     Examples
     --------
@@ -140,7 +145,7 @@ def _scales(jet_scale: float, lepton_scale: float) -> Scales:
 
 
 def visible(events: GeneratedEvents) -> FloatArray:
-    """[E, px, py, pz] of e+, e−, d and u, shape (n, 4, 4), GeV.
+    """Return [E, px, py, pz] of e+, e−, d and u, shape (n, 4, 4), in GeV.
 
     Raises
     ------
@@ -155,19 +160,19 @@ def visible(events: GeneratedEvents) -> FloatArray:
     if events.process != vbf_hww.PROCESS:
         msg = (
             f"these are {events.process} events, but the nuisance parameters belong to "
-            f"{vbf_hww.PROCESS}"
+            f"{vbf_hww.PROCESS}; give events of this process"
         )
         raise SampleError(msg)
     return events.momenta[:, [*_LEPTONS, *_JETS]][..., [3, 0, 1, 2]]
 
 
 def selected(seen: FloatArray) -> BoolArray:
-    """Whether the analysis selects visible momenta, shape (n,).
+    """Tell which events the analysis selects, shape (n,).
 
     Parameters
     ----------
     seen
-        As from :func:`visible`, after the scaling.
+        Visible momenta after the scaling, as from :func:`visible`.
 
     Examples
     --------
@@ -204,10 +209,10 @@ def _transverse_mass(pair: FloatArray, jets: FloatArray) -> FloatArray:
 
 
 def scaled(events: GeneratedEvents, nuisances: Point) -> GeneratedEvents:
-    """Scale the visible momenta of events; nothing is selected or weighted.
+    """Scale the visible momenta of events, without a selection and without weights.
 
-    Neutrinos, bosons and incoming partons stay as they were generated, and so does ``|M|²``.  The
-    features read the visible particles alone.
+    Neutrinos, bosons, incoming partons and ``|M|²`` do not change.  Features use only the visible
+    particles.
 
     Examples
     --------
@@ -224,14 +229,14 @@ def scaled(events: GeneratedEvents, nuisances: Point) -> GeneratedEvents:
 
 
 def theory_exponent(seen: FloatArray, jet_scale: float = 0.0) -> FloatArray:
-    """Logarithm of the theory weight for α = 1, shape (n,).
+    """Compute the logarithm of the theory weight for α = 1, shape (n,).
 
     Parameters
     ----------
     seen
         Visible momenta, as from :func:`visible`.
     jet_scale
-        α with which the jets have been scaled.
+        Value of ``jet_scale`` with which the jets have been scaled.
 
     Examples
     --------
@@ -249,7 +254,7 @@ def theory_exponent(seen: FloatArray, jet_scale: float = 0.0) -> FloatArray:
 
 
 def theory_weights(events: GeneratedEvents, nuisances: Point) -> FloatArray:
-    """Theory weight of each event, shape (n,).
+    """Compute the theory weight of each event, shape (n,).
 
     Parameters
     ----------
@@ -280,10 +285,10 @@ def generate(
     seed: int,
     workers: int = 1,
 ) -> GeneratedEvents:
-    """Generate unweighted events after the selection, at θ and α.
+    """Generate unweighted events after the selection, at a point and nuisance parameters.
 
-    Theory weights are used up by acceptance and rejection.  For weighted events, generate them at
-    ``theory`` 0 and weight them with :func:`theory_weights`.
+    Events are accepted or rejected according to their theory weights.  To get weighted events
+    instead, generate events at ``theory`` = 0 and use :func:`theory_weights`.
 
     Parameters
     ----------
@@ -292,24 +297,24 @@ def generate(
     point
         As for :func:`milinfer.datasets.vbf_hww.generate`.
     nuisances
-        Values of :data:`NUISANCES`, ``|α| ≤ 4``; those that are not named are 0.
+        Values of nuisance parameters (:data:`NUISANCES`) within ±4; all others are 0.
     seed
-        The same seed gives the same events, whatever `workers` is.
+        Random seed; the same seed gives the same events for any `workers`.
     workers
         Number of processes.
 
     Returns
     -------
     GeneratedEvents
-        With scaled visible momenta; `cross_section` is that after selection, theory weight
-        included, and its error that of the generator and of the selected fraction.
+        Events with scaled visible momenta.  Their cross-section is after the selection and includes
+        the theory weight; its error includes the generator and the selected fraction.
 
     Raises
     ------
     ParameterError
-        If point or nuisance parameters are not possible.
+        If the point or the nuisance parameters are not possible.
     SampleError
-        If fewer than one event is asked for.
+        If `n_events` is less than one.
 
     Examples
     --------
@@ -353,25 +358,25 @@ def variations(
     features: str | FeatureSet = "vbf_2l2j_invariant",
     workers: int = 1,
 ) -> ProcessVariations:
-    """Nominal samples at several values of c_HW, and variations of the same generated events.
+    """Make nominal samples at several values of c_HW, and variations of the same events.
 
-    Every sample has the weights of :data:`milinfer.datasets.vbf_hww.DEFAULT_WEIGHTS`, and
-    ``theory_up`` and ``theory_down``, those of ``theory`` at ±1 more.
+    Every sample has the weights at :data:`milinfer.datasets.vbf_hww.DEFAULT_WEIGHTS`, and the
+    weights ``theory_up`` and ``theory_down`` for ``theory`` larger and smaller by 1.
 
     Parameters
     ----------
     n_events
-        Selected events of each nominal sample.
+        Number of selected events of each nominal sample.
     values
         Values of c_HW.
     shifts
-        Values of nuisance parameters of each variation, ``[{"jet_scale": 1.0}, …]``.  Where only
-        ``theory`` is shifted the weights alone differ; elsewhere the features are computed again,
-        each variation has its own selection, and the theory weight is in its weights.
+        Values of nuisance parameters of each variation, ``[{"jet_scale": 1.0}, …]``.  If only
+        ``theory`` is shifted, only the weights change.  Otherwise features and selection are
+        computed again for the variation, and its weights include the theory weight.
     seed
-        The same seed gives the same samples, whatever `workers` is.
+        Random seed; the same seed gives the same samples for any `workers`.
     features
-        As for :func:`milinfer.features.feature_set`.
+        Feature set or its name, as for :func:`milinfer.feature_set`.
     workers
         Number of processes.
 
@@ -380,7 +385,7 @@ def variations(
     ParameterError
         If a point or a shift is not possible.
     SampleError
-        If fewer than one event is asked for, or there is no shift.
+        If `n_events` is less than one, or there are no shifts.
 
     Examples
     --------
@@ -408,14 +413,14 @@ def variations(
 
 
 class _Source(NamedTuple):
-    """Generated events before the selection, and which of them the nominal selection takes."""
+    """Generated events before the selection, and the mask of the nominal selection."""
 
     events: GeneratedEvents
     nominal: IntArray
 
 
 def _source(n_events: int, point: Point, seed: int, workers: int) -> _Source:
-    """Events up to the one that completes `n_events` selected ones."""
+    """Generate events until `n_events` of them are selected."""
     parts, cross_sections = [], []
     n_kept = 0
     for part, _ in _rounds(n_events, point, seed, workers):
@@ -470,7 +475,7 @@ def _sample(
 def _rounds(
     n_events: int, point: Point | None, seed: int, workers: int
 ) -> Iterator[tuple[GeneratedEvents, np.random.Generator]]:
-    """Generated events without end, in rounds, with random numbers for what comes after."""
+    """Yield generated events in endless rounds, with random numbers for the next steps."""
     if n_events < 1:
         msg = f"cannot generate {n_events} events; ask for at least one"
         raise SampleError(msg)
@@ -493,11 +498,11 @@ def _after_selection(
     Parameters
     ----------
     cross_sections
-        Those of the generator and their errors, of rounds of the same size.
+        Cross-sections of the generator and their errors, for rounds of the same size.
     weights
-        Weights of all events, zero where not selected.
+        Weights of all events; zero for events that are not selected.
     """
-    # The rounds share most of their error, the integral of the matrix element: no √n.
+    # Most of the error is common to all rounds (the integral of the matrix element): no √n.
     cross_section, error = np.mean(cross_sections, axis=0)
     share = float(weights.mean())
     relative = np.hypot(error / cross_section, weights.std() / np.sqrt(len(weights)) / share)

@@ -1,6 +1,6 @@
-"""Background: VBF H → Z Z* → e+ e− ν ν̄ (three flavours) without SMEFT effects.
+"""Generate a background: VBF H → Z Z* → e+ e− ν ν̄ (three flavours) without SMEFT effects.
 
-The same production, parton densities, cuts and machinery as :mod:`milinfer.datasets.vbf_hww`.
+Production, parton densities and cuts are the same as in :mod:`milinfer.datasets.vbf_hww`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def generate(
     n_events, seed, workers
         As for :func:`milinfer.datasets.vbf_hww.generate`.
     point
-        Must be empty: this process has no parameter.
+        Must be empty, because this process has no parameter.
 
     Raises
     ------

@@ -1,8 +1,9 @@
-"""Bags of instances among which two kinds of witness may be, labelled by OR, AND or XOR.
+"""Draw labelled bags of instances, whose label is the OR, AND or XOR of two kinds of witnesses.
 
-Instances are points of several numbers.  Ordinary ones are drawn from a unit Gaussian, and a
-witness of the first (second) kind from one that lies `distance` along the first (second) axis.  A
-bag has at most one of each kind.  The label is a rule of whether they are there:
+Instances are vectors of numbers.  Ordinary instances are drawn from a unit Gaussian.  A witness is
+a special instance: the first (second) kind is drawn from a unit Gaussian that is shifted by
+`distance` along the first (second) axis.  A bag has at most one witness of each kind, and its label
+says which kinds it contains:
 
 =======  ==========================  ==============================================================
 rule     positive bags               pooling, followed by a linear layer, that can learn it
@@ -12,13 +13,14 @@ rule     positive bags               pooling, followed by a linear layer, that c
 ``xor``  one kind without the other  maximum, log-sum-exp
 =======  ==========================  ==============================================================
 
-For a sum or a mean a witness makes the same difference whether or not the other kind is there,
-which XOR needs to be of opposite sign, and attention puts bags with both between those with one.
-With layers between pooling and output (``bag_hidden``) they can learn it too.
+With a sum or a mean, a witness changes the output by the same amount with or without a witness of
+the other kind, whereas XOR needs changes of opposite sign.  Attention gives bags with both kinds an
+output between those of bags with one kind.  With hidden layers between pooling and output
+(``bag_hidden``), these poolings can learn XOR, too.
 
 References
 ----------
-The tasks are those of milearn, arXiv:2512.01287, there with digits of MNIST.
+The tasks are taken from milearn, arXiv:2512.01287, which uses digits of MNIST.
 """
 
 from __future__ import annotations
@@ -36,16 +38,17 @@ _RULES = ("or", "and", "xor")
 
 
 class WitnessBags(NamedTuple):
-    """Bags, their labels, and what each instance is.
+    """Bags, their labels, and the kind of each instance.
 
     Parameters
     ----------
     bags
-        One array (n_instances, n_features) for each bag.
+        For each bag, the features of its instances, shape (n_instances, n_features).
     labels
-        0 or 1, shape (n_bags,).
+        Label of each bag, 0 or 1, shape (n_bags,).
     kinds
-        One array (n_instances,) for each bag: 1 or 2 for a witness, 0 for other instances.
+        For each bag, the kinds of its instances, shape (n_instances,): 1 or 2 for a witness, 0 for
+        other instances.
     """
 
     bags: list[FloatArray]
@@ -62,10 +65,10 @@ def witness_bags(
     distance: float = 6.0,
     seed: int = 0,
 ) -> WitnessBags:
-    """Draw bags, half of them positive.
+    """Draw labelled bags, half of them positive.
 
-    Positive bags have each combination of witnesses that the rule takes in equal shares, and
-    negative ones each that it does not take.
+    Combinations of witnesses for which the rule is true are equally frequent among positive bags,
+    and combinations for which it is false are equally frequent among negative bags.
 
     Parameters
     ----------
@@ -76,16 +79,16 @@ def witness_bags(
     sizes
         Smallest and largest number of instances in a bag.
     n_features
-        Numbers of an instance.
+        Number of features of an instance.
     distance
         Distance of the witnesses from other instances, in standard deviations.
     seed
-        Seed.
+        Random seed.
 
     Raises
     ------
     ConfigurationError
-        If the rule is unknown, or a number cannot work.
+        If the rule is unknown, or a number is not possible.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Compute kinematic columns from events, alone or in a coffea processor."""
+"""Compute kinematic features from events, with or without a coffea processor."""
 
 from __future__ import annotations
 

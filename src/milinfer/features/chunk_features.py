@@ -1,4 +1,4 @@
-"""Features of the selected events of a chunk: what a coffea processor computes for each of them."""
+"""Select the events of a chunk and compute their features, as a coffea processor does."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Analysis(NamedTuple):
     table
         Features of the selected events.
     rows
-        Number in the chunk of each event that has a row.
+        Number in the chunk of each event in the table.
     cutflow
         Sums of weights after each step.
     rejected
@@ -57,18 +57,19 @@ class Analysis(NamedTuple):
 
 @dataclass(frozen=True)
 class ChunkFeatures:
-    """Features of a chunk; the arguments are those of :class:`~milinfer.FeatureProcessor`.
+    """Compute the features of a chunk, with the arguments of :class:`~milinfer.FeatureProcessor`.
 
     Parameters
     ----------
     features
         Feature set.
     selection
-        Masks of the events that are kept; None: all.
+        Function that returns masks of the events to keep; None: all events.
     objects
-        Objects of the feature set; None: those of ``LHEPart``, or columns that are features.
+        Function that returns the objects of the feature set; None: the particles of ``LHEPart``, or
+        columns that are already features.
     on_missing
-        Whether selected events that lack what the features need are an error.
+        ``"raise"`` or ``"reject"`` for selected events without the objects that the features need.
 
     Examples
     --------
@@ -92,7 +93,7 @@ class ChunkFeatures:
         events
             Events of a chunk.
         weights
-            Their weights, shape (n_events,), for the cut flow.
+            Weights of the events, shape (n_events,), for the cut flow.
 
         Raises
         ------
@@ -127,13 +128,13 @@ class ChunkFeatures:
         arrays: dict[str, BoolArray] = {}
         for name, mask in masks.items():
             if name in ("all", "features"):
-                msg = f"the cut flow has its own step {name!r}; give the selection another name"
+                msg = f"the cut flow has a standard step {name!r}; rename the selection"
                 raise SampleError(msg)
             array = np.asarray(ak.to_numpy(ak.fill_none(mask, value=False)))
             if array.shape != (len(events),) or array.dtype != np.bool_:
                 msg = (
-                    f"selection {name!r} is {array.dtype} of shape {array.shape}, but a mask is "
-                    f"bool of shape ({len(events)},)"
+                    f"selection {name!r} returns {array.dtype} of shape {array.shape}; return a "
+                    f"mask, bool of shape ({len(events)},)"
                 )
                 raise SampleError(msg)
             arrays[str(name)] = array
@@ -157,8 +158,8 @@ class ChunkFeatures:
                 return self.features.from_lhe(events, **options)
             problem = f"LHEPart without {' and '.join(sorted(lacking))}, as in older NanoAOD"
         msg = (
-            f"{source or 'the events'} have {problem}; give FeatureProcessor objects=, a function "
-            "of the events that returns leptons and jets"
+            f"{source or 'the events'} have {problem}; give objects= of FeatureProcessor, a "
+            "function of the events that returns leptons and jets"
         )
         raise FeatureError(msg)
 
@@ -175,18 +176,18 @@ def _flat_table(events: AwkwardArray, names: tuple[str, ...]) -> FeatureTable:
 
 
 def source_of(events: AwkwardArray) -> str | None:
-    """File of the events, if it is recorded."""
+    """Return the file of the events, if it is recorded."""
     return str(chunk_metadata(events).get("filename", "")) or None
 
 
 def chunk_key(events: AwkwardArray) -> tuple[str, int]:
-    """File and first entry of a chunk; random for events that are not from a file."""
+    """Return file and first entry of a chunk; random for events that are not from a file."""
     metadata = chunk_metadata(events)
     source, start = source_of(events), int(metadata.get("entrystart", 0))
     return (source, start) if source and "entrystart" in metadata else (uuid4().hex, start)
 
 
 def chunk_metadata(events: AwkwardArray) -> Mapping[str, Any]:
-    """Metadata of NanoEvents; empty for other arrays."""
+    """Return the metadata of NanoEvents; empty for other arrays."""
     metadata = getattr(events, "metadata", None) if "metadata" not in ak.fields(events) else None
     return metadata if isinstance(metadata, Mapping) else {}

@@ -1,10 +1,10 @@
-"""Columns of the standard feature sets: functions of the leading objects, which can be pickled.
+"""Define the columns of the standard feature sets, as functions of the leading objects of an event.
 
-The invariant columns do not change when an event is rotated about the beam, or seen from the other
-side.  Two protons collide: a rotation about the beam axis, and the half turn about a transverse
-axis that exchanges the protons, give equally likely events.  A network that sees the 36 standard
-columns has to learn this from the events; here it is built in.  Momenta and masses are logarithms,
-because cross-sections fall like powers.
+The invariant columns do not change if an event is rotated about the beam axis, or by half a turn
+about a transverse axis, which exchanges the two protons.  Such rotations give equally likely
+events.  A network with the 36 standard columns has to learn this symmetry from the events; the
+invariant columns contain it.  They use the logarithms of momenta and masses, because cross-sections
+fall like powers.  All columns can be pickled.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ JETS = Collection("jets", "q", 2, frozenset({1, 2, 3, 4, 5, 21}))
 
 @dataclass(frozen=True)
 class Value:
-    """Column that is a stored field or a vector property of one object."""
+    """Column with a stored field or a kinematic quantity of one object."""
 
     name: str
     column: str
@@ -53,7 +53,7 @@ class Value:
 
 @dataclass(frozen=True)
 class Mass:
-    """Invariant mass; rounding below zero is zero."""
+    """Column with the invariant mass of an object; rounding errors below zero become zero."""
 
     name: str
 
@@ -65,7 +65,7 @@ class Mass:
 
 @dataclass(frozen=True)
 class IsId:
-    """One-hot of a PDG id: ``abs`` compares absolute ids."""
+    """Column that is 1 if an object has one of some PDG ids, else 0."""
 
     name: str
     ids: tuple[int, ...]
@@ -83,7 +83,10 @@ class IsId:
 
 @dataclass(frozen=True)
 class SignedDeltaPhi:
-    """φ_a − φ_b with η_a > η_b, in (−π, π]; the leading object first where η is equal."""
+    """Column with φ_a − φ_b in (−π, π] of two objects, in which a is the object with the larger η.
+
+    If both have the same η, a is the leading object.
+    """
 
     first: str
     second: str
@@ -125,7 +128,7 @@ def vbf_2l2j_columns() -> dict[str, Column]:
 
 
 _KEYS = (*LEPTONS.keys, *JETS.keys)
-_SOFTEST = 1.0  # GeV; keeps logarithms of what may vanish finite
+_SOFTEST = 1.0  # GeV; keeps the logarithm finite for quantities that may vanish
 
 
 def _log(value: FloatArray) -> FloatArray:
@@ -149,7 +152,7 @@ def _pt(o: Objects, key: str) -> FloatArray:
 
 @dataclass(frozen=True)
 class LogPt:
-    """Ln(pT/GeV + 1) of an object."""
+    """Column with ln(pT/GeV + 1) of an object."""
 
     key: str
 
@@ -160,7 +163,7 @@ class LogPt:
 
 @dataclass(frozen=True)
 class SidedEta:
-    """η of an object, positive on the side of the leading jet."""
+    """Column with η of an object, positive on the side of the leading jet."""
 
     key: str
 
@@ -172,7 +175,10 @@ class SidedEta:
 
 @dataclass(frozen=True)
 class DeltaPhi:
-    """Cosine or sine of φ_a − φ_b; the sine, which the half turn reverses, in the sided frame."""
+    """Column with the cosine or the sine of φ_a − φ_b.
+
+    The sine is multiplied by the side of the leading jet, because the half turn changes its sign.
+    """
 
     first: str
     second: str
@@ -186,7 +192,7 @@ class DeltaPhi:
 
 @dataclass(frozen=True)
 class LogMass:
-    """Ln(m/GeV + 1) of two objects."""
+    """Column with ln(m/GeV + 1) of two objects."""
 
     first: str
     second: str
@@ -199,7 +205,7 @@ class LogMass:
 
 @dataclass(frozen=True)
 class LogTransverseMass:
-    """Ln(mT/GeV + 1) of an object and the missing momentum, both taken as massless."""
+    """Column with ln(mT/GeV + 1) of an object and the missing momentum, both taken as massless."""
 
     key: str
 

@@ -1,4 +1,4 @@
-"""Weights of events from arrays: one finite number for each event, or an error that names it."""
+"""Convert weights of events to arrays; an error names each event without a finite weight."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ __all__ = ["all_weights", "are_coffea_weights", "event_weights"]
 
 
 def are_coffea_weights(weights: Any) -> bool:
-    """Whether these are ``Weights`` as in coffea."""
+    """Tell whether an object is ``Weights`` of coffea."""
     return hasattr(weights, "variations") and callable(getattr(weights, "weight", None))
 
 
 def all_weights(
     weights: Any, n: int, source: str = "", *, first_event: int = 0, name: str = "the weight"
 ) -> FloatArray:
-    """Weights of all events of a chunk, shape (n,).
+    """Return the weights of all events of a chunk, shape (n,).
 
     Parameters
     ----------
@@ -69,17 +69,17 @@ def event_weights(
     column
         One number for each event: an array of NumPy or awkward, eager or virtual.
     name
-        What these weights are, such as the name of a branch, for messages.
+        Name of the weights, such as the name of a branch, for messages.
     source
         File or dataset, for messages.
     first_event
-        Number of the first event (or of each) in it, for messages.
+        Number of the first event (or of each event) in the file, for messages.
 
     Raises
     ------
     SampleError
-        If an event has no weight, several, or one that is not finite; the message names file, event
-        and branch.
+        If an event has no weight, several weights, or a weight that is not finite; the message
+        names file, event and branch.
 
     Examples
     --------

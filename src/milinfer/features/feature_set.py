@@ -1,10 +1,10 @@
-"""Feature sets: named kinematic columns of events, such as ``"vbf_2l2j"``, and their tables.
+"""Compute named kinematic columns (features) of events, such as the set ``"vbf_2l2j"``.
 
-A :class:`FeatureSet` is an ordered mapping of column names to functions of the leading objects.
-It works on scikit-hep and coffea vectors alike, on jagged or already paired arrays, eager or
-virtual, and computes about a million events per second.  The result is a :class:`FeatureTable`,
-which coffea can accumulate.  :func:`check_event_counts` checks that events read = events kept +
-events rejected.
+A :class:`FeatureSet` is an ordered mapping from column names to functions of the leading objects of
+an event.  It takes scikit-hep or coffea vectors, as jagged arrays or as one array for each leading
+object, eager or virtual, and computes about a million events per second.  The result is a
+:class:`FeatureTable`, which coffea can accumulate.  :func:`check_event_counts` checks that events
+read = events kept + events rejected.
 """
 
 from __future__ import annotations
@@ -52,25 +52,27 @@ OnMissing: TypeAlias = Literal["raise", "reject"]
 
 @dataclass(frozen=True, eq=False)
 class FeatureSet:
-    """Named kinematic columns, each a function of the leading objects of an event.
+    """Named features (kinematic columns), each a function of the leading objects of an event.
+
+    Call it with arrays of objects to compute the features of events.
 
     Parameters
     ----------
     name
         Name of the set.
     columns
-        Name to function of :class:`Objects`, in order.  A function gets arrays of vectors and
-        returns one value for each event.
+        Mapping from the name of each column, in order, to a function.  The function gets the
+        leading objects (:class:`Objects`) and returns one value for each event.
     collections
-        The kinds of object that go in, and how many of each an event must have.  The order is
-        that of the arguments of a call.
+        The kinds of object, and how many of each kind an event must have.  A call takes one array
+        for each kind in this order.
     selector
-        Picks the objects from events in :meth:`from_lhe`, by collection name; default: final-state
-        particles by the ``pdg_ids`` of each collection.
+        Function that selects the objects from events in :meth:`from_lhe` and returns them by the
+        name of the collection; default: final-state particles with the ``pdg_ids`` of each
+        collection.
     invisible, visible
-        Absolute PDG ids of final-state particles that escape the detector, and of those that are
-        measured, in addition to those of the PDG numbering (see
-        :mod:`milinfer.features.visibility`).
+        Absolute PDG ids of final-state particles that escape the detector, and that are measured,
+        in addition to the standard lists of :mod:`milinfer.features.visibility`.
 
     Raises
     ------
@@ -79,7 +81,7 @@ class FeatureSet:
 
     Examples
     --------
-    Two jets, and a set of one's own:
+    Define a set of two features of the two leading jets, and compute it for one event:
 
     >>> import awkward as ak
     >>> jets = ak.Array([[{"px": 30.0, "py": 0.0, "pz": 40.0, "mass": 0.0},
@@ -127,7 +129,7 @@ class FeatureSet:
         return f"FeatureSet({self.name!r}, {len(self)} columns of {kinds})"
 
     def with_columns(self, **columns: Column) -> FeatureSet:
-        """Add columns, or replace those of the same name.
+        """Add columns, or replace columns with the same name.
 
         Examples
         --------
@@ -205,18 +207,23 @@ class FeatureSet:
         ----------
         objects
             One array of momenta for each collection (for ``vbf_2l2j``: leptons, jets), of shape
-            (n_events, var); scikit-hep or coffea vectors in GeV, or a tuple of one-dimensional
-            arrays where the pairs are made already.  If there are more than two, the two of highest
-            pT are taken.  Then, optionally, the missing transverse momentum: a record of ``pt,
-            phi`` or ``px, py``, or the events, of which ``MET`` (``PuppiMET``, ``PFMET``) is used,
-            or else the visible particles of ``LHEPart``; default: minus the sum of all given
-            momenta.
+            (n_events, var): scikit-hep or coffea vectors in GeV, or a tuple of one-dimensional
+            arrays, one for each leading object.  If an event has more objects than needed, those of
+            highest pT are used.  The last argument can be the missing transverse momentum: a record
+            of ``pt, phi`` or ``px, py``, or the events, from which ``MET`` (``PuppiMET``,
+            ``PFMET``) or else the visible particles of ``LHEPart`` are used.  Default: minus the
+            sum of all given momenta.
         on_missing
-            Treatment of events without the needed particles or with momenta that are not finite:
-            ``"raise"``, or ``"reject"``: they get no row, ``table.kept`` says which and
-            ``table.rejected`` how many.
+            What to do with events that lack the needed particles or have momenta that are not
+            finite: ``"raise"`` an error, or ``"reject"`` the events.  Rejected events have no row;
+            ``table.kept`` marks the other events and ``table.rejected`` counts the rejected events.
         source, first_event
-            File name and number of the first event (or of each), for messages.
+            File name and number of the first event (or of each event), for messages.
+
+        Returns
+        -------
+        FeatureTable
+            One row for each event that is kept.
 
         Raises
         ------
@@ -269,7 +276,7 @@ class FeatureSet:
 
         Leptons are e, μ, τ; jets are quarks up to b and gluons.  Particles with charge or colour,
         hadrons and photons are visible; see :mod:`milinfer.features.visibility`.  Parameters and
-        errors are those of a call.
+        errors are the same as for a call of the feature set.
         """
         if "LHEPart" not in ak.fields(events):
             msg = (
@@ -297,7 +304,7 @@ class FeatureSet:
         source: str | None = None,
         first_event: int | IntArray = 0,
     ) -> FeatureTable:
-        """Compute the columns as :meth:`from_lhe` does, from flat columns, which is faster.
+        """Compute the columns from flat columns: faster than :meth:`from_lhe`, with equal results.
 
         Examples
         --------
@@ -383,9 +390,9 @@ class FeatureSet:
                 place = f" of {source}" if source else ""
                 number = _event_number(first_event, int(np.argmax(bad)))
                 msg = (
-                    f"event {number}{place} has {reason} ({count} of {len(kept)} events), but "
-                    f"{self.name} needs them: remove such events in the selection, or reject and "
-                    "count them with on_missing='reject'"
+                    f"event {number}{place} has {reason} ({count} of {len(kept)} events) and "
+                    f"cannot be used by {self.name}; remove such events in the selection, or "
+                    "reject and count them with on_missing='reject'"
                 )
                 raise FeatureError(msg)
             rejected[reason] = count
@@ -419,7 +426,7 @@ class FeatureSet:
 
 
 def _event_number(first_event: int | IntArray, k: int) -> int:
-    """Number in the file of event `k`, from that of the first event or those of all."""
+    """Number of event `k` in the file, from the number of the first event or of all events."""
     return int(first_event[k]) if isinstance(first_event, np.ndarray) else first_event + k
 
 
@@ -456,17 +463,17 @@ _SETS: dict[str, Callable[[], dict[str, Column]]] = {
 def feature_set(name: str | FeatureSet) -> FeatureSet:
     """Look up a feature set by name; a :class:`FeatureSet` is returned unchanged.
 
-    ``"vbf_2l2j"``: 36 columns of two charged leptons, two jets and missing transverse momentum,
-    pairs ordered by pT, in GeV and radians.  ``"vbf_2l2j_invariant"``: the same objects by
-    columns that do not change when the event is rotated about the beam or seen from the other side,
-    with logarithms of momenta and masses; networks learn more from fewer events.
-    ``"vbf_2l2j_reco"`` and ``"vbf_2l2j_invariant_reco"`` do not use the flavour of jets, which data
-    do not have; use them for reconstructed objects.
+    ``"vbf_2l2j"``: 36 columns of two charged leptons, two jets and missing transverse momentum, in
+    GeV and radians; leptons and jets are ordered by pT.  ``"vbf_2l2j_invariant"``: 50 columns of
+    the same objects that do not change if the event is rotated about the beam axis or the two
+    protons are exchanged, with logarithms of momenta and masses; a network needs fewer events for
+    training.  ``"vbf_2l2j_reco"`` and ``"vbf_2l2j_invariant_reco"`` do not use the flavour of jets,
+    which is not measured in data; use them for reconstructed objects.
 
     Raises
     ------
     FeatureError
-        If there is no such set.
+        If there is no set with this name.
 
     Examples
     --------
@@ -487,14 +494,17 @@ def feature_set(name: str | FeatureSet) -> FeatureSet:
 
 @dataclass(frozen=True, eq=False)
 class FeatureTable:
-    """Columns of features, and the events that they belong to.
+    """Table of features, with one row for each kept event.
+
+    A :class:`FeatureSet` computes it.
 
     Parameters
     ----------
     columns
-        Name to float32 array of shape (n_events,), in order; GeV and radians.
+        Mapping from the name of each column, in order, to a float32 array of shape (n_events,), in
+        GeV and radians.
     kept
-        Which of the input events have a row, of shape (n_input,).
+        Mask of the input events that have a row, shape (n_input,).
     rejected
         Number of events without a row, by reason.
     """
@@ -517,14 +527,14 @@ class FeatureTable:
         return int(np.count_nonzero(self.kept))
 
     def weights(self, weights: ArrayLike | AwkwardArray | None) -> FloatArray:
-        """Weights of the rows, of shape (n_events,), from those of the rows or of all events.
+        """Return the weights of the rows, shape (n_events,), from weights of rows or all events.
 
         Raises
         ------
         FeatureError
-            If the number of weights is neither.
+            If the number of weights is neither the number of rows nor that of all events.
         SampleError
-            If an event has no weight, several, or one that is not finite.
+            If an event has no weight, several weights, or a weight that is not finite.
         """
         if weights is None:
             return np.ones(len(self))
@@ -532,7 +542,10 @@ class FeatureTable:
         if array.shape == self.kept.shape:
             return array if len(self) == len(array) else array[self.kept]
         if array.shape != (len(self),):
-            msg = f"{array.shape} weights given for {len(self)} of {len(self.kept)} events"
+            msg = (
+                f"weights have the shape {array.shape}; give one for each of the {len(self)} rows "
+                f"or of all {len(self.kept)} events"
+            )
             raise FeatureError(msg)
         return array
 
@@ -541,23 +554,23 @@ class FeatureTable:
         weights: ArrayLike | AwkwardArray | None = None,
         reweights: Mapping[str, ArrayLike | AwkwardArray] | None = None,
     ) -> dict[str, Any]:
-        """Accumulator for a coffea processor: columns, weights and their sums.
+        """Make an accumulator for a coffea processor: columns, weights and sums of weights.
 
-        :meth:`milinfer.Sample.from_accumulator` makes a sample of it.
+        :meth:`milinfer.Sample.from_accumulator` makes a sample from the accumulator.
 
         Parameters
         ----------
         weights
-            Weights of the events given to the feature set, or of the rows; default: all 1.
+            Weights of all input events, or of the rows; default: all 1.
         reweights
-            Their weights at other points or with other scales, by name.
+            Weights at other parameter points or with other scales, by name.
 
         Returns
         -------
         dict
-            ``columns`` (name to ``column_accumulator``), ``weight`` (the same), ``n_events``,
-            ``n_negative``, ``sum_of_weights``, ``sum_of_squared_weights``, ``rejected``; with
-            `reweights` also ``reweights``.
+            ``columns`` (mapping from name to ``column_accumulator``), ``weight`` (a
+            ``column_accumulator``), ``n_events``, ``n_negative``, ``sum_of_weights``,
+            ``sum_of_squared_weights``, ``rejected``; with `reweights` also ``reweights``.
 
         Examples
         --------
@@ -598,7 +611,7 @@ def side_by_side(columns: Sequence[Float32Array], n: int) -> Float32Array:
 
 
 def weight_sums(weights: FloatArray) -> dict[str, float | int]:
-    """Counts and sums of weights, which coffea adds up over chunks.
+    """Compute counts and sums of weights, which coffea adds up over chunks.
 
     Examples
     --------
@@ -652,7 +665,7 @@ def check_event_counts(n_in: int, n_out: int, rejected: Mapping[str, int], sourc
     Raises
     ------
     SampleError
-        If they do not add up.
+        If the numbers do not add up.
 
     Examples
     --------

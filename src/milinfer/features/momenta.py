@@ -1,8 +1,9 @@
-"""Momenta of a varying number of particles in each event.
+"""Read the momenta of a varying number of particles in each event.
 
-Collections of momenta come in many shapes: scikit-hep vectors from LHE files, coffea's NanoEvents
-vectors, cartesian or in pT, η, φ; jagged or already paired.  :class:`Particles` reads any of them,
-column by column (virtual arrays load only what is used).
+Momenta come in several forms: scikit-hep vectors from LHE files, vectors of coffea's NanoEvents,
+Cartesian or as pT, η, φ, in jagged arrays or in one array for each leading particle.
+:class:`Particles` reads all of these, column by column, so that virtual arrays load only the
+columns that are used.
 """
 
 from __future__ import annotations
@@ -47,10 +48,10 @@ class Particles:
     Parameters
     ----------
     array
-        Jagged or regular array of momentum records, of shape (n_events, var) or (n_events, k); or
-        a sequence of k one-dimensional record arrays, each of shape (n_events,), None where an
-        event has no such particle.  Momenta in GeV, as px, py, pz or pt, eta, phi, each with mass
-        or energy; without either of these the particles are massless.
+        Jagged or regular array of momentum records, of shape (n_events, var) or (n_events, k); or a
+        sequence of k one-dimensional record arrays, each of shape (n_events,), None if an event has
+        no such particle.  Fields are px, py, pz or pt, eta, phi in GeV and radians, with mass or
+        energy in GeV; without mass and energy, the particles are taken as massless.
     name
         Name of the collection, for messages.
 
@@ -132,7 +133,7 @@ class Particles:
 
     @cached_property
     def offsets(self) -> IntArray:
-        """Where the particles of each event start, of shape (n_events + 1,)."""
+        """First particle of each event, and the end, shape (n_events + 1,)."""
         return np.concatenate([[0], np.cumsum(self.counts)])
 
     def subset(self, mask: BoolArray, name: str) -> Particles:
@@ -155,7 +156,7 @@ class Particles:
         return other
 
     def at(self, index: IntArray) -> tuple[Particles, IntArray]:
-        """Return all particles that this is a subset of, and the flat index among them."""
+        """Return all particles from which these were selected, and the flat index among them."""
         if self._index is None:
             return self, np.ascontiguousarray(index)
         everything = object.__new__(Particles)
@@ -164,11 +165,11 @@ class Particles:
         return everything, self._index[index]
 
     def has(self, axis: str) -> bool:
-        """Whether a field or coordinate is stored."""
+        """Tell whether a field or coordinate is stored."""
         return axis in self._columns or self._names.get(axis) is not None or axis in self._fields
 
     def column(self, axis: str, index: IntArray | None = None) -> NDArray[Any]:
-        """One stored field of the particles by flat index, of shape (n_particles,).
+        """Return one stored field of the particles by flat index, shape (n_particles,).
 
         Raises
         ------
@@ -181,7 +182,7 @@ class Particles:
         return column if index is None else column[index]
 
     def _full_column(self, axis: str) -> NDArray[Any]:
-        """One field of all particles that this is a subset of."""
+        """One field of all particles from which these were selected."""
         if axis not in self._columns:
             stored = self._names.get(axis) or axis
             if stored not in self._fields:
@@ -205,7 +206,7 @@ class Particles:
         return self.column("pt")
 
     def transverse(self) -> tuple[FloatArray, FloatArray]:
-        """Sums of px and py over the particles of each event, each of shape (n_events,)."""
+        """Sum px and py over the particles of each event; both of shape (n_events,)."""
         if self.cartesian:
             px, py = self.column("px"), self.column("py")
         else:
@@ -222,7 +223,7 @@ class Particles:
         return total
 
     def leading(self, count: int) -> IntArray:
-        """Flat indices of the particles of highest pT, of shape (n_events, count).
+        """Find the flat indices of the particles of highest pT, of shape (n_events, count).
 
         Every event must have at least ``count`` particles.
         """
@@ -248,7 +249,7 @@ class Particles:
         return indices
 
     def _all_finite(self, axis: str) -> bool:
-        """Whether a column is finite, for all particles that this is a subset of."""
+        """Whether a column is finite for all particles from which these were selected."""
         if axis not in self._finite:
             self._finite[axis] = bool(np.isfinite(self._full_column(axis)).all())
         return self._finite[axis]
@@ -266,10 +267,10 @@ class Particles:
         return good
 
     def vectors(self, index: IntArray) -> AwkwardArray:
-        """scikit-hep ``Momentum4D`` by flat index, of the shape of the index.
+        """Return scikit-hep ``Momentum4D`` vectors by flat index, with the shape of the index.
 
-        A stored mass is used as it is, and the energy derived from it, so that rounding in a file
-        does not turn into masses of massless particles.
+        A stored mass is used unchanged, and the energy is computed from it, so that rounding in a
+        file does not give a mass to massless particles.
         """
         axes = ("px", "py", "pz") if self.cartesian else ("pt", "eta", "phi")
         fields = {axis: self.column(axis, index) for axis in axes}

@@ -1,7 +1,7 @@
-"""The leading objects of events as scikit-hep vectors, from which features are computed.
+"""Provide the leading objects of events as scikit-hep vectors, from which features are computed.
 
-:class:`Objects` gives the leading leptons and jets of each event, and the missing momentum, to the
-functions that compute features.
+Functions that compute features get the leading leptons and jets of each event, and the missing
+momentum, as an :class:`Objects`.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ MET_NAMES = ("MET", "PuppiMET", "PFMET")
 
 @dataclass(frozen=True)
 class Collection:
-    """One kind of object that features are computed from.
+    """Kind of object from which features are computed, such as leptons or jets.
 
     Parameters
     ----------
     name
         Name of the collection, such as ``"leptons"``.
     prefix
-        The leading objects are called ``prefix + "0"``, ``prefix + "1"``, ….
+        Prefix of the names of the leading objects: ``"l"`` for ``"l0"``, ``"l1"``, ….
     count
-        Number that every event must have.
+        Number of objects of this kind that every event must have.
     pdg_ids
-        Absolute PDG ids by which the collection is picked from generator particles.
+        Absolute PDG ids of the generator particles in the collection.
 
     Examples
     --------
@@ -58,11 +58,12 @@ class Collection:
 
 @dataclass
 class Objects:
-    """Argument of a column function: the leading objects of each event as vectors.
+    """Leading objects of each event as vectors: the argument of a function for a column.
 
-    ``o.l0``, ``o.l1``, ``o.q0``, … are scikit-hep ``Momentum4D`` arrays of shape (n_events,),
-    by decreasing pT; ``o.ll``, ``o.qq`` their sums, and ``o.met`` the missing transverse momentum
-    as ``Momentum2D``.  ``o.get("q0", "btag")`` is any other field of an object.
+    For an argument ``o``, the leading leptons ``o.l0``, ``o.l1`` and jets ``o.q0``, ``o.q1``, … are
+    scikit-hep ``Momentum4D`` arrays of shape (n_events,), ordered by decreasing pT.  ``o.ll`` and
+    ``o.qq`` are their sums, and ``o.met`` is the missing transverse momentum as ``Momentum2D``.
+    ``o.get("q0", "btag")`` returns another field of an object.
     """
 
     particles: Mapping[str, Particles]
@@ -93,10 +94,11 @@ class Objects:
         raise AttributeError(msg)
 
     def get(self, name: str, column: str) -> NDArray[Any]:
-        """One stored field of an object, or a kinematic quantity of it, of shape (n_events,).
+        """Return a stored field or a kinematic quantity of an object, shape (n_events,).
 
-        ``px``, ``py``, ``pz``, ``pt``, ``eta``, ``phi``, ``mass`` and ``energy`` equal those of the
-        vectors and are much faster, also for sums (``"ll"``) and missing momentum (``"met"``).
+        ``px``, ``py``, ``pz``, ``pt``, ``eta``, ``phi``, ``mass`` and ``energy`` have the same
+        values as the properties of the vectors, but are much faster.  They are also available for
+        sums (``"ll"``) and the missing momentum (``"met"``).
 
         Raises
         ------
@@ -114,7 +116,7 @@ class Objects:
         return values
 
     def _kinematic(self, name: str, axis: str) -> FloatArray:
-        """Compute as the vectors do, in plain arrays: most of the time is spent here."""
+        """Compute the quantity of a vector in plain arrays; most of the time is spent here."""
         if name in self.index:
             particles, index = self.particles[name], self.index[name]
             spatial = ("px", "py", "pz") if particles.cartesian else ("pt", "eta", "phi")
@@ -162,7 +164,7 @@ class Objects:
 def invariant_mass(
     energy: FloatArray, px: FloatArray, py: FloatArray, pz: FloatArray
 ) -> FloatArray:
-    """Mass in GeV, of shape (n_events,); negative where the momentum is space-like.
+    """Compute the invariant mass in GeV, shape (n_events,); negative for space-like momenta.
 
     Examples
     --------
@@ -177,11 +179,11 @@ def invariant_mass(
 def missing_momentum(
     visible: Sequence[Particles], events_or_met: AwkwardArray | None, generator: Callable[..., Any]
 ) -> tuple[FloatArray, FloatArray]:
-    """Missing transverse momentum (px, py) in GeV, each of shape (n_events,).
+    """Return the missing transverse momentum (px, py) in GeV, both of shape (n_events,).
 
-    From a record of momenta (``pt``, ``phi`` or ``px``, ``py``) as it is; from events, their
-    ``MET`` (``PuppiMET``, ``PFMET``) or else their visible ``LHEPart``; else minus the sum of the
-    visible particles given.
+    A record of momenta (``pt``, ``phi`` or ``px``, ``py``) is used as it is.  From events, ``MET``
+    (``PuppiMET``, ``PFMET``) is used, or else the visible particles of ``LHEPart``.  If neither is
+    given, the result is minus the sum of the given visible particles.
     """
     if events_or_met is not None:
         fields = set(ak.fields(events_or_met))

@@ -1,7 +1,7 @@
-"""Compute features inside coffea, with a processor that runs unchanged under every executor.
+"""Compute features inside coffea, with a processor that works with every executor.
 
-Chunks stay apart until :meth:`FeatureProcessor.postprocess` joins them by file and entry, so that
-the order of events does not depend on the executor.
+:meth:`FeatureProcessor.postprocess` joins the chunks in the order of files and entries, so that the
+order of events does not depend on the executor.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ EventVariations: TypeAlias = Callable[[AwkwardArray], Mapping[Any, Any]]
 class EventSchema(NanoAODSchema):  # type: ignore[misc]  # coffea has no types
     """``NanoAODSchema`` for files without event numbers and cross-references, such as LHE events.
 
-    A class of its own, so that the switches of ``NanoAODSchema`` stay as they are.
+    It is a separate class, so that the options of ``NanoAODSchema`` itself do not change.
     """
 
     error_missing_event_ids = False
@@ -64,7 +64,7 @@ class EventSchema(NanoAODSchema):  # type: ignore[misc]  # coffea has no types
 
 @dataclass(eq=False)
 class _Apart:
-    """What does not add up; two chunks with the same key mean that a file is read twice."""
+    """Result that cannot be added; two chunks with the same key mean that a file is read twice."""
 
     key: tuple[str, int]
 
@@ -90,47 +90,49 @@ class _Chunk(_Apart):
 
 @dataclass(eq=False)
 class _VariedChunk(_Apart):
-    """What ``accumulate_variations`` gives for one chunk."""
+    """Result of ``accumulate_variations`` for one chunk."""
 
     output: dict[str, Any]
 
 
 class FeatureProcessor(ProcessorABC):  # type: ignore[misc]  # coffea has no types
-    """Compute features of selected events.
+    """coffea processor that selects events and computes their features.
 
     It reads NanoAOD (``NanoAODSchema`` or :class:`EventSchema`) and flat files whose columns are
-    the features already (``BaseSchema``), eager or virtual.
-    :meth:`milinfer.Sample.from_accumulator` makes a sample of the output for a dataset, and
-    :meth:`milinfer.ProcessVariations.from_accumulator` nominal and varied samples of the output
-    with variations.
+    already the features (``BaseSchema``), eager or virtual.
+    :meth:`milinfer.Sample.from_accumulator` makes a sample from the output for a dataset;
+    :meth:`milinfer.ProcessVariations.from_accumulator` makes nominal and varied samples from an
+    output with variations.
 
     Parameters
     ----------
     features
         Feature set or its name.
     selection
-        Called with the events; gives a mask of shape (n_events,) or a dict of named masks, applied
-        one after the other and counted in the cut flow.
+        Function that takes the events and returns a mask of shape (n_events,), or a dict of named
+        masks.  Named masks are applied one after the other and counted in the cut flow.
     objects
-        Called with the selected events; gives the objects of the feature set in its order
-        (leptons, jets) and, optionally, MET (a record with pt and phi); default: those of
+        Function that takes the selected events and returns the objects in the order of the feature
+        set (leptons, jets) and optionally MET (a record with pt and phi); default: the particles of
         ``LHEPart``.
     weight
-        Event weight; ``"auto"``: ``genWeight`` or ``weight``; None: all 1.  A function of the
-        events returns one number for each, or ``Weights`` of coffea, whose variations are kept if
-        there are `variations`; it is called for varied events, too.
+        Name of the event weight; ``"auto"``: ``genWeight`` or ``weight``; None: all weights are 1.
+        It can also be a function that takes the events and returns one number for each event, or
+        ``Weights`` of coffea.  The function is called for varied events, too, and with `variations`
+        the variations of ``Weights`` are kept.
     reweights
         Whether to keep the weights in ``LHEWeight`` (or ``weight:…`` columns) and the weights of
-        NanoAOD, such as ``LHEReweightingWeight[3]``.  The latter are relative to the weight of the
-        event and are multiplied by `weight`.
+        NanoAOD, such as ``LHEReweightingWeight[3]``.  Weights of NanoAOD are relative to the weight
+        of the event and are multiplied by `weight`.
     on_missing
-        ``"raise"`` or ``"reject"`` for selected events that lack what the features need.
+        What to do with selected events that lack objects for the features: ``"raise"`` an error, or
+        ``"reject"`` the events.
     variations
-        Called with all events of a chunk; returns the varied events and weights, as
-        :func:`~milinfer.accumulate_variations` takes it.  Nominal and varied events then come from
-        one pass over the files.
+        Function that takes all events of a chunk and returns the varied events and weights, in the
+        form described in :func:`~milinfer.accumulate_variations`.  The files are then read only
+        once for nominal and varied events.
     one_sided
-        Names of nuisance parameters that have one side only.
+        Names of nuisance parameters that are varied only up or only down.
 
     Examples
     --------
@@ -186,19 +188,19 @@ class FeatureProcessor(ProcessorABC):  # type: ignore[misc]  # coffea has no typ
         Returns
         -------
         dict
-            By dataset: ``cutflow`` (``n_events``, ``sum_of_weights``, ``sum_of_squared_weights``,
-            ``n_negative`` after each step), the same sums of the rows, ``rejected`` by reason and
-            ``chunks``, which :meth:`postprocess` turns into ``columns``, ``weight`` and
-            ``reweights``; with variations only ``chunks``, which it turns into ``nominal``,
-            ``variations`` and ``weight_variations``.
+            By dataset: ``cutflow`` (``n_events``, ``sum_of_weights``, ``sum_of_squared_weights``
+            and ``n_negative`` after each step), the same sums for the rows, ``rejected`` by reason,
+            and ``chunks``, which :meth:`postprocess` replaces by ``columns``, ``weight`` and
+            ``reweights``.  With variations: only ``chunks``, which :meth:`postprocess` replaces by
+            ``nominal``, ``variations`` and ``weight_variations``.
 
         Raises
         ------
         FeatureError
             If events lack what the features need.
         SampleError
-            If there is no weight, or it is missing, not finite or not one number in an event, or
-            a mask has the wrong shape.
+            If there is no weight, an event does not have one finite weight, or a mask has the wrong
+            shape.
         """
         dataset = str(chunk_metadata(events).get("dataset", "dataset"))
         source = source_of(events)
@@ -252,7 +254,8 @@ class FeatureProcessor(ProcessorABC):  # type: ignore[misc]  # coffea has no typ
         Raises
         ------
         SampleError
-            If events read are not events kept + rejected, or reweights differ between files.
+            If kept and rejected events do not add up to the events read, or files have different
+            reweights.
         """
         for dataset, output in accumulator.items():
             if "chunks" not in output or "nominal" in output:
@@ -304,7 +307,7 @@ class FeatureProcessor(ProcessorABC):  # type: ignore[misc]  # coffea has no typ
     def _reweights(
         self, events: AwkwardArray, rows: IntArray, weights: FloatArray, source: str
     ) -> dict[str, FloatArray]:
-        """Weights at other points of some of the events, by name; ``weights`` are their own."""
+        """Weights of some events at other points, by name; ``weights`` are their own weights."""
         if not self.reweights:
             return {}
         numbers = rows + int(chunk_metadata(events).get("entrystart", 0))
@@ -330,15 +333,15 @@ class FeatureProcessor(ProcessorABC):  # type: ignore[misc]  # coffea has no typ
 def _require_same_weights(
     chunks: Sequence[tuple[tuple[str, int], Mapping[str, Any]]], dataset: str
 ) -> None:
-    """Raise if chunks, given by key and weights at other points, have weights of other names."""
+    """Raise if chunks, given by key and weights at other points, have different weight names."""
     (first, _), names = chunks[0]
     for (file, start), reweights in chunks:
         difference = sorted(set(reweights) ^ set(names))
         if difference:
             msg = (
-                f"{dataset}: not all files have the weights {shortened(difference)}: {first} and "
-                f"{file} (from event {start}) differ; read these files separately, or omit these "
-                "weights with reweights=False"
+                f"{dataset}: only one of {first} and {file} (from event {start}) has the weights "
+                f"{shortened(difference)}; read these files separately, or omit these weights with "
+                "reweights=False"
             )
             raise SampleError(msg)
 
@@ -358,7 +361,7 @@ def _joined(
             if difference:
                 msg = (
                     f"{dataset}: not all chunks have the variation "
-                    f"{format_point(dict(difference[0]))}: those from event {place[1]} of "
+                    f"{format_point(dict(difference[0]))}: the chunks from event {place[1]} of "
                     f"{place[0]} and from event {key[1]} of {key[0]} differ; vary the same "
                     "nuisance parameters in all chunks"
                 )
@@ -374,10 +377,10 @@ def _joined(
 
 
 def _weight_columns(events: AwkwardArray) -> dict[str, tuple[AwkwardArray, str, bool]]:
-    """Weights at other points in some events: column, branch and whether they are relative.
+    """Weights at other points in events: column, branch and whether the weights are relative.
 
-    The names are the part of a branch after ``LHEWeight_`` (or ``weight:``), or the branch itself
-    if it has several weights for each event.
+    The name of a weight is the part of the branch name after ``LHEWeight_`` (or ``weight:``), or
+    the branch name itself if it has several weights for each event.
     """
     fields = ak.fields(events)
     columns: dict[str, tuple[AwkwardArray, str, bool]] = {}

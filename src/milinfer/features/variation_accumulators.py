@@ -1,9 +1,9 @@
 """Accumulate nominal and varied events inside a coffea processor.
 
-An event may be selected by the nominal analysis, by that of a variation, or by both.  What is
-accumulated has one entry for each event that any of them selects, and a mask of these for each
-analysis: such columns add up over chunks and datasets in any order, as no number of an event
-depends on what came before.
+An event may pass the nominal selection, the selection of a variation, or several selections.  The
+accumulated columns have one entry for each event that passes any selection, and a mask for each
+selection.  Such columns can be added over chunks and datasets in any order, because no event number
+depends on the chunks before.
 """
 
 from __future__ import annotations
@@ -52,10 +52,10 @@ def accumulate_variations(
     one_sided: Collection[str] = (),
     on_missing: OnMissing = "raise",
 ) -> dict[str, Any]:
-    """Accumulate the features of nominal and varied events, for a coffea processor.
+    """Compute the features of nominal and varied events of a chunk, for a coffea processor.
 
-    :meth:`milinfer.ProcessVariations.from_accumulator` makes samples of it.
-    :class:`~milinfer.FeatureProcessor` with ``variations=`` calls this for every chunk.
+    :meth:`milinfer.ProcessVariations.from_accumulator` makes samples from the result.
+    :class:`~milinfer.FeatureProcessor` with ``variations=`` calls this function for every chunk.
 
     Parameters
     ----------
@@ -64,40 +64,42 @@ def accumulate_variations(
     events
         All events of the chunk, before any selection.
     variations
-        By name of the nuisance parameter, what is varied:
+        Mapping from the name of a nuisance parameter to its varied events, in one of these forms:
 
         - ``{"jes": {+1: events_up, -1: events_down}}``: the same events with changed objects;
         - ``{"jes": {+1: {"Jet": jets_up, "MET": met_up}, -1: …}}``: changed collections;
         - ``{"jes": {"Jet": jets.systematics.jes, "MET": met.systematics.jes}}``: systematics of
-          coffea (``add_systematic``), and what ``CorrectedJetsFactory`` of ``jetmet_tools`` makes
-          (``jets.JES_jes``), which have ``up`` and ``down``;
-        - ``{(("jes", 1), ("jer", 1)): events}``: several together.
+          coffea (``add_systematic``), or of ``CorrectedJetsFactory`` in ``jetmet_tools``
+          (``jets.JES_jes``), with ``up`` and ``down``;
+        - ``{(("jes", 1), ("jer", 1)): events}``: several nuisance parameters shifted together.
 
         The missing momentum of NanoAOD does not change with the jets automatically: vary it, too.
     weights
-        Weights of all events: one number for each, None (all are 1), a ``Weights`` of coffea, whose
-        variations ``muRUp`` and ``muRDown`` become those of ``muR`` at α = ±1 (where only the
-        weight up was given, coffea takes nominal²/up for down), or a function of the events that
-        returns one of these.  A function is called for varied events, too, so that scale factors
-        follow the objects.
+        Weights of all events: one number for each event, None (all are 1), or ``Weights`` of
+        coffea, whose variations ``muRUp`` and ``muRDown`` are used for the nuisance parameter
+        ``muR`` at ±1.  (If only the weight up was given, coffea takes nominal²/up for down.)  It
+        can also be a function of the events that returns one of these.  The function is called for
+        varied events, too, so that scale factors are computed for the varied objects.
     objects, selection, on_missing
         As for :class:`~milinfer.FeatureProcessor`; called for nominal and for varied events.
     reweights
-        Weights of all events at other points, by name; for variations they change in proportion to
-        the weight.
+        Weights of all events at other parameter points, by name; if a variation changes the weight
+        of an event, they change by the same factor.
     one_sided
-        Names of nuisance parameters that have one side only; for others both are needed.
+        Names of nuisance parameters that are varied only up or only down; all others need both
+        variations.
 
     Returns
     -------
     dict
-        ``nominal``, ``variations`` and ``weight_variations`` (by shifts), which coffea adds up.
+        ``nominal``, ``variations`` and ``weight_variations`` (both by shifts), which coffea can
+        add.
 
     Raises
     ------
     SampleError
-        If a side is missing, the varied events are not the nominal ones, or a name has two
-        meanings.
+        If the variation up or down is missing, the varied events are not the nominal events, or a
+        nuisance parameter is used for both events and weights.
     FeatureError
         If events lack what the features need, or a feature is not finite.
 
@@ -193,7 +195,7 @@ def _mask(analysis: Analysis, n: int) -> BoolArray:
 
 
 class _Place(NamedTuple):
-    """Where the events of a chunk come from, for messages, and how many they are."""
+    """File and first event of a chunk, for messages, and its number of events."""
 
     source: str
     first_event: int
@@ -227,7 +229,7 @@ def _weight_variations(weights: Any, place: _Place) -> dict[Shifts, FloatArray]:
 def _event_variations(
     variations: Mapping[Any, Any], events: AwkwardArray, n: int
 ) -> dict[Shifts, AwkwardArray]:
-    """Varied events by shifts."""
+    """Varied events by their shifts."""
     varied: dict[Shifts, AwkwardArray] = {}
     for key, given in variations.items():
         if isinstance(key, str):
@@ -250,7 +252,7 @@ def _event_variations(
 
 
 def _sides(name: str, given: Any) -> dict[float, Any]:
-    """Events or systematics that the user gave, by the value of the nuisance parameter."""
+    """Events or systematics from the user, by the value of the nuisance parameter."""
     if not isinstance(given, Mapping) or not given:
         msg = (
             f"variation {name!r}: give events by value, as in {{+1: events_up, -1: events_down}}, "
@@ -277,7 +279,7 @@ def _sides(name: str, given: Any) -> dict[float, Any]:
 def _with_collections(
     events: AwkwardArray, collections: Mapping[str, AwkwardArray], label: str, n: int
 ) -> AwkwardArray:
-    """Events with other collections."""
+    """Events in which collections are replaced."""
     changed = events
     for name, collection in collections.items():
         if name not in ak.fields(events):
@@ -287,21 +289,21 @@ def _with_collections(
             )
             raise SampleError(msg)
         if len(collection) != n:
-            msg = f"{label}: {name} has {len(collection)} events, the nominal ones are {n}"
+            msg = f"{label}: {name} has {len(collection)} events; give all {n} events of the chunk"
             raise SampleError(msg)
         changed = ak.with_field(changed, collection, name)
     return changed
 
 
 def _require_same(events: AwkwardArray, changed: Any, label: str) -> None:
-    """Raise unless varied events are the nominal ones in their order."""
+    """Raise unless varied events are the nominal events in the same order."""
     if not isinstance(changed, ak.Array):
-        msg = f"{label}: these are not events, but {type(changed).__name__}; give awkward arrays"
+        msg = f"{label}: give events as an awkward array, not {type(changed).__name__}"
         raise SampleError(msg)
     if len(changed) != len(events):
         msg = (
-            f"{label}: {len(changed)} events for {len(events)} nominal ones; vary all events, and "
-            "select with selection=, which is called for nominal and varied events"
+            f"{label}: there are {len(changed)} varied but {len(events)} nominal events; vary all "
+            "events, and select with selection=, which is called for nominal and varied events"
         )
         raise SampleError(msg)
     fields = set(ak.fields(events)) & set(ak.fields(changed))
@@ -322,7 +324,7 @@ def _names(shifts: Iterable[Shifts]) -> set[str]:
 
 
 def _require_sides(shifts: Iterable[Shifts], one_sided: Collection[str]) -> None:
-    """Raise unless each nuisance parameter is varied to both sides."""
+    """Raise unless each nuisance parameter is varied up and down."""
     given = list(shifts)
     allowed = {one_sided} if isinstance(one_sided, str) else set(one_sided)
     unknown = sorted(allowed - _names(given))

@@ -1,10 +1,10 @@
 """Vary the objects or the weights of events before features are computed.
 
-A variation says what happens to events where nuisance parameters are shifted: the momenta of some
-particles are scaled (:class:`ScaleVariation`), a function of the user's changes them
-(:class:`FunctionVariation`), or the events get another weight (:class:`WeightVariation`).
-:func:`up_and_down` makes the two at α = ±1.  :meth:`milinfer.ProcessVariations.from_file` reads
-event files with them.
+A variation describes how events change if nuisance parameters are shifted.
+:class:`ScaleVariation` scales the momenta of particles, :class:`FunctionVariation` calls a function
+of the user, and :class:`WeightVariation` changes the weights of events.  :func:`up_and_down` makes
+the variations of a nuisance parameter at +1 and −1.  :meth:`milinfer.ProcessVariations.from_file`
+reads event files with these variations.
 """
 
 from __future__ import annotations
@@ -59,22 +59,22 @@ def _set_shifts(variation: EventVariation) -> None:
 
 @dataclass(frozen=True)
 class ScaleVariation:
-    """Scale the four-momenta of some particles of the event record.
+    """Variation that scales the four-momenta of some particles of the event record.
 
     Energy, momentum and mass of the chosen final-state particles are multiplied by a factor.
-    Features are then computed as usual, so objects are ordered and selected anew.  The missing
-    momentum follows: for generated events it is minus the sum of the visible particles, and
-    changes by minus what the scaled ones change by.
+    Features are then computed as usual, so that objects are ordered and selected again.  The
+    missing momentum changes accordingly, because for generated events it is minus the sum of the
+    visible particles.
 
     Parameters
     ----------
     nuisances
-        Shifted values, ``{"jes": 1.0}``.
+        Values of the shifted nuisance parameters, ``{"jes": 1.0}``.
     factor
-        Factor at these values; positive.
+        Factor on the momenta at these values; positive and different from 1.
     objects
-        ``"jets"``, ``"leptons"``, ``"photons"``, ``"electrons"``, ``"muons"``, ``"taus"``, or the
-        name of a collection of the feature set; or absolute PDG ids.
+        Particles to scale: ``"jets"``, ``"leptons"``, ``"photons"``, ``"electrons"``, ``"muons"``,
+        ``"taus"``, the name of a collection of the feature set, or absolute PDG ids.
 
     Raises
     ------
@@ -114,7 +114,7 @@ class ScaleVariation:
             raise SampleError(msg)
 
     def pdg_ids(self, features: FeatureSet) -> frozenset[int]:
-        """Absolute PDG ids of the particles that are scaled.
+        """Return the absolute PDG ids of the particles that are scaled.
 
         Raises
         ------
@@ -134,7 +134,7 @@ class ScaleVariation:
         return known[self.objects]
 
     def columns(self, columns: EventColumns, features: FeatureSet) -> tuple[EventColumns, int]:
-        """Events with scaled particles, and the number of these.
+        """Return events with scaled particles, and the number of scaled particles.
 
         Examples
         --------
@@ -159,23 +159,24 @@ class ScaleVariation:
 
 @dataclass(frozen=True)
 class FunctionVariation:
-    """Change events by a function: a resolution, a correction, anything else.
+    """Variation that changes events by a function, such as a resolution or a correction.
 
     Parameters
     ----------
     nuisances
-        Shifted values, ``{"jer": 1.0}``.
+        Values of the shifted nuisance parameters, ``{"jer": 1.0}``.
     function
-        Called with awkward records of some events (``events.LHEPart`` with the methods of vectors,
-        ``events.genWeight``, ``events.event``: the number of each event in its file, counted from
-        0); gives the same events, in their order, with other particles.  Random numbers should
-        depend on ``events.event``, so that they do not depend on how a file is cut into chunks.
+        Function that takes events and returns the same events in the same order with changed
+        particles.  The events are awkward records with ``events.LHEPart`` (with the methods of
+        vectors), ``events.genWeight`` and ``events.event`` (the number of the event in its file,
+        counted from 0).  Random numbers should be computed from ``events.event``, so that they do
+        not depend on the division of a file into chunks.
 
     Notes
     -----
-    The missing momentum follows, because it is minus the sum of the visible particles.  Change the
-    fields that the records have (``px, py, pz, energy, mass``), or replace ``LHEPart`` by records
-    of your own with ``pdgId`` and ``status``.
+    The missing momentum changes accordingly, because it is minus the sum of the visible particles.
+    Change the fields of the records (``px, py, pz, energy, mass``), or replace ``LHEPart`` by other
+    records with ``pdgId`` and ``status``.
 
     Examples
     --------
@@ -193,18 +194,18 @@ class FunctionVariation:
         given: object = self.function
         if not callable(given):
             msg = (
-                f"{format_point(self.nuisances)}: {given!r} is not a function; give one that takes "
-                "events and returns them changed"
+                f"{format_point(self.nuisances)}: {given!r} is not a function; give a function "
+                "that takes events and returns changed events"
             )
             raise SampleError(msg)
 
     def events(self, columns: EventColumns, first_event: int) -> AwkwardArray:
-        """Changed events.
+        """Return the changed events.
 
         Raises
         ------
         SampleError
-            If the function gives other events.
+            If the function does not return the same events.
         """
         record = _record(columns, first_event)
         changed = self.function(record)
@@ -213,8 +214,8 @@ class FunctionVariation:
             raise SampleError(msg)
         if len(changed) != len(record):
             msg = (
-                f"the function returns {len(changed)} events for {len(record)}; change events "
-                "without a selection, and let the feature set reject events"
+                f"the function returns {len(changed)} of {len(record)} events; return all events, "
+                "and let the feature set reject events"
             )
             raise SampleError(msg)
         for name in ("event", "genWeight", "LHE_processId"):
@@ -234,17 +235,16 @@ class FunctionVariation:
 
 @dataclass(frozen=True)
 class WeightVariation:
-    """Give the same events other weights.
+    """Variation that changes the weights of the events, but not the events.
 
     Parameters
     ----------
     nuisances
-        Shifted values, ``{"muR": 1.0}``.
+        Values of the shifted nuisance parameters, ``{"muR": 1.0}``.
     weight
-        Name of a weight in the file (the id of a weight in an LHE file, ``"LHEScaleWeight[7]"`` of
-        NanoAOD), its position among them (from 0), or a function of the events that gives the
-        factor by which the weight of each changes.  The function gets the same argument as that of
-        a :class:`FunctionVariation`.
+        Name of a weight in the file (the id in an LHE file, ``"LHEScaleWeight[7]"`` in NanoAOD),
+        its position among the weights (from 0), or a function.  The function takes events, as in
+        :class:`FunctionVariation`, and returns for each event the factor on its weight.
 
     Examples
     --------
@@ -259,12 +259,12 @@ class WeightVariation:
         _set_shifts(self)
 
     def weights(self, columns: EventColumns, source: str, first_event: int) -> FloatArray:
-        """Varied weights of all events, shape (n_events,).
+        """Return the varied weights of all events, shape (n_events,).
 
         Raises
         ------
         SampleError
-            If there is no such weight, or an event has none that is finite.
+            If there is no such weight, or it is missing or not finite in an event.
         """
         if callable(self.weight):
             factors = event_weights(
@@ -275,7 +275,8 @@ class WeightVariation:
             )
             if factors.shape != columns.counts.shape:
                 msg = (
-                    f"the function returns {len(factors)} factors for {len(columns.counts)} events"
+                    f"the function returns {len(factors)} factors for {len(columns.counts)} "
+                    "events; return one for each event"
                 )
                 raise SampleError(msg)
             nominal = columns.event["genWeight"]
@@ -286,12 +287,12 @@ class WeightVariation:
         )
 
     def named(self, names: Sequence[str]) -> str:
-        """Name of the weight, among those that events have.
+        """Return the name of the weight, given the names of all weights of the events.
 
         Raises
         ------
         SampleError
-            If there is none; the message lists those that exist.
+            If there is no such weight; the message lists the weights.
 
         Examples
         --------
@@ -320,7 +321,7 @@ _Kind = TypeVar("_Kind", ScaleVariation, FunctionVariation, WeightVariation)
 def up_and_down(
     kind: type[_Kind], name: str, up: Any, down: Any, **options: Any
 ) -> tuple[_Kind, _Kind]:
-    """Make the variations of a nuisance parameter at α = +1 and −1.
+    """Make the variations of one nuisance parameter at +1 and −1.
 
     Parameters
     ----------
@@ -329,14 +330,19 @@ def up_and_down(
     name
         Name of the nuisance parameter.
     up, down
-        Factors, functions, or weights at +1 and at −1.
+        Factor, function or weight at +1 and at −1, as `kind` takes it.
     options
-        Passed on, such as ``objects="jets"``.
+        Further arguments of `kind`, such as ``objects="jets"``.
+
+    Returns
+    -------
+    tuple
+        The variation up and the variation down.
 
     Raises
     ------
     SampleError
-        If one side is missing, or both are the same, or `kind` is not a kind of variation.
+        If `up` or `down` is None, both are the same, or `kind` is not a kind of variation.
     ConfigurationError
         If there is no such option.
 
@@ -351,7 +357,7 @@ def up_and_down(
         msg = f"{name}: the {'up' if up is None else 'down'} variation is None; give both sides"
         raise SampleError(msg)
     if up is down or (type(up) is type(down) and not callable(up) and up == down):
-        msg = f"{name}: up and down are both {up!r}; give two sides that differ"
+        msg = f"{name}: up and down are both {up!r}; give two different variations"
         raise SampleError(msg)
     given: object = kind
     if not any(given is k for k in (ScaleVariation, FunctionVariation, WeightVariation)):
@@ -396,7 +402,7 @@ def require_one_meaning(variations: Iterable[EventVariation]) -> None:
             )
             raise SampleError(msg)
         if len(variation.nuisances) > 1:
-            continue  # several together: each has its meaning elsewhere
+            continue  # several nuisance parameters shifted together: no meaning of a single one
         meaning = {
             ScaleVariation: "a scale of",
             FunctionVariation: "a function of events",
@@ -426,7 +432,7 @@ def varied_table(
 ) -> tuple[FeatureTable, int]:
     """Compute the features of varied events, and count the particles that were scaled.
 
-    The number is −1 for a function, for which it is unknown.
+    For a :class:`FunctionVariation` the number is unknown, and −1 is returned.
 
     Raises
     ------
@@ -453,12 +459,12 @@ def varied_table(
 def varied_weights(
     variation: WeightVariation, columns: EventColumns, source: str, first_event: int
 ) -> FloatArray:
-    """Varied weights of all events; errors name the file and the variation.
+    """Return the varied weights of all events; errors name the file and the variation.
 
     Raises
     ------
     SampleError
-        If there is no such weight, or an event has none that is finite.
+        If there is no such weight, or it is missing or not finite in an event.
     """
     with _named(variation, source):
         return variation.weights(columns, source, first_event)
@@ -492,7 +498,7 @@ def require_finite(table: FeatureTable, first_event: int = 0) -> None:
 
 @contextmanager
 def _named(variation: EventVariation, source: str) -> Iterator[None]:
-    """Let errors of milinfer name the variation and the file."""
+    """Add the names of the variation and the file to errors of milinfer."""
     try:
         yield
     except MilinferError as error:

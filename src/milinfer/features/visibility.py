@@ -1,10 +1,11 @@
-"""Which final-state particles of a generator escape a detector, by the numbering of the PDG.
+"""Tell which final-state particles of a generator escape a detector, by their PDG ids.
 
-Visible are particles with charge or colour, hadrons, photons, and W, Z and Higgs bosons, whose
-decays the generator has left to others.  Invisible are neutrinos (with a fourth one, right-handed
-ones and Kaluza-Klein ones), gravitons, the dark matter 51, 52 and 53, and superpartners without
-charge and colour (neutralinos, sneutrinos, the gravitino).  What the numbering says nothing about
-is unknown: ``invisible=`` or ``visible=`` of a :class:`~milinfer.FeatureSet` has to name it.
+Visible particles are: particles with charge or colour, hadrons, photons, and undecayed W, Z and
+Higgs bosons.  Invisible particles are: neutrinos (also of a fourth generation, right-handed and
+Kaluza-Klein neutrinos), gravitons, the dark-matter particles 51, 52 and 53, and superpartners
+without charge and colour (neutralinos, sneutrinos, the gravitino).  For all other ids the
+visibility is unknown, and ``invisible=`` or ``visible=`` of a :class:`~milinfer.FeatureSet` must
+list them.
 """
 
 from __future__ import annotations
@@ -31,13 +32,13 @@ _NEUTRINOS: Final = (12, 14, 16, 18)
 _KALUZA_KLEIN: Final = (5000012, 5000014, 5000016, 6000012, 6000014, 6000016)
 _GLUINO: Final = 1000021
 
-# Everything of the Standard Model and all ordinary hadrons: their answers, once asked for, are
-# looked up in a table, because events have millions of particles of a few kinds.
+# Ids of the Standard Model and of ordinary hadrons: the visibility is kept in a table after the
+# first look-up, because events have millions of particles of a few kinds.
 _TABLE: Final[NDArray[np.int8]] = np.full(10_000, _UNSEEN, dtype=np.int8)
 
 
 def classify(pdg_id: int) -> int:
-    """Visibility of a particle by the numbering of the PDG; the sign of the id does not matter.
+    """Return the visibility of a particle by its PDG id; the sign of the id does not matter.
 
     Returns
     -------
@@ -79,14 +80,14 @@ def classify(pdg_id: int) -> int:
 
 
 def visibility(ids: IntArray, invisible: Ids[int] = (), visible: Ids[int] = ()) -> NDArray[np.int8]:
-    """Visibility of particles; each kind of particle is classified once.
+    """Return the visibility of many particles; each kind of particle is classified once.
 
     Parameters
     ----------
     ids
         Absolute PDG ids, shape (n_particles,).
     invisible, visible
-        Absolute ids that are so whatever :func:`classify` says.
+        Absolute PDG ids of particles that are invisible or visible, whatever :func:`classify` says.
 
     Returns
     -------

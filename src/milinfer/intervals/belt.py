@@ -1,11 +1,11 @@
 """Confidence belts: accepted values of a statistic at a grid of true points (Neyman construction).
 
 At each true point, toys determine which values of a statistic are accepted.  The confidence set of
-a dataset consists of the true points that accept its statistic.  Such sets have the coverage that
-they claim even if the surface is wrong or has several maxima, and near physical bounds.  A
-threshold from χ² fails in these cases.
+a dataset consists of the true points at which the statistic of the dataset is accepted.  Such sets
+have the claimed coverage even if Λ of the model is wrong or has several maxima, and near physical
+bounds.  A threshold from χ² fails in these cases.
 
-Belts are made in :mod:`milinfer.intervals.neyman`; the functions below :class:`Belt` take the
+:mod:`milinfer.intervals.neyman` makes belts.  The functions below :class:`Belt` compute the
 statistic and its accepted values from the toys of one true point.
 """
 
@@ -84,19 +84,21 @@ _SHOWN = 30
 
 @dataclass(frozen=True, eq=False)
 class Belt:
-    """Accepted values of a statistic at a grid of true points.
+    """Confidence belt: the accepted values of a statistic at a grid of true points.
 
-    Made by :func:`milinfer.neyman`.
+    :func:`milinfer.neyman` makes belts from toys, and :meth:`interval` reads the confidence set of
+    a dataset from the belt.  Λ(θ) is ln L(θ)/L(θ0), and θ̂ is the estimate at its maximum.
 
     Parameters
     ----------
     tag
-        Tag of the model whose toys made the belt.
+        Identity of the model from whose toys the belt was made.
     parameters
         Names of the parameters.
     ordering
-        ``"likelihood-ratio"``: q(θ) = 2 [max Λ − Λ(θ)] up to ``upper`` is accepted.  For the other
-        orderings, θ̂ from ``lower`` to ``upper`` is accepted; one of them may be infinite.
+        ``"likelihood-ratio"``: values of q(θ) = 2 [max Λ − Λ(θ)] up to ``upper`` are accepted.  For
+        the other orderings, values of θ̂ from ``lower`` to ``upper`` are accepted; one of these two
+        ends may be infinite.
     points
         True values at which the ends are listed, shape (n, n_parameters).
     cl
@@ -105,21 +107,22 @@ class Belt:
         Ends of the accepted values and their standard errors, shape (n, n_cl).
     bounds
         Lowest and highest θ̂ that the fits allow, for each parameter: physical bounds, or the range
-        of the surface.
+        in which Λ is defined.
     smooth
-        Degree of the polynomial through the ends, ``"auto"``, or None for linear interpolation.
+        Degree of the polynomial in θ that is fitted to the ends, ``"auto"`` to choose the degree,
+        or None for linear interpolation between the points.
     n_events
         Mean number of events of a toy.
     extended
-        Whether the toys have the rate term.
+        Whether Λ of the toys contains the rate term (the Poisson term of the number of events).
     n_toys, pool_ids
-        Number of toys and fingerprints of their events, one for each point; of a regression, the
-        number of all toys together.
+        Number of toys, and fingerprint of their simulated events, for each point.  For a belt by
+        regression, ``n_toys`` is the total number.
     regression
-        Lower and upper end of each level as functions of θ, from
-        :func:`~milinfer.intervals.neyman.regression_belt`, which also gives the ends at the points.
+        Lower and upper end of each level as functions of θ, for belts made by
+        :func:`~milinfer.intervals.neyman.regression_belt`; None for other belts.
     calibration
-        Calibration that was applied to the surfaces of the toys; datasets are calibrated with it.
+        Calibration that was applied to Λ of the toys.  The belt applies it to a dataset, too.
     poisson
         Whether the size of the toys fluctuates.
     """
@@ -168,7 +171,7 @@ class Belt:
         return html_table(("true value", "level", "from", "to"), first_rows, title=title)
 
     def to_table(self) -> pa.Table:
-        """One row for each point and level.
+        """Return the belt as an Arrow table with one row for each point and level.
 
         Columns: ``point.PARAMETER``, ``cl``, ``lower``, ``lower_error``, ``upper``,
         ``upper_error``; an end that does not exist is infinite.
@@ -226,7 +229,7 @@ class Belt:
         Raises
         ------
         CalibrationError
-            If the file is not there, or not a belt of this format.
+            If the file does not exist, or is not a belt in this format.
         """
         try:
             fields = belt_fields(parse_json(as_path(path).read_text(encoding="utf-8")))
@@ -267,12 +270,12 @@ class Belt:
 
     @property
     def limits(self) -> Limits:
-        """Range of each parameter that the points span; the belt gives no sets outside."""
+        """Range of each parameter that the points span; the belt makes no statement outside."""
         low, high = self.points.min(axis=0).tolist(), self.points.max(axis=0).tolist()
         return tuple(zip(low, high, strict=True))
 
     def critical(self, cl: float = CL68) -> CriticalCurve:
-        """Critical value c(θ) of q, for likelihood-ratio ordering."""
+        """Return the critical value of q(θ) as a function of θ, for likelihood-ratio ordering."""
         if self.ordering != "likelihood-ratio":
             msg = f"a belt of ordering {self.ordering!r} has no critical value; use acceptance(cl)"
             raise CalibrationError(msg)
@@ -281,7 +284,7 @@ class Belt:
         return curve
 
     def acceptance(self, cl: float = CL68) -> tuple[CriticalCurve | None, CriticalCurve | None]:
-        """Lowest and highest accepted θ̂ as functions of θ; None for an end that is infinite."""
+        """Return the lowest and highest accepted θ̂ as functions of θ; None for an infinite end."""
         if self.ordering == "likelihood-ratio":
             msg = "a belt of likelihood-ratio ordering accepts no range of estimates; use critical"
             raise CalibrationError(msg)
@@ -305,8 +308,8 @@ class Belt:
         if self.smooth is None or (self.smooth == "auto" and not np.all(errors > 0)):
             if self.ordering == "likelihood-ratio":
                 return InterpolatedCurve(*ends)
-            # Estimates pile up at a bound: an end there accepts all of them, and one a little
-            # beside it none.
+            # Many estimates lie exactly at a bound: an end at the bound accepts all of them, and an
+            # end slightly beside it none.
             return InterpolatedCurve(*ends, piled_up=values == self.bounds[0][end])
         positive = self.ordering == "likelihood-ratio" and bool(np.all(values > 0))
         degree = None if self.smooth == "auto" else self.smooth
@@ -315,29 +318,29 @@ class Belt:
         return curve if described else InterpolatedCurve(*ends)
 
     def interval(self, observed: LikelihoodCost | Surface, cl: float = CL68) -> ConfidenceSet:
-        """Confidence set of one dataset in one parameter.
+        """Read the confidence set of one dataset in one parameter from the belt.
 
         Parameters
         ----------
         observed
-            Cost of the dataset, not calibrated, or its surface alone (for which the belt cannot
-            check the model and the number of events).
+            Cost of the dataset, not calibrated.  A surface Λ(θ) without a cost also works, but then
+            the belt cannot check the model and the number of events.
         cl
             One of the belt's levels.
 
         Returns
         -------
         ConfidenceSet
-            One interval, several or none, as the data require.
+            One interval, several intervals, or no interval.
 
         Raises
         ------
         CalibrationError
-            If the cost belongs to another model, is calibrated, or is that of a dataset of another
-            size (by more than a quarter; by 5 % for orderings by θ̂); or the belt has no such
-            level.
+            If the cost belongs to another model or is calibrated; if the number of events differs
+            from that of the toys by more than a quarter (5 % for orderings by θ̂); or if the belt
+            has no such level.
         ParameterError
-            For several parameters; use :meth:`region`.
+            If the belt has several parameters; use :meth:`region`.
         """
         parameter = only(self.parameters)
         statistic = self.statistic_of(observed)
@@ -379,7 +382,7 @@ class Belt:
     def region(
         self, observed: LikelihoodCost | BoxSurface, cl: float = CL68, n_grid: int = 101
     ) -> ConfidenceRegion:
-        """Confidence region of one dataset in two parameters.
+        """Read the confidence region of one dataset in two parameters from the belt.
 
         Parameters
         ----------
@@ -395,7 +398,7 @@ class Belt:
         CalibrationError
             As for :meth:`interval`.
         ParameterError
-            If the parameters are not two.
+            If the number of parameters is not two.
         """
         if len(self.parameters) != 2:
             msg = f"a region needs two parameters, not {', '.join(self.parameters)}; use interval"
@@ -412,18 +415,18 @@ class Belt:
         )
 
     def contains_truth(self, ensemble: ToyEnsemble, cl: float = CL68) -> BoolArray:
-        """Whether the set of each toy contains its truth, shape (n_toys,).
+        """Tell whether the confidence set of each toy contains the true value, shape (n_toys,).
 
-        For coverage studies.  The caller must make sure that the toys come from other events than
-        those of the belt (compare ``ensemble.pool_id`` with :attr:`pool_ids`).  The truth may be
-        anywhere in the range of the belt, also between its points.
+        Use it to measure coverage.  The caller must make sure that the toys and the belt are from
+        different simulated events (compare ``ensemble.pool_id`` with :attr:`pool_ids`).  The true
+        value may be anywhere in the range of the belt, also between its points.
 
         Raises
         ------
         CalibrationError
-            If the toys belong to another model or size.
+            If the toys belong to another model, or have another number of events.
         ParameterError
-            If the truth is outside the range of the belt.
+            If the true value is outside the range of the belt.
         """
         if ensemble.tag != self.tag or tuple(ensemble.point) != self.parameters:
             msg = (
@@ -451,17 +454,17 @@ class Belt:
     def statistic_of(
         self, observed: LikelihoodCost | Surface | BoxSurface
     ) -> LikelihoodCost | Surface | BoxSurface:
-        """Check that a cost belongs to the belt, and calibrate it as the toys were.
+        """Check that a cost belongs to the belt, and calibrate it if the toys are calibrated.
 
         Parameters
         ----------
         observed
-            Cost of a dataset, not calibrated, or its surface alone.
+            Cost of a dataset, not calibrated, or a surface Λ(θ) without a cost.
 
         Raises
         ------
         CalibrationError
-            If it does not belong to the belt; see :meth:`interval`.
+            If the cost does not belong to the belt; see :meth:`interval`.
         """
         if isinstance(observed, LikelihoodCost):
             self._require_cost(observed)
@@ -487,7 +490,7 @@ class Belt:
         if cost.correction is not None:
             msg = (
                 "this cost is calibrated: give the cost without calibration; a belt made with "
-                "calibration= applies it itself"
+                "calibration= calibrates it itself"
             )
             raise CalibrationError(msg)
         self._require_size(cost.n_events, cost.rate is not None)
@@ -520,8 +523,8 @@ class Belt:
             )
             if estimates:
                 msg += (
-                    f", as the spread of estimates (ordering {self.ordering!r}) depends on it, or "
-                    "let the number of events of the toys fluctuate (poisson=True)"
+                    f", because the spread of estimates (ordering {self.ordering!r}) depends on "
+                    "it, or let the number of events of the toys fluctuate (poisson=True)"
                 )
             raise CalibrationError(msg)
         if extended != self.extended:
@@ -534,12 +537,12 @@ class Belt:
 
 
 def require_alike(ensembles: Sequence[ToyEnsemble], ordering: str) -> None:
-    """Raise unless toys can make a belt together, with this ordering.
+    """Raise unless one belt with this ordering can be made from the toys.
 
     Raises
     ------
     CalibrationError
-        If the toys are of different kinds or of a model's training events, or the ordering is
+        If the toys are of different kinds or contain a model's training events, or the ordering is
         unknown or needs one parameter.
     """
     if ordering not in get_args(Ordering):
@@ -552,7 +555,7 @@ def require_alike(ensembles: Sequence[ToyEnsemble], ordering: str) -> None:
         if e.interpolation.limits != first.interpolation.limits:
             msg = (
                 f"toys of {e.model} at {format_point(e.point)} have Λ in {e.interpolation.limits}, "
-                f"those at {format_point(first.point)} in {first.interpolation.limits}; make a "
+                f"but toys at {format_point(first.point)} in {first.interpolation.limits}; make a "
                 "belt from toys with the same range"
             )
             raise CalibrationError(msg)
@@ -564,12 +567,12 @@ def require_alike(ensembles: Sequence[ToyEnsemble], ordering: str) -> None:
 def true_points(
     ensembles: Sequence[ToyEnsemble], ordering: str, bounds: Bounds | None
 ) -> tuple[FloatArray, Limits]:
-    """Truths of toys, shape (n, n_parameters), and the bounds of their estimates.
+    """Return the true values of the toys, shape (n, n_parameters), and the bounds of estimates.
 
     Raises
     ------
     CalibrationError
-        If the toys cannot make a belt together, or a truth is outside the bounds.
+        If no belt can be made from the toys together, or a true value is outside the bounds.
     """
     require_alike(ensembles, ordering)
     allowed = restricted(ensembles[0].interpolation.limits, bounds)
@@ -584,7 +587,7 @@ def true_points(
 
 
 def _maximum(ensemble: ToyEnsemble, bounds: Limits) -> tuple[FloatArray, FloatArray]:
-    """Estimates between bounds and Λ there, of each toy."""
+    """Estimate between the bounds, and Λ at the estimate, for each toy."""
     if bounds == ensemble.interpolation.limits:
         extremum = ensemble.extremum
     else:
@@ -593,7 +596,7 @@ def _maximum(ensemble: ToyEnsemble, bounds: Limits) -> tuple[FloatArray, FloatAr
 
 
 def bounded_statistic(ensemble: ToyEnsemble, bounds: Limits) -> FloatArray:
-    """Likelihood-ratio statistic 2 [max Λ − Λ] at the truth, shape (n_toys,)."""
+    """Compute q = 2 [max Λ − Λ] at the true value, shape (n_toys,), with maxima inside bounds."""
     _, maximum = _maximum(ensemble, bounds)
     truth = np.array([tuple(ensemble.point.values())])
     truth = truth[0] if truth.shape[1] == 1 else truth
@@ -602,19 +605,19 @@ def bounded_statistic(ensemble: ToyEnsemble, bounds: Limits) -> FloatArray:
 
 
 def bounded_estimates(ensemble: ToyEnsemble, bounds: Limits) -> FloatArray:
-    """θ̂ between bounds, shape (n_toys,) or (n_toys, n_parameters)."""
+    """Find θ̂ between bounds, shape (n_toys,) or (n_toys, n_parameters)."""
     return _maximum(ensemble, bounds)[0]
 
 
 def accepted_ends(
     ensemble: ToyEnsemble, levels: Sequence[float], ordering: str, bounds: Limits
 ) -> list[tuple[float, float, float, float]]:
-    """Ends of the accepted values of the statistic.
+    """Find the ends of the accepted values of the statistic.
 
     Returns
     -------
     list
-        Lower end, its error, upper end, its error, one row for each level.
+        One row for each level: lower end, its error, upper end, its error.
     """
     if ordering == "likelihood-ratio":
         statistic = bounded_statistic(ensemble, bounds)
@@ -632,8 +635,8 @@ def accepted_ends(
 
 
 def _quantile(theta_hat: FloatArray, pool_error: float, share: float) -> tuple[float, float]:
-    """Quantile of the estimates and its error, with that of the pool."""
-    # A low quantile is taken from below, so that no more than its share of the toys is outside.
+    """Quantile of the estimates, and its error, which includes the finite pool of events."""
+    # A low quantile is rounded down, so that at most the fraction `share` of the toys is outside.
     quantile = (
         critical_value(theta_hat, share) if share > 0.5 else critical_value(-theta_hat, 1 - share)
     )

@@ -1,19 +1,20 @@
-"""Calibration of a surface: curvature (c_cicc) and bias, from pseudo-experiments.
+"""Correct the curvature and the bias of Λ(θ) = ln L(θ)/L(θ0) with pseudo-experiments (toys).
 
-The calibrated surface is c(θ)·[Λ(m(θ)) − Λ(θ̂)].  m(θ), the mean estimate at the true value θ,
-corrects the bias and the response.  c(θ) scales the curvature, either by the Bartlett ratio ([AS],
-eq. 34) or so that the interval covers θ as often as it claims.  [AS] uses one number for each of
-the two, measured at θ = 0.  Here both are functions of the tested θ and not of the estimate.  The
-coverage is then right at every θ at which toys were generated, and the result is still a cost for
-iminuit.
+The calibrated surface is c(θ)·[Λ(m(θ)) − Λ(θ̂)], in which θ̂ is the estimate at the maximum of Λ.
+m(θ), the mean estimate at the true value θ, corrects the bias and the response.  c(θ) scales the
+curvature, either by the Bartlett ratio ([AS], eq. 34) or so that the interval covers θ as often as
+it claims.  [AS] uses one number c and one number for the bias, measured at θ = 0.  Here c and m are
+functions of the tested θ and not of the estimate.  The coverage is then right at every θ at which
+toys were generated, and the result is still a cost for iminuit.
 
 :func:`milinfer.calibrate`, in :mod:`milinfer.intervals.calibration_fit`, makes calibrations.
-Calibrate on one set of events and measure coverage on another: :func:`milinfer.coverage` refuses
-the events used here.
+Calibrate with one set of simulated events and measure coverage with another:
+:func:`milinfer.coverage` refuses events that were used for the calibration.
 
-:func:`calibrated_toys` applies a calibration to the surfaces of toys.  You can make a belt from a
-biased surface, but its critical values then contain the bias, which changes to first order with
-every fluctuation of the pool.  The critical values of calibrated surfaces are close to those of χ².
+:func:`calibrated_toys` applies a calibration to the surfaces of toys.  A belt can also be made from
+a biased surface, but its critical values then contain the bias, which changes to first order with
+every fluctuation of the pool of simulated events.  The critical values of calibrated surfaces are
+close to those of χ².
 """
 
 from __future__ import annotations
@@ -72,51 +73,59 @@ _LARGEST_LOG = 50.0
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
-    """Curvature and bias calibration of one model for datasets of one size.
+    """Calibration of the curvature and bias of one model, for datasets of one size.
+
+    :func:`milinfer.calibrate` makes it.  Call it with the cost of a dataset to get the calibrated
+    cost.  Λ(θ) is ln L(θ)/L(θ0), θ̂ is the estimate at its maximum, m(θ) = E[θ̂] is the mean
+    estimate at the true value θ, and c(θ) is the factor on Λ.
 
     Parameters
     ----------
     tag
-        Tag of the calibrated model.
+        Identity of the calibrated model.
     parameters
         Names of the parameters.
     kind
-        Which of the two constants is applied: the one for coverage or the Bartlett ratio.
+        Which constant is applied as c(θ): ``"coverage"`` for the constant that gives the claimed
+        coverage, ``"bartlett"`` for the Bartlett ratio.
     correct
-        ``"both"``, or the ``"scale"`` or the ``"bias"`` alone.
+        ``"both"``; ``"scale"`` for only the curvature, ``"bias"`` for only the bias.
     points
         True points at which toys were generated, shape (n, n_parameters).
     c_bartlett, c_bartlett_error
-        I_MLE / I_curv at each point (for several parameters by the n-th roots of the
-        determinants), with bootstrap errors, shape (n,).
+        Bartlett ratio at each point, with bootstrap errors, shape (n,): the inverse variance of the
+        estimates (I_MLE) over the mean curvature of Λ at its maximum (I_curv).  For n parameters,
+        the ratio of the n-th roots of the determinants.
     cls
         Confidence levels, each with its own constant.
     c_coverage, c_coverage_error
         Constants that give these coverages at each point, with bootstrap errors, shape (n, n_cls).
     log_scales
-        The function ln c(θ) that is applied: one for each of `cls`, or one for all by Bartlett.
+        The function ln c(θ) that is applied: one for each of `cls`, or a single function for all
+        levels with the Bartlett ratio.
     response
-        E[θ̂] as a function of θ.
+        The fitted mean estimate m(θ).
     n_events
         Expected number of events of a dataset (with the rate term: at the first point).
     extended
-        Whether Λ contains the rate term.
+        Whether Λ contains the rate term (the Poisson term of the number of events).
     n_toys
         Number of toys at each point.
     pool_ids
-        Fingerprints of the events used.
+        Fingerprints of the simulated events from which the toys were drawn.
     limits
         Range of each parameter in which the corrected surface is defined.
     profiles
-        For several parameters, the constants of the interval of each alone; :meth:`profiled`
-        applies them.
+        For several parameters, the constants for intervals of each parameter with the others
+        profiled; :meth:`profiled` applies them.
     interest
-        The parameter whose intervals this calibration is for; None: joint regions of all.
+        The parameter whose intervals this calibration is for; None: joint regions of all
+        parameters.
     widen
-        Whether intervals contain the error of the calibration; see :meth:`widened`.
+        Whether intervals include the error of the calibration; see :meth:`widened`.
     residuals
-        Mean estimate of the toys minus m(θ) at each point, shape (n, n_parameters); c(θ) widens
-        intervals by this; None in files of earlier versions.
+        Mean estimate of the toys minus the fitted m(θ) at each point, shape (n, n_parameters).
+        c(θ) widens intervals by this difference.  None in files of earlier versions.
     """
 
     tag: ModelTag
@@ -175,12 +184,12 @@ class Calibration:
         return html_table(header, rows, title=title)
 
     def to_table(self) -> pa.Table:
-        """One row for each point at which toys were generated.
+        """Return an Arrow table with one row for each point at which toys were generated.
 
-        Columns: ``point.PARAMETER``; ``bias.PARAMETER`` and its ``_error``, of the smooth function;
-        ``c_bartlett`` and ``c_bartlett_error``; for each confidence level, as ``68.27``,
-        ``c_coverage.LEVEL`` and its ``_error``, measured at the point, and ``c.LEVEL``, the
-        constant that is applied there.
+        Columns: ``point.PARAMETER``; ``bias.PARAMETER`` and ``bias.PARAMETER_error``, from the
+        fitted m(θ); ``c_bartlett`` and ``c_bartlett_error``; and for each confidence level, such as
+        ``68.27``: ``c_coverage.LEVEL`` and ``c_coverage.LEVEL_error``, measured at the point, and
+        ``c.LEVEL``, the constant that is applied at the point.
 
         Examples
         --------
@@ -223,7 +232,8 @@ class Calibration:
         Parameters
         ----------
         path
-            File to write, or the directory of a saved model: the calibration is then kept with it.
+            File to write, or the directory of a saved model to store the calibration with the
+            model.
 
         Examples
         --------
@@ -250,12 +260,12 @@ class Calibration:
         Parameters
         ----------
         path
-            The file, or the directory of a model that it was saved with.
+            The file, or the directory of the model with which the calibration was saved.
 
         Raises
         ------
         CalibrationError
-            If the file is not there, or not a calibration of this format.
+            If the file does not exist, or is not a calibration in this format.
         """
         file = calibration_file(path)
         try:
@@ -269,12 +279,12 @@ class Calibration:
 
     @classmethod
     def from_content(cls, content: Mapping[str, Any]) -> Calibration:
-        """Make a calibration from the content of its file; files of belts contain the same.
+        """Make a calibration from the content of a file of a calibration or of a belt.
 
         Raises
         ------
         KeyError, TypeError, ValueError
-            If it is something else, or of another format.
+            If the content is no calibration, or has another format.
         """
         calibration = cls(**calibration_fields(content))
         calibration._require_consistent()
@@ -352,11 +362,11 @@ class Calibration:
         return self.points[:, 0]
 
     def profiled(self, parameter: str) -> Calibration:
-        """The calibration for intervals of one parameter, with the others profiled.
+        """Return the calibration for intervals of one parameter, with the others profiled.
 
-        Its constants, `statistic`, `contains_truth` and coverage are those of the profile statistic
-        of this parameter; the correction of the bias is the same.  A calibration of one parameter
-        is returned as it is.
+        Its constants give the intervals of this parameter the claimed coverage, instead of the
+        joint regions of all parameters.  The correction of the bias is the same.  A calibration
+        with only one parameter is returned unchanged.
 
         Parameters
         ----------
@@ -366,9 +376,9 @@ class Calibration:
         Raises
         ------
         ParameterError
-            If it is not one of the parameters.
+            If `parameter` is not one of the parameters.
         CalibrationError
-            If the calibration was saved before these constants existed.
+            If the calibration was saved by a version of milinfer without these constants.
 
         Examples
         --------
@@ -397,22 +407,24 @@ class Calibration:
                     log_scales=constants.log_scales,
                 )
         msg = (
-            f"this calibration of {self.model} has constants of joint regions of "
-            f"{', '.join(self.parameters)} only, as calibrations by earlier versions of milinfer "
-            f"do, and no constants for intervals of {parameter} alone; calibrate again with "
-            "milinfer.calibrate"
+            f"this calibration of {self.model} was made by an earlier version of milinfer: it has "
+            f"constants for joint regions of {', '.join(self.parameters)}, but not for intervals "
+            f"of {parameter} alone; calibrate again with milinfer.calibrate"
         )
         raise CalibrationError(msg)
 
     def widened(self) -> Calibration:
-        r"""The same calibration, for intervals that include its own error.
+        r"""Return the same calibration, for intervals that include the error of the calibration.
 
-        The toys of a calibration come from a finite pool of events.  The fluctuation of the pool
-        shifts the measured m(θ) in the same direction for all datasets.  If the pool has five times
-        as many events as a dataset, intervals of 68.3 % cover 64 % on average over pools.  The
-        widened calibration divides −2ΔlnL by :math:`D(\theta) = 1 + c I \sigma_m^2 + x \sigma_{\ln
-        c}^2 / 4` (:mod:`milinfer.intervals.widening`).  Intervals then cover again, with
-        :math:`\sigma^2 = \sigma_\mathrm{stat}^2 + \sigma_m^2`.  The estimate does not change.
+        The toys of a calibration are drawn from a finite pool of simulated events.  The statistical
+        fluctuation of this pool shifts the measured m(θ) in the same direction for all datasets.
+        If the pool has five times as many events as a dataset, intervals of 68.3 % cover 64 % on
+        average over pools.  The widened calibration divides −2ΔlnL by :math:`D(\theta) = 1 + c I
+        \sigma_m^2 + x \sigma_{\ln c}^2 / 4`.  Here I is the curvature of Λ, :math:`\sigma_m` and
+        :math:`\sigma_{\ln c}` are the errors of m(θ) and ln c(θ), and x is the quantile of χ² for
+        the confidence level (:mod:`milinfer.intervals.widening`).  The intervals then have the
+        claimed coverage, with :math:`\sigma^2 = \sigma_\mathrm{stat}^2 + \sigma_m^2`.  The estimate
+        does not change.
 
         Examples
         --------
@@ -439,7 +451,7 @@ class Calibration:
         log_scale = None if self.correct == "bias" else self.log_scale(cl)
         own_scales = () if log_scale is None else (log_scale,) * n
         if log_scale is not None and interest is None and n > 1 and self.profiles:
-            # A calibration of an earlier milinfer has none, and takes that of the region.
+            # A calibration of an earlier milinfer has no constants of profiles; use the region's.
             own_scales = tuple(self.profiled(name).log_scale(cl) for name in self.parameters)
         return Widening(
             shifts=() if self.correct == "scale" else self.response.shifts,
@@ -461,7 +473,7 @@ class Calibration:
         return self.scale_at(self.points.mean(axis=0))[1]
 
     def scale_at(self, theta: ArrayLike, cl: float | None = None) -> tuple[float, float]:
-        """The constant c(θ) for a confidence level (default: the first), and its error.
+        """Return the constant c(θ) for a confidence level (default: the first), and its error.
 
         Raises
         ------
@@ -477,7 +489,7 @@ class Calibration:
         return c, c * float(log_scale.error(theta)[0])
 
     def log_scale(self, cl: float | None = None) -> SmoothPolynomial:
-        """The fitted function ln c(θ) for a confidence level (default: the first).
+        """Return the fitted function ln c(θ) for a confidence level (default: the first).
 
         Raises
         ------
@@ -501,18 +513,18 @@ class Calibration:
         raise CalibrationError(msg)
 
     def bias(self, theta: float) -> tuple[float, float]:
-        """Bias b(θ) = E[θ̂] − θ in one parameter, and its error."""
+        """Return the bias b(θ) = E[θ̂] − θ of a single parameter, and its error."""
         only(self.parameters)
         return float(self.response.bias([theta])[0]), float(self.response.bias_error([theta])[0])
 
     def correct_estimate(self, theta_hat: ArrayLike) -> FloatArray:
-        """Bias-corrected estimates m⁻¹(θ̂) inside `limits`, with the shape of `theta_hat`."""
+        """Correct estimates for the bias: m⁻¹(θ̂) inside `limits`, with the shape of `theta_hat`."""
         if self.correct == "scale":
             return np.asarray(theta_hat, dtype=np.float64)
         return self.response.invert(theta_hat, self.limits)
 
     def estimate_error(self, theta: float) -> float:
-        """Standard error that the bias correction adds to an estimate θ in one parameter."""
+        """Return the standard error that the bias correction adds to an estimate θ."""
         only(self.parameters)
         if self.correct == "scale":
             return 0.0
@@ -521,11 +533,11 @@ class Calibration:
     def end_errors(
         self, estimate: float, ends: Sequence[float], cl: float | None = None
     ) -> tuple[float, ...]:
-        """Standard errors of the ends of an interval that come from the calibration alone.
+        """Compute the standard errors of the ends of an interval due to the calibration.
 
-        A calibration has a finite number of toys and a finite pool.  The error of the bias shifts
-        the ends.  The error of c changes their distances from the estimate, by half of its
-        relative size.
+        A calibration has statistical errors from the finite number of toys and from the finite pool
+        of simulated events.  The error of the bias shifts both ends.  A relative error of c changes
+        the distance of each end from the estimate by half of this relative error.
 
         Parameters
         ----------
@@ -544,16 +556,16 @@ class Calibration:
         return tuple(errors)
 
     def statistic(self, ensemble: ToyEnsemble, theta: ArrayLike, cl: float) -> FloatArray:
-        """Calibrated 2 c(θ) [Λ(θ̂) − Λ(m(θ))] of each toy, shape (n_toys,), over D(θ) if widened.
+        """Compute the calibrated statistic 2 c(θ) [Λ(θ̂) − Λ(m(θ))] of each toy, shape (n_toys,).
 
-        For intervals of one of several parameters (:meth:`profiled`) it is the profile statistic:
-        the minimum over the other parameters.
+        A widened calibration divides it by D(θ) of :meth:`widened`.  For intervals of one of
+        several parameters (:meth:`profiled`), the statistic is minimised over the other parameters.
 
         Raises
         ------
         CalibrationError
             If the toys belong to another model or another kind of dataset, or θ is outside
-            :attr:`limits`, which no calibrated interval leaves.
+            :attr:`limits`, the range of all calibrated intervals.
         """
         self.require_like(ensemble)
         point = np.asarray(theta, dtype=np.float64).reshape(1, -1)
@@ -563,8 +575,7 @@ class Calibration:
             place = format_point(dict(zip(self.parameters, point[0].tolist(), strict=True)))
             msg = (
                 f"the calibration of {self.model} is valid for {self.parameters} in {self.limits}, "
-                f"and "
-                f"{place} is outside: no calibrated interval can contain it; stay inside this "
+                f"and {place} is outside: no calibrated interval can contain it; stay inside this "
                 "range, or train over a wider range"
             )
             raise CalibrationError(msg)
@@ -589,13 +600,13 @@ class Calibration:
         return self.scale_at(point, cl)[0] * ensemble.test_statistic(argument) / divisor
 
     def contains_truth(self, ensemble: ToyEnsemble, cl: float) -> BoolArray:
-        """Whether the calibrated interval of each toy contains its truth, shape (n_toys,)."""
+        """Tell whether the calibrated interval of each toy contains the truth, shape (n_toys,)."""
         truth = truths([ensemble])[0]
         threshold = chi2_quantile(cl, len(self.parameters) if self.interest is None else 1)
         return np.asarray(self.statistic(ensemble, truth, cl) <= threshold)
 
     def require_like(self, ensemble: ToyEnsemble) -> None:
-        """Raise unless toys are of the calibrated model and kind of dataset.
+        """Raise unless toys belong to the calibrated model and to the same kind of dataset.
 
         Raises
         ------
@@ -610,7 +621,8 @@ class Calibration:
                 f"a calibration of {self.model} for {self.n_events:g} events "
                 f"{'with' if self.extended else 'without'} rate term cannot be used for toys of "
                 f"{ensemble.n_events:g} events "
-                f"{'with' if ensemble.extended else 'without'} it"
+                f"{'with' if ensemble.extended else 'without'} rate term; calibrate with toys of "
+                "the same kind"
             )
             raise CalibrationError(msg)
 
@@ -629,13 +641,14 @@ class Calibration:
         cost
             Cost of the dataset, not calibrated.
         cl
-            Confidence level of the intervals to come; default: the first calibrated.
+            Confidence level of the intervals for which the cost is to be used; default: the first
+            level of the calibration.
         parameter
-            With several parameters: the one whose interval is requested, with the others profiled
-            (:meth:`profiled`); default: joint regions of all of them.
+            With several parameters: the parameter whose interval is wanted, with the others
+            profiled (:meth:`profiled`); default: joint regions of all parameters.
         widen
-            Whether the intervals contain the error of the calibration itself (:meth:`widened`);
-            default: as the calibration says, which is no.
+            Whether the intervals include the error of the calibration (:meth:`widened`); default:
+            the attribute `widen` of the calibration, which is False unless it was widened.
 
         Raises
         ------
@@ -643,10 +656,10 @@ class Calibration:
             If `parameter` is not one of the parameters.
         CalibrationError
             If the cost has other parameters, belongs to another model (another training, bag size
-            or set of features), is calibrated already, has no rate term though the toys had one,
-            has a rate that differs from that of the toys by more than 0.1 %, or if the size of its
-            dataset differs from that of the toys by more than a quarter and five standard
-            deviations.
+            or set of features) or is calibrated already; if it has no rate term but the toys had
+            one, or its rate differs from the rate of the toys by more than 0.1 %; or if its number
+            of events differs from that of the toys by more than a quarter and by more than five
+            standard deviations.
         """
         if widen is not None and widen != self.widen:
             return replace(self, widen=widen)(cost, cl, parameter=parameter)
@@ -684,7 +697,7 @@ class Calibration:
         corrected = cost.corrected(_Correction(self, log_scale, level), with_rate=self.extended)
         if not self.widen:
             return corrected
-        # The surface that is corrected is that with the rate term, if the toys had it.
+        # If the toys had the rate term, the surface with the rate term is corrected.
         widening = self._widening(corrected.surface.extremum.curvature, level)
         return corrected.corrected(_Correction(self, log_scale, level, widening))
 
@@ -714,8 +727,8 @@ class _Correction:
             if kept:
                 msg = (
                     f"this cost is calibrated for {target} with the other parameters profiled, but "
-                    f"{', '.join(kept)} would be fixed; leave all free, or use the cost without "
-                    "calibration"
+                    f"{', '.join(kept)} would be fixed; leave all parameters free, or use the cost "
+                    "without calibration"
                 )
                 raise CalibrationError(msg)
         self._require_level(cl)
@@ -814,7 +827,7 @@ def _(correction: _Correction, arrays: ArrayStore) -> dict[str, Any]:
 
 
 def _another_model(mine: ModelTag, other: ModelTag, what: str) -> str:
-    """Message that a calibration belongs to another model, with the first difference."""
+    """Write the message that a calibration belongs to another model, with the first difference."""
     differences = {
         "model": (mine.name, other.name),
         "bag size": (mine.events_in_bag, other.events_in_bag),
@@ -824,15 +837,14 @@ def _another_model(mine: ModelTag, other: ModelTag, what: str) -> str:
     name, (a, b) = next((k, v) for k, v in differences.items() if v[0] != v[1])
     return (
         f"a calibration of {mine.name} cannot be used for {what} of another {name}: it was made "
-        f"for "
-        f"{a!r}, not for {b!r}; calibrate this model with its own toys"
+        f"for {a!r}, not for {b!r}; calibrate this model with its own toys"
     )
 
 
 def calibrated_toys(
     calibration: Calibration, ensemble: ToyEnsemble, cl: float | None = None
 ) -> ToyEnsemble:
-    """Replace the surfaces of toys by the calibrated ones, c(θ) [Λ(m(θ)) − Λ(θ̂)].
+    """Replace the surfaces Λ of toys by the calibrated surfaces c(θ) [Λ(m(θ)) − Λ(θ̂)].
 
     Parameters
     ----------
@@ -841,18 +853,18 @@ def calibrated_toys(
     ensemble
         Toys with the surfaces of the model.
     cl
-        Confidence level whose constant is used; default: the first calibrated.
+        Confidence level whose constant is used; default: the first level of the calibration.
 
     Returns
     -------
     ToyEnsemble
-        The toys with calibrated surfaces, in the limits of the calibration.
+        The toys with calibrated surfaces, defined inside the limits of the calibration.
 
     Raises
     ------
     CalibrationError
-        If the toys belong to another model or another kind of dataset, or the calibration is one
-        for intervals of one of several parameters, or widened.
+        If the toys belong to another model or another kind of dataset, or the calibration is
+        widened or is for intervals of one of several parameters.
 
     Examples
     --------
@@ -869,8 +881,8 @@ def calibrated_toys(
     calibration.require_like(ensemble)
     if calibration.widen:
         msg = (
-            "a belt made from calibrated toys includes the error of the calibration already; give "
-            "the calibration without widened()"
+            "this calibration is widened, but a belt made from calibrated toys already includes "
+            "the error of the calibration; give the calibration without widened()"
         )
         raise CalibrationError(msg)
     if calibration.interest is not None:

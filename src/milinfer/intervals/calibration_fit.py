@@ -1,6 +1,6 @@
-"""Find c(θ), the c_cicc of the report, and the mean estimate m(θ) from toys at several points.
+"""Measure the factor c(θ) on Λ (c_cicc) and the mean estimate m(θ) with toys at several points.
 
-:mod:`milinfer.intervals.calibration` applies it to a surface.
+:mod:`milinfer.intervals.calibration` applies both to the Λ of a dataset.
 """
 
 from __future__ import annotations
@@ -25,11 +25,12 @@ from milinfer.utils.smooth_polynomials import SPARE_DEGREES, SmoothPolynomial, f
 
 __all__ = ["calibrate"]
 
-# With a larger share of the maxima at the edge of the range, moments of the estimates mean nothing.
+# If a larger fraction of the maxima is at the edge of the range, the moments of the estimates mean
+# nothing.
 _MAX_AT_EDGE = 0.01
 # Right estimates of a truth that is farther from the edge than this have fewer maxima there.
 _FAR_FROM_EDGE = 3.0
-# Estimates whose quartiles give a spread, and the distance of the quartiles of a normal variable.
+# Least number of estimates for a spread from quartiles; distance of the quartiles of a Gaussian.
 _LEAST_INSIDE = 100
 _QUARTILES = 1.349
 # Warn if the fluctuation of the pool shifts all toys by more than this, in standard errors of an
@@ -43,7 +44,7 @@ def _require_inside(ensembles: Sequence[ToyEnsemble]) -> None:
     Raises
     ------
     CalibrationError
-        The message names the point, the other points that fail, and those that do not.
+        The message names the worst point, the other points that fail, and the points that do not.
     """
     shares = np.array([e.extremum.at_edge.mean() for e in ensembles])
     outside = shares > _MAX_AT_EDGE
@@ -81,8 +82,8 @@ def _require_inside(ensembles: Sequence[ToyEnsemble]) -> None:
 def _distance_to_edge(ensemble: ToyEnsemble) -> float | None:
     """Distance of the truth to the next edge in standard deviations of the estimates.
 
-    The spread is that of the estimates in the middle, which the edge does not change; None where
-    there are too few of these.
+    The standard deviation comes from the quartiles of estimates that are not at the edge; None if
+    there are too few of these estimates.
     """
     estimates = ensemble.theta_hat.reshape(ensemble.n_toys, -1)[~ensemble.extremum.at_edge]
     if len(estimates) < _LEAST_INSIDE:
@@ -106,41 +107,53 @@ def calibrate(
     n_bootstrap: int = 200,
     seed: int = 0,
 ) -> Calibration:
-    """Calibrate curvature and bias from toys at several true points.
+    """Calibrate the curvature and the bias of a model from toys at several true points.
+
+    The calibration multiplies Λ(θ) = ln L(θ)/L(θ0) by a factor c(θ), so that its intervals have the
+    claimed coverage, and replaces θ by the mean estimate m(θ) of toys generated at θ, so that
+    estimates are unbiased.
 
     Parameters
     ----------
     ensembles
         Toys of one model, one ensemble for each true point.
     kind
-        ``"coverage"``: c gives the coverage `cl`, by the quantile of the test statistic at the
-        bias-corrected truth.  ``"bartlett"``: c = I_MLE / I_curv, the same for all levels.
+        ``"coverage"``: c is chosen to give the coverage `cl`, from the quantile of the test
+        statistic at the bias-corrected true value.  ``"bartlett"``: c is the inverse variance of
+        the estimates over the mean curvature of Λ, the same number for all levels.
     cl
-        Confidence levels.  Unless θ̂ is Gaussian, each needs a constant of its own.
+        Confidence levels.  Unless estimates are Gaussian, each level needs its own constant.
     correct
-        ``"both"``; ``"scale"`` leaves the estimate unchanged, ``"bias"`` the curvature.
+        ``"both"``; ``"scale"`` to correct only the curvature, ``"bias"`` to correct only the bias.
     bias_degree, scale_degree
-        Degrees of the bias and of ln c as polynomials in θ; default: two more than the lowest
-        degree that describes the toys, if there are enough true values, so that their errors
-        include terms that the toys cannot resolve.
+        Degrees of the bias and of ln c as polynomials in θ.  Default: two more than the lowest
+        degree that describes the toys, if there are enough true values.  The errors then include
+        terms that the toys cannot resolve.
     n_bootstrap, seed
-        Bootstrap samples for the errors of the constants, and their seed.
+        Number of bootstrap samples for the errors of the constants, and their random seed.
+
+    Returns
+    -------
+    Calibration
+        Call it with the cost of a dataset to get the calibrated cost.
 
     Warns
     -----
     MilinferWarning
-        If the pool of the toys is so small that its fluctuation shifts all estimates by a fifth of
-        a standard error or more, which costs intervals of data 1 % of their coverage.
+        If the toys are drawn from so few simulated events that their statistical fluctuation shifts
+        all estimates by a fifth of a standard error or more, which costs intervals of data 1 % of
+        their coverage.
 
     Raises
     ------
     CalibrationError
         If the toys are of different kinds or too few for the levels, more than 1 % of them have
-        their maximum at the edge of the range, or the response of the estimator is not positive.
+        their maximum at the edge of the range, or the mean estimate does not rise with the true
+        value.
 
     Examples
     --------
-    A surface whose curvature is half of what it should be:
+    The curvature of this Λ is half of the correct curvature, so that c is 2 within its error:
 
     >>> from milinfer.datasets import gaussian
     >>> from milinfer.toys.toys import Toys
@@ -173,7 +186,7 @@ def calibrate(
         ndf: int,
         component: int | None,
     ) -> tuple[FloatArray, FloatArray, tuple[SmoothPolynomial, ...]]:
-        """Constants by Bartlett and by coverage with errors, and the functions ln c(θ)."""
+        """Constants of both kinds with errors, and the functions ln c(θ)."""
         bartlett, by_coverage = [], []
         for e in ensembles:
             q = statistic(e)
@@ -181,7 +194,7 @@ def calibrate(
             scales = _coverage_of(q, cls, ndf)
             by_coverage.append(_with_bootstrap(scales, e.n_toys, n_bootstrap, rng))
         c_bartlett, c_coverage = np.array(bartlett), np.array(by_coverage)
-        # One function is fitted for all levels by Bartlett, one for each level by coverage.
+        # The Bartlett ratio has one function for all levels, coverage one function for each level.
         chosen = c_bartlett if kind == "bartlett" else c_coverage
         pools = spread_covariance(ensembles, component)
         log_scales = tuple(
@@ -265,7 +278,8 @@ def _require_enough(
 def _warn_of_small_pools(ensembles: Sequence[ToyEnsemble]) -> None:
     """Warn if the fluctuation of a small pool shifts the calibration.
 
-    The errors of the constants contain it, the intervals of the data only if they are widened.
+    The errors of the constants contain this shift; the intervals of the data contain it only if
+    the calibration is widened.
     """
     worst = max(ensembles, key=lambda e: e.n_events / e.n_effective)
     shift = float(np.sqrt(worst.n_events / worst.n_effective))
@@ -305,7 +319,7 @@ def _bartlett_of(e: ToyEnsemble) -> Callable[[IntArray], FloatArray]:
 def _profile_bartlett_of(
     component: int, response: Response | None, e: ToyEnsemble
 ) -> Callable[[IntArray], FloatArray]:
-    """Inverse variance of one corrected estimate over the curvature of its profile."""
+    """Inverse variance of one corrected estimate over the curvature of the profile of Λ."""
     p = len(e.point)
     jacobian = np.eye(p) if response is None else response.jacobian(truths([e]))[0]
     estimates = np.linalg.solve(jacobian, e.theta_hat.reshape(e.n_toys, p).T)[component]
@@ -383,9 +397,10 @@ def _limits(
         worst = dict(zip(names, points[int(np.argmin(determinants))].tolist(), strict=True))
         msg = (
             f"the estimator of {', '.join(names)} does not follow the true value at "
-            f"{format_point(worst)} (response {determinants.min():.2f}). If Λ of the toys has "
-            "several maxima, as with a small interference, use a Neyman belt (milinfer.neyman) "
-            "instead of a calibration. Otherwise train longer or on more events"
+            f"{format_point(worst)}: its response, the derivative of the mean estimate by the true "
+            f"value, is {determinants.min():.2f}. If Λ of the toys has several maxima, as with a "
+            "small interference, use a Neyman belt (milinfer.neyman) instead of a calibration. "
+            "Otherwise train longer or on more events"
         )
         raise CalibrationError(msg)
 
@@ -404,7 +419,7 @@ def _limits(
             last = len(reach) if good.all() else int(np.argmin(good))
             limits[k, side] = line[max(last - 1, 0), k]
     if len(names) > 1:
-        # The corners of the box may still stick out: shrink it until none does.
+        # Corners of the box may still be outside: shrink the box until all corners are inside.
         corners = np.stack(np.meshgrid(*limits, indexing="ij"), axis=-1).reshape(-1, len(names))
         for share in reach[::-1]:
             if fits(centre + share * (corners - centre)).all():

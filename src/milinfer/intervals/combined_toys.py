@@ -1,9 +1,9 @@
 """Toys for a combined fit: unbinned terms, pyhf channels and constraints in one sum.
 
-If you calibrate each term, their sum is not calibrated, because shared nuisance parameters, and
-terms whose likelihood is far from a parabola, change how the terms add.  This module draws toys of
-all terms of a sum together, including auxiliary measurements, and fits the sum at each point of a
-grid.  The result is a :class:`~milinfer.toys.ensemble.ToyEnsemble`, as for any other model.
+A sum of calibrated terms is in general not calibrated: the terms share nuisance parameters, and the
+likelihood of a term may be far from a parabola.  This module therefore draws toys of all terms of a
+sum together, including auxiliary measurements, and fits the sum at each point of a grid.  The
+result is a :class:`~milinfer.toys.ensemble.ToyEnsemble`, as for any other model.
 """
 
 from __future__ import annotations
@@ -57,10 +57,10 @@ class EventTerm(NamedTuple):
         (:func:`~milinfer.likelihood.systematics.systematic_terms`), or any model of single events.
         For a model, rate and backgrounds are taken from the toys.
     toys
-        Draws the events.  For nuisance parameters away from their nominal values give them a pool
-        of varied events.
+        :class:`~milinfer.Toys` that draw the events.  For toys with shifted nuisance parameters,
+        their pool of simulated events must contain varied events.
     reference
-        θ0 of a model.
+        Parameter value θ0 at which Λ of a model is zero; not used for processes.
     """
 
     likelihood: SystematicTerms | AnyModel
@@ -68,7 +68,7 @@ class EventTerm(NamedTuple):
     reference: float | tuple[float, ...] = 0.0
 
     def cost(self, data: Sample) -> Cost:
-        """Cost −2 ln L of a dataset of this term."""
+        """Return the cost −2 ln L of this term for a dataset."""
         if isinstance(self.likelihood, SystematicTerms):
             return self.likelihood.cost(data)
         rate = self.toys.rate
@@ -77,7 +77,7 @@ class EventTerm(NamedTuple):
         return dataset_cost(self.likelihood, data, reference=self.reference, rate=rate)
 
     def nominal_events(self, point: Point) -> float:
-        """Expected number of events; for a model, the number of events in its toys at a point."""
+        """Return the expected number of events at a point; for a model, the number in its toys."""
         if isinstance(self.likelihood, SystematicTerms):
             mixture = self.likelihood.mixture
             return float(mixture.signal_at_reference + mixture.expected.sum())
@@ -102,14 +102,14 @@ Term: TypeAlias = EventTerm | PyhfCost | NormalConstraint
 
 @dataclass(frozen=True, eq=False)
 class CombinedToys:
-    r"""Generates toys for a sum of costs, and profiles the nuisance parameters of each toy.
+    r"""Toys for a sum of costs, in which the nuisance parameters of each toy are profiled.
 
     A toy has new events in each unbinned term, Poisson counts in each bin of the pyhf channels, and
     new auxiliary measurements.  Gaussian measurements scatter about the true values with their
     errors; counts follow a Poisson distribution.  If several terms share an auxiliary measurement,
     only one of them contains it (``without_constraints``), as in the sum that is fitted to data.
 
-    A toy needs one fit at each point of the grid: about 40 ms for 19 points, one pyhf channel and
+    A toy takes one fit at each point of the grid: about 40 ms for 19 points, one pyhf channel and
     one nuisance parameter.  If all terms are unbinned,
     :class:`~milinfer.likelihood.profiled_systematics.ProfiledSystematics` is a hundred times as
     fast.
@@ -120,9 +120,10 @@ class CombinedToys:
         Terms of the sum; at least one is an :class:`EventTerm` or a
         :class:`~milinfer.binned.pyhf_cost.PyhfCost`.
     parameters
-        Parameter of interest, or several; all others are profiled.
+        Parameter of interest, or several; all other parameters are profiled.
     grid
-        Points and interpolation of the profiled surfaces.
+        Points in the parameters of interest at which each toy is fitted, and the interpolation of
+        the profiled Λ between them.
     seed
         The same seed gives the same toys.
     name
@@ -135,7 +136,7 @@ class CombinedToys:
     ParameterError
         If a parameter of interest is not a parameter of the sum.
     ModelError
-        If a term is none of these types.
+        If a term has another type.
 
     Examples
     --------
@@ -186,7 +187,7 @@ class CombinedToys:
 
     @cached_property
     def tag(self) -> ModelTag:
-        """Identity of the combination, which calibrations compare."""
+        """Identity of the combination; calibrations check that it is the same."""
         facts = [_identity(term) for term in self.terms]
         digest = hashlib.blake2b(repr((facts, self.parameters)).encode(), digest_size=8)
         features = [f for t in self._of_events for f in t.tag.feature_names]
@@ -205,7 +206,7 @@ class CombinedToys:
         return np.asarray(self.grid.grid, dtype=np.float64).reshape(-1, len(self.parameters))
 
     def dataset(self, truth: float | Point, toy: int = 0) -> Cost:
-        """The cost of one pseudo-experiment, to be fitted like data.
+        """Return the cost of one pseudo-experiment, which can be fitted like data.
 
         Parameters
         ----------
@@ -217,23 +218,24 @@ class CombinedToys:
         return self._drawn(self._experiment(truth, toy + 1), toy)
 
     def profiled(self, cost: Cost, *, n_events: float | None = None) -> LikelihoodCost:
-        """Cost of data as a function of the parameters of interest, with all others profiled.
+        """Return the cost of data as a function of the parameters of interest.
 
-        Use it with calibrations and belts from these toys.
+        All other parameters are profiled.  Calibrations and belts from these toys apply to this
+        cost.
 
         Parameters
         ----------
         cost
             Sum of the costs of the data, with the parameters of these terms.
         n_events
-            Number of events of the data, in all terms; default: that of the toys.
+            Number of events of the data in all terms; default: the number of events of the toys.
 
         Raises
         ------
         ParameterError
             If the cost has other parameters.
         FitError
-            If a fit is not valid; the message says where.
+            If a fit is not valid; the message names the point.
         """
         names = set(describe(cost))
         if names != set(self._names):
@@ -266,33 +268,32 @@ class CombinedToys:
         Parameters
         ----------
         truths
-            Values of the parameter of interest, or points that may name any parameter.  Parameters
-            that a point does not name have the value that the terms measure, or their starting
-            value.
+            Values of the parameter of interest, or points that may contain any parameter.  Other
+            parameters have the value of their auxiliary measurement, or else their starting value.
         n_toys
-            Number of toys at each.
+            Number of toys at each true point.
         start
-            Number of the first toy in the sequence of the seed.
+            Number of the first toy in the sequence that the seed defines.
         workers
-            Threads; the toys do not depend on it.
+            Number of threads; the toys do not depend on it.
         client
             Client of a dask cluster, instead of threads.
         on_toys
-            Called with the number of toys done since the last call.
+            Function that is called with the number of toys done since the last call.
 
         Returns
         -------
         list of ToyEnsemble
-            One for each truth.  ``n_events`` is the number of events in all terms at the
-            reference, and ``n_effective`` is such that the fluctuation of the pool is that of the
-            term whose pool is the smallest.
+            One ensemble for each true point.  ``n_events`` is the number of events in all terms at
+            the reference.  ``n_effective`` is the effective number of events of the pool, for the
+            term whose pool fluctuates most.
 
         Raises
         ------
         ConfigurationError
             If there is nothing to generate.
         ParameterError
-            If a truth names an unknown parameter, or has no value of a parameter of interest.
+            If a true point contains an unknown parameter, or no value of a parameter of interest.
         FitError
             If the fit of a toy is not valid; the message names the toy and its true point.
         """
@@ -321,11 +322,11 @@ class CombinedToys:
             given = {only(self.parameters): float(truth)}
         for name in given:
             if name not in self._names:
-                msg = f"truth names {name}; the combination has {', '.join(self._names)}"
+                msg = f"truth contains {name}; the combination has {', '.join(self._names)}"
                 raise ParameterError(msg + did_you_mean(name, list(self._names)))
         for name in self.parameters:
             if name not in given:
-                msg = f"the truth has no value of {name}, the parameter of interest"
+                msg = f"the truth has no value of the parameter of interest {name}; add it"
                 raise ParameterError(msg)
         return self._nominal | given
 
@@ -388,7 +389,7 @@ class CombinedToys:
 
     @cached_property
     def _n_events(self) -> float:
-        """Events in all terms at the nominal point, which need not be one of the pool."""
+        """Number of events in all terms at the nominal point, also if no pool is at this point."""
         total = 0.0
         for term in self.terms:
             if isinstance(term, PyhfCost):

@@ -1,9 +1,10 @@
-"""Coverage as a function of a property of the dataset, and as a smooth function of θ.
+"""Measure coverage as a function of a property of the dataset, and as a smooth function of θ.
 
-An interval with the right coverage on average may cover too often for datasets that look precise
-and too rarely for others.  :func:`conditional_coverage` measures coverage in bins of a property of
-the dataset; :func:`coverage_function` fits it as a smooth function of θ to toys at many truths, one
-or more at each, as in Dalmasso et al., arXiv:2107.03920 (LF2I).
+Intervals with the right coverage on average may cover too often for some datasets and too rarely
+for others.  :func:`conditional_coverage` measures the coverage in bins of a property of the
+dataset, such as its number of events.  :func:`coverage_function` fits the coverage as a smooth
+function of θ, to toys at many true values with one or more toys at each, as in Dalmasso et al.,
+arXiv:2107.03920 (LF2I).
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ class ConditionalCoverage(NamedTuple):
     Parameters
     ----------
     method, by, cl
-        Name of the interval method, of the property, and the confidence level.
+        Name of the interval method, name of the property, and confidence level.
     edges
         Edges of the bins, shape (n_bins + 1,).
     centres
@@ -89,7 +90,7 @@ class ConditionalCoverage(NamedTuple):
         return html_table((self.by, "toys", "coverage", "68.27 % interval"), rows, title=title)
 
     def to_table(self) -> pa.Table:
-        """One row for each bin.
+        """Return an Arrow table with one row for each bin.
 
         Columns: ``low_edge``, ``high_edge``, ``centre``, ``coverage``, ``low``, ``high``,
         ``n_toys``.
@@ -127,7 +128,7 @@ class CoverageFunction(NamedTuple):
         return brief(self)
 
     def at(self, theta: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """Coverage at points (m, n_parameters) with its 68.27 % band: value, low, high."""
+        """Return coverage, lower and upper end of its 68.27 % band at points (m, n_parameters)."""
         centre, error = self.logit(theta), self.logit.error(theta)
         return expit(centre), expit(centre - error), expit(centre + error)
 
@@ -141,7 +142,7 @@ def conditional_coverage(
     n_bins: int = 5,
     name: str = "",
 ) -> ConditionalCoverage:
-    """Coverage in bins of a property of the dataset.
+    """Measure the coverage of intervals in bins of a property of the dataset.
 
     Parameters
     ----------
@@ -152,13 +153,14 @@ def conditional_coverage(
     cl
         Confidence level.
     by
-        ``"curvature"`` of the surface at its maximum (the precision that it claims), ``"estimate"``
-        minus the truth, number of ``"events"``, or a function of an ensemble that gives one number
-        for each toy.  Several parameters need a function.
+        Property: ``"curvature"``, the curvature of Λ at its maximum (the claimed precision);
+        ``"estimate"``, the estimate minus the true value; ``"events"``, the number of events; or a
+        function that takes an ensemble and returns one number for each toy.  Several parameters
+        need a function.
     n_bins
-        Number of bins, of equal content.
+        Number of bins, with equal numbers of toys.
     name
-        Name of the method.
+        Name of the method in the result.
 
     Raises
     ------
@@ -217,7 +219,7 @@ def conditional_coverage(
 
 
 def _bin_counts(value: FloatArray, edges: FloatArray) -> tuple[IntArray, FloatArray]:
-    """Bin of each value, the last closed above, and how many are in each bin."""
+    """Bin of each value (the last bin contains its upper edge), and the content of each bin."""
     index = np.clip(np.searchsorted(edges, value, side="right") - 1, 0, len(edges) - 2)
     return index, np.bincount(index, minlength=len(edges) - 1).astype(np.float64)
 
@@ -250,7 +252,7 @@ def coverage_function(
     Parameters
     ----------
     ensembles
-        Toys of one model at many truths; a few at each suffice.
+        Toys of one model at many true values; a few toys at each are enough.
     method, cl
         See :func:`conditional_coverage`.
     degree
@@ -261,12 +263,13 @@ def coverage_function(
     CalibrationError
         If the events of the toys were used to calibrate the method.
     FitError
-        If all toys cover or none does, or the truths do not determine the polynomial.
+        If all intervals contain the true value or none does, or there are too few true values for
+        the polynomial.
 
     Examples
     --------
-    See ``tests/intervals/test_conditional_coverage.py`` for a surface whose coverage is a known
-    function of θ.
+    See ``tests/intervals/test_conditional_coverage.py`` for toys whose coverage is a known function
+    of θ.
     """
     require_level(cl)
     require_one_kind(ensembles)
@@ -285,8 +288,7 @@ def coverage_function(
         distinct = len(np.unique(points, axis=0))
         msg = (
             f"{k.sum():.0f} of {n.sum():.0f} toys at {distinct} true values contain the truth, "
-            f"which does not determine a polynomial of degree {degree}; generate toys at more true "
-            "values"
+            f"too few for a polynomial of degree {degree}; generate toys at more true values"
         )
         raise FitError(msg)
     coefficients = np.zeros(len(basis))

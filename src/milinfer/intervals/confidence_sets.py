@@ -1,13 +1,13 @@
-"""Confidence sets of one parameter, confidence regions of two, and minima inside physical bounds.
+"""Find confidence sets of one parameter, regions of two, and minima inside physical bounds.
 
-A Neyman construction gives a function h(θ) of the data.  It accepts θ if h(θ) is not positive.
-The accepted values may be one interval, several or none.  :func:`confidence_set` scans a grid and
-refines the ends.  In two parameters :func:`confidence_region` narrows a grid to the accepted points
-and finds their outlines.
+A Neyman construction gives a function h(θ) of the data and accepts θ if h(θ) is not positive.  The
+accepted values may be one interval, several intervals or none.  :func:`confidence_set` scans a grid
+and refines the ends.  In two parameters, :func:`confidence_region` narrows a grid to the accepted
+points and finds the contours around them.
 
 :func:`bounded_minimum` finds the lowest −2 ln L inside bounds.  Minuit transforms parameters with
-limits and therefore hardly reaches a minimum *at* a limit exactly.  A confidence belt needs the
-minimum to the rounding error, because its toys are fitted with this precision too.
+limits, so that it does not reach a minimum *at* a limit exactly.  A confidence belt needs the
+minimum with the precision of the toys, which is the rounding error.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class ConfidenceSet:
-    """Accepted values of one parameter.
+    """Confidence set of one parameter: the values that a Neyman construction accepts.
 
     Parameters
     ----------
@@ -55,13 +55,13 @@ class ConfidenceSet:
     cl
         Confidence level.
     intervals
-        ``(low, high)`` of each interval, ascending; several for a surface with several maxima, none
-        if no value is accepted.
+        Ends ``(low, high)`` of each interval, in ascending order.  There may be several intervals
+        if the likelihood has several maxima, and none if no value is accepted.
     errors
         Standard error of each end from the finite number of toys; 0 at a bound.
     at_bound
-        For each end, whether it is an end of the belt or a physical bound; beyond an end of the
-        belt, more values may be accepted.
+        For each end, whether it is an end of the belt or a physical bound.  Values beyond an end of
+        the belt were not tested.
     estimate
         Maximum-likelihood estimate inside the physical bounds.
 
@@ -88,13 +88,13 @@ class ConfidenceSet:
 
     @property
     def low(self) -> float:
-        """Lowest accepted value; a ParameterError if there is none."""
+        """Lowest accepted value; raises a ParameterError if no value is accepted."""
         self._require_values()
         return self.intervals[0][0]
 
     @property
     def high(self) -> float:
-        """Highest accepted value; a ParameterError if there is none."""
+        """Highest accepted value; raises a ParameterError if no value is accepted."""
         self._require_values()
         return self.intervals[-1][1]
 
@@ -124,10 +124,10 @@ class ConfidenceSet:
         return html_table(("from", "to"), rows, title=str(self))
 
     def to_table(self) -> pa.Table:
-        """One row for each interval.
+        """Return an Arrow table with one row for each interval.
 
         Columns: ``parameter``, ``cl``, ``estimate``, ``low``, ``low_error``, ``low_at_bound``,
-        and the same for the upper end.
+        ``high``, ``high_error``, ``high_at_bound``.
         """
         types: dict[str, type] = {"parameter": str, "cl": float, "estimate": float}
         for end in ("low", "high"):
@@ -142,13 +142,16 @@ class ConfidenceSet:
 
     def _require_values(self) -> None:
         if self.empty:
-            msg = f"no value of {self.parameter} is accepted at {self.cl:.2%}; look at `intervals`"
+            msg = (
+                f"no value of {self.parameter} is accepted at {self.cl:.2%}, so the set has no "
+                "ends; check `empty` first"
+            )
             raise ParameterError(msg)
 
 
 @dataclass(frozen=True, eq=False)
 class ConfidenceRegion:
-    """Accepted values of two parameters.
+    """Confidence region of two parameters: the values that a Neyman construction accepts.
 
     Parameters
     ----------
@@ -159,11 +162,11 @@ class ConfidenceRegion:
     axes
         Grid of each parameter, shapes (n_x,) and (n_y,).
     excess
-        q(θ) − c(θ) on the grid, shape (n_x, n_y); accepted where it is not positive, NaN where the
-        critical value is unknown.
+        Test statistic q(θ) minus its critical value c(θ) on the grid, shape (n_x, n_y).  A point is
+        accepted if the difference is not positive; NaN if the critical value is unknown.
     contours
-        Outlines of the region, each of shape (n_vertices, 2), closed (the last vertex is the first)
-        unless they run into the edge of the grid.
+        Contours around the region, each of shape (n_vertices, 2).  The last vertex repeats the
+        first, unless the contour reaches the edge of the grid.
     estimate
         Maximum-likelihood estimate inside the physical bounds, shape (2,).
     """
@@ -197,7 +200,7 @@ class ConfidenceRegion:
         return html_table(("parameter", "estimate", "contours between"), rows, title=title)
 
     def to_table(self) -> pa.Table:
-        """One row for each vertex of a contour: ``contour``, ``point.PARAMETER``."""
+        """Return a table of the vertices of all contours: ``contour``, ``point.PARAMETER``."""
         import pyarrow as pa
 
         vertices = np.concatenate([np.empty((0, 2)), *self.contours])
@@ -228,15 +231,15 @@ class ConfidenceRegion:
         return float(self.accepted.sum() * cell[0] * cell[1])
 
     def projection(self, parameter: str) -> tuple[tuple[float, float], ...]:
-        """Intervals of one parameter for which some value of the other is accepted.
+        """Project the region: values of one parameter accepted with some value of the other.
 
-        Their coverage is at least that of the region.  Ends are interpolated between points of the
-        grid.
+        The coverage of these intervals is at least the coverage of the region.  Ends are
+        interpolated between points of the grid.
 
         Raises
         ------
         ParameterError
-            If the parameter is not one of the region.
+            If `parameter` is not one of the parameters of the region.
         """
         if parameter not in self.parameters:
             msg = f"{parameter!r} is not one of the parameters {self.parameters} of this region"
@@ -252,7 +255,7 @@ class ConfidenceRegion:
 
 
 def _between(axis: FloatArray, excess: FloatArray, inside: int, outside: int) -> float:
-    """Zero of the excess between two neighbours, linear; at the edge of the grid the inner one."""
+    """Zero of the excess between two grid points, by a line; at the edge the inner point."""
     if not 0 <= outside < len(axis) or not np.isfinite(excess[outside]):
         return float(axis[inside])
     share = excess[inside] / (excess[inside] - excess[outside])
@@ -260,7 +263,7 @@ def _between(axis: FloatArray, excess: FloatArray, inside: int, outside: int) ->
 
 
 def accepted_runs(accepted: ArrayLike) -> list[tuple[int, int]]:
-    """First and last index of every run of accepted points.
+    """Find the first and last index of every run of accepted points.
 
     Examples
     --------
@@ -299,16 +302,17 @@ def confidence_set(
     Parameters
     ----------
     excess
-        h(θ), not positive where θ is accepted; it may jump, and be 0 on a whole stretch.
+        Function h(θ), which is not positive if θ is accepted.  It may have jumps and intervals in
+        which it is 0.
     grid
-        Ascending values at which h is evaluated; intervals and gaps narrower than its steps may be
-        missed.  The first and the last are the ends of the belt or physical bounds.
+        Ascending values at which h is evaluated.  Intervals and gaps narrower than the steps of the
+        grid may be missed.  The first and the last value are ends of the belt or physical bounds.
     parameter, cl, estimate
         As in :class:`ConfidenceSet`.
     error
-        Standard error of h(θ); the error of an end is this over the slope of h there.
+        Standard error of h(θ); the error of an end is this error over the slope of h at the end.
     values
-        h on the grid, if the caller can compute it faster than with one call at each value.
+        Values of h on the grid, if the caller can compute them faster than with single calls.
 
     Examples
     --------
@@ -360,13 +364,13 @@ def confidence_region(
     Parameters
     ----------
     statistic
-        q(θ) of the data, θ of shape (2,).
+        Test statistic q(θ) of the data, for θ of shape (2,).
     critical
-        c(θ).
+        Critical value c(θ).
     parameters, estimate, cl
         As in :class:`~milinfer.intervals.confidence_sets.ConfidenceRegion`.
     n_grid
-        Points of the last grid in each parameter; the earlier grids have half as many.
+        Points of the last grid in each parameter; the earlier grids have half as many points.
 
     Examples
     --------
@@ -443,7 +447,7 @@ class BoundedMinimum(NamedTuple):
 
 
 def cost_value(observed: LikelihoodCost | Surface | BoxSurface, theta: FloatArray) -> float:
-    """−2 ln L at one point, shape (n_parameters,).
+    """Evaluate −2 ln L at one point of shape (n_parameters,).
 
     Examples
     --------
@@ -461,14 +465,14 @@ def cost_value(observed: LikelihoodCost | Surface | BoxSurface, theta: FloatArra
 def bounded_minimum(
     observed: LikelihoodCost | Surface | BoxSurface, bounds: Limits
 ) -> BoundedMinimum:
-    """Lowest −2 ln L inside bounds, from a scan that is refined around its lowest point.
+    """Find the lowest −2 ln L inside bounds, by a scan that is refined around its lowest point.
 
     Parameters
     ----------
     observed
-        A cost, or a surface alone.
+        A cost, or a surface Λ(θ).
     bounds
-        Bounds of each parameter, inside the range of the surface.
+        Bounds of each parameter, inside the range in which `observed` is defined.
 
     Examples
     --------

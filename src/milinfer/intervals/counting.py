@@ -1,8 +1,7 @@
-"""Feldman–Cousins intervals for counting experiments, by enumeration of the outcomes.
+"""Compute Feldman–Cousins intervals for counting experiments, by enumeration of the outcomes.
 
-G. J. Feldman and R. D. Cousins, Phys. Rev. D 57 (1998) 3873, physics/9711021.  Critical values and
-confidence sets are those of the rest of this package, but the probability of every outcome is
-known: the critical values are exact, and no pseudo-experiments are needed.
+G. J. Feldman and R. D. Cousins, Phys. Rev. D 57 (1998) 3873, physics/9711021.  The probability of
+every outcome is known, so that critical values are exact and no pseudo-experiments are needed.
 """
 
 from __future__ import annotations
@@ -23,8 +22,8 @@ from milinfer.utils.display import brief
 __all__ = ["EnumeratedBelt", "belt_from_outcomes", "feldman_cousins"]
 
 
-# Range of larger backgrounds in which a longer interval is searched for, and its step: upper ends
-# are a saw-tooth in the background, with teeth narrower than the range.
+# Range of larger backgrounds that is searched for a longer interval, and its step: as a function of
+# the background, the upper end is a saw-tooth whose teeth are narrower than this range.
 _TOOTH, _TOOTH_STEP = 3.0, 0.02
 # Values of μ whose outcomes are enumerated together: numpy's calls cost less than their work, and
 # tables of many counts take little memory.
@@ -34,9 +33,10 @@ _TOGETHER = 64
 def feldman_cousins(
     n: int, background: float = 0.0, cl: float = 0.9, *, monotone: bool = True
 ) -> ConfidenceSet:
-    """Confidence interval of a Poisson signal μ ≥ 0 over a known background (§IV.A, tables II–IX).
+    """Compute the Feldman–Cousins interval of a Poisson signal μ ≥ 0 over a known background.
 
-    If the accepted μ have a gap, the interval includes it, as in the paper.
+    It reproduces tables II–IX of Feldman and Cousins, Phys. Rev. D 57 (1998) 3873.  If the accepted
+    values of μ have a gap, the interval includes the gap, as in the paper.
 
     Parameters
     ----------
@@ -45,12 +45,12 @@ def feldman_cousins(
     background
         Expected number of background events, known exactly.
     cl
-        Confidence level; the discreteness of counts makes the coverage larger.
+        Confidence level.  Because counts are discrete, the coverage is larger.
     monotone
-        Lengthen the interval so that its upper end does not rise with the background, as in the
-        tables of the paper: it is then the highest upper end for this background or a larger
-        one.  This matters for counts far below the background: for n = 0 at 3.0 the construction
-        alone ends at 0.95, the table at 1.08.
+        Whether to lengthen the interval as in the tables of the paper, so that its upper end does
+        not rise with the background: the upper end is then the highest of the upper ends for this
+        background and all larger backgrounds.  This matters for counts far below the background:
+        for n = 0 and a background of 3.0 the upper end is 0.95 without and 1.08 with it.
 
     Raises
     ------
@@ -64,7 +64,7 @@ def feldman_cousins(
     """
     require_level(cl, ParameterError)
     if n < 0 or int(n) != n or not 0 <= background < np.inf:
-        msg = f"n = {n}, background = {background}: give a count and a yield ≥ 0"
+        msg = f"n = {n} and background = {background} must not be negative"
         raise ParameterError(msg)
     z = float(norm.ppf((1 + cl) / 2))
     top = max(n - background, 0) + z**2 + (z + 1) * np.sqrt(n + 1) + 4
@@ -108,7 +108,7 @@ def _log_poisson(n: FloatArray, mean: FloatArray) -> FloatArray:
 
 
 def _tip(n: int, background: float, cl: float, mu: float, lowest: float) -> float:
-    """Highest μ of the wedge of accepted (background, μ) that contains a point.
+    """Highest accepted μ in the wedge of accepted (background, μ) around a point.
 
     The upper edge of the wedge falls with the background, but more slowly than the lower edge,
     which has slope −1 (the critical value depends on their sum).  The wedge is therefore narrowest
@@ -127,7 +127,7 @@ def _tip(n: int, background: float, cl: float, mu: float, lowest: float) -> floa
 
 
 def _hull(disjoint: ConfidenceSet) -> ConfidenceSet:
-    """One interval from the lowest to the highest accepted value."""
+    """Return one interval from the lowest to the highest accepted value."""
     return replace(
         disjoint,
         intervals=((disjoint.low, disjoint.high),),
@@ -138,7 +138,9 @@ def _hull(disjoint: ConfidenceSet) -> ConfidenceSet:
 
 @dataclass(frozen=True, eq=False)
 class EnumeratedBelt:
-    """Likelihood-ratio belt over enumerated outcomes.
+    """Confidence belt with likelihood-ratio ordering over enumerated outcomes.
+
+    :func:`belt_from_outcomes` makes it.
 
     Parameters
     ----------
@@ -147,9 +149,9 @@ class EnumeratedBelt:
     cl
         Confidence level.
     statistic
-        q of every outcome at every point, shape (n_outcomes, n_points).
+        Test statistic q of every outcome at every point, shape (n_outcomes, n_points).
     critical
-        Critical value c at every point, shape (n_points,); an outcome with q = c is accepted.
+        Critical value c at every point, shape (n_points,); outcomes with q ≤ c are accepted.
     estimates
         Point with the highest likelihood for every outcome, shape (n_outcomes,).
     coverage
@@ -168,7 +170,7 @@ class EnumeratedBelt:
 
     @property
     def excess(self) -> FloatArray:
-        """Q − c, shape (n_outcomes, n_points); not positive if a point is accepted."""
+        """Statistic minus critical value, (n_outcomes, n_points); not positive if accepted."""
         return self.statistic - self.critical
 
     @property
@@ -177,7 +179,7 @@ class EnumeratedBelt:
         return np.asarray(self.statistic <= self.critical)
 
     def confidence_set(self, outcome: int, parameter: str = "mu") -> ConfidenceSet:
-        """Confidence set of an outcome; its ends are the outermost accepted points."""
+        """Return the confidence set of an outcome; its ends are the outermost accepted points."""
         runs = accepted_runs(self.accepted[outcome])
         last = len(self.points) - 1
         return ConfidenceSet(
@@ -197,7 +199,9 @@ def belt_from_outcomes(
     probability: FloatArray,
     cl: float,
 ) -> EnumeratedBelt:
-    """Likelihood-ratio ordering of enumerated outcomes (Feldman and Cousins 1998, §IV).
+    """Make a belt with likelihood-ratio ordering over enumerated outcomes.
+
+    See Feldman and Cousins, Phys. Rev. D 57 (1998) 3873, §IV.
 
     Parameters
     ----------
@@ -206,7 +210,7 @@ def belt_from_outcomes(
     log_likelihood
         ln L of every outcome at every point, shape (n_outcomes, n_points).
     log_best
-        Highest ln L of every outcome over the physical values, shape (n_outcomes,).
+        Highest ln L of every outcome for physical values of the parameter, shape (n_outcomes,).
     probability
         Probability of every outcome at every point, shape (n_points, n_outcomes); rows sum to 1.
     cl
@@ -215,8 +219,8 @@ def belt_from_outcomes(
     Raises
     ------
     CalibrationError
-        If shapes do not fit, outcomes are missing (a row does not sum to 1 within 1e-6), or a
-        probability is negative.
+        If shapes do not agree, outcomes are missing (the probabilities at a point do not sum to 1
+        within 1e-6), or a probability is negative.
 
     Examples
     --------
@@ -240,7 +244,10 @@ def belt_from_outcomes(
         raise CalibrationError(msg)
     missing = float(np.abs(probability.sum(axis=1) - 1).max())
     if missing > 1e-6:
-        msg = f"the probabilities of the outcomes miss 1 by {missing:.2g}; enumerate more outcomes"
+        msg = (
+            f"the probabilities of all outcomes differ from 1 by {missing:.2g} in sum; enumerate "
+            "more outcomes"
+        )
         raise CalibrationError(msg)
     statistic = 2 * (log_best[:, None] - log_likelihood)
     # An outcome that cannot happen at a point has an infinite statistic there.

@@ -1,8 +1,8 @@
-"""Coverage: how often intervals contain the truth, for every method and at several truths.
+"""Measure coverage: how often the intervals of a method contain the true value.
 
-Coverage is measured with toys from events that were not used to calibrate the method; toys from
-calibration events are an error.  Every coverage has a binomial error and an error from the finite
-pool of events.  Judge a method at all true values together.
+Coverage must be measured with toys from events that were not used to calibrate the method; other
+toys are refused.  Every coverage has a binomial error, and an error from the finite pool of
+simulated events from which the toys are drawn.  Judge a method at all true values together.
 """
 
 from __future__ import annotations
@@ -54,17 +54,19 @@ class IntervalMethod(Protocol):
         """Fingerprints of the events used for the calibration."""
 
     def contains_truth(self, ensemble: ToyEnsemble, cl: float) -> BoolArray:
-        """Whether the interval of each toy contains its truth, shape (n_toys,)."""
+        """Tell whether the interval of each toy contains the true value, shape (n_toys,)."""
 
 
 class Asymptotic:
-    """Asymptotic intervals, {θ: 2 [Λ(θ̂) − Λ(θ)] ≤ quantile of χ²} (Wilks).
+    """Asymptotic intervals: all θ with 2 [Λ(θ̂) − Λ(θ)] up to the quantile of χ² (Wilks).
+
+    Λ(θ) is the log-likelihood ratio ln L(θ)/L(θ0), with its maximum at θ̂.
 
     Parameters
     ----------
     parameter
-        With several parameters: the one whose profile intervals are tested, the others at their
-        maximum for each of its values; None: joint regions of all.
+        With several parameters: the parameter whose profile-likelihood intervals are tested; None:
+        joint regions of all parameters.
 
     Examples
     --------
@@ -81,7 +83,7 @@ class Asymptotic:
         return ()
 
     def contains_truth(self, ensemble: ToyEnsemble, cl: float) -> BoolArray:
-        """Whether the interval of each toy contains its truth, shape (n_toys,)."""
+        """Tell whether the interval of each toy contains the true value, shape (n_toys,)."""
         names, values = list(ensemble.point), list(ensemble.point.values())
         if self.parameter is not None and len(names) > 1:
             if self.parameter not in names:
@@ -103,12 +105,12 @@ def coverage(
     name: str | None = None,
     warn_of_pool: bool = True,
 ) -> Coverage:
-    """Measure how often intervals contain the truth.
+    """Measure how often intervals contain the true value.
 
     Parameters
     ----------
     ensemble
-        Toys at the truth.
+        Toys of one model at one true value.
     method
         Calibration or belt that makes the intervals, calibrated on other events; None: asymptotic
         intervals (Wilks).
@@ -117,7 +119,8 @@ def coverage(
     name
         Name of the method; default: its class.
     warn_of_pool
-        Whether to warn if the pool is too small.
+        Whether to warn if the pool of simulated events, from which the toys are drawn, is too
+        small.
 
     Raises
     ------
@@ -128,7 +131,8 @@ def coverage(
     Warns
     -----
     MilinferWarning
-        If the error from the finite pool of events exceeds the statistical error of the toys.
+        If the error from the finite pool of events is larger than the statistical error of the
+        toys.
 
     Examples
     --------
@@ -144,9 +148,9 @@ def coverage(
     given: object = ensemble
     if not isinstance(given, ToyEnsemble) or isinstance(method, Mapping):
         msg = (
-            "coverage() takes the toys at one true point, toys.run([model], truth, "
-            "n_toys)[model.name], and one calibration or belt; for toys at several points and "
-            "methods by name there is milinfer.coverage_scan(ensembles, methods)"
+            "coverage() takes toys at one true point, toys.run([model], truth, "
+            "n_toys)[model.name], and one calibration or belt; use "
+            "milinfer.coverage_scan(ensembles, methods) for several points or methods"
         )
         raise CalibrationError(msg)
     interval_method = Asymptotic() if method is None else method
@@ -175,9 +179,9 @@ def coverage(
 
 
 def _pool_shift(ensemble: ToyEnsemble, method: IntervalMethod, cl: float) -> float:
-    """Change of the coverage if the pool shifts all estimates by its standard error.
+    """Change of the coverage if the fluctuation of the pool shifts all estimates by one sigma.
 
-    The change is of first order if intervals are biased, because their coverage then depends on θ.
+    If intervals are biased, their coverage depends on θ, and the change is of first order.
     """
     estimates = ensemble.theta_hat.reshape(ensemble.n_toys, -1)
     spread = estimates.std(axis=0, ddof=1)
@@ -190,7 +194,7 @@ def _pool_shift(ensemble: ToyEnsemble, method: IntervalMethod, cl: float) -> flo
             try:
                 ends.append((step, float(method.contains_truth(moved, cl).mean())))
             except (CalibrationError, ParameterError):
-                # Beyond the range of a belt or a calibration: take the slope to the other side.
+                # Outside the range of a belt or a calibration: take the slope to the other side.
                 ends.append((0.0, float(method.contains_truth(ensemble, cl).mean())))
         (left, low), (right, high) = ends
         slope[k] = (high - low) / (right - left) if right > left else np.nan
@@ -206,30 +210,29 @@ def coverage_scan(
     warn_of_pool: bool = True,
     on_row: Callable[[int], None] | None = None,
 ) -> CoverageScan:
-    """Measure the coverage of several methods on the same toys at several truths.
+    """Measure the coverage of several methods with the same toys at several true values.
 
     Parameters
     ----------
     ensembles
-        Toys of one model at different truths.
+        Toys of one model, one ensemble for each true value.
     methods
         Interval methods by name; None: asymptotic intervals (Wilks).
     cls
         Confidence levels.
     warn_of_pool
-        Whether to warn, once, if pools are too small; see :func:`coverage`.
+        Whether to warn, once, if pools of simulated events are too small; see :func:`coverage`.
     on_row
-        Called with 1 after each coverage.
+        Function that is called with 1 after each measured coverage.
 
     Raises
     ------
     CalibrationError
-        If the toys are of different kinds, or their events were used to calibrate one of the
-        methods.
+        If the toys are of different kinds, or their events were used to calibrate a method.
 
     Examples
     --------
-    See :func:`coverage` for one truth, and ``benchmarks/interval_coverage.py`` for a full scan.
+    See :func:`coverage` for one true value, and ``benchmarks/interval_coverage.py`` for a scan.
     """
     require_one_kind(ensembles)
     rows = []
@@ -245,7 +248,7 @@ def coverage_scan(
 
 
 def warn_of_pools(rows: Sequence[Coverage]) -> None:
-    """Warn, once, if finite pools of events add larger errors than the numbers of toys do.
+    """Warn, once, if the errors from finite pools of events exceed the errors from finite toys.
 
     Examples
     --------
@@ -253,7 +256,7 @@ def warn_of_pools(rows: Sequence[Coverage]) -> None:
     >>> warn_of_pools([row])
     """
     claimed = np.array([binomial_errors(r.cl, r.n_toys) for r in rows])
-    # The pool error of models of bags is unknown (NaN), and compares as not larger.
+    # The pool error of models of bags is unknown (NaN), and never compares as larger.
     excess = np.array([r.pool_error for r in rows]) / claimed
     bad = np.flatnonzero(excess > 1)
     if not len(bad):
@@ -288,7 +291,7 @@ def require_other_events(ensemble: ToyEnsemble, pool_ids: Sequence[str], method:
 
 
 def binomial_errors(cl: float, n: ArrayLike) -> FloatArray:
-    """Binomial standard error of a coverage whose true value is the claimed one.
+    """Compute the binomial standard error of a coverage that equals the claimed level.
 
     Examples
     --------
@@ -300,24 +303,25 @@ def binomial_errors(cl: float, n: ArrayLike) -> FloatArray:
 
 
 class Coverage(NamedTuple):
-    """Share of the toys whose interval contains the truth.
+    """Measured coverage: the fraction of the toys whose interval contains the true value.
 
     Parameters
     ----------
     model, method
         Names of the model and of the interval method.
     point
-        The truth.
+        The true values of the parameters.
     cl
         Claimed confidence level.
     coverage, error
         Measured coverage p, with the binomial error sqrt(p(1−p)/n).
     low, high
-        Clopper–Pearson 68.27 % interval.
+        Clopper–Pearson 68.27 % interval of the coverage.
     n_toys
-        Number of toys.
+        Number n of toys.
     pool_error
-        How far the fluctuation of the finite pool of events may shift this number; NaN if unknown.
+        Error of the coverage from the finite pool of simulated events from which the toys are
+        drawn; NaN if unknown.
     """
 
     model: str
@@ -333,7 +337,7 @@ class Coverage(NamedTuple):
 
     @property
     def theta(self) -> float:
-        """The truth in one parameter."""
+        """The true value of the only parameter."""
         return self.point[only(tuple(self.point))]
 
     @property
@@ -343,7 +347,7 @@ class Coverage(NamedTuple):
 
     @property
     def total_error(self) -> float:
-        """Error from toys and pool, added in quadrature; toys alone if the other is unknown."""
+        """Errors from toys and pool in quadrature; only that from toys if the other is unknown."""
         return (
             self.error
             if np.isnan(self.pool_error)
@@ -352,7 +356,7 @@ class Coverage(NamedTuple):
 
     @property
     def total_pull(self) -> float:
-        """Deviation in errors of toys and pool, added in quadrature if the latter is known."""
+        """Deviation from the claimed coverage over the error from toys and, if known, pool."""
         toys = float(binomial_errors(self.cl, self.n_toys))
         pool = 0.0 if np.isnan(self.pool_error) else self.pool_error
         return (self.coverage - self.cl) / float(np.hypot(toys, pool))
@@ -375,13 +379,15 @@ class Coverage(NamedTuple):
         return html_facts(f"Coverage of {self.method}, {self.model}", facts)
 
     def to_table(self) -> pa.Table:
-        """One row; see :meth:`CoverageScan.to_table`."""
+        """Return an Arrow table with one row; see :meth:`CoverageScan.to_table`."""
         return CoverageScan((self,)).to_table()
 
 
 @dataclass(frozen=True)
 class CoverageScan:
-    """Coverage of several methods at several truths.
+    """Measured coverages of several methods at several true values.
+
+    :func:`milinfer.coverage_scan` makes it.
 
     Examples
     --------
@@ -410,12 +416,12 @@ class CoverageScan:
         return tuple(dict.fromkeys(r.cl for r in self.rows))
 
     def of(self, method: str, cl: float) -> tuple[Coverage, ...]:
-        """Rows of one method at one level.
+        """Return the coverages of one method at one level.
 
         Raises
         ------
         KeyError
-            If there are none.
+            If there are no coverages of this method and level.
         """
         rows = tuple(r for r in self.rows if r.method == method and same_level(r.cl, cl))
         if not rows:
@@ -424,24 +430,29 @@ class CoverageScan:
         return rows
 
     def chi2(self, method: str, cl: float) -> tuple[float, int, float]:
-        """χ² of all truths against the claim, degrees of freedom and p-value.
+        """Compare the coverages at all true values with the claimed level by a χ² test.
 
-        Errors are those of toys and, if known, of the pool.  Toys at different truths from one pool
-        share its fluctuation: the mean of χ²/n is still one, but it varies more than for as many
-        independent numbers.
+        Errors include the toys and, if known, the pool of events.  Toys at different true values
+        that are drawn from one pool share its fluctuation: the mean of χ²/n is still one, but χ²
+        varies more than for independent coverages.
+
+        Returns
+        -------
+        tuple
+            χ², number of degrees of freedom, and p-value.
         """
         pulls = np.array([r.total_pull for r in self.of(method, cl)])
         value = float(pulls @ pulls)
         return value, len(pulls), float(chi2.sf(value, len(pulls)))
 
     def outside(self, method: str, cl: float, sigmas: float = 2.0) -> tuple[Coverage, ...]:
-        """Rows that differ from the claim by more than `sigmas` errors of toys and pool."""
+        """Return the coverages that differ from the claimed level by more than `sigmas` errors."""
         return tuple(r for r in self.of(method, cl) if abs(r.total_pull) > sigmas)
 
     header = ("method", "level", "truths", "lowest", "highest", "χ²/n", "p-value", "beyond 2σ")
 
     def table_rows(self) -> list[list[str]]:
-        """Cells of the table, as text: one row for each method and level."""
+        """Return the cells of the table as text: one row for each method and level."""
         out = []
         for method in self.methods:
             for cl in self.cls:
@@ -465,7 +476,7 @@ class CoverageScan:
         return f"CoverageScan({len(self.rows)} rows of {', '.join(self.methods) or 'no method'})"
 
     def to_rich(self) -> Table:
-        """Table for the terminal."""
+        """Make a table for the terminal."""
         from rich.box import SIMPLE_HEAD
 
         return rich_table(
@@ -483,15 +494,15 @@ class CoverageScan:
     _title: ClassVar = "Coverage at all truths"
 
     def to_table(self) -> pa.Table:
-        """One row for each method, level and truth.
+        """Return an Arrow table with one row for each method, level and true value.
 
-        Columns: the fields of :class:`Coverage`, the truth as ``point.PARAMETER``, ``pull`` and
-        ``total_pull``.
+        Columns: the fields of :class:`Coverage`, with the true value as ``point.PARAMETER``, and
+        ``pull`` and ``total_pull``.
         """
         return tuples_table(Coverage, self.rows, ["pull", "total_pull"])
 
     def to_dict(self) -> list[dict[str, Any]]:
-        """Plain numbers, for JSON; None if the error of the pool is unknown."""
+        """Return plain numbers, for JSON; None if the error of the pool is unknown."""
         return [
             {
                 **r._asdict(),

@@ -1,12 +1,12 @@
-"""Critical values of a test statistic, and how they depend on the parameters.
+"""Compute critical values of a test statistic as a function of the parameters.
 
-A Neyman construction accepts a value θ if its test statistic is not above the critical value c(θ),
-which is the quantile of the statistic over toys at θ.  :func:`critical_value` computes this
+A Neyman construction accepts a value θ if the test statistic of θ is not above the critical value
+c(θ), which is the quantile of the statistic over toys at θ.  :func:`critical_value` computes this
 quantile and its error from the finite number of toys.  :class:`InterpolatedCurve` and
 :func:`smooth_curve` interpolate quantiles between the points at which they were computed.
 
-Belts in several parameters would need toys at very many points.
-:func:`quantile_regression` learns c(θ) from one toy at each of many random θ (Dalmasso,
+In several parameters, quantiles at all points of a grid would take very many toys.
+:func:`quantile_regression` fits c(θ) to one toy at each of many random θ (Dalmasso,
 Izbicki and Lee, arXiv:2002.10399; "Likelihood-free frequentist inference", arXiv:2107.03920,
 algorithm 1).
 """
@@ -42,7 +42,7 @@ __all__ = [
 ]
 
 
-# A sum of probabilities this close to the confidence level has reached it, but for rounding.
+# A sum of probabilities this close to the confidence level differs from it only by rounding.
 _ROUNDING = 1e-12
 # Highest degree of a polynomial that is chosen automatically for critical values.
 MAX_DEGREE = 6
@@ -58,13 +58,13 @@ class CriticalValue(NamedTuple):
 def critical_value(
     statistic: ArrayLike, cl: float, weights: ArrayLike | None = None
 ) -> CriticalValue:
-    r"""Smallest value c with P(q ≤ c) ≥ `cl`.
+    r"""Compute the critical value of a test statistic q: the smallest c with P(q ≤ c) ≥ `cl`.
 
-    For pseudo-experiments this is the order statistic of rank :math:`k = \lceil n\,cl \rceil`.  The
-    number of them below the true quantile is binomial, with standard deviation
-    :math:`s = \sqrt{n\,cl\,(1 - cl)}`, so the error is half the distance between the order
-    statistics of ranks :math:`n\,cl \pm s`, interpolated linearly (David and Nagaraja, *Order
-    Statistics*, §7.1).
+    For n pseudo-experiments, c is the value of q with rank :math:`k = \lceil n\,cl \rceil` in
+    ascending order.  The number of pseudo-experiments below the true quantile is binomial, with
+    standard deviation :math:`s = \sqrt{n\,cl\,(1 - cl)}`.  The error of c is therefore half the
+    distance between the values of q with ranks :math:`n\,cl \pm s`, interpolated linearly (David
+    and Nagaraja, *Order Statistics*, §7.1).
 
     Parameters
     ----------
@@ -73,9 +73,9 @@ def critical_value(
     cl
         Confidence level, between 0 and 1.
     weights
-        Exact probabilities of enumerated outcomes, shape (n,), instead of pseudo-experiments.  The
-        accepted outcomes then have a probability of at least `cl`; more if they are discrete, which
-        makes the test conservative.
+        Exact probabilities of enumerated outcomes, shape (n,), if `statistic` lists outcomes
+        instead of pseudo-experiments.  The probability of the accepted outcomes is at least `cl`,
+        and larger for discrete outcomes, so that the test is conservative.
 
     Raises
     ------
@@ -94,7 +94,7 @@ def critical_value(
     """
     q = np.asarray(statistic, dtype=np.float64)
     if q.ndim != 1 or len(q) == 0 or not np.all(np.isfinite(q)):
-        msg = f"statistic must be finite numbers of shape (n,), not of shape {q.shape}; look at Λ"
+        msg = f"statistic must be finite numbers of shape (n,); check it (its shape is {q.shape})"
         raise CalibrationError(msg)
     require_level(cl)
     if weights is not None:
@@ -118,15 +118,16 @@ def critical_value(
 
 
 def exact_critical_values(statistic: FloatArray, probability: FloatArray, cl: float) -> FloatArray:
-    """Smallest value c with P(q ≤ c) ≥ `cl` for each column of enumerated outcomes.
+    """Compute the smallest c with P(q ≤ c) ≥ `cl` for each column of enumerated outcomes.
 
     Parameters
     ----------
     statistic
-        Test statistic of every outcome at every point, shape (n_outcomes, n_points); an outcome
-        that cannot happen at a point may have an infinite one there, with probability 0.
+        Test statistic q of every outcome at every point, shape (n_outcomes, n_points).  It may be
+        infinite for an outcome with probability 0.
     probability
-        Their probabilities, of the same shape, not negative; columns need not sum to 1.
+        Probability of every outcome at every point, not negative, with the same shape.  Columns
+        need not sum to 1.
     cl
         Confidence level, between 0 and 1.
 
@@ -153,7 +154,7 @@ class CriticalCurve(Protocol):
 
     @property
     def limits(self) -> Limits:
-        """Range of each parameter in which the polynomial is defined."""
+        """Range of each parameter in which the curve is defined."""
 
     def __call__(self, theta: ArrayLike) -> FloatArray:
         """Critical values."""
@@ -191,8 +192,9 @@ class InterpolatedCurve:
     values, errors
         Critical values at the points, and their errors, shape (n,).
     piled_up
-        Whether many estimates pile up at the point, shape (n,); only for one parameter.  Between
-        such a point and its neighbour the value at the first is used, which accepts more.
+        Whether many estimates lie exactly at the point, as at a physical bound, shape (n,); only
+        for one parameter.  Between such a point and the next point, the value at this point is
+        used, which accepts more values.
 
     Examples
     --------
@@ -209,7 +211,10 @@ class InterpolatedCurve:
     def __post_init__(self) -> None:
         n, n_parameters = self.points.shape
         if len(np.unique(self.points, axis=0)) < n or n < n_parameters + 1:
-            msg = f"{n} points do not span {n_parameters} parameter(s), or one is listed twice"
+            msg = (
+                f"{n} points do not span {n_parameters} parameter(s), or a point is listed twice; "
+                "give distinct points that vary every parameter"
+            )
             raise CalibrationError(msg)
 
     @property
@@ -259,9 +264,9 @@ class PolynomialCurve:
     Parameters
     ----------
     polynomial
-        c(θ), or ln c(θ).
+        The critical value c(θ), or ln c(θ).
     logarithmic
-        Whether it is ln c.
+        Whether `polynomial` is ln c.
 
     Examples
     --------
@@ -276,7 +281,7 @@ class PolynomialCurve:
 
     @property
     def limits(self) -> Limits:
-        """Range of each parameter in which it was fitted."""
+        """Range of each parameter in which the polynomial was fitted."""
         low, high = self.polynomial.low.tolist(), self.polynomial.high.tolist()
         return tuple(zip(low, high, strict=True))
 
@@ -311,16 +316,16 @@ def smooth_curve(
     values, errors
         Critical values at the points, and their errors, shape (n,).
     degree
-        Total degree; default: the lowest, up to 6, that describes the values
+        Total degree; default: the lowest degree up to 6 that describes the values
         (:func:`~milinfer.utils.smooth_polynomials.fit_smooth`).
     logarithmic
-        Fit ln c, which keeps c positive, rather than c.
+        Whether to fit ln c instead of c, which keeps c positive.
 
     Raises
     ------
     CalibrationError
-        If there are too few points for the degree, or an error, or for the logarithm a value, is
-        not positive.
+        If there are too few points for the degree, an error is not positive, or a value is not
+        positive and the logarithm is fitted.
 
     Examples
     --------
@@ -331,8 +336,8 @@ def smooth_curve(
     """
     if not np.all(errors > 0) or (logarithmic and not np.all(values > 0)):
         msg = (
-            "smooth needs critical values and errors above 0, which fails if toys pile up at a "
-            "bound; use smooth=None"
+            "smooth= needs critical values and errors above 0, but some are 0, as happens if the "
+            "estimates of many toys lie at a bound; use smooth=None"
         )
         raise CalibrationError(msg)
     target, sigma = (np.log(values), errors / values) if logarithmic else (values, errors)
@@ -365,17 +370,17 @@ def quantile_regression(
     r"""Estimate the critical value c(θ) as a polynomial that minimises the pinball loss.
 
     The loss is :math:`\sum_i \max(cl\,(q_i - c(\theta_i)), (cl - 1)(q_i - c(\theta_i)))`.
-    Minimising it is a linear programme, which is solved in its dual form (Koenker, *Quantile
-    Regression*, 2005, ch. 6).  The covariance is the sandwich estimate of ch. 3 there.  It uses the
-    density of q at the quantile, estimated from the quantiles one bandwidth above and below
-    (Hendricks and Koenker; bandwidth of Hall and Sheather), and is therefore right even if the
-    scale of q depends on θ.
+    Its minimum is a linear programme, which is solved in the dual form (Koenker, *Quantile
+    Regression*, 2005, ch. 6).  The covariance of the coefficients is the sandwich estimate of ch. 3
+    of that book.  It uses the density of q at the quantile, estimated from the quantiles one
+    bandwidth above and below (Hendricks and Koenker; bandwidth of Hall and Sheather), and is
+    therefore right even if the scale of q depends on θ.
 
-    The rank-score test checks whether the degree is high enough (Gutenbrunner, Jurečková, Koenker
+    A rank-score test checks whether the degree is high enough (Gutenbrunner, Jurečková, Koenker
     and Portnoy, J. Nonparametr. Stat. 2 (1993) 307; weighted by density as in Koenker and Machado,
-    JASA 94 (1999) 1296).  If it is, the side of the fit on which a toy lies is not correlated with
-    the terms of the next two degrees (one even, one odd).  ``polynomial.chi2`` and ``ndf`` of the
-    result come from this test.
+    JASA 94 (1999) 1296).  If the degree is high enough, the sign of :math:`q_i - c(\theta_i)` is
+    not correlated with the terms of the next two degrees.  ``polynomial.chi2`` and
+    ``polynomial.ndf`` of the result come from this test.
 
     Parameters
     ----------
@@ -388,10 +393,11 @@ def quantile_regression(
     cl
         Confidence level.
     degree
-        Total degree of the polynomial; ``"auto"`` takes one more, up to 6, than the lowest that the
-        test accepts (p-value of 5 %), so that the error covers a term that the test cannot see.
+        Total degree of the polynomial.  ``"auto"`` takes the lowest degree that the test accepts
+        (p-value above 5 %) plus one, at most 6, so that the error includes a term that is too small
+        for the test.
     logarithmic
-        Fit ln c, which keeps c positive, rather than c.
+        Whether to fit ln c instead of c, which keeps c positive.
     limits
         Range of each parameter from which θ was drawn; default: the range of `theta`.
 
@@ -403,8 +409,8 @@ def quantile_regression(
     Raises
     ------
     CalibrationError
-        If shapes do not fit, there are too few pseudo-experiments or values of θ, no degree is
-        accepted, or the programme has no solution.
+        If shapes do not agree, there are too few pseudo-experiments or values of θ, no degree is
+        accepted, or the linear programme has no solution.
 
     Examples
     --------
@@ -440,8 +446,8 @@ def quantile_regression(
             return PolynomialCurve(fitted(d + 1), logarithmic)
     msg = (
         f"no polynomial below degree {MAX_DEGREE} in {', '.join(parameters)} describes the "
-        f"{cl:.2%} quantile, as happens near a physical bound; generate many toys at each of a "
-        "grid of points instead (mil.neyman)"
+        f"{cl:.2%} quantile, as happens near a physical bound; generate many toys at each point of "
+        "a grid instead (mil.neyman)"
     )
     raise CalibrationError(msg)
 
@@ -453,7 +459,7 @@ def _logarithm(q: FloatArray, cl: float) -> FloatArray:
     if not tiny > 0:
         msg = (
             f"the {cl:.2%} quantile of the statistic is not above 0, so it has no logarithm; use a "
-            "higher cl, or generate many toys at each of a grid of points (mil.neyman)"
+            "higher cl, or generate many toys at each point of a grid (mil.neyman)"
         )
         raise CalibrationError(msg)
     return np.log(np.maximum(q, tiny))
@@ -504,7 +510,7 @@ def _hall_sheather(n: int, cl: float) -> float:
 
 
 def _pinball(design: FloatArray, q: FloatArray, cl: float) -> tuple[FloatArray, FloatArray]:
-    """Coefficients, and the dual: 1 for toys above the fit, 0 below, in between for those on it."""
+    """Coefficients, and the dual variables: 1 for toys above the fit, 0 below, in between on it."""
     from scipy.optimize import linprog
 
     # Nothing can be removed from this problem before it is solved: the search takes half the time.

@@ -13,8 +13,9 @@ from milinfer.utils.points import format_point
 
 __all__ = ["require_rate_of_toys", "size_differs"]
 
-# Of the size. A surface scales with the size of its dataset, and c_cicc does not change with it;
-# the spread of estimates changes by half of the share, and intervals then lose 1 % of coverage.
+# Allowed fraction of the size.  Λ scales with the size of the dataset, and c_cicc does not change
+# with it; the spread of estimates changes by half of the fraction, and intervals then lose 1 % of
+# coverage.
 _SAME_SURFACE, _SAME_SPREAD = 0.25, 0.05
 # A thousandth of the rate is a tenth of the Poisson error of ten thousand events.
 _SAME_RATE = 1e-3
@@ -23,18 +24,18 @@ _SAME_RATE = 1e-3
 def size_differs(
     n_events: float, expected: float, *, estimates: bool = False, poisson: bool = True
 ) -> bool:
-    """Whether a dataset differs in size from toys by a quarter and five standard deviations.
+    """Tell whether a dataset differs in size from toys by a quarter and five standard deviations.
 
     Parameters
     ----------
     n_events, expected
-        Events of the dataset, and of toys on average.
+        Number of events of the dataset, and mean number of events of the toys.
     estimates
-        Whether the spread of estimates matters, which depends on the size: the limit is then 5 %
-        instead of a quarter.
+        True if the result depends on the spread of the estimates, which changes with the size: the
+        limit is then 5 % instead of a quarter.
     poisson
-        Whether the size of the toys fluctuates.  If not, five standard deviations are not allowed
-        for estimates.
+        Whether the size of the toys fluctuates.  If it does not, and `estimates` is true, the limit
+        of five standard deviations is not used.
 
     Examples
     --------
@@ -52,7 +53,7 @@ def size_differs(
 def require_rate_of_toys(
     what: str, rate: Rate, parameters: Sequence[str], point: FloatArray, expected: float
 ) -> None:
-    """Raise if a rate gives another number of events at a point than the toys had there.
+    """Raise if a rate term and the toys have different expected numbers of events at a point.
 
     Parameters
     ----------
@@ -61,21 +62,21 @@ def require_rate_of_toys(
     rate
         Rate term of a cost.
     parameters, point
-        Where the toys were generated; `point` has shape (n_parameters,).
+        Names of the parameters, and the point of the toys, shape (n_parameters,).
     expected
         Mean number of events of the toys.
 
     Raises
     ------
     CalibrationError
-        If they differ by more than 0.1 %.
+        If the numbers differ by more than 0.1 %.
     """
     n_events = float(rate.value(point[None])[0])
     if abs(n_events - expected) > _SAME_RATE * expected:
         place = format_point(dict(zip(parameters, point.tolist(), strict=True)))
         msg = (
             f"the toys of this {what} had {expected:g} events on average at {place}, but the rate "
-            f"of the cost gives {n_events:g}; give the cost the rate of the toys, with their "
+            f"of the cost gives {n_events:g}; give the cost the same rate as the toys, including "
             "backgrounds: rate=rate.with_background(n_expected)"
         )
         raise CalibrationError(msg)

@@ -1,4 +1,4 @@
-"""Expected intervals from Asimov data, with bands from toys."""
+"""Compute expected intervals from Asimov data, with bands from toys."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 __all__ = ["BANDS", "ExpectedInterval", "expected_interval"]
 
 BANDS = (-2, -1, 0, 1, 2)
-"""Places of the quantiles of toys, in standard deviations of a Gaussian."""
+"""Quantiles of the toys, in standard deviations of a Gaussian."""
 
-# Fewer toys do not know where the outer bands are.
+# Fewer toys do not determine the outer bands.
 _FEWEST = 40
 
 
@@ -41,7 +41,7 @@ class _Ends(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class ExpectedInterval:
-    """Interval of the Asimov data, and quantiles of the intervals of toys.
+    """Expected interval: the interval of the Asimov data, and quantiles of intervals of toys.
 
     Parameters
     ----------
@@ -56,9 +56,9 @@ class ExpectedInterval:
     n_toys
         Number of toys.
     n_cut
-        Toys whose interval reaches an end of the range, where it is cut off.
+        Number of toys whose interval is cut off at an end of the allowed range.
     n_empty
-        Toys whose confidence set has no value; they are not in the quantiles.
+        Number of toys whose confidence set is empty; the quantiles leave them out.
     """
 
     parameter: str
@@ -88,7 +88,7 @@ class ExpectedInterval:
         return self.high - self.low
 
     def to_table(self) -> pa.Table:
-        """A row of the Asimov data, and one of each quantile of the toys.
+        """Return a table with a row for the Asimov data and one for each quantile of the toys.
 
         Columns: ``of``, ``estimate``, ``low``, ``high``, ``width``.
         """
@@ -115,7 +115,7 @@ def expected_interval(
     calibration: Calibration | None = None,
     belt: Belt | None = None,
 ) -> ExpectedInterval:
-    """Interval of the Asimov data by one method, with the intervals of its toys.
+    """Compute the expected interval from Asimov data, with ±1σ and ±2σ bands from toys.
 
     Parameters
     ----------
@@ -123,27 +123,29 @@ def expected_interval(
         Toys at the point of the Asimov data, evaluated with any model;
         :class:`~milinfer.ProfiledSystematics` profiles nuisance parameters.
     asimov
-        Cost of the Asimov data, with any nuisance parameters.  With a calibration or a belt it must
-        depend on the parameter of interest only (:meth:`milinfer.ProfiledSystematics.profiled`).
+        Cost of the Asimov data, which may depend on nuisance parameters.  With a calibration or a
+        belt it must depend only on the parameter of interest
+        (:meth:`milinfer.ProfiledSystematics.profiled`).
     cl
         Confidence level.
     calibration, belt
-        Method for the intervals; default: uncalibrated profile likelihood.
+        Calibration or belt for the intervals; default: uncalibrated profile likelihood.
 
     Returns
     -------
     ExpectedInterval
-        The ±1σ and ±2σ bands are quantiles of the toys.
+        Interval of the Asimov data and bands, which are quantiles of the intervals of the toys.
 
     Raises
     ------
     ParameterError
-        If the cost does not have the one parameter of the toys, or `cl` is not between 0 and 1.
+        If the toys have several parameters, the cost does not have the parameter of the toys, or
+        `cl` is not between 0 and 1.
     CalibrationError
-        If there are fewer than 40 toys, both a calibration and a belt are given, or the cost
-        belongs to another model than these.
+        If there are fewer than 40 toys, both a calibration and a belt are given, or calibration or
+        belt belong to another model than the cost.
     FitError
-        If there is no interval of the Asimov data.
+        If the Asimov data have no interval.
 
     Examples
     --------

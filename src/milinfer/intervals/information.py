@@ -1,18 +1,18 @@
-"""Information of an estimator: response, effective information, Bartlett ratio, relative widths.
+"""Measure the information of an estimator with toys: response, I_eff, Bartlett ratio, widths.
 
 I_MLE = 1/Var(θ̂) is too large if an estimator is pulled towards the middle of the range.  The
 Cramér–Rao bound for a biased estimator gives I_eff = R²/Var(θ̂) with the response R = dE[θ̂]/dθ;
-all statements about sensitivity use I_eff.  I_curv = E[−d²T/dθ²] at θ̂ is the information that the
-surface itself claims ([AS], eq. 17).
+all statements about sensitivity use I_eff.  I_curv = E[−d²Λ/dθ²] at θ̂ is the information according
+to the curvature of Λ(θ) = ln L(θ)/L(θ0) itself ([AS], eq. 17).
 
-At the true value an exact surface obeys the Bartlett identities: the score dΛ/dθ has mean zero, and
-its variance and the mean of −d²Λ/dθ² both equal the Fisher information.  If the surface has a wrong
-scale s, the variance is too large by s² and the curvature by s.  The two together therefore
-distinguish a wrong scale from lost information; I_eff alone does not.
+At the true value an exact Λ obeys the Bartlett identities: the score dΛ/dθ has mean zero, and its
+variance and the mean of −d²Λ/dθ² are both equal to the Fisher information.  If Λ is multiplied by a
+wrong factor s, the variance is too large by s² and the curvature by s.  Variance and curvature
+together therefore distinguish a wrong factor from lost information; I_eff alone does not.
 
-:func:`information` measures these in one parameter, :func:`information_matrix` in several.
-:func:`relative_information`, :func:`information_ratios` and :func:`relative_widths` compare methods
-with a reference on the same toys.
+:func:`information` measures these quantities in one parameter, :func:`information_matrix` in
+several.  :func:`relative_information`, :func:`information_ratios` and :func:`relative_widths`
+compare methods with a reference method on the same toys.
 """
 
 from __future__ import annotations
@@ -50,13 +50,14 @@ __all__ = [
 
 
 class Information(NamedTuple):
-    """Information of one estimator about one parameter, for datasets of `n_events`.
+    """Information of an estimate θ̂ of one parameter θ, for datasets of `n_events` events.
 
-    Errors are standard errors.  Errors of quantities with a factor or divisor R² contain the error
-    of the response; errors of means over toys (`info_curv`, `curv_truth`, `score_mean`) contain the
-    fluctuation of the finite pool, as :attr:`milinfer.toys.ensemble.ToyEnsemble.mean_error` does,
-    and errors of variances contain
-    :attr:`~milinfer.toys.ensemble.ToyEnsemble.pool_variance_error`, if it is known.
+    Λ(θ) is the log-likelihood ratio ln L(θ)/L(θ0), and E and Var are mean and variance over toys.
+    Errors are standard errors.  If R² is in a quantity, its error includes the error of R.  Errors
+    of means over toys (`info_curv`, `curv_truth`, `score_mean`) include the statistical fluctuation
+    of the finite pool of simulated events
+    (:attr:`milinfer.toys.ensemble.ToyEnsemble.mean_error`).  Errors of variances include it if it
+    is known (:attr:`~milinfer.toys.ensemble.ToyEnsemble.pool_variance_error`).
 
     Parameters
     ----------
@@ -65,25 +66,26 @@ class Information(NamedTuple):
     n_events, n_toys
         Number of events in a toy, and number of toys.
     info_mle, info_mle_error
-        1/Var(θ̂) ([AS], §C.2).
+        I_MLE = 1/Var(θ̂) ([AS], §C.2).
     response, response_error
-        R = dE[θ̂]/dθ.
+        Response R = dE[θ̂]/dθ, the change of the mean estimate with the true value.
     info_eff, info_eff_error
-        R²/Var(θ̂), to compare with the Fisher information.
+        I_eff = R²/Var(θ̂), to compare with the Fisher information.
     info_width, info_width_error
-        R² over the squared half-width of the central 68.27 % of θ̂, which ignores tails; error from
-        the bootstrap.
+        R² over the squared half-width of the central 68.27 % of θ̂, which ignores tails; its error
+        is from a bootstrap.
     info_curv, info_curv_error
-        E[−d²Λ/dθ²] at θ̂.
+        I_curv = E[−d²Λ/dθ²] at θ̂.
     bartlett_ratio, bartlett_ratio_error
-        I_curv/I_eff, 1 if intervals have the right width.  Curvature and spread come from the same
-        toys, so the error is from a joint bootstrap of both.
+        I_curv/I_eff, which is 1 if intervals have the right width.  Curvature and spread come from
+        the same toys, so the error is from a common bootstrap.
     score_mean, score_mean_error
-        E[dΛ/dθ] at the truth: 0 (first Bartlett identity).
+        E[dΛ/dθ] at the true value; 0 for an exact Λ (first Bartlett identity).
     info_score, info_score_error
-        Var(dΛ/dθ) at the truth.
+        Var(dΛ/dθ) at the true value.
     curv_truth, curv_truth_error
-        E[−d²Λ/dθ²] at the truth: equal to `info_score` (second Bartlett identity).
+        E[−d²Λ/dθ²] at the true value; equal to `info_score` for an exact Λ (second Bartlett
+        identity).
     """
 
     theta: float
@@ -140,7 +142,7 @@ class Information(NamedTuple):
 
 
 def variance_with_error(values: FloatArray) -> tuple[float, float]:
-    """Sample variance and its standard error, without assuming a Gaussian.
+    """Compute the sample variance and its standard error, without assuming a Gaussian.
 
     Examples
     --------
@@ -162,15 +164,18 @@ def information(
     n_bootstrap: int = 200,
     seed: int = 0,
 ) -> Information:
-    """Measure information, response and Bartlett identities with toys.
+    """Measure the information of an estimate of one parameter with toys.
+
+    The result contains the response R = dE[θ̂]/dθ, the information R²/Var(θ̂), and tests of the
+    Bartlett identities.
 
     Parameters
     ----------
     at
         Toys at the true value of interest.
     ensembles
-        Toys at neighbouring values (`at` may be among them), which give the response; if empty, the
-        response is taken as 1, with no error.
+        Toys at neighbouring true values, from which the response is computed; `at` may be among
+        them.  If there are none, the response is taken as 1, with no error.
     n_bootstrap, seed
         Number and seed of the bootstrap samples of the toys, for the errors of `info_width` and
         `bartlett_ratio`.
@@ -256,7 +261,7 @@ def information(
 
 
 def _mean_with_error(values: FloatArray, reuse: float) -> tuple[float, float]:
-    """Mean over toys and its standard error, which contains that of the finite pool."""
+    """Mean over toys, and its standard error, which includes the error from the finite pool."""
     return float(values.mean()), float(values.std(ddof=1) * np.sqrt((1 + reuse) / len(values)))
 
 
@@ -281,18 +286,20 @@ def _at_truth(at: ToyEnsemble) -> tuple[FloatArray, FloatArray]:
 
 
 class InformationMatrix(NamedTuple):
-    """Information of one estimator about several parameters; errors from a bootstrap of the toys.
+    """Information of estimates θ̂ of P parameters; errors are from a bootstrap of the toys.
+
+    Λ(θ) is the log-likelihood ratio ln L(θ)/L(θ0).
 
     Parameters
     ----------
     parameters
         Names of the parameters, in the order of the matrices.
     response
-        dE[θ̂_j]/dθ_k, shape (P, P).
+        Response R: the derivative dE[θ̂_j]/dθ_k of the mean estimates, shape (P, P).
     info_eff
-        Rᵀ Var(θ̂)⁻¹ R, shape (P, P).
+        I_eff = Rᵀ Var(θ̂)⁻¹ R, to compare with the Fisher information, shape (P, P).
     info_curv
-        E[−∂²Λ/∂θ_j∂θ_k] at θ̂, shape (P, P).
+        I_curv = E[−∂²Λ/∂θ_j∂θ_k] at θ̂, shape (P, P).
     response_error, info_eff_error, info_curv_error
         Standard error of each element.
     """
@@ -310,12 +317,12 @@ class InformationMatrix(NamedTuple):
 
     @property
     def unresponsive(self) -> tuple[str, ...]:
-        """Sentences about parameters whose estimates do not follow their true values.
+        """Describe the parameters whose estimates do not follow their true values, in sentences.
 
-        The function lists a parameter if the diagonal element of the response is less than three
-        standard errors from zero, and less than a half.  The reason may be that the features have
-        no information on its sign (CP-even features have none on a CP-odd operator), that there are
-        too few events, or that the estimator learned nothing.
+        A parameter is listed if the diagonal element of its response is less than three standard
+        errors from zero, and less than a half.  There are three possible reasons.  The features may
+        have no information about the sign of the parameter, as CP-even features have none about a
+        CP-odd operator.  There may be too few events.  Or the estimator has learned nothing.
         """
         found = []
         for k, name in enumerate(self.parameters):
@@ -341,7 +348,7 @@ class InformationMatrix(NamedTuple):
         return html_table(header, rows, title=f"Information about {', '.join(self.parameters)}")
 
     def to_table(self) -> pa.Table:
-        """One row for each element: ``row``, ``column``, and every matrix with its error."""
+        """Return a table with a row for each element: ``row``, ``column``, matrices and errors."""
         names = [f"{n}{error}" for n in ("response", *_MATRICES) for error in ("", "_error")]
         rows = [
             {"row": a, "column": b, **{n: getattr(self, n)[i, j] for n in names}}
@@ -357,23 +364,23 @@ _NO_RESPONSE, _SMALL_RESPONSE = 3.0, 0.5
 
 
 class RelativeInformation(NamedTuple):
-    """Information of an estimator relative to a reference on the same toys.
+    """Information of an estimator relative to a reference estimator on the same toys.
 
-    In P parameters the information is the P-th root of the determinant, which scales like the
-    volume of a confidence region.
+    For P parameters, the information is the P-th root of the determinant of the information matrix.
+    It determines the volume of confidence regions.
 
     Parameters
     ----------
     ratio, ratio_error
-        I_eff over I_eff of the reference.
+        I_eff = R²/Var(θ̂) of the estimator over I_eff of the reference.
     width_ratio, width_ratio_error
-        The same from the central 68.27 % widths of the estimates, which ignore tails.
+        The same ratio from the central 68.27 % widths of the estimates, which ignore tails.
     response, response_error
-        Response of the estimator; in several parameters the mean of the diagonal.
+        Response R = dE[θ̂]/dθ of the estimator; in several parameters the mean of the diagonal.
     bartlett_ratio, bartlett_ratio_error
-        I_curv/I_eff of the estimator.
+        Bartlett ratio I_curv/I_eff of the estimator, with I_curv from the curvature of ln L.
     bartlett_difference, bartlett_difference_error
-        That ratio minus the one of the reference.
+        Bartlett ratio of the estimator minus the Bartlett ratio of the reference.
     """
 
     ratio: float
@@ -408,9 +415,10 @@ def information_matrix(
     Parameters
     ----------
     ensembles
-        Toys of one model; the first at the point of interest, the others at neighbouring points
-        that span the parameters.  The response is the slope of a linear fit to the mean estimates:
-        place neighbours symmetrically.  Its error includes the fluctuation of the finite pools.
+        Toys of one model: the first ensemble at the point of interest, the others at neighbouring
+        points that span the parameters.  The response is the slope of a linear fit to the mean
+        estimates, so place neighbours symmetrically.  Its error includes the statistical
+        fluctuation of the finite pools of simulated events.
     n_bootstrap
         Number of bootstrap samples of the toys.
     seed
@@ -461,29 +469,30 @@ def relative_information(
     n_bootstrap: int = 200,
     seed: int = 0,
 ) -> RelativeInformation:
-    """Compare an estimator with a reference on the same toys.
+    """Compare the information of an estimator with that of a reference on the same toys.
 
-    The bootstrap resamples the toys of both together, so that fluctuations common to both (from the
-    toys and from the finite pools) cancel in the error of the ratio.
+    The bootstrap resamples the toys of estimator and reference together.  Common fluctuations, from
+    the toys and from the finite pools of events, therefore cancel in the error of the ratio.
 
     Parameters
     ----------
     ensembles, reference
-        Toys of two models at the same points, from one run of :meth:`milinfer.toys.toys.Toys.run`
-        each; the first at the point of interest, see :func:`information_matrix`.
+        Toys of the estimator and of the reference at the same points, from calls of
+        :meth:`milinfer.toys.toys.Toys.run` with both models.  The first point is the point of
+        interest; see :func:`information_matrix`.
     n_bootstrap, seed
         Number of bootstrap samples, and their seed.
 
     Raises
     ------
     CalibrationError
-        If the toys are not the same, or all of them have the same estimate.
+        If the toys are not the same, or the estimates of all toys are equal.
     """
     for group in (ensembles, reference):
         _require_spanning(group)
     if [_toys_of(e) for e in ensembles] != [_toys_of(e) for e in reference]:
         names = f"{ensembles[0].model} and {reference[0].model}"
-        msg = f"{names} were not run on the same toys; pass both to Toys.run"
+        msg = f"{names} were not run on the same toys; pass both models to Toys.run"
         raise CalibrationError(msg)
 
     def figures(draws: Sequence[_Draws] | None) -> FloatArray:
@@ -537,19 +546,19 @@ def _require_spanning(ensembles: Sequence[ToyEnsemble]) -> None:
 
 
 def _require_scatter(ensemble: ToyEnsemble) -> None:
-    """Without it, as if all toys are at one end of the range, there is no information."""
+    """Refuse estimates that do not vary from toy to toy, which have no information."""
     estimates = _estimates(ensemble)
     if np.linalg.matrix_rank(np.atleast_2d(np.cov(estimates.T))) < estimates.shape[1]:
         msg = (
-            f"the estimates of {ensemble.model} do not vary from toy to toy in every parameter, at "
-            f"{format_point(ensemble.point)} the first is {estimates[0].tolist()}: they have no "
-            "information; look at the training of the model and at the range of its parameters"
+            f"the estimates of {ensemble.model} at {format_point(ensemble.point)} do not vary from "
+            f"toy to toy in every parameter (the first is {estimates[0].tolist()}), so they have "
+            "no information; check the training of the model and the range of its parameters"
         )
         raise CalibrationError(msg)
 
 
 def _sizes(matrices: FloatArray) -> FloatArray:
-    """P-th root of the determinant of each, shape (n_samples,); NaN if it is not positive."""
+    """P-th root of each determinant, shape (n_samples,); NaN if it is not positive."""
     determinants = np.linalg.det(matrices)
     possible = np.where(determinants > 0, determinants, np.nan)
     sizes: FloatArray = possible ** (1 / matrices.shape[1])
@@ -569,7 +578,7 @@ class _Draws(NamedTuple):
 def _bootstrap_samples(
     ensembles: Sequence[ToyEnsemble], n_samples: int, rng: np.random.Generator
 ) -> Iterator[list[_Draws]]:
-    """Draw samples of each ensemble, in blocks; ensembles of one pool share its fluctuation."""
+    """Draw bootstrap samples of each ensemble; ensembles of one pool share its fluctuation."""
     p = len(ensembles[0].point)
     for block in samples_at_once(n_samples, p**2 * max(e.n_toys for e in ensembles)):
         rows: list[list[IntArray]] = [[] for _ in ensembles]
@@ -589,7 +598,7 @@ def _measure(
 ) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
     """Response, I_eff, I_curv and I_eff by widths of each bootstrap sample, (n_samples, P, P).
 
-    Without `draws` there is one sample, which has all toys.
+    Without `draws` there is one sample, which contains all toys once.
     """
     points = np.array([list(e.point.values()) for e in ensembles])
     p = points.shape[1]
@@ -626,10 +635,9 @@ def _estimates(ensemble: ToyEnsemble) -> FloatArray:
 def _means(ensemble: ToyEnsemble, drawn: FloatArray, pool: FloatArray | None) -> FloatArray:
     """Mean estimate of each sample, (n_samples, P).
 
-    In a bootstrap sample the finite pool fluctuates as well.
-
-    See :mod:`milinfer.toys.ensemble`.  If the influence of its events is unknown, the shift of the
-    toys is scaled by ``sqrt(1 + reuse)`` instead.
+    In a bootstrap sample the finite pool fluctuates as well; see :mod:`milinfer.toys.ensemble`.  If
+    the influence of the events of the pool is unknown, the shift of the toys is scaled by
+    ``sqrt(1 + reuse)`` instead.
     """
     centre = _estimates(ensemble).mean(axis=0)
     moved = drawn.mean(axis=1) - centre
@@ -645,14 +653,15 @@ def _means(ensemble: ToyEnsemble, drawn: FloatArray, pool: FloatArray | None) ->
 
 
 class InformationRatio(NamedTuple):
-    """I_eff of a method relative to a reference.
+    """Effective information I_eff of a method relative to I_eff of a reference method.
 
     Parameters
     ----------
     name, reference
         Names of the method and of the reference.
     ratio, error
-        Ratio of the two I_eff, with the error of a bootstrap of the common toys.
+        I_eff of the method over I_eff of the reference, with an error from a bootstrap of the
+        common toys.
     """
 
     name: str
@@ -669,8 +678,8 @@ class RelativeWidth(NamedTuple):
     name
         Name of the method.
     ratio, error
-        :math:`\sqrt{I_\mathrm{eff}^\mathrm{ref}/I_\mathrm{eff}}`, with the error of a
-        bootstrap of the common toys.
+        :math:`\sqrt{I_\mathrm{eff}^\mathrm{ref}/I_\mathrm{eff}}`, with an error from a bootstrap of
+        the common toys.
     """
 
     name: str
@@ -685,18 +694,18 @@ def information_ratios(
     n_bootstrap: int = 100,
     seed: int = 0,
 ) -> tuple[InformationRatio, ...]:
-    """I_eff of all methods relative to one of them.
+    """Compare the information I_eff of all methods with that of a reference method.
 
-    Each ratio divides two results of :func:`milinfer.information`.  Fluctuations that both have in
-    common, from the toys and from the pools, cancel in its error.
+    I_eff is computed as in :func:`milinfer.information`.  Common fluctuations of method and
+    reference, from the toys and from the pools of events, cancel in the error of the ratio.
 
     Parameters
     ----------
     toys
-        Ensembles of each method, by name, at the truth of interest (first) and at neighbouring
-        ones, all methods on the same toys.
+        Mapping from the name of a method to its ensembles: the first at the true value of interest,
+        the others at neighbouring values.  All methods use the same toys.
     reference
-        Name of one of the methods.
+        Name of the reference method.
     n_bootstrap, seed
         Number of bootstrap samples for the errors, and their seed.
 
@@ -739,18 +748,19 @@ def relative_widths(
     n_bootstrap: int = 100,
     seed: int = 0,
 ) -> tuple[RelativeWidth, ...]:
-    r"""Widths of all methods relative to the histogram with the most information.
+    r"""Compare the interval widths of all methods with the histogram with the most information.
 
-    The width of a method is :math:`1/\sqrt{I_\mathrm{eff}}`.  This is the width of an interval that
-    covers as often as it claims, even if the method itself claims another width.
+    The width of a method is :math:`1/\sqrt{I_\mathrm{eff}}`: the width of an interval with the
+    claimed coverage, even if the method itself claims another width.
 
     Parameters
     ----------
     toys
-        Ensembles of each method, by name, at the truth of interest (first) and at neighbouring
-        ones, all methods on the same toys.
+        Mapping from the name of a method to its ensembles: the first at the true value of interest,
+        the others at neighbouring values.  All methods use the same toys.
     histograms
-        Names of the methods that are histograms; the best is chosen on these toys.
+        Names of the methods that are histograms.  The reference is the histogram with the most
+        information on these toys.
     n_bootstrap, seed
         Number of bootstrap samples for the errors, and their seed.
 

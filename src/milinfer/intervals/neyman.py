@@ -1,10 +1,10 @@
-"""Construction of belts: many toys at each point of a grid, or one toy at each of many points.
+"""Make confidence belts from many toys at each point of a grid, or from one toy at many points.
 
 :func:`neyman` needs a grid of true points, with enough toys at each point to estimate a quantile.
 :func:`regression_belt` uses quantile regression: if the accepted values change smoothly with θ,
-toys at neighbouring points determine them together.  You can then draw the true values at random,
-from a prior or a design, and some 2000 toys are enough for the full range.  For the same number of
-toys a smoothed grid is equally precise, if its polynomial is right.
+toys at neighbouring points determine them together.  The true values can then be drawn at random,
+and about 2000 toys are enough for the full range.  For the same number of toys, a grid with
+``smooth=`` is equally precise if a polynomial describes the critical values.
 """
 
 from __future__ import annotations
@@ -46,34 +46,35 @@ def neyman(
     cl
         Confidence levels.
     ordering
-        ``"likelihood-ratio"``: Feldman and Cousins (Phys. Rev. D 57 (1998) 3873, eq. 4.1), with the
-        statistic q(θ) = 2 [max Λ − Λ(θ)]; the only one for several parameters.  ``"central"``:
-        between the quantiles (1 − cl)/2 and (1 + cl)/2 of θ̂.  ``"upper"``: upper limits, θ̂ above
-        its quantile 1 − cl.  ``"lower"``: lower limits, θ̂ below its quantile cl.
+        Which values are accepted.  ``"likelihood-ratio"``: small values of the statistic q(θ) =
+        2 [max Λ − Λ(θ)], as Feldman and Cousins (Phys. Rev. D 57 (1998) 3873, eq. 4.1); several
+        parameters need this ordering.  ``"central"``: θ̂ between its quantiles (1 − cl)/2 and
+        (1 + cl)/2.  ``"upper"``, for upper limits: θ̂ above its quantile 1 − cl.  ``"lower"``, for
+        lower limits: θ̂ below its quantile cl.
     bounds
-        Physical bounds inside the range of the surface, ``(low, high)`` of the one parameter or of
-        each; for an infinite end, the range of the surface is used.  The maximum is searched
-        between the bounds.
+        Physical bounds inside the range in which Λ is defined: ``(low, high)`` for one parameter, a
+        list of such pairs for several.  An infinite bound stands for the end of the range.  The
+        maximum of Λ is searched between the bounds.
     smooth
-        Fit the critical values by a polynomial of this degree in θ (of ln c, if all are above 0),
-        which averages their Monte-Carlo errors over the points.  ``"auto"`` takes the lowest degree
-        that describes them (p-value of 5 %), and interpolates if none up to 6 does, as near a
-        physical bound.  None interpolates.
+        Degree of a polynomial in θ that is fitted to the critical values c (to ln c, if all are
+        above 0) to reduce their Monte-Carlo errors.  ``"auto"`` takes the lowest degree up to 6
+        that describes them (p-value above 5 %); if there is none, as near a physical bound, values
+        are interpolated linearly.  None always interpolates.
     calibration
-        Calibration of the model, applied to toys and datasets first.  The belt also covers without
-        a calibration, but its critical values then contain the bias of the surface, which changes
-        to first order with every fluctuation of the event pool.
+        Calibration of the model that is applied to toys and datasets.  A belt without a calibration
+        has the right coverage, too, but its critical values then contain the bias of the model,
+        which changes to first order with every fluctuation of the pool of simulated events.
 
     Returns
     -------
     Belt
-        Errors are those of the number of toys; for orderings by θ̂ also that of the finite pool,
-        which moves all of its estimates.
+        Its errors come from the finite number of toys.  For orderings by θ̂ they include the finite
+        pool of events, whose fluctuation shifts all estimates.
 
     Raises
     ------
     CalibrationError
-        If the toys are of different kinds, there are too few of them or of their points, a point is
+        If the toys are of different kinds, there are too few toys or too few points, a point is
         outside the bounds, or the ordering is unknown or needs one parameter.
 
     Examples
@@ -98,7 +99,7 @@ def neyman(
         pool_ids += calibration.pool_ids
     points, allowed = true_points(ensembles, ordering, bounds)
     if len(np.unique(points, axis=0)) < len(points):
-        msg = f"a true point is listed twice in {points.tolist()}; join its toys with + first"
+        msg = f"two ensembles are at the same point of {points.tolist()}; join them with + first"
         raise CalibrationError(msg)
     first = ensembles[0]
     ends = np.array([accepted_ends(e, levels, ordering, allowed) for e in ensembles])
@@ -148,26 +149,28 @@ def regression_belt(
     Parameters
     ----------
     ensembles
-        Toys of one model, as from ``Toys.scan(models, truths, n_toys=1)``; 2000 truths drawn evenly
-        over a box are a good start in one parameter, 5000 in two.
+        Toys of one model, such as from ``Toys.scan(models, truths, n_toys=1)``.  Good numbers of
+        true values, drawn evenly over a box, are 2000 in one parameter and 5000 in two.
     cl, ordering, bounds, calibration
         As for :func:`milinfer.neyman`.
     degree
-        Degree of the polynomial in θ (of ln c for likelihood-ratio ordering), or ``"auto"``: for
-        each end and level one more than the lowest, up to 6, for which the acceptance of toys shows
-        no trend; see :func:`~milinfer.intervals.critical_values.quantile_regression`.
+        Degree of the polynomial in θ that describes each end of the accepted values (its logarithm,
+        for likelihood-ratio ordering).  ``"auto"`` takes the lowest degree for which the acceptance
+        of toys shows no trend with θ, plus one, at most 6; see
+        :func:`~milinfer.intervals.critical_values.quantile_regression`.
 
     Returns
     -------
     Belt
-        Belt in the box that the truths span.  Its errors are those of the regression: of the number
-        of toys, larger towards the ends of the range and where truths are sparse; for orderings by
-        θ̂ also that of the finite pool, which moves all of its estimates.
+        Belt in the box that the true values span.  Its errors are those of the regression: they
+        come from the finite number of toys and are larger towards the ends of the range and in
+        regions with few true values.  For orderings by θ̂ they include the finite pool of events,
+        whose fluctuation shifts all estimates.
 
     Raises
     ------
     CalibrationError
-        If the toys are of different kinds, there are too few of them, a truth is outside the
+        If the toys are of different kinds, there are too few toys, a true value is outside the
         bounds, or no polynomial describes the accepted values, as near a physical bound.
 
     Examples
@@ -269,7 +272,7 @@ def _add_pool_error(
     theta: FloatArray,
     estimates: FloatArray,
 ) -> PolynomialCurve:
-    """Add the error of the pool, which moves all estimates together, to the constant term."""
+    """Add the error of the pool, which shifts all estimates together, to the constant term."""
     terms = curve.polynomial.terms(theta)
     mean = terms @ np.linalg.lstsq(terms, estimates, rcond=None)[0]
     share = float(np.mean([e.n_events / e.n_effective for e in ensembles]))

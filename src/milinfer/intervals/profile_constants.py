@@ -1,10 +1,11 @@
-"""Constants for the interval of one of several parameters, and its test statistic on toys.
+"""Compute the calibration constants for the interval of one of several parameters.
 
 With the constant c(θ) of a joint region, −2ΔlnL of all parameters follows χ² with one degree of
-freedom per parameter.  The same number cannot be right for each single parameter as well.  If a
-surface is too narrow in one direction and too wide in another, joint regions may cover while the
-intervals do not.  The interval of one parameter compares the *profile* statistic (the others at
-their maximum) with χ² of one degree of freedom, so it needs its own constant.
+freedom per parameter.  The same constant is in general wrong for intervals of a single parameter:
+if Λ is too narrow in one direction and too wide in another, joint regions may have the claimed
+coverage while intervals do not.  The interval of one parameter compares the *profile* statistic
+(the other parameters at their maximum) with χ² of one degree of freedom, so it needs its own
+constant.
 """
 
 from __future__ import annotations
@@ -36,12 +37,13 @@ class ProfileConstants:
     parameter
         Name of the parameter.
     c_bartlett, c_bartlett_error
-        Inverse variance of the corrected estimate over the curvature of the profile, with bootstrap
-        errors, shape (n_points,).
+        Inverse variance of the bias-corrected estimate over the curvature of the profile of Λ, with
+        bootstrap errors, shape (n_points,).
     c_coverage, c_coverage_error
-        Constants that give the interval its coverage, shape (n_points, n_cls).
+        Constants with which the interval has the claimed coverage, shape (n_points, n_cls).
     log_scales
-        The function ln c(θ) that is applied: one for each level, or one for all by Bartlett.
+        The function ln c(θ) that is applied: one for each level, or a single function for all
+        levels with the Bartlett ratio.
     """
 
     parameter: str
@@ -63,20 +65,20 @@ def profile_statistic(
     mapped: Callable[[FloatArray], FloatArray] | None = None,
     scale: Callable[[FloatArray], FloatArray] | None = None,
 ) -> FloatArray:
-    """Smallest 2 c(θ) [Λ(θ̂) − Λ(m(θ))] of each toy with one parameter fixed, shape (n_toys,).
+    """Minimise 2 c(θ) [Λ(θ̂) − Λ(m(θ))] of each toy with one parameter fixed, shape (n_toys,).
 
     Parameters
     ----------
     ensemble
         Toys in several parameters.
     component, value
-        The parameter that is fixed, by its number, and where.
+        Number of the fixed parameter, and its value.
     limits
-        Range of each parameter; the others are varied inside it.
+        Range of each parameter, in which the other parameters are varied.
     mapped
-        m(θ) of points (m, n_parameters); default: the points themselves.
+        Function that returns m(θ) for points (m, n_parameters); default: the points themselves.
     scale
-        c(θ) at the points, shape (m,); default: 1.
+        Function that returns c(θ) for points, shape (m,); default: 1.
 
     Examples
     --------

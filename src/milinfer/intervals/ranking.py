@@ -1,20 +1,23 @@
-r"""Impacts of nuisance parameters on parameters of interest, and the components of their errors.
+r"""Compute impacts of nuisance parameters on parameters of interest, and components of errors.
 
 Three definitions of an impact are in use, and they answer different questions:
 
 ``"observable"``
     Shift the auxiliary measurement of the nuisance parameter (its global observable) up and down by
-    its error, and repeat the fit.  The measurements are independent.  The changes of the estimate
-    and its error from the fluctuation of the data therefore add in quadrature to the total error.
-    With this definition alone the components of an error add up (Pinto et al., arXiv:2307.04007).
+    its error, and repeat the fit.  Auxiliary measurements and data are independent, so that these
+    impacts and the statistical error add in quadrature to the total error.  The components of an
+    error add up only with this definition (Pinto et al., arXiv:2307.04007).
 ``"postfit"``
     Fix the nuisance parameter at its fitted value plus and minus its fitted error.  If nuisance
     parameters are correlated, their common part counts more than once.
 ``"prefit"``
-    The same with the error of the auxiliary measurement.  This is the impact that the nuisance
-    parameter would have if the data did not constrain it.
+    Fix the nuisance parameter at its fitted value plus and minus the error of its auxiliary
+    measurement.  This is the impact that the nuisance parameter would have if the data did not
+    constrain it.
 
-If the likelihood is a Gaussian, all three follow from the covariance :math:`C` alone:
+If the likelihood is a Gaussian, the three impacts of a nuisance parameter :math:`\alpha` on a
+parameter :math:`\theta` follow from the covariance :math:`C` of the fit and the error
+:math:`\sigma_\mathrm{pre}` of the auxiliary measurement:
 :math:`C_{\theta\alpha}/\sigma_\mathrm{pre}`, :math:`C_{\theta\alpha}/\sqrt{C_{\alpha\alpha}}` and
 :math:`\sigma_\mathrm{pre}\,C_{\theta\alpha}/C_{\alpha\alpha}`
 (:meth:`NuisanceImpacts.from_covariance`).  The components of an error also follow from the
@@ -55,26 +58,26 @@ Kind = Literal["observable", "postfit", "prefit"]
 STATISTICAL, SYSTEMATIC, TOTAL = "statistical", "systematic", "total"
 """Names of the standard parts of an error."""
 
-# The default of 0.1 leaves shifts off by up to a percent of the error.
+# With Minuit's default of 0.1, shifts are wrong by up to a percent of the error.
 _TOLERANCE = 1e-4
 # Step along the direction in which estimates move with the data, in units of their error.
 _STEP = 0.1
 
 
 class NuisancePull(NamedTuple):
-    """Fitted nuisance parameter, with its auxiliary measurement.
+    """Fitted value of a nuisance parameter, and its auxiliary measurement.
 
     Parameters
     ----------
     name
         Name of the parameter.
     value, error
-        At the minimum; the error is that of HESSE.
+        Value at the minimum, and its error from HESSE.
     measured, prefit_error
-        Its auxiliary measurement; NaN if there is none.
+        Value and error of the auxiliary measurement; NaN if there is none.
     at_limit
-        ``"lower"``, ``"upper"`` or ``"both"``: the limits that the fitted value or its error
-        reaches; else empty.  Impacts are then those of the limit.
+        ``"lower"``, ``"upper"`` or ``"both"`` if the fitted value or its error reaches these limits
+        of the parameter; otherwise empty.  An impact at a limit comes from the limit.
     """
 
     name: str
@@ -91,20 +94,21 @@ class NuisancePull(NamedTuple):
 
     @property
     def constraint(self) -> float:
-        """Error after the fit over that before it; NaN without an auxiliary measurement."""
+        """Error after the fit over the error before; NaN without an auxiliary measurement."""
         return self.error / self.prefit_error
 
 
 class ErrorPart(NamedTuple):
-    """Part of the error of a parameter.
+    """Component of the error of a parameter.
 
     Parameters
     ----------
     name
-        Nuisance parameter, group, or ``"statistical"``, ``"systematic"``, ``"total"``.
+        Nuisance parameter, group of nuisance parameters, ``"statistical"``, ``"systematic"`` or
+        ``"total"``.
     error
-        The part; those of all nuisance parameters (or of groups that have each once) and the
-        statistical one add in quadrature to the total.
+        Size of the component.  The components of all nuisance parameters (or groups) and the
+        statistical component add in quadrature to the total error.
     """
 
     name: str
@@ -115,22 +119,23 @@ class ErrorPart(NamedTuple):
 class NuisanceImpacts:
     """Impacts of nuisance parameters on parameters of interest.
 
-    Made by :func:`nuisance_impacts`.
+    :func:`nuisance_impacts` computes them.
 
     Parameters
     ----------
     parameters
         Names of the parameters of interest.
     estimates, errors
-        Their fitted values and HESSE errors, shape (n_parameters,).
+        Fitted values and HESSE errors of the parameters of interest, shape (n_parameters,).
     statistical
-        Part of these errors that comes from the fluctuation of the data, (n_parameters,).
+        Component of these errors from the fluctuation of the data, shape (n_parameters,).
     nuisances
         The nuisance parameters, in the order of the cost.
     shifts
-        By definition of the impact, the shifts of the parameters of interest at the lower and the
-        upper value, shape (n_nuisances, n_parameters, 2); NaN if there is no auxiliary measurement.
-        Definitions that were not asked for are not there.
+        Mapping from a definition (``"observable"``, ``"postfit"``, ``"prefit"``) to the shifts of
+        the parameters of interest for the downward and the upward variation, shape (n_nuisances,
+        n_parameters, 2); NaN if there is no auxiliary measurement.  It has only the definitions
+        that were requested.
     covariance
         Covariance of all parameters in the order of ``fit.labels``, from HESSE.
     correlation
@@ -173,10 +178,10 @@ class NuisanceImpacts:
         return html_table(("nuisance parameter", "value", "pull", *columns), rows, title=repr(self))
 
     def to_table(self) -> pa.Table:
-        """One row for each nuisance parameter and parameter of interest.
+        """Return a table with one row for each nuisance parameter and parameter of interest.
 
         Columns: ``nuisance``, ``parameter``, ``value``, ``error``, ``pull``, ``constraint``,
-        ``at_limit``, and ``DEFINITION_down``, ``DEFINITION_up`` of each definition.
+        ``at_limit``, and ``DEFINITION_down``, ``DEFINITION_up`` for each definition.
         """
         types: dict[str, type] = {"nuisance": str, "parameter": str}
         types |= dict.fromkeys(("value", "error", "pull", "constraint"), float)
@@ -195,16 +200,16 @@ class NuisanceImpacts:
         return arrow_table(types, rows)
 
     def of(self, parameter: str | None = None, kind: Kind | None = None) -> tuple[Impact, ...]:
-        """Impacts on one parameter by one definition, the largest first.
+        """Return the impacts on one parameter by one definition, the largest first.
 
-        Nuisance parameters for which the definition gives none are left out.
+        Nuisance parameters without an impact by this definition are left out.
 
         Parameters
         ----------
         parameter
             Parameter of interest; default: the first.
         kind
-            Default: the first that was computed.
+            Definition of the impact; default: the first definition that was computed.
 
         Raises
         ------
@@ -227,9 +232,9 @@ class NuisanceImpacts:
         return tuple(sorted(found, key=lambda i: -i.size))
 
     def pulls(self) -> tuple[Impact, ...]:
-        """Fitted nuisance parameters in errors of their auxiliary measurements, for ``plot_pulls``.
+        """Return the pulls of the nuisance parameters, for ``plot_pulls``.
 
-        Those without an auxiliary measurement are left out.
+        Nuisance parameters without an auxiliary measurement are left out.
         """
         return tuple(
             Impact(
@@ -245,7 +250,7 @@ class NuisanceImpacts:
         )
 
     def from_covariance(self, kind: Kind, parameter: str | None = None) -> FloatArray:
-        """Upward shifts from the covariance of the fit, without further fits, shape (n_nuisances,).
+        """Compute upward impacts from the covariance, without more fits, shape (n_nuisances,).
 
         Parameters
         ----------
@@ -263,7 +268,7 @@ class NuisanceImpacts:
         after = np.diag(self.covariance)[places]
         there = np.isfinite(before)
         observable = np.full(len(before), np.nan)
-        # Measurements that are correlated count with the inverse of their covariance.
+        # Correlated measurements count with the inverse of their covariance.
         among = self.correlation[np.ix_(there, there)]
         observable[there] = np.linalg.solve(among, shared[there] / before[there])
         by_kind = {
@@ -274,7 +279,7 @@ class NuisanceImpacts:
         return np.asarray(by_kind[kind], dtype=np.float64)
 
     def part(self, names: Sequence[str], parameter: str | None = None) -> float:
-        """Component of the error of a parameter that comes from a group of auxiliary measurements.
+        """Compute the component of an error that comes from a group of auxiliary measurements.
 
         It is computed from the curvature at the minimum, like the error of HESSE.  The impacts of
         :meth:`of` come from shifts by one full error, and add up to this component only if the
@@ -301,7 +306,7 @@ class NuisanceImpacts:
             if np.isnan(self.nuisances[known.index(name)].prefit_error):
                 msg = (
                     f"{name} has no auxiliary measurement: its uncertainty comes from the data and "
-                    "is in the statistical part"
+                    "is in the statistical component; remove it from the names"
                 )
                 raise ParameterError(msg)
         places = [known.index(name) for name in dict.fromkeys(names)]
@@ -312,15 +317,15 @@ class NuisanceImpacts:
     def breakdown(
         self, parameter: str | None = None, groups: Mapping[str, Sequence[str]] | None = None
     ) -> tuple[ErrorPart, ...]:
-        """The error of a parameter by its parts.
+        """Split the error of a parameter into components.
 
         Parameters
         ----------
         parameter
             Parameter of interest; default: the first.
         groups
-            ``{name: nuisance parameters}``; default: each nuisance parameter alone.  Those in no
-            group form the group ``"others"``.
+            Mapping from the name of a group to its nuisance parameters; default: each nuisance
+            parameter alone.  Nuisance parameters that are in no group form the group ``"others"``.
 
         Returns
         -------
@@ -346,7 +351,7 @@ class NuisanceImpacts:
         )
 
     def to_cabinetry(self, parameter: str | None = None) -> Any:
-        """Ranking that ``cabinetry.visualize.ranking`` draws.
+        """Convert the impacts to a ranking that ``cabinetry.visualize.ranking`` draws.
 
         Parameters
         ----------
@@ -356,7 +361,8 @@ class NuisanceImpacts:
         Returns
         -------
         cabinetry.fit.RankingResults
-            With prefit impacts of zero where there is no auxiliary measurement, as cabinetry has.
+            Ranking, with prefit impacts of zero for nuisance parameters without an auxiliary
+            measurement, as is usual in cabinetry.
 
         Raises
         ------
@@ -394,8 +400,8 @@ class NuisanceImpacts:
             if kind in (None, name):
                 return name, shifts
         msg = (
-            f"{kind!r} impacts were not computed, but {', '.join(self.shifts)}; name them in "
-            "nuisance_impacts(kinds=)"
+            f"{kind!r} impacts were not computed (only {', '.join(self.shifts)}); add {kind!r} to "
+            "kinds= of nuisance_impacts"
         )
         raise ParameterError(msg)
 
@@ -443,7 +449,8 @@ def nuisance_impacts(
         Parameters of interest.  All other free parameters are nuisance parameters; those without an
         auxiliary measurement, such as a free normalisation, have only postfit impacts.
     kinds
-        Definitions of impacts to compute; each takes two fits for every nuisance parameter.
+        Definitions of impacts to compute (``"observable"``, ``"postfit"``, ``"prefit"``; see
+        :mod:`milinfer.intervals.ranking`).  Each needs two fits for every nuisance parameter.
     start
         Starting values by name, as for :func:`milinfer.minuit`.
     fixed
@@ -452,7 +459,7 @@ def nuisance_impacts(
     Returns
     -------
     NuisanceImpacts
-        Impacts by all definitions, with pulls, parts of errors and conversions.
+        Impacts by these definitions, with pulls and components of errors.
 
     Raises
     ------
@@ -460,12 +467,12 @@ def nuisance_impacts(
         If a parameter is unknown or fixed, no other parameter is free, or two terms of the cost
         measure the same parameter.
     FitError
-        If a fit is not valid; the message names it.
+        If a fit is not valid; the message names the fit.
 
     Warns
     -----
     MilinferWarning
-        If a nuisance parameter, or its shift, is at a limit: its impact is that of the limit.
+        If a nuisance parameter reaches a limit, which then determines its impact.
 
     Examples
     --------
@@ -552,7 +559,10 @@ def _others(best: Minuit, names: Sequence[str]) -> list[str]:
             raise ParameterError(msg)
     others = [n for n in best.parameters if n not in names and not best.fixed[n]]
     if not others:
-        msg = f"impacts on {', '.join(names)} need a cost with other free parameters"
+        msg = (
+            f"there are no impacts on {', '.join(names)}, because no other parameter of the cost "
+            "is free; leave nuisance parameters free"
+        )
         raise ParameterError(msg)
     return others
 
@@ -561,7 +571,7 @@ def _fit(m: Minuit, which: str) -> None:
     m.tol = _TOLERANCE
     m.migrad()
     if not m.valid:
-        msg = f"the fit {which} is not valid; look at starting values and limits: {m.fmin}"
+        msg = f"the fit {which} is not valid; check starting values and limits: {m.fmin}"
         raise FitError(msg)
 
 
@@ -573,7 +583,7 @@ def _shifted(
     sign: float,
     interest: Sequence[str],
 ) -> Minuit | None:
-    """Fit with a nuisance parameter or its measurement shifted; None if it has none."""
+    """Fit with a nuisance parameter or its measurement shifted; None without a measurement."""
     name = pull.name
     size = pull.error if kind == "postfit" else pull.prefit_error
     if np.isnan(size):
@@ -620,20 +630,21 @@ def _warn_of_limits(pulls: Sequence[NuisancePull]) -> None:
         if p.at_limit:
             ends = "both limits" if p.at_limit == "both" else f"the {p.at_limit} limit"
             warnings.warn(
-                f"{p.name} = {p.value:.4g} ± {p.error:.2g} reaches {ends} of its range; its "
-                "impact comes from the limit and its error is not Gaussian; widen the limits if "
-                "the model allows",
+                f"{p.name} = {p.value:.4g} ± {p.error:.2g} reaches {ends} of its range, so that "
+                "its impact comes from the limit and its error is not Gaussian; widen the limits "
+                "if the model allows this",
                 MilinferWarning,
                 stacklevel=3,
             )
 
 
 def _statistical(data: Cost | None, best: Minuit, covariance: FloatArray, name: str) -> float:
-    r"""Error of a parameter by the fluctuation of the data.
+    r"""Error of a parameter from the fluctuation of the data.
 
-    With the column c of the covariance C, and half the second derivatives H of the cost of the data
-    alone, it is :math:`\sqrt{c^T H c}`: estimates change by C times the fluctuation of the score,
-    and the variance of the score is H.  One second derivative along c is enough.
+    It is :math:`\sqrt{c^T H c}`.  Here c is the column of the parameter in the covariance C, and H
+    is half of the second derivatives of the cost of the data alone.  (Estimates change by C times
+    the fluctuation of the score, and the variance of the score is H.)  One second derivative along
+    c is enough.
     """
     if data is None:
         return 0.0

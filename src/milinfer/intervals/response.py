@@ -1,9 +1,9 @@
-"""Mean estimate as a function of the truth: response and bias, in one parameter or several.
+"""Measure the mean estimate as a function of the true value: response and bias of an estimator.
 
-A regularised network pulls its estimates towards the middle of the range, and a curved model has a
-bias of order 1/N.  Toys at several true values measure the mean estimate E[θ̂] = m(θ).  The
-response is dm/dθ and the bias is m(θ) − θ.  m⁻¹ corrects both, at every θ and not only at θ = 0
-([AS], eq. 35).
+A regularised network pulls its estimates towards the middle of the range, and the estimate of a
+nonlinear model has a bias of order 1/N for N events.  Toys at several true values measure the mean
+estimate m(θ) = E[θ̂].  The response is dm/dθ and the bias is m(θ) − θ.  The inverse function m⁻¹
+corrects response and bias, at every θ and not only at θ = 0 ([AS], eq. 35).
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ _NEWTON_STEPS = 50
 
 @dataclass(frozen=True, eq=False)
 class Response:
-    """m(θ) = E[θ̂], one smooth function for each component of the estimate.
+    """Mean estimate m(θ) = E[θ̂] at the true value θ, as a smooth function of θ.
 
-    Arrays of parameter values, and results, have shape (m, n_parameters), or (m,) for one
-    parameter.
+    :func:`mean_response` fits it to toys.  Arrays of parameter values have the shape (m,
+    n_parameters), or (m,) for one parameter; results have the same shape.
 
     Parameters
     ----------
     shifts
-        Bias m(θ) − θ of each component.
+        Bias m(θ) − θ of each component of the estimate, as a polynomial in θ.
     """
 
     shifts: tuple[SmoothPolynomial, ...]
@@ -47,35 +47,35 @@ class Response:
         return len(self.shifts)
 
     def bias(self, theta: ArrayLike) -> FloatArray:
-        """Bias E[θ̂] − θ."""
+        """Return the bias E[θ̂] − θ."""
         return self._shape(np.stack([s(theta) for s in self.shifts], axis=1))
 
     def bias_error(self, theta: ArrayLike) -> FloatArray:
-        """Standard error of :meth:`bias`."""
+        """Return the standard error of :meth:`bias`."""
         return self._shape(np.stack([s.error(theta) for s in self.shifts], axis=1))
 
     def mean(self, theta: ArrayLike) -> FloatArray:
-        """E[θ̂] at θ."""
+        """Return the mean estimate E[θ̂] at true values θ."""
         points = np.asarray(theta, dtype=np.float64).reshape(-1, self.n_parameters)
         return self._shape(points) + self.bias(points)
 
     def jacobian(self, theta: ArrayLike) -> FloatArray:
-        """Response dE[θ̂_j]/dθ_k, shape (m, n_parameters, n_parameters)."""
+        """Return the response dE[θ̂_j]/dθ_k, shape (m, n_parameters, n_parameters)."""
         slopes = np.stack([s.gradient(theta) for s in self.shifts], axis=1)
         return slopes + np.eye(self.n_parameters)
 
     def mean_at(self, point: FloatArray) -> FloatArray:
-        """E[θ̂] at one point, both of shape (n_parameters,); faster than :meth:`mean`."""
+        """Return E[θ̂], shape (n_parameters,), at a single point; faster than :meth:`mean`."""
         mean: FloatArray = point + np.array([s.at(point) for s in self.shifts])
         return mean
 
     def jacobian_at(self, point: FloatArray) -> FloatArray:
-        """dE[θ̂_j]/dθ_k at one point (n_parameters,), shape (n_parameters, n_parameters)."""
+        """Return dE[θ̂_j]/dθ_k, shape (n_parameters, n_parameters), at a single point."""
         slopes: FloatArray = np.array([s.gradient_at(point) for s in self.shifts])
         return slopes + np.eye(len(point))
 
     def slope(self, theta: float) -> tuple[float, float]:
-        """Response in one parameter, and its error."""
+        """Return the response dE[θ̂]/dθ of a single parameter, and its error."""
         (shift,) = self.shifts
         return (
             1.0 + float(shift.gradient([theta])[0, 0]),
@@ -83,7 +83,7 @@ class Response:
         )
 
     def invert(self, theta_hat: ArrayLike, limits: Sequence[tuple[float, float]]) -> FloatArray:
-        """Bias-corrected estimates m⁻¹(θ̂) inside `limits`."""
+        """Correct estimates for the bias: return m⁻¹(θ̂) inside `limits`."""
         target = np.asarray(theta_hat, dtype=np.float64).reshape(-1, self.n_parameters)
         low, high = np.array(limits, dtype=np.float64).T
         theta = np.clip(target, low, high)
@@ -102,27 +102,30 @@ class Response:
 
 
 def mean_response(ensembles: Sequence[ToyEnsemble], degree: int | None = None) -> Response:
-    """Fit E[θ̂] against θ, with the errors of the means and of the finite pools.
+    """Fit the mean estimate E[θ̂] of toys as a function of the true value θ.
+
+    The fit uses the errors of the means, which include the finite pools of simulated events.
 
     Parameters
     ----------
     ensembles
         Toys of one model at different true points.
     degree
-        Degree of the bias as a polynomial in θ; default: two more than the lowest degree (from 1)
-        that describes the toys, if there are enough true values, so that its error includes terms
-        that the toys cannot resolve. With a single truth the response is taken as 1 and only the
-        shift is fitted ([AS], eq. 35).
+        Degree of the bias as a polynomial in θ.  Default: two more than the lowest degree (from 1)
+        that describes the toys, if there are enough true values; the error then includes terms that
+        the toys cannot resolve.  With a single true value, the response is taken as 1 and only a
+        constant bias is fitted ([AS], eq. 35).
 
     Raises
     ------
     CalibrationError
-        If the ensembles are of different models, or too few for the degree.
+        If the toys are of different models, or there are too few true values for the degree.
 
     Warns
     -----
     TurningResponseWarning
-        If a curved fit is not monotonic over the truths; a linear one then replaces it.
+        If the fitted function is not monotonic over the true values; a linear function then
+        replaces it.
 
     Examples
     --------
@@ -148,7 +151,7 @@ def mean_response(ensembles: Sequence[ToyEnsemble], degree: int | None = None) -
     msg = (
         f"{ensembles[0].model}: the mean estimate is not a monotonic function of the true value "
         f"between the points {points.tolist()}, so a linear function is fitted instead; use larger "
-        "pools, which make the means more precise"
+        "pools of events, which make the means more precise"
     )
     warnings.warn(msg, TurningResponseWarning, stacklevel=2)
     return _fitted_response(ensembles, 1, spare=0)
@@ -163,7 +166,7 @@ def _fitted_response(ensembles: Sequence[ToyEnsemble], degree: int | None, spare
     for k in range(len(names)):
         values = np.array([t[:, k].mean() for t in estimates]) - points[:, k]
         spread = np.array([t[:, k].std(ddof=1) for t in estimates])
-        # If the estimator is constant but for rounding, its spread is not an error.
+        # If estimates differ only by rounding, their spread is not an error.
         floor = 1e-12 * (1 + np.abs(points[:, k]))
         toy_variance = spread**2 / [e.n_toys for e in ensembles] + floor**2
         shifts.append(
@@ -182,13 +185,13 @@ def _fitted_response(ensembles: Sequence[ToyEnsemble], degree: int | None, spare
 
 
 def pool_covariance(ensembles: Sequence[ToyEnsemble], component: int) -> FloatArray:
-    """Covariance of mean estimates that comes from the pools, shape (n_ensembles, n_ensembles).
+    """Compute the covariance of mean estimates due to finite pools, (n_ensembles, n_ensembles).
 
-    If toys at two true values come from one pool, their means are correlated, because they use the
-    same events; see :mod:`milinfer.toys.ensemble`.  For models of bags and of whole datasets the
-    influence of single events is not known.  The function then assumes a common shift for all true
-    values of a pool (the error of a bias) and an independent shift for each (the error of a
-    response), and takes each of the two as large as the total.
+    If toys at two true values come from one pool of events, their means are correlated, because
+    they use the same events; see :mod:`milinfer.toys.ensemble`.  For models of bags and of whole
+    datasets the influence of single events is not known.  The function then assumes a common shift
+    of all true values of a pool (an error of the bias) and an independent shift of each true value
+    (an error of the response), and takes both shifts as large as the total.
 
     Parameters
     ----------
@@ -209,10 +212,11 @@ def pool_covariance(ensembles: Sequence[ToyEnsemble], component: int) -> FloatAr
 
 
 def spread_covariance(ensembles: Sequence[ToyEnsemble], component: int | None = None) -> FloatArray:
-    """Covariance of the relative errors of Var(θ̂) that come from the pools.
+    """Compute the covariance of the relative errors of Var(θ̂) due to finite pools.
 
-    Like :func:`pool_covariance`, for one component of the estimate, or averaged over all.  If the
-    influences are not known, the errors are those of a Gaussian (:attr:`ToyEnsemble.variance_error
+    See :func:`pool_covariance`.  The result is for one component of the estimate, or averaged over
+    all components.  If the influence of single events is not known, estimates are assumed to be
+    Gaussian (:attr:`ToyEnsemble.variance_error
     <milinfer.toys.ensemble.ToyEnsemble.variance_error>`).
     """
     spreads = [None if e.pool_influence is None else e.pool_influence.spread for e in ensembles]
@@ -226,11 +230,11 @@ def spread_covariance(ensembles: Sequence[ToyEnsemble], component: int | None = 
 
 
 def _common_and_own(ensembles: Sequence[ToyEnsemble], variance: FloatArray) -> FloatArray:
-    """Covariance of shifts in common to the truths of a pool, and of as large ones of each."""
+    """Covariance of a common shift of all true values of a pool and equal independent shifts."""
     pools = np.array([e.pool_id for e in ensembles])
     same = pools[:, None] == pools
     common = np.sqrt(np.outer(variance, variance)) * same
-    # The truth that a pool serves alone has one shift.
+    # If a pool is used for only one true value, there is only one shift.
     own = np.where(same.sum(axis=1) > 1, variance, 0.0)
     covariance: FloatArray = np.diag(own) + common
     return covariance
@@ -239,7 +243,7 @@ def _common_and_own(ensembles: Sequence[ToyEnsemble], variance: FloatArray) -> F
 def _influence_products(
     ensembles: Sequence[ToyEnsemble], influences: Sequence[FloatArray | None], component: int
 ) -> FloatArray:
-    """Sums of products of influences; 0 between different pools, NaN if unknown."""
+    """Sums of products of influences of events; 0 between different pools, NaN if unknown."""
     n = len(ensembles)
     out = np.zeros((n, n))
     for a, b in product(range(n), repeat=2):

@@ -60,12 +60,12 @@ _NAME = "calibration.json"
 
 
 def fields_of(record: Any) -> dict[str, Any]:
-    """Fields of a dataclass by name, in order; their values are not copied."""
+    """Return the fields of a dataclass by name, in order, without copying the values."""
     return {field.name: getattr(record, field.name) for field in dataclasses.fields(record)}
 
 
 def calibration_file(path: PathLikeStr) -> Path:
-    """File of a calibration, from its path or the directory of the model it is saved with.
+    """Return the file of a calibration, given its path or the directory of its model.
 
     Examples
     --------
@@ -84,7 +84,7 @@ def calibration_content(fields: Mapping[str, Any]) -> dict[str, Any]:
     content["tag"] = fields["tag"]._asdict()
     content["log_scales"] = [p.to_dict() for p in fields["log_scales"]]
     content["response"] = [p.to_dict() for p in fields["response"].shifts]
-    # One parameter has neither, and its file is that of earlier versions.
+    # A calibration of one parameter has neither, so that its file is that of earlier versions.
     del content["profiles"], content["interest"], content["widen"]
     del content["residuals"]
     if fields["residuals"] is not None:
@@ -271,7 +271,7 @@ def _pair(name: str, content: Any) -> list[Any]:
 
 
 def is_belt(path: PathLikeStr) -> bool:
-    """Whether a JSON file is marked as a belt.
+    """Tell whether a JSON file is marked as a belt.
 
     Examples
     --------

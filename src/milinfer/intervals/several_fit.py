@@ -1,9 +1,9 @@
-"""Fit of one dataset in several parameters: intervals, contours and unconstrained directions.
+"""Fit one dataset in several parameters: intervals, contours and unconstrained directions.
 
-:func:`joint_fit` makes, from a cost and optionally a calibration of it, the profile intervals of
-each parameter at two levels, as the model was trained and calibrated; the intervals with the other
-parameters fixed where the fit has them; correlations; contours of each pair; and the directions of
-:mod:`milinfer.likelihood.flat_directions` that the data do not constrain.
+:func:`joint_fit` takes a cost and optionally a calibration.  It computes profile intervals of each
+parameter at two levels, before and after calibration; the intervals with the other parameters fixed
+at their fitted values; correlations; contours of each pair of parameters; and the directions that
+the data do not constrain (:mod:`milinfer.likelihood.flat_directions`).
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ class ParameterFit(NamedTuple):
     Parameters
     ----------
     estimate, error
-        Estimate, and its error from the second derivatives; None where there is none.
+        Estimate, and its error from the second derivatives; None if they do not exist.
     inner, outer
-        Intervals of 68.27 % and 95.45 %, or None where there is none inside the range.
+        Intervals of 68.27 % and 95.45 %; None if an end is outside the range of the parameter.
     """
 
     estimate: float
@@ -69,36 +69,39 @@ class ParameterFit(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class JointFit:
-    """Fit of one dataset in several parameters.
+    """Result of a fit of one dataset in several parameters.
+
+    :func:`joint_fit` makes it.
 
     Parameters
     ----------
     parameters
-        Names.
+        Names of the parameters.
     best
-        Minimum of the uncalibrated cost, by name.
+        Parameter values at the minimum of the uncalibrated cost, by name.
     minimum
-        −2 ln L there.
+        −2 ln L at the minimum.
     as_trained
         Profile intervals of each parameter from the uncalibrated cost.
     others_fixed
-        The same with the other parameters fixed at the minimum.
+        Intervals from the uncalibrated cost with the other parameters fixed at the minimum.
     calibrated
         Profile intervals from the calibrated cost; None without a calibration.
     correlation
         Correlation of the estimates, from the second derivatives, shape (n_parameters,
-        n_parameters); None if these have no inverse.
+        n_parameters); None if the matrix of second derivatives has no inverse.
     contours
-        Points of the contours of each pair of parameters from the uncalibrated cost, by level; a
-        contour that leaves the range is missing.
+        Points of the contours of each pair of parameters from the uncalibrated cost, by confidence
+        level.  Contours that leave the range of the parameters are missing.
     calibrated_contours
-        The same from the calibrated cost, for two parameters.
+        Points of the contours from the calibrated cost, if there are two parameters.
     directions
-        Constraint of the data on each direction, the least constrained first.
+        For each direction in the space of the parameters, how well the data constrain it; the least
+        constrained first.
     seconds
-        Time of the fits.
+        Duration of the fits.
     problems
-        Messages about missing results, other than unconstrained directions.
+        Sentences about missing results, other than unconstrained directions.
     """
 
     parameters: tuple[str, ...]
@@ -116,26 +119,26 @@ class JointFit:
 
     @property
     def applied(self) -> dict[str, ParameterFit]:
-        """Intervals as they are to be quoted: calibrated if there is a calibration."""
+        """Intervals to quote: calibrated intervals, or uncalibrated without a calibration."""
         return self.as_trained if self.calibrated is None else self.calibrated
 
     @property
     def estimate(self) -> dict[str, float]:
-        """Estimate of each parameter, calibrated if there is a calibration."""
+        """Estimate of each parameter; calibrated if there is a calibration."""
         return {name: fit.estimate for name, fit in self.applied.items()}
 
     @property
     def applied_contours(self) -> dict[tuple[str, str], dict[float, FloatArray]]:
-        """Contours as they are to be quoted."""
+        """Contours to quote: calibrated contours, or uncalibrated without a calibration."""
         return self.contours if self.calibrated_contours is None else self.calibrated_contours
 
     @property
     def unconstrained(self) -> tuple[Direction, ...]:
-        """Directions that are limited by the training range and not by the data."""
+        """Directions in the space of the parameters that only the training range limits."""
         return tuple(d for d in self.directions if d.open)
 
     def correlations(self) -> dict[str, float] | None:
-        """Correlation of each pair, by names joined with a comma."""
+        """Return the correlation of each pair of parameters, by their names with a comma."""
         if self.correlation is None:
             return None
         k = {name: i for i, name in enumerate(self.parameters)}
@@ -177,25 +180,32 @@ def _lines(contours: dict[tuple[str, str], dict[float, FloatArray]]) -> dict[str
 
 
 def joint_fit(cost: Cost, calibration: Calibration | None = None) -> JointFit:
-    """Fit a dataset in several parameters.
+    """Fit a dataset in several parameters: intervals, correlations and contours.
 
-    An interval or a contour that leaves the range is no error: `problems` states this.  Directions
-    that the data do not constrain at all are listed instead of fitted
-    (:attr:`JointFit.unconstrained`): the parameters in them have no intervals and no contours.
+    If an interval or a contour leaves the range of a parameter, it is missing, and
+    :attr:`JointFit.problems` says so.  Directions in the space of the parameters that the data do
+    not constrain at all are listed in :attr:`JointFit.unconstrained`.  Their parameters have no
+    intervals and no contours.
 
     Parameters
     ----------
     cost
-        −2 ln L of the dataset, not calibrated, with a range of each parameter.
+        Cost −2 ln L of the dataset, not calibrated, with a range for each parameter.
     calibration
-        Calibration of its model; default: intervals and contours as the model was trained.
+        Calibration of the model of the cost; default: only uncalibrated intervals and contours.
+
+    Returns
+    -------
+    JointFit
+        Intervals, correlations, contours and unconstrained directions.
 
     Raises
     ------
     FitError
         If the minimum is not valid.
     CalibrationError
-        If the calibration belongs to another model, or the cost none that can be calibrated.
+        If the calibration belongs to another model, or the cost is of a type that cannot be
+        calibrated.
 
     Examples
     --------
@@ -210,7 +220,7 @@ def joint_fit(cost: Cost, calibration: Calibration | None = None) -> JointFit:
     """
     began = time.perf_counter()
     if calibration is not None and not isinstance(cost, LikelihoodCost):
-        msg = f"only a LikelihoodCost can be calibrated, not {type(cost).__name__}"
+        msg = f"only a LikelihoodCost can be calibrated, not {type(cost).__name__}; omit it"
         raise CalibrationError(msg)
     problems: list[str] = []
     m = _lowest(cost)
@@ -220,7 +230,7 @@ def joint_fit(cost: Cost, calibration: Calibration | None = None) -> JointFit:
     flat = [d for d in made if d.flat]
     m.hesse()
     if not flat and not m.valid:
-        msg = f"the fit of {', '.join(names)} has no valid minimum; look at its range: {m.fmin}"
+        msg = f"the fit of {', '.join(names)} has no valid minimum; check the range: {m.fmin}"
         raise FitError(msg)
 
     loose = {name for name in names if any(d.involves(name) for d in flat)}
@@ -270,7 +280,7 @@ def joint_fit(cost: Cost, calibration: Calibration | None = None) -> JointFit:
 
 
 def _held(flat: Sequence[Direction]) -> tuple[str, ...]:
-    """One parameter for each flat direction; with these fixed, no direction is flat."""
+    """Choose one parameter for each flat direction; with these fixed, no direction is flat."""
     held: list[str] = []
     for direction in flat:
         share = np.abs(direction.coefficients * direction.step)
@@ -282,16 +292,16 @@ def _held(flat: Sequence[Direction]) -> tuple[str, ...]:
 
 
 def _lowest(cost: Cost) -> Minuit:
-    """Fit from where the surface is highest on a grid, if the cost has one."""
+    """Fit from the highest point of Λ on a grid, if the cost has a surface."""
     start: dict[str, float] = {}
     if isinstance(cost, LikelihoodCost) and cost.rate is None and cost.correction is None:
         highest = np.ravel(cost.surface.extremum.theta_hat)
-        # At a limit, MIGRAD sees no slope.
+        # At a limit, MIGRAD computes a slope of zero.
         low, high = np.array(cost.box).T
         inside = np.clip(highest, low + 1e-3 * (high - low), high - 1e-3 * (high - low))
         start = dict(zip(cost.parameters, inside.tolist(), strict=True))
     m = minuit(cost, start=start)
-    m.tol = 1e-4  # the default leaves estimates off by up to a percent of their error
+    m.tol = 1e-4  # with the default, estimates are wrong by up to a percent of their error
     m.migrad()
     return m
 
@@ -305,7 +315,7 @@ def parameter_fit(
     fixed: Sequence[str] = (),
     words: str = "",
 ) -> ParameterFit:
-    """Profile intervals of one parameter at two levels; one that is missing is no error.
+    """Compute profile intervals of one parameter at two levels; note if an interval is missing.
 
     Parameters
     ----------
@@ -314,11 +324,11 @@ def parameter_fit(
     name
         The parameter.
     start
-        Minimum of the cost, by name.
+        Parameter values at the minimum of the cost, by name.
     problems
-        List to which sentences about missing results are added.
+        List to which the function adds sentences about missing intervals.
     fixed
-        Parameters that stay where they are.
+        Parameters that are fixed at their starting values.
     words
         Text to add to the name of an interval in these sentences.
 
@@ -353,12 +363,12 @@ def interval_or_reason(
     fixed: Sequence[str] = (),
     words: str = "",
 ) -> Interval | None:
-    """The profile interval of one parameter, or None; `problems` then gets the reason.
+    """Compute the profile interval of one parameter; if it fails, add the reason to `problems`.
 
     Parameters
     ----------
     cost
-        −2 ln L.
+        Cost −2 ln L.
     name
         The parameter.
     cl
@@ -382,13 +392,13 @@ def interval_or_reason(
         warnings.simplefilter("always")
         try:
             found = profile_interval(cost, name, cl, start=start, fixed=fixed)
-        except (FitError, ParameterError) as error:  # at its limits MINUIT asks for nan
+        except (FitError, ParameterError) as error:  # at limits MINUIT evaluates the cost at nan
             problems.append(f"no {cl:.2%} interval of {name}{words}: {error}")
     for warning in caught:
         if issubclass(warning.category, SecondMinimumWarning):
             problems.append(str(warning.message))
         elif issubclass(warning.category, MilinferWarning):
-            # A fit of several parameters starts at its minimum, and one that is lower is taken.
+            # A fit of several parameters starts at its minimum; if it finds a lower one, use that.
             continue
         else:
             warnings.warn(warning.message, warning.category, stacklevel=2)
@@ -398,7 +408,7 @@ def interval_or_reason(
 def _contours(
     fits: Sequence[Minuit], x: str, y: str, words: str, problems: list[str]
 ) -> dict[float, FloatArray]:
-    """Contours of a pair at each level; sentences about those that are missing."""
+    """Contours of a pair of parameters at each level, and sentences about missing contours."""
     lines = {}
     for m, cl in zip(fits, _LEVELS, strict=True):
         try:
@@ -415,7 +425,7 @@ def _calibrated(
     as_trained: dict[str, ParameterFit],
     problems: list[str],
 ) -> tuple[dict[str, ParameterFit], dict[tuple[str, str], dict[float, FloatArray]] | None]:
-    """Calibrated intervals of each parameter and, of two parameters, contours."""
+    """Calibrated intervals of each parameter and, for two parameters, calibrated contours."""
     names = cost.parameters
     corrected = np.ravel(calibration.correct_estimate(np.array([[best[n] for n in names]])))
     low, high = np.array(calibration.limits).T

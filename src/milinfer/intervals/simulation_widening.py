@@ -1,19 +1,21 @@
-r"""Intervals that contain the error from the finite simulation of the training.
+r"""Widen intervals by the error from the finite number of simulated events in the training.
 
-With :math:`q(\theta) = 2[\Lambda(\hat\theta) - \Lambda(\theta)]`, √q is a standard normal variable
-for the exact Λ.  An error :math:`s(\theta)` of :math:`\Lambda(\theta) - \Lambda(\hat\theta)`
-changes √q by :math:`s/\sqrt q`, by the same amount for every dataset.  Its variance over datasets
-and trainings is therefore :math:`1 + s^2/q`, and intervals from the statistic
+Let :math:`q(\theta) = 2[\Lambda(\hat\theta) - \Lambda(\theta)]`, with the estimate
+:math:`\hat\theta` at the maximum of Λ.  For the exact Λ, √q at the true value is a standard normal
+variable.  A training with finitely many events has an error :math:`s(\theta)` of
+:math:`\Lambda(\theta) - \Lambda(\hat\theta)`, which changes √q by :math:`s/\sqrt q` for every
+dataset.  The variance of √q over datasets and trainings is therefore :math:`1 + s^2/q`, and
+intervals from the statistic
 
 .. math:: \frac{q(\theta)}{1 + s^2(\theta)/q(\theta)}
 
-cover, averaged over trainings.  In a Gaussian, s² and q are both proportional to (θ − θ̂)².  The
-estimate then stays the same, and its variance is :math:`\sigma^2 = \sigma_\mathrm{stat}^2 +
-\sigma_\mathrm{sim}^2`, to all orders.
+have the claimed coverage, averaged over trainings.  For a Gaussian likelihood, s² and q are both
+proportional to (θ − θ̂)².  The estimate then stays the same, and its variance is
+:math:`\sigma^2 = \sigma_\mathrm{stat}^2 + \sigma_\mathrm{sim}^2`, to all orders.
 
-A profile over Gaussian factors η of the components :math:`v_k(\theta)` of the error,
-:math:`\min_\eta [q - 2\sum_k \eta_k v_k + \sum_k \eta_k^2] = q - s^2`, agrees to first order in
-s²/q.  It has no minimum if s² grows faster than q away from the estimate.
+The alternative is to profile over Gaussian factors η of the components :math:`v_k(\theta)` of the
+error: :math:`\min_\eta [q - 2\sum_k \eta_k v_k + \sum_k \eta_k^2] = q - s^2`.  It agrees to first
+order in s²/q, but has no minimum if s² grows faster than q away from the estimate.
 """
 
 from __future__ import annotations
@@ -37,33 +39,39 @@ from milinfer.typing import FloatArray
 
 __all__ = ["add_simulation_error"]
 
-# Of q + s²: below it both are rounding errors, and the cost is the same with any factor.
+# If q + s² is smaller than this, q and s² are rounding errors, and any factor will do.
 _TINY = 1e-8
 
 
 def add_simulation_error(cost: LikelihoodCost, error: SimulationError) -> LikelihoodCost:
-    """Widen the cost of a dataset by the error from the finite simulation of the training.
+    """Widen the cost of a dataset by the error from finitely many simulated training events.
 
-    The estimate does not change.  In a Gaussian the error becomes √(σ_stat² + σ_sim²).  A
-    calibrated cost does not need this error: the calibration measures the effect of the training
-    with other events, and has its own error (``calibration(cost, widen=True)``).
+    The estimate does not change.  For a Gaussian likelihood its error becomes
+    √(σ_stat² + σ_sim²), the quadratic sum of the errors from data and simulation.  A calibrated
+    cost does not need this error: the calibration measures the effect of the training with other
+    events, and has its own error (``calibration(cost, widen=True)``).
 
     Parameters
     ----------
     cost
-        Cost of the dataset, as trained.
+        Cost of the dataset, not calibrated.
     error
-        :func:`milinfer.simulation_error` of the same model and dataset.
+        Result of :func:`milinfer.simulation_error` for the same model and dataset.
+
+    Returns
+    -------
+    LikelihoodCost
+        The widened cost.
 
     Raises
     ------
     CalibrationError
-        If the cost is calibrated, or widened already.
+        If the cost is calibrated or already widened.
     ModelError
         If the cost belongs to another model, or has only linear terms (``terms="linear"``), because
         the error is computed for all terms.
     ParameterError
-        If cost and error are not in the same parameters and range.
+        If cost and error do not have the same parameters and the same range.
 
     Examples
     --------
@@ -85,8 +93,8 @@ def add_simulation_error(cost: LikelihoodCost, error: SimulationError) -> Likeli
     """
     if cost.correction is not None:
         msg = (
-            "this cost is calibrated or widened already; add the error from the training to the "
-            "uncalibrated cost, and the error of a calibration with calibration(cost, widen=True)"
+            "this cost is calibrated or already widened; give the uncalibrated cost, or use "
+            "calibration(cost, widen=True) to include the error of a calibration"
         )
         raise CalibrationError(msg)
     _require_same_model(cost, error)
@@ -100,7 +108,7 @@ def add_simulation_error(cost: LikelihoodCost, error: SimulationError) -> Likeli
             f"in {cost.surface.limits}; use the same model for both"
         )
         raise ParameterError(msg)
-    # With the rate term in the surface, which holds the estimate where it is.
+    # The rate term is in the surface, so that the estimate stays the same.
     surface = cost.corrected(_Widened(cost.surface, error), with_rate=True).surface
     return cost.corrected(_Widened(surface, error), with_rate=True)
 
@@ -125,7 +133,7 @@ def _require_same_model(cost: LikelihoodCost, error: SimulationError) -> None:
 
 @dataclass(frozen=True, eq=False)
 class _Widened:
-    """The factor q/(q + s²) of a surface, at points of shape (n_parameters,)."""
+    """The factor q/(q + s²) on a surface Λ, at points of shape (n_parameters,)."""
 
     surface: Surface | BoxSurface
     error: SimulationError
@@ -135,7 +143,7 @@ class _Widened:
         return self.surface.limits
 
     def require_interval(self, parameter: str, cl: float, fixed: Sequence[str]) -> None:
-        """Any interval may be taken."""
+        """Allow intervals of any parameter and level."""
 
     def forward(self, theta: FloatArray) -> FloatArray:
         return theta

@@ -1,4 +1,4 @@
-"""Intervals of many toys at once, from −2ΔlnL with or without a calibration."""
+"""Compute intervals of many toys at once, from −2ΔlnL with or without a calibration."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _FINE = 801
 
 
 class ToyIntervals(NamedTuple):
-    """Intervals of many toys.
+    """Intervals of many toys in one parameter.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ class ToyIntervals(NamedTuple):
     estimate, low, high
         Estimate and ends of the interval of each toy, shape (n_toys,).
     covers
-        Whether each interval contains the truth, shape (n_toys,).
+        Whether each interval contains the true value, shape (n_toys,).
     """
 
     truth: float
@@ -58,7 +58,7 @@ class ToyIntervals(NamedTuple):
         return html_facts("Intervals of toys", facts)
 
     def to_table(self) -> pa.Table:
-        """One row for each toy: ``estimate``, ``low``, ``high``, ``covers``."""
+        """Return a table with one row for each toy: ``estimate``, ``low``, ``high``, ``covers``."""
         import pyarrow as pa
 
         columns = ("estimate", "low", "high", "covers")
@@ -72,13 +72,14 @@ def toy_intervals(
     *,
     belt: Belt | None = None,
 ) -> ToyIntervals:
-    """Interval of every toy: the crossings of −2ΔlnL nearest to the estimate.
+    """Compute the interval of every toy, with or without a calibration or a belt.
 
-    With a belt, it is the part of the confidence set around the value that is accepted most easily.
-    If no value is accepted, both ends are NaN.
+    Its ends are the values nearest to the estimate at which −2ΔlnL crosses the threshold.  With a
+    belt, the interval is the part of the confidence set around the value whose statistic is
+    farthest below the critical value; both ends are NaN if no value is accepted.
 
-    All toys are computed at once on a fine grid with linear interpolation, which is precise enough
-    for figures and mean widths.  For the interval of one dataset use
+    The function uses a fine grid with linear interpolation for all toys at once, which is precise
+    enough for figures and mean widths.  For the interval of one dataset use
     :func:`~milinfer.likelihood.fits.profile_interval`.
 
     Parameters
@@ -86,18 +87,18 @@ def toy_intervals(
     ensemble
         Toys in one parameter.
     calibration
-        Calibration of their model; None: the surface as it is.
+        Calibration of the model of the toys; None: no calibration.
     cl
         Confidence level.
     belt
-        Belt of their model, instead of a calibration; a belt applies its own calibration, if it has
-        one.
+        Belt of the model of the toys, instead of a calibration.  If the belt was made with a
+        calibration, it is applied.
 
     Raises
     ------
     CalibrationError
-        If `cl` is not between 0 and 1, or not a level of the calibration or the belt, or both are
-        given.
+        If `cl` is not between 0 and 1 or not a level of the calibration or the belt, or both a
+        calibration and a belt are given.
     """
     require_level(cl)
     if belt is not None and calibration is not None:
@@ -128,27 +129,28 @@ def toy_intervals(
 
 
 def belt_excess(belt: Belt, ensemble: ToyEnsemble, cl: float) -> FloatArray:
-    """How far the statistic of each toy is above the accepted values, at values of the belt.
+    """Compute how far the statistic of each toy is above the accepted values of a belt.
 
     Parameters
     ----------
     belt
         Belt in one parameter.
     ensemble
-        Toys of its model.
+        Toys of the model of the belt.
     cl
         Level of the belt.
 
     Returns
     -------
     ndarray
-        Shape (n_toys, n_values), at equal steps over the range of the belt; not positive where the
-        confidence set is.
+        Shape (n_toys, n_values), at equal steps over the range of the belt; not positive for values
+        in the confidence set.
 
     Raises
     ------
     CalibrationError
-        If the toys belong to another model or size, or the belt has no such level.
+        If the toys belong to another model or have another number of events, or the belt has no
+        such level.
     """
     belt.contains_truth(ensemble.with_truth({only(belt.parameters): belt.limits[0][0]}), cl)
     if belt.calibration is not None:
@@ -183,7 +185,7 @@ def _between(
 
 
 def _crossings(excess: FloatArray, limits: tuple[float, float]) -> tuple[FloatArray, FloatArray]:
-    """Ends of the interval about the lowest excess of each toy, where it crosses zero.
+    """Zeros of the excess on both sides of its minimum, for each toy.
 
     An interval that leaves the range ends at its limit.
     """

@@ -1,9 +1,9 @@
-r"""Upper limits with CLs: of any cost by asymptotic formulas, or of toys; with expected bands.
+r"""Compute CLs upper limits with expected bands, by asymptotic formulas or from toys.
 
 The test statistic is :math:`\tilde q_\mu` (Cowan et al., arXiv:1007.1727, eq. 16): −2 ln of the
-likelihood at μ over its maximum above the null value, and zero if the estimate is above μ.  With
-:math:`\mathrm{CL_s} = p_{s+b}/(1 - p_b)` a value of μ is excluded at 95 % if
-:math:`\mathrm{CL_s} < 5\,\%`.
+likelihood at μ over the maximum likelihood above the null value (the value without a signal), and
+zero if the estimate is above μ.  A value of μ is excluded at 95 % if
+:math:`\mathrm{CL_s} = p_{s+b}/(1 - p_b) < 5\,\%`.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ __all__ = ["UpperLimit", "upper_limit", "upper_limit_of_toys"]
 _TOLERANCE = 1e-4
 # Values of μ at which CLs is listed.
 _LISTED = 21
-# How often the search for a limit looks twice as far.
+# How often the search for a limit doubles its range.
 _DOUBLINGS = 60
 _ACCURACY = 1e-6
 _FEWEST = 100
@@ -54,17 +54,18 @@ class UpperLimit:
     cl
         Confidence level: values with CLs below 1 − `cl` are excluded.
     observed
-        Limit of the data; NaN if there are none.
+        Limit of the data; NaN if no data were given.
     expected
-        Median limit without a signal, with its −2σ, −1σ, +1σ and +2σ, ascending, shape (5,).
+        Quantiles of the limits without a signal at −2σ, −1σ, the median, +1σ and +2σ, ascending,
+        shape (5,).
     values
-        Values at which CLs is listed, shape (n,).
+        Values of the parameter at which CLs is listed, shape (n,).
     observed_cls, expected_cls
-        CLs there, shapes (n,) and (n, 5).
+        CLs of the data and without a signal at these values, shapes (n,) and (n, 5).
     method
         ``"asymptotic"`` or ``"toys"``.
     observed_error, expected_errors
-        Errors of the limits by the number of toys; 0 for asymptotic ones.
+        Errors of the limits from the finite number of toys; 0 for asymptotic limits.
     """
 
     parameter: str
@@ -88,7 +89,7 @@ class UpperLimit:
         )
 
     def to_table(self) -> pa.Table:
-        """One row for each value: the parameter by its name, ``observed`` and ``expected_-2`` …."""
+        """Return a table of CLs: the parameter by its name, ``observed``, ``expected_-2``, …."""
         names = [f"expected_{band:+d}" if band else "expected" for band in BANDS]
         rows = [
             {self.parameter: v, "observed": o, **dict(zip(names, e, strict=True))}
@@ -105,7 +106,7 @@ class UpperLimit:
         return html_table(("limit", self.parameter), rows, title=str(self))
 
     def to_cabinetry(self) -> Any:
-        """Limits that ``cabinetry.visualize.limit`` draws.
+        """Convert the limits to an object that ``cabinetry.visualize.limit`` draws.
 
         Returns
         -------
@@ -141,14 +142,17 @@ def upper_limit(
 ) -> UpperLimit:
     r"""Compute a CLs upper limit with asymptotic formulas, from any iminuit cost.
 
-    With :math:`\sqrt{q_A} = (\mu - \mu_0)/\sigma` from the Asimov data the distribution of
-    :math:`\tilde q_\mu` is known (arXiv:1007.1727, eq. 65), and so are the quantiles of limits
-    without a signal, :math:`\mathrm{CL_s} = \Phi(N - \sqrt{q_A})/\Phi(N)` at N standard deviations.
+    The test statistic is :math:`\tilde q_\mu` of Cowan et al., arXiv:1007.1727, eq. 16.  Its
+    distribution (eq. 65 there) follows from the Asimov data, which give
+    :math:`\sqrt{q_A} = (\mu - \mu_0)/\sigma` for the null value :math:`\mu_0`.  The quantile of the
+    limits without a signal at N standard deviations is the μ with
+    :math:`\mathrm{CL_s} = \Phi(N - \sqrt{q_A})/\Phi(N)` equal to 1 − `cl`, where Φ is the standard
+    normal distribution function.
 
     Parameters
     ----------
     cost
-        Cost of the data; None for the expected limits alone.
+        Cost of the data; None for only the expected limits.
     asimov
         Cost of the Asimov data at the null value, with the same parameters:
         :func:`~milinfer.likelihood.asimov.asimov_cost`, or ``cost.asimov(mu=0.0)`` of a
@@ -158,7 +162,7 @@ def upper_limit(
     cl
         Confidence level.
     null
-        Value without a signal; limits are above it.
+        Value of the parameter without a signal; limits are above it.
     values
         Values at which CLs is listed; default: 21 up to 1.3 times the highest limit.
     start
@@ -167,14 +171,14 @@ def upper_limit(
     Raises
     ------
     ParameterError
-        If a cost has no such parameter, the null value is outside its limits, or `cl` is not
-        between 0 and 1.
+        If a cost does not have this parameter, the null value is outside the limits of the
+        parameter, or `cl` is not between 0 and 1.
     FitError
         If a fit is not valid, or a limit is outside the range of the parameter.
 
     Examples
     --------
-    A measured excess of 0.3 ± 0.5:
+    The upper limit at 95 % for a measurement of 0.3 ± 0.5 without other parameters:
 
     >>> from iminuit.cost import NormalConstraint
     >>> limit = upper_limit(
@@ -230,7 +234,7 @@ def _cls(q: float, q_asimov: float) -> float:
         signal, background = (q + q_asimov) / (2 * of_asimov), (q - q_asimov) / (2 * of_asimov)
     else:
         signal, background = root, root - of_asimov
-    # Φ(−x), whose ratio is one of two small numbers far away.
+    # Φ(−x) in logarithms, because it is the ratio of two very small numbers at large x.
     return float(np.exp(log_ndtr(-signal) - log_ndtr(-background)))
 
 
@@ -263,15 +267,15 @@ class _Profile:
         m = minuit(cost, start=start)
         if parameter not in m.parameters or m.fixed[parameter]:
             msg = (
-                f"an upper limit on {parameter} needs a cost in which it is free; the parameters "
-                f"of this cost are {', '.join(m.parameters)}"
+                f"{parameter} is not a free parameter of this cost, whose parameters are "
+                f"{', '.join(m.parameters)}; choose a free parameter for the upper limit"
             )
             raise ParameterError(msg)
         low, self.highest = (float(x) for x in m.limits[parameter])
         if not low <= null < self.highest:
             msg = (
                 f"null = {null:g} is outside the range of {parameter}, "
-                f"[{low:g}, {self.highest:g}); give null="
+                f"[{low:g}, {self.highest:g}); give null= inside this range"
             )
             raise ParameterError(msg)
         m.tol = _TOLERANCE
@@ -286,7 +290,7 @@ class _Profile:
             self._lowest = self._at(null)
 
     def statistic(self, mu: float) -> float:
-        r""":math:`\tilde q_\mu`, at the null value and where the estimate is higher 0."""
+        r""":math:`\tilde q_\mu`; 0 at the null value, and if the estimate is above μ."""
         if mu <= max(self._best, self._null):
             return 0.0
         return max(self._at(mu) - self._lowest, 0.0)
@@ -303,7 +307,7 @@ class _Profile:
         m: Minuit = self._m
         m.migrad()
         if not m.valid:
-            msg = f"the fit {where} is not valid; look at starting values and limits: {m.fmin}"
+            msg = f"the fit {where} is not valid; check starting values and limits: {m.fmin}"
             raise FitError(msg)
 
 
@@ -314,31 +318,34 @@ def upper_limit_of_toys(
     *,
     null: float = 0.0,
 ) -> UpperLimit:
-    r"""Compute a CLs upper limit with the distributions of :math:`\tilde q_\mu` from toys.
+    r"""Compute a CLs upper limit from toys.
+
+    The test statistic is :math:`\tilde q_\mu` of Cowan et al., arXiv:1007.1727, eq. 16; its
+    distributions come from the toys.
 
     Parameters
     ----------
     ensembles
-        Toys of one model at the null value and at values above it, from ``Toys.scan``; with
-        nuisance parameters of :class:`~milinfer.ProfiledSystematics`.  CLs is interpolated between
-        these values, so that several should be near the limits.
+        Toys of one model at the value without a signal and at values above it, from ``Toys.scan``.
+        For nuisance parameters, the model is :class:`~milinfer.ProfiledSystematics`.  CLs is
+        interpolated between these values, so several of them should be near the limits.
     cost
-        Cost of the data by the same model, not calibrated; None for the expected limits alone.
+        Cost of the data with the same model, not calibrated; None for only the expected limits.
     cl
         Confidence level.
     null
-        Value without a signal.
+        Value of the parameter without a signal.
 
     Returns
     -------
     UpperLimit
-        With errors by the number of toys.
+        Limits, with errors from the finite number of toys.
 
     Raises
     ------
     CalibrationError
-        If toys are of different kinds or fewer than 100, there are none at the null value, a limit
-        is beyond the highest value, or the cost belongs to another model.
+        If toys are of different kinds, there are fewer than 100 toys at a value or no toys at the
+        null value, a limit is above the highest value, or the cost belongs to another model.
     ParameterError
         If there are several parameters, or `cl` is not between 0 and 1.
 
@@ -361,8 +368,8 @@ def upper_limit_of_toys(
     above = [e for e in ordered if e.truth > null and e not in nulls]
     if not nulls or not above:
         msg = (
-            f"limits above {parameter} = {null:g} need toys there and at higher values, but the "
-            f"toys are at {', '.join(f'{e.truth:g}' for e in ordered)}"
+            f"limits above {parameter} = {null:g} need toys at this value and at higher values, "
+            f"but the toys are at {', '.join(f'{e.truth:g}' for e in ordered)}; add the others"
         )
         raise CalibrationError(msg)
     for e in (nulls[0], *above):
@@ -385,7 +392,7 @@ def upper_limit_of_toys(
         mu = signal.truth
         of_signal = np.sort(_Surfaces.of(signal, null).statistic(mu))
         of_background = np.sort(background.statistic(mu))
-        # A limit with a small statistic is a high one.
+        # A small statistic gives a high limit.
         q = np.quantile(of_background, 1 - shares, method="inverted_cdf")
         bands[k], errors[1][k] = _cls_of_toys(q, of_signal, of_background)
         if own is not None:
@@ -417,7 +424,7 @@ def _require_model(cost: LikelihoodCost | None, toys: ToyEnsemble) -> None:
         return
     if cost.tag != toys.tag or cost.correction is not None:
         msg = (
-            f"the toys are of {toys.model}, and the cost is "
+            f"the toys are of {toys.model}, but the cost is "
             f"{'calibrated' if cost.correction is not None else f'of {cost.tag}'}; give the cost "
             "of the same model, not calibrated"
         )
@@ -455,7 +462,7 @@ class _Surfaces:
 
 
 def _surface_of(cost: LikelihoodCost, null: float) -> _Surfaces:
-    """The data as one toy; their cost has the rate term, which the surface may not have."""
+    """Use the data as one toy, with the rate term of the cost added to the surface."""
     from milinfer.intervals.confidence_sets import bounded_minimum
 
     best = bounded_minimum(cost, ((null, cost.limits[1]),))
@@ -465,7 +472,7 @@ def _surface_of(cost: LikelihoodCost, null: float) -> _Surfaces:
 def _cls_of_toys(
     q: FloatArray, of_signal: FloatArray, of_background: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
-    """CLs of values of the statistic and its error, from sorted statistics of toys."""
+    """CLs and its error for values of the statistic, from sorted statistics of toys."""
     n, m = len(of_signal), len(of_background)
     signal = (n - np.searchsorted(of_signal, q, side="left")) / n
     background = (m - np.searchsorted(of_background, q, side="left")) / m
@@ -478,7 +485,7 @@ def _cls_of_toys(
 def _crossing(
     grid: FloatArray, cls: FloatArray, errors: FloatArray, alpha: float, parameter: str
 ) -> tuple[float, float]:
-    """Where CLs falls below α, linear between the values, and the error of the place."""
+    """Value at which CLs falls below α, by linear interpolation, and its error."""
     below = np.flatnonzero(cls < alpha)
     if not len(below):
         msg = (

@@ -1,25 +1,25 @@
-r"""Intervals that include the error of their own calibration.
+r"""Widen intervals by the error of their own calibration.
 
-A calibration is measured with toys from a finite pool of simulated events.  Its mean estimate m(θ)
-is therefore wrong by δm, by the same amount for every dataset.  If an interval treats m as known,
-its coverage averaged over pools is lower than claimed.  With q = 2c [Λ(θ̂) − Λ(m(θ))], √q is wrong
-by √(cI) δm, where I is the curvature of Λ, and by √q δ(ln c)/2.  Without these errors √q is a
-standard normal variable.  With them, its variance is
+A calibration is measured with toys from a finite pool of simulated events.  The measured mean
+estimate m(θ) is therefore wrong by δm, which is the same for every dataset.  If an interval treats
+m as known, its coverage averaged over pools is lower than claimed.  With
+q = 2c [Λ(θ̂) − Λ(m(θ))], √q is wrong by √(cI) δm, where I is the curvature of Λ, and by
+√q δ(ln c)/2.  Without these errors √q is a standard normal variable.  With them, its variance is
 
 .. math:: D(\theta) = 1 + c(\theta)\,I\,[\sigma_m^2(\theta) - \rho^2]
           + \tfrac14\,x\,\sigma_{\ln c}^2(\theta),
 
-with x the quantile of χ² at which the interval ends.  Intervals from q/D cover.  In a Gaussian,
+where x is the quantile of χ² for the confidence level, and ρ² is the mean squared difference
+between the means of the toys and the fitted m(θ).  (c(θ) is measured with respect to m(θ), so it
+already contains ρ².)  Intervals from q/D have the claimed coverage.  For a Gaussian likelihood,
 they have the variance :math:`\sigma^2 = \sigma_\mathrm{stat}^2 + \sigma_m^2` and the same estimate.
-At each point, the mean of the toys differs from the smooth function m(θ) by a residual ρ.  Because
-c(θ) is measured with respect to m(θ), it already contains ρ² averaged over the points.
 
-For several parameters the second term is the mean over the parameters of σ_m², in units of the
-variance of each estimate.  This is a good approximation because pools and data both consist of
-events, so that the errors of both have nearly the same shape.  The variance of an estimate is the
-one that the surface claims, divided by the c(θ) for intervals of this parameter.  This holds for
-regions of all parameters too: if the surface has wrong correlations, the constant of the region
-does not describe the variances.
+For several parameters, the second term is the mean over the parameters of σ_m² in units of the
+variance of each estimate.  This is a good approximation, because pools and data both consist of
+events, so that their errors have nearly the same correlations.  The variance of an estimate is
+taken from the curvature of Λ, divided by the c(θ) for intervals of this parameter.  This is also
+done for joint regions: if the correlations of Λ are wrong, the constant of the region does not
+describe the variances.
 """
 
 from __future__ import annotations
@@ -37,19 +37,20 @@ __all__ = ["Widening", "inverse_variances"]
 
 
 def inverse_variances(curvature: ArrayLike, interest: int | None = None) -> FloatArray:
-    """Weight of the squared error of each component of m(θ) in D(θ), without c(θ).
+    """Compute the factor on the squared error of each component of m(θ) in D(θ), without c(θ).
 
     Parameters
     ----------
     curvature
-        −d²Λ at the maximum of each surface, shape (n,) or (n, n_parameters, n_parameters).
+        Curvature −d²Λ/dθ² at the maximum of each surface, shape (n,) or (n, n_parameters,
+        n_parameters).
     interest
-        Number of the parameter whose intervals are computed; None: joint regions of all.
+        Number of the parameter whose intervals are computed; None: joint regions of all parameters.
 
     Returns
     -------
     ndarray
-        Shape (n, n_parameters); zeros where a surface has no maximum inside its range.
+        Shape (n, n_parameters); zeros if a surface has no maximum inside its range.
 
     Examples
     --------
@@ -77,7 +78,7 @@ def inverse_variances(curvature: ArrayLike, interest: int | None = None) -> Floa
 
 @dataclass(frozen=True, eq=False)
 class Widening:
-    """D(θ) of surfaces: the variance of the root of the calibrated statistic.
+    """Divisor D(θ) of the calibrated statistic q: the variance of √q including calibration errors.
 
     Parameters
     ----------
@@ -86,17 +87,17 @@ class Widening:
     log_scale
         ln c(θ) with its error; None if it is not applied.
     own_scales
-        ln c(θ) of the intervals of each component; empty if it is not applied.
+        ln c(θ) for intervals of each parameter; empty if it is not applied.
     weights
         Result of :func:`inverse_variances`, shape (n_surfaces, n_parameters).
     contained
-        Mean of ρ² of each component, shape (n_parameters,): the part of σ_m² that is in c(θ).
+        Mean ρ² of each component, shape (n_parameters,): the part of σ_m² that c(θ) contains.
     quantile
-        x, where the interval ends.
+        Quantile x of χ² for the confidence level.
 
     Examples
     --------
-    A bias that is known to a tenth, and a surface with curvature 100:
+    The bias is known to 0.1, the statistical error is 0.1 (curvature 100), so that D is 1 + 1:
 
     >>> from milinfer.utils.smooth_polynomials import fit_smooth
     >>> shift = fit_smooth(("mu",), np.zeros((1, 1)), np.zeros(1), np.array([[0.01]]),
@@ -115,7 +116,7 @@ class Widening:
     quantile: float
 
     def variance(self, point: ArrayLike) -> FloatArray:
-        """D at one point (n_parameters,), shape (n_surfaces,)."""
+        """Return D at one point (n_parameters,), shape (n_surfaces,)."""
         added = self._scales(point) * self._shift_variances(point)
         total: FloatArray = 1.0 + self.weights @ added
         if self.log_scale is not None:
@@ -123,7 +124,7 @@ class Widening:
         return total
 
     def gradient(self, point: ArrayLike) -> FloatArray:
-        """dD/dθ at one point, shape (n_surfaces, n_parameters)."""
+        """Return dD/dθ at one point, shape (n_surfaces, n_parameters)."""
         scales, shift_variances = self._scales(point), self._shift_variances(point)
         slopes = np.zeros((len(scales), np.size(point)))
         for k, (shift, more) in enumerate(zip(self.shifts, shift_variances, strict=False)):

@@ -1,4 +1,4 @@
-"""Convert event files from one format to another, in bounded memory: every number to the bit."""
+"""Convert event files from one format to another without loss of precision, in bounded memory."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ class ConversionSummary(NamedTuple):
     Parameters
     ----------
     source, target
-        The two files.
+        Paths of the converted and of the new file.
     n_events_in, n_events_out
-        Numbers of events in the two files.
+        Numbers of events in the converted and in the new file.
     seconds
-        Duration.
+        Duration of the conversion.
     left_out
-        Content of the source that is not in the target.  LHE files: elements (``<mgrwt>``),
-        attributes, comments and lines of comments (``lines #pdf``), as seen up to the first events;
-        other files: branches and trees, which a warning counts.
+        Content of the source that is not in the target.  For LHE files: elements (``<mgrwt>``),
+        attributes, comments and lines of comments (``lines #pdf``), found in the header and in the
+        first events.  For other files: branches and trees, which a warning counts.
     """
 
     source: str
@@ -59,41 +59,46 @@ def convert(
     workers: int = 1,
     limits: Limits | None = None,
 ) -> ConversionSummary:
-    """Convert an event file; suffixes determine the formats.
+    """Convert an event file to another format; the suffixes of the files determine the formats.
 
-    All numbers of the event record are kept to the bit: event line, particles and weights, and
-    of an LHE file the text of its header, the numbers of ``<init>``, and ids, descriptions and
-    groups of weights.  What else an LHE file may have is left out, and the result names it:
-    comments outside the header, ``<generator>``, elements of events such as ``<mgrwt>``,
-    ``<scales>`` or ``<clustering>``, lines such as ``#aMCatNLO`` or ``#pdf``, attributes.
+    All numbers of the event record (event line, particles and weights) keep their exact values.
+    From LHE files the conversion also keeps the text of the header, the numbers of ``<init>``, and
+    ids, descriptions and groups of weights.  It leaves out all other content, and lists it in the
+    result: comments outside the header, ``<generator>``, elements of events such as ``<mgrwt>``,
+    ``<scales>`` or ``<clustering>``, lines such as ``#aMCatNLO`` or ``#pdf``, and attributes.
 
-    The events of the new file are counted before it replaces an older one.
+    An older file is replaced only after the events of the new file have been counted.
 
-    From NanoAOD, generated particles and weights are converted, and a warning lists what is left
-    out, such as reconstructed objects.  Weights that NanoAOD stores relative to the weight of the
-    event become absolute.
+    From NanoAOD, generated particles and weights are converted; a warning lists content that is
+    left out, such as reconstructed objects.  Weights that NanoAOD stores relative to the event
+    weight are multiplied by the event weight.
 
     Parameters
     ----------
     src
         LHE (plain or gzip), ROOT or Parquet file.
     dst
-        File to write, of any of these kinds.
+        LHE (gzip if it ends in ``.gz``), ROOT or Parquet file to write.
     chunk_size
-        Events held in memory at a time.
+        Number of events in memory at a time.
     ntuple
-        ``"ttree"`` or ``"rntuple"``, for ROOT files.
+        ``"ttree"`` or ``"rntuple"`` to write a TTree or an RNTuple to a ROOT file.
     tree
         Name of the TTree or RNTuple in a ROOT file to convert.
     workers
-        Threads that parse an LHE file; the new file is the same whatever their number.
+        Number of threads that parse an LHE file; the new file does not depend on it.
     limits
         Largest sizes of the parts of an LHE file; see :class:`milinfer.io.lhe.Limits`.
+
+    Returns
+    -------
+    ConversionSummary
+        Numbers of events and omitted content.
 
     Raises
     ------
     LHEError, SampleError
-        If the source is damaged; no file is left behind, and an older ``dst`` stays.
+        If the source is damaged.  No incomplete file is left, and an older ``dst`` is kept.
     ConfigurationError
         If source and target are the same file, or a suffix is unknown.
 
@@ -157,8 +162,8 @@ def convert(
         expected = reader.n_events
         if not n_in == n_out == expected:
             msg = (
-                f"{src} has {expected} events, {n_in} were converted and {n_out} are in the new "
-                f"file; {target} has not been written, please report this"
+                f"{src} has {expected} events, but {n_in} were converted and {n_out} are in the "
+                f"new file; {target} has not been written, please report this"
             )
             raise SampleError(msg)
     if reader.left_out and events.kind_of(src) != "lhe":
@@ -186,29 +191,29 @@ def convert_many(
     ntuple: Ntuple = "ttree",
     tree: str = "Events",
 ) -> list[ConversionSummary]:
-    """Convert several files, each in a separate process, ``workers`` at a time.
+    """Convert several files in parallel, each in a separate process.
 
-    The processes are spawned, not forked, so that this works after TensorFlow has run.  A script
-    therefore needs ``if __name__ == "__main__":`` around its main part.
+    The processes are spawned and not forked, so that the function works after TensorFlow has run.
+    A script therefore needs ``if __name__ == "__main__":`` around its main part.
 
     Parameters
     ----------
     pairs
         Source and target of each conversion.
     workers
-        Processes; with 1, everything happens in this one.
+        Number of processes at a time; with 1, all files are converted in the present process.
     chunk_size, ntuple, tree
         As for :func:`convert`.
 
     Returns
     -------
     list of ConversionSummary
-        In the order of ``pairs``.
+        One summary for each pair, in the order of ``pairs``.
 
     Raises
     ------
     LHEError, SampleError
-        The first error; conversions that have not started by then are not made.
+        The first error; conversions that have not started yet are not made.
     ConfigurationError
         If two conversions have the same target.
 

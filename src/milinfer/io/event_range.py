@@ -1,4 +1,4 @@
-"""Ranges of events of a file, such as the first thousand, and reading them alone."""
+"""Read only a range of the events of a file, such as the first thousand."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ EventSelection: TypeAlias = int | Sequence[int]
 
 
 class EventRange(NamedTuple):
-    """Events of a file from ``start`` up to, without, ``stop``, counted from 0."""
+    """Events of a file from ``start`` up to but not including ``stop``, counted from 0."""
 
     start: int
     stop: int
@@ -28,7 +28,7 @@ class EventRange(NamedTuple):
         Raises
         ------
         ConfigurationError
-            If it is neither, or has no events.
+            If `events` is neither of these, or contains no events.
 
         Examples
         --------
@@ -55,7 +55,7 @@ class EventRange(NamedTuple):
         Raises
         ------
         ConfigurationError
-            If it is neither.
+            If `text` has neither of these forms.
 
         Examples
         --------
@@ -78,7 +78,7 @@ class EventRange(NamedTuple):
         return f"{self.start}:{self.stop}"
 
     def overlaps(self, other: EventRange) -> bool:
-        """Whether events are in both ranges.
+        """Tell whether two ranges have events in common.
 
         Examples
         --------
@@ -88,7 +88,7 @@ class EventRange(NamedTuple):
         return self.start < other[1] and other[0] < self.stop
 
     def require_within(self, n_events: int, path: PathLikeStr) -> None:
-        """Raise if a file of `n_events` ends before this range does.
+        """Raise if a file of `n_events` events ends before this range.
 
         Raises
         ------
@@ -104,7 +104,7 @@ class EventRange(NamedTuple):
         if n_events < self.stop:
             msg = (
                 f"{path} has {n_events} events, but events= asks for events up to {self.stop}; ask "
-                "for fewer"
+                "for fewer events"
             )
             raise SampleError(msg)
 
@@ -116,7 +116,7 @@ def _is_whole(value: Any) -> bool:
 def events_in_range(
     chunks: Iterable[EventColumns], events: EventRange | None, path: PathLikeStr
 ) -> Iterator[tuple[int, EventColumns]]:
-    """Chunks of the events of a range, each with the number of its first event in the file.
+    """Yield the events of a range in chunks, with the number of the first event of each chunk.
 
     Chunks after the range are not read.
 
@@ -125,14 +125,14 @@ def events_in_range(
     chunks
         Chunks of the file, from its first event on.
     events
-        The range; None: all events.
+        The range; None for all events.
     path
         The file, for messages.
 
     Raises
     ------
     SampleError
-        If the file ends before the range does.
+        If the file ends before the range.
 
     Examples
     --------

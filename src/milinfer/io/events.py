@@ -24,7 +24,7 @@ __all__ = ["count", "iterate", "kind_of", "open_reader", "open_writer", "read", 
 
 
 def kind_of(path: PathLikeStr) -> str:
-    """Format of an event file by its suffix: ``"lhe"``, ``"root"`` or ``"parquet"``.
+    """Return the format of an event file by its suffix: ``"lhe"``, ``"root"`` or ``"parquet"``.
 
     Raises
     ------
@@ -51,11 +51,12 @@ def kind_of(path: PathLikeStr) -> str:
 def open_reader(
     path: PathLikeStr, *, tree: str = "Events", workers: int = 1, limits: Limits | None = None
 ) -> LHEReader | RootReader | ParquetReader:
-    """Open an event file: a context manager with ``info``, ``chunks(chunk_size)`` and ``columns``.
+    """Open an event file for reading, as a context manager.
 
-    Files are also read from addresses, such as ``root://…`` and ``s3://…``.  ``workers``
-    threads parse LHE files, whose parts may be as large as ``limits``; other files are read in one
-    thread.
+    The reader has ``info`` (the header), ``chunks(chunk_size)`` (event records) and
+    ``columns(chunk_size)`` (flat columns).  The path can also be an address, such as ``root://…``
+    and ``s3://…``.  LHE files are parsed by ``workers`` threads, other files by one thread;
+    ``limits`` are the largest sizes of the parts of an LHE file.
 
     Examples
     --------
@@ -80,7 +81,7 @@ def open_reader(
 def open_writer(
     path: PathLikeStr, info: LHEInfo, *, ntuple: Ntuple = "ttree"
 ) -> LHEWriter | RootWriter | ParquetWriter:
-    """Open an event file to write: a context manager with ``write(events)`` for chunks.
+    """Open an event file for writing, as a context manager with ``write(events)`` for each chunk.
 
     Examples
     --------
@@ -119,14 +120,14 @@ def iterate(
     tree
         Name of the TTree or RNTuple in a ROOT file.
     workers
-        Threads that parse an LHE file; the events are the same whatever their number.
+        Number of threads that parse an LHE file; the events do not depend on it.
     limits
         Largest sizes of the parts of an LHE file; see :class:`milinfer.io.lhe.Limits`.
 
     Yields
     ------
     ak.Array
-        Event records; see :func:`milinfer.io.lhe.make_events`.
+        Event records of a chunk; see :func:`milinfer.io.lhe.make_events`.
 
     Raises
     ------
@@ -157,7 +158,7 @@ def read(
     Returns
     -------
     LHEFile
-        ``events`` and ``info``.
+        ``events``, the event records, and ``info``, header and init.
 
     Examples
     --------
@@ -176,7 +177,7 @@ def read(
 def write(
     path: PathLikeStr, events: AwkwardArray, info: LHEInfo, *, ntuple: Ntuple = "ttree"
 ) -> None:
-    """Write event records to a file, to the bit; it appears when complete, or not at all.
+    """Write event records to a file without loss; a failure leaves no incomplete file.
 
     Parameters
     ----------
@@ -187,7 +188,7 @@ def write(
     info
         Header and init.
     ntuple
-        ``"ttree"`` or ``"rntuple"``, for ROOT files.
+        ``"ttree"`` or ``"rntuple"`` to write a TTree or an RNTuple to a ROOT file.
 
     Raises
     ------
@@ -214,9 +215,9 @@ def write(
 
 
 def count(path: PathLikeStr) -> int:
-    """Count the events of a file without building them.
+    """Count the events of a file without building event records.
 
-    LHE files are read as bytes, so that the count is independent of any parser.
+    LHE files are read as bytes, so that the count does not depend on a parser.
 
     Examples
     --------

@@ -1,7 +1,7 @@
 """Read flat Parquet and ROOT files, with one number for each event in each column.
 
-Columns are read on demand.  Files of milinfer also describe their sample, in the schema metadata
-of Parquet or in a string in the same folder as the tree of ROOT.
+Columns are read on demand.  Files of milinfer also contain a description of their sample: in the
+schema metadata (Parquet), or in a string in the same folder as the tree (ROOT).
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class FlatTable:
 
     @property
     def has_events(self) -> bool:
-        """Whether these are event records, not features."""
+        """Whether the file contains event records, and not features."""
         return self.metadata is None and any(name.startswith("LHEPart_") for name in self.columns)
 
     @property
@@ -78,7 +78,7 @@ class FlatTable:
     def read(
         self, names: Iterable[str], events: EventRange | None = None
     ) -> dict[str, NDArray[Any]]:
-        """Read some columns, of shape (n_events,) each; of all events or of a range.
+        """Read some columns, each of shape (n_events,), for all events or a range of events.
 
         Raises
         ------
@@ -143,7 +143,7 @@ class ParquetTable(FlatTable):
     Raises
     ------
     SampleError
-        If it is damaged.
+        If the file is damaged.
 
     Examples
     --------
@@ -202,27 +202,27 @@ class ParquetTable(FlatTable):
     def categories(
         self, name: str, events: EventRange | None = None
     ) -> tuple[NDArray[np.int64], tuple[str, ...]]:
-        """Read a column of texts with few different values, such as names of processes.
+        """Read a column of texts with few distinct values, such as names of processes.
 
         Parameters
         ----------
         name
             The column.
         events
-            A range of the events; default: all.
+            Range of events to read; default: all events.
 
         Returns
         -------
         codes
-            Position of the text of each event in `names`, shape (n_events,).
+            For each event, the position of its text in `names`, shape (n_events,).
         names
-            The different texts, in order of appearance.
+            The distinct texts, in order of appearance.
 
         Raises
         ------
         SampleError
-            If the file has no column of this name or is damaged, or the column has a missing
-            value or contains something else than texts.
+            If the file is damaged or has no column with this name, or if the column has missing
+            values or values that are not texts.
 
         Examples
         --------
@@ -249,7 +249,10 @@ class ParquetTable(FlatTable):
             if column.null_count:
                 event = int(np.argmax(column.is_null().to_numpy(zero_copy_only=False)))
                 event += self.first_event + (0 if events is None else events.start)
-                msg = f"{self.path}: column {name!r} has no text in event {event} (counted from 0)"
+                msg = (
+                    f"{self.path}: column {name!r} has no text in event {event} (counted from 0); "
+                    "produce the file again"
+                )
                 raise SampleError(msg)
             coded = column.dictionary_encode()
         except (pa.ArrowException, OSError) as error:
@@ -258,7 +261,7 @@ class ParquetTable(FlatTable):
         return coded.indices.to_numpy().astype(np.int64), tuple(coded.dictionary.to_pylist())
 
     def _too_large(self, n_columns: int) -> SampleError:
-        """Error that says how much memory the numbers need: a small file may hold very many."""
+        """Error with the memory that the columns need; a small file may contain many numbers."""
         n = self.n_events
         size = f"{8 * n * n_columns / 1e9:.1f} GB"
         msg = (
@@ -274,7 +277,7 @@ class ParquetTable(FlatTable):
             return file.read(columns=names)
 
     def _read_range(self, names: list[str], events: EventRange) -> Any:
-        """Read the row groups that have events of the range, and cut them."""
+        """Read the row groups with events of the range, and remove other events."""
         import pyarrow.parquet as pq
 
         file = pq.ParquetFile(arrow_file(self.path))
@@ -289,7 +292,7 @@ class ParquetTable(FlatTable):
 
 
 class RowGroupTable(ParquetTable):
-    """Columns of one row group of a Parquet file at a time; the file stays open.
+    """Columns of a Parquet file, read one row group at a time while the file stays open.
 
     Parameters
     ----------
@@ -301,7 +304,7 @@ class RowGroupTable(ParquetTable):
     sizes
         Numbers of events in the row groups.
     number
-        Number of the row group that is read.
+        Number of the row group that :meth:`read` reads.
 
     Raises
     ------
@@ -313,8 +316,8 @@ class RowGroupTable(ParquetTable):
         import pyarrow.parquet as pq
 
         super().__init__(path)
-        # Opened once: the metadata of a file are large, and pyarrow leaves them to the collector
-        # of circular references.
+        # Opened only once: the metadata of a file are large, and pyarrow leaves them to the
+        # collector of circular references.
         self._file = pq.ParquetFile(arrow_file(path))
         footer = self._file.metadata
         self.sizes = tuple(footer.row_group(i).num_rows for i in range(footer.num_row_groups))
@@ -337,12 +340,13 @@ class RootTable(FlatTable):
     path
         The file.
     tree
-        Name of the tree; default: that of samples, or of event files, or else the only one.
+        Name of the tree.  Default: the tree of a sample or of an event file (``Features``,
+        ``Events``), or else the only tree of the file.
 
     Raises
     ------
     SampleError
-        If the file is damaged, or it is not clear which tree is meant.
+        If the file is damaged, or has several trees and `tree` is not given.
     """
 
     def __init__(self, path: PathLikeStr, tree: str | None) -> None:
@@ -354,7 +358,7 @@ class RootTable(FlatTable):
                 name = tree or next((t for t in (TREE, "Events") if t in trees), None)
                 name = name or (trees[0] if len(trees) == 1 else None)
                 if name not in trees:
-                    problem = f"no tree {name!r}" if name else "more than one tree, or none"
+                    problem = f"no tree {name!r}" if name else "several trees, or none"
                     msg = f"{path} has {problem}; name one with tree=: {shortened(trees) or 'none'}"
                     raise SampleError(msg)
                 stored = [str(key) for key in file[name].keys()]  # noqa: SIM118
@@ -398,7 +402,7 @@ class RootTable(FlatTable):
 
 
 def _arrays(tree: Any, **options: Any) -> dict[str, NDArray[Any]]:
-    """Branches by name; a branch of lists is an array of objects, which is refused by its name."""
+    """Branches by name; a branch of lists becomes an array of objects, which is refused later."""
     import awkward as ak
 
     try:
@@ -416,7 +420,7 @@ def _arrays(tree: Any, **options: Any) -> dict[str, NDArray[Any]]:
 
 
 def _objects(lists: list[Any]) -> NDArray[Any]:
-    """Array of lists, of one dimension even if all are equally long."""
+    """Array of lists, with one dimension even if all lists are equally long."""
     out = np.empty(len(lists), dtype=object)
     out[:] = [np.asarray(one) for one in lists]
     return out
@@ -427,7 +431,7 @@ def _is_list(value: Any) -> bool:
 
 
 def _masked(column: Any) -> NDArray[Any]:
-    """Column of a Parquet file; missing values are masked, where pyarrow makes them NaN."""
+    """Column of a Parquet file; missing values are masked, whereas pyarrow makes them NaN."""
     import pyarrow as pa
 
     is_number = pa.types.is_floating(column.type) or pa.types.is_integer(column.type)
@@ -442,12 +446,12 @@ def _masked(column: Any) -> NDArray[Any]:
 
 
 def sample_metadata(text: str | None, path: PathLikeStr) -> dict[str, Any] | None:
-    """Parse the description of a sample in files of milinfer; None for other files.
+    """Parse the description of a sample in a file of milinfer; None for other files.
 
     Raises
     ------
     SampleError
-        If it is damaged, or of another format.
+        If the description is damaged or has another format.
 
     Examples
     --------
@@ -467,7 +471,7 @@ def sample_metadata(text: str | None, path: PathLikeStr) -> dict[str, Any] | Non
             if name in metadata and not is_right(metadata[name]):
                 msg = f"{name} is {metadata[name]!r}"
                 raise ValueError(msg)
-        # A point of null: nobody has said at which point the events are.
+        # A point of null: the parameter point of the events is unknown.
         points = [metadata["point"]] if metadata.get("point") is not None else []
         for point in (*points, *metadata.get("reweight_points", {}).values()):
             point_from_json(point)

@@ -47,15 +47,15 @@ def arrow_file(path: PathLikeStr, mode: Literal["rb", "wb"] = "rb") -> Any:
 
 
 class ParquetWriter(ColumnWriter):
-    """Write event records to a Parquet file in chunks; it appears when complete, or not at all.
+    """Write event records to a Parquet file in chunks; a failure leaves no incomplete file.
 
-    Particle columns are lists (``LHEPart_exact_px``, …), the rest are numbers; header and init
-    are in the metadata of the schema.
+    Columns of particles are lists (``LHEPart_exact_px``, …), all other columns are numbers.  Header
+    and init are in the metadata of the schema.
 
     Raises
     ------
     SampleError
-        If the events lack a column or their weights change.
+        If the events lack a column, or chunks have different weights.
 
     Examples
     --------
@@ -88,7 +88,7 @@ class ParquetWriter(ColumnWriter):
         Raises
         ------
         SampleError
-            If they lack a column, or have other weights than those before.
+            If the events lack a column, or have other weights than the events before.
         """
         import pyarrow as pa
         import pyarrow.parquet as pq
@@ -117,9 +117,9 @@ class ParquetReader(ColumnReader):
     Attributes
     ----------
     n_events
-        Events in the file.
+        Number of events in the file.
     info
-        Header and init; without processes where milinfer has not written the file.
+        Header and init; without processes if milinfer has not written the file.
 
     Raises
     ------
@@ -153,7 +153,7 @@ class ParquetReader(ColumnReader):
             raise
 
     def columns(self, chunk_size: int) -> Iterator[EventColumns]:
-        """Flat columns of at most ``chunk_size`` events at a time.
+        """Yield flat columns of at most ``chunk_size`` events at a time.
 
         Raises
         ------

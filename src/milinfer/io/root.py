@@ -31,17 +31,17 @@ _BASKET = 50_000  # events; readers decompress no less than this at a time
 
 
 class RootWriter(ColumnWriter):
-    """Write event records to a ROOT file in chunks; it appears when complete, or not at all.
+    """Write event records to a ROOT file in chunks; a failure leaves no incomplete file.
 
-    The file has ``Events``, with the branches of NanoAOD (``LHEPart_pt``, …, ``genWeight``,
-    ``run``, ``luminosityBlock``, ``event``) and those that make it lossless, and the string
-    ``milinfer`` with header, init and weight ids.  The exact momenta are ``LHEPart_exact_px``, …:
-    coffea would refuse files with both ``LHEPart_px`` and ``LHEPart_pt``.
+    The tree ``Events`` has the branches of NanoAOD (``LHEPart_pt``, …, ``genWeight``, ``run``,
+    ``luminosityBlock``, ``event``) and further branches for a lossless record, such as the exact
+    momenta ``LHEPart_exact_px``, ….  (coffea refuses files with both ``LHEPart_px`` and
+    ``LHEPart_pt``.)  The string ``milinfer`` in the file contains header, init and weight ids.
 
     Raises
     ------
     SampleError
-        If the events lack a column or their weights change.
+        If the events lack a column, or chunks have different weights.
 
     Examples
     --------
@@ -76,7 +76,7 @@ class RootWriter(ColumnWriter):
             file = uproot.recreate(temporary, compression=uproot.LZ4(1))
             self._file = self._stack.enter_context(file)
         except BaseException as error:
-            # Not close(), which knows of no error: what is empty would take the place of the file.
+            # Not close(): it does not know of the error, and would write an empty file.
             self._stack.__exit__(type(error), error, error.__traceback__)
             raise
         return self
@@ -91,7 +91,7 @@ class RootWriter(ColumnWriter):
         Raises
         ------
         SampleError
-            If they lack a column, or have other weights than those before.
+            If the events lack a column, or have other weights than the events before.
         """
         for start in range(0, len(events), _BASKET):
             self._extend(events[start : start + _BASKET])
@@ -123,9 +123,9 @@ class RootReader(ColumnReader):
     Attributes
     ----------
     n_events
-        Events in the file.
+        Number of events in the file.
     info
-        Header and init; without processes where milinfer has not written the file.
+        Header and init; without processes if milinfer has not written the file.
 
     Raises
     ------
@@ -161,7 +161,7 @@ class RootReader(ColumnReader):
             raise SampleError(msg) from error
 
     def chunks(self, chunk_size: int) -> Iterator[AwkwardArray]:
-        """Event records in chunks of ``chunk_size``, the last one smaller.
+        """Yield event records in chunks of ``chunk_size``; the last chunk may be smaller.
 
         Raises
         ------
@@ -172,10 +172,10 @@ class RootReader(ColumnReader):
             yield columns.record()
 
     def columns(self, chunk_size: int) -> Iterator[EventColumns]:
-        """Flat columns, read on first use, of about ``chunk_size`` events at a time.
+        """Yield flat columns of about ``chunk_size`` events at a time, which are read on first use.
 
-        Where the file holds more events in one piece (a basket or a cluster), that is the size, so
-        that nothing is decompressed twice.
+        If a basket or a cluster of the file has more events, chunks have the size of the basket or
+        cluster, so that nothing is decompressed twice.
 
         Raises
         ------
@@ -191,7 +191,7 @@ class RootReader(ColumnReader):
             start = int(stop)
 
     def _starts(self) -> IntArray:
-        """Events at which all branches begin a new basket, or a new cluster; and the end."""
+        """Events at which all branches begin a new basket or a new cluster, and the end."""
         if hasattr(self._tree, "common_entry_offsets"):
             offsets = self._tree.common_entry_offsets(filter_name=self._branches)
         else:
@@ -249,14 +249,14 @@ class RootReader(ColumnReader):
 
 
 def root_trees(file: Any) -> list[str]:
-    """Names of the TTrees and RNTuples in an open ROOT file."""
+    """Return the names of the TTrees and RNTuples in an open ROOT file."""
     kinds = file.classnames().items()
     trees = (name for name, kind in kinds if kind == "TTree" or "RNTuple" in kind)
     return list(dict.fromkeys(name.partition(";")[0] for name in trees))
 
 
 def _hint(file: Any) -> str:
-    """What to do with a file of ATLAS, whose tree has another name."""
+    """Advice for a file of ATLAS, whose tree has another name."""
     name = "CollectionTree"
     if name not in file:
         return ""
@@ -284,7 +284,7 @@ def open_root(path: PathLikeStr) -> Any:
     ConfigurationError
         If an address needs a package that is missing; the message names it.
     SampleError
-        If it is not a ROOT file, or shorter than its header says, or an address cannot be reached.
+        If the file is not a ROOT file or is truncated, or an address cannot be reached.
 
     Examples
     --------

@@ -41,10 +41,10 @@ def accumulator_fields(
     info: LHEInfo | None = None,
     dataset: str | None = None,
 ) -> dict[str, Any]:
-    """Arguments of the sample of an accumulator; see :meth:`milinfer.Sample.from_accumulator`.
+    """Return the arguments of :class:`milinfer.Sample` for the events of an accumulator.
 
-    `info` is the header of the files, if it was read.  Errors name the dataset, if it is
-    given.
+    See :meth:`milinfer.Sample.from_accumulator` for the parameters.  `info` is the header of the
+    files, if it was read.  Errors name the dataset, if it is given.
 
     Examples
     --------
@@ -109,7 +109,9 @@ def dataset_fields(
     sum_of_weights: Mapping[str, float] | None = None,
     **options: Any,
 ) -> list[dict[str, Any]]:
-    """Arguments of the samples of datasets; see :meth:`milinfer.SampleSet.from_accumulator`.
+    """Return the arguments of :class:`milinfer.Sample` for each dataset of a processor's output.
+
+    See :meth:`milinfer.SampleSet.from_accumulator` for the parameters.
 
     Examples
     --------
@@ -153,7 +155,7 @@ def dataset_fields(
 def varied_accumulators(
     output: Any, dataset: str | None = None
 ) -> tuple[dict[str, Any], list[VariedRows]]:
-    """Nominal part and variations of the output of a coffea processor.
+    """Split the output of a coffea processor into its nominal part and its variations.
 
     Parameters
     ----------
@@ -166,13 +168,14 @@ def varied_accumulators(
     Returns
     -------
     tuple
-        The nominal accumulator; and for each variation its shifts, its accumulator and the partner
-        of each of its events, or the weights of the nominal events.
+        The nominal accumulator, and a list with one entry for each variation: its shifts, and
+        either its accumulator with the number of each of its events in the nominal sample, or the
+        varied weights of the nominal events.
 
     Raises
     ------
     SampleError
-        If it is not such an accumulator, or chunks had different variations.
+        If `output` is no such accumulator, or chunks had different variations.
     """
     place = f"dataset {dataset!r}: " if dataset else ""
     if not isinstance(output, Mapping) or "nominal" not in output or "variations" not in output:
@@ -180,8 +183,8 @@ def varied_accumulators(
         names = [k for k, v in inner.items() if isinstance(v, Mapping) and "variations" in v]
         hint = f"; give output[{names[0]!r}]" if names else ""
         msg = (
-            f"{place}an accumulator of variations has 'nominal' and 'variations', as made by "
-            f"milinfer.accumulate_variations{hint}"
+            f"{place}this is no accumulator of variations, which has 'nominal' and 'variations'; "
+            f"make one with milinfer.accumulate_variations{hint}"
         )
         raise SampleError(msg)
     twice = [key for key, count in output.get("chunks", {}).items() if count > 1]
@@ -194,7 +197,7 @@ def varied_accumulators(
     number = np.cumsum(kept) - 1
     number[~kept] = -1
     rows: list[VariedRows] = []
-    advice = "every chunk must have the same variations, made together with the nominal events"
+    advice = "make the same variations in every chunk, together with the nominal events"
     for shifts, varied in output["variations"].items():
         mask = np.asarray(varied["kept"].value)
         if len(mask) != len(kept):
@@ -208,7 +211,7 @@ def varied_accumulators(
         weights = np.asarray(column.value)
         if len(weights) != int(kept.sum()):
             msg = (
-                f"{place}variation {format_point(dict(shifts))} has {len(weights)} weights for "
+                f"{place}the variation {format_point(dict(shifts))} has {len(weights)} weights for "
                 f"{int(kept.sum())} events; {advice}"
             )
             raise SampleError(msg)
@@ -220,8 +223,8 @@ def _require_same(first: Sequence[str], names: Sequence[str], dataset: str) -> N
     more = [name for name in names if name not in first]
     if more:
         msg = (
-            f"dataset {dataset!r} has columns that the first one lacks ({', '.join(more)}); list "
-            "the features common to all datasets in features="
+            f"dataset {dataset!r} has columns that the first dataset lacks ({', '.join(more)}); "
+            "list the features common to all datasets in features="
         )
         raise SampleError(msg)
 

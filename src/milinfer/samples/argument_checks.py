@@ -22,7 +22,7 @@ def require_sample(value: object, where: str, *, data: bool = True) -> None:
     where
         Name of the function, for the message.
     data
-        Whether it is to be a dataset, rather than a simulated sample.
+        True if the function expects data, False if it expects a simulated sample.
 
     Raises
     ------
@@ -64,7 +64,7 @@ def require_samples(value: object, where: str, *, streamed: bool = False) -> Non
     SampleError
         The message says how to make a set of samples.
     ConfigurationError
-        If the samples are streamed, and have to be in memory.
+        If the samples are streamed, but the function needs them in memory.
 
     Examples
     --------

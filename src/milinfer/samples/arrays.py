@@ -1,9 +1,9 @@
 """Make samples from numpy arrays, data frames, Arrow tables and awkward records.
 
-Columns are found by name in whatever holds them, converted to numbers one by one, and refused with
-their name and row where they are none.  Rows of a set of samples are grouped by their parameter
-point.  The results are the arguments of :class:`~milinfer.samples.sample.Sample`, so that this
-module does not depend on the class.
+Columns are found by name and converted to numbers one by one.  If a value is no number, the error
+names its column and row.  Rows of a set of samples are grouped by their parameter point.  The
+results are the arguments of :class:`~milinfer.samples.sample.Sample`, so that this module does not
+depend on the class.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def array_fields(
     reweights: Data | None = None,
     reweight_points: Mapping[str, Point] | Sequence[Point] | None = None,
 ) -> dict[str, Any]:
-    """Events of the sample of all rows; see :meth:`milinfer.Sample.from_arrays`.
+    """Read all rows as the events of one sample; see :meth:`milinfer.Sample.from_arrays`.
 
     Examples
     --------
@@ -64,14 +64,14 @@ def identified_fields(
     reweights: Data | None = None,
     reweight_points: Mapping[str, Point] | Sequence[Point] | None = None,
 ) -> tuple[dict[str, Any], NDArray[Any] | None, dict[str, FloatArray]]:
-    """Read all rows as one sample, with identifiers and other weights of the events.
+    """Read all rows as one sample, with identifiers and further weights of the events.
 
     Parameters
     ----------
     event
-        Columns that together identify an event; None if none do.
+        Columns that together identify an event; None if there are no such columns.
     other_weights
-        Name of a column, or the weights, by what they are.
+        Further weights by their role: each is the name of a column or an array.
 
     Raises
     ------
@@ -103,7 +103,9 @@ def point_fields(
     cross_section: float | str | Mapping[Any, float] | None = None,
     cross_section_error: float | str | Mapping[Any, float] | None = None,
 ) -> list[dict[str, Any]]:
-    """Arguments of one sample for each point; see :meth:`milinfer.SampleSet.from_arrays`.
+    """Return the arguments of one sample for each point.
+
+    See :meth:`milinfer.SampleSet.from_arrays` for the parameters.
 
     Examples
     --------
@@ -233,7 +235,7 @@ class _Columns:
         known = np.zeros(len(array), dtype=np.bool_)
         for group in groups:
             if not len(group.rows):
-                msg = f"{what}: no row has the label {group.key!r} of points; remove this label"
+                msg = f"{what}: no row has the label {group.key!r}; remove it from points="
                 raise SampleError(msg)
             known[group.rows] = True
         if not known.all():
@@ -266,9 +268,9 @@ class _Columns:
             if different.any():
                 row = int(group.rows[np.argmax(different)])
                 msg = (
-                    f"column {given!r} is the {role} of a sample, but at "
-                    f"{format_point(group.point)} it is {column[group.rows[0]]:g} and "
-                    f"{column[row]:g} (in {self._row(row)}); give one number for each point"
+                    f"column {given!r} is the {role} of a sample, but rows at "
+                    f"{format_point(group.point)} have {column[group.rows[0]]:g} and "
+                    f"{column[row]:g} ({self._row(row)}); give one number for each point"
                 )
                 raise SampleError(msg)
         return [float(column[group.rows[0]]) for group in groups]
@@ -333,7 +335,7 @@ class _Columns:
         return single
 
     def identities(self, event: str | Sequence[str]) -> NDArray[Any]:
-        """What identifies the event of each row, shape (n_rows,); all differ."""
+        """Identifiers of the events, shape (n_rows,), all different."""
         names = _names(event, "event") or ()
         if not names:
             msg = "event has no column; give the columns that identify an event, as event='event'"
@@ -362,8 +364,8 @@ class _Columns:
         if again.any():
             row = int(np.argmax(again))
             msg = (
-                f"{self._row(row)} is the event {ids[row]} of {self._row(int(first[place][row]))} "
-                f"again ({int(again.sum())} such rows); give more columns in event=, such as "
+                f"{self._row(row)} and {self._row(int(first[place][row]))} are the same event "
+                f"{ids[row]} ({int(again.sum())} such rows); give more columns in event=, such as "
                 "['run', 'event'], or remove the duplicates"
             )
             raise SampleError(msg)
@@ -412,7 +414,7 @@ class _Columns:
         return array
 
     def _found(self, given: Data, role: str) -> tuple[Any, str]:
-        """The values of a column that is given by its name, or itself."""
+        """The values of a column that is given by its name or as an array."""
         if not isinstance(given, str):
             return given, role
         self._require(given, role)
@@ -434,7 +436,7 @@ class _Columns:
             raise SampleError(msg)
 
     def _require_rows(self, array: NDArray[Any], values: Any, what: str) -> None:
-        """Refuse columns of another number of rows, or that pandas would put in another order."""
+        """Refuse a column with another number of rows, or with another index in pandas."""
         if array.ndim != 1:
             msg = f"{what} has shape {array.shape}; give one number for each event"
             raise SampleError(msg)

@@ -1,27 +1,31 @@
-r"""Bags: groups of events with one prediction for each group.
+r"""Group events into bags, each with one prediction for all of its events.
 
-Splits come first (:meth:`milinfer.SampleSet.split`, by event), bags second, so that no event is
-ever on both sides.  *Dynamic* bags are drawn anew in every epoch ([AS], §B.2.2).
+Split the events first (:meth:`milinfer.SampleSet.split`) and group them into bags afterwards, so
+that no event is on both sides of the split.  *Dynamic* bags are drawn anew in every epoch ([AS],
+§B.2.2).
 
-For independent events the likelihood ratio of a bag is the product of those of its events
-([NT], eq. 2), so that classifiers of events and of bags can be converted into one another:
+For independent events the likelihood ratio of a bag is the product of the likelihood ratios of its
+events ([NT], eq. 2).  A classifier of events can therefore be converted into a classifier of bags,
+and the other way round:
 
 :math:`f_{1\to N}` ([NT], eq. 13; [AS], §C.3)
-    From a classifier of single events: :func:`bag_log_ratio` sums its log-ratios over each bag.
-    The output of that classifier for the bag is ``scipy.special.expit`` of the sum ([AS],
-    eq. 38).
+    From a classifier of single events to a classifier of bags: :func:`bag_log_ratio` sums the
+    log-ratios of the events over each bag.  The output of the classifier for a bag is
+    ``scipy.special.expit`` of the sum ([AS], eq. 38).
 
 :math:`f_{N\to 1}` ([NT], eqs. 14 and 32)
-    From a classifier of bags whose logit is a sum over events, Σφ(x_i): φ(x_i) is the log-ratio of
-    the event.  A :class:`~milinfer.learning.bag_likelihood.BagLikelihood` is of this form, for each
-    class at once: with the mean embedding and a linear last layer, the log-ratio of a bag is
-    :math:`\sum_i [(W_k - W_0)\phi(x_i) + b_k - b_0] / N_B`.  Its ``event_llr`` is that summand, and
-    so it *is* :math:`f_{N\to 1}`; there is nothing to convert.
+    From a classifier of bags whose logit is a sum over events, Σφ(x_i), to a classifier of single
+    events: φ(x_i) is the log-ratio of the event.  A
+    :class:`~milinfer.learning.bag_likelihood.BagLikelihood` has this form for every class k: with
+    the mean embedding and a linear last layer of weights W and biases b, the log-ratio of a bag is
+    :math:`\sum_i [(W_k - W_0)\phi(x_i) + b_k - b_0] / N_B`.  Its ``event_llr`` returns this
+    summand, and is therefore :math:`f_{N\to 1}`.
 
-Both directions then meet in one shape, (n_events, K), and either can be compared with the other
-on the same bags.
+The log-ratios have the shape (n_events, K) in both directions, so that the two classifiers can be
+compared on the same bags.
 
-A classifier without any symmetry sees a bag as a list; :func:`listed_bags` makes one row of it.
+A classifier that does not assume the symmetry under permutations sees a bag as a list of events;
+:func:`listed_bags` makes one row of each bag.
 """
 
 from __future__ import annotations
@@ -59,14 +63,13 @@ def draw_bags(
 ) -> BagDraw:
     r"""Group the events of one sample into bags at random.
 
-    Events of equal weight are permuted and cut into bags: every event is used once, and the
-    ``n_events % bag_size`` left over by this draw get their turn in the next one.  Bags of one
-    event are the events, each with its weight over the mean weight.  Otherwise events are drawn
-    with replacement, with probability :math:`|w_i| / \sum |w|`, and the bag carries the weight
-    :math:`\prod_i \mathrm{sign}(w_i)\,(\sum|w| / \sum w)^{N_B}`, so that the
-    weighted bags follow :math:`\prod_i p(x_i)` also where weights are negative.  The price of
-    negative weights is the growth of the variance with the bag size; see
-    :func:`milinfer.samples.weights.effective_number`.
+    Events of equal weight are put in random order and cut into bags.  Every event is used at most
+    once; the ``n_events % bag_size`` events left over are different ones in every draw.  Bags of
+    one event are the events themselves, each with its weight divided by the mean weight.  Otherwise
+    events are drawn with replacement, with probability :math:`|w_i| / \sum |w|`, and the bag has
+    the weight :math:`\prod_i \mathrm{sign}(w_i)\,(\sum|w| / \sum w)^{N_B}`.  The weighted bags then
+    follow :math:`\prod_i p(x_i)`, even if some weights are negative.  With negative weights the
+    variance grows with the bag size; see :func:`milinfer.samples.weights.effective_number`.
 
     Parameters
     ----------
@@ -121,7 +124,9 @@ def draw_bags(
 
 
 def bag_offsets(n_events: int, bag_size: int) -> IntArray:
-    """Offsets of consecutive bags in a dataset, shape (n_bags + 1,); the last may be smaller.
+    """Cut a dataset into consecutive bags: return where each begins, shape (n_bags + 1,).
+
+    The last bag may be smaller than `bag_size`.
 
     Examples
     --------
@@ -140,9 +145,10 @@ def bag_log_ratio(event_log_ratio: ArrayLike, offsets: ArrayLike) -> FloatArray:
     Parameters
     ----------
     event_log_ratio
-        Shape (n_events,) or (n_events, K), such as ``event_llr`` of any model.
+        Log-likelihood ratios of shape (n_events,) or (n_events, K), such as the result of
+        ``event_llr`` of any model.
     offsets
-        Where each bag begins, and where the last one ends: shape (n_bags + 1,), ascending.  Bag b
+        Where each bag begins, and where the last bag ends: shape (n_bags + 1,), ascending.  Bag b
         holds the events from ``offsets[b]`` up to ``offsets[b + 1]``, as
         :func:`milinfer.samples.bags.bag_offsets` gives them; a bag may be empty.
 
@@ -185,17 +191,18 @@ def bag_log_ratio(event_log_ratio: ArrayLike, offsets: ArrayLike) -> FloatArray:
 def listed_bags(sample: Sample, bag_size: int, sort_by: str | None = None) -> Sample:
     """Make one row of each bag of consecutive events, with their features side by side.
 
-    A network over such rows is a classifier of bags without their symmetry or, with `sort_by`, one
-    with an imposed order: the list and the sorted classifier of [NT].
+    A network over such rows is a classifier of bags that does not assume their symmetry under
+    permutations: the list classifier of [NT], or with `sort_by` the sorted classifier of [NT].
 
     Parameters
     ----------
     sample
         Events of equal weights.
     bag_size
-        Events in a bag.  Those beyond the last full bag are left out: a list has one length.
+        Number of events in a bag.  Events that do not fill a last bag are left out.
     sort_by
-        Feature by which the events of each bag are put in descending order; default: as they come.
+        Feature by which the events of each bag are sorted, in descending order; default: the order
+        of the sample.
 
     Returns
     -------
@@ -205,7 +212,8 @@ def listed_bags(sample: Sample, bag_size: int, sort_by: str | None = None) -> Sa
     Raises
     ------
     SampleError
-        If the weights differ, no bag is full, or there is no feature `sort_by`.
+        If the weights differ, there are too few events for one bag, or there is no feature
+        `sort_by`.
 
     Examples
     --------
@@ -223,7 +231,8 @@ def listed_bags(sample: Sample, bag_size: int, sort_by: str | None = None) -> Sa
         raise SampleError(msg)
     if not np.all(sample.weights == sample.weights[0]):
         msg = (
-            f"{sample.label}: the weights of the events differ, and a list of events has no weights"
+            f"{sample.label}: the weights of the events differ; use a sample of equal weights, "
+            "because the list classifier takes no weights"
         )
         raise SampleError(msg)
     shape = (n_bags, bag_size, len(sample.feature_names))

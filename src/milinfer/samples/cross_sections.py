@@ -1,8 +1,9 @@
-"""Cross-sections of files by the Les Houches accord, and of several files of one point joined.
+"""Find the cross-section of a file by the Les Houches accord, and of several files of one point.
 
-IDWTUP says what the weights of an LHE file mean (hep-ph/0109068).  For ±1 and ±4 their mean is the
-cross-section in pb, for ±1 by process; for ±2 they have a scale of their own in every process; for
-±3 they are equal up to the sign.  XSECUP is the cross-section for every IDWTUP, where it is given.
+IDWTUP says what the weights of an LHE file mean (hep-ph/0109068).  For ±4 their mean is the
+cross-section in pb; for ±1 the mean of each process is its cross-section.  For ±2 the weights of
+each process have their own normalisation.  For ±3 the weights are equal up to the sign.  XSECUP, if
+it is given, is the cross-section for every IDWTUP.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ Combine: TypeAlias = Literal["sum", "mean"]
 
 
 def cross_section_source(info: LHEInfo) -> Literal["init", "weights", "unknown"]:
-    """Where the cross-section of a file comes from: ``<init>``, its weights, or nowhere.
+    """Tell where the cross-section of a file comes from: ``<init>``, its weights, or nowhere.
 
     Examples
     --------
@@ -62,10 +63,10 @@ def cross_section_source(info: LHEInfo) -> Literal["init", "weights", "unknown"]
 def cross_section_of_events(
     info: LHEInfo, n_events: int, total: float, square: float
 ) -> tuple[float, float]:
-    """Cross-section in pb of all events of a file, with its error; NaN if it is unknown.
+    """Return the cross-section in pb of all events of a file, with its error; NaN if unknown.
 
-    If ``<init>`` does not give it and IDWTUP defines the mean weight as the cross-section, it is
-    Σw/n with the error √Σw²/n.
+    If ``<init>`` gives no cross-section and IDWTUP defines the mean weight as the cross-section,
+    the result is Σw/n with the error √Σw²/n.
 
     Parameters
     ----------
@@ -91,7 +92,7 @@ def warn_of_mean_weight(
 ) -> None:
     """Warn if IDWTUP is ±4 and the mean weight is not the cross-section of ``<init>``.
 
-    They may differ by five standard errors and a permille.
+    A difference of up to five standard errors plus a permille is tolerated.
 
     Parameters
     ----------
@@ -112,9 +113,9 @@ def warn_of_mean_weight(
     scatter = math.sqrt(max(square / n_events - mean**2, 0.0) / n_events)
     if abs(mean - sigma) > 5 * math.hypot(scatter, error) + 1e-3 * abs(sigma):
         msg = (
-            f"{source}: the mean weight is {mean:.6g} ± {scatter:.2g} pb, which IDWTUP "
-            f"{info.weighting_strategy} defines as the cross-section, but <init> gives {sigma:.6g} "
-            f"± {error:.2g} pb, which is used; give the correct one as cross_section="
+            f"{source}: <init> gives the cross-section {sigma:.6g} ± {error:.2g} pb, but with "
+            f"IDWTUP {info.weighting_strategy} it is the mean weight, {mean:.6g} ± {scatter:.2g} "
+            "pb; <init> is used, so give cross_section= if it is wrong"
         )
         warnings.warn(msg, MilinferWarning, stacklevel=2)
 
@@ -145,10 +146,10 @@ class ProcessMixture(NamedTuple):
 def process_factors(
     info: LHEInfo, process_ids: IntArray, weights: FloatArray, source: str
 ) -> ProcessMixture:
-    """Factors by which the processes of a file with IDWTUP ±1 or ±2 add up to their mixture.
+    """Return factors for the weights of the processes of a file with IDWTUP ±1 or ±2.
 
-    The weights of each process are scaled such that their sum over the number of all events is its
-    cross-section: XSECUP, or for ±1, where that is not given, their mean.
+    With these factors, the sum of the weights of a process divided by the number of all events is
+    the cross-section of the process: its XSECUP or, for ±1 without XSECUP, its mean weight.
 
     Parameters
     ----------
@@ -178,7 +179,7 @@ def process_factors(
     if unknown:
         msg = (
             f"{source}: there are events of the process {min(unknown)}, which <init> does not "
-            f"list, and with IDWTUP {strategy} every process has its own weights; add its line"
+            f"list; add its line, which IDWTUP {strategy} needs to normalise its weights"
         )
         raise LHEError(msg)
     factors: dict[int, float] = {}
@@ -191,9 +192,9 @@ def process_factors(
             sigma, error = total / number, math.sqrt(float(np.square(own).sum())) / number
         elif math.isnan(info.cross_section):
             msg = (
-                f"{source}: IDWTUP is {strategy}, and XSECUP of the process {process.process_id} "
-                f"is {sigma:g}: but it is needed to mix the {len(info.processes)} processes; write "
-                "it into <init>"
+                f"{source}: XSECUP of the process {process.process_id} is {sigma:g}, but IDWTUP "
+                f"{strategy} needs it to mix the {len(info.processes)} processes; write the "
+                "cross-section into <init>"
             )
             raise LHEError(msg)
         pairs.append((sigma, error))
@@ -224,7 +225,7 @@ class Part(NamedTuple):
     n_events, weights
         Number of events, and sums of their weights.
     origin
-        Parts of the same origin with the same cross-section are events of one run.
+        Identifier of the run; parts with the same origin and cross-section are events of one run.
     n_generated
         Number of events before a selection, if known.
     """
@@ -239,7 +240,7 @@ class Part(NamedTuple):
 
 
 class JoinedCrossSection(NamedTuple):
-    """Cross-section of joined samples in pb, and the factor of the weights of each."""
+    """Cross-section of joined samples in pb, and the factor on the weights of each sample."""
 
     cross_section: float
     error: float
@@ -272,7 +273,7 @@ def cross_section_in_pb(value: object, name: str, label: str) -> float:
 
 
 def require_combine(combine: str | None) -> None:
-    """Raise unless this is a way to join samples, or None.
+    """Raise unless `combine` is a way to join samples, or None.
 
     Raises
     ------
@@ -295,7 +296,7 @@ def require_combine(combine: str | None) -> None:
 def join_cross_sections(
     parts: Sequence[Part], combine: Combine | None = None
 ) -> JoinedCrossSection:
-    """Cross-section of several samples of one point, and the factors of their weights.
+    """Return the cross-section of several samples of one point, and factors on their weights.
 
     The result does not depend on the order of the samples.
 
@@ -307,9 +308,9 @@ def join_cross_sections(
         ``"sum"``: disjoint slices of one process.  The cross-sections add up, and the weights of
         each slice are scaled such that their sum is in proportion to its cross-section.
         ``"mean"``: runs of one process.  The cross-sections are averaged
-        (:func:`mean_cross_section`); where the mean weights of the runs differ by more than their
-        errors, they are made equal, so that every run counts by its number of events.
-        Default: runs, if the cross-sections agree within their errors (:func:`differ`).
+        (:func:`mean_cross_section`).  If the mean weights of the runs differ by more than their
+        errors, the weights are scaled so that all runs have the same mean weight.
+        Default: ``"mean"``, if the cross-sections agree within their errors (:func:`differ`).
 
     Raises
     ------
@@ -370,10 +371,10 @@ def join_cross_sections(
 
 
 def differ(pairs: NDArray[np.float64]) -> BoolArray:
-    """Find (value, error) pairs, shape (n, 2), farther from their mean than runs can be.
+    """Tell which (value, error) pairs, shape (n, 2), are too far from their mean for equal runs.
 
-    Runs of one process differ by their Monte-Carlo errors, a few permille at most: the limit is
-    five standard deviations and one permille.
+    Runs of one process differ by their Monte-Carlo errors, a few permille at most.  The limit is
+    five standard deviations plus one permille.
 
     Examples
     --------
@@ -391,11 +392,11 @@ def differ(pairs: NDArray[np.float64]) -> BoolArray:
 def mean_cross_section(
     pairs: NDArray[np.float64], n_events: Sequence[int] | None = None
 ) -> tuple[float, float]:
-    """Mean of the cross-sections of runs of one process, and its error.
+    """Average the cross-sections of runs of one process, and return the mean and its error.
 
-    It is weighted by the numbers of events, as the mean weight of all events is, where weights are
-    cross-sections.  Runs with equal values and errors share one integration (one grid), whose error
-    stays; where runs differ by more than their errors, the error is that of their scatter.
+    Runs are weighted by their numbers of events.  Runs with equal values and errors come from one
+    integration (one grid): averaging them does not reduce its error.  If runs differ by more than
+    their errors, the error of the mean is taken from their scatter.
 
     Parameters
     ----------
@@ -426,13 +427,13 @@ def mean_cross_section(
 
 
 def _join_slices(parts: Sequence[Part]) -> JoinedCrossSection:
-    """Cross-sections add up; the sum of all |Σw| stays."""
+    """Add up cross-sections; the sum of ``|Σw|`` over the slices does not change."""
     for p in parts:
         if (p.n_events or p.cross_section) and not p.cross_section * p.weights.total > 0:
             msg = (
-                f"{p.source}: its {p.n_events} weights add up to {float(p.weights.total):g}, but "
-                f"its cross-section is {p.cross_section:g} pb, so they cannot be scaled to it; "
-                "correct one of them, or remove this file"
+                f"{p.source}: its {p.n_events} weights add up to {float(p.weights.total):g} and "
+                f"cannot be scaled to its cross-section of {p.cross_section:g} pb; correct the "
+                "weights or the cross-section, or remove this file"
             )
             raise SampleError(msg)
     scale = math.fsum(abs(float(p.weights.total)) for p in parts) / (
@@ -472,7 +473,7 @@ def _run_factors(parts: Sequence[Part]) -> tuple[float, ...]:
 
 
 def _rounded(factors: Sequence[float]) -> tuple[float, ...]:
-    """Factors of 1 up to rounding are 1, so that weights that are right stay to the bit."""
+    """Round factors close to 1 to 1, so that correct weights are not changed in their last bits."""
     if all(math.isclose(f, 1.0, rel_tol=1e-12) for f in factors):
         return (1.0,) * len(factors)
     return tuple(factors)

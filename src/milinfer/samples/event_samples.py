@@ -1,7 +1,7 @@
-"""Compute the features of the events of a file, in chunks: as they are, and varied.
+"""Compute the features of the nominal and the varied events of a file, in chunks.
 
-An event is kept by the nominal selection, by those of variations, or by none.  The weights of
-events that any of them keeps are held once; each analysis knows which of these events are its own.
+An event may be kept by the nominal selection, by the selection of a variation, by several or by
+none.  The weights of all kept events are stored once; each selection has the indices of its events.
 """
 
 from __future__ import annotations
@@ -55,12 +55,12 @@ class VariedFields(NamedTuple):
     nuisances
         Shifted values.
     fields
-        The varied events; None where only weights change.
+        The varied events; None if only weights change.
     partners
-        Number of the same event in the nominal sample, −1 if that rejects it; None where only
-        weights change.
+        Number of the same event in the nominal sample, −1 if the nominal selection rejects it; None
+        if only weights change.
     weights
-        Varied weights of the nominal events; None where features change.
+        Varied weights of the nominal events; None if features change.
     """
 
     nuisances: Point
@@ -120,8 +120,8 @@ def samples_from_events(
     Returns
     -------
     tuple
-        The nominal events, and each variation.  The cross-sections of variations are NaN; the
-        caller computes them from the nominal one and the ratio of the sums of weights.
+        The nominal events, and each variation.  The cross-sections of variations are NaN: the
+        caller computes them from the nominal cross-section and the ratio of the sums of weights.
 
     Warns
     -----
@@ -354,8 +354,8 @@ def _reweight_names(parts: Sequence[_Part], path: PathLikeStr) -> list[str]:
     for part in parts:
         if set(part.reweights) != set(names):
             msg = (
-                f"{path}: the weights change at event {part.first}; give every event the same "
-                "weights"
+                f"{path}: the names of the weights change at event {part.first}; give every event "
+                "the same weights"
             )
             raise SampleError(msg)
     return names

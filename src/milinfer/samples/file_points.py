@@ -1,8 +1,8 @@
 """Find the parameter points of an event file and of the weights of its events.
 
-A file says these in several ways: milinfer's own block, the parameter card and the reweight card of
-MadGraph, the descriptions of weights in ``<initrwgt>``, and the ids of weights.  The user names
-the parameters, and may give any of the points.
+A file states the points in several ways: milinfer's own block, the parameter card and the reweight
+card of MadGraph, the descriptions of weights in ``<initrwgt>``, and the ids of weights.  The user
+names the parameters, and may give any of the points.
 """
 
 from __future__ import annotations
@@ -114,10 +114,10 @@ def file_points(
 ) -> FilePoints:
     r"""Find the point of a file and of its weights.
 
-    The point of a weight comes from the first of these that gives one: `reweight_points`, its
-    description in ``<initrwgt>``, a reweight card in the header, its id.  A parameter that these do
-    not mention has the value of the sample itself; weights that also change another parameter have
-    no point.
+    The point of a weight is looked for in this order: `reweight_points`, its description in
+    ``<initrwgt>``, a reweight card in the header, its id.  A parameter that is not mentioned there
+    has the value of the sample itself.  A weight that also changes a parameter outside `parameters`
+    has no point.
 
     Parameters
     ----------
@@ -128,19 +128,21 @@ def file_points(
     point
         Point of the events according to the user; default: that of the file.
     parameters
-        Names of the parameters; with a mapping, each with block and number in the parameter card
-        (``"SMEFT 7"``), or with the name that card and weights use.  Default: those of the point.
+        Names of the parameters; or a mapping from each name to block and number in the parameter
+        card (``"SMEFT 7"``), or to the name that card and weights use.  Default: the parameters of
+        `point`, or of the file.
     reweight_points
-        Points of weights by id, as a mapping or as text; of a group of weights by its name, as a
-        list; a list for all weights in the order of the file; or the ``Path`` of MadGraph's
-        reweight card, which the header does not have.
+        Points of weights: a mapping from the id of a weight to its point (a mapping or text), or
+        from the name of a group of weights to a list of points; a list for all weights in the order
+        of the file; or the ``Path`` of MadGraph's reweight card, if the header does not contain it.
     source
         Name of the file, for messages.
 
     Raises
     ------
     ParameterError
-        If points disagree, a parameter is not in the card, or a weight does not exist.
+        If the points of user and file disagree, a parameter is not in the card, or
+        `reweight_points` names a weight that does not exist.
 
     Examples
     --------
@@ -314,7 +316,7 @@ def _coefficient(name: str, text: str, card: ParameterCard, source: str) -> _Coe
 def _with_place(
     coefficient: _Coefficient, settings: Mapping[str, tuple[CardSetting, ...]]
 ) -> _Coefficient:
-    """Take the place of a coefficient from weights whose id and description agree.
+    """Find the card entry of a coefficient from weights whose id and description agree.
 
     A weight ``cHW_m0p5`` that sets ``SMEFT 7`` to -0.5 shows where cHW is, if all of them agree.
     """
@@ -402,8 +404,8 @@ class _WeightReader:
             # MadGraph ignores a name that the model does not have: such an id is wrong.
             if not settings and not isinstance(from_id, str) and not same_point(from_id, self.own):
                 return (
-                    f"its id gives {format_point(from_id)}, but its description changes no "
-                    "parameter, as for the point of the sample"
+                    f"its id gives {format_point(from_id)}, but by its description no parameter "
+                    "differs from the sample"
                 )
             return self._from_settings(settings)
         if self._are_scales(description or identity):
@@ -517,7 +519,7 @@ def _place(setting: CardSetting, entry: CardEntry | None) -> str:
 
 
 def id_value(token: str) -> float | None:
-    """Number as ids write it: ``m0p5``, ``-0.5``, ``1p0``, ``2e-1``; None if it is none.
+    """Read a number as ids write it: ``m0p5``, ``-0.5``, ``1p0``, ``2e-1``; None if it is none.
 
     Examples
     --------
@@ -670,7 +672,7 @@ def _in_order(
 
 
 def moved_parameters(info: LHEInfo) -> dict[str, CardEntry]:
-    r"""Parameters of the card that the weights of a file change, by place.
+    r"""Find the parameters of the card that the weights of a file change, by place in the card.
 
     Examples
     --------
@@ -729,12 +731,12 @@ def same_point(a: Point, b: Point) -> bool:
 def resolve_point(
     user_point: Point | None, file_point: Point | None, source: str, remedy: str = ""
 ) -> dict[str, float]:
-    """Combine the parameter points of the user and of the file.
+    """Return the parameter point that the user gives or that the file states.
 
     Parameters
     ----------
     user_point, file_point
-        None where there is none.
+        Point given by the user, and point stated in the file; None if there is none.
     source
         Name of the file, for messages.
     remedy
@@ -743,7 +745,7 @@ def resolve_point(
     Raises
     ------
     ParameterError
-        If they disagree, or neither is given.
+        If the two points disagree, or both are None.
 
     Examples
     --------
@@ -773,7 +775,7 @@ def resolve_point(
 
 
 def with_notes(provenance: Mapping[str, Any], points: FilePoints) -> dict[str, Any]:
-    """Provenance with a note on a missing point of the sample or of its weights.
+    """Add a note to the provenance if the point of the sample or of a weight is missing.
 
     Examples
     --------

@@ -1,8 +1,8 @@
-"""Find out whether two pools share events, from a few hashes of each.
+"""Find out whether two sets of simulated events have events in common, from a few hashes of each.
 
-Events used for calibration must not be used to test it.  The fingerprint of a pool is the set of
-the smallest hashes of its events, which select the same random events in every pool that contains
-them (bottom-k sketch; Cohen and Kaplan, PODC 2007).
+Events used for calibration must not be used to measure coverage.  The fingerprint of a set is the
+list of the smallest hashes of its events, which select the same random events in every set that
+contains them (bottom-k sketch; Cohen and Kaplan, PODC 2007).
 """
 
 from __future__ import annotations
@@ -41,20 +41,21 @@ _SKETCHES: WeakKeyDictionary[Sample, str] = WeakKeyDictionary()
 
 
 def sketch(events: Sample | Iterable[Sample] | Float32Array | FloatArray) -> str:
-    """Fingerprint of a set of events, to estimate its overlap with other sets.
+    """Compute the fingerprint of a set of events, to estimate its overlap with other sets.
 
-    Hashes are computed from the features of an event, as float32; weights and order do not matter.
+    The hash of an event is computed from its features as float32.  Weights and the order of events
+    do not matter.
 
     Parameters
     ----------
     events
-        A sample, several, or features of shape (n_events, n_features).
+        A sample, several samples, or features of shape (n_events, n_features).
 
     Returns
     -------
     str
-        The 128 smallest hashes, as hexadecimal numbers.  For a sample in which more than 0.5 % of
-        the events are equal (discrete features): one digest of all of its events.
+        The 128 smallest hashes, as hexadecimal numbers.  If more than 0.5 % of the events of a
+        sample are equal to others (discrete features), one hash of all of its events instead.
 
     Examples
     --------
@@ -84,7 +85,7 @@ def _of_table(features: Float32Array | FloatArray) -> str:
 
 
 def sketch_of_union(sketches: Iterable[str]) -> str:
-    """Sketch of the union of sets, from the sketches of the sets.
+    """Compute the fingerprint of a union of sets from the fingerprints of the sets.
 
     Examples
     --------
@@ -99,9 +100,10 @@ def sketch_of_union(sketches: Iterable[str]) -> str:
 
 
 def sketch_each(samples: Iterable[Sample]) -> tuple[str, ...]:
-    """Sketches of each of several samples, and of all together where there are more than one.
+    """Compute the fingerprint of each sample and, if there are several, of all samples together.
 
-    A pool may contain one of the samples or all; a small set cannot be recognised in a large one.
+    Another set of events may contain one of the samples or all of them, and the fingerprint of a
+    small set cannot be recognised in a large set.
 
     Examples
     --------
@@ -113,7 +115,7 @@ def sketch_each(samples: Iterable[Sample]) -> tuple[str, ...]:
 
 
 def with_union(sketches: Sequence[str]) -> tuple[str, ...]:
-    """Sketches of sets and of their union, each once.
+    """Return the fingerprints of sets and of their union, without repetitions.
 
     Examples
     --------
@@ -126,11 +128,11 @@ def with_union(sketches: Sequence[str]) -> tuple[str, ...]:
 
 
 def overlap(a: str, b: str) -> float:
-    """Events in both of two sets over events in either (Jaccard), estimated from their sketches.
+    """Estimate the Jaccard overlap of two sets: events in both sets over events in at least one.
 
-    The standard error is about ``sqrt(overlap / 128)``.  Samples of discrete events are either
-    equal or not: each counts as one event, separately from the others, and the larger of the two
-    overlaps is returned.
+    The standard error is about ``sqrt(overlap / 128)``.  Samples of discrete features have only one
+    hash for all events, so that they can only be equal or different.  Their overlap is computed
+    separately from the overlap of the other events, and the larger overlap is returned.
 
     Examples
     --------
@@ -149,10 +151,10 @@ def overlap(a: str, b: str) -> float:
 
 @lru_cache(maxsize=4096)  # of toys at many truths, which share their pools
 def share_events(a: str, b: str) -> bool:
-    """Whether two sets have more than 4 % of their events in common.
+    """Tell whether two sets have more than 4 % of their events in common.
 
-    A smaller overlap cannot be distinguished from features that happen to agree, so a set is not
-    recognised in one that is more than 25 times as large.
+    A smaller overlap cannot be distinguished from features that agree by chance.  A set is
+    therefore not recognised inside a set that is more than 25 times as large.
 
     Examples
     --------
@@ -165,7 +167,9 @@ def share_events(a: str, b: str) -> bool:
 
 
 def any_shared(first: Iterable[str], second: Sequence[str]) -> bool:
-    """Whether any of some sets shares events with any of others, all given by their sketches.
+    """Tell whether a set in `first` has events in common with a set in `second`.
+
+    The sets are given by their fingerprints.
 
     Examples
     --------
@@ -189,7 +193,7 @@ def _hashes(features: Float32Array | FloatArray) -> _Hashes:
 
 
 def mixed_hashes(hashes: _Hashes, column: _Hashes) -> _Hashes:
-    """Hashes that depend on those of other columns and on one more column.
+    """Combine hashes of the columns so far with the hashes of one more column.
 
     Examples
     --------

@@ -16,7 +16,7 @@ __all__ = ["Joinable", "join_factors", "joined_events", "joined_fields", "part_o
 
 
 class Joinable(Protocol):
-    """What joining needs of a :class:`~milinfer.samples.sample.Sample`, which imports this."""
+    """The properties of a :class:`~milinfer.samples.sample.Sample` that joining samples needs."""
 
     @property
     def label(self) -> str:
@@ -55,7 +55,7 @@ class Joinable(Protocol):
 
 
 def joined_fields(samples: Sequence[Joinable], combine: Combine | None) -> dict[str, Any]:
-    """Fields of the sample that has the events of several samples of one kind.
+    """Return the fields of one sample with the events of several samples.
 
     See :meth:`milinfer.Sample.concatenate`.
 
@@ -73,7 +73,7 @@ def joined_fields(samples: Sequence[Joinable], combine: Combine | None) -> dict[
 
 
 def join_factors(samples: Sequence[Joinable], combine: Combine | None) -> Sequence[float]:
-    """Factors by which the weights of each sample are multiplied when samples are joined.
+    """Return the factor on the weights of each sample when samples are joined.
 
     Raises
     ------
@@ -84,7 +84,7 @@ def join_factors(samples: Sequence[Joinable], combine: Combine | None) -> Sequen
 
 
 def joined_events(samples: Sequence[Joinable], factors: Sequence[float]) -> dict[str, Any]:
-    """Features, scaled weights and origin of the events of several samples of one kind."""
+    """Join the features, scaled weights and origin of the events of several samples."""
 
     def join(columns: Sequence[FloatArray]) -> FloatArray:
         pairs = zip(columns, factors, strict=True)

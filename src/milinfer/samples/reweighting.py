@@ -1,13 +1,14 @@
-"""Joint likelihood ratios and scores from the weights of events at other parameter points.
+"""Compute joint likelihood ratios and scores from the weights of events at other parameter points.
 
-A generator that writes the weight of each event at several parameter points (``<rwgt>`` in LHE
-files) gives |M(z|θ)|², a polynomial in θ, for the parton-level truth z of each event.  Its ratios
-are the joint likelihood ratio and the joint score (Brehmer, Cranmer, Louppe, Pavez,
-arXiv:1805.00013 and 1805.00020): noisy versions of those of the observables x, with the right
-mean, so that a network can be trained on them instead of on labels only.
+A generator may write the weight of each event at several parameter points (``<rwgt>`` in LHE
+files).  These weights determine the squared matrix element of the parton-level truth z of the
+event, a polynomial in the parameters θ.  Ratios of this polynomial are the joint likelihood ratio,
+and the gradient of its logarithm is the joint score (Brehmer, Cranmer, Louppe, Pavez,
+arXiv:1805.00013 and 1805.00020).  Their means over z at fixed observables x are the likelihood
+ratio and the score of x, so that a network can be trained on them instead of on labels only.
 
-Means under one density are computed from the events of several densities by the multistate Bennett
-acceptance ratio (:func:`bennett`).
+:func:`bennett` averages over one density with the events of several densities, by the multistate
+Bennett acceptance ratio.
 """
 
 from __future__ import annotations
@@ -50,13 +51,13 @@ class Pointed(Protocol):
 
 
 _REMEDY = (
-    "a joint likelihood ratio needs weights of one sign at all points: train with labels='hard', "
-    "or keep the squared operator terms in the generator"
+    "a joint likelihood ratio needs the same sign at all points: train with labels='hard', or keep "
+    "the squared operator terms in the generator"
 )
 
 
 def reweight_polynomial(sample: Sample, basis: PolynomialBasis) -> FloatArray:
-    """Per-event polynomial of the weight in the parameters, from the sample's reweights.
+    """Fit the weight of each event as a polynomial in the parameters, from the sample's reweights.
 
     Parameters
     ----------
@@ -91,8 +92,8 @@ def reweight_polynomial(sample: Sample, basis: PolynomialBasis) -> FloatArray:
     if not sample.reweights:
         msg = (
             f"{sample.label}: its events have no weights at other points (<rwgt>), which joint "
-            "labels, the exact ratio and reweighted pools need; use labels='hard', and pools "
-            "without a degree"
+            "labels, the exact ratio and reweighted pools need; use labels='hard', and an "
+            "EventPool without degree="
         )
         raise SampleError(msg)
     if len(distinct) < len(basis):
@@ -130,7 +131,7 @@ def reweight_polynomial(sample: Sample, basis: PolynomialBasis) -> FloatArray:
 
 
 def _without_point(sample: Sample) -> str:
-    """Which weights have no parameter point, why, and what to do about it."""
+    """Advice that lists the weights without a parameter point, and why they have none."""
     ids = [k for k in sample.reweights if k not in sample.reweight_points]
     if not ids:
         return ""
@@ -146,7 +147,7 @@ def _without_point(sample: Sample) -> str:
 
 
 def carried_points(sample: Sample, names: Sequence[str]) -> set[tuple[float, ...]]:
-    """Distinct points in these parameters at which the events of a sample have weights.
+    """Find the distinct values of `names` at which the events of a sample have weights.
 
     Examples
     --------
@@ -171,7 +172,8 @@ class JointTargets(NamedTuple):
     score
         ∇ ln p(z|θ) at θ_k, shape (n_events, K, n_parameters).
     weights
-        Event weights that turn the sample set into the even mixture of the K points, (n_events,).
+        Event weights, shape (n_events,), with which the sample set describes the mixture of the K
+        points in equal parts.
     """
 
     log_ratio: FloatArray
@@ -185,16 +187,16 @@ class JointRatios(NamedTuple):
     Parameters
     ----------
     targets
-        One for each sample.
+        Joint targets of each sample.
     total
         Coefficients of σ(θ)/σ(0) in the polynomial of the weight, shape (n_coefficients,).
     log_sigma
         ln σ(θ_k)/σ(0), shape (K,).
     log_sigma_gradient
-        Its derivatives, shape (K, n_parameters).
+        Derivatives of ``log_sigma`` with respect to the parameters, shape (K, n_parameters).
     effective_events
-        Events of the even mixture of the K points with the same statistical power as all of these
-        (negative weights, and points far from those of the samples, lower it).
+        Effective number of events for the mixture of the K points in equal parts.  Negative
+        weights, and points far from the points of the samples, lower it.
     """
 
     targets: tuple[JointTargets, ...]
@@ -205,7 +207,7 @@ class JointRatios(NamedTuple):
 
 
 class JointDensity(NamedTuple):
-    """Density of the parton-level truth z of events, as a function of θ, and their mixture.
+    """Density of the parton-level truth z of events as a function of θ, and of their mixture.
 
     Parameters
     ----------
@@ -214,14 +216,16 @@ class JointDensity(NamedTuple):
     basis
         Monomials of the polynomials.
     polynomials
-        Coefficients of each event's weight, in arbitrary units for each event, positive at the
-        points of the samples; for each sample of shape (n_events, n_coefficients).
+        For each sample, the coefficients of the weights of its events, shape (n_events,
+        n_coefficients).  The units are arbitrary for each event; the polynomials are positive at
+        the points of the samples.
     weights
-        Event weights, each sample's summing to its share of the mixture; (n_events,) each.
+        For each sample, the event weights, shape (n_events,).  They sum to the fraction of the
+        sample in the mixture.
     total
-        σ(θ) in the same units, shape (n_coefficients,).
+        Coefficients of σ(θ) in the same units, shape (n_coefficients,).
     mixture
-        Density of the mixture of the samples at each event, (n_events,) each.
+        For each sample, the density of the mixture of the samples at its events, shape (n_events,).
     """
 
     samples: SampleSet
@@ -232,7 +236,9 @@ class JointDensity(NamedTuple):
     mixture: tuple[FloatArray, ...]
 
     def at(self, points: FloatArray, remedy: str = _REMEDY) -> tuple[FloatArray, ...]:
-        """Densities of the events at points (K, n_parameters), (n_events, K) for each sample.
+        """Densities of the events at K points, an array (n_events, K) for each sample.
+
+        `points` has the shape (K, n_parameters).
 
         Raises
         ------
@@ -262,7 +268,7 @@ def joint_density(
     shares: FloatArray | None = None,
     remedy: str = _REMEDY,
 ) -> JointDensity:
-    """Density of all events as a function of θ, normalised over all samples.
+    """Compute the density of all events as a function of θ, normalised over all samples.
 
     Parameters
     ----------
@@ -273,14 +279,15 @@ def joint_density(
     total
         σ(θ)/σ(0), from a larger set of events; default: from these.
     shares
-        Shares of the samples in the mixture, summing to one, shape (n_samples,); default: even.
+        Fraction of each sample in the mixture, shape (n_samples,), summing to one; default: equal.
     remedy
         Advice at the end of the error message.
 
     Raises
     ------
     SampleError
-        If weights are missing, or those of an event change sign or vanish at the point of a sample.
+        If weights are missing, or the weight of an event changes sign or vanishes at the point of
+        a sample.
 
     Examples
     --------
@@ -320,7 +327,7 @@ def joint_density(
 def joint_targets(
     samples: SampleSet, points: FloatArray, degree: int, *, total: FloatArray | None = None
 ) -> JointRatios:
-    """Joint likelihood ratios and scores of all events at K points.
+    """Compute joint likelihood ratios and scores of all events at K points.
 
     Parameters
     ----------
@@ -336,8 +343,8 @@ def joint_targets(
     Raises
     ------
     SampleError
-        If weights are missing, or those of an event change sign or vanish at some point: its
-        ratio has no logarithm.
+        If weights are missing, or the weight of an event changes sign or vanishes at a point, so
+        that the ratio has no logarithm.
 
     Examples
     --------
@@ -408,7 +415,7 @@ def _positive(
 
 
 def class_points(samples: Iterable[Pointed]) -> FloatArray:
-    """Points of the samples, shape (n_samples, n_parameters).
+    """Return the points of the samples, shape (n_samples, n_parameters).
 
     Examples
     --------
@@ -431,29 +438,31 @@ def bennett(
     values: FloatArray,
     shares: FloatArray | None = None,
 ) -> FloatArray:
-    r"""Means at the reference point from events of all points (multistate Bennett ratio).
+    r"""Average quantities at the reference point with events of all points (Bennett's method).
 
-    Events of the mixture of G densities :math:`q = \sum_g a_g r_g\,p_0/Z_g` give the mean of any
-    quantity v under p_0 as :math:`\sum_i w_i v(x_i)\,p_0/q`, where the :math:`Z_g` are themselves
-    such means: of the unnormalised ratios :math:`r_g`.  The equations are solved by iteration
-    (Shirts and Chodera, J. Chem. Phys. 129, 124105, 2008).  All events determine the normalisation,
-    not only those at the reference.
+    The events i with weights :math:`w_i` follow a mixture of G densities,
+    :math:`q = \sum_g a_g r_g\,p_0/Z_g`, in which :math:`p_0` is the density at the reference.  The
+    mean of a quantity v under :math:`p_0` is :math:`\sum_i w_i v(x_i)\,p_0/q`.  The normalisation
+    :math:`Z_g` is the mean of the unnormalised ratio :math:`r_g`, so that the equations for all
+    :math:`Z_g` are solved by iteration (Shirts and Chodera, J. Chem. Phys. 129, 124105, 2008).  In
+    this way the events of all points determine the normalisation, not only the events at the
+    reference.
 
     Parameters
     ----------
     ratios
         Unnormalised :math:`r_g(x_i)` at the points of generation, shape (n_events, G), positive.
     weights
-        Event weights, each sample's summing to its share, shape (n_events,).
+        Event weights, shape (n_events,); the weights of sample g sum to :math:`a_g`.
     values
-        Quantities to average, shape (n_events, n_values); the first must average to one.
+        Quantities to average, shape (n_events, n_values); the mean of the first must be one.
     shares
-        The shares :math:`a_g` of the samples, summing to one, shape (G,); default: even.
+        The fractions :math:`a_g` of the samples, summing to one, shape (G,); default: equal.
 
     Returns
     -------
     ndarray
-        Shape (n_values,), the first being one.
+        Means, shape (n_values,); the first is one.
 
     Examples
     --------
@@ -478,7 +487,7 @@ def bennett(
     else:
         msg = (
             f"the normalisation of the samples has not converged after {_MAX_ITERATIONS} "
-            "iterations, because the samples hardly overlap; add samples at points in between"
+            "iterations, because the samples hardly overlap; add samples at points between theirs"
         )
         warnings.warn(msg, MilinferWarning, stacklevel=2)
     means = _means(ratios, weights, values, share / normalisation)

@@ -66,9 +66,9 @@ def make_executor(
 ) -> Any:
     """Make a coffea executor: ``"iterative"``, ``"futures"`` or ``"dask"``.
 
-    Without a name: dask with a client, else iterative for one worker, else futures (coffea's own
-    pool, which does not fork and so works after TensorFlow has run).  Chunks are tried ``retries``
-    times again after any error, which is useful only for files on a network.
+    Default: ``"dask"`` if `client` is given, ``"iterative"`` for one worker, ``"futures"`` for more
+    workers (coffea's own pool of processes, which also works after TensorFlow has run).  After an
+    error, a chunk is tried again ``retries`` times, which helps only with files on a network.
 
     Raises
     ------
@@ -134,24 +134,25 @@ def run_features(
     Parameters
     ----------
     fileset
-        As coffea takes it: dataset name to list of files or to ``{"files": …, "metadata": …}``.
-        The metadata may have ``point``, ``process``, ``cross_section`` and
-        ``cross_section_error``; missing entries come from files that milinfer has written.  With
-        ``combine`` (``"sum"`` or ``"mean"``) the files are joined as by
-        :meth:`~milinfer.Sample.concatenate`; without, their cross-sections must agree.
+        Fileset of coffea: a mapping from the name of a dataset to a list of files or to
+        ``{"files": …, "metadata": …}``.  The metadata may have ``point``, ``process``,
+        ``cross_section`` and ``cross_section_error``; missing entries are read from files that
+        milinfer has written.  With ``combine`` (``"sum"`` or ``"mean"``) in the metadata the files
+        are joined as by :meth:`~milinfer.Sample.concatenate`; without it, their cross-sections must
+        agree.
     features
         Feature set or its name.
     variations
-        Function of the events of a chunk that returns the varied events and weights, as
-        :func:`milinfer.accumulate_variations` takes it; the files are read once for nominal and
-        varied events.
+        Function that takes the events of a chunk and returns the varied events and weights, in the
+        form described in :func:`milinfer.accumulate_variations`.  The files are read once for
+        nominal and varied events.
     executor
         coffea executor or its name; default: see :func:`make_executor`.
     workers
         Processes.
     client
-        Client of a dask cluster, whose workers read the files instead.  They need the same paths: a
-        shared file system, or xrootd.  The chunks of a worker that dies are read again.
+        Client of a dask cluster whose workers are to read the files.  The paths must be valid on
+        all workers (a shared file system, or xrootd).  If a worker dies, its chunks are read again.
     schema
         coffea schema; default: :class:`~milinfer.features.processor.EventSchema`.
     chunksize
@@ -168,9 +169,10 @@ def run_features(
     Returns
     -------
     dict
-        Samples by dataset, or :class:`~milinfer.ProcessVariations` with `variations`; events are
-        ordered by file name and entry whatever the executor.  Their cross-sections are those after
-        the selection; the cut flow is in ``provenance["cutflow"]``.
+        Mapping from the name of a dataset to its :class:`~milinfer.Sample`, or with `variations` to
+        its :class:`~milinfer.ProcessVariations`.  Events are ordered by file name and entry for
+        every executor.  Cross-sections are those after the selection; the cut flow is in
+        ``provenance["cutflow"]``.
 
     Raises
     ------
@@ -179,7 +181,8 @@ def run_features(
     ParameterError
         If the point of a dataset is unknown, or files disagree on it.
     ConfigurationError
-        As :func:`make_executor`, or if the cluster loses its scheduler.
+        If `executor` is unknown or contradicts `client` (see :func:`make_executor`), or if the
+        cluster loses its scheduler.
 
     Examples
     --------
@@ -240,7 +243,7 @@ def run_features(
         raise cause from error
     missing = [name for name in groups if name not in output]
     if missing:
-        msg = f"the datasets {', '.join(missing)} have no events; remove them"
+        msg = f"the datasets {', '.join(missing)} have no events; remove them from the fileset"
         raise SampleError(msg)
 
     def of_datasets(make: Callable[..., _T], join: Callable[..., _T]) -> dict[str, _T]:
@@ -270,11 +273,12 @@ _ERRORS = "errors of milinfer"
 
 
 class _ErrorsAsResults(FeatureProcessor):
-    """Processor whose errors survive the way back from a worker process.
+    """Processor that returns an error in a chunk as the result of the chunk.
 
-    coffea makes another error of an error in a worker, and pickling cuts off its cause.  Here the
-    error of a chunk is its result, and the first one in the order of files and entries is raised
-    at the end.  That costs no time: the pool of coffea finishes all chunks in any case.
+    If a worker process of coffea raises an error, the main process gets another error without the
+    cause.  Here the error of a chunk is its result, and the first error in the order of files and
+    entries is raised at the end.  This costs no time, because coffea's pool finishes all chunks in
+    any case.
     """
 
     def process(self, events: AwkwardArray) -> dict[str, Any]:
@@ -319,7 +323,7 @@ def _group(name: str, entry: Any) -> dict[str, Any]:
 
 
 def _parts(name: str, group: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Datasets of single files where these are to be joined by cross-section, else the dataset."""
+    """Split a dataset with ``combine`` into datasets of single files; leave others as they are."""
     metadata = group["metadata"]
     if metadata.get("combine") is None:
         return {name: group}
@@ -431,9 +435,9 @@ def _describe(
             infos.append(file.info)
             if needs_mixing(file.info):
                 msg = (
-                    f"{path}: IDWTUP is {file.info.weighting_strategy}, so the weights of its "
-                    f"{len(file.info.processes)} processes have different scales; read it with "
-                    "Sample.from_file, which mixes them"
+                    f"{path}: with IDWTUP {file.info.weighting_strategy} the weights of its "
+                    f"{len(file.info.processes)} processes have different normalisations; read it "
+                    "with Sample.from_file, which corrects for this"
                 )
                 raise SampleError(msg)
             point = file_points(
@@ -444,8 +448,8 @@ def _describe(
         if "process" not in metadata:
             if file_process is not None and process not in (None, file_process):
                 msg = (
-                    f"{path} is of process {file_process}, other files of dataset {name!r} of "
-                    f"{process}"
+                    f"{path} is of process {file_process}, but other files of dataset {name!r} are "
+                    f"of {process}; make one dataset of each process"
                 )
                 raise SampleError(msg)
             process = process or file_process

@@ -1,4 +1,4 @@
-"""Samples: the events of one process at one parameter point, as named feature columns."""
+"""Hold the events of one process at one parameter point, as named feature columns."""
 
 from __future__ import annotations
 
@@ -64,14 +64,14 @@ class Sample:
     process
         Name of the process.
     cross_section, cross_section_error
-        In pb, after all cuts; NaN if unknown.  The sum of the weights corresponds to it, in any
-        normalisation of the weights.
+        In pb, after all cuts; NaN if unknown.  The sum of the weights stands for this
+        cross-section; the weights may have any normalisation.
     reweights
         Weights of the same events at other points, by name, each of shape (n_events,).
     reweight_points
-        The parameter point of each reweight whose point is known.
+        The parameter point of each weight in `reweights` whose point is known, by name.
     provenance
-        Origin of the events (JSON-like).
+        Origin of the events, of values that JSON can store (numbers, texts, lists, dicts).
 
     Raises
     ------
@@ -208,7 +208,7 @@ class Sample:
         return SampleFields(**{name: getattr(self, name) for name in SampleFields._fields})
 
     def column(self, name: str) -> Float32Array:
-        """One feature, of shape (n_events,).
+        """Return one feature, shape (n_events,).
 
         Raises
         ------
@@ -230,10 +230,10 @@ class Sample:
         )
 
     def split(self, fractions: Sequence[float], seed: Seed) -> tuple[Sample, ...]:
-        """Split by event, at random, into disjoint parts.
+        """Split the events at random into disjoint parts.
 
-        The fractions must sum to one or less.  Rounding never loses an event: where they sum to
-        one, every event is in exactly one part.
+        The fractions must sum to one or less.  If they sum to one, every event is in exactly one
+        part.
 
         Raises
         ------
@@ -256,13 +256,13 @@ class Sample:
         Raises
         ------
         SampleError
-            If the weights differ: weighted events are not a dataset, draw one with
+            If the weights differ.  Draw a dataset from weighted events with
             :meth:`milinfer.Toys.dataset`.
         """
         if not np.all(self.weights == self.weights[:1]):
             msg = (
                 f"{self.label}: the weights of the events differ, so they are not a dataset; draw "
-                "one from them with Toys(...).dataset(...)"
+                "a dataset from these events with Toys(...).dataset(...)"
             )
             raise SampleError(msg)
         return dataclasses.replace(self, weights=np.ones(self.n_events))
@@ -296,20 +296,21 @@ class Sample:
         Parameters
         ----------
         samples
-            The samples; whatever their order, cross-section and weights are the same.
+            The samples.  Their order does not change cross-section and weights.
         combine
-            ``"sum"`` for disjoint slices of a process (of HT, of m_jj): the cross-sections add up,
-            and the weights of each slice, also those at other points, are scaled such that their
-            sum is in proportion to its cross-section.  ``"mean"`` for runs of one process: the
-            cross-sections are averaged, and weights of different normalisation scaled to the same
-            mean.  Default: runs, if the cross-sections agree within their errors.  See
+            ``"sum"`` for disjoint slices of a process (in HT, in m_jj): the cross-sections are
+            added, and the weights of each slice, including the weights at other points, are scaled
+            so that their sum is in proportion to the cross-section of the slice.  ``"mean"`` for
+            runs of one process: the cross-sections are averaged, and weights of different
+            normalisation are scaled to the same mean.  Default: ``"mean"`` if the cross-sections
+            agree within their errors, otherwise an error.  See
             :func:`milinfer.samples.cross_sections.join_cross_sections`.
 
         Raises
         ------
         SampleError
-            If they differ in kind, or the cross-sections differ and `combine` does not say what
-            that means.
+            If process, point or features of the samples differ, or their cross-sections differ and
+            `combine` is not given.
 
         Examples
         --------
@@ -330,10 +331,7 @@ class Sample:
             require_same_beams(first, other)
             differ = _differences(first, other)
             if differ:
-                msg = (
-                    f"cannot concatenate {_named(first)} and {_named(other)}: they differ in kind: "
-                    f"{'; '.join(differ)}"
-                )
+                msg = f"cannot concatenate {_named(first)} and {_named(other)}: {'; '.join(differ)}"
                 raise SampleError(msg)
         return dataclasses.replace(first, **joined_fields(samples, combine))
 
@@ -349,7 +347,7 @@ class Sample:
 
     @staticmethod
     def from_file(path: PathLikeStr, **options: Any) -> Sample:
-        """Read features, or compute them from events.
+        """Read a sample from a file of features, or compute its features from a file of events.
 
         See :func:`milinfer.samples.sample_files.read_sample` for the options.
         """
@@ -369,10 +367,10 @@ class Sample:
         table
             Output of a :class:`~milinfer.FeatureSet`.
         weights
-            Weights of the rows, or of all events that the features were computed from; default:
-            all 1.
+            Weights of the rows of the table, or of all events from which the features were
+            computed; default: all 1.
         options
-            Passed on: ``point=``, ``process=``, …
+            Further arguments of :class:`~milinfer.Sample`: ``point=``, ``process=``, …
 
         Examples
         --------
@@ -398,7 +396,7 @@ class Sample:
     ) -> Sample:
         """Make a sample from arrays, a data frame or awkward records, one row for each event.
 
-        Features become float32 and weights float64, always in arrays of their own.
+        Features are copied as float32, weights as float64.
 
         Parameters
         ----------
@@ -407,17 +405,18 @@ class Sample:
             structured array, a mapping of names to columns, or a 2-D array.  The index of a data
             frame is ignored, but a series given in addition must have the same index.
         features
-            Names of the columns to take, in this order; of a 2-D array, those of all its columns.
-            Default: all columns that are not used for anything else.
+            Names of the columns to take, in this order; for a 2-D array, the names of all its
+            columns.  Default: all columns that no other argument uses.
         weights
-            Name of the column of event weights, or the weights; default: all 1.
+            Event weights: the name of a column, or an array of shape (n_events,); default: all 1.
         reweights
             Weights of the same events at other points (not ratios): names of columns, a mapping of
             names to columns, or a 2-D array with one column for each of `reweight_points`.
         reweight_points
-            The points of reweights, by name or in their order.
+            The points of `reweights`: a mapping by name, or a list in the same order.
         options
-            Passed on: ``point=``, ``process=``, ``cross_section=``, …
+            Further arguments of :class:`~milinfer.Sample`: ``point=``, ``process=``,
+            ``cross_section=``, …
 
         Raises
         ------
@@ -453,26 +452,26 @@ class Sample:
         Parameters
         ----------
         output
-            The output of a :class:`~milinfer.FeatureProcessor` for a dataset (``output["tt"]``), or
-            what :meth:`FeatureTable.accumulate()
-            <milinfer.features.feature_set.FeatureTable.accumulate>` returns in a processor of your
-            own, added up.  The sample keeps all weights and reweights; the cut flow is in
-            ``provenance``.
+            The output of a :class:`~milinfer.FeatureProcessor` for a dataset (``output["tt"]``).
+            In a processor of your own: the result of :meth:`FeatureTable.accumulate()
+            <milinfer.features.feature_set.FeatureTable.accumulate>`, added up over chunks.  The
+            sample keeps all weights and reweights; the cut flow is in ``provenance``.
         features
             Columns to take, in this order; default: all.
         point
             Parameter point; ``{}`` for a process that depends on no parameter, and for data.
         options
-            ``process``; ``cross_section`` and ``cross_section_error`` in pb of all events, before
-            any selection, which are multiplied by the fraction of the weights that the cut flow
-            keeps; ``sum_of_weights`` of all events, if the processor did not see all of them
-            (skims) or there is no cut flow; ``reweight_points``, the points of reweights by name or
-            in their order (default: what the names say, as ``"c_HW=0.5"`` and ``"c_HW_0p5"`` do).
+            ``process``, the name of the process.  ``cross_section`` and ``cross_section_error`` in
+            pb before any selection; they are multiplied by the fraction of the weights that pass
+            the cut flow.  ``sum_of_weights`` of all generated events, if the processor did not see
+            all of them (skims) or there is no cut flow.  ``reweight_points``, the points of the
+            reweights, by name or in their order; default: the points in the names, such as
+            ``"c_HW=0.5"`` or ``"c_HW_0p5"``.
 
         Raises
         ------
         SampleError
-            If this is not such an accumulator, or a column is not one finite number for each event.
+            If `output` is no such accumulator, or a column is not one finite number for each event.
 
         Examples
         --------
@@ -495,13 +494,13 @@ class Sample:
 
 
 def _named(sample: Sample) -> str:
-    """A sample with the files that it comes from."""
+    """Name a sample with the files from which it was read."""
     files = sample.provenance.get("files", ())
     return f"{sample!r}" + (f" of {shortened(list(map(str, files)))}" if files else "")
 
 
 def _differences(first: Sample, other: Sample) -> list[str]:
-    """In what two samples differ that cannot be joined."""
+    """List the differences of two samples that cannot be joined."""
     differ = []
     for what, mine, others in (
         ("features", first.feature_names, other.feature_names),
@@ -510,29 +509,29 @@ def _differences(first: Sample, other: Sample) -> list[str]:
         same = mine == others if what == "features" else set(mine) == set(others)
         if not same:
             names = [n for n in (*mine, *others) if (n in mine) != (n in others)]
-            what_differs = f"not both have {shortened(names, 5)}" if names else "in another order"
-            differ.append(f"other {what} ({what_differs})")
+            what_differs = f"only one has {shortened(names, 5)}" if names else "in another order"
+            differ.append(f"different {what} ({what_differs})")
     if first.point != other.point:
-        differ.append("other points")
+        differ.append("different points")
     if first.process != other.process:
-        differ.append("other processes")
+        differ.append("different processes")
     return differ
 
 
 def require_fractions(fractions: object, *, of_all: bool = False) -> list[float]:
-    """Fractions of a split, as numbers.
+    """Check the fractions of a split, and return them as numbers.
 
     Parameters
     ----------
     fractions
         What was given.
     of_all
-        Whether they must sum to 1, and not to less.
+        Whether they must sum to 1; otherwise they may sum to less.
 
     Raises
     ------
     SampleError
-        If there are none, one is not a positive number, or their sum is wrong.
+        If there are no fractions, a fraction is not a positive number, or their sum is wrong.
 
     Examples
     --------
@@ -559,7 +558,7 @@ def require_fractions(fractions: object, *, of_all: bool = False) -> list[float]
 
 
 def split_rows(n_events: int, fractions: Sequence[float], seed: Seed) -> tuple[IntArray, ...]:
-    """Rows of each part of :meth:`Sample.split`.
+    """Draw the rows of each part of :meth:`Sample.split`.
 
     Raises
     ------
@@ -650,7 +649,7 @@ def require_same_beams(a: Sample, b: Sample) -> None:
     if mine is not None and others is not None and mine != others:
         msg = (
             f"{a.label} and {b.label} were made with different beams ({mine} and {others}, PDG id "
-            "and energy in GeV); do not join them"
+            "and energy in GeV); do not use these samples together"
         )
         raise SampleError(msg)
 
@@ -674,13 +673,13 @@ def as_features(sample: Sample | ArrayLike, names: Sequence[str]) -> Float32Arra
         return np.column_stack([sample.column(n) for n in names])
     array = np.asarray(sample, dtype=np.float32)
     if array.ndim != 2 or array.shape[1] != len(names):
-        msg = f"features of shape {array.shape} given, but the model expects (n, {len(names)})"
+        msg = f"the features have shape {array.shape}, but the model expects (n, {len(names)})"
         raise SampleError(msg)
     return array
 
 
 def sample_row(sample: Sample) -> dict[str, Any]:
-    """Figures of a sample, for a row of a table."""
+    """Numbers about a sample, for a row of a table."""
     weights = sample.weights
     return {
         "process": sample.process,

@@ -1,4 +1,4 @@
-"""The arguments of a sample, as readers of files give them and writers take them."""
+"""The arguments of a sample, which readers of files return and writers of files take."""
 
 from __future__ import annotations
 

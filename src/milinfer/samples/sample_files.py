@@ -1,8 +1,8 @@
 """Read and write samples (Parquet, ROOT) without loss, and compute features of event files.
 
-Reading gives :class:`~milinfer.samples.sample_fields.SampleFields`, the arguments of a
-:class:`~milinfer.samples.sample.Sample`, and writing takes them, so that this module does not
-depend on the class, which validates them.
+Functions that read return :class:`~milinfer.samples.sample_fields.SampleFields`, the arguments of a
+:class:`~milinfer.samples.sample.Sample`, and functions that write take them.  In this way the
+module does not depend on the class, which checks the arguments.
 """
 
 from __future__ import annotations
@@ -75,9 +75,10 @@ def write_sample(sample: SampleFields, path: PathLikeStr) -> None:
     """Write a sample to Parquet or ROOT, by suffix, without loss.
 
     The columns are the features (float32) in their order, ``weight`` (float64) and one
-    ``weight:<name>`` for each reweight; the rest is in the schema metadata (Parquet) or in the
-    string ``milinfer`` next to the TTree ``Features`` (ROOT, where ``_`` replaces characters that
-    branch names cannot have).  The file appears when it is complete, or not at all.
+    ``weight:<name>`` for each reweight.  In a ROOT file they are branches of the TTree
+    ``Features``, and ``_`` replaces characters that branch names cannot have.  Point, process,
+    cross-section and provenance are in the schema metadata (Parquet) or in the string ``milinfer``
+    (ROOT).  If writing fails, no incomplete file is left.
 
     Parameters
     ----------
@@ -89,9 +90,9 @@ def write_sample(sample: SampleFields, path: PathLikeStr) -> None:
     Raises
     ------
     ConfigurationError
-        If the suffix is neither.
+        If the suffix is neither of these.
     SampleError
-        If a feature has the name of a weight, or the provenance is not like JSON.
+        If a feature has the name of a weight, or JSON cannot store the provenance.
 
     Examples
     --------
@@ -219,50 +220,54 @@ def read_sample(
     ----------
     path
         Sample written by :func:`write_sample`; event file (LHE, ROOT or Parquet); or a flat
-        Parquet or ROOT file of another program.  It can also be an address, such as
-        ``root://host//file.root`` or ``s3://bucket/file.parquet``.
+        Parquet or ROOT file of another program, with one number for each event and column.  The
+        path can also be an address, such as ``root://host//file.root`` or
+        ``s3://bucket/file.parquet``.
     features
-        Feature set, its name, or names of columns; default: all of a sample, ``"vbf_2l2j"`` for
-        events.  Names are required for flat files of other programs.
+        Feature set, its name, or names of columns.  Default: all features of a sample,
+        ``"vbf_2l2j"`` for event files.  Flat files of other programs need names.
     point, process
         Parameter point (``{}`` for a process that depends on no parameter) and process name;
-        default: those of the file.
+        default: point and process stored in the file.
     parameters
-        Names of the parameters, or the place of each in the parameter card of the file's header,
-        such as ``{"c_HW": "SMEFT 7", "c_HWtil": "SMEFTcpv 4"}``: the points of the events and of
-        their weights are then read from card, descriptions and ids.  Default: those of the point.
+        Names of the parameters, or a mapping from each name to block and number in the parameter
+        card of the file's header, such as ``{"c_HW": "SMEFT 7", "c_HWtil": "SMEFTcpv 4"}``.  The
+        points of the events and of their weights are then read from the card and from descriptions
+        and ids of the weights.  Default: the parameters of the point.
     reweight_points
-        Points of weights, if the file does not store them: ``{"rwgt_7": {"c_HW": 0.5}}``, or a
+        Points of the weights, if the file does not store them: ``{"rwgt_7": {"c_HW": 0.5}}``, or a
         list in the order of the weights; see :func:`milinfer.samples.file_points.file_points`.  For
-        flat files of other programs: the columns with weights at other points.
+        flat files of other programs: a mapping from each column with weights at another point to
+        that point.
     weight
         Weight column of a flat file of another program; None: all weights are 1.
     cross_section, cross_section_error
-        In pb; default: those of the file.
+        In pb; default: the values in the file.
     keep_reweights
         Whether to read the weights at other points.  In NanoAOD a branch contains several weights;
         they get names such as ``"LHEReweightingWeight[3]"`` and become absolute.
     on_missing
-        ``"raise"`` or ``"reject"`` for events that lack what the features need; how many are
-        rejected is in ``provenance["rejected"]``, and the cross-section becomes that of the rest.
+        What to do with events that lack particles or columns that the features need: ``"raise"`` an
+        error, or ``"reject"`` the events.  The number of rejected events is in
+        ``provenance["rejected"]``; the cross-section is that of the events that are kept.
     chunk_size
         Number of events in memory at a time while features are computed.
     tree
         Name of the TTree or RNTuple in a ROOT file.
     workers
-        Threads that parse LHE files and compute features; the sample does not depend on it.
+        Number of threads that parse LHE files and compute features; the result does not depend on
+        it.
     limits
         Largest sizes of the parts of an LHE file; see :class:`milinfer.io.lhe.Limits`.
     missing_point
         Parameter point if neither `point` nor the file gives one; default: an error.
     events
-        The first N events (``events=1000``), or those from START up to STOP (``events=(1000,
-        2000)``); what comes after is not read.  They count as a random part of the file, so they
-        have its cross-section.
+        Number N of events to read from the start (``events=1000``), or a pair START, STOP
+        (``events=(1000, 2000)``, without STOP).  They are taken as a random part of the file, with
+        the cross-section of the file.
     invisible, visible
-        Absolute PDG ids of final-state particles that escape the detector, and of those that are
-        measured, if :mod:`milinfer.features.visibility` does not list them, or lists them
-        otherwise.
+        Absolute PDG ids of final-state particles that escape the detector, and that are measured,
+        in addition to the lists of :mod:`milinfer.features.visibility` or instead of them.
 
     Raises
     ------
@@ -330,7 +335,7 @@ def _column_names(features: FeatureSet | str | Sequence[str] | None) -> Sequence
 
 
 def flat_table(path: PathLikeStr, tree: str | None) -> FlatTable | None:
-    """The table in a Parquet or ROOT file, of events or of features; None for LHE files."""
+    """Open the table in a Parquet or ROOT file, of events or of features; None for LHE files."""
     from milinfer.io.events import kind_of
 
     kind = kind_of(path)
@@ -351,9 +356,9 @@ def read_events(
     events: EventSelection | None = None,
     **options: Any,
 ) -> tuple[SampleFields, list[VariedFields]]:
-    """Compute features of the events of a file, and of variations of them.
+    """Compute features of the events of a file, and of variations of these events.
 
-    `table` is what :func:`flat_table` gives for `path`.  For the other parameters see
+    `table` is the result of :func:`flat_table` for `path`.  For the other parameters see
     :func:`read_sample` and :func:`milinfer.samples.event_samples.samples_from_events`.
 
     Raises
@@ -370,8 +375,8 @@ def read_events(
 
     if weight not in (WEIGHT, "genWeight"):
         msg = (
-            f"{path}: weight={weight!r} works only for flat files, but events have the weight "
-            "genWeight; omit weight=, or use another branch with "
+            f"{path}: weight={weight!r} works only for flat files, but this is a file of event "
+            "records, with the weight genWeight; omit weight=, or use another branch with "
             "milinfer.run_features(..., weight=...)"
         )
         raise SampleError(msg)
@@ -541,15 +546,15 @@ def _reweight_columns(table: FlatTable, points: ReweightPoints | None) -> dict[s
         return {}
     if not isinstance(points, Mapping):
         msg = (
-            f"{table.path}: its columns have no order that a list of reweight_points could follow; "
-            'give the point of each column, as in reweight_points={"w_up": {"c_HW": 0.5}}'
+            f"{table.path}: reweight_points is a list, but needs the names of columns in a flat "
+            'file; give the point of each column, as in reweight_points={"w_up": {"c_HW": 0.5}}'
         )
         raise ParameterError(msg)
     return {name: name for name in points}
 
 
 def _stored_notes(provenance: Mapping[str, Any], points: FilePoints) -> dict[str, Any]:
-    """Provenance of a file of features, whose own reasons are better than those of ids alone."""
+    """Provenance with the reasons that the file itself gives for weights without a point."""
     reasons: dict[str, list[str]] = provenance.get(WEIGHTS_NOTE, {})
     own = {identity: reason for reason, ids in reasons.items() for identity in ids}
     without = {i: r for i, r in own.items() if i not in points.reweight_points}

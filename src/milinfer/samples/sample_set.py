@@ -83,10 +83,10 @@ class SampleSet:
 
     @classmethod
     def by_point(cls, samples: Iterable[Sample], combine: Combine | None = None) -> SampleSet:
-        """Make a set of any number of samples; those of one point are concatenated.
+        """Make a set of any number of samples; samples at the same point are concatenated.
 
-        The points are in the order in which they first occur; `combine` says whether samples of
-        one point are slices or runs, see :meth:`Sample.concatenate`.
+        The points are in the order in which they first occur.  `combine` says whether samples at
+        the same point are slices or runs of the process; see :meth:`Sample.concatenate`.
 
         Raises
         ------
@@ -114,7 +114,7 @@ class SampleSet:
         Parameters
         ----------
         files
-            ``{value: path}``; LHE, ROOT or Parquet.
+            Mapping from the value of the parameter to a path of an LHE, ROOT or Parquet file.
         parameter
             Name of the parameter.
         options
@@ -152,24 +152,25 @@ class SampleSet:
         Parameters
         ----------
         data, features
-            As for :meth:`Sample.from_arrays`; columns that `points` and others use are not
+            As for :meth:`Sample.from_arrays`; columns that `points` or other arguments use are not
             features.
         points
             Parameter point of each row: the name of a column (or several), or a mapping of
             parameters to columns, ``{"mu": array}``.  The samples are in ascending order of the
             first parameter, then of the next.
         options
-            ``weights``, ``reweights``, ``reweight_points`` as for :meth:`Sample.from_arrays`;
-            ``process``, the name of the process; ``labels``, a label of each row (a column or its
-            name), with `points` then the point of each label, ``{"sm": {"mu": 0.0}}``, in whose
-            order the samples are; ``cross_section`` and ``cross_section_error`` in pb: a number, a
-            column that is constant in each sample, or a mapping from the value of the parameter
-            (several: the tuple of values; or the label) to the number.
+            ``weights``, ``reweights`` and ``reweight_points`` as for :meth:`Sample.from_arrays`.
+            ``process``, the name of the process.  ``labels``, a label for each row (a column or its
+            name); `points` is then a mapping from each label to its point, ``{"sm": {"mu": 0.0}}``,
+            and the samples are in the order of this mapping.  ``cross_section`` and
+            ``cross_section_error`` in pb: a number, a column that is constant in each sample, or a
+            mapping to numbers from the values of the parameter (from tuples of values for several
+            parameters, from labels with ``labels``).
 
         Raises
         ------
         SampleError
-            As :meth:`Sample.from_arrays`; or if points differ by rounding only, or labels are
+            As for :meth:`Sample.from_arrays`; or if points differ by rounding only, or labels are
             unknown.
 
         Examples
@@ -204,15 +205,16 @@ class SampleSet:
         features
             Columns to take, in this order; default: all, in the order of the first dataset.
         points
-            Parameter point of each dataset; others are left out.
+            Mapping from the name of a dataset to its parameter point.  Datasets that it does not
+            contain are left out.
         options
-            As for :meth:`Sample.from_accumulator`; ``cross_section``, ``cross_section_error`` and
-            ``sum_of_weights`` as mappings by dataset.
+            As for :meth:`Sample.from_accumulator`, but ``cross_section``, ``cross_section_error``
+            and ``sum_of_weights`` are mappings from the name of a dataset to a number.
 
         Raises
         ------
         SampleError
-            The message names dataset and column.
+            As for :meth:`Sample.from_accumulator`; the message names dataset and column.
 
         Examples
         --------
@@ -242,7 +244,7 @@ class SampleSet:
         return tuple(self.samples[0].point)
 
     def values(self, parameter: str) -> FloatArray:
-        """Values of one parameter, one for each sample.
+        """Return the value of one parameter for each sample, shape (n_samples,).
 
         Raises
         ------
@@ -265,7 +267,7 @@ class SampleSet:
         Raises
         ------
         ParameterError
-            If there is none.
+            If there is no sample at this point.
         """
         for sample in self.samples:
             if sample.point.keys() == point.keys() and all(
@@ -277,7 +279,7 @@ class SampleSet:
         raise ParameterError(msg)
 
     def split(self, fractions: Sequence[float], seed: int) -> tuple[SampleSet, ...]:
-        """Split every sample by event, at random, into disjoint parts (before any bag is made)."""
+        """Split the events of every sample at random into disjoint parts; see `Sample.split`."""
         rows = split_rows_each([len(s) for s in self.samples], fractions, seed)
         return tuple(
             SampleSet(tuple(s.take(r) for s, r in zip(self.samples, part, strict=True)))
@@ -333,7 +335,7 @@ _TYPES: Mapping[str, type] = {
 def split_rows_each(
     numbers: Sequence[int], fractions: Sequence[float], seed: int
 ) -> tuple[tuple[IntArray, ...], ...]:
-    """Rows of each part of :meth:`SampleSet.split`, for each sample.
+    """Draw the rows of each part of :meth:`SampleSet.split`, for each sample.
 
     Parameters
     ----------
@@ -372,7 +374,7 @@ def samples_table(samples: SampleSet) -> pa.Table:
 
 
 def feature_count(names: Sequence[str]) -> str:
-    """Number and names of features, for titles.
+    """Write number and names of features, for titles.
 
     Examples
     --------

@@ -1,8 +1,9 @@
-"""Variations larger than memory: folders of variations that are read one after the other.
+"""Train on nominal and varied events that do not fit into memory, from several folders.
 
-Each folder has other events of the same process, with all their varied copies, as
-:meth:`milinfer.ProcessVariations.save` writes them.  The lists of the folders and the metadata of
-their files give names, points and numbers of events; the events are read when they are needed.
+Each folder has been written by :meth:`milinfer.ProcessVariations.save` and contains different
+events of the same process, together with all their varied copies.  Names, points and numbers of
+events are read first, from the lists of the folders and the metadata of the files.  The events are
+read when they are needed.
 """
 
 from __future__ import annotations
@@ -40,18 +41,19 @@ _IN_MEMORY = frozenset(("variations", "nominal", "nominal_of", "yield_ratio", "s
 
 @dataclass(frozen=True, eq=False)
 class VariationFolder:
-    """A folder that :meth:`milinfer.ProcessVariations.save` has written; its events stay there.
+    """A folder written by :meth:`milinfer.ProcessVariations.save`, whose events are not read yet.
 
     Parameters
     ----------
     path
         The folder.
     outline
-        Its samples with one event of weight 1 each: names, points and kinds of variations.
+        The samples of the folder, but with only one event of weight 1 in each sample.  It gives
+        names, points and kinds of variations.
     n_events
-        Nominal events, and varied ones with features of their own.
+        Number of nominal events and of varied events, without variations that change only weights.
     fingerprint
-        That of the list of its files.
+        Fingerprint of the list of files in the folder.
     """
 
     path: Path
@@ -66,7 +68,7 @@ class VariationFolder:
         Raises
         ------
         SampleError
-            If it is not a folder of variations, or a file is missing or damaged.
+            If `path` is not a folder of variations, or a file is missing or damaged.
         """
         nominal, stored, n_events, fingerprint = outline_folder(path)
         with named_errors_of(path):
@@ -88,15 +90,19 @@ class VariationFolder:
 
 @dataclass(frozen=True, eq=False)
 class StreamedVariations:
-    """Nominal and varied samples of one process in several folders, to train on in pieces.
+    """Nominal and varied samples of one process in several folders, for training in parts.
+
+    Training reads as many folders at a time as fit into memory.
 
     Parameters
     ----------
     folders
-        Each contains different events of the process, with the same variations.
+        Folders with different events of the process and the same variations; see
+        :meth:`from_folders`.
     events_in_memory
-        Bound on the events held at a time, varied ones with features of their own included; a piece
-        uses a quarter of it.
+        Largest number of events in memory.  Nominal events count, and varied events with their own
+        features; variations that change only weights do not.  The events trained on at a time are
+        a quarter of this number.
     combine
         How folders are joined: ``"sum"`` for slices of the process, ``"mean"`` for runs; see
         :meth:`milinfer.Sample.concatenate`.
@@ -105,7 +111,7 @@ class StreamedVariations:
     ------
     SampleError
         If a folder belongs to another process, or has other features, points, weights or variations
-        than the first one.
+        than the first folder.
     ConfigurationError
         If `events_in_memory` is less than the largest folder needs.
 
@@ -152,7 +158,7 @@ class StreamedVariations:
             msg = (
                 f"events_in_memory={self.events_in_memory} is too small: {largest.path} has "
                 f"{largest.n_events} nominal and varied events, but one folder may use only a "
-                f"quarter of it; give {_SHARES * largest.n_events} or more, or save the "
+                f"quarter of the memory; give {_SHARES * largest.n_events} or more, or save the "
                 "events in smaller parts (ProcessVariations.split)"
             )
             raise ConfigurationError(msg)
@@ -172,7 +178,7 @@ class StreamedVariations:
         folders
             Paths of the folders.
         events_in_memory
-            Bound on the events held at a time.
+            Largest number of events in memory.
         combine
             As in :meth:`milinfer.Sample.concatenate`.
         """
@@ -194,38 +200,41 @@ class StreamedVariations:
         events_in_memory: int = 2_000_000,
         **options: Any,
     ) -> StreamedVariations:
-        """Divide Parquet files of nominal and varied events into folders, and open these.
+        """Divide Parquet files of nominal and varied events into folders, and open the folders.
 
-        An event and its varied copies come into one folder, wherever in their files they are.
+        An event and its varied copies are put into the same folder, in whatever order the files
+        have them.
 
         Parameters
         ----------
         folder
-            New folder for the parts, which stay there: open them again with :meth:`from_folders`.
+            New folder, in which a folder for each part is made and kept.  Open these folders again
+            with :meth:`from_folders`.
         nominal
-            Parquet file of the nominal events after their selection.
+            Parquet file of the nominal events after the nominal selection.
         varied
-            Files of the varied events after theirs, ``{("jes", 1.0): "jes_up.parquet"}``; a key of
-            several pairs shifts several.
+            Parquet files of the varied events after the selection of the variation, by nuisance
+            parameter and shift: ``{("jes", 1.0): "jes_up.parquet"}``.  A key with several pairs
+            shifts several parameters.
         features
-            Names of the columns to take; default: all of the nominal file that are not used for
-            anything else.
+            Names of the columns to take; default: all columns of the nominal file that no other
+            argument uses.
         event
             Column, or columns, of whole numbers that identify an event in all files.
         weights
             Column of event weights, in all files.
         weight_variations
-            Columns of other weights in the nominal file, ``{("muR", 1.0): "weight_muR_up"}``.
+            Columns of varied weights in the nominal file, ``{("muR", 1.0): "weight_muR_up"}``.
         events_in_memory
-            Bound on the events held at a time.
+            Largest number of events in memory.
         options
-            Passed on to the samples: ``point=``, ``process=``, ``cross_section=`` (of the nominal
-            events, in pb).
+            Further arguments of :class:`~milinfer.Sample`: ``point=``, ``process=``,
+            ``cross_section=`` (of the nominal events, in pb).
 
         Raises
         ------
         SampleError
-            If a file lacks columns, an event comes twice, or a row is not usable.
+            If a file lacks columns, contains an event twice, or has a row that is not usable.
         ConfigurationError
             If the folder is not empty.
 
@@ -264,7 +273,7 @@ class StreamedVariations:
 
     @property
     def outline(self) -> ProcessVariations:
-        """All samples with one event of weight 1: names, points and kinds of variations."""
+        """All samples with one event of weight 1 each: names, points and kinds of variations."""
         return self.folders[0].outline
 
     @property
@@ -284,7 +293,7 @@ class StreamedVariations:
 
     @property
     def n_events(self) -> int:
-        """Nominal events, and varied ones with features of their own."""
+        """Number of nominal events and of varied events, without variations of weights only."""
         return sum(folder.n_events for folder in self.folders)
 
     @property
@@ -294,7 +303,7 @@ class StreamedVariations:
 
     @cached_property
     def survey(self) -> Survey:
-        """What all folders have together, from a pass over the weights of their events."""
+        """Cross-sections and numbers of events of all folders together, from all weights."""
         n_nominal = len(self.outline.nominal)
         n_samples = n_nominal + len(self.outline.variations)
         parts: list[list[Part]] = [[] for _ in range(n_samples)]
@@ -332,9 +341,9 @@ class StreamedVariations:
 
     @property
     def sketches(self) -> tuple[str, ...]:
-        """Fingerprints of each sample with features of its own, and of all.
+        """Fingerprints of each sample that has its own features, and of all these together.
 
-        Folders that :meth:`parts` has not read are read for this.
+        Folders that :meth:`parts` has not read yet are read now.
         """
         for number in range(len(self.folders)):
             if number not in self._sketches:
@@ -370,9 +379,10 @@ class StreamedVariations:
         return tuple(by_key[key] for key in keys)
 
     def parts(self) -> Iterator[ProcessVariations]:
-        """Yield all events once, as many folders at a time as may be in memory.
+        """Yield all events once, as many folders at a time as fit into memory.
 
-        The weights of all parts have one normalisation, and cross-sections are those of the whole.
+        The weights of all parts have the same normalisation, and the cross-sections are those of
+        all folders together.
 
         Raises
         ------
@@ -454,8 +464,8 @@ class StreamedVariations:
         if name in _IN_MEMORY:
             msg = (
                 f"{name!r} of streamed variations is not in memory: only SystematicResponse.fit "
-                "accepts streamed variations; for anything else use ProcessVariations, such as one "
-                "folder (ProcessVariations.load)"
+                "accepts streamed variations; for anything else load one folder with "
+                "ProcessVariations.load"
             )
             raise ConfigurationError(msg)
         msg = f"{type(self).__name__!r} object has no attribute {name!r}"
@@ -486,14 +496,14 @@ class _Joined(NamedTuple):
 
 
 class Survey(NamedTuple):
-    """What the events of all folders have together.
+    """Cross-sections and numbers of events of all folders together.
 
     Parameters
     ----------
     joined
         Cross-section and factors of each nominal sample, then of each variation.
     n_events
-        Number of events of each.
+        Number of events of each nominal sample, then of each variation.
     """
 
     joined: tuple[_Joined, ...]
@@ -513,15 +523,15 @@ def _require_same(first: VariationFolder, other: VariationFolder) -> None:
     mine, own = first.outline, other.outline
     if own.process != mine.process:
         msg = (
-            f"{other.path} is of {own.process}, and {first.path} of {mine.process}; a response is "
-            "of one process"
+            f"{other.path} is of {own.process}, but {first.path} is of {mine.process}; give "
+            "folders of one process"
         )
         raise SampleError(msg)
     if own.feature_names != mine.feature_names:
         differ = sorted({*own.feature_names} ^ {*mine.feature_names})
         msg = (
             f"{other.path} and {first.path} have different features "
-            f"({', '.join(differ) or 'another order'}); compute the same for all"
+            f"({', '.join(differ) or 'another order'}); compute the same features for all"
         )
         raise SampleError(msg)
     points = [{_key({}, s): s for s in outline.nominal} for outline in (mine, own)]
@@ -544,7 +554,7 @@ def _require_same(first: VariationFolder, other: VariationFolder) -> None:
         if mine_is != other_is:
             msg = (
                 f"variation {variation.label} is {mine_is} in {first.path} and "
-                f"{other_is} in {other.path}; make it in the same way for all"
+                f"{other_is} in {other.path}; make it in the same way in all folders"
             )
             raise SampleError(msg)
     pairs = [(s, points[1][k]) for k, s in points[0].items()]

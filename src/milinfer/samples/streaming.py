@@ -1,7 +1,7 @@
-"""Samples larger than memory: Parquet files that are read in pieces.
+"""Train on samples that do not fit into memory, from Parquet files that are read in pieces.
 
-The metadata of the files give points, names and numbers of events; the events are read one row
-group at a time.  Each piece of an epoch is an ordinary
+Points, names and numbers of events are read from the metadata of the files.  The events are read
+one row group at a time.  An epoch consists of several pieces: each piece is an ordinary
 :class:`~milinfer.samples.sample_set.SampleSet` with events of every sample, from row groups in
 random order.
 """
@@ -41,8 +41,8 @@ _IN_MEMORY = frozenset(
 def _not_in_memory(what: StreamedSample | StreamedSamples, name: str) -> NoReturn:
     if name in _IN_MEMORY:
         msg = (
-            f"{name!r} of streamed samples is not in memory: BagLikelihood.fit trains from them, "
-            "everything else takes a SampleSet, such as SampleSet.from_files of fewer events"
+            f"{name!r} of streamed samples is not in memory: only BagLikelihood.fit takes streamed "
+            "samples; for anything else read fewer events with SampleSet.from_files"
         )
         raise ConfigurationError(msg)
     msg = f"{type(what).__name__!r} object has no attribute {name!r}"
@@ -64,7 +64,7 @@ class StreamedSample:
     feature_names
         Names of the feature columns.
     groups
-        Numbers of events in its row groups.
+        Number of events in each row group of the file.
     """
 
     path: PathLikeStr
@@ -82,7 +82,7 @@ class StreamedSample:
         Raises
         ------
         ConfigurationError
-            If it is not a Parquet file.
+            If `path` is not a Parquet file.
         SampleError
             If the file is damaged, or has no events.
         """
@@ -92,7 +92,7 @@ class StreamedSample:
             raise ConfigurationError(msg)
         groups = RowGroups(file, features=features, point=point)
         if not sum(groups.sizes):
-            msg = f"{file} has no events"
+            msg = f"{file} has no events; produce it again"
             raise SampleError(msg)
         first = sample_of_file(groups.read(0, keep_reweights=False), file)
         return cls(
@@ -138,18 +138,21 @@ class StreamedSample:
 
 @dataclass(frozen=True, eq=False)
 class StreamedSamples:
-    """Samples at several parameter points in Parquet files, to train on in pieces.
+    """Samples at several parameter points in Parquet files, for training in pieces.
+
+    Training reads a few row groups of every file at a time, so that memory does not limit the
+    number of events.
 
     Parameters
     ----------
     samples
-        One for each point.
+        One streamed sample for each point; see :meth:`from_files`.
     events_in_memory
-        Bound on the events held at a time; a piece uses a quarter of it.
+        Largest number of events in memory.  The events trained on at a time are a quarter of it.
     held_out
         Fraction of the events that is left out for validation.
     seed
-        Random seed of that split.
+        Random seed of the split into training and validation.
 
     Raises
     ------
@@ -185,10 +188,10 @@ class StreamedSamples:
         least = sum(max(s.groups) for s in self.samples)
         if self._piece_events < least:
             msg = (
-                f"events_in_memory={self.events_in_memory} is too little: the largest row groups "
-                f"of the {len(self)} samples have {least} events together, and a piece of an epoch "
-                f"is a quarter of the memory; give {_SHARES * least} or more, or write the files "
-                "with smaller row groups (Sample.to_file does)"
+                f"events_in_memory={self.events_in_memory} is too small: the largest row groups "
+                f"of the {len(self)} samples have {least} events together, but they may use only a "
+                f"quarter of the memory; give {_SHARES * least} or more, or write the files with "
+                "smaller row groups (Sample.to_file does)"
             )
             raise ConfigurationError(msg)
 
@@ -206,13 +209,13 @@ class StreamedSamples:
         Parameters
         ----------
         files
-            ``{value: path}``.
+            Mapping from the value of the parameter to the path of a Parquet file.
         parameter
             Name of the parameter.
         features
-            Names of columns; default: those of the files.
+            Names of columns; default: all features of the files.
         events_in_memory
-            Bound on the events held at a time.
+            Largest number of events in memory.
         """
         return cls(
             tuple(
@@ -238,7 +241,7 @@ class StreamedSamples:
 
     @cached_property
     def counts(self) -> tuple[int, ...]:
-        """Events of each sample, without the held-out ones."""
+        """Number of events of each sample, without events held out for validation."""
         return tuple(
             sum(
                 int(self._training_mask(k, g).sum()) if self.held_out else n
@@ -249,7 +252,7 @@ class StreamedSamples:
 
     @property
     def n_events(self) -> int:
-        """Total number of events, without the held-out ones."""
+        """Total number of events, without events held out for validation."""
         return sum(self.counts)
 
     @property
@@ -258,20 +261,22 @@ class StreamedSamples:
         return max(1, math.ceil(self.n_events / self._piece_events))
 
     def split(self, fractions: Sequence[float], seed: int) -> tuple[StreamedSamples, SampleSet]:
-        """Split by event into a part for training, on disk, and one for validation, in memory.
+        """Split the events into a training part on disk and a validation part in memory.
 
-        The second has at most a quarter of `events_in_memory`, whatever the fractions.  The part of
-        an event depends only on the seed and its position in the file.
+        The validation part has at most a quarter of `events_in_memory` events, whatever the
+        fractions.  Whether an event is for training or validation depends only on the seed and on
+        its position in the file.
 
         Raises
         ------
         ConfigurationError
-            If there are not two fractions that sum to one, or this is already a part.
+            If `fractions` are not two numbers that sum to one, or the samples have been split
+            before.
         """
         if len(fractions) != 2 or not np.isclose(sum(fractions), 1) or self.held_out:
             msg = (
-                f"streamed samples are split once, in two parts, not in {list(fractions)}; "
-                "keep events for calibration and tests in separate files"
+                f"streamed samples can be split only once and in two parts, not in "
+                f"{list(fractions)}; keep events for calibration and tests in separate files"
             )
             raise ConfigurationError(msg)
         held_out = min(fractions[1], self._piece_events / self.n_events)
@@ -291,13 +296,13 @@ class StreamedSamples:
     ) -> Iterator[SampleSet]:
         """Yield the pieces of an epoch, which together contain every event once.
 
-        Row groups come in random order, each sample spread evenly over the pieces, which have
-        equal numbers of events, except for the few more of the last.
+        Row groups are read in random order, and each sample is spread evenly over the pieces.  All
+        pieces have the same number of events, except for the last piece, which may have a few more.
 
         Parameters
         ----------
         rng
-            Random generator of the order.
+            Random generator for the order.
         keep_reweights
             Whether to read the weights at other points.
         """
@@ -327,7 +332,7 @@ class StreamedSamples:
             del piece, joined  # free them before the next piece
 
     def in_order(self, *, keep_reweights: bool = False) -> Iterator[tuple[int, Sample]]:
-        """Yield all events once, a row group at a time, with the number of their sample."""
+        """Yield pairs of a sample's number and a row group of its events, for all events once."""
         for k, sample in enumerate(self.samples):
             for part in self._stream(k, range(len(sample.groups)), keep_reweights):
                 yield k, part

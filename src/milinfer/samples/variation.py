@@ -1,12 +1,12 @@
-"""Simulated events of one process at shifted values of nuisance parameters.
+"""Hold simulated events of one process at shifted values of nuisance parameters.
 
 A nuisance parameter α has the nominal value 0; its auxiliary measurement has an error of 1, so that
 α = ±1 are the usual up and down variations.  A :class:`Variation` is a sample at shifted values:
 
-- *features* are varied where an energy scale, a resolution or a selection changes: the same events
-  analysed again, or events of another simulation;
-- *weights* are varied where the probability of an event changes: scales, parton densities, tagging
-  efficiencies.  The ratio of both weights is then known for each event.
+- *features* vary if an energy scale, a resolution or a selection changes.  The varied events are
+  the same events analysed again, or events of another simulation.
+- *weights* vary if the probability of an event changes: scales, parton densities, tagging
+  efficiencies.  The ratio of varied to nominal weight is then known for each event.
 """
 
 from __future__ import annotations
@@ -37,16 +37,18 @@ class Variation:
     Parameters
     ----------
     nuisances
-        Shifted values, ``{"jet_scale": 1.0}``; nuisance parameters that are not named are at zero.
+        Values of the shifted nuisance parameters, ``{"jet_scale": 1.0}``; all others are at zero.
     sample
-        The events there.  Its weights and its cross-section are those after the selection of the
-        varied events: events that the selection loses or gains are part of the variation.
+        The events at these values, with weights and cross-section after the selection of the varied
+        events.  Events that the selection loses or gains are part of the variation.
     partners
-        For each event of `sample` the number of the same event in the nominal sample, or −1 where
-        the nominal selection rejects it, shape (n_events,).  None: events of another simulation.
+        For each event of `sample`, the number of the same event in the nominal sample, or −1 if the
+        nominal selection rejects this event; shape (n_events,).  None: the events are from another
+        simulation.
     weights_only
-        Whether the events and their features are the nominal ones, in the same order, and only the
-        weights differ: then the ratio of both is known for each event.
+        True if `sample` has the nominal events with the nominal features in the same order, and
+        only the weights differ.  The ratio of varied to nominal weight is then known for each
+        event.
 
     Raises
     ------
@@ -91,19 +93,22 @@ class Variation:
             raise SampleError(msg)
         put(self, "partners", partners.astype(np.int64, copy=False))
         if self.weights_only and not np.array_equal(partners, np.arange(len(partners))):
-            msg = f"{label}: with weights_only=True the events are the nominal ones, in their order"
+            msg = f"{label}: weights_only=True needs the nominal events in their order"
             raise SampleError(msg)
 
     @classmethod
     def of_features(cls, nominal: Sample, nuisances: Point, features: ArrayLike) -> Variation:
-        """Events of a sample with changed features, all of which are selected as before.
+        """Make a variation of the nominal events with changed features.
+
+        All nominal events are taken to pass the varied selection; use :class:`Variation` itself if
+        the selection loses or gains events.
 
         Parameters
         ----------
         nominal
             The nominal events.
         nuisances
-            Shifted values.
+            Values of the shifted nuisance parameters.
         features
             Changed features of the same events, shape (n_events, n_features).
 
@@ -119,22 +124,23 @@ class Variation:
 
     @classmethod
     def of_weights(cls, nominal: Sample, nuisances: Point, weights: str | ArrayLike) -> Variation:
-        """Events of a sample with other weights.
+        """Make a variation of the nominal events with changed weights.
 
         Parameters
         ----------
         nominal
             The nominal events.
         nuisances
-            Shifted values.
+            Values of the shifted nuisance parameters.
         weights
-            Name of one of the weights of the sample (``reweights``), or the new weights themselves,
-            shape (n_events,).  Weights at other parameter points change in proportion.
+            Name of one of the ``reweights`` of the sample, or the new weights themselves, shape
+            (n_events,).  Weights at other parameter points change by the same factor.
 
         Raises
         ------
         SampleError
-            If there is no such weight, shapes differ, or an event of weight zero gets another one.
+            If there is no such weight, shapes differ, or an event of weight zero gets another
+            weight.
 
         Examples
         --------
@@ -160,13 +166,13 @@ class Variation:
                 msg = f"{label}: the weights are not numbers: {error}"
                 raise SampleError(msg) from error
         if new.shape != nominal.weights.shape:
-            msg = f"{label}: weights of shape {new.shape} for {len(nominal)} events"
+            msg = f"{label}: weights of shape {new.shape} for {len(nominal)} events; give one each"
             raise SampleError(msg)
         lost = (nominal.weights == 0) & (new != 0)
         if lost.any():
             msg = (
                 f"{label}: event {int(np.argmax(lost))} has the weight 0 and gets "
-                f"{new[lost][0]:g}; the ratio of both is not defined; remove the event"
+                f"{new[lost][0]:g}, so that their ratio is not defined; remove the event"
             )
             raise SampleError(msg)
         ratio = np.divide(new, nominal.weights, out=np.ones_like(new), where=nominal.weights != 0)
@@ -196,14 +202,14 @@ class Variation:
 
 
 def varied_sample(nominal: Sample, fields: Mapping[str, Any]) -> Sample:
-    """Sample of varied events, whose cross-section is in proportion to the sum of their weights.
+    """Make the sample of varied events; its cross-section follows from the sum of the weights.
 
     Parameters
     ----------
     nominal
         The nominal events.
     fields
-        Arguments of the sample, without cross-section.
+        Arguments of the varied sample, without cross-section.
     """
     sample = Sample(**fields)
     value, error = varied_cross_section(
@@ -213,10 +219,10 @@ def varied_sample(nominal: Sample, fields: Mapping[str, Any]) -> Sample:
 
 
 def with_points_only(sample: Sample) -> Sample:
-    """A sample without the weights that belong to no parameter point.
+    """Return a sample without the weights that belong to no parameter point.
 
     A hundred weights of parton densities in each of a hundred variations would fill the memory,
-    and are not used there.
+    and variations do not use them.
 
     Examples
     --------

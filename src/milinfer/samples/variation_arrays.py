@@ -30,14 +30,14 @@ def varied_rows(
     reweights: Data | None,
     reweight_points: Mapping[str, Point] | Sequence[Point] | None,
 ) -> tuple[dict[str, Any], list[VariedRows]]:
-    """Arguments of the nominal sample, and the rows of each variation.
+    """Return the arguments of the nominal sample, and the rows of each variation.
 
     See :meth:`milinfer.ProcessVariations.from_arrays` for the parameters.
 
     Raises
     ------
     SampleError
-        If a row is not usable, or no event of a variation is among the nominal ones.
+        If a row is not usable, or no event of a variation is among the nominal events.
 
     Examples
     --------
@@ -61,8 +61,8 @@ def varied_rows(
     for what, given in (("weights", weights), ("reweights", reweights)):
         if varied and not _are_names(given):
             msg = (
-                f"{what} must be names of columns that nominal and varied events have, because "
-                "rows of the variations differ from the nominal ones; make columns of them"
+                f"{what} must be names of columns of the nominal and the varied events, because "
+                "their rows differ; put the values into columns"
             )
             raise SampleError(msg)
     fields, ids, others = identified_fields(
@@ -102,17 +102,17 @@ def _are_names(given: Data | None) -> bool:
 
 
 def partners_of(ids: NDArray[Any] | None, nominal: NDArray[Any] | None) -> IntArray:
-    """Number of the same event among the nominal ones, −1 where there is none.
+    """Find the number of each event among the nominal events, −1 if it is not among them.
 
     Parameters
     ----------
     ids, nominal
-        Identifier of each event; all differ.
+        Identifier of each varied and of each nominal event, all different.
 
     Raises
     ------
     SampleError
-        If no event is among the nominal ones.
+        If no varied event is among the nominal events.
 
     Examples
     --------
@@ -124,7 +124,8 @@ def partners_of(ids: NDArray[Any] | None, nominal: NDArray[Any] | None) -> IntAr
         raise SampleError(msg)
     if ids.dtype.kind != nominal.dtype.kind and "U" in (ids.dtype.kind, nominal.dtype.kind):
         msg = (
-            f"events are identified by {ids.dtype} here and by {nominal.dtype} in the nominal ones"
+            f"events are identified by {ids.dtype}, but nominal events by {nominal.dtype}; give "
+            "both the same type"
         )
         raise SampleError(msg)
     partners = np.full(len(ids), -1, dtype=np.int64)
@@ -132,7 +133,7 @@ def partners_of(ids: NDArray[Any] | None, nominal: NDArray[Any] | None) -> IntAr
     partners[own] = theirs
     if len(ids) and not len(own):
         msg = (
-            f"none of its {len(ids)} events is among the {len(nominal)} nominal ones; for events "
+            f"none of its {len(ids)} events is among the {len(nominal)} nominal events; for events "
             "of another simulation make a Variation(nuisances, Sample.from_arrays(…)) with a "
             "cross-section"
         )

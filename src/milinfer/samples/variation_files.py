@@ -48,12 +48,12 @@ _LONGEST: Final = 100
 def read_variations(
     path: PathLikeStr, variations: Iterable[EventVariation], **options: Any
 ) -> tuple[SampleFields, list[VariedFields]]:
-    """Read a file once, and compute the features of its events and of varied ones.
+    """Read a file once, and compute the features of its events and of varied events.
 
     Parameters
     ----------
     path
-        File of events; of a file of features, weights alone can be varied.
+        File of events, or file of features, for which only weights can be varied.
     variations
         Variations of the events.
     options
@@ -63,12 +63,12 @@ def read_variations(
     -------
     tuple
         The nominal events, and each variation.  The cross-section of varied events is the nominal
-        one times the ratio of the sums of weights.
+        cross-section times the ratio of the sums of weights.
 
     Raises
     ------
     SampleError, LHEError, FeatureError, ParameterError
-        As for one sample; the message names the variation.
+        As for :func:`~milinfer.samples.sample_files.read_sample`; the message names the variation.
     """
     # Who reads a folder needs none of what computes features, such as awkward.
     from milinfer.features.variations import require_one_meaning
@@ -139,7 +139,7 @@ def _with_cross_section(nominal: SampleFields, varied: VariedFields) -> VariedFi
 
 
 class StoredVariation(NamedTuple):
-    """A variation as a folder has it; :class:`milinfer.Variation` documents the entries."""
+    """A variation as stored in a folder; :class:`milinfer.Variation` documents the entries."""
 
     nuisances: Point
     fields: SampleFields
@@ -153,13 +153,13 @@ def write_folder(
     """Write nominal and varied samples to Parquet files in a folder, without loss.
 
     ``variations.json`` lists them with their numbers of events and fingerprints (SHA-256).
-    Samples whose weights alone are varied are stored without features, which are the nominal ones.
-    The folder appears when it is complete, or not at all.
+    Variations that change only weights are stored without features, which are the nominal features.
+    If writing fails, no incomplete folder is left.
 
     Raises
     ------
     SampleError
-        If the provenance of a sample is not like JSON.
+        If JSON cannot store the provenance of a sample.
     ConfigurationError
         If the path is a file.
     """
@@ -199,7 +199,7 @@ def write_folder(
 
 
 def is_variation_folder(path: PathLikeStr) -> bool:
-    """Whether a folder says that :func:`write_folder` has written it.
+    """Tell whether a folder has been written by :func:`write_folder`.
 
     Examples
     --------
@@ -212,16 +212,16 @@ def is_variation_folder(path: PathLikeStr) -> bool:
 
 
 class FolderOutline(NamedTuple):
-    """What a folder of variations contains, without its events.
+    """The samples in a folder of variations, without their events.
 
     Parameters
     ----------
     nominal, variations
-        As :func:`read_folder` gives them, but with one event of weight 1 in each sample.
+        As returned by :func:`read_folder`, but with one event of weight 1 in each sample.
     n_events
-        Nominal events, and varied ones with features of their own.
+        Number of nominal events and of varied events, without variations that change only weights.
     fingerprint
-        SHA-256 of ``variations.json``, which has those of the files.
+        SHA-256 of ``variations.json``, which contains the fingerprints of the files.
     """
 
     nominal: list[SampleFields]
@@ -236,7 +236,7 @@ def outline_folder(path: PathLikeStr) -> FolderOutline:
     Raises
     ------
     SampleError
-        If the folder is none of variations, or a file is missing or damaged.
+        If `path` is not a folder of variations, or a file is missing or damaged.
     """
     folder = Path(path)
     manifest = _manifest(folder)
@@ -283,22 +283,22 @@ def outline_folder(path: PathLikeStr) -> FolderOutline:
 def read_folder(
     path: PathLikeStr, fingerprint: str | None = None
 ) -> tuple[list[SampleFields], list[StoredVariation]]:
-    """Read what :func:`write_folder` has written.
+    """Read a folder that :func:`write_folder` has written.
 
-    The features of samples whose weights alone are varied have no columns here.
+    Variations that change only weights are returned without features.
 
     Parameters
     ----------
     path
         The folder.
     fingerprint
-        That of the list, if the folder has to be the one that was opened before.
+        Fingerprint of the list of files, if the folder must not have changed since it was opened.
 
     Raises
     ------
     SampleError
-        If the folder is none of these, a file is missing, has another number of events, or is not
-        the one that was written.
+        If `path` is not such a folder, or a file is missing, has another number of events, or has
+        changed since it was written.
     """
     folder = as_path(path)
     manifest = _manifest(folder)
@@ -310,8 +310,8 @@ def read_folder(
         file = _file_beside(folder, entry)
         if file_hash(file) != entry["sha256"]:
             msg = (
-                f"{file} is not the file that was written here: its fingerprint has changed; copy "
-                "the whole folder again, or write it again"
+                f"{file} has changed since it was written (its fingerprint is different); copy the "
+                "whole folder again, or write it again"
             )
             raise SampleError(msg)
         return file
@@ -343,9 +343,9 @@ def read_folder(
 
 
 def read_weights(path: PathLikeStr) -> tuple[list[SampleFields], list[SampleFields]]:
-    """Read the weights of the events of a folder alone, of nominal samples and of varied ones.
+    """Read only the weights of a folder, for the nominal samples and for the variations.
 
-    Files are not compared with their fingerprints, as :func:`read_folder` does.
+    Unlike :func:`read_folder`, this does not compare the files with their fingerprints.
 
     Raises
     ------
@@ -383,7 +383,7 @@ def _file_beside(folder: Path, entry: Mapping[str, Any]) -> Path:
 
 @contextmanager
 def _named_damage(folder: Path) -> Iterator[None]:
-    """Let errors of entries that are not as they are written name the list."""
+    """Turn errors of damaged entries into an error that names the list of files."""
     try:
         yield
     except (LookupError, TypeError, AttributeError, ValueError) as error:
@@ -397,12 +397,12 @@ def _partners(file: Path) -> IntArray:
     try:
         partners = read_array(file)
     except ValueError as error:
-        msg = f"{file} holds no numbers of partners ({error}); write the folder again"
+        msg = f"{file} does not contain numbers of events ({error}); write the folder again"
         raise SampleError(msg) from error
     if partners.ndim != 1 or partners.dtype.kind != "i":
         msg = (
-            f"{file} holds {partners.dtype} of shape {partners.shape}, and not the number of a "
-            "partner for each event; write the folder again"
+            f"{file} contains {partners.dtype} of shape {partners.shape}, and not the number of a "
+            "nominal event for each varied event; write the folder again"
         )
         raise SampleError(msg)
     return partners.astype(np.int64)

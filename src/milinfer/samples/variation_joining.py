@@ -25,7 +25,7 @@ def joined_variations(
     *,
     scaled: bool = False,
 ) -> tuple[SampleSet, tuple[Variation, ...]]:
-    """Join nominal samples at each point, and the variations of each.
+    """Join the nominal samples at each point, and the variations of each point.
 
     See :meth:`milinfer.ProcessVariations.concatenate`.
 
@@ -36,13 +36,13 @@ def joined_variations(
     combine
         As in :meth:`milinfer.Sample.concatenate`.
     scaled
-        The weights of all parts have one normalisation, and their cross-sections are those of the
-        whole: both stay as they are.
+        True if the weights of all parts already have the same normalisation, and each part has the
+        cross-section of the whole: weights and cross-section are then not changed.
 
     Raises
     ------
     SampleError
-        If a part lacks a variation that another one has at the same point.
+        If a part lacks a variation that another part has at the same point.
     """
     points: list[Point] = []
     for nominal, _ in parts:

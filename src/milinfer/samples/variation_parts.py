@@ -1,7 +1,7 @@
 """Divide Parquet files of nominal and varied events into folders that fit into memory.
 
-Events go to a folder by their numbers, so that an event and its varied copies come together,
-wherever in their files they are.
+The identifier of an event determines its folder, so that an event and its varied copies come into
+the same folder, in whatever order the files have them.
 """
 
 from __future__ import annotations
@@ -45,16 +45,16 @@ def write_parts(
     largest: int,
     options: Mapping[str, Any],
 ) -> list[Path]:
-    """Write variations of files to several folders.
+    """Divide files of nominal and varied events into several folders.
 
     Parameters
     ----------
     folder
-        Where the folders are made; it appears when all are complete, or not at all.
+        New folder, in which the folders are made.  If writing fails, no incomplete folder is left.
     nominal, varied, features, event, weights, weight_variations, options
         As for :meth:`milinfer.StreamedVariations.from_files`.
     largest
-        Largest number of nominal and varied events of a part.
+        Largest number of nominal and varied events in a folder.
 
     Returns
     -------
@@ -66,14 +66,14 @@ def write_parts(
     SampleError
         If a file lacks columns, or a row is not usable.
     ConfigurationError
-        If there is something at the folder already.
+        If `folder` exists and is not empty.
     """
     target = Path(folder)
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         msg = f"{target} is not empty; name a new folder for the parts"
         raise ConfigurationError(msg)
     if largest < 1:
-        msg = "events_in_memory must be at least 4; a part is a quarter of it"
+        msg = "events_in_memory must be at least 4, because a part may use a quarter of it"
         raise ConfigurationError(msg)
     ids = [event] if isinstance(event, str) else list(event)
     of_nominal = ParquetTable(nominal)

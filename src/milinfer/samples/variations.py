@@ -1,7 +1,7 @@
-"""Nominal samples of a process, and the same at shifted values of nuisance parameters.
+"""Hold the nominal samples of a process together with its variations by nuisance parameters.
 
-:class:`ProcessVariations` holds them; it is made of samples, files, arrays or the output of coffea.
-:class:`~milinfer.samples.variation.Variation` is one of the variations.
+:class:`ProcessVariations` is made from samples, files, arrays or the output of coffea.
+:class:`~milinfer.samples.variation.Variation` is one of its variations.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ __all__ = [
 
 
 class YieldRatio(NamedTuple):
-    """Expected events of a variation over the nominal ones, with the Monte-Carlo error."""
+    """Expected number of varied events over that of nominal events, with Monte-Carlo error."""
 
     value: float
     error: float
@@ -68,9 +68,9 @@ class ProcessVariations:
     Raises
     ------
     SampleError
-        If a variation has another process, other features or a point without a nominal sample, is
-        given twice, has no positive yield, or refers to an event of the nominal sample that does
-        not exist, or twice to the same one.
+        If a variation is given twice, has another process, other features, a point without a
+        nominal sample, or no positive yield; or if its `partners` contain the number of an event
+        that does not exist in the nominal sample, or a number twice.
 
     Examples
     --------
@@ -114,7 +114,7 @@ class ProcessVariations:
         self._require_one_meaning()
 
     def _require_one_meaning(self) -> None:
-        """Refuse a nuisance parameter that changes weights here and features there."""
+        """Refuse a nuisance parameter that changes weights in one variation, features in others."""
         kinds: dict[str, Variation] = {}
         for variation in self.variations:
             if len(variation.nuisances) > 1:
@@ -163,14 +163,14 @@ class ProcessVariations:
         if partners.size and (partners.max() >= len(nominal) or partners.min() < -1):
             wrong = partners[(partners >= len(nominal)) | (partners < -1)][0]
             msg = (
-                f"variation {variation.label}: an event names the nominal event {wrong}, and there "
-                f"are {len(nominal)}; it was made from other events"
+                f"variation {variation.label}: partners contains the nominal event {wrong}, but "
+                f"there are {len(nominal)}; make the variation from the events of this sample"
             )
             raise SampleError(msg)
         if paired.size and np.bincount(paired).max() > 1:
             msg = (
-                f"variation {variation.label}: two events have the same partner in the nominal "
-                "sample"
+                f"variation {variation.label}: partners contains a nominal event twice; give each "
+                "varied event a different nominal event, or -1"
             )
             raise SampleError(msg)
 
@@ -183,23 +183,23 @@ class ProcessVariations:
         combine: Combine | None = None,
         **options: Any,
     ) -> ProcessVariations:
-        """Read event files, and compute features of their events and of varied ones.
+        """Read event files, and compute the features of the nominal and of the varied events.
 
-        Each file is read once.  Every variation is selected separately: `partners` shows which
-        events it gains or loses relative to the nominal ones, and ``provenance["rejected"]`` of its
-        sample counts the rejected events.
+        Each file is read once.  The selection is applied to every variation separately.  The
+        `partners` of a variation show which events it gains or loses relative to the nominal
+        events, and ``provenance["rejected"]`` of its sample is the number of rejected events.
 
         Parameters
         ----------
         path
-            LHE, ROOT or Parquet file of events, or several: those of one point are joined, those of
-            other points become nominal samples of their own.
+            LHE, ROOT or Parquet file of events, or several files.  Files at the same parameter
+            point are joined; each point has its own nominal sample.
         variations
             Variations of the events: :class:`~milinfer.ScaleVariation`,
             :class:`~milinfer.FunctionVariation`, :class:`~milinfer.WeightVariation`, or pairs of
-            them by :func:`~milinfer.up_and_down`.
+            these, as made by :func:`~milinfer.up_and_down`.
         combine
-            How files of one point are joined; see :meth:`Sample.concatenate`.
+            How files at the same point are joined; see :meth:`Sample.concatenate`.
         options
             Arguments of :meth:`Sample.from_file`: ``features``, ``point``, ``on_missing``, …
             Varied samples keep the weights at other parameter points, and no other weights.
@@ -264,27 +264,28 @@ class ProcessVariations:
             ``{("jes", 1.0): frame, ("jes", -1.0): frame}``; a key with several pairs shifts several
             parameters.
         features
-            Names of the columns to take; default: all that are not used for anything else.
+            Names of the columns to take; default: all columns that no other argument uses.
         event
             Column, or columns, that identify an event in nominal and varied frames.  Varied events
-            that are not among the nominal ones pass only the varied selection.
+            that are not among the nominal events are events that pass only the varied selection.
         weights
             Name of the column of event weights, in all frames.
         weight_variations
-            Other weights of the nominal events, ``{("muR", 1.0): "weight_muR_up"}``: names of
-            columns of the nominal frame, or the weights.
+            Varied weights of the nominal events, ``{("muR", 1.0): "weight_muR_up"}``: names of
+            columns of the nominal frame, or arrays of shape (n_events,).
         reweights, reweight_points
-            Weights at other parameter points, as in :meth:`Sample.from_arrays`, by names of columns
+            Weights at other parameter points, as in :meth:`Sample.from_arrays`: names of columns
             that all frames have.
         options
-            Passed on: ``point=``, ``process=``, ``cross_section=`` (of the nominal events, in pb;
-            the others follow from the sums of weights), …
+            Further arguments of :class:`~milinfer.Sample`: ``point=``, ``process=``, …
+            ``cross_section=`` is that of the nominal events in pb; for variations it is multiplied
+            by the ratio of the sums of weights.
 
         Raises
         ------
         SampleError
-            If an event comes twice, a frame has none of the nominal events, or a row is not usable;
-            the message names the variation and the row.
+            If a frame contains an event twice, none of the nominal events, or a row that is not
+            usable; the message names the variation and the row.
 
         Examples
         --------
@@ -334,13 +335,14 @@ class ProcessVariations:
         features
             Columns to take, in this order; default: all.
         point, options
-            As for :meth:`Sample.from_accumulator`; the cross-section is that of the nominal events
-            before any selection, and those of the variations follow.
+            As for :meth:`Sample.from_accumulator`.  The cross-section is that of the nominal events
+            before any selection; for variations it is multiplied by the ratio of the sums of
+            weights.
 
         Raises
         ------
         SampleError
-            If this is not such an accumulator, or some chunks lack a variation.
+            If `output` is no such accumulator, or some chunks lack a variation.
 
         Examples
         --------
@@ -384,23 +386,22 @@ class ProcessVariations:
     def concatenate(
         cls, parts: Sequence[ProcessVariations], combine: Combine | None = None
     ) -> ProcessVariations:
-        """Join the events of several files of one process, with the same variations.
+        """Join nominal and varied events of several files of one process.
 
-        Samples at one point are joined as :meth:`Sample.concatenate` does; varied weights are
-        scaled as the nominal ones are, and partners follow.  Samples at different points stay
-        separate.
+        Nominal samples at the same parameter point are joined as by :meth:`Sample.concatenate`, and
+        varied weights are scaled by the same factors.  Samples at different points stay separate.
 
         Parameters
         ----------
         parts
-            Nominal and varied events of each file.
+            Nominal and varied events of each file; all have the same variations.
         combine
             ``"sum"`` for slices, ``"mean"`` for runs; see :meth:`Sample.concatenate`.
 
         Raises
         ------
         SampleError
-            If a part lacks a variation that another one has at the same point.
+            If a part lacks a variation that another part has at the same point.
 
         Examples
         --------
@@ -430,9 +431,9 @@ class ProcessVariations:
     def save(self, folder: PathLikeStr) -> None:
         """Write nominal and varied samples to a folder, without loss.
 
-        Each is a Parquet file that :meth:`Sample.from_file` reads, too; those whose weights alone
-        are varied have no features of their own.  ``variations.json`` lists the files with numbers
-        of events and fingerprints, which :meth:`load` checks.
+        Each sample is a Parquet file that :meth:`Sample.from_file` can read, too.  Files of
+        variations that change only weights contain no features.  ``variations.json`` lists the
+        files with their numbers of events and fingerprints (SHA-256), which :meth:`load` checks.
 
         Examples
         --------
@@ -457,12 +458,12 @@ class ProcessVariations:
 
     @classmethod
     def load(cls, folder: PathLikeStr) -> ProcessVariations:
-        """Read what :meth:`save` has written.
+        """Read a folder that :meth:`save` has written.
 
         Raises
         ------
         SampleError
-            If a file is missing, has another number of events, or is not the one that was written.
+            If a file is missing, has another number of events, or has changed since it was written.
         """
         from milinfer.samples.variation_files import read_folder
 
@@ -487,12 +488,12 @@ class ProcessVariations:
 
     @cached_property
     def shifts(self) -> FloatArray:
-        """Different shifts, shape (n_shifts, n_nuisances), in the order of the variations."""
+        """Distinct shifts of the nuisance parameters, shape (n_shifts, n_nuisances)."""
         rows = [tuple(v.nuisances.get(n, 0.0) for n in self.nuisances) for v in self.variations]
         return np.array(list(dict.fromkeys(rows)), dtype=np.float64)
 
     def nominal_of(self, variation: Variation) -> Sample:
-        """Nominal sample at the parameter point of a variation.
+        """Return the nominal sample at the parameter point of a variation.
 
         Raises
         ------
@@ -508,16 +509,16 @@ class ProcessVariations:
         raise SampleError(msg)
 
     def yield_ratio(self, variation: Variation) -> YieldRatio:
-        """Expected events of a variation over the nominal ones.
+        """Compute the expected number of events of a variation over that of the nominal sample.
 
-        For the same events it is the ratio of the sums of the weights, and the events that both
-        have in common do not contribute to its error; for other events it is the ratio of the
-        cross-sections.
+        If the variation has the same events as the nominal sample, the result is the ratio of the
+        sums of weights, and its error takes into account that the events are the same.  For events
+        of another simulation the result is the ratio of the cross-sections.
 
         Raises
         ------
         SampleError
-            If the events differ from the nominal ones and a cross-section is missing.
+            If the events are from another simulation and a cross-section is missing.
         """
         nominal, sample, partners = self.nominal_of(variation), variation.sample, variation.partners
         if partners is not None:
@@ -550,7 +551,7 @@ class ProcessVariations:
         Parameters
         ----------
         fractions
-            Share of each part; they sum to one.
+            Fraction of the events in each part; the fractions sum to one.
         seed
             The same seed gives the same parts.
 
@@ -590,7 +591,7 @@ class ProcessVariations:
         )
 
     def restricted(self, nuisances: Sequence[str]) -> ProcessVariations:
-        """The variations that shift some of the nuisance parameters and no others.
+        """Keep only the variations that shift no other nuisance parameters than the given ones.
 
         Raises
         ------
@@ -668,7 +669,7 @@ def select_together(
     process
         All events.
     nominal, varied
-        Mask of the events of each nominal sample and of each variation.
+        Mask of the events of each nominal sample, and of each variation.
 
     Examples
     --------

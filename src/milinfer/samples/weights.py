@@ -1,4 +1,4 @@
-"""Sums and effective numbers of weighted events, and means over them."""
+"""Compute sums, effective numbers and means of weighted events."""
 
 from __future__ import annotations
 
@@ -63,8 +63,9 @@ def effective_number(weights: FloatArray, bag_size: int = 1) -> float:
     For events :math:`(\sum w)^2 / \sum w^2`; for bags of N events of signed weights
     :math:`(\sum |w|)^2 / (N \sum w^2)` times :math:`(\sum w / \sum |w|)^{2 N}`.
 
-    Toys draw events by \|w\| and keep the sign with the event: the number of events that they
-    draw from is ``effective_number(np.abs(weights))``, without the loss by negative weights.
+    Toys draw events with probabilities in proportion to ``|w|`` and give each event the sign of its
+    weight.  The effective number of events from which they are drawn is therefore
+    ``effective_number(np.abs(weights))``, without the loss by negative weights.
 
     Parameters
     ----------
@@ -91,9 +92,9 @@ def effective_number(weights: FloatArray, bag_size: int = 1) -> float:
 
 
 def mixture_shares(weights: Iterable[FloatArray]) -> FloatArray:
-    """Shares of samples in their mixture, in proportion to their effective numbers of events.
+    """Return fractions of samples for a mixture, in proportion to their effective events.
 
-    For samples of equally weighted events these are their shares of the events.
+    If all weights of a sample are equal, its effective number of events is its number of events.
 
     Parameters
     ----------
@@ -116,7 +117,7 @@ def mixture_shares(weights: Iterable[FloatArray]) -> FloatArray:
 
 
 def weighted_mean(values: FloatArray, weights: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Mean over weighted events, and its standard error; negative weights subtract.
+    """Compute the mean of values over weighted events, and its standard error.
 
     Parameters
     ----------
@@ -144,7 +145,7 @@ def weighted_mean(values: FloatArray, weights: FloatArray) -> tuple[FloatArray, 
 def weighted_ratio(
     numerator: FloatArray, denominator: FloatArray, weights: FloatArray
 ) -> tuple[float, float]:
-    """Ratio of two means over the same events, and its error with their correlation.
+    """Compute the ratio of two means over the same events, and its error with their correlation.
 
     Examples
     --------

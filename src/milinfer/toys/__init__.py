@@ -1,4 +1,4 @@
-"""Pseudo-experiments: event pools, draws and ensembles of toys."""
+"""Generate pseudo-experiments (toys) from pools of simulated events."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The events of each toy: draws from a pool that depend only on seed, truth and toy number."""
+"""Draw the events of each toy from a pool; they depend only on seed, true point and toy number."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ __all__ = ["STREAM", "Draws", "seed_keys"]
 
 # Toys that share one random stream. Part of the definition of "the same toys": do not change.
 STREAM = 100
-# Keys that keep permutations of the pool apart from streams.
+# Keys that make random permutations of the pool independent of the streams.
 _ORDER, _MIX = 1, 2
-# Rows that a search goes through one by one; many light events in a row are left to bisection.
+# Rows that a search tries one by one; after more rows (many light events), it uses bisection.
 _STEPS = 8
 # With more rows than this for each draw, plain bisection is faster than making a table.
 _FEW = 32
 
 
 def seed_keys(point: Point) -> tuple[int, ...]:
-    """Keys of random streams that make toys at two truths independent.
+    """Return keys of random streams, so that toys at two true points are independent.
 
     Examples
     --------
@@ -40,29 +40,30 @@ def seed_keys(point: Point) -> tuple[int, ...]:
 
 @dataclass(frozen=True, eq=False)
 class Draws:
-    """The infinite sequence of toys of one seed at one truth, in streams of :data:`STREAM`.
+    """The sequence of toys of one seed at one true point, drawn in groups of :data:`STREAM` toys.
 
     Parameters
     ----------
     pool
         Events of all processes.
     point
-        The truth.
+        The true point.
     seed
-        Seed of the draw.
+        Random seed.
     expected
-        Mean number of events of each process, the signal first, shape (n_processes,).
+        Mean number of events of each process in a toy, the signal first, shape (n_processes,).
     sizes
-        Events of each process in the pool, shape (n_processes,).
+        Number of events of each process in the pool, shape (n_processes,).
     poisson
-        Whether numbers fluctuate.
+        Whether the numbers of events fluctuate.
     disjoint
-        None: draw with replacement.  A number: at most so many toys, without replacement.
+        None to draw with replacement.  A number to draw without replacement: the largest number of
+        toys.
 
     Raises
     ------
     SampleError
-        If disjoint toys are to be drawn from weighted events, or from too few.
+        If toys are to be drawn without replacement from weighted events, or from too few events.
 
     Examples
     --------
@@ -95,7 +96,7 @@ class Draws:
 
     @cached_property
     def _bounds(self) -> IntArray:
-        """Where the events of each process begin and end, shape (n_processes + 1,)."""
+        """First row of each process in the pool, and the end, shape (n_processes + 1,)."""
         return np.concatenate([[0], np.cumsum(self.sizes)])
 
     @cached_property
@@ -113,14 +114,14 @@ class Draws:
         return None if np.all(signs == 1) else signs
 
     def signs(self, index: IntArray) -> FloatArray:
-        """Signs of the weights of events."""
+        """Return the signs of the weights of events."""
         return np.ones(len(index)) if self._signs is None else self._signs[index]
 
     def stream(self, number: int, last: int = STREAM) -> tuple[IntArray, IntArray]:
-        """Rows of the pool, one toy after the other, and the events of each toy of a stream.
+        """Draw the toys of a stream: rows of the pool, one toy after the other, and their numbers.
 
         The rows end with the toy before `last`, because later toys of a stream need not be drawn.
-        Disjoint toys end with the last toy that was requested.
+        Without replacement, they end with the last toy that was requested.
         """
         rng = self._rng(number)
         if self.disjoint is not None:
@@ -137,7 +138,7 @@ class Draws:
         return self._search.find(rng.random(total)), counts
 
     def dataset(self, toy: int) -> Sample:
-        """The events of one toy, as a dataset (weights ±1)."""
+        """Return the events of one toy as a dataset (weights ±1)."""
         last = toy % STREAM + 1
         index, counts = self.stream(toy // STREAM, last)
         stop = int(counts[:last].sum())
@@ -148,7 +149,7 @@ class Draws:
         return np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=keys))
 
     def _numbers(self, number: int) -> IntArray:
-        """Events of each process in each toy of a stream, (STREAM, n_processes)."""
+        """Number of events of each process in each toy of a stream, (STREAM, n_processes)."""
         rng = self._rng(number)
         if self.poisson:
             return rng.poisson(self.expected, (STREAM, len(self.expected)))
@@ -156,7 +157,7 @@ class Draws:
 
     @cached_property
     def _events_before(self) -> IntArray:
-        """Events of each process in the toys before each toy, (disjoint + 1, n_processes)."""
+        """Number of events of each process before each toy, (disjoint + 1, n_processes)."""
         assert self.disjoint is not None
         streams = -(-self.disjoint // STREAM)
         numbers = np.concatenate([self._numbers(k) for k in range(streams)])[: self.disjoint]
@@ -176,7 +177,7 @@ class Draws:
             weights = self.pool.weights[low:high]
             if weights[0] <= 0 or np.any(weights != weights[0]):
                 msg = (
-                    f"disjoint toys at {at} need events of one positive weight, and these have "
+                    f"disjoint toys at {at} need events of equal positive weights, but these have "
                     f"weights from {weights.min():g} to {weights.max():g}; draw with replacement "
                     "(disjoint=False), or unweight the events"
                 )
@@ -184,8 +185,8 @@ class Draws:
         enough = np.all(self._events_before[1:] <= self.sizes, axis=1)
         if not enough.all():
             msg = (
-                f"{n_toys} disjoint toys of {self.mean:g} events at {at} need more than the "
-                f"{int(self.sizes.sum())} events of the pool, which are enough for "
+                f"{n_toys} disjoint toys of {self.mean:g} events at {at} need more events than the "
+                f"{int(self.sizes.sum())} of the pool, which are enough for "
                 f"{int(np.argmin(enough))} toys; ask for fewer toys, or generate more events"
             )
             raise SampleError(msg)
@@ -199,21 +200,21 @@ class Draws:
         toys = []
         for start, stop in pairwise(before):
             parts = [o[a:b] for o, a, b in zip(self._orders, start, stop, strict=True)]
-            # Shuffle the processes, as in data: bags are made of neighbouring events.
+            # Shuffle the processes, as in data, because bags are made of neighbouring events.
             toys.append(rng.permutation(np.concatenate(parts)))
         return np.concatenate(toys), counts
 
 
 class WeightedSearch:
-    """Choice of rows by weight, with the result of a binary search in the cumulative weights.
+    """Choose rows with probabilities in proportion to weights, as by a binary search.
 
-    A table of the rows where equal steps of the cumulative weight end (Chen and Asau, 1974) leaves
-    one or two comparisons for most draws.
+    A table of the rows at equal steps of the cumulative weight (Chen and Asau, 1974) leaves one or
+    two comparisons for most draws.
 
     Parameters
     ----------
     weights
-        Not negative, shape (n,).
+        Weights of the rows, not negative, shape (n,).
 
     Examples
     --------
@@ -227,16 +228,16 @@ class WeightedSearch:
     @cached_property
     def _first(self) -> IntArray:
         n = len(self._cumulative)
-        # A little early: rounding must not skip a row.
+        # Start a little early, so that rounding does not skip a row.
         steps = np.arange(n) / n * self._cumulative[-1] * (1 - 1e-12)
         return np.asarray(np.searchsorted(self._cumulative, steps, side="right"))
 
     def find(self, uniforms: FloatArray) -> IntArray:
-        """Rows for numbers in [0, 1), shape (m,)."""
+        """Find the rows for numbers in [0, 1), shape (m,)."""
         n = len(self._cumulative)
         heights = uniforms * self._cumulative[-1]
         if len(heights) * _FEW < n:
-            # The table would take longer than it saves.
+            # Making the table would take longer than it saves.
             few = np.searchsorted(self._cumulative, heights, side="right")
             return np.asarray(np.minimum(few, n - 1))
         index = self._first[(uniforms * n).astype(np.int64)]
@@ -245,7 +246,7 @@ class WeightedSearch:
             if not len(late):
                 break
             index[late] += 1
-            # The last row takes what rounding leaves over.
+            # Rounding may leave a number above the last cumulative weight: use the last row.
             at = np.minimum(index[late], n - 1)
             late = late[(self._cumulative[at] <= heights[late]) & (index[late] < n)]
         index[late] = np.searchsorted(self._cumulative, heights[late], side="right")

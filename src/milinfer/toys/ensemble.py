@@ -1,11 +1,12 @@
-"""Surfaces of many toys, and the influence of their finite pool on all of them.
+"""Hold the log-likelihood ratios of many toys, and the effect of their finite pool of events.
 
-All toys from one pool share its fluctuation, and no number of toys averages it away.  It shifts the
-mean and the spread of θ̂, and therefore the coverage that toys measure.  To first order, an
-estimate shifts by the sum of the influences of its events.  The pool therefore shifts the mean of
-θ̂ by the sum of the influences of its events, and the spread of θ̂ by the sum of their squares
-(:func:`pool_influence`).  Toys at two true values from one pool are correlated to the extent that
-the same events have weight in both.
+All toys from one pool of simulated events share the statistical fluctuation of the pool, which does
+not average out with more toys.  It shifts the mean and the spread of the estimates, and therefore
+the measured coverage.  The influence of an event is the shift of the estimate if the event is
+added.  To first order, the fluctuation shifts the mean of the estimates by the sum of the
+influences of the events of the pool, and their spread by the sum of the squared influences
+(:func:`pool_influence`).  Toys at two true values from one pool are correlated if the same events
+have large weights at both values.
 """
 
 from __future__ import annotations
@@ -49,49 +50,52 @@ _BLOCK = 1000
 
 @dataclass(frozen=True, eq=False)
 class ToyEnsemble:
-    """Surfaces of many pseudo-experiments at one true parameter value, by one model.
+    """Many pseudo-experiments (toys) at one true point, with Λ(θ) of one model for each toy.
+
+    :meth:`milinfer.Toys.run` makes it.  Λ(θ) is the log-likelihood ratio ln L(θ)/L(θ0) of a toy,
+    and θ̂ is the estimate at its maximum.
 
     Parameters
     ----------
     tag
-        The model; see :class:`milinfer.likelihood.models.ModelTag`.
+        Identity of the model; see :class:`milinfer.likelihood.models.ModelTag`.
     point
         True parameter values of the toys.
     interpolation
-        Grid and interpolation of the surfaces.
+        Parameter values at which Λ is computed, and the interpolation between them.
     values
-        Λ at the grid points, shape (n_toys, K).
+        Λ at these K values, shape (n_toys, K).
     n_events
         Mean number of events of a toy.
     poisson
-        Whether the number fluctuates.
+        Whether the number of events fluctuates.
     pool_events
-        Number of events the toys were drawn from.
+        Number of simulated events from which the toys were drawn (the pool).
     pool_id
-        Fingerprint of these events; ensembles whose pools share events
+        Fingerprint of these events.  Ensembles whose pools have events in common
         (:func:`milinfer.samples.fingerprints.share_events`) are not independent.
     seed
-        Seed of the draw.
+        Random seed of the toys.
     start
-        Number of the first toy in the infinite sequence of this seed.
+        Number of the first toy in the sequence that the seed defines.
     counts
-        Events of each toy, shape (n_toys,); default: `n_events`, rounded.
+        Number of events of each toy, shape (n_toys,); default: `n_events`, rounded.
     n_effective
-        Effective number of events of the pool at the point; infinite for disjoint toys, which have
-        no fluctuation in common.  Default: `pool_events`.
+        Effective number of events of the pool at the point.  It is infinite for toys drawn without
+        replacement, which have no fluctuation in common.  Default: `pool_events`.
     extended
-        Whether Λ includes the rate term.
+        Whether Λ includes the rate term (the Poisson term of the number of events).
     pool_variance_error
-        Relative standard error of Var(θ̂) that comes from the finite pool; NaN if it is not known
-        (models of bags).  For several parameters the largest.
+        Relative standard error of Var(θ̂) due to the finite pool; NaN if it is not known (models of
+        bags).  For several parameters the largest of their errors.
     pool_influence
-        Influence of each part of the pool on mean and spread of θ̂, from which the correlation of
-        toys at two truths follows; None if it is not known (models of bags).
+        Effect of each part of the pool on mean and spread of θ̂, from which the correlation of toys
+        at two true points follows; None if it is not known (models of bags).
     seen
         Whether the model was trained on events of the pool.  Calibrations, belts and coverages
         refuse such toys, because they do not behave like data.
     pieces
-        Seed, start and stop of the runs that were joined; default: one run.
+        Seed, start and stop of each run, if several runs were joined; default: one run.
     """
 
     tag: ModelTag
@@ -125,8 +129,8 @@ class ToyEnsemble:
         put(self, "pieces", self.pieces or ((self.seed, self.start, self.start + n),))
         if self.counts.shape != (n,):
             msg = (
-                f"{self.model} at {format_point(self.point)}: {n} surfaces, but numbers of events "
-                f"of shape {self.counts.shape}; give one number for each toy"
+                f"{self.model} at {format_point(self.point)}: values has {n} toys, but counts has "
+                f"the shape {self.counts.shape}; give one number of events for each toy"
             )
             raise SampleError(msg)
 
@@ -152,10 +156,10 @@ class ToyEnsemble:
         return html_facts(f"Toys of {self.model} at {format_point(self.point)}", facts)
 
     def to_table(self) -> pa.Table:
-        """One row for each toy.
+        """Return an Arrow table with one row for each toy.
 
-        Columns: ``seed``, ``toy`` (its number in the sequence of the seed), ``n_events``,
-        ``estimate.PARAMETER``, and ``maximum``, Λ(θ̂).
+        Columns: ``seed``, ``toy`` (the number of the toy in the sequence of the seed),
+        ``n_events``, ``estimate.PARAMETER``, and ``maximum``, which is Λ(θ̂).
         """
         import pyarrow as pa
 
@@ -184,28 +188,28 @@ class ToyEnsemble:
 
     @property
     def parameter(self) -> str:
-        """Name of the parameter; a ParameterError if there are several."""
+        """Name of the parameter; raises a ParameterError if there are several."""
         return only(tuple(self.point))
 
     @property
     def truth(self) -> float:
-        """True value of the one parameter; a ParameterError if there are several."""
+        """True value of the parameter; raises a ParameterError if there are several."""
         return self.point[self.parameter]
 
     @property
     def range(self) -> tuple[float, float]:
-        """Range of the one parameter; a ParameterError if there are several."""
+        """Range of the parameter; raises a ParameterError if there are several."""
         only(tuple(self.point))
         return self.interpolation.limits[0]
 
     @property
     def reuse(self) -> float:
-        """How often an (effective) event of the pool is used on average; 0 for disjoint toys."""
+        """Mean number of uses of an (effective) event of the pool; 0 without replacement."""
         return self.n_toys * self.n_events / self.n_effective
 
     @cached_property
     def extremum(self) -> Extremum:
-        """Maximum of each surface: θ̂, Λ(θ̂) and the curvature."""
+        """Maximum of each Λ: θ̂, Λ(θ̂) and the curvature."""
         blocks = [
             self.interpolation.extrema(self.values[k : k + _BLOCK])
             for k in range(0, max(self.n_toys, 1), _BLOCK)
@@ -213,9 +217,9 @@ class ToyEnsemble:
         return Extremum(*(np.concatenate(column) for column in zip(*blocks, strict=True)))
 
     def with_truth(self, point: Point) -> ToyEnsemble:
-        """The same toys with another point as their truth; their maxima are not searched again."""
+        """Return the same toys with another true point, without a new search of their maxima."""
         moved = replace(self, point=point)
-        # The cached property of the same surfaces, which takes most of the time.
+        # The cached maxima of the same surfaces: to find them takes most of the time.
         vars(moved)["extremum"] = self.extremum
         return moved
 
@@ -226,10 +230,10 @@ class ToyEnsemble:
 
     @property
     def mean_error(self) -> float:
-        """Standard error of the mean of θ̂ in one parameter, including that of the finite pool.
+        """Standard error of the mean of θ̂ in one parameter, including the finite pool.
 
-        The toys share a pool that fluctuates itself, with the relative size ``sqrt(n_events /
-        n_effective)``; more toys do not reduce this.
+        The statistical fluctuation of the pool of events shifts all toys together, by
+        ``sqrt(n_events / n_effective)`` standard deviations of θ̂.  More toys do not reduce this.
         """
         only(tuple(self.point))
         variance = float(np.var(self.theta_hat, ddof=1))
@@ -237,7 +241,9 @@ class ToyEnsemble:
 
     @property
     def variance_error(self) -> float:
-        """``pool_variance_error``, or the error for Gaussian estimates if it is not known.
+        """Relative error of Var(θ̂) due to the finite pool: `pool_variance_error`, if it is known.
+
+        Otherwise it is the error for Gaussian estimates.
 
         Examples
         --------
@@ -252,7 +258,7 @@ class ToyEnsemble:
         return float(np.sqrt(2 / self.n_effective))
 
     def test_statistic(self, theta: ArrayLike) -> FloatArray:
-        """2 [Λ(θ̂) − Λ(θ)] of each toy, shape (n_toys,), never negative.
+        """Compute 2 [Λ(θ̂) − Λ(θ)] of each toy, shape (n_toys,), never negative.
 
         `theta` is a number, or one value for each parameter.
         """
@@ -260,14 +266,15 @@ class ToyEnsemble:
         return np.maximum(2 * (self.extremum.maximum - at), 0.0)
 
     def pool_coverage_error(self, cl: float = CL68) -> float:
-        r"""Error of the coverage of central intervals that comes from the finite pool alone.
+        r"""Compute the error of the coverage of central intervals due to the finite pool of events.
 
-        This holds in the Gaussian limit, for one parameter.  The pool shifts all estimates together
-        by :math:`\sigma\sqrt{n/n_\mathrm{eff}}`, which reduces the coverage by
-        :math:`z\varphi(z)\,n/n_\mathrm{eff}` on average.  It also widens or narrows their spread,
+        The formula holds for Gaussian estimates of one parameter.  Toys have n events, and φ is the
+        normal density at the z standard deviations of the confidence level.  The fluctuation of the
+        pool shifts all estimates by :math:`\sigma\sqrt{n/n_\mathrm{eff}}`, which reduces the
+        coverage by :math:`z\varphi(z)\,n/n_\mathrm{eff}` on average.  It also changes their spread,
         which changes the coverage by :math:`z\varphi(z)` times ``pool_variance_error`` in either
-        direction.  The two are added in quadrature.  If ``pool_variance_error`` is NaN, so is the
-        result.
+        direction.  These two changes are added in quadrature.  If ``pool_variance_error`` is NaN,
+        the result is NaN.
 
         Examples
         --------
@@ -284,12 +291,14 @@ class ToyEnsemble:
         return float(z * norm.pdf(z) * np.hypot(shift, self.pool_variance_error))
 
     def __add__(self, other: ToyEnsemble) -> ToyEnsemble:
-        """Join toys of the same model, truth and pool: the next of this seed, or of other seeds.
+        """Join toys of the same model, true point and pool, from the same seed or other seeds.
+
+        Toys of the same seed must be the next ones in its sequence.
 
         Raises
         ------
         SampleError
-            If they differ in anything else, or some toys could be the same.
+            If the ensembles differ in anything else, or some toys could be the same.
         """
         same = all(
             getattr(self, name) == getattr(other, name)
@@ -303,14 +312,13 @@ class ToyEnsemble:
         disjoint = np.isinf([self.n_effective, other.n_effective])
         if disjoint.any() and (len(set(seeds)) > 1 or not disjoint.all()):
             msg = (
-                f"cannot join toys {self._label} and {other._label}: disjoint toys share no event, "
-                "but toys of another seed are drawn from the same events; generate more toys with "
-                "one seed (start=)"
+                f"cannot join toys {self._label} and {other._label}: disjoint toys of two seeds "
+                "contain the same events; generate more toys with one seed (start=)"
             )
             raise SampleError(msg)
         if not same or len(set(seeds)) < len(seeds):
             msg = (
-                f"cannot join toys {self._label} and {other._label}: they must agree in all but "
+                f"cannot join toys {self._label} and {other._label}: they must be alike in all but "
                 "the seed, or be consecutive toys of one seed (start=)"
             )
             raise SampleError(msg)
@@ -327,13 +335,13 @@ class ToyEnsemble:
         return f"{runs} by {self.model} at {format_point(self.point)}"
 
 
-# Events are kept in so many groups: enough for covariances to 4 %, few enough to keep for each
-# ensemble of toys. Event i is in group i mod GROUPS.
+# Influences are summed over this number of groups of events: enough for covariances to 4 %, few
+# enough to store for each ensemble of toys. Event i is in group i mod GROUPS.
 GROUPS = 1024
 
 
 class PoolInfluence(NamedTuple):
-    """How far groups of events of the pool move mean and spread of θ̂; shape (GROUPS, n_parameters).
+    """Effect of groups of events of the pool on mean and spread of θ̂, (GROUPS, n_parameters).
 
     Parameters
     ----------
@@ -341,9 +349,9 @@ class PoolInfluence(NamedTuple):
         Shift of the mean of θ̂, in standard deviations of the estimates of one event.  The sum of
         squares is one over the effective number of events.
     spread
-        Relative, of Var(θ̂).
+        Relative change of Var(θ̂).
     variance_error
-        Standard error of Var(θ̂) from all events, relative; for several parameters the largest.
+        Relative standard error of Var(θ̂) from all events; for several parameters the largest.
     """
 
     shift: FloatArray
@@ -358,30 +366,33 @@ def pool_influence(
     point: FloatArray,
     log_rate: FloatArray | None = None,
 ) -> PoolInfluence | None:
-    r"""Influence of the events of a pool on toys drawn from it.
+    r"""Compute the influence of the events of a pool on toys that are drawn from the pool.
 
-    The influence of an event on θ̂ is :math:`y_i = d\lambda_i/d\theta` at the truth.  The variance
-    of θ̂ is known from the pool no better than that of y: to
-    :math:`\sqrt{(\kappa - 1)/n_\mathrm{eff}}` with the kurtosis κ of y, or for weighted events to
-    :math:`\sqrt{\sum_i w_i^2 (y_i^2/\sigma_y^2 - 1)^2}/\sum_i |w_i|`, the same where weights do not
-    go with y.
+    The influence of event i on θ̂ is in proportion to :math:`y_i = d\lambda_i/d\theta` at the true
+    value, with the log-likelihood ratio :math:`\lambda_i(\theta)` of the event.  The relative error
+    of Var(θ̂) due to the finite pool is the relative error of the variance of y:
+    :math:`\sqrt{(\kappa - 1)/n_\mathrm{eff}}` with the kurtosis κ of y, or for weighted events
+    :math:`\sqrt{\sum_i w_i^2 (y_i^2/\sigma_y^2 - 1)^2}/\sum_i |w_i|`.  (The formulas agree if
+    weights and y are independent.)
 
     Parameters
     ----------
     interpolation, table
-        The surfaces of the events; Λ at the grid points, shape (n_events, K).
+        Interpolation of the log-likelihood ratio of an event, and its values at the K grid points,
+        shape (n_events, K).
     weights
-        Weights of the events, shape (n_events,); the sign of a weight is that of its influence.
+        Weights of the events, shape (n_events,).  The influence of an event has the sign of its
+        weight.
     point
-        The truth, shape (n_parameters,).
+        The true point, shape (n_parameters,).
     log_rate
-        ln ν at the grid points, shape (K,), where Λ includes the rate: numbers fluctuate then, and
-        a common part of the influences counts for the spread.
+        Logarithm of the expected number of events at the grid points, shape (K,), if Λ includes the
+        rate.  The number of events then fluctuates, so that the mean influence adds to the spread.
 
     Returns
     -------
     PoolInfluence or None
-        None if surfaces have no slope (``kind="points"``, or events that do not depend on θ).
+        None if Λ has no slope (interpolation ``kind="points"``, or events do not depend on θ).
 
     Examples
     --------
@@ -431,13 +442,13 @@ def _group_sums(values: FloatArray) -> FloatArray:
 
 def _mean(share: FloatArray, values: FloatArray) -> FloatArray:
     """Mean over events of values (n_events, n_parameters), with weights `share`."""
-    # Not by BLAS: its threads wait for each other longer than these sums take, at every truth.
+    # Without BLAS, whose threads wait for each other longer than these sums take.
     mean: FloatArray = np.sum(share[:, None] * values, axis=0)
     return mean
 
 
 def slope_at(interpolation: Interpolation | ChebyshevBox, point: FloatArray) -> FloatArray:
-    """The slope of a surface at a point as a sum over its values, (K, n_parameters).
+    """Return the factors on the K values of Λ whose sum is its slope at a point, (K, n_parameters).
 
     Examples
     --------
@@ -450,7 +461,7 @@ def slope_at(interpolation: Interpolation | ChebyshevBox, point: FloatArray) -> 
     steps = np.diag(1e-3 * (high - low))
     unit = np.eye(len(interpolation.grid))
     if isinstance(interpolation, Interpolation):
-        # A parabola is fitted about the highest point: a high ridge at the truth keeps it there.
+        # A parabola is fitted about the highest point: put this point at the true value.
         k = np.arange(len(unit))
         ridge = -100.0 * np.abs(k - np.argmin(np.abs(interpolation.grid - point[0])))
         unit = np.concatenate([unit, np.zeros((1, len(unit)))]) + ridge
@@ -474,7 +485,7 @@ def require_unseen_toys(ensembles: Sequence[ToyEnsemble]) -> None:
     Raises
     ------
     CalibrationError
-        The message names the model and the truth.
+        The message names the model and the true point.
 
     Examples
     --------
@@ -493,17 +504,17 @@ def require_unseen_toys(ensembles: Sequence[ToyEnsemble]) -> None:
 
 
 def truths(ensembles: Sequence[ToyEnsemble]) -> FloatArray:
-    """True points of ensembles, shape (n_ensembles, n_parameters)."""
+    """Return the true points of ensembles, shape (n_ensembles, n_parameters)."""
     return np.array([list(e.point.values()) for e in ensembles], dtype=np.float64)
 
 
 def require_toys(ensembles: object) -> None:
-    """Raise unless there is a list of toys at several true points, or an empty one.
+    """Raise unless the argument is a list of toys at several true points (it may be empty).
 
     Raises
     ------
     CalibrationError
-        The message says where to find the list.
+        The message says how to get the list.
 
     Examples
     --------
@@ -527,15 +538,15 @@ def require_toys(ensembles: object) -> None:
 
 
 def require_one_kind(ensembles: Sequence[ToyEnsemble]) -> None:
-    """Raise unless toys are of one model, the same parameters and one kind of dataset.
+    """Raise unless toys are of one model, with the same parameters and one kind of dataset.
 
-    The mean number of events may differ by a standard deviation if it fluctuates, as it does for
-    toys at other values of nuisance parameters.
+    If the number of events fluctuates, its mean may differ by a standard deviation, as for toys at
+    other values of nuisance parameters.
 
     Raises
     ------
     CalibrationError
-        If they are not, or if there are none.
+        If they are not, or there are no toys.
     """
     require_toys(ensembles)
     if not ensembles:
@@ -548,7 +559,7 @@ def require_one_kind(ensembles: Sequence[ToyEnsemble]) -> None:
     near = first.poisson and max(sizes) - min(sizes) <= np.sqrt(min(sizes))
     if len(kinds) != 1 or not (len(sizes) == 1 or first.extended or near):
         msg = (
-            "the toys must be of one model, the same parameters and one dataset size; they are "
-            f"of {sorted({e.model for e in ensembles})} with {sorted(sizes)} events"
+            "the toys must be of one model, with the same parameters and one dataset size, but "
+            f"they are of {sorted({e.model for e in ensembles})} with {sorted(sizes)} events"
         )
         raise CalibrationError(msg)

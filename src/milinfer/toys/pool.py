@@ -1,10 +1,10 @@
-"""Pools of simulated events that toys are drawn from, at the points of samples or at any point.
+"""Pools of simulated events from which toys are drawn, at the points of samples or at any point.
 
-If the weight of each event is a polynomial in the parameters, a pool can be used at every θ.  All
-samples together form one mixture, and reweighting the mixture to θ uses all events, at whatever θ
+If the weight of each event is a polynomial in the parameters θ, a pool can be used at every θ.  All
+samples together form one mixture of events.  Reweighting the mixture to θ uses all events, wherever
 they were generated (multiple importance sampling with the balance heuristic; Veach and Guibas,
 SIGGRAPH 95).  The effective number of events measures the precision of a pool at θ.  Fingerprints
-show whether two pools share events.
+show whether two pools have events in common.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ _REMEDY = (
 
 
 class Background(NamedTuple):
-    """Events of a process that does not depend on the parameters.
+    """Background events for toys: events of a process that does not depend on the parameters.
 
     Parameters
     ----------
     sample
-        The events, with the features of the signal.
+        The events, with the same features as the signal.
     n_expected
-        Mean number of them in a toy.
+        Mean number of background events in a toy.
     """
 
     sample: Sample
@@ -53,7 +53,7 @@ class Background(NamedTuple):
 
 
 def _gathered(parts: Sequence[Array], rows: IntArray) -> Array:
-    """Some rows of joined arrays, without joining them: a toy has few events of a large pool."""
+    """Take rows of several arrays as if they were joined; a toy has few events of a large pool."""
     starts = np.cumsum([0, *(len(p) for p in parts)])
     which = np.searchsorted(starts, rows, side="right") - 1
     gathered = np.empty((len(rows), *parts[0].shape[1:]), dtype=np.result_type(*parts))
@@ -84,12 +84,12 @@ class PointPool(NamedTuple):
     pool_id: str
 
     def take(self, rows: IntArray, point: Point) -> Sample:
-        """Events as a dataset: weights ±1, and those reweights that all samples have."""
+        """Return events as a dataset with weights ±1, and the reweights common to all samples."""
         signs = np.sign(self.weights[rows])
         if len(self.samples) == 1:
             return replace(self.samples[0].take(rows), weights=signs)
         first, *others = self.samples
-        # Weights at other points go by name, and a name may mean different points in two samples.
+        # Weights at other points have names, and a name may mean different points in two samples.
         common = {
             name
             for name in first.reweights
@@ -115,7 +115,7 @@ class PointPool(NamedTuple):
         )
 
     def expectation(self, expected: float, point: Point) -> Sample:
-        """All events as Asimov data, with weights that sum to the expected number of events.
+        """Return all events as Asimov data, with weights that sum to the expected number of events.
 
         Raises
         ------
@@ -124,21 +124,23 @@ class PointPool(NamedTuple):
         """
         total = float(self.weights.sum())
         if not total > 0:
-            msg = f"{self.samples[0].label}: the weights at {format_point(point)} sum to {total:g}"
+            msg = (
+                f"{self.samples[0].label}: the weights at {format_point(point)} sum to {total:g}; "
+                "give events whose weights have a positive sum"
+            )
             raise SampleError(msg)
         sample = self.take(np.arange(len(self.weights)), point)
         provenance = {**sample.provenance, "asimov": dict(point)}
         return replace(sample, weights=self.weights * (expected / total), provenance=provenance)
 
     def with_backgrounds(self, n_signal: float, backgrounds: Sequence[Background]) -> PointPool:
-        """The mixture of this signal and backgrounds, weighted by expected numbers.
+        """Mix the signal with backgrounds, in proportion to their expected numbers of events.
 
         Raises
         ------
         SampleError
-            If events have negative weights: the share of a process among the events drawn would
-            not be its share of the expectation.  Also if a process has no events of positive
-            weight.
+            If events have negative weights, because the fraction of a process among the drawn
+            events would then be wrong; or if a process has no events of positive weight.
         """
         if not backgrounds:
             return self
@@ -148,14 +150,14 @@ class PointPool(NamedTuple):
         for label, w, expected in parts:
             if np.any(w < 0):
                 msg = (
-                    f"{label}: event {int(np.argmax(w < 0))} has a negative weight, and toys of "
+                    f"{label}: event {int(np.argmax(w < 0))} has a negative weight, but toys of "
                     "several processes need positive weights; use events of positive weight"
                 )
                 raise SampleError(msg)
             total = w.sum()
             if not total > 0:
                 msg = (
-                    f"{label}: the weights of its {len(w)} events sum to {total:g}, and toys of "
+                    f"{label}: the weights of its {len(w)} events sum to {total:g}, so toys of "
                     f"{expected:g} events cannot be drawn from them; give events of positive "
                     "weight, or omit the process"
                 )
@@ -173,19 +175,19 @@ class EventPool:
     Parameters
     ----------
     samples
-        The events.
+        Set of samples with the events.
     degree
         None: toys can be drawn only at the points of the samples, each from its own sample.  A
-        number: the degree of the event weights as polynomials in the parameters (2 for one operator
-        insertion, 4 for production and decay); all events together are then reweighted to any
-        point.  Far from the points of the samples, a few events carry most of the weight: check
-        ``at(point).n_effective``.
+        number: all events together are reweighted to any point; the number is the degree of the
+        event weights as polynomials in the parameters (2 for one operator insertion, 4 for
+        insertions in production and decay).  Far from the points of the samples, most of the weight
+        is on a few events: check ``at(point).n_effective``.
 
     Raises
     ------
     SampleError
-        With a degree, if an event's weights are missing, are not such polynomials, or change sign
-        between the points of the samples.
+        With a degree, if the weights of an event are missing, are not polynomials of this degree,
+        or change sign between the points of the samples.
 
     Examples
     --------
@@ -202,7 +204,7 @@ class EventPool:
     def __post_init__(self) -> None:
         require_samples(self.samples, "EventPool()")
         if self.degree is not None:
-            _ = self._density  # refuses what cannot be reweighted, before toys are asked for
+            _ = self._density  # raises an error now if events cannot be reweighted
 
     def __repr__(self) -> str:
         points = f"{len(self.samples)} points in {', '.join(self.samples.parameters)}"
@@ -237,14 +239,14 @@ class EventPool:
         return sketch(self.samples)
 
     def at(self, point: Mapping[str, float]) -> PointPool:
-        """The events and their weights at a point.
+        """Return the events and their weights at a point.
 
         Raises
         ------
         ParameterError
             If the parameters differ or, without a degree, there is no sample at the point.
         SampleError
-            If the density of an event is not positive there; the message names the event.
+            If the density of an event is not positive at the point; the message names the event.
         """
         if self.degree is None:
             sample = self.samples.at(**point)
@@ -270,9 +272,10 @@ class EventPool:
         )
 
     def reweighted(self, point: Mapping[str, float]) -> Sample:
-        """All events that are used at a point, as one sample with weights in arbitrary units.
+        """Return the events for a point as one sample, with weights in arbitrary units.
 
-        Samples of two points then share their events.
+        With a degree, these are all events of the pool, so that samples at two points have the same
+        events.
 
         Raises
         ------

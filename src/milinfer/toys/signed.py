@@ -1,10 +1,10 @@
-"""Toys of events with negative weights that fluctuate as data do.
+"""Correct toys of events with negative weights, so that they fluctuate like data.
 
-A generator at next-to-leading order gives events with negative weights.  Suppose that a toy draws n
-of them with probabilities proportional to their absolute weights, and adds each with its sign.  It
-then corresponds to only n·f events, with f the sum of the weights divided by the sum of their
-absolute values, but it fluctuates like n events, which data do not do.  Intervals calibrated with
-such toys are too wide by 1/√f.
+A generator at next-to-leading order makes events with negative weights.  Suppose that n events are
+drawn for a toy, with probabilities in proportion to their absolute weights, and that each counts
+with the sign of its weight.  The toy then describes only n·f events of data, where f is the sum of
+the weights divided by the sum of their absolute values, but its fluctuation is that of n events.
+Intervals calibrated with such toys are too wide by 1/√f.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ __all__ = ["as_data", "influence_as_data", "net_share"]
 
 
 def net_share(weights: FloatArray) -> float:
-    """Sum of the weights divided by the sum of their absolute values.
+    """Divide the sum of the weights by the sum of their absolute values.
 
     Examples
     --------
@@ -35,26 +35,27 @@ def as_data(
     weights: FloatArray,
     slope: FloatArray | None,
 ) -> FloatArray:
-    r"""Surfaces of signed toys, moved to the mean of data and with their fluctuation.
+    r"""Correct Λ of toys of signed events, so that mean and fluctuation are those of data.
 
-    For data of n events, the mean of the surface is n λ̄, with λ̄ = Σwλ/Σw, and the variance of its
-    slope at the truth is n Var(λ′).  For signed toys, the mean is n f λ̄ and the variance is
-    n (⟨λ′²⟩ − f² λ̄′²), with f from :func:`net_share` and ⟨⟩ the mean weighted by the absolute
-    weights.  The function therefore scales the distance of each toy from the mean by the ratio of
-    the two standard deviations, and replaces the mean.  Among the higher moments, which are of the
-    next order in 1/n, only the even ones are approximately right.
+    λ is the log-likelihood ratio of an event, and λ′ its derivative at the true value.  For data of
+    n events, the mean of Λ is n λ̄, with λ̄ = Σwλ/Σw, and the variance of its slope at the true
+    value is n Var(λ′).  For toys of n signed events, the mean is n f λ̄ and the variance is
+    n (⟨λ′²⟩ − f² λ̄′²), with f from :func:`net_share` and the mean ⟨⟩ weighted by absolute weights.
+    The function therefore scales the distance of each toy from the mean by the ratio of the two
+    standard deviations, and replaces the mean.  Higher moments are of the next order in 1/n; only
+    the even ones are approximately right.
 
     Parameters
     ----------
     surfaces
         Signed sums of log-ratios, shape (n_toys, K).
     counts
-        Events drawn for each, shape (n_toys,).
+        Number of events drawn for each toy, shape (n_toys,).
     ratios, weights
         Log-ratios and weights of the events of the pool, shapes (n_events, K) and (n_events,).
     slope
-        The slope at the truth as a sum over the K values, shape (K, n_parameters); None if surfaces
-        have none.  In several parameters the scale is that of their geometric mean.
+        Factors on the K values whose sum is the slope at the true value, shape (K, n_parameters);
+        None if Λ has no slope.  For several parameters, the geometric mean of their ratios is used.
 
     Returns
     -------
@@ -86,9 +87,10 @@ def as_data(
 
 
 def influence_as_data(influence: PoolInfluence, weights: FloatArray) -> PoolInfluence:
-    """Influence of a pool on toys that are moved by :func:`as_data`.
+    """Compute the influence of a pool on toys that are corrected by :func:`as_data`.
 
-    The mean of the pool is scaled to the number of events of data, but comes from fewer events.
+    The mean of the pool is scaled to the number of events of data, but is measured with the
+    effective number of signed events, which is smaller.
 
     Examples
     --------

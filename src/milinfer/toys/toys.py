@@ -1,8 +1,8 @@
-"""Pseudo-experiments ("toys") from cached per-event log-likelihood ratios.
+"""Generate pseudo-experiments ("toys") from cached log-likelihood ratios of events.
 
-A model is evaluated once for each event of the pool (:class:`Tables`).  A toy is then a draw of
-events and the sum of their ratios: no network, no features, no files.  All models are run on the
-same draws, by :func:`throw`, which is also what threads and workers of a cluster run.
+A model is evaluated once for each event of the pool (:class:`Tables`).  To make a toy, events are
+drawn and their log-likelihood ratios are added, without evaluating a network again.  All models use
+the same draws.  Threads and the workers of a cluster run :func:`throw`.
 """
 
 from __future__ import annotations
@@ -52,35 +52,36 @@ __all__ = ["SegmentSums", "Tables", "Thrown", "Toys", "throw"]
 
 @dataclass(frozen=True, eq=False)
 class Toys:
-    r"""Generates pseudo-experiments from pools of simulated events.
+    r"""Generate pseudo-experiments (toys) from pools of simulated events.
 
-    Toys of one seed are an infinite sequence: number 120 is the same toy in every run, however many
-    threads or workers of a cluster generate it.
+    A seed defines an infinite sequence of toys: toy number 120 is the same in every run, for any
+    number of threads or workers of a cluster.
 
     Parameters
     ----------
     pool
-        One sample for each true value of the toys, or an
-        :class:`~milinfer.toys.pool.EventPool` with a degree, which allows any true value.  Use
-        events that were not used to train the model or, for an evaluation, to calibrate it.
+        Simulated events: one sample for each true value of the toys, or an
+        :class:`~milinfer.toys.pool.EventPool` with a degree for any true value.  Use events that
+        were not used to train the model; to measure coverage, use events that were not used to
+        calibrate it either.
     n_events
-        Signal events in a toy; None if `rate` gives their number.
+        Number of signal events in a toy; None if `rate` gives this number.
     seed
-        The same seed gives the same toys.
+        Random seed; the same seed gives the same toys.
     poisson
-        Let the number of events fluctuate.
+        Whether the number of events fluctuates.
     background
-        Processes that do not depend on the parameters.  Events are drawn from the mixture of
-        signal and backgrounds; without fluctuation their number is the sum of the expectations,
-        rounded.
+        Background processes, which do not depend on the parameters.  Events are drawn from the
+        mixture of signal and backgrounds.  If the number of events does not fluctuate, it is the
+        sum of the expected numbers, rounded.
     rate
-        Expected yield of the signal ν(θ), positive at θ = 0 too.  The number of events is then
-        Poisson with the mean ν(θ) + background, and Λ includes the rate term
-        :math:`\nu(0) - \nu(\theta) + N\ln(\nu(\theta)/\nu(0))` of the sum.  The cost of a dataset
-        with such backgrounds needs :meth:`~milinfer.likelihood.rate.Rate.with_background`.
+        Expected number of signal events ν(θ), positive also at θ = 0.  The number of events N is
+        then Poisson distributed around μ(θ), the sum of ν(θ) and the backgrounds, and Λ includes
+        the rate term :math:`\mu(0) - \mu(\theta) + N\ln(\mu(\theta)/\mu(0))`.  The cost of a
+        dataset with backgrounds needs :meth:`~milinfer.likelihood.rate.Rate.with_background`.
     disjoint
-        Draw without replacement: no event is in two toys of one true value, so that they are
-        independent; the pool must have events of one weight, and enough of them.
+        Whether to draw without replacement.  No event is then in two toys of one true value, so
+        that toys are independent.  The pool must have enough events, all of the same weight.
 
     Raises
     ------
@@ -171,7 +172,7 @@ class Toys:
         return self._pool.samples.parameters
 
     def mean_events(self, truth: Point) -> float:
-        """Mean number of events of a toy at a point, backgrounds included."""
+        """Return the mean number of events of a toy at a point, including backgrounds."""
         signal = self._nu(truth) if self.n_events is None else float(self.n_events)
         return signal + sum(b.n_expected for b in self.background)
 
@@ -193,21 +194,21 @@ class Toys:
         models
             Models of the same parameters, with different names.
         truth
-            True parameter point, or the value of the one parameter; the pool must have events for
-            it.
+            True parameter point, or the true value if there is one parameter.  The pool must have
+            events for it.
         n_toys
             Number of toys.
         start
-            Number of the first toy in the sequence of the seed: runs of 100 toys from 0 and from
-            100 join to one of 200.
+            Number of the first toy in the sequence of the seed.  For example, runs of 100 toys with
+            start 0 and 100 can be joined to a run of 200 toys.
         workers
-            Threads; the toys do not depend on it.  Models of bags run in one.
+            Number of threads; the toys do not depend on it.  Models of bags run in one thread.
         client
-            Client of a dask cluster, whose workers generate the toys instead, identical to the bit.
-            Models are evaluated here, and their output for each event is sent once.  Models of bags
-            and of whole datasets are sent too, and must be picklable.
+            Client of a dask cluster whose workers generate the toys, with identical results.
+            Models are evaluated in this process, and their output for each event is sent once.
+            Models of bags and of whole datasets are sent to the workers and must be picklable.
         on_toys
-            Called with the number of toys done since the last call.
+            Function that is called with the number of toys done since the last call.
 
         Returns
         -------
@@ -230,14 +231,14 @@ class Toys:
         client: Client | None = None,
         on_toys: Callable[[int], None] | None = None,
     ) -> dict[str, list[ToyEnsemble]]:
-        """Generate toys at several true values; events that these share are evaluated once.
+        """Generate toys at several true values; models are evaluated only once for each event.
 
         Parameters
         ----------
         models, n_toys, start, workers, client, on_toys
             As for :meth:`run`.
         truths
-            True parameter points, or values of the one parameter.
+            True parameter points, or true values if there is one parameter.
 
         Returns
         -------
@@ -258,10 +259,11 @@ class Toys:
         Warns
         -----
         MilinferWarning
-            If events have negative weights and a model's Λ is not a sum over events (histograms
-            with errors, profiled backgrounds): its toys fluctuate more than data, and intervals
-            that are calibrated with them are too wide.  Toys of the other models are corrected
-            (:mod:`milinfer.toys.signed`), so that they are not the surfaces of :meth:`dataset`.
+            If events have negative weights and Λ of a model is not a sum over events (histograms
+            with errors, profiled backgrounds).  The toys of this model then fluctuate more than
+            data, and intervals that are calibrated with them are too wide.  For other models, Λ is
+            corrected for negative weights (:mod:`milinfer.toys.signed`), so that it differs from Λ
+            of the events of :meth:`dataset`.
 
         Examples
         --------
@@ -333,36 +335,36 @@ class Toys:
         return ensembles
 
     def dataset(self, truth: Mapping[str, float], toy: int = 0) -> Sample:
-        """The events of one toy, as a dataset (weights ±1).
+        """Return the events of one toy as a dataset (weights ±1).
 
-        With negative weights it fluctuates more than data do.
+        If the pool has events of negative weight, this dataset fluctuates more than data.
         """
         return self.draws(truth, toy + 1).dataset(toy)
 
     def asimov(self, truth: float | Point, *, luminosity: float = 1.0) -> Sample:
-        """Asimov dataset: all events of the pool, weighted to the expected numbers.
+        """Make an Asimov dataset: all events of the pool, weighted to the expected numbers.
 
-        The dataset has the density of the simulation.  :func:`milinfer.likelihood.asimov_cost` uses
-        the density of a model instead, so that a fit gives back the point exactly, and takes
-        nuisance parameters.
+        Its events follow the simulation, so that a fit with a model need not give back the point
+        exactly.  :func:`milinfer.likelihood.asimov_cost` uses the density of the model instead, so
+        that a fit gives back the point; it also takes nuisance parameters.
 
         Parameters
         ----------
         truth
-            Parameter point, or the value of the one parameter.
+            Parameter point, or the value if there is one parameter.
         luminosity
-            Factor on the numbers of events, for example for a larger data set; the rate of a fit
+            Factor on the numbers of events, for example for a larger dataset.  The rate of a fit
             needs the same factor (:meth:`milinfer.likelihood.rate.Rate.scaled`).
 
         Returns
         -------
         Sample
-            Its weights are expected events; costs take it as data.
+            Events whose weights are expected numbers of events.  Costs accept them as data.
 
         Raises
         ------
         SampleError, ParameterError
-            If the pool has no events of positive total weight there.
+            If the pool has no events of positive total weight at the point.
         ConfigurationError
             If the luminosity is not positive.
 
@@ -383,27 +385,33 @@ class Toys:
         """Raise unless the models can run on the same toys, and there are toys."""
         parameters = models[0].parameters
         if any(m.parameters != parameters for m in models):
-            msg = f"models of different parameters: {[(m.name, m.parameters) for m in models]}"
+            msg = (
+                "the models have different parameters, "
+                f"{[(m.name, m.parameters) for m in models]}; run toys for them separately"
+            )
             raise SampleError(msg)
         if len({m.name for m in models}) < len(models):
             msg = f"models must have different names, not {[m.name for m in models]}"
             raise SampleError(msg)
         if self.rate is not None and self.rate.basis.parameters != parameters:
-            msg = f"the rate is a function of {self.rate.basis.parameters}, the models {parameters}"
+            msg = (
+                f"the rate is a function of {self.rate.basis.parameters}, but the models of "
+                f"{parameters}; use the same parameters"
+            )
             raise ParameterError(msg)
         if n_toys < 1 or start < 0:
             msg = f"n_toys = {n_toys} must be positive, and start = {start} not negative"
             raise ConfigurationError(msg)
 
     def draws(self, truth: Point, stop: int) -> Draws:
-        """The events of the toys at a truth, to take many of its datasets one by one.
+        """Return the sequence of toys at a true point, to take its datasets one by one.
 
         Parameters
         ----------
         truth
             Parameter point.
         stop
-            Number after that of the last toy; it matters for disjoint toys.
+            Number of the last toy plus one; it only matters for disjoint toys.
 
         Raises
         ------
@@ -412,7 +420,7 @@ class Toys:
         """
         pool = self._pool
         names = pool.samples.parameters
-        # Other parameters are refused by the pool.  The draw must not depend on their order.
+        # The pool refuses other parameters.  The draw must not depend on the order of parameters.
         point = {k: float(truth[k]) for k in names} if set(truth) == set(names) else dict(truth)
         signal = pool.at(point)
         n_signal = float(self.n_events) if self.n_events is not None else self._nu(point)
@@ -440,7 +448,7 @@ class Toys:
     def _with_rate(
         self, model: Model, surfaces: FloatArray, counts: IntArray
     ) -> tuple[Interpolation | ChebyshevBox, FloatArray, FloatArray | None]:
-        """Grid and surfaces of the whole likelihood, and ln ν(θ_k)/ν(0) at the model's points."""
+        """Grid and Λ of the likelihood with the rate, and ln ν(θ_k)/ν(0) at the model's points."""
         if self.rate is None or model.has_rate:
             return model.interpolation, surfaces, None
         fixed = sum(b.n_expected for b in self.background)
@@ -472,12 +480,12 @@ def _models(models: object) -> list[Model]:
     Raises
     ------
     ModelError
-        If it is not a list, or has something that is not a model.
+        If `models` is not a list, or contains an object that is not a model.
     """
     if not isinstance(models, Iterable) or isinstance(models, str | Mapping):
         msg = (
             f"toys take a list of models, not a {type(models).__name__}; write "
-            "toys.scan([model], truths, n_toys), even for one"
+            "toys.scan([model], truths, n_toys), even for one model"
         )
         raise ModelError(msg)
     return [as_model(m) for m in models]
@@ -496,16 +504,16 @@ def _require_events_left(draws: Draws) -> None:
 
 
 def _can_follow_data(model: Model, draws: Draws) -> bool:
-    """Whether toys of signed events can be made to fluctuate as data; warn if not."""
+    """Tell whether toys of signed events can be corrected to fluctuate like data; warn if not."""
     if model.additive and not model.has_rate:
         return True
     # n draws hold n·net events, and fluctuate as n events.
     net = net_share(draws.pool.weights)
     msg = (
         f"{draws.pool.samples[0].label}: {(1 - net) / 2:.1%} of the weight is negative; toys of "
-        f"{model.name} then fluctuate more than data (with {1 / net:.2f} times the variance), "
-        "so intervals calibrated with them are too wide. Make the weights positive, by "
-        "reweighting or by a resampling of cells"
+        f"{model.name} therefore fluctuate more than data (with {1 / net:.2f} times the variance), "
+        "and intervals calibrated with them are too wide. Make the weights positive, by "
+        "reweighting or by cell resampling"
     )
     warnings.warn(msg, MilinferWarning, stacklevel=4)
     return False
@@ -514,7 +522,7 @@ def _can_follow_data(model: Model, draws: Draws) -> bool:
 def _as_data(
     model: Model, table: Table, summed: FloatArray, counts: IntArray, draws: Draws
 ) -> FloatArray:
-    """Surfaces of signed toys with the mean and the fluctuation of data."""
+    """Correct Λ of toys of signed events to the mean and the fluctuation of data."""
     point = np.array([draws.point[name] for name in model.parameters])
     continuation = model.interpolation
     has_slope = not (isinstance(continuation, Interpolation) and continuation.kind == "points")
@@ -527,14 +535,14 @@ SegmentSums: TypeAlias = Callable[[Table, IntArray, FloatArray, IntArray], Float
 
 
 class Thrown(NamedTuple):
-    """Surfaces and sizes of toys.
+    """Λ and numbers of events of toys.
 
     Parameters
     ----------
     surfaces
-        By each model, shape (n_toys, K) each.
+        For each model, Λ at its K grid points, shape (n_toys, K).
     counts
-        Numbers of events, shape (n_toys,).
+        Number of events of each toy, shape (n_toys,).
     """
 
     surfaces: list[FloatArray]
@@ -552,7 +560,7 @@ class Tables:
 
     def __init__(self, models: Sequence[Model]) -> None:
         self._models = models
-        # A sum over events needs nothing of its model any more: a network is not sent to workers.
+        # A sum over events does not need the model any more: the network is not sent to workers.
         self.sums: tuple[SegmentSums, ...] = tuple(
             event_sums if m.additive else m.segment_llr for m in models
         )
@@ -560,10 +568,10 @@ class Tables:
         self._joined: list[Table] = []
 
     def of(self, samples: tuple[Sample, ...]) -> list[Table]:
-        """One table for each model, with the events of all samples, made once for these samples."""
+        """Return a table for each model, with all events; it is made once for these samples."""
         keys = [id(s) for s in samples]
         if keys != list(self._by_sample):
-            # Tables of samples that are not in use any more are dropped.
+            # Remove the tables of samples that are no longer in use.
             before = self._by_sample
             self._by_sample = {
                 k: before[k] if k in before else [_table(m, s) for m in self._models]
@@ -615,18 +623,18 @@ def throw(
     tables
         Output of each model for each event, from :meth:`Tables.of`.
     draws
-        The events of each toy.
+        The sequence of toys.
     toys
-        Numbers of the toys, in steps of one.
+        Range of the numbers of the toys, in steps of one.
     crew
         Threads or workers to use.
     whole_streams
-        Evaluate all toys of a stream together, whichever are asked for.  A network gives a bag
-        another last bit when it gets another number of bags with it.
+        Whether to evaluate all toys of a stream together, even if only some are requested.  (The
+        last bit of a network's output depends on the number of bags that it evaluates together.)
     on_toys
-        Called with the number of toys done since the last call.
+        Function that is called with the number of toys done since the last call.
     """
-    # The events of a toy depend on the weights of the pool alone: the samples are not sent.
+    # Only the weights of the pool determine the events of a toy, so the samples are not sent.
     bare = replace(draws, pool=draws.pool._replace(samples=()))
     values: list[list[FloatArray]] = [[] for _ in sums]
     counts = []
@@ -646,7 +654,7 @@ def _stream(
     draws: Draws,
     whole_streams: bool,
 ) -> Thrown:
-    """Surfaces by each model of some toys, and their numbers of events."""
+    """Λ of each model for some toys, and their numbers of events."""
     first, last = part.first, part.last
     low, high = (0, STREAM) if whole_streams else (first, last)
     index, counts = draws.stream(part.stream, high)

@@ -1,1 +1,1 @@
-"""Files, threads, progress, tables and polynomials: helpers without any physics."""
+"""Helpers without physics: files, threads, progress bars, tables and polynomials."""

@@ -1,4 +1,4 @@
-"""Say what an argument must be, where a user gives something of another kind."""
+"""Check the types of arguments; the errors say what to give instead."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ def short_repr(value: object) -> str:
 
 
 def path_text(path: object) -> str:
-    """Text of what a user gives as the path or the address of a file or a folder.
+    """Return the path or address of a file or folder as text.
 
     Raises
     ------
     ConfigurationError
-        If it is neither text nor a ``pathlib.Path``, or has a NUL, which no path can have.
+        If `path` is neither text nor a ``pathlib.Path``, or contains a NUL character.
 
     Examples
     --------
@@ -66,7 +66,7 @@ def path_text(path: object) -> str:
 
 
 def is_address(path: object) -> bool:
-    """Whether this is an address on a network, such as ``root://…``, and no path.
+    """Tell whether a path is an address on a network, such as ``root://…``.
 
     Examples
     --------
@@ -78,7 +78,7 @@ def is_address(path: object) -> bool:
 
 
 def local_path(path: PathLikeStr) -> PathLikeStr:
-    """Path of a ``file://`` address; other paths and addresses as they are.
+    """Return the path of a ``file://`` address; other paths and addresses are not changed.
 
     Examples
     --------
@@ -90,12 +90,12 @@ def local_path(path: PathLikeStr) -> PathLikeStr:
 
 
 def as_path(path: object) -> Path:
-    """Make a path of what a user gives for a file or a folder on this machine.
+    """Convert an argument for a file or a folder on this machine to a path.
 
     Raises
     ------
     ConfigurationError
-        As :func:`path_text`, or if it is an address on a network.
+        As for :func:`path_text`, or if it is an address on a network.
 
     Examples
     --------
@@ -117,7 +117,7 @@ def require_whole_number(value: object, name: str, *, least: int = 1) -> None:
     Raises
     ------
     ConfigurationError
-        If it is something else; the message names the argument.
+        If it is not; the message names the argument.
 
     Examples
     --------
@@ -137,7 +137,7 @@ def require_whole_number(value: object, name: str, *, least: int = 1) -> None:
 
 
 def require_seed(seed: object) -> None:
-    """Raise unless numpy can make random numbers of a seed.
+    """Raise unless numpy can make random numbers from a seed.
 
     Raises
     ------
@@ -163,12 +163,12 @@ def require_seed(seed: object) -> None:
 
 
 def positive_number(value: object, what: str) -> float:
-    """A finite number of more than 0.
+    """Check that a value is a finite number above 0, and return it.
 
     Raises
     ------
     ConfigurationError
-        If it is something else.
+        If it is not.
 
     Examples
     --------

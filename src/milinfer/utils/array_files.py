@@ -1,7 +1,7 @@
-"""Read arrays from files of numpy that others have written, or say what is wrong with them.
+"""Read arrays from numpy files of any origin; an error says what is wrong with a file.
 
-Pickled arrays are refused, and every function raises a ``ValueError`` for whatever numpy and zip
-raise.
+Pickled arrays are refused.  Every function raises a ``ValueError`` instead of the various errors of
+numpy and zip.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __all__ = ["read_array", "read_arrays"]
 
 
 def read_array(path: Path) -> NDArray[Any]:
-    """The array of an ``.npy`` file.
+    """Read the array of an ``.npy`` file.
 
     Raises
     ------
@@ -35,7 +35,7 @@ def read_array(path: Path) -> NDArray[Any]:
     ...     read_array(Path(folder, "a.npy"))
     array([1, 2])
     """
-    # Opened here: numpy does not close a file that it cannot read.
+    # Opened here, because numpy does not close a file that it cannot read.
     with _value_errors(), path.open("rb") as file:
         loaded = np.load(file, allow_pickle=False)
         if isinstance(loaded, np.ndarray):
@@ -45,19 +45,21 @@ def read_array(path: Path) -> NDArray[Any]:
 
 
 def read_arrays(path: Path, *, compressed: bool = True) -> dict[str, NDArray[Any]]:
-    """All arrays of an ``.npz`` file by name.
+    """Read all arrays of an ``.npz`` file by name.
 
     Parameters
     ----------
     path
         The file.
     compressed
-        Whether arrays may be compressed: if not, they take no more memory than the file has bytes.
+        Whether arrays may be compressed.  Uncompressed arrays never need more memory than the size
+        of the file.
 
     Raises
     ------
     ValueError
-        If the file does not have this format, or has compressed arrays that it may not have.
+        If the file does not have this format, or contains compressed arrays although `compressed`
+        is False.
 
     Examples
     --------
@@ -76,14 +78,14 @@ def read_arrays(path: Path, *, compressed: bool = True) -> dict[str, NDArray[Any
             raise ValueError(msg)
         arrays = {name: loaded[name] for name in loaded.files}
         for name, array in arrays.items():
-            if not isinstance(array, np.ndarray):  # numpy gives the bytes of what is not an array
+            if not isinstance(array, np.ndarray):  # numpy returns bytes for other content
                 msg = f"{name} in it is not an array"
                 raise ValueError(msg)
         return arrays
 
 
 def _require_stored(path: Path) -> None:
-    """Refuse compressed parts, and parts that share their bytes: both can be a bomb."""
+    """Refuse compressed or overlapping parts, which may unpack to much more than the file size."""
     with zipfile.ZipFile(path) as archive:
         parts = archive.infolist()
     if any(part.compress_type != zipfile.ZIP_STORED for part in parts):
@@ -100,7 +102,7 @@ def _value_errors() -> Iterator[None]:
         yield
     except ValueError:
         raise
-    except MemoryError as error:  # a few bytes say how many numbers follow
+    except MemoryError as error:  # the header of a small file may claim very many numbers
         msg = "it has an array that does not fit into the memory"
         raise ValueError(msg) from error
     except (

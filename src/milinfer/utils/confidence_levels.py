@@ -1,4 +1,4 @@
-"""Confidence levels: of one and two standard deviations, as a tuple, checked; quantiles of χ²."""
+"""Define and check confidence levels, and compute quantiles of χ²."""
 
 from __future__ import annotations
 
@@ -14,14 +14,16 @@ from milinfer.typing import FloatArray
 
 __all__ = ["CL68", "CL95", "chi2_quantile", "levels_of", "require_level", "same_level"]
 
-# Rounded as they are quoted.
+# One and two standard deviations, rounded as usual.
 CL68, CL95 = 0.6827, 0.9545
 
 
 def require_level(
     cl: object, error: type[MilinferError] = CalibrationError, name: str = "cl"
 ) -> None:
-    """Raise unless a confidence level is a number between 0 and 1; percentages are named.
+    """Raise unless a confidence level is a number between 0 and 1.
+
+    If it looks like a percentage, the message says so.
 
     Parameters
     ----------
@@ -56,7 +58,7 @@ def require_level(
 
 
 def same_level(cl: float, other: float) -> bool:
-    """Whether two confidence levels are one: belts and calibrations are made for given levels.
+    """Tell whether two confidence levels are equal up to rounding.
 
     Examples
     --------
@@ -67,12 +69,12 @@ def same_level(cl: float, other: float) -> bool:
 
 
 def levels_of(cl: float | Sequence[float]) -> tuple[float, ...]:
-    """One confidence level or several, as a tuple.
+    """Return one or several confidence levels as a tuple.
 
     Raises
     ------
     CalibrationError
-        If one is not between 0 and 1, or there is none.
+        If a level is not between 0 and 1, or there are no levels.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Number of cores that a process may use."""
+"""Find the number of cores that a process may use."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["usable_cores"]
 
 
 def usable_cores() -> int:
-    """Number of cores that this process may use: those it runs on, and at most OMP_NUM_THREADS.
+    """Return the number of cores on which this process may run, at most OMP_NUM_THREADS.
 
     Clusters set OMP_NUM_THREADS for their workers.
 

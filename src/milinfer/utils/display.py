@@ -1,11 +1,11 @@
-"""Show results: as HTML in notebooks, as tables on terminals, as Arrow tables, as short texts.
+"""Show results as HTML in notebooks, as tables on terminals, as Arrow tables or as short texts.
 
-HTML takes its colours from the page, so that it can be read in light and dark themes, and all
-text that comes from a user is escaped.
+HTML uses the colours of the page, so that it is readable in light and dark themes.  All text from
+users is escaped.
 
-Arrow tables have one named and typed column for each number and one for its error; unknown values
-are null.  ``pyarrow.Table.to_pandas`` makes data frames of them, ``pyarrow.parquet.write_table``
-files.
+Arrow tables have a column for each number and a column for its error; unknown values are null.
+``pyarrow.Table.to_pandas`` converts them to data frames, and ``pyarrow.parquet.write_table`` writes
+them to files.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ __all__ = [
 UNKNOWN = "—"
 """Text shown for a missing number."""
 
-# Longer arrays, lists and texts are shown by their size.
+# Of longer arrays, lists and texts only the size is shown.
 _FEW, _LONG = 8, 80
 
 
@@ -84,7 +84,7 @@ def measured(value: float | None, error: float | None = None, unit: str = "") ->
 
 
 def shortened(names: Sequence[str], most: int = _FEW) -> str:
-    """List names, or the first of them and the number of the others.
+    """List names; of a long list, the first names and the number of the others.
 
     Examples
     --------
@@ -96,7 +96,7 @@ def shortened(names: Sequence[str], most: int = _FEW) -> str:
 
 
 def ranges(limits: Mapping[str, tuple[float, float] | None]) -> str:
-    """Write parameters with their limits, where they have some.
+    """Write parameters with their limits, if they have any.
 
     Examples
     --------
@@ -171,11 +171,11 @@ def html_table(
     header
         Names of the columns.
     rows
-        Cells, as many in each row as there are columns.
+        Texts of the cells of each row, one for each column.
     title
         Title above the table.
     marked
-        Name of a column, and the colour of its cells by their text.
+        Name of a column, and a mapping from the text of its cells to a colour.
 
     Examples
     --------
@@ -230,7 +230,7 @@ def html_histogram(edges: ArrayLike, contents: ArrayLike, label: str) -> str:
     edges
         Finite edges, shape (n_bins + 1,).
     contents
-        Shape (n_bins,); drawn per width of the bin.
+        Contents of the bins, shape (n_bins,), which are divided by the widths of the bins.
     label
         Label under the axis.
 
@@ -259,14 +259,15 @@ def html_histogram(edges: ArrayLike, contents: ArrayLike, label: str) -> str:
     )
 
 
-# Control characters of terminals, and those that turn the direction of text; not tab and newline.
+# Control characters of terminals or of the direction of text, except tab and newline.
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 def printable(text: str) -> str:
-    r"""Text in which a control character stands as its number, so that a terminal only shows it.
+    r"""Replace control characters by their numbers, so that a terminal does not obey them.
 
-    Names of files, processes and weights come from others, and may move the cursor or set a title.
+    Names in files from other people may contain control characters that move the cursor of a
+    terminal or set its title.
 
     Examples
     --------
@@ -286,14 +287,14 @@ def rich_table(
     caption: str = "",
     **style: Any,
 ) -> Table:
-    """Make a table for the terminal; all its texts are plain, since rich would read [r] as a style.
+    """Make a table for the terminal from plain texts (rich would read [r] as a style).
 
     Parameters
     ----------
     title, header, rows
         As for :func:`html_table`.
     left
-        Columns of words, in addition to the first.
+        Columns to align to the left, in addition to the first.
     no_wrap
         Whether cells stay on one line.
     caption
@@ -325,24 +326,24 @@ def rich_table(
 
 
 def arrow_table(types: Mapping[str, type], rows: Sequence[Mapping[str, Any]]) -> pa.Table:
-    """Make an Arrow table of rows.
+    """Make an Arrow table from rows.
 
     Parameters
     ----------
     types
-        ``str``, ``float``, ``int`` or ``bool`` of each column, in order.
+        Mapping from each column, in order, to ``str``, ``float``, ``int`` or ``bool``.
     rows
-        Values by column; missing ones, None and NaN are null.
+        Values by column; missing values, None and NaN become null.
 
     Returns
     -------
     pyarrow.Table
-        Has all columns even if there are no rows.
+        Table with all columns, even if there are no rows.
 
     Raises
     ------
     ConfigurationError
-        If a row has a column that `types` does not name.
+        If a row has a column that is not in `types`.
 
     Examples
     --------
@@ -375,7 +376,7 @@ def _cell(value: Any, kind: type) -> Any:
 
 
 def point_types(parameters: Sequence[str]) -> dict[str, type]:
-    """Names and types of the columns of a parameter point.
+    """Return names and types of the columns of a parameter point.
 
     Examples
     --------
@@ -386,7 +387,7 @@ def point_types(parameters: Sequence[str]) -> dict[str, type]:
 
 
 def point_cells(point: Point) -> dict[str, float]:
-    """Values of a parameter point by column.
+    """Return the values of a parameter point by column.
 
     Examples
     --------
@@ -399,18 +400,18 @@ def point_cells(point: Point) -> dict[str, float]:
 def tuples_table(
     kind: type, records: Sequence[Any], extra: Sequence[str] = (), **fixed: str
 ) -> pa.Table:
-    """Make an Arrow table of named tuples, from their fields that are numbers, texts or points.
+    """Make an Arrow table from named tuples, with their fields that are numbers, texts or points.
 
     Parameters
     ----------
     kind
         Class of the named tuples.
     records
-        One for each row; points of one table have the same parameters.
+        One named tuple for each row; all points must have the same parameters.
     extra
-        Properties of `kind`, each a number, that become columns at the end.
+        Properties of `kind`, which must be numbers, for further columns at the end.
     fixed
-        Columns of text that are the same in all rows, in front.
+        First columns of the table: texts that are the same in all rows.
 
     Examples
     --------

@@ -1,7 +1,7 @@
-"""Write files and folders so that they appear complete or not at all, and check files to read.
+"""Write files and folders without ever leaving incomplete ones, and check files before reading.
 
-A killed process never leaves half a file under its name.  JSON that cannot be parsed is always a
-``ValueError``.
+A killed process leaves no incomplete file under the final name.  JSON that cannot be parsed always
+raises a ``ValueError``.
 """
 
 from __future__ import annotations
@@ -38,19 +38,19 @@ __all__ = [
 
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-# Bytes; file systems allow 255, and a writer inside a writer adds two prefixes of 18.
+# Bytes of a name: file systems allow 255, and nested writers add two prefixes of 18 bytes.
 _LONGEST_NAME = 210
-# Of flock on file systems of networks, such as Lustre without the option flock.
+# Errors of flock on network file systems, such as Lustre without the option flock.
 _NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOLCK)
 
 
 @contextmanager
 def atomic_path(path: PathLikeStr) -> Iterator[Path]:
-    """Give a temporary path next to ``path``, which replaces it if the block succeeds.
+    """Yield the path of a temporary file, which replaces ``path`` if the block succeeds.
 
-    The temporary file has the same suffix, so that writers which look at it choose the same
-    format.  If the block raises, the temporary file is removed and an older ``path`` stays.
-    Temporary files of processes that were killed are removed, those of running ones are not.
+    The temporary file is in the same folder and has the same suffix, so that writers choose the
+    same format.  If the block raises an error, the temporary file is removed and an older ``path``
+    is kept.  Temporary files of killed processes are removed, but not those of running processes.
     If ``path`` is a symbolic link, the file that it points to is replaced.
 
     Raises
@@ -86,9 +86,9 @@ def atomic_path(path: PathLikeStr) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(path: PathLikeStr) -> Iterator[Path]:
-    """Give a temporary folder next to ``path``, which replaces it if the block succeeds.
+    """Yield the path of a temporary folder, which replaces ``path`` if the block succeeds.
 
-    Otherwise as :func:`atomic_path`.
+    See :func:`atomic_path` for details.
 
     Raises
     ------
@@ -119,7 +119,7 @@ def atomic_folder(path: PathLikeStr) -> Iterator[Path]:
         older = _beside(target)
         try:
             yield temporary
-            # Two renames: the target is missing for as short a time as possible.
+            # Two renames, so that the target is missing only for a very short time.
             if target.exists():
                 target.rename(older)
             temporary.rename(target)
@@ -145,16 +145,16 @@ def _temporary_beside(
     with named_errors(target, temporary):
         _remove_left_over(target)
         make(temporary)
-        # Writers open the path again without losing the lock: it belongs to the file, not the name.
+        # Writers can open the path again: the lock belongs to the file, not to the name.
         with _lock(temporary):
             yield temporary
 
 
 def _behind_links(path: PathLikeStr) -> Path:
-    """The file or folder that a symbolic link points to; other paths as they are."""
+    """Return the file or folder that a symbolic link points to; other paths are not changed."""
     target = as_path(path)
     for _ in range(40):  # as many as Linux follows
-        # /dev/stdout points to such a name of an open file, which nothing may take the place of.
+        # /dev/stdout points to such a name of an open file, which must not be replaced.
         if os.path.realpath(target.parent).startswith("/proc/"):
             msg = f"cannot write {path}: it is a device or a pipe; give the path of a file"
             raise ConfigurationError(msg)
@@ -165,7 +165,7 @@ def _behind_links(path: PathLikeStr) -> Path:
 
 
 def _shown(path: PathLikeStr, target: Path) -> str:
-    """The path that was given, and where it leads if it is a link."""
+    """The given path and, if it is a link, its target."""
     return f"{path}" if Path(path) == target else f"{path}, which points to {target}"
 
 
@@ -182,13 +182,13 @@ def _end_of_name(target: Path) -> str:
 
 
 def _remove_left_over(target: Path) -> None:
-    """Remove temporary files of ``target`` that nobody has locked: their processes were killed."""
+    """Remove temporary files of ``target`` without a lock, whose processes were killed."""
     entries: list[Path] = []
     end = f"-{_end_of_name(target)}"
-    with suppress(PermissionError):  # a folder that may be written and not be listed
+    with suppress(PermissionError):  # a folder that may be written but not listed
         entries += target.parent.iterdir()  # not glob: a name may have characters of patterns
     for entry in entries:
-        # The temporary file of a writer inside a writer begins with two such prefixes.
+        # Temporary files of nested writers begin with two such prefixes.
         if not (entry.name.startswith(".partial-") and entry.name.endswith(end)):
             continue
         # Another process may remove it first, or own it.
@@ -201,7 +201,7 @@ def _remove_left_over(target: Path) -> None:
 
 @contextmanager
 def _lock(path: Path) -> Iterator[bool | None]:
-    """Lock an existing file or folder; gives None if the system or the file system cannot."""
+    """Lock an existing file or folder; yield None if the system or the file system cannot."""
     if os.name == "nt":  # pragma: no cover
         yield None
         return
@@ -221,7 +221,8 @@ def try_lock(file: IO[Any] | int) -> bool | None:
     Returns
     -------
     bool or None
-        Whether nobody else holds it; None if the file system, or Windows, has no such locks.
+        True if the lock succeeded, False if somebody else has locked the file, and None if the
+        file system (or Windows) has no such locks.
 
     Examples
     --------
@@ -247,10 +248,10 @@ def try_lock(file: IO[Any] | int) -> bool | None:
 
 @contextmanager
 def named_errors(target: PathLikeStr, temporary: Path | None = None) -> Iterator[None]:
-    """Add the name of ``target`` to errors of a full disk, which name no file.
+    """Add the name of ``target`` to errors that name no file, such as a full disk.
 
-    Errors that name ``temporary``, or a file in it, name ``target`` instead, since users do not
-    know the temporary one.
+    In errors that name ``temporary`` or a file in it, the name is replaced by ``target``, because
+    users do not know the temporary file.
 
     Examples
     --------
@@ -273,13 +274,13 @@ def named_errors(target: PathLikeStr, temporary: Path | None = None) -> Iterator
         is_full = error.errno in _FULL and not names
         if isinstance(error, MilinferError) or error.errno is None or not (inside or is_full):
             raise
-        # This chooses PermissionError and the like by the number.
+        # OSError chooses the subclass, such as PermissionError, by the number.
         name = str(Path(target, *inside[:1]))
         raise OSError(error.errno, os.strerror(error.errno), name) from error
 
 
 def write_whole(path: PathLikeStr, content: str | bytes) -> None:
-    r"""Write a file completely or not at all; text as UTF-8.
+    r"""Write a file, text as UTF-8; a failure leaves no incomplete file.
 
     Names of files that are not text are escaped, such as ``\udcff``.
 
@@ -318,7 +319,7 @@ def file_hash(path: PathLikeStr) -> str:
 
 
 def file_name(path: PathLikeStr) -> str:
-    """Last part of a path or an address.
+    """Return the last part of a path or an address.
 
     Examples
     --------
@@ -329,7 +330,7 @@ def file_name(path: PathLikeStr) -> str:
 
 
 def portable_name(text: str) -> str:
-    """A part of a file name, in which characters that a file system may refuse are underscores.
+    """Replace characters that a file system may refuse by underscores.
 
     Examples
     --------
@@ -365,7 +366,7 @@ def require_file(path: PathLikeStr, *, or_address: bool = False) -> None:
             return
         msg = (
             f"{path}: only events and features (LHE, ROOT, Parquet) are read from an address; copy "
-            "the file here, and give its path"
+            "the file to this machine, and give its path"
         )
         raise MissingFileError(msg)
     if Path(path).is_dir():
@@ -377,7 +378,7 @@ def require_file(path: PathLikeStr, *, or_address: bool = False) -> None:
 
 
 def parse_json(text: str, **options: Any) -> Any:
-    """Parse JSON as ``json.loads`` does, with a ``ValueError`` also for lists nested too deep.
+    """Parse JSON like ``json.loads``, but raise a ``ValueError`` also for too many nested lists.
 
     Raises
     ------

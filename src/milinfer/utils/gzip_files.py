@@ -1,4 +1,4 @@
-"""Reading and writing of gzip files, by ISA-L where it installs: much faster than zlib."""
+"""Read and write gzip files, with ISA-L if it is installed, which is much faster than zlib."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from milinfer.typing import PathLikeStr
 
 __all__ = ["DAMAGED", "open_gzip", "packed"]
 
-# The dependency has a marker for its processors; on others zlib reads the same bytes.
+# ISA-L is only installed for some processors; on others zlib reads the same bytes.
 _FAST: Final = importlib.util.find_spec("isal") is not None
 
 
@@ -20,7 +20,7 @@ def _damaged() -> tuple[type[Exception], ...]:
         return (zlib.error, gzip.BadGzipFile)
     from isal import isal_zlib
 
-    # It is a class, which the types of isal say is an instance.
+    # It is a class, although the type hints of isal say that it is an instance.
     fast: type[Exception] = isal_zlib.error  # type: ignore[assignment]
     return (zlib.error, gzip.BadGzipFile, fast)
 
@@ -51,14 +51,14 @@ def open_gzip(path: PathLikeStr | IO[bytes]) -> IO[bytes]:
 
 
 def packed(file: IO[bytes]) -> IO[bytes]:
-    """Pack what is written into an open file.
+    """Compress data that are written to an open file.
 
-    The packed bytes are the same in every run, but not those of other libraries.
+    The compressed bytes are the same in every run, but differ from those of other libraries.
 
     Parameters
     ----------
     file
-        Open for writing; whoever has opened it closes it, after what is returned here.
+        File that is open for writing.  The caller closes it, after closing the returned file.
 
     Examples
     --------
@@ -76,7 +76,7 @@ def packed(file: IO[bytes]) -> IO[bytes]:
         return cast("IO[bytes]", slow)
     from isal import igzip
 
-    # Its best level: files as large as those of zlib's level 4, in a quarter of the time.
+    # The best level of ISA-L: files as large as with zlib's level 4, in a quarter of the time.
     opened: IO[bytes] = igzip.IGzipFile(  # type: ignore[no-untyped-call,assignment]
         filename="", mode="wb", compresslevel=3, fileobj=file, mtime=0
     )

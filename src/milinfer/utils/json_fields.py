@@ -1,8 +1,8 @@
-"""Take fields out of parsed JSON of others, or say which field is wrong.
+"""Check fields of parsed JSON from any origin; an error says which field is wrong.
 
-JSON of Python may hold NaN, infinity, ``true`` instead of 1, and whole numbers of thousands of
-digits; none of them is a number here.  Every function raises a ``ValueError`` that names the field,
-and makes nothing that is larger than what the file holds.
+Python's JSON may contain NaN, infinity, ``true`` instead of 1, and whole numbers with thousands of
+digits; these are not accepted as numbers.  Every function raises a ``ValueError`` that names the
+field, and makes no object that is larger than the content of the file.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ __all__ = [
     "whole_field",
 ]
 
-# Whole numbers above this are not exact as floats, and no count is as large.
+# Whole numbers above this are not exact as floats, and no count is so large.
 _LARGEST = 2**53
 _SHOWN = 40
 
 
 def _wrong(name: str, value: object, expected: str) -> ValueError:
-    # not the value first: the text of a whole number may have too many digits to be made
+    # first the check: Python cannot convert a whole number with too many digits to text
     huge = isinstance(value, int) and abs(value) > _LARGEST
     text = "a number of too many digits" if huge else repr(value)
     short = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
@@ -40,12 +40,12 @@ def _wrong(name: str, value: object, expected: str) -> ValueError:
 
 
 def number_field(name: str, value: Any, *, least: float = -math.inf) -> float:
-    """A finite number, not below ``least``.
+    """Check that a field is a finite number, not below ``least``, and return it.
 
     Raises
     ------
     ValueError
-        If it is something else.
+        If it is not.
 
     Examples
     --------
@@ -63,12 +63,12 @@ def number_field(name: str, value: Any, *, least: float = -math.inf) -> float:
 
 
 def whole_field(name: str, value: Any, *, least: int = 0) -> int:
-    """A whole number, not below ``least``; 3.0 is one as well.
+    """Check that a field is a whole number (also as 3.0), not below ``least``, and return it.
 
     Raises
     ------
     ValueError
-        If it is something else.
+        If it is not.
 
     Examples
     --------
@@ -89,12 +89,12 @@ def whole_field(name: str, value: Any, *, least: int = 0) -> int:
 
 
 def seed_field(name: str, value: Any) -> int:
-    """A whole number of 0 or more, of any number of digits.
+    """Check that a field is a whole number of 0 or more, with any number of digits.
 
     Raises
     ------
     ValueError
-        If it is something else.
+        If it is not.
 
     Examples
     --------
@@ -107,12 +107,12 @@ def seed_field(name: str, value: Any) -> int:
 
 
 def flag_field(name: str, value: Any) -> bool:
-    """``true`` or ``false``.
+    """Check that a field is ``true`` or ``false``, and return it.
 
     Raises
     ------
     ValueError
-        If it is something else.
+        If it is not.
 
     Examples
     --------
@@ -125,12 +125,12 @@ def flag_field(name: str, value: Any) -> bool:
 
 
 def text_field(name: str, value: Any) -> str:
-    """A text.
+    """Check that a field is a text, and return it.
 
     Raises
     ------
     ValueError
-        If it is something else.
+        If it is not.
 
     Examples
     --------
@@ -143,12 +143,12 @@ def text_field(name: str, value: Any) -> str:
 
 
 def list_field(name: str, value: Any) -> list[Any]:
-    """A list; entries are not looked at.
+    """Check that a field is a list, and return it; entries are not checked.
 
     Raises
     ------
     ValueError
-        If it is something else.
+        If it is not.
 
     Examples
     --------
@@ -169,16 +169,16 @@ def array_field(
     least: float = -math.inf,
     infinite: bool = False,
 ) -> FloatArray:
-    """An array of finite numbers, not below ``least``.
+    """Check that a field is an array of finite numbers, not below ``least``, and return it.
 
     Parameters
     ----------
     name
-        For the message.
+        Name of the field, for the message.
     value
-        Lists in lists.
+        Nested lists.
     shape
-        Shape that it must have; any if None.
+        Shape that the array must have; None for any shape.
     least
         Smallest value.
     infinite
@@ -187,7 +187,7 @@ def array_field(
     Raises
     ------
     ValueError
-        If it is something else.
+        If it is not.
 
     Examples
     --------
@@ -219,26 +219,26 @@ def array_field(
 def require_number_of_terms(
     name: str, n_parameters: int, degree: int, n_terms: int, *, at_most: bool = False
 ) -> None:
-    """Raise unless a polynomial has as many terms as a file has numbers for them.
+    """Raise unless a file has as many numbers as a polynomial has terms.
 
-    The number of terms, (p + d)!/(p! d!), is only computed as far as needed: a file can name any
-    degree.
+    The number of terms, (p + d)!/(p! d!) for p parameters and degree d, is only computed as far as
+    needed, because the degree in a file may be very large.
 
     Parameters
     ----------
     name
-        For the message.
+        Name of the field, for the message.
     n_parameters, degree
         Number of parameters and degree of the polynomial.
     n_terms
-        How many numbers there are.
+        Number of numbers in the file.
     at_most
         Whether there may be more numbers than terms, as for points of a fit.
 
     Raises
     ------
     ValueError
-        If it has more terms, or fewer.
+        If the numbers do not agree.
 
     Examples
     --------

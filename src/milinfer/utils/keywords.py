@@ -1,4 +1,4 @@
-"""Refuse unknown keywords of functions that pass theirs on to another."""
+"""Refuse unknown keywords of functions that pass their keywords on to another function."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["did_you_mean", "require_keywords"]
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Suggest names like a wrong one, as the end of a message; empty if there are none.
+    """Write a suggestion of similar names for the end of a message; empty without similar names.
 
     Examples
     --------
@@ -31,23 +31,23 @@ def require_keywords(
     *,
     leave_out: Collection[str] = (),
 ) -> None:
-    """Raise unless a function has all keywords that were given to another one.
+    """Raise unless a function has all keywords that will be passed on to it.
 
     Parameters
     ----------
     options
-        The keywords.
+        The given keywords.
     function
-        Function that they are passed on to.
+        Function to which they are passed on.
     where
-        Name of the one that was called, for the message.
+        Name of the function that the user called, for the message.
     leave_out
-        Arguments of the function that the caller gives itself.
+        Arguments of `function` that the user cannot give.
 
     Raises
     ------
     ConfigurationError
-        If one is unknown; the message lists those that exist.
+        If a keyword is unknown; the message lists the known keywords.
 
     Examples
     --------

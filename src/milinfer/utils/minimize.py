@@ -22,9 +22,9 @@ def lowest_in_box(
     Parameters
     ----------
     function
-        Returns value and gradient (n,) at a point (n,) of the box.
+        Function that returns its value and its gradient (n,) at a point (n,) in the box.
     start
-        Point in the box, shape (n,).
+        Starting point in the box, shape (n,).
     low, high
         Corners of the box, shape (n,).
 

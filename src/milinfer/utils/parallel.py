@@ -1,8 +1,8 @@
-"""Run independent tasks here, in threads or on the workers of a dask cluster.
+"""Run independent tasks in this thread, in several threads, or on workers of a dask cluster.
 
-The results do not depend on where the tasks run: a task uses only its item and objects that all
-items share, and results come in the order of the items.  Threads serve numpy and Arrow, which
-release Python's lock; :func:`in_order` keeps only a few items in memory.
+The results do not depend on where the tasks run: a task uses only its item and objects that are
+common to all items, and results are in the order of the items.  Threads are useful for numpy and
+Arrow, which release Python's lock.  :func:`in_order` keeps only a few items in memory.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ R = TypeVar("R")
 
 # A task costs the scheduler about 2 ms.
 _TASK_SECONDS = 0.2
-# Tasks for each thread of the cluster: one that runs, and one that waits for it to end.
+# Tasks for each thread of the cluster: one that runs, and one that waits.
 _IN_FLIGHT = 2
 # All workers may be lost this many times in a row before we give up.
 _ATTEMPTS = 5
@@ -56,7 +56,7 @@ def require_client(client: Any, workers: int = 1) -> None:
     Raises
     ------
     ConfigurationError
-        Tells what to pass instead.
+        The message says what to give instead.
 
     Examples
     --------
@@ -78,7 +78,7 @@ def require_client(client: Any, workers: int = 1) -> None:
         raise ConfigurationError(msg)
     if workers > 1:
         msg = (
-            f"workers={workers} sets the workers on this machine, client= a cluster: give one "
+            f"workers={workers} sets the workers on this machine, client= a cluster; give only one "
             "of the two"
         )
         raise ConfigurationError(msg)
@@ -106,26 +106,26 @@ def client_type(feature: str) -> Any:
 
 
 class Workers:
-    """Runs independent tasks in threads or on a dask cluster.
+    """Run independent tasks in threads or on a dask cluster.
 
-    On a cluster, items are sent in batches, so that a task takes about 0.2 s and each thread has
-    at most two tasks.  Objects that the items share are sent to all workers once, and kept there
-    while consecutive calls use them.  Tasks of a worker that dies are repeated by another; if the
-    last copy of a shared object is lost, or the scheduler starts again at the same address, it is
-    sent again.  Errors of workers are raised here, and
-    their warnings are issued here if workers have one thread, as they should.
+    On a cluster, items are sent in batches, so that a task takes about 0.2 s and each thread has at
+    most two tasks.  Objects that are common to all items are sent to all workers once, and kept
+    there while consecutive calls use them.  If a worker dies, another worker repeats its tasks; if
+    the last copy of a common object is lost, or the scheduler starts again at the same address, the
+    object is sent again.  Errors of workers are raised in this process.  Warnings of workers are
+    issued in this process if the workers have one thread each, as they should.
 
     Parameters
     ----------
     threads
-        Threads of this process; 1 runs everything in the calling thread.
+        Number of threads of this process; with 1, everything runs in the calling thread.
     client
         Client of a dask cluster, instead of threads.  Tasks wait for the first worker.
 
     Raises
     ------
     ConfigurationError
-        If both are given, or the client is no ``distributed.Client``.
+        If several threads and a client are given, or `client` is no ``distributed.Client``.
 
     Examples
     --------
@@ -151,12 +151,13 @@ class Workers:
         items
             Items; they should be small on a cluster, because tasks contain them.
         shared
-            Objects that all items need; compared by identity with those of the last call.
+            Objects that all items need; they are compared by identity with the objects of the last
+            call.
 
         Raises
         ------
         ConfigurationError
-            If an object cannot be sent, the scheduler is gone, or every worker that takes the same
+            If an object cannot be sent, the scheduler is gone, or every worker that runs the same
             batch dies.
         """
         if self._client is not None:
@@ -206,8 +207,8 @@ class Workers:
                 except KilledWorker as error:
                     msg = (
                         f"{error.allowed_failures + 1} workers in a row died while they worked on "
-                        f"the same task ({name}): read their logs; most often they are out of "
-                        "memory. If they were only preempted, raise dask's "
+                        f"the same task ({name}); read their logs, because most often they are out "
+                        "of memory. If they were only preempted, raise dask's setting "
                         "distributed.scheduler.allowed-failures"
                     )
                     raise ConfigurationError(msg) from error
@@ -221,7 +222,7 @@ class Workers:
                 client.cancel([batch.future for batch in pending])
 
     def _send(self, client: Client, shared: tuple[Any, ...]) -> list[ClusterFuture]:
-        """Futures of the shared objects on the workers; sends those that are not there yet."""
+        """Return futures of the common objects on the workers, and send missing objects."""
         _wait_for_workers(client)
         # Objects that this call does not use are released, here and on the workers.
         self._sent = {id(x): self._sent[id(x)] for x in shared if id(x) in self._sent}
@@ -238,7 +239,7 @@ class _Batch:
 
 
 def _batch_size(left: int, threads: int, seconds: float) -> int:
-    """Items of the next task: enough to outweigh its cost, few enough for all threads."""
+    """Number of items of the next task: enough to outweigh its cost, few enough for all threads."""
     fair = -(-left // (_IN_FLIGHT * threads))
     return max(1, min(fair, int(min(_TASK_SECONDS / max(seconds, 1e-9), left))))
 
@@ -248,11 +249,11 @@ def _scatter(client: Client, part: Any) -> ClusterFuture:
     attempt = 0
     while True:
         try:
-            # Not hashed: that would read every byte to save the rare second copy.
+            # Not hashed, because this would read every byte to avoid a rare second copy.
             return client.scatter([part], broadcast=True, hash=False)[0]
         except TypeError as error:
             msg = (
-                f"a {type(part).__name__} cannot be sent to workers ({error}): define the "
+                f"a {type(part).__name__} cannot be sent to workers ({error}); define the "
                 "functions of a model in a module, or work without client="
             )
             raise ConfigurationError(msg) from error
@@ -263,25 +264,25 @@ def _scatter(client: Client, part: Any) -> ClusterFuture:
 
 
 def _result(client: Client, future: ClusterFuture) -> Any:
-    """Wait for the result of a task; if the cluster has lost all of its workers, say so."""
+    """Wait for the result of a task; warn if the cluster has lost all of its workers."""
     while True:
         try:
             return future.result(timeout=_SILENT_SECONDS)
         except TimeoutError:
-            if future.done():  # an error of the task, or a result that came just in time
+            if future.done():  # an error of the task, or a result that arrived just now
                 return future.result()
             _wait_for_workers(client)
 
 
 def _wait_for_workers(client: Client) -> None:
-    """Wait for a worker as long as it takes, as in the queue of a batch system, and say so."""
+    """Wait for a worker as long as it takes, as in the queue of a batch system, and warn."""
     while True:
         try:
             _asked(client, lambda: client.wait_for_workers(1, timeout=_SILENT_SECONDS))
         except TimeoutError:
             warnings.warn(
                 f"the cluster has had no workers for {_SILENT_SECONDS:g} s, and the tasks wait for "
-                "one; look at the scheduler and at the queue of the batch system",
+                "a worker; check the scheduler and the queue of the batch system",
                 MilinferWarning,
                 stacklevel=2,
             )
@@ -319,7 +320,7 @@ def _require_hope(client: Client, losses: int, error: BaseException) -> None:
     Raises
     ------
     ConfigurationError
-        Gives the reason.
+        The message gives the reason.
     """
     while client.status == "connecting":
         time.sleep(_LOOK_SECONDS)
@@ -332,8 +333,8 @@ def _require_hope(client: Client, losses: int, error: BaseException) -> None:
         raise ConfigurationError(msg) from error
     if losses >= _ATTEMPTS:
         msg = (
-            f"all workers of the cluster were lost {losses} times before any task finished: read "
-            "their logs; most often they are out of memory"
+            f"all workers of the cluster were lost {losses} times before any task finished; read "
+            "their logs, because most often they are out of memory"
         )
         raise ConfigurationError(msg) from error
 
@@ -341,7 +342,7 @@ def _require_hope(client: Client, losses: int, error: BaseException) -> None:
 def _work(
     function: Callable[..., R], items: Sequence[T], *shared: Any
 ) -> tuple[list[R], float, list[dict[str, Any]]]:
-    """Run a batch on a worker; returns its results, seconds for each item, and warnings."""
+    """Run a batch on a worker; return its results, seconds for each item, and warnings."""
     from distributed import get_worker
 
     start = time.perf_counter()
@@ -353,7 +354,7 @@ def _work(
         for w in caught:
             note = {"category": w.category, "filename": w.filename, "lineno": w.lineno}
             worker_warnings.append({"message": str(w.message), **note})
-    else:  # recording warnings is not safe in threads: they stay in the worker's log
+    else:  # warnings cannot be recorded safely in threads: they stay in the worker's log
         results = [function(item, *shared) for item in items]
     return results, (time.perf_counter() - start) / len(items), worker_warnings
 
@@ -364,7 +365,7 @@ def require_workers(workers: int) -> None:
     Raises
     ------
     ConfigurationError
-        If there are fewer.
+        If `workers` is less than 1.
 
     Examples
     --------
@@ -381,22 +382,23 @@ def in_order(function: Callable[[T], R], items: Iterable[T], workers: int = 1) -
     Parameters
     ----------
     function
-        Called once for each item, from several threads at once if there are several workers.
+        Function that is called once for each item, by several threads at once if there are several
+        workers.
     items
-        Arguments; only a few for each worker are taken ahead of the results.
+        Arguments; only a few items for each worker are taken in advance.
     workers
-        Threads; with 1, everything runs in the calling thread.
+        Number of threads; with 1, everything runs in the calling thread.
 
     Yields
     ------
     Any
-        Results.  The first error is raised instead of its result and later ones are not, so that
-        results and errors do not depend on the number of workers.
+        Results.  The first error is raised in place of its result, and later errors are ignored, so
+        that results and errors do not depend on the number of workers.
 
     Raises
     ------
     ConfigurationError
-        If there are no workers.
+        If `workers` is less than 1.
 
     Examples
     --------
@@ -431,7 +433,7 @@ def in_order(function: Callable[[T], R], items: Iterable[T], workers: int = 1) -
 
 
 def read_ahead(items: Iterator[T]) -> Iterator[T]:
-    """Yield the same items; a thread prepares the next one while one is in use.
+    """Yield the same items; a thread prepares the next item while an item is in use.
 
     Examples
     --------

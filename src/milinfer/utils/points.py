@@ -1,4 +1,4 @@
-"""Parameter points as text: ``{"c_HW": -0.5}`` ↔ ``"c_HW=-0.5"`` ↔ ``"c_HW_m0p5"``."""
+"""Convert parameter points to text: ``{"c_HW": -0.5}``, ``"c_HW=-0.5"``, ``"c_HW_m0p5"``."""
 
 from __future__ import annotations
 
@@ -38,21 +38,21 @@ def format_point(point: Point) -> str:
 def finite_point(
     point: object, label: str, error: type[MilinferError] = ParameterError
 ) -> dict[str, float]:
-    """Check a parameter point of a user.
+    """Check a parameter point from a user.
 
     Parameters
     ----------
     point
-        Value by name.
+        Mapping from the name of a parameter to its value.
     label
-        Name of its owner, for the message.
+        Name of the file or sample with this point, for the message.
     error
-        Kind of the error.
+        Class of the error.
 
     Raises
     ------
     MilinferError
-        If it is something else, or a value is not a finite number.
+        If `point` is no such mapping, or a value is not a finite number.
 
     Examples
     --------
@@ -82,7 +82,7 @@ def only(parameters: Sequence[str]) -> str:
     Raises
     ------
     ParameterError
-        If there are none or several.
+        If there are no parameters or several.
 
     Examples
     --------
@@ -101,7 +101,7 @@ def parse_point(text: str) -> dict[str, float]:
     Raises
     ------
     ParameterError
-        If the text is not of that form, a value is not a finite number or a name is repeated.
+        If the text does not have this form, a value is not a finite number or a name is repeated.
 
     Examples
     --------
@@ -145,14 +145,14 @@ def shifts_of(nuisances: Point, label: str) -> dict[str, float]:
     Parameters
     ----------
     nuisances
-        Value by name.
+        Mapping from the name of a nuisance parameter to its value.
     label
-        Name of their owner, for messages.
+        Name of the variation, for messages.
 
     Raises
     ------
     SampleError
-        If no nuisance parameter is shifted, a shift is not finite, or a name is none.
+        If no nuisance parameter is shifted, a shift is not finite, or a name is not allowed.
 
     Examples
     --------
@@ -166,13 +166,13 @@ def shifts_of(nuisances: Point, label: str) -> dict[str, float]:
         raise SampleError(msg) from error
     if not any(shifts.values()):
         msg = (
-            f"{label}: a variation shifts at least one nuisance parameter; give the nominal events "
-            "as nominal"
+            f"{label}: no nuisance parameter is shifted; shift at least one, and give nominal "
+            "events as nominal"
         )
         raise SampleError(msg)
     for name, value in shifts.items():
         if not (isinstance(name, str) and name.isidentifier()):
-            msg = f"{label}: the nuisance parameter {name!r} needs a name like a variable's"
+            msg = f"{label}: {name!r} cannot name a nuisance parameter; use letters, digits and _"
             raise SampleError(msg)
         if not math.isfinite(value):
             msg = f"{label}: {name} is {value:g}; give a finite shift"
@@ -181,7 +181,7 @@ def shifts_of(nuisances: Point, label: str) -> dict[str, float]:
 
 
 def shifts_of_key(key: object) -> dict[str, float]:
-    """Shifts that a key of a mapping describes.
+    """Convert a key of a mapping to shifts of nuisance parameters.
 
     Parameters
     ----------
@@ -191,7 +191,7 @@ def shifts_of_key(key: object) -> dict[str, float]:
     Raises
     ------
     SampleError
-        If it is neither, a name is repeated, or nothing is shifted.
+        If the key has another form, a name is repeated, or nothing is shifted.
 
     Examples
     --------
@@ -206,6 +206,6 @@ def shifts_of_key(key: object) -> dict[str, float]:
         raise SampleError(msg)
     shifts = dict(pairs)
     if len(shifts) < len(pairs):
-        msg = f"{key!r} names a nuisance parameter twice"
+        msg = f"{key!r} names a nuisance parameter twice; give each once"
         raise SampleError(msg)
     return shifts_of(shifts, f"variation {key!r}")

@@ -1,14 +1,14 @@
-"""Polynomials in several parameters: evaluate them, fit them, and choose points for them.
+"""Evaluate and fit polynomials in several parameters, and choose points that determine them.
 
-A process with one operator insertion is quadratic in the Wilson coefficients; with one in
-production and one in decay it is quartic.  Values at as many points as there are coefficients
-determine it (:class:`PolynomialBasis`).
+The squared amplitude of a process with one operator insertion is quadratic in the Wilson
+coefficients; with one insertion in production and one in decay it is quartic.  Its values at as
+many points as it has coefficients determine the polynomial (:class:`PolynomialBasis`).
 
-:class:`Series` and :class:`PiecewiseCubic` are for minimisers, which evaluate functions at one
-point thousands of times.  Arrays of points cost tens of microseconds whatever their number, so
-single points are evaluated differently: polynomials as products of one small tensor with one
-vector for each parameter, splines as one cubic.  The values agree with those of arrays to
-rounding.
+:class:`Series` and :class:`PiecewiseCubic` are for minimisers, which evaluate a function at single
+points thousands of times.  An operation on numpy arrays costs tens of microseconds even for a
+single point.  Single points are therefore evaluated differently: a polynomial as the product of a
+small tensor with one vector for each parameter, and a spline as a cubic polynomial.  The values
+agree with those of array operations up to rounding.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from milinfer.typing import FloatArray, IntArray, Point
 __all__ = ["PiecewiseCubic", "PolynomialBasis", "PolynomialFit", "Series", "chebyshev_terms"]
 
 
-# Beyond this condition number the coefficients are noise.
+# Above this condition number, rounding errors dominate the coefficients.
 _MAX_CONDITION = 1e8
 
 
@@ -40,13 +40,13 @@ class PolynomialFit(NamedTuple):
     Parameters
     ----------
     coefficients
-        Shape (n_coefficients, n_quantities).
+        Fitted coefficients, shape (n_coefficients, n_quantities).
     covariance
-        Shape (n_quantities, n_coefficients, n_coefficients).
+        Covariance of the coefficients, shape (n_quantities, n_coefficients, n_coefficients).
     chi2
-        Shape (n_quantities,).
+        χ² of each fit, shape (n_quantities,).
     ndf
-        Degrees of freedom of each.
+        Degrees of freedom of each fit.
     """
 
     coefficients: FloatArray
@@ -57,7 +57,7 @@ class PolynomialFit(NamedTuple):
 
 @dataclass(frozen=True)
 class PolynomialBasis:
-    """Monomials in named parameters up to a total degree, cross terms included.
+    """Monomials in named parameters up to a total degree, including products of parameters.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ class PolynomialBasis:
     @cached_property
     def exponents(self) -> IntArray:
         """Exponents of each monomial, shape (n_coefficients, n_parameters), by total degree."""
-        # Not all combinations of exponents, most of which have a larger total degree.
+        # Not all combinations of exponents, because most of them have a larger total degree.
         n = len(self.parameters)
         powers = [
             tuple(map(factors.count, range(n)))
@@ -111,7 +111,7 @@ class PolynomialBasis:
         return math.comb(len(self.parameters) + int(self.degree), int(self.degree))
 
     def array(self, point: Point) -> FloatArray:
-        """Parameter values in the order of the basis, shape (n_parameters,).
+        """Return parameter values in the order of the basis, shape (n_parameters,).
 
         Raises
         ------
@@ -121,13 +121,13 @@ class PolynomialBasis:
         return point_array(self.parameters, point)
 
     def design(self, theta: ArrayLike) -> FloatArray:
-        """Monomials at several points (m, n_parameters), shape (m, n_coefficients)."""
+        """Evaluate the monomials at points (m, n_parameters), shape (m, n_coefficients)."""
         points = np.asarray(theta, dtype=np.float64).reshape(-1, len(self.parameters))
         monomials: FloatArray = np.prod(points[:, None, :] ** self.exponents[None], axis=2)
         return monomials
 
     def design_gradient(self, theta: ArrayLike) -> FloatArray:
-        """Derivatives of the monomials at one point, shape (n_parameters, n_coefficients)."""
+        """Differentiate the monomials at one point, shape (n_parameters, n_coefficients)."""
         point = np.asarray(theta, dtype=np.float64).reshape(len(self.parameters))
         out = np.empty((len(point), len(self)))
         for k in range(len(point)):
@@ -137,12 +137,12 @@ class PolynomialBasis:
         return out
 
     def shift(self, centre: ArrayLike, half: ArrayLike) -> FloatArray:
-        """Matrix that takes coefficients in x to those in (x − centre)/half.
+        """Return the matrix that converts coefficients in x to coefficients in (x − centre)/half.
 
         Parameters
         ----------
         centre, half
-            Shape (n_parameters,).
+            New origin and unit of each parameter, shape (n_parameters,).
 
         Examples
         --------
@@ -167,17 +167,17 @@ class PolynomialBasis:
         Raises
         ------
         ParameterError
-            If there are too few points, or monomials are degenerate on them.
+            If there are too few points, or the monomials are linearly dependent at these points.
         """
         if not np.isfinite(theta).all():
-            msg = f"{what}: the points {theta.tolist()} are not all finite"
+            msg = f"{what}: the points {theta.tolist()} are not all finite; correct them"
             raise ParameterError(msg)
         n_points = len(np.unique(theta, axis=0))
         if n_points < len(self):
             msg = (
                 f"{what}: a polynomial of degree {self.degree} in {', '.join(self.parameters)} has "
-                f"{len(self)} coefficients and needs as many points; there are {n_points}. Lower "
-                "the degree or add points"
+                f"{len(self)} coefficients and needs as many points, but there are {n_points}; "
+                "lower the degree or add points"
             )
             raise ParameterError(msg)
         span = np.abs(theta).max(axis=0)
@@ -185,19 +185,19 @@ class PolynomialBasis:
         if not condition < _MAX_CONDITION:
             msg = (
                 f"{what}: the points {theta.tolist()} do not determine a polynomial of degree "
-                f"{self.degree} (condition number {condition:.1g}); spread them"
+                f"{self.degree} (condition number {condition:.1g}); spread them more"
             )
             raise ParameterError(msg)
 
     def fit(self, theta: FloatArray, values: FloatArray, errors: FloatArray) -> PolynomialFit:
-        """Weighted least squares of several quantities at the same points.
+        """Fit several quantities at the same points by weighted least squares.
 
         Parameters
         ----------
         theta
             Points, shape (m, n_parameters).
         values, errors
-            Shape (m, n_quantities); errors must be positive.
+            Values and errors of the quantities, shape (m, n_quantities); errors must be positive.
 
         Raises
         ------
@@ -235,7 +235,7 @@ class PolynomialBasis:
         )
 
     def value(self, fit: PolynomialFit, theta: ArrayLike) -> FloatArray:
-        """Fitted quantities at several points (m, n_parameters), shape (m, n_quantities).
+        """Evaluate the fitted quantities at points (m, n_parameters), shape (m, n_quantities).
 
         Examples
         --------
@@ -249,7 +249,7 @@ class PolynomialBasis:
         return self.design(theta) @ fit.coefficients
 
     def variance(self, fit: PolynomialFit, theta: ArrayLike) -> FloatArray:
-        """Variances of the fitted quantities at several points, shape (m, n_quantities).
+        """Compute variances of the fitted quantities at several points, shape (m, n_quantities).
 
         Examples
         --------
@@ -264,12 +264,15 @@ class PolynomialBasis:
         return np.asarray(np.einsum("mi,qij,mj->mq", design, fit.covariance, design))
 
     def morphing_matrix(self, basis_points: FloatArray) -> FloatArray:
-        """Matrix M with w(θ) = design(θ) @ M, so that Σ_k w_k(θ) t(θ_k) is t(θ).
+        """Return the matrix M of the morphing weights w(θ) = design(θ) @ M.
+
+        With these weights, Σ_k w_k(θ) t(θ_k) = t(θ) for every polynomial t of the degree; see
+        :meth:`weights`.
 
         Parameters
         ----------
         basis_points
-            As many points as coefficients, shape (n_coefficients, n_parameters).
+            The points θ_k, as many as coefficients, shape (n_coefficients, n_parameters).
 
         Examples
         --------
@@ -283,16 +286,16 @@ class PolynomialBasis:
         return np.asarray(np.linalg.inv(self.design(basis_points)), dtype=np.float64)
 
     def weights(self, theta: ArrayLike, basis_points: FloatArray) -> FloatArray:
-        """Morphing weights w_k(θ) at several points, shape (m, n_coefficients).
+        """Compute morphing weights w_k(θ) at several points, shape (m, n_coefficients).
 
-        Σ_k w_k(θ) t(θ_k) is t(θ) for every polynomial t of the degree.
+        With these weights, Σ_k w_k(θ) t(θ_k) = t(θ) for every polynomial t of the degree.
 
         Parameters
         ----------
         theta
-            Shape (m, n_parameters).
+            Points θ, shape (m, n_parameters).
         basis_points
-            As many points as coefficients, shape (n_coefficients, n_parameters).
+            The points θ_k, as many as coefficients, shape (n_coefficients, n_parameters).
 
         Raises
         ------
@@ -308,9 +311,10 @@ class PolynomialBasis:
         return self.design(theta) @ self.morphing_matrix(basis_points)
 
     def choose_points(self, theta: FloatArray) -> FloatArray:
-        """Pick as many points as coefficients, so that the basis is well conditioned.
+        """Choose as many of the points as there are coefficients, with a low condition number.
 
-        Greedy: the next point is the one that those already chosen explain least (pivoted QR).
+        The points are chosen one after the other: the next point is the one that is farthest from
+        linear combinations of the points chosen before (pivoted QR decomposition).
         """
         from scipy.linalg import qr
 
@@ -323,7 +327,7 @@ class PolynomialBasis:
 
 
 def point_array(parameters: Sequence[str], point: Point) -> FloatArray:
-    """Parameter values of a point in the order of the parameters, shape (n_parameters,).
+    """Return the values of a point in the order of the parameters, shape (n_parameters,).
 
     Raises
     ------
@@ -340,7 +344,7 @@ def point_array(parameters: Sequence[str], point: Point) -> FloatArray:
         msg = f"{given!r} is not a point; give a value for each of {', '.join(parameters)} by name"
         raise ParameterError(msg)
     if set(point) != set(parameters):
-        msg = f"the point has the parameters {tuple(point)}, expected {tuple(parameters)}"
+        msg = f"the point has the parameters {tuple(point)}; give {tuple(parameters)}"
         raise ParameterError(msg)
     values = []
     for name in parameters:
@@ -356,7 +360,7 @@ def point_array(parameters: Sequence[str], point: Point) -> FloatArray:
 
 
 def point_matrix(parameters: Sequence[str], points: Sequence[Point]) -> FloatArray:
-    """Points as an array of shape (m, n_parameters)."""
+    """Convert points to an array of shape (m, n_parameters)."""
     return np.array([[float(p[name]) for name in parameters] for p in points])
 
 
@@ -365,16 +369,16 @@ _Terms: TypeAlias = tuple[list[float], list[float]]
 
 @dataclass(frozen=True, eq=False)
 class Series:
-    """Polynomial in one or several parameters, with its gradient, at one point at a time.
+    """Polynomial in one or several parameters, evaluated with its gradient at single points.
 
     Parameters
     ----------
     coefficients
-        Coefficients of the products of the terms of each parameter, shape (n_1, …, n_p).
+        Coefficients of products of one term for each of the p parameters, shape (n_1, …, n_p).
     low, high
-        Box that is scaled to −1 … 1 in each parameter, shape (n_parameters,).
+        Ranges of the parameters that are scaled to [−1, 1], shape (n_parameters,).
     kind
-        Terms: ``"chebyshev"`` polynomials, or ``"power"``.
+        Kind of the terms: ``"chebyshev"`` polynomials, or ``"power"`` for powers.
 
     Examples
     --------
@@ -397,16 +401,16 @@ class Series:
         low: ArrayLike = -1.0,
         high: ArrayLike = 1.0,
     ) -> Series:
-        """Sum of monomials in the parameters, scaled if a box is given.
+        """Make a series from monomials in the parameters, which are scaled if ranges are given.
 
         Parameters
         ----------
         exponents
-            Shape (n_terms, n_parameters), all different.
+            Exponents of each monomial, shape (n_terms, n_parameters), all different.
         coefficients
-            Shape (n_terms,).
+            Coefficients of the monomials, shape (n_terms,).
         low, high
-            The box.
+            Ranges of the parameters that are scaled to [−1, 1], shape (n_parameters,).
 
         Examples
         --------
@@ -440,14 +444,14 @@ class Series:
         ]
 
     def value(self, point: Sequence[float] | FloatArray) -> float:
-        """Value at a point (n_parameters,)."""
+        """Return the value at a point (n_parameters,)."""
         value: FloatArray = self.coefficients
         for terms, _ in reversed(self._bases(point)):
             value = value @ np.array(terms)
         return float(value)
 
     def gradient(self, point: Sequence[float] | FloatArray) -> FloatArray:
-        """Derivatives at a point (n_parameters,), shape (n_parameters,)."""
+        """Return the derivatives at a point (n_parameters,), shape (n_parameters,)."""
         bases = self._bases(point)
         out = np.empty(len(bases))
         # From the last parameter to the first: `slopes` are the derivatives with respect to the
@@ -464,7 +468,7 @@ class Series:
 
 
 def chebyshev_terms(x: float, n: int) -> tuple[list[float], list[float]]:
-    """Chebyshev polynomials T_0 … T_{n−1} at a number, and their derivatives.
+    """Evaluate the Chebyshev polynomials T_0 … T_{n−1} at a number, and their derivatives.
 
     Examples
     --------
@@ -488,12 +492,12 @@ def _powers(x: float, n: int) -> _Terms:
 
 
 class PiecewiseCubic:
-    """Cubic spline in one parameter at one point at a time.
+    """Cubic spline in one parameter, evaluated at single points.
 
     Parameters
     ----------
     knots
-        Ascending, shape (K,).
+        Knots in ascending order, shape (K,).
     coefficients
         Coefficients from the cubic to the constant term, in the distance to the knot on the left,
         shape (4, K − 1).
@@ -518,11 +522,11 @@ class PiecewiseCubic:
         return self._pieces[cell], x - self._knots[cell]
 
     def value(self, point: Sequence[float] | FloatArray) -> float:
-        """Value at a point (1,)."""
+        """Return the value at a point (1,)."""
         (c3, c2, c1, c0), d = self._piece(float(point[0]))
         return ((c3 * d + c2) * d + c1) * d + c0
 
     def gradient(self, point: Sequence[float] | FloatArray) -> FloatArray:
-        """Derivative at a point (1,), shape (1,)."""
+        """Return the derivative at a point (1,), shape (1,)."""
         (c3, c2, c1, _), d = self._piece(float(point[0]))
         return np.array([(3 * c3 * d + 2 * c2) * d + c1])

@@ -1,4 +1,4 @@
-"""Progress bars on terminals and in notebooks."""
+"""Show progress bars on terminals and in notebooks."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ __all__ = ["in_notebook", "progress"]
 
 @contextmanager
 def progress(description: str, total: float | None = None) -> Iterator[Callable[[float], None]]:
-    """Show a progress bar: by rich on a terminal, by tqdm in a notebook.
+    """Show a progress bar: with rich on a terminal, with tqdm in a notebook.
 
-    Shows nothing if standard error is neither, such as a file or a pipe.
+    Nothing is shown if standard error is a file or a pipe.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ def progress(description: str, total: float | None = None) -> Iterator[Callable[
     Warns
     -----
     MilinferWarning
-        In a notebook without ipywidgets; the bar is text there.
+        In a notebook without ipywidgets, where the bar is shown as text.
 
     Examples
     --------
@@ -71,9 +71,9 @@ def progress(description: str, total: float | None = None) -> Iterator[Callable[
 
 
 def in_notebook() -> bool:
-    """Whether this process is the kernel of a notebook.
+    """Tell whether this process is the kernel of a notebook.
 
-    Every kernel has imported IPython, so that it need not be imported here.
+    Every kernel has already imported IPython, so that this function does not import it.
 
     Examples
     --------
@@ -82,7 +82,7 @@ def in_notebook() -> bool:
     """
     get_shell = getattr(sys.modules.get("IPython"), "get_ipython", None)
     shell = None if get_shell is None else get_shell()
-    # Google Colab has a subclass of it; IPython in a terminal has another class.
+    # Google Colab has a subclass of this class; IPython in a terminal has another class.
     return any(c.__name__ == "ZMQInteractiveShell" for c in type(shell).__mro__)
 
 
@@ -96,7 +96,7 @@ def _notebook_bar(description: str, total: float | None) -> Any:
             f"progress is shown as text ({error}): for a bar in the notebook, "
             "pip install ipywidgets and reload the page"
         )
-        # At the line of the caller of progress(): contextlib is in between.
+        # Warn at the line that called progress(); contextlib is in between.
         warnings.warn(msg, MilinferWarning, stacklevel=4)
         return tqdm(desc=description, total=total, file=sys.stderr)
     from tqdm.notebook import tqdm_notebook

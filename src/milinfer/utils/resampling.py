@@ -1,4 +1,4 @@
-"""Statistics of many bootstrap samples at once: numpy's calls take longer than their work."""
+"""Compute statistics of many bootstrap samples at once, because a numpy call for each is slow."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from milinfer.typing import FloatArray
 __all__ = ["covariances", "samples_at_once"]
 
 _NUMBERS = 1_000_000
-"""Numbers that a block of samples has at most, if it has more than one sample."""
+"""Largest number of values in a block, if it has more than one sample."""
 
 
 def samples_at_once(n_samples: int, n: int) -> Iterator[range]:
-    """Numbers of bootstrap samples in blocks that fit into memory.
+    """Divide bootstrap samples into blocks that fit into memory; yield the range of each block.
 
     Parameters
     ----------
     n_samples
         Number of bootstrap samples.
     n
-        Numbers in one of them.
+        Number of values in a bootstrap sample.
 
     Examples
     --------
@@ -35,7 +35,7 @@ def samples_at_once(n_samples: int, n: int) -> Iterator[range]:
 
 
 def covariances(values: FloatArray) -> FloatArray:
-    """Covariance matrix of each sample, as that of :func:`numpy.cov`.
+    """Compute the covariance matrix of each sample, with the same result as :func:`numpy.cov`.
 
     Parameters
     ----------

@@ -1,8 +1,9 @@
 """Fit polynomials in the parameters to noisy values at a few points.
 
-Toys are generated at a few parameter points; bias and c_cicc are needed everywhere.  Both are
-polynomials of the lowest degree that describes the points within their errors, with the covariance
-of the points: estimates from one pool of events share its fluctuation.
+Toys are generated at a few parameter points, but the bias and the calibration constant c_cicc are
+needed at all points.  Both are fitted by polynomials of the lowest degree that describes the values
+within their errors.  The fit uses the covariance of the values, because estimates from one pool of
+events share its statistical fluctuation.
 """
 
 from __future__ import annotations
@@ -32,9 +33,9 @@ from milinfer.utils.polynomials import PolynomialBasis, Series
 
 __all__ = ["SPARE_DEGREES", "SmoothPolynomial", "fit_smooth"]
 
-# A polynomial that describes the points worse than this gets another degree.
+# If the p-value of a fit is below this, the degree is increased.
 _MIN_P_VALUE = 0.05
-# Terms of one to three errors, which the p-value does not see, are even or odd: one degree of each.
+# A term of one to three errors may be too small for the p-value, and may be even or odd: add both.
 SPARE_DEGREES = 2
 # Single points are evaluated with a tensor of (degree + 1)^n_parameters numbers; its logarithm.
 _LARGEST_TENSOR = 24
@@ -42,19 +43,20 @@ _LARGEST_TENSOR = 24
 
 @dataclass(frozen=True, eq=False)
 class SmoothPolynomial:
-    """Polynomial in the parameters with errors, known inside a box and continued beyond.
+    """Polynomial in the parameters with errors, fitted in a box and continued outside it.
 
     Parameters
     ----------
     basis
-        Monomials in the scaled parameters, −1 to 1 over the box.
+        Monomials in the parameters, scaled to −1 … 1 in the box.
     coefficients, covariance
-        Shape (n_coefficients,) and (n_coefficients, n_coefficients).
+        Coefficients and their covariance, shapes (n_coefficients,) and (n_coefficients,
+        n_coefficients).
     low, high
-        The box of the points, shape (n_parameters,).
+        Corners of the box that contains the fitted points, shape (n_parameters,).
     beyond
-        ``"tangent"`` or ``"flat"``: continuation outside the box, where the polynomial itself
-        might turn around.
+        Continuation outside the box, where the polynomial itself is not reliable: ``"tangent"`` for
+        a linear function, ``"flat"`` for a constant.
     chi2, ndf
         χ² of the fit and its degrees of freedom.
 
@@ -86,7 +88,7 @@ class SmoothPolynomial:
         points: FloatArray,
         beyond: Literal["tangent", "flat"] = "flat",
     ) -> SmoothPolynomial:
-        """Polynomial of zeros over the box of points (n, n_parameters), to fit its terms."""
+        """Make a polynomial with zero coefficients in the box of points (n, n_parameters)."""
         n, low, high = len(basis), points.min(axis=0), points.max(axis=0)
         return cls(
             basis=basis,
@@ -106,16 +108,16 @@ class SmoothPolynomial:
 
     @property
     def good(self) -> bool:
-        """Whether it describes the fitted values: a p-value of 5 % or more."""
+        """Whether the polynomial describes the fitted values: a p-value of 5 % or more."""
         return self.p_value >= _MIN_P_VALUE
 
     def __call__(self, theta: ArrayLike) -> FloatArray:
-        """Values at points (m, n_parameters), or (m,) for one parameter; shape (m,)."""
+        """Evaluate at points (m, n_parameters), or (m,) for one parameter; shape (m,)."""
         value: FloatArray = self.terms(theta) @ self.coefficients
         return value
 
     def at(self, point: FloatArray) -> float:
-        """Value at one point (n_parameters,), faster than a call."""
+        """Return the value at one point (n_parameters,), faster than a call."""
         return self._series.value(point) if self._inside(point) else float(self(point)[0])
 
     def gradient_at(self, point: FloatArray) -> FloatArray:
@@ -180,17 +182,17 @@ class SmoothPolynomial:
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> SmoothPolynomial:
-        """Undo :meth:`to_dict`.
+        """Make a polynomial from the result of :meth:`to_dict`.
 
         Raises
         ------
         KeyError, TypeError, ValueError
-            If the content is not such a polynomial.
+            If `content` does not describe a polynomial.
         """
         parameters = tuple(text_field("parameters", n) for n in content["parameters"])
         degree = whole_field("degree", content["degree"])
         n, p = len(list_field("coefficients", content["coefficients"])), len(parameters)
-        # before anything is made of that size
+        # before any object of this size is made
         require_number_of_terms("coefficients", p, degree, n)
         if p * math.log2(degree + 1) > _LARGEST_TENSOR:
             msg = f"degree {degree} in {p} parameters is too large to be evaluated at single points"
@@ -225,7 +227,7 @@ class SmoothPolynomial:
     def _scaled_points(self, theta: ArrayLike) -> tuple[FloatArray, FloatArray, FloatArray]:
         """Points clipped to the box, in scaled parameters; the excess; and d(scaled)/dθ."""
         points = np.asarray(theta, dtype=np.float64).reshape(-1, len(self.low))
-        # A box without extent in a parameter still needs a scale; the polynomial is flat there.
+        # If the box has no extent in a parameter, it still needs a scale; the polynomial is flat.
         half = np.where(self.high > self.low, (self.high - self.low) / 2, 1.0)
         scaled = (points - (self.high + self.low) / 2) / half
         inside = np.clip(scaled, -1.0, 1.0)
@@ -251,7 +253,7 @@ class SmoothPolynomial:
             if self.beyond == "flat":
                 slope = np.where(beyond, 0.0, slope)
             else:
-                # The tangent plane itself changes along the parameters that are still inside.
+                # The tangent plane changes along the parameters that are inside the box.
                 bend = sum(
                     excess[:, j, None] * _monomial_derivatives(self.basis, inside, axis + other)
                     for j, other in enumerate(unit)
@@ -278,22 +280,23 @@ def fit_smooth(
     Parameters
     ----------
     parameters
-        Names.
+        Names of the parameters.
     points
-        Shape (n, n_parameters).
+        Points, shape (n, n_parameters).
     values, covariance
-        At the points, shape (n,) and (n, n).
+        Values at the points and their covariance, shapes (n,) and (n, n).
     beyond
-        See :class:`SmoothPolynomial`.
+        Continuation outside the points; see :class:`SmoothPolynomial`.
     degree
-        Degree of the polynomial; default: the lowest (from `lowest` on) whose p-value is at least
-        5 %, or the highest that the points determine.
+        Degree of the polynomial; default: the lowest degree (from `lowest` on) with a p-value of at
+        least 5 %, or the highest degree that the points determine.
     lowest, highest
         Smallest and largest degree to try.
     spare
-        Without a given degree, take so many degrees more than the lowest that is accepted, while
-        more points than coefficients are left.  A term of one to three errors is not seen by the
-        p-value, and the errors of a fit without it do not contain it; see :data:`SPARE_DEGREES`.
+        Number of degrees that are added to the lowest accepted degree, while there are more points
+        than coefficients; not used with `degree`.  The p-value is not sensitive to a term of one to
+        three errors, and the errors of a fit without this term would be too small; see
+        :data:`SPARE_DEGREES`.
 
     Raises
     ------
@@ -333,7 +336,8 @@ def fit_smooth(
         needed = len(PolynomialBasis(tuple(parameters), d))
         msg = (
             f"a polynomial of degree {d} in {', '.join(parameters)} needs toys at {needed} true "
-            f"values or more that determine it; there are {len(np.unique(points, axis=0))}"
+            f"values or more that determine it, but there are {len(np.unique(points, axis=0))}; "
+            "generate toys at more true values, or lower the degree"
         )
         raise CalibrationError(msg)
     return best

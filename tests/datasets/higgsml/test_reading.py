@@ -66,7 +66,7 @@ def test_part_of_a_file_stands_for_all_events(file):
         ("PRI_jet_leading_eta", 1.5, r"some of the columns 'PRI_jet_leading_…' are missing"),
         ("weights", -1.0, r"column 'weights' is -1 in event 3"),
         ("detailed_labels", "wjets", "column 'detailed_labels' contains 'wjets'"),
-        ("labels", 2.0, r"event 3 \(counted from 0\) is of \w+ and has the label 2"),
+        ("labels", 2.0, r"event 3 \(counted from 0\) is of \w+ but has the label 2"),
     ],
 )
 def test_errors_name_file_column_and_event(file, name, value, message):
@@ -86,7 +86,7 @@ def test_metadata_say_how_many_events_there_are(file):
     with pytest.raises(SampleError, match="sum_weights is 0; it must be positive"):
         higgsml.read_events(file)
     metadata.unlink()
-    with pytest.raises(SampleError, match="put it there, or give expected="):
+    with pytest.raises(SampleError, match="copy it there, or give expected="):
         higgsml.read_events(file)
 
 
@@ -94,5 +94,5 @@ def test_data_have_no_process_to_write(file):
     data = higgsml.HiggsEvents(
         EVENTS.columns, np.full(len(EVENTS), -1), EVENTS.weights, EVENTS.rows
     )
-    with pytest.raises(SampleError, match="without a process"):
+    with pytest.raises(SampleError, match="unknown process"):
         higgsml.write_events(file, data)

@@ -429,18 +429,18 @@ def damaged(maker) -> dict[str, tuple[str, str]]:
         "event not opened": (d(e, e.replace("<event>", "")), "event 1 .*"),
         "event tag damaged": (d(e, e.replace("<event>", "<evnt>")), "event 1 .* no <event>"),
         "lines outside events": (d(e, maker.particles[0], e), "event 1 .* outside any event"),
-        "stray less": (d(e, maker.event(after="<half\n")), "event 1 .* not a whole element"),
+        "stray less": (d(e, maker.event(after="<half\n")), "event 1 .* not a complete element"),
         "too large an integer": (
             d(e, maker.event(particles=particle(maker, 0, "99999999999"))),
             "not a 32-bit integer",
         ),
         "end with another tag": (
             d(e, e).replace("</LesHouchesEvents>", "</LesHouchesEvent>"),
-            r"ends with the tag </LesHouchesEvent> instead of </LesHouchesEvents>; correct",
+            r"ends with </LesHouchesEvent> instead of </LesHouchesEvents>; correct",
         ),
         "last event closed by another tag": (
             "</events>".join(d(e, e).rsplit("</event>", 1)),
-            r"event 1 .* ends with the tag </events> instead of </event>; correct the tag",
+            r"event 1 .* ends with </events> instead of </event>; correct the tag",
         ),
         "header closed by another tag": (
             d(e, header="abc").replace("</header>", "</headers>"),

@@ -233,7 +233,7 @@ def test_info_json():
         processes=INFO.processes, weights=(lhe.LHEWeight("a", "b", "c"),), point={"x": 0.1}
     )
     assert lhe.LHEInfo.from_json(info.to_json()) == info
-    with pytest.raises(LHEError, match="not the description"):
+    with pytest.raises(LHEError, match="no description"):
         lhe.LHEInfo.from_json("{}")
 
 

@@ -1,4 +1,4 @@
-"""The FAIR Universe HiggsML challenge: files, nuisance parameters, pseudo-experiments and score.
+"""Use the data of the FAIR Universe HiggsML challenge: files, nuisance parameters, toys and score.
 
 The data are public (Zenodo, 10.5281/zenodo.15131565) and not part of milinfer.
 """

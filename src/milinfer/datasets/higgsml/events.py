@@ -1,9 +1,10 @@
 """Events of the FAIR Universe HiggsML data: columns, weights, processes, selection and shifts.
 
-The challenge (arXiv:2410.02867) measures H → ττ with one lepton and one hadronic τ.  The energy
-scale of hadronic τ (``tes``), that of jets (``jes``) and an additional soft missing momentum
-(``soft_met``) change the momenta; events are selected afterwards.  The shifts
-are implemented here from their definitions, and were compared with the package HiggsML 0.1.5.
+The challenge (arXiv:2410.02867) measures H → ττ with one lepton and one hadronic τ.  Three nuisance
+parameters change the momenta: the energy scale of hadronic τ (``tes``), the energy scale of jets
+(``jes``) and an additional soft missing momentum (``soft_met``).  Events are selected afterwards.
+The shifts are implemented here from their definitions, and were compared with the package HiggsML
+0.1.5.
 """
 
 from __future__ import annotations
@@ -24,10 +25,10 @@ PROCESSES = ("htautau", "ztautau", "ttbar", "diboson")
 """Values of ``detailed_labels``: the signal, and the backgrounds."""
 
 LUMINOSITY = 10.0
-"""Luminosity of the challenge in 1/fb; weights count the events that it gives."""
+"""Luminosity of the challenge in 1/fb; weights sum to the expected events at this luminosity."""
 
 MISSING = -25.0
-"""What files contain in place of the pT, η and φ of a jet that is not there."""
+"""Value of pT, η and φ in the files for a jet that does not exist."""
 
 _JETS = ("leading", "subleading")
 
@@ -39,7 +40,7 @@ COLUMNS = (
     "PRI_met",
     "PRI_met_phi",
 )
-"""Measured columns: momenta in GeV, and angles.  All else follows from them."""
+"""Measured columns: momenta in GeV, and angles.  All other columns follow from them."""
 
 # Thresholds of the selection in GeV: of hadronic τ, jets and leptons.
 _HAD_PT, _JET_PT, _LEP_PT = 26.0, 26.0, 20.0
@@ -54,12 +55,12 @@ class HiggsEvents:
     Parameters
     ----------
     columns
-        :data:`COLUMNS`, each of shape (n_events,).
+        The columns :data:`COLUMNS` by name, each of shape (n_events,).
     processes
-        Position of the process of each event in :data:`PROCESSES`; −1 where it is not known, as in
-        data, shape (n_events,).
+        For each event, the position of its process in :data:`PROCESSES`, or −1 if the process is
+        unknown, as in data; shape (n_events,).
     weights
-        Number of expected events that each event represents, shape (n_events,).
+        Expected number of events that each event represents, shape (n_events,).
     rows
         Number of each event in its file, shape (n_events,).
 
@@ -106,12 +107,12 @@ class HiggsEvents:
         )
 
     def of(self, process: str) -> HiggsEvents:
-        """Events of one process.
+        """Select the events of one process.
 
         Raises
         ------
         SampleError
-            If it is not one of :data:`PROCESSES`, or has no events.
+            If `process` is not one of :data:`PROCESSES`, or has no events.
         """
         if process not in PROCESSES:
             msg = f"{process!r} is not one of the processes {', '.join(PROCESSES)}"
@@ -123,7 +124,7 @@ class HiggsEvents:
         return chosen
 
     def scaled_to(self, expected: float) -> HiggsEvents:
-        """The same events, whose weights add up to a number of expected events.
+        """Return the same events, with weights scaled to a total number of expected events.
 
         Raises
         ------
@@ -134,16 +135,20 @@ class HiggsEvents:
         """
         total = float(self.weights.sum())
         if not total > 0:
-            msg = f"the weights of {len(self)} events sum to {total:g}, and cannot be scaled"
+            msg = (
+                f"the weights of {len(self)} events sum to {total:g} and cannot be scaled; give "
+                "events whose weights have a positive sum"
+            )
             raise SampleError(msg)
         factor = positive_number(expected, "the number of expected events") / total
         return replace(self, weights=self.weights * factor)
 
     def has_jet(self, jet: str) -> BoolArray:
-        """Whether the ``"leading"`` or ``"subleading"`` jet is there, shape (n_events,).
+        """Tell for each event whether it has a ``"leading"`` or ``"subleading"`` jet, (n_events,).
 
-        The momentum decides.  ``PRI_n_jets`` does not: of three jets, the selection removes a
-        second one that is too soft and counts two others, though the third is softer still.
+        The pT of the jet is used, and not ``PRI_n_jets``.  If an event has three jets and the
+        second is too soft, the selection of the challenge removes the second jet, but still counts
+        two jets, although the third is even softer.
         """
         present: BoolArray = self.columns[f"PRI_jet_{jet}_pt"] > 0
         return present
@@ -157,7 +162,7 @@ def shifted(
     soft_met: float = 0.0,
     noise: ArrayLike | None = None,
 ) -> HiggsEvents:
-    """Shift momenta, recompute the missing momentum, and select.
+    """Shift momenta, compute the missing momentum again, and select events.
 
     Parameters
     ----------
@@ -168,14 +173,14 @@ def shifted(
     soft_met
         Standard deviation in GeV of each component of the additional missing momentum.
     noise
-        Two standard normal random numbers for each event, shape (2, n_events).  With the same
-        numbers the events of two shifts are the same events.
+        Two standard normal random numbers for each event, shape (2, n_events).  Use the same
+        numbers for two shifts to get the same events.
 
     Returns
     -------
     HiggsEvents
-        Events with pT(τ) ≥ 26 GeV and pT(ℓ) ≥ 20 GeV.  Jets of at most 26 GeV among the leading two
-        are removed.
+        Events with pT(τ) ≥ 26 GeV and pT(ℓ) ≥ 20 GeV.  Leading and subleading jets with pT of at
+        most 26 GeV are removed.
 
     Raises
     ------
@@ -229,7 +234,7 @@ def _components(columns: Mapping[str, FloatArray], pt: str, phi: str) -> FloatAr
 
 
 def _remove_soft(columns: dict[str, FloatArray], jet: str) -> None:
-    """Take away a jet below the threshold."""
+    """Remove a jet below the threshold."""
     pt = columns[f"PRI_jet_{jet}_pt"]
     soft = (pt >= 0) & (pt <= _JET_PT)
     columns["PRI_jet_all_pt"] = columns["PRI_jet_all_pt"] - pt * soft

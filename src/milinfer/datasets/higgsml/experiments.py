@@ -1,9 +1,9 @@
-r"""Samples, systematic variations and pseudo-experiments of the FAIR Universe HiggsML challenge.
+r"""Make samples, systematic variations and pseudo-experiments of the HiggsML challenge.
 
 Six nuisance parameters change the events:
 
 =================  ==========================================  =================================
-name               what it is                                  auxiliary measurement
+name               meaning                                     auxiliary measurement
 =================  ==========================================  =================================
 ``tes``            factor on the momentum of the hadronic τ    Gaussian, 1 ± 0.01
 ``jes``            factor on the momenta of jets               Gaussian, 1 ± 0.01
@@ -16,8 +16,9 @@ name               what it is                                  auxiliary measure
 These are the values of the scoring program of the competition.  The package HiggsML 0.1.5 draws
 ``tes`` and ``jes`` with an error of 0.001 (:data:`PACKAGE_SCALE_ERROR`).
 
-In a fit the first three are in units of their auxiliary errors: tes = 1 + 0.01 α, and
-soft_met = exp(α) GeV, so that the nominal events (α = 0) have soft_met = 1 GeV.
+In a fit, the first three parameters are given by α in units of their auxiliary errors:
+tes = 1 + 0.01 α, jes = 1 + 0.01 α and soft_met = exp(α) GeV.  Nominal events (α = 0) therefore have
+soft_met = 1 GeV.
 """
 
 from __future__ import annotations
@@ -62,9 +63,9 @@ SCALE_ERROR = 0.01
 """Error of both energy scales in the competition."""
 
 PACKAGE_SCALE_ERROR = 0.001
-"""The same in the package HiggsML 0.1.5."""
+"""Error of both energy scales in the package HiggsML 0.1.5."""
 
-# Ranges of what is drawn, in the competition: energy scales to ten errors, and others.
+# Ranges of drawn nuisance parameters in the competition: energy scales to ten errors, and others.
 _RANGES = {
     "soft_met": (0.0, 5.0),
     "ttbar_scale": (0.8, 1.2),
@@ -75,12 +76,12 @@ _SCALED = {"ttbar_scale": ("ttbar",), "diboson_scale": ("diboson",), "bkg_scale"
 
 
 def shape_values(alpha: Point, *, scale_error: float = SCALE_ERROR) -> dict[str, float]:
-    """Values of tes, jes and soft_met at nuisance parameters in units of their errors.
+    """Compute tes, jes and soft_met from nuisance parameters in units of their errors.
 
     Parameters
     ----------
     alpha
-        ``{"tes": 1.0}``; those that are not named are 0.
+        Nuisance parameters in units of their errors, ``{"tes": 1.0}``; all others are 0.
     scale_error
         Error of the energy scales.
 
@@ -107,18 +108,18 @@ def process_variations(
     scale_error: float = SCALE_ERROR,
     features: Sequence[str] = FEATURES,
 ) -> dict[str, ProcessVariations]:
-    """Nominal events of each process, and the same at shifted energy scales and soft momenta.
+    """Make nominal samples of each process, with variations of energy scales and soft momentum.
 
-    Each shift has its own selection.  Weights are expected events at 10/fb.
+    The selection is applied to each variation separately.  Weights are expected events at 10/fb.
 
     Parameters
     ----------
     events
         Events as in the files.
     seed
-        Seed of the random directions of the soft momentum, the same for all shifts.
+        Random seed of the soft momentum, which is the same for all shifts.
     shifts
-        Values of nuisance parameters in units of their errors; default: ±1 of each.
+        Nuisance parameters of each variation in units of their errors; default: each at ±1.
     scale_error
         Error of the energy scales.
     features
@@ -127,7 +128,7 @@ def process_variations(
     Returns
     -------
     dict
-        ``{process: variations}``, the signal first.
+        Mapping from the name of a process to its variations, the signal first.
 
     Raises
     ------
@@ -166,7 +167,7 @@ def draw_nuisances(
 ) -> dict[str, float]:
     """Draw values of the six nuisance parameters, as for a pseudo-experiment of the challenge.
 
-    Values outside the range of the challenge are moved to its end.
+    Values outside the range of the challenge are replaced by the end of the range.
 
     Examples
     --------
@@ -196,19 +197,20 @@ def pseudo_experiment(
 ) -> Sample:
     """Draw a dataset at a signal strength and values of the nuisance parameters.
 
-    Each event is drawn a Poisson distributed number of times, with its weight as the mean.  Its
-    copies get different soft momenta.
+    Each event is used a Poisson distributed number of times, with its weight as the mean.  Copies
+    of an event get different soft momenta.
 
     Parameters
     ----------
     events
-        Events as in the files; use other events than those of the training.
+        Events as in the files, which were not used for the training.
     mu
         Factor on the signal.
     nuisances
-        Values as :func:`draw_nuisances` gives them; those that are not named are 1, soft_met 0.
+        Values of nuisance parameters, as from :func:`draw_nuisances`.  Default: 1 for the factors
+        and 0 for ``soft_met``.
     rng
-        Generator of the random numbers.
+        Random generator.
     features
         Some of :data:`~milinfer.datasets.higgsml.features.FEATURES`.
 
@@ -233,7 +235,7 @@ def pseudo_experiment(
             factors[process] *= values.get(name, 1.0)
     negative = [process for process, factor in factors.items() if not factor >= 0]
     if negative:
-        msg = f"the factor on {negative[0]} is {factors[negative[0]]:g}, and cannot be negative"
+        msg = f"the factor on {negative[0]} is {factors[negative[0]]:g}, but must not be negative"
         raise ParameterError(msg)
     means = events.weights * np.array([factors[p] for p in PROCESSES])[events.processes]
     drawn = events[np.repeat(np.arange(len(events)), rng.poisson(means))]
@@ -243,13 +245,15 @@ def pseudo_experiment(
 
 
 def data_sample(columns: Mapping[str, ArrayLike], features: Sequence[str] = FEATURES) -> Sample:
-    """Dataset of events that have been shifted and selected, by the organisers' programs say.
+    """Make a dataset from events that have already been shifted and selected.
+
+    Such events are written by the programs of the organisers, for example.
 
     Parameters
     ----------
     columns
-        :data:`~milinfer.datasets.higgsml.events.COLUMNS` by name, each of shape (n_events,): a data
-        frame, or a mapping.  Others are ignored; derived features are computed again.
+        Data frame or mapping with the columns :data:`~milinfer.datasets.higgsml.events.COLUMNS`,
+        each of shape (n_events,).  Other columns are ignored; derived features are computed again.
     features
         Some of :data:`~milinfer.datasets.higgsml.features.FEATURES`.
 

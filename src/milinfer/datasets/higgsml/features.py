@@ -1,4 +1,4 @@
-"""Features of the FAIR Universe HiggsML events: measured ones, and those derived from them."""
+"""Compute the features of FAIR Universe HiggsML events: measured and derived features."""
 
 from __future__ import annotations
 
@@ -54,12 +54,12 @@ FEATURES = (
 )
 """Columns of :func:`feature_matrix`."""
 
-# In place of the azimuth of a lepton along the hadronic τ, for which a centrality is not defined.
+# Smallest azimuth between lepton and hadronic τ: at zero the centrality is not defined.
 _EPSILON = 1e-4
 
 
 def derived(events: HiggsEvents) -> dict[str, FloatArray]:
-    """Derived features by name, each of shape (n_events,); NaN where the jets are missing.
+    """Compute the derived features by name, each of shape (n_events,); NaN if jets are missing.
 
     Examples
     --------
@@ -102,11 +102,11 @@ def derived(events: HiggsEvents) -> dict[str, FloatArray]:
 
 
 def feature_matrix(events: HiggsEvents, features: Sequence[str] = FEATURES) -> Float32Array:
-    """Features for networks and trees, shape (n_events, n_features).
+    """Compute features for networks and trees, shape (n_events, n_features).
 
-    Azimuths are relative to that of the lepton, because nothing depends on the absolute ones.
-    ``has_leading`` and ``has_subleading`` are 1 where that jet is there; where it is not, they and
-    all features of it are 0.
+    Azimuths are relative to the azimuth of the lepton, because physics does not depend on absolute
+    azimuths.  ``has_leading`` and ``has_subleading`` are 1 if the event has this jet; otherwise
+    they and all features of the jet are 0.
 
     Parameters
     ----------
@@ -118,7 +118,7 @@ def feature_matrix(events: HiggsEvents, features: Sequence[str] = FEATURES) -> F
     Raises
     ------
     FeatureError
-        If one of them is unknown.
+        If a feature is unknown.
 
     Examples
     --------
@@ -128,7 +128,7 @@ def feature_matrix(events: HiggsEvents, features: Sequence[str] = FEATURES) -> F
     """
     unknown = [name for name in features if name not in FEATURES]
     if unknown:
-        msg = f"{unknown[0]!r} is not a feature of these events"
+        msg = f"{unknown[0]!r} is not a feature of these events; choose from higgsml.FEATURES"
         raise FeatureError(msg + did_you_mean(unknown[0], FEATURES))
     c = _double(events)
     columns = {name: c[name] for name in _MEASURED}
@@ -155,7 +155,7 @@ def _momentum(
 ) -> FloatArray:
     """Energy and momentum of a massless particle, shape (4, n_events)."""
     pt, eta, phi = (c[f"PRI_{particle}_{part}"] for part in ("pt", "eta", "phi"))
-    if present is not None:  # sinh of what stands for a missing η is huge
+    if present is not None:  # sinh of the placeholder for a missing η is huge
         eta = np.where(present, eta, 0.0)
     unit = np.stack([np.cosh(eta), np.cos(phi), np.sin(phi), np.sinh(eta)])
     return np.asarray(pt * unit, dtype=np.float64)

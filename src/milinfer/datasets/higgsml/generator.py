@@ -1,7 +1,7 @@
-"""Events that look like those of the FAIR Universe HiggsML challenge, to try an analysis on.
+"""Generate events in the format of the HiggsML challenge, to test an analysis.
 
-They are no simulation of a collider: resonances are Gaussian, spins are ignored and jets balance
-the boson.  Nothing that is measured on them says anything about the challenge.
+The events are no simulation of a collider: resonances are Gaussian, spins are ignored and jets
+balance the boson.  Results from these events say nothing about the challenge.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _PROCESSES = {
     "ttbar": _Process(140.0, 45.0, 70.0, 2.2),
     "diboson": _Process(110.0, 30.0, 45.0, 0.5),
 }
-# What the files contain: momenta of both leptons and of jets in GeV, η of leptons, decimals.
+# Limits of the files: momenta of both leptons and of jets in GeV, η of leptons, decimals.
 _LEPTON_PT, _JET_PT, _LEPTON_ETA, _DECIMALS = 20.0, 20.0, 2.5, 3
 _RESOLUTION = 10.0  # of the components of the missing momentum, in GeV
 
@@ -51,7 +51,8 @@ def generate(
     seed
         Seed of the random numbers.
     expected
-        Expected events of each process, which the weights add up to; default: :data:`EXPECTED`.
+        Expected number of events of each process, to which its weights sum; default:
+        :data:`EXPECTED`.
 
     Examples
     --------
@@ -73,7 +74,7 @@ def generate(
 
 
 def _columns(n_events: int, of: _Process, rng: np.random.Generator) -> dict[str, FloatArray]:
-    """Columns of one process, of events whose leptons can be seen."""
+    """Columns of one process, for events whose leptons pass the limits of the files."""
     kept: dict[str, list[FloatArray]] = {name: [] for name in COLUMNS}
     n_kept = 0
     while n_kept < n_events:

@@ -1,9 +1,9 @@
 """Read and write the Parquet files of the FAIR Universe HiggsML data.
 
-The public files (Zenodo, 10.5281/zenodo.15131565) have one row for each event: measured columns
-``PRI_…``, ``weights``, ``labels`` (1: signal) and ``detailed_labels``; small files of the
-organisers also have derived columns, which are computed again here.  A JSON file beside them says
-how many events the weights stand for.
+The public files (Zenodo, 10.5281/zenodo.15131565) have one row for each event, with measured
+columns ``PRI_…``, ``weights``, ``labels`` (1: signal) and ``detailed_labels``.  Small files of the
+organisers also have derived columns, which are computed again here.  A JSON file in the same folder
+contains the expected number of events, to which the weights sum.
 """
 
 from __future__ import annotations
@@ -30,26 +30,27 @@ _TOTAL = "sum_weights"
 def read_events(
     path: PathLikeStr, *, events: EventSelection | None = None, expected: float | None = None
 ) -> HiggsEvents:
-    """Read events, with weights that add up to the expected events of the challenge.
+    """Read events, with weights that sum to the expected number of events of the challenge.
 
-    Any part of a file is scaled to the events of all of it, as the organisers do.
+    If only a part of a file is read, its weights are scaled to the sum for the whole file, as the
+    organisers do.
 
     Parameters
     ----------
     path
         Parquet file.
     events
-        The first N rows, or rows START to STOP; default: all.  The rows of the public file are in
-        random order, so that each part has events of all processes.
+        Number N of the first rows, or a pair START, STOP; default: all rows.  The rows of the
+        public file are in random order, so that each part has events of all processes.
     expected
-        Expected events before the selection, to which the weights add up; default: ``sum_weights``
-        of the file ``…_metadata.json`` in the same folder.
+        Expected number of events before the selection, to which the weights sum; default:
+        ``sum_weights`` in the file ``…_metadata.json`` in the same folder.
 
     Raises
     ------
     SampleError
-        If a file is missing or damaged, or a column is missing or has values that are not possible;
-        the message names file, column and event.
+        If a file is missing or damaged, or a column is missing or has impossible values; the
+        message names file, column and event.
     ConfigurationError
         If `events` is not a range, or `expected` is not positive.
 
@@ -72,7 +73,7 @@ def read_events(
     columns = {name: numbers[name].astype(np.float32, copy=False) for name in COLUMNS}
     weights = numbers[_WEIGHT].astype(np.float64)
     if not len(weights):
-        msg = f"{path} has no events"
+        msg = f"{path} has no events; copy it again, or read other rows"
         raise SampleError(msg)
     _require_values(path, columns, weights, first)
     found = HiggsEvents(
@@ -85,12 +86,12 @@ def read_events(
 
 
 def write_events(path: PathLikeStr, events: HiggsEvents) -> None:
-    """Write events in the format of the challenge, with their JSON file.
+    """Write events in the format of the challenge: a Parquet file and its JSON file.
 
     Parameters
     ----------
     path
-        Parquet file; existing ones are replaced.
+        Parquet file; existing files are replaced.
     events
         Events of known processes.
 
@@ -107,7 +108,7 @@ def write_events(path: PathLikeStr, events: HiggsEvents) -> None:
     import pyarrow.parquet as pq
 
     if (events.processes < 0).any():
-        msg = "events without a process cannot be written in the format of the challenge"
+        msg = "events of unknown process cannot be written as files of the challenge; remove them"
         raise SampleError(msg)
     target = Path(path)
     columns: dict[str, object] = {name: events.columns[name] for name in COLUMNS}
@@ -129,8 +130,8 @@ def _expected_events(path: Path) -> float:
     file = _metadata_file(path)
     if not file.is_file():
         msg = (
-            f"there is no file {file}, which says how many events the weights of {path.name} stand "
-            "for; put it there, or give expected="
+            f"there is no file {file} with the expected number of events of {path.name}; copy it "
+            "there, or give expected="
         )
         raise SampleError(msg)
     try:
@@ -147,7 +148,7 @@ def _expected_events(path: Path) -> float:
 def _require_values(
     path: PathLikeStr, columns: dict[str, Float32Array], weights: FloatArray, first: int
 ) -> None:
-    """Raise at a value that an event cannot have; −25 is one for jets, and for these alone."""
+    """Raise if a value is not possible; −25 is only possible for jets, and means no jet."""
     checked: dict[str, FloatArray | Float32Array] = {**columns, _WEIGHT: weights}
     for name, values in checked.items():
         wrong = ~np.isfinite(values)
@@ -171,7 +172,7 @@ def _require_values(
             event = int(np.argmax(differ))
             msg = (
                 f"{path}: only some of the columns 'PRI_jet_{jet}_…' are missing ({MISSING:g}) in "
-                f"event {first + event} (counted from 0); all three must be"
+                f"event {first + event} (counted from 0), not all three; copy the file again"
             )
             raise SampleError(msg)
 
@@ -194,8 +195,8 @@ def _processes(
         event = int(np.argmax(differ))
         msg = (
             f"{table.path}: event {first + event} (counted from 0) is of "
-            f"{PROCESSES[processes[event]]} and has the label {labels[event]:g}; signal has 1, "
-            "background 0"
+            f"{PROCESSES[processes[event]]} but has the label {labels[event]:g} (signal must have "
+            "1, background 0); copy the file again"
         )
         raise SampleError(msg)
     return processes

@@ -1,16 +1,17 @@
-r"""The score of the FAIR Universe HiggsML challenge: short intervals that cover.
+r"""Compute the score of the FAIR Universe HiggsML challenge from intervals.
 
 .. math:: s = -\ln[(w + 0.001)\,f(c)]
 
-w is the mean width of the intervals of N pseudo-experiments, c the share of those that contain the
-true value, and with :math:`\sigma = \sqrt{p\,(1 - p)/N}`, p = 0.6827,
+The score is high for short intervals with the right coverage.  w is the mean width of the intervals
+of N pseudo-experiments, and c is the fraction of the intervals that contain the true value.  With
+:math:`\sigma = \sqrt{p\,(1 - p)/N}` and p = 0.6827, the penalty for a wrong coverage is
 
 .. math:: f = 1 \text{ for } |c - p| \le 2\sigma,\quad
           1 + \left|\frac{c - (p - 2\sigma)}{\sigma}\right|^4 \text{ below},\quad
           1 + \left|\frac{c - (p + 2\sigma)}{\sigma}\right|^3 \text{ above.}
 
-The formula is that of the package HiggsML 0.1.5 and of the scoring program of the competition
-(arXiv:2410.02867).
+The package HiggsML 0.1.5 and the scoring program of the competition (arXiv:2410.02867) use this
+formula.
 """
 
 from __future__ import annotations
@@ -34,13 +35,13 @@ class QuantileScore(NamedTuple):
     Parameters
     ----------
     score
-        s; higher is better.
+        Score s; higher is better.
     width
-        Mean width w.
+        Mean width w of the intervals.
     coverage, coverage_error
-        Share of the intervals that contain the true value, and its binomial error.
+        Fraction c of the intervals that contain the true value, and its binomial error.
     penalty
-        f(c).
+        Penalty f(c) for a wrong coverage; 1 for the right coverage.
     n_experiments
         Number of intervals.
     """
@@ -54,12 +55,12 @@ class QuantileScore(NamedTuple):
 
 
 def quantile_score(truth: ArrayLike, low: ArrayLike, high: ArrayLike) -> QuantileScore:
-    """Score intervals of pseudo-experiments.
+    """Compute the score of the intervals of pseudo-experiments.
 
     Parameters
     ----------
     truth
-        True value of μ, or one for each pseudo-experiment, shape (n,).
+        True value of μ, or one value for each pseudo-experiment, shape (n,).
     low, high
         Ends of the intervals, shape (n,).
 
@@ -80,8 +81,8 @@ def quantile_score(truth: ArrayLike, low: ArrayLike, high: ArrayLike) -> Quantil
     values = np.asarray(truth, dtype=np.float64)
     if ends.ndim != 2 or not ends.shape[1] or values.shape not in {(), ends.shape[1:]}:
         msg = (
-            f"truth has the shape {values.shape}, and the intervals {ends.shape[1:]}; give the "
-            "ends of at least one interval, and one true value or as many"
+            f"truth has the shape {values.shape}, and the intervals {ends.shape[1:]}; give at "
+            "least one interval, and one true value or one for each interval"
         )
         raise SampleError(msg)
     bad = ~np.isfinite(ends).all(axis=0) | ~np.isfinite(values)
@@ -103,14 +104,14 @@ def quantile_score(truth: ArrayLike, low: ArrayLike, high: ArrayLike) -> Quantil
 
 
 def coverage_penalty(coverage: float, n_experiments: int) -> float:
-    """Factor f(c) by which a wrong coverage makes intervals longer.
+    """Compute the penalty f(c), a factor on the mean width of intervals with wrong coverage.
 
     Parameters
     ----------
     coverage
-        c.
+        Measured coverage c.
     n_experiments
-        N, on which the range without a penalty depends.
+        Number N of intervals, which determines the range of c without a penalty.
 
     Examples
     --------

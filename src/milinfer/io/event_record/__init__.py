@@ -1,1 +1,1 @@
-"""The event record that all file formats share."""
+"""Represent the event record, which is common to all file formats."""

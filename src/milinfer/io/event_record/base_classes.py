@@ -35,7 +35,7 @@ __all__ = ["ColumnReader", "ColumnWriter", "EventWriter"]
 
 
 class EventWriter:
-    """Write event records to a file in chunks; it appears when complete, or not at all.
+    """Write event records to a file in chunks; a failure leaves no incomplete file.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ class EventWriter:
     Attributes
     ----------
     n_events
-        Events written so far.
+        Number of events written so far.
     """
 
     def __init__(self, path: PathLikeStr, info: LHEInfo) -> None:
@@ -71,12 +71,12 @@ class EventWriter:
         self._stack.__exit__(kind, error, trace)
 
     def _finish(self) -> None:
-        """Write the end of the file, or refuse to if there are no events."""
+        """Write the end of the file, or raise an error if there are no events."""
         raise NotImplementedError
 
 
 class ColumnWriter(EventWriter):
-    """Writer of files in columns, whose weights are those of the first chunk."""
+    """Writer of files in columns; all chunks must have the weights of the first chunk."""
 
     def __init__(self, path: PathLikeStr, info: LHEInfo) -> None:
         super().__init__(path, info)
@@ -84,7 +84,7 @@ class ColumnWriter(EventWriter):
 
     def _finish(self) -> None:
         if self.n_events == 0:
-            msg = f"{self.path}: there are no events to write"
+            msg = f"{self.path}: there are no events to write; give at least one"
             raise SampleError(msg)
 
     def _columns(
@@ -117,10 +117,10 @@ class ColumnReader:
     Attributes
     ----------
     n_events
-        Events in the file.
+        Number of events in the file.
     info
-        Header and init; without processes where milinfer has not written the file.  Its weights
-        are all that the events have.
+        Header and init; without processes if milinfer has not written the file.  ``info.weights``
+        lists all weights of the events.
     left_out
         Branches of the file, and other trees, that are not part of the event record.
     """
@@ -157,13 +157,13 @@ class ColumnReader:
         self.left_out = left_out(names, self._branches, is_ours=metadata is not None)
 
     def _weight(self, name: str, identity: str) -> LHEWeight:
-        """Entry of ``info`` for a weight that no header describes."""
+        """Entry of ``info`` for a weight that the header does not describe."""
         branch, entry = weight_branch(name), WeightEntry.parse(name)
         description = entry_description(self._title(branch), entry.position if entry else 0)
         return LHEWeight(identity, description, branch if entry else "")
 
     def _n_weights(self, branch: str) -> int | None:
-        """Numbers in a branch, of the first event with any; None if it has no lists."""
+        """Length of the first list in a branch that is not empty; None if it has no lists."""
         for lengths in self._lengths(branch):
             if lengths is None:
                 return None
@@ -172,7 +172,7 @@ class ColumnReader:
         return 0
 
     def _lengths(self, branch: str) -> Iterator[IntArray | None]:
-        """How many numbers each event has in a branch, for some events at a time."""
+        """Number of entries of each event in a branch, for some events at a time."""
         raise NotImplementedError
 
     def _title(self, branch: str) -> str:  # noqa: ARG002
@@ -190,7 +190,7 @@ class ColumnReader:
         self._file.close()
 
     def chunks(self, chunk_size: int) -> Iterator[AwkwardArray]:
-        """Event records in chunks of at most ``chunk_size``.
+        """Yield event records in chunks of at most ``chunk_size``.
 
         Raises
         ------
@@ -201,7 +201,7 @@ class ColumnReader:
             yield columns.record()
 
     def columns(self, chunk_size: int) -> Iterator[EventColumns]:
-        """Flat columns of about ``chunk_size`` events at a time.
+        """Yield flat columns of about ``chunk_size`` events at a time.
 
         Raises
         ------

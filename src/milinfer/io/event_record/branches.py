@@ -40,7 +40,7 @@ __all__ = [
 ]
 
 PART: Final = "LHEPart_"
-# coffea refuses a collection that has pt, eta, phi and mass, and px, py, pz and energy too.
+# coffea refuses a collection with both pt, eta, phi, mass and px, py, pz, energy.
 _EXACT: Final = {name: f"exact_{name}" for name in ("px", "py", "pz", "energy")}
 _NANOAOD: Final = ("pt", "eta", "phi", "mass", "pdgId", "status")
 _MOTHERS: Final = {"mother1": "firstMotherIdx", "mother2": "lastMotherIdx"}  # of NanoAOD, from 0
@@ -72,7 +72,7 @@ class FileMetadata:
 
     @staticmethod
     def branches(ids: Iterable[str]) -> dict[str, str]:
-        """Branch name, of letters, digits and underscores only, for each weight id."""
+        """Make a branch name (only letters, digits and underscores) for each weight id."""
         names: dict[str, str] = {}
         for identity in ids:
             base = WEIGHT + (re.sub(r"\W", "_", identity, flags=re.ASCII) or "_")
@@ -90,12 +90,12 @@ class FileMetadata:
 
     @classmethod
     def from_json(cls, text: str, source: str) -> FileMetadata:
-        """Undo :meth:`to_json`.
+        """Make the metadata from the text of :meth:`to_json`.
 
         Raises
         ------
         SampleError
-            If the text is not what :meth:`to_json` writes.
+            If the text has not been written by :meth:`to_json`.
         """
         try:
             content = parse_json(text)
@@ -128,13 +128,13 @@ def to_branches(
     Returns
     -------
     tuple
-        Particles of each event; columns (n_particles,) without ``LHEPart_`` in their names;
-        columns (n_events,).
+        Number of particles of each event; columns of particles, shape (n_particles,), with names
+        without ``LHEPart_``; and columns of events, shape (n_events,).
 
     Raises
     ------
     SampleError
-        If the events lack a column, or have other weights.
+        If the events lack a column, or have other weights than `weights`.
     """
     try:
         counts, particles, event, reweights = flatten_events(events)
@@ -160,7 +160,7 @@ def to_branches(
 
 
 def _nanoaod(particles: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    """Momenta as in NanoAOD: incoming partons have no direction, but ``incomingpz``."""
+    """Momenta as in NanoAOD, which stores ``incomingpz`` of incoming partons and no direction."""
     incoming = particles["status"] == -1
     pt = np.hypot(particles["px"], particles["py"])
     forward = pt == 0
@@ -257,32 +257,33 @@ def from_branches(
     first: int,
     relative: frozenset[str] = frozenset(),
 ) -> EventColumns:
-    """Convert the columns of a file to those of the event record; undoes :func:`to_branches`.
+    """Convert the columns of a file to the event record; the inverse of :func:`to_branches`.
 
-    NanoAOD that milinfer has not written lacks some of them: momenta then come from ``pt``,
-    ``eta``, ``phi`` and ``mass`` in single precision, mostly without mothers, and the process is 0.
+    NanoAOD from other programs lacks some columns.  Momenta are then computed from ``pt``, ``eta``,
+    ``phi`` and ``mass`` in single precision, mothers are mostly missing, and the process id is 0.
 
     Parameters
     ----------
     branches
         Branches to read.
     weights
-        Weight id of each weight branch, or of each number in one (``LHEPdfWeight[3]``).
+        Weight id of each weight branch, or of each number in a branch (``LHEPdfWeight[3]``).
     relative
-        Those of them that are relative to the weight of the event; they become absolute.
+        Weights that are relative to the weight of the event; they are multiplied by this weight.
     load
-        Reads a branch: the length of the list of each event, (n_events,), or None if it has one
-        number for each event; and all numbers in a row.
+        Function that reads a branch.  It returns the length of the list of each event, shape
+        (n_events,), or None if the branch has one number for each event; and an array of all
+        numbers.
     counts
         Number of particles of each event.
     source, first
-        Name of the file and number of the first of these events in it, for messages.
+        Name of the file, and number of the first of these events in the file, for messages.
 
     Raises
     ------
     SampleError
-        When a column is read, if it has other lengths, does not consist of numbers, or has
-        fractions where integers are needed.
+        When a column is read: if its lengths are wrong, it does not consist of numbers, or it has
+        fractions instead of integers.
     """
 
     def column(name: str) -> NDArray[Any]:
@@ -345,14 +346,14 @@ def needed_branches(available: Iterable[str], weights: Mapping[str, str], source
     Raises
     ------
     SampleError
-        If the file lacks some of them; the message names the file and the branches.
+        If branches are missing; the message names the file and the branches.
 
     Examples
     --------
     >>> needed_branches(["x", "genWeight"], {}, "a.root")
     Traceback (most recent call last):
     ...
-    milinfer.exceptions.SampleError: a.root: the branches LHEPart_exact_px, ... are missing; ...
+    milinfer.exceptions.SampleError: a.root: the branches LHEPart_exact_px, ... are missing, ...
     """
     names = set(available)
     nanoaod = [PART + name for name in _NANOAOD] + ["genWeight"]
@@ -369,7 +370,7 @@ def needed_branches(available: Iterable[str], weights: Mapping[str, str], source
     lacks_weight = names.issuperset(nanoaod[:-1]) and "genWeight" not in names
     if lacks_weight and not hint:
         msg = (
-            f"{source}: no generator events can be read, because there is no genWeight; keep that "
+            f"{source}: no generator events can be read, because there is no genWeight; keep this "
             "branch when skimming events"
         )
         raise SampleError(msg)
@@ -384,9 +385,9 @@ def needed_branches(available: Iterable[str], weights: Mapping[str, str], source
         raise SampleError(msg)
     if missing:
         msg = (
-            f"{source}: the branches {shortened(missing, 10)} are missing; this file has no event "
-            "records written by milinfer: read its reconstructed objects or features instead, "
-            "or convert the LHE file"
+            f"{source}: the branches {shortened(missing, 10)} are missing, so this file has no "
+            "event records written by milinfer; read its reconstructed objects or features "
+            "instead, or convert the LHE file"
         )
         raise SampleError(msg)
     branches = [PART + _EXACT.get(name, name) for name in PARTICLE_FIELDS] + [
@@ -397,7 +398,7 @@ def needed_branches(available: Iterable[str], weights: Mapping[str, str], source
 
 
 def weight_branch(weight: str) -> str:
-    """Branch that a weight is read from: one of its own, or one with several.
+    """Return the branch from which a weight is read; a branch may have several weights.
 
     Examples
     --------
@@ -411,7 +412,7 @@ def weight_branch(weight: str) -> str:
 def left_out(
     available: Iterable[str], branches: Sequence[str], *, is_ours: bool
 ) -> tuple[str, ...]:
-    """List the branches of a file that the event record does not have.
+    """List the branches of a file that are not part of the event record.
 
     Parameters
     ----------
@@ -420,8 +421,8 @@ def left_out(
     branches
         Branches that are read.
     is_ours
-        Whether milinfer wrote the file.  Then the branches of event numbers, pT, η, φ and incoming
-        momenta are not listed, because milinfer computed them itself.
+        Whether milinfer wrote the file.  If so, the branches of event numbers, pT, η, φ and
+        incoming momenta are not listed, because milinfer computed them from the record.
 
     Examples
     --------
@@ -431,7 +432,7 @@ def left_out(
     names = list(available)
     known = {*branches, *(PART + name for name in ("pt", "eta", "phi", "incomingpz") if is_ours)}
     known |= {"run", "luminosityBlock", "event"} if is_ours else set()
-    # The numbers of entries of lists, and what uproot calls the columns of lists in an RNTuple.
+    # Branches with the lengths of lists, and uproot's names for columns of lists in an RNTuple.
     counters = {f"n{name.partition('_')[0]}" for name in names} | {f"n{name}" for name in names}
     return tuple(
         name

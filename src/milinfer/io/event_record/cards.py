@@ -1,8 +1,9 @@
 """Read the cards in the header of an event file: parameters, and the points of reweighting.
 
-MadGraph keeps its parameter card (SLHA: blocks of numbered values, with the name in a comment) and
-its reweight card (``launch`` and ``set`` for each weight) in the header, and describes each weight
-in ``<initrwgt>`` by the ``set`` lines that lead from the parameter card to the point of the weight.
+MadGraph writes two cards to the header: its parameter card (SLHA: blocks of numbered values, with
+the name in a comment) and its reweight card (``launch`` and ``set`` for each weight).  In
+``<initrwgt>`` it describes each weight by the ``set`` lines that change the parameter card to the
+point of the weight.
 """
 
 from __future__ import annotations
@@ -51,19 +52,19 @@ class CardEntry(NamedTuple):
 
 
 class CardSetting(NamedTuple):
-    """One ``set`` line: a value by block and number, or by name.
+    """One ``set`` line of a card: it sets a value by block and number, or by name.
 
     Parameters
     ----------
     block, code
-        Place in the parameter card; empty if the line gives a name.
+        Block and number in the parameter card; empty if the line gives a name.
     name
-        Name of the parameter; empty if the line gives a place.  ``scale`` beside a block is the
-        scale of that block (``set param_card mb scale 91.2``), not a parameter.
+        Name of the parameter; empty if the line gives block and number.  The name ``scale`` after a
+        block is the scale of the block (``set param_card mb scale 91.2``), not a parameter.
     value
         The new value.
     original
-        Value of the sample itself, where the line says it (``# orig: 0.0``); else NaN.
+        Value of the sample itself, if the line states it (``# orig: 0.0``); else NaN.
     """
 
     block: str
@@ -79,11 +80,11 @@ class Launch(NamedTuple):
     Parameters
     ----------
     id
-        Its name, or ``rwgt_`` and its number among those without one.
+        Name of the weight, or ``rwgt_`` and a number that counts the weights without a name.
     settings
-        Parameters that it sets; None if it changes anything else.
+        Parameters that the weight sets; None if it changes anything else.
     other_change
-        The line that changes more, or cannot be read; empty if there are settings.
+        The line that changes something else, or cannot be read; empty if there are settings.
     """
 
     id: str
@@ -93,12 +94,12 @@ class Launch(NamedTuple):
 
 @dataclass(frozen=True)
 class ParameterCard:
-    r"""Values of a parameter card by place.
+    r"""Values of a parameter card by block and number.
 
     Parameters
     ----------
     entries
-        By block (upper case) and numbers.
+        Mapping from block (upper case) and numbers to the entry.
 
     Examples
     --------
@@ -110,17 +111,17 @@ class ParameterCard:
     entries: Mapping[tuple[str, tuple[int, ...]], CardEntry] = field(default_factory=dict)
 
     def by_name(self, name: str) -> list[CardEntry]:
-        """Entries whose comment begins with this name; case and underscores do not matter."""
+        """Find entries whose comment begins with this name, ignoring case and underscores."""
         wanted_name = plain_name(name)
         return [e for e in self.entries.values() if plain_name(e.name) == wanted_name]
 
     def block(self, name: str) -> list[CardEntry]:
-        """Entries of one block."""
+        """Return the entries of one block."""
         return [e for e in self.entries.values() if e.block == name.upper()]
 
 
 def plain_name(name: str) -> str:
-    """Name of a coefficient in a common spelling: ``c_HW``, ``cHW`` and ``chw`` are equal.
+    """Write the name of a coefficient in a common spelling: ``chw`` for ``c_HW`` and ``cHW``.
 
     Examples
     --------
@@ -157,13 +158,13 @@ def read_parameter_card(header: str) -> ParameterCard:
             continue
         code = tuple(map(int, numbers[:-1]))
         name = comment.split()[0] if comment.strip() else ""
-        # MadGraph takes the last, where a card has a block twice (restrictions first).
+        # If a card has a block twice (restrictions first), MadGraph takes the last.
         entries[block, code] = CardEntry(block, code, value, name)
     return ParameterCard(entries)
 
 
 def _card_lines(header: str, kind: str) -> Iterator[str]:
-    """Lines of the elements whose tag contains `kind`; of the whole header if there are none."""
+    """Lines of elements whose tag contains `kind`, or of the whole header without such elements."""
     lines = [line.strip() for line in header.splitlines()]
     inside, element = [], ""
     for line in lines:
@@ -179,11 +180,12 @@ def _card_lines(header: str, kind: str) -> Iterator[str]:
 
 
 def read_reweight_card(header: str) -> tuple[Launch, ...]:
-    r"""Read the weights of MadGraph's reweight card, alone or in a header, in their order.
+    r"""Read the weights of MadGraph's reweight card, from a separate card or a header.
 
-    Weights without a name are called ``rwgt_1``, ``rwgt_2``, … as MadGraph calls them.  Each begins
-    at the parameter card of the sample, not at the weight before it.  Weights after a change of the
-    model or the process differ from the sample in more than parameters, and have no settings.
+    Weights without a name are called ``rwgt_1``, ``rwgt_2``, …, as in MadGraph.  The settings of a
+    weight are changes of the parameter card of the sample, not of the weight before.  Weights after
+    a change of the model or the process differ from the sample in more than parameters, and have no
+    settings.
 
     Examples
     --------
@@ -219,13 +221,13 @@ def read_reweight_card(header: str) -> tuple[Launch, ...]:
 
 
 def parse_settings(text: str) -> tuple[CardSetting, ...] | None:
-    r"""Read the ``set`` lines of a weight; None if the text is something else.
+    r"""Read the ``set`` lines of a weight; None if the text contains anything else.
 
     Parameters
     ----------
     text
-        Lines such as ``set param_card SMEFT 7 0.5 # orig: 0.0`` or ``set cHW 0.5``; several may
-        follow each other in one line.
+        Lines such as ``set param_card SMEFT 7 0.5 # orig: 0.0`` or ``set cHW 0.5``; one line may
+        have several settings.
 
     Returns
     -------
@@ -252,7 +254,7 @@ def parse_settings(text: str) -> tuple[CardSetting, ...] | None:
 
 
 def other_change(text: str) -> str:
-    r"""The first line of a weight that does more than set a parameter; empty if there is none.
+    r"""Return the first line of a weight that does more than set a parameter, or an empty text.
 
     Examples
     --------
@@ -263,7 +265,7 @@ def other_change(text: str) -> str:
 
 
 def _setting(line: str) -> CardSetting | tuple[()] | None:
-    """Setting of a line: none of a harmless one, and None if the line changes something else."""
+    """Setting of a line; empty for a line without effect, None if it changes something else."""
     if re.match(r"change\b", line, re.IGNORECASE):
         return None if _OTHER_CHANGES.match(line) else ()
     words = line.partition("#")[0].replace("=", " ").split()
@@ -286,9 +288,9 @@ def _setting(line: str) -> CardSetting | tuple[()] | None:
 
 
 def _setting_lines(text: str) -> Iterator[str]:
-    """Lines of a card, each with one ``set``; lines that are comments are left out.
+    """Lines of a card, each with one ``set``, without comments.
 
-    Some programs put the lines of a description into one.
+    Some programs put several lines of a description into one line.
     """
     for whole_line in _AFTER_ORIGINAL.sub(r"\1\n", text).splitlines():
         line, sign, comment = whole_line.strip().partition("#")
@@ -303,7 +305,7 @@ def _is_whole(word: str) -> bool:
 
 
 def _number(word: str) -> float:
-    """The number that a card writes, also as FORTRAN does; NaN if it is none."""
+    """Number in a card, also in the style of FORTRAN; NaN if the word is no number."""
     try:
         value = float(re.sub(r"(?<=[\d.])[dD](?=[+-]?\d)", "e", word))
     except ValueError:

@@ -21,7 +21,7 @@ def point_from_json(point: Any) -> dict[str, float]:
     Raises
     ------
     ValueError
-        If it is not finite numbers by name.
+        If the point is not a mapping from names to finite numbers.
 
     Examples
     --------
@@ -61,7 +61,7 @@ class LHEWeight(NamedTuple):
 class LHEInfo:
     """Header and ``<init>`` block of an LHE file.
 
-    Files of other programs may contain none of this; see :meth:`unknown`.
+    Files of other programs may not contain this information; see :meth:`unknown`.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ class LHEInfo:
     header
         Text inside ``<header>``, unchanged (``<initrwgt>`` excluded).
     process, point
-        Process name and parameter point if the file contains them (files of milinfer do).
+        Process name and parameter point, if the file contains them, as files of milinfer do.
 
     Examples
     --------
@@ -106,7 +106,9 @@ class LHEInfo:
 
     @classmethod
     def unknown(cls) -> LHEInfo:
-        """Placeholder for files without a description of the run, which cannot be written as LHE.
+        """Make a placeholder for files without a description of the run.
+
+        Such events cannot be written as LHE.
 
         Examples
         --------
@@ -135,7 +137,7 @@ class LHEInfo:
 
     @property
     def cross_section_error(self) -> float:
-        """Error of the total cross-section in pb, processes added in quadrature; NaN if unknown."""
+        """Error of the total cross-section in pb, as a quadratic sum over processes, or NaN."""
         errors = [p.error for p in self.processes]
         unknown = math.isnan(self.cross_section) or any(e < 0 for e in errors)
         return math.nan if unknown else math.hypot(*errors)
@@ -143,7 +145,8 @@ class LHEInfo:
     def with_weights(self, ids: Collection[str]) -> LHEInfo:
         """Add an entry for each new weight id; existing entries stay unchanged.
 
-        An entry whose id differs only by blanks around it is that of the weight, and takes its id.
+        If an existing id differs from a weight id only by blanks around it, it is replaced by the
+        weight id.
 
         Examples
         --------
@@ -162,7 +165,7 @@ class LHEInfo:
         return replace(self, weights=tuple(entries))
 
     def to_json(self) -> str:
-        """Convert to text, from which :meth:`from_json` makes an equal object.
+        """Convert to a JSON text, from which :meth:`from_json` makes an equal object.
 
         Examples
         --------
@@ -176,12 +179,12 @@ class LHEInfo:
 
     @classmethod
     def from_json(cls, text: str) -> LHEInfo:
-        """Undo :meth:`to_json`.
+        """Make an :class:`LHEInfo` from the text of :meth:`to_json`.
 
         Raises
         ------
         LHEError
-            If the text is not what :meth:`to_json` writes.
+            If the text has not been written by :meth:`to_json`.
         """
         try:
             content = parse_json(text)
@@ -208,7 +211,7 @@ class LHEInfo:
                 content["point"] = point_from_json(content["point"])
             return cls(**content)
         except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
-            msg = f"this is not the description of an LHE file that milinfer writes: {error!r}"
+            msg = f"this is no description of an LHE file written by milinfer: {error!r}"
             raise LHEError(msg) from error
 
 

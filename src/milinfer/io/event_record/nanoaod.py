@@ -1,9 +1,9 @@
-"""Weights in files of the layout of NanoAOD, which lists several in one branch.
+"""Read the weights of NanoAOD files, in which a branch may have several weights for each event.
 
 ``LHEReweightingWeight``, ``LHEScaleWeight``, ``LHEPdfWeight`` and ``PSWeight`` have several numbers
-for each event, and CMS writes them, like the named weights ``LHEWeight_…``, relative to the weight
-of the event.  The title of a branch may say what its numbers are: ``"LHE scale variation weights
-(w_var / w_nominal); [0] is muR=0.5 muF=0.5; [1] is …"``.
+for each event.  CMS writes them, and the named weights ``LHEWeight_…``, relative to the weight of
+the event.  The title of a branch may describe its numbers: ``"LHE scale variation weights (w_var /
+w_nominal); [0] is muR=0.5 muF=0.5; [1] is …"``.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _MEANINGS: Final = {
 
 
 class WeightEntry(NamedTuple):
-    """One of the weights in a branch with several for each event.
+    """One of the weights in a branch with several weights for each event.
 
     Examples
     --------
@@ -66,7 +66,7 @@ class WeightEntry(NamedTuple):
 
     @classmethod
     def parse(cls, name: str) -> WeightEntry | None:
-        """Undo ``str``; None for the names of other weights."""
+        """Read the text that ``str`` writes; None for the names of other weights."""
         match = _ENTRY.fullmatch(name)
         if match is None or not is_weight_vector(match[1]):
             return None
@@ -74,7 +74,7 @@ class WeightEntry(NamedTuple):
 
 
 def is_weight_vector(name: str) -> bool:
-    """Whether NanoAOD has weights relative to that of the event in a branch of this name.
+    """Tell whether a branch of this name has weights relative to the event weight in NanoAOD.
 
     Examples
     --------
@@ -85,18 +85,18 @@ def is_weight_vector(name: str) -> bool:
 
 
 def are_relative(names: Collection[str]) -> bool:
-    """Whether ``LHEWeight_…`` are relative to the weight of the event: NanoAOD of CMS states this.
+    """Tell whether the branches ``LHEWeight_…`` are relative to the event weight, as in CMS.
 
     Parameters
     ----------
     names
-        The parts of the names of branches after ``LHEWeight_``.
+        Names of these branches, without ``LHEWeight_``.
     """
     return ORIGINAL in names
 
 
 def entry_description(title: str, position: int) -> str:
-    """Description of one number of a branch, from its title; otherwise the whole title.
+    """Return the description of one number of a branch in its title, or else the whole title.
 
     Examples
     --------
@@ -107,7 +107,7 @@ def entry_description(title: str, position: int) -> str:
     >>> entry_description("LHEPdfWeight[nLHEPdfWeight]/F", 1)
     ''
     """
-    # Text before the first entry, and then number and text of each.
+    # Text before the first entry, and then number and text of each entry.
     _, *parts = _LISTED.split(title)
     listed = {int(n): text.strip(" ;\n") for n, text in zip(parts[::2], parts[1::2], strict=True)}
     if listed:
@@ -116,12 +116,12 @@ def entry_description(title: str, position: int) -> str:
 
 
 def _stripped(title: str) -> str:
-    """Title of a branch; empty for the leaf that uproot and ROOT write where there is none."""
+    """Title of a branch; empty if uproot or ROOT wrote only the type because there was no title."""
     return "" if re.fullmatch(r"\w+(\[\w+\])?/\w", title) else title.strip()
 
 
 def may_be_at_points(identity: str) -> bool:
-    """Whether a weight may be one at another parameter point, by the branch that holds it.
+    """Tell by the branch of a weight whether it may be a weight at another parameter point.
 
     Examples
     --------
@@ -134,7 +134,7 @@ def may_be_at_points(identity: str) -> bool:
 
 
 def meaning(branch: str, title: str) -> str:
-    """Describe the weights of a branch by its title, or in a few words if it has none.
+    """Describe the weights of a branch by its title, or in a few words if it has no title.
 
     Examples
     --------
@@ -162,18 +162,18 @@ def vector_weights(
     branch
         Name of the branch.
     lengths
-        How many numbers each event has; None if it is one without a list.
+        Length of the list of each event; None if the branch has one number for each event.
     values
-        All numbers in a row.
+        All numbers of all events.
     n
-        Numbers that every event must have.
+        Length that every list must have.
     source, numbers
-        File, and number of each event in it, for messages.
+        File, and number of each event in the file, for messages.
 
     Raises
     ------
     SampleError
-        If an event has more or fewer, or they are not numbers.
+        If an event has more or fewer values, or values are not numbers.
 
     Examples
     --------
@@ -190,8 +190,8 @@ def vector_weights(
         k = int(np.argmax(wrong))
         msg = (
             f"{source}: event {numbers[k]} (counted from 0) has {lengths[k]} numbers in {branch}, "
-            f"others have {n}; select events that have the same weights, or omit the weights at "
-            "other points"
+            f"but other events have {n}; select events with the same weights, or omit the weights "
+            "at other points"
         )
         raise SampleError(msg)
     return np.asarray(values, dtype=np.float64).reshape(len(lengths), n)
@@ -200,20 +200,21 @@ def vector_weights(
 def weights_of_file(
     names: Iterable[str], vectors: Mapping[str, int | None]
 ) -> tuple[dict[str, str], frozenset[str]]:
-    """Weight id of each weight in a file that milinfer has not written, and which are relative.
+    """List the weights in a file of another program, and those relative to the event weight.
 
     Parameters
     ----------
     names
         Branches of the file.
     vectors
-        How many numbers an event has in each branch that :func:`is_weight_vector`; None if it is
-        one without a list.
+        For each branch that :func:`is_weight_vector`, the number of weights of an event; None if
+        the branch has no lists.
 
     Returns
     -------
     tuple
-        Id by branch, or by branch and position; and those relative to the weight of the event.
+        Mapping from branch, or branch and position, to the id of the weight; and the set of weights
+        that are relative to the event weight.
 
     Examples
     --------

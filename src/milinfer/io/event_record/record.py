@@ -1,7 +1,7 @@
-"""The event record, as awkward arrays with vector behaviour or as flat columns.
+"""Hold the event record as awkward arrays with vector behaviour, or as flat columns.
 
-:class:`EventColumns` holds flat columns as they are in files; :func:`make_events` makes awkward
-arrays of them, with the methods of vectors.
+:class:`EventColumns` contains flat columns, as stored in files.  :func:`make_events` makes awkward
+arrays from them, with the methods of vectors.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ EVENT_FIELDS: Final[dict[str, type[np.generic]]] = {
 }
 """Event-level fields and their types, in the order of an event line of an LHE file."""
 
-# What the Les Houches accord writes for "unknown".
+# Values for "unknown" in the Les Houches accord.
 _PARTICLE_DEFAULTS: Final = {"color1": 0, "color2": 0, "lifetime": 0.0, "spin": 9.0}
 _EVENT_DEFAULTS: Final = {"LHE_scale": -1.0, "LHE_alphaQED": -1.0, "LHE_alphaQCD": -1.0}
 _RECORD: Final = "LHEParticle"
@@ -76,9 +76,9 @@ MAY_BE_NAN: Final = tuple(_EVENT_DEFAULTS)
 def register_behavior() -> None:
     """Give records named ``LHEParticle`` the methods of vector's ``Momentum4D``.
 
-    vector refuses a ``Momentum4D`` with both an energy and a mass, but a generated particle has
-    both and neither follows from the other: off-shell W, rounding, masses set by hand.  The name
-    ``LHEParticle`` carries the same behaviour without that check; its kinematics use the energy.
+    The package vector refuses a ``Momentum4D`` with both an energy and a mass.  A generated
+    particle has both, and they may disagree: off-shell W bosons, rounding, masses set by hand.
+    ``LHEParticle`` has the same behaviour without this check; its kinematics use the energy.
     """
     import awkward as ak
     import vector
@@ -107,19 +107,19 @@ def make_events(
     event: Mapping[str, ArrayLike],
     weights: Mapping[str, ArrayLike] | None = None,
 ) -> AwkwardArray:
-    """Build the awkward event record from flat columns, without a loop over events.
+    """Make an awkward event record from flat columns.
 
     Parameters
     ----------
     counts
         Number of particles of each event, shape (n_events,).
     particles
-        Columns of shape (n_particles,) named as in ``PARTICLE_FIELDS``: GeV for momenta, mother
-        indices from 1 as in LHE files.  ``color1``, ``color2``, ``lifetime`` and ``spin`` may be
-        left out.
+        Columns of shape (n_particles,) by name: ``px``, ``py``, ``pz``, ``energy``, ``mass`` in
+        GeV, ``pdgId``, ``status``, ``mother1`` and ``mother2`` (counted from 1, as in LHE files),
+        and optionally ``color1``, ``color2``, ``lifetime``, ``spin``.
     event
-        Columns of shape (n_events,) named as in ``EVENT_FIELDS``; scale and couplings may be left
-        out.
+        Columns of shape (n_events,) by name: ``genWeight``, ``LHE_processId``, and optionally
+        ``LHE_scale``, ``LHE_alphaQED``, ``LHE_alphaQCD``.
     weights
         Reweighting weights by id, each of shape (n_events,).
 
@@ -184,12 +184,14 @@ def make_events(
 def flatten_events(
     events: AwkwardArray,
 ) -> tuple[IntArray, dict[str, NDArray[Any]], dict[str, NDArray[Any]], dict[str, FloatArray]]:
-    """Undo :func:`make_events`: counts, particle columns, event columns, weights.
+    """Convert an event record to flat columns; the inverse of :func:`make_events`.
+
+    The columns are counts, particle columns, event columns and weights.
 
     Raises
     ------
     LHEError
-        If ``LHEPart``, ``genWeight`` or one of their needed fields is missing.
+        If ``LHEPart``, ``genWeight`` or another required field is missing.
 
     Examples
     --------
@@ -205,7 +207,10 @@ def flatten_events(
 
     names = ak.fields(events)
     if "LHEPart" not in names:
-        msg = f"these events have no LHEPart, only {shortened(names) or 'no named fields'}"
+        msg = (
+            f"these events have no LHEPart, only {shortened(names) or 'no named fields'}; make "
+            "event records with make_events"
+        )
         raise LHEError(msg)
     parts = ak.to_packed(events["LHEPart"])
     counts = ak.to_numpy(ak.num(parts, axis=1)).astype(np.int64)
@@ -246,12 +251,11 @@ def first_not_finite(
     event: Mapping[str, NDArray[Any]],
     weights: Mapping[str, NDArray[Any]],
 ) -> tuple[int, str] | None:
-    """Find an event with a number that is not finite.
+    """Find the first event with a number that is not finite.
 
-    Scale and couplings of the event may be NaN: some generators write that where they have none,
-    and nothing is computed with them.
-
-    Returns its number and a description of the column; None if there is no such event.
+    It returns the number of the event and a description of the column, or None if all numbers are
+    finite.  Scale and couplings of an event may be NaN: some generators write NaN if they have no
+    such value, and no computation uses them.
 
     Examples
     --------
@@ -275,7 +279,7 @@ def first_not_finite(
 
 
 def nan_counts(event: Mapping[str, NDArray[Any]]) -> dict[str, int]:
-    """Count the events whose scale or couplings are NaN, by column; columns without are left out.
+    """Count the events whose scale or couplings are NaN, by column, for columns with any NaN.
 
     Examples
     --------
@@ -295,12 +299,13 @@ def as_column(
     dtype: type[np.generic],
     length: int,
 ) -> NDArray[Any]:
-    """Return one column in its type, or its default.
+    """Return one column in the given type, or its default value if it is missing.
 
     Raises
     ------
     LHEError
-        If it is missing, has another length, or an integer does not fit.
+        If a column without default is missing, or a column has another length or an integer that is
+        too large.
 
     Examples
     --------
@@ -317,7 +322,7 @@ def as_column(
         msg = f"column {name!r} is of type {column.dtype}; give numbers"
         raise LHEError(msg)
     if column.shape != (length,):
-        msg = f"column {name!r} has shape {column.shape}, but ({length},) is needed"
+        msg = f"column {name!r} has shape {column.shape}; give an array of shape ({length},)"
         raise LHEError(msg)
     if np.issubdtype(dtype, np.integer) and column.dtype != dtype and column.size:
         limits = np.iinfo(dtype)  # type: ignore[type-var]
@@ -341,7 +346,7 @@ class EventColumns(NamedTuple):
     counts
         Number of particles of each event, shape (n_events,).
     particles
-        Columns of shape (n_particles,); may be read from a file on first use.
+        Columns of shape (n_particles,), which may be read from a file on first use.
     event, weights
         Columns of shape (n_events,).
 
@@ -378,7 +383,7 @@ class EventColumns(NamedTuple):
 
 
 def in_chunks(parts: Iterable[EventColumns], chunk_size: int) -> Iterator[EventColumns]:
-    """Yield the same events in chunks of ``chunk_size``; the last one may be smaller.
+    """Yield the same events in chunks of ``chunk_size``; the last chunk may be smaller.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Read LHE files with thorough checks, and write event records to the bit."""
+"""Read LHE files with thorough checks, and write event records without loss."""
 
 from milinfer.io.event_record.info import LHEInfo, LHEProcess, LHEWeight
 from milinfer.io.event_record.record import EventColumns, flatten_events, make_events

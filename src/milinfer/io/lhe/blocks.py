@@ -22,14 +22,14 @@ _GZIP: Final = b"\x1f\x8b"
 
 
 class BlockReader:
-    """An LHE file, cut into blocks at the ends of events; comments are removed.
+    """Reader of an LHE file in blocks of complete events, without comments.
 
     Parameters
     ----------
     path
         File, plain or gzip (recognised by its content).
     limits
-        Largest sizes of its parts.
+        Largest sizes of the parts of the file.
 
     Attributes
     ----------
@@ -38,13 +38,13 @@ class BlockReader:
     preamble
         Header and init.
     left_out
-        Names of what is neither in ``preamble`` nor in the lines and weights of the first events;
-        complete after :meth:`first_event`.
+        Names of content that is neither in ``preamble`` nor in the lines and weights of the first
+        events; complete after :meth:`first_event`.
 
     Raises
     ------
     LHEError
-        While opening, if header or init are not complete.
+        If header or init are not complete.
 
     Examples
     --------
@@ -71,7 +71,7 @@ class BlockReader:
         self._damage: Callable[[int], str] | None = None
         self._file = open_bytes(path)
         compressed = self._file.peek(2)[:2] == _GZIP
-        # what one call reads is lost where a gzip file is cut
+        # if a gzip file is cut, the data of the last call are lost
         self._piece = _PIECE if compressed else sys.maxsize
         self._raw = open_gzip(self._file) if compressed else self._file
         try:
@@ -95,7 +95,7 @@ class BlockReader:
         self._file.close()
 
     def first_event(self) -> bytes:
-        """Take the text up to the end of the next event; empty if there is none."""
+        """Return the text up to the end of the next event; empty if there is no event."""
         while not (close := CLOSE.search(self._rest)):
             if not self._grow(_PIECE):
                 return b""
@@ -107,7 +107,7 @@ class BlockReader:
     def blocks(self, size: int) -> Iterator[bytes]:
         """Yield blocks of about ``size`` bytes, each up to the end of an event.
 
-        Stops where the file ends or cannot be read; :meth:`finish` raises in the latter case.
+        It stops at the end of the file, or if the file cannot be read; :meth:`finish` then raises.
         """
         more = True
         while more:
@@ -129,7 +129,7 @@ class BlockReader:
         Raises
         ------
         LHEError
-            If the file is truncated, corrupt, or goes on after its end.
+            If the file is truncated or corrupt, or has text after its closing tag.
         """
         if self._damage is not None:
             msg = f"{self.name}: {self._damage(n_events)}"
@@ -157,14 +157,13 @@ class BlockReader:
             check_gap(tail, self.name, n_events)
 
     def _require_right_tag(self, text: bytes, event: int | None) -> None:
-        """Raise if the event, or the file, is closed by a tag that is spelt in another way."""
+        """Raise if the event or the file is closed by a misspelt tag."""
         expected = "LesHouchesEvents" if event is None else "event"
         wrong = wrong_closing(text, expected)
         if wrong is not None:
             where = "the file" if event is None else f"event {event} (counted from 0)"
             msg = (
-                f"{self.name}: {where} ends with the tag {wrong} instead of </{expected}>; correct "
-                "the tag"
+                f"{self.name}: {where} ends with {wrong} instead of </{expected}>; correct the tag"
             )
             raise LHEError(msg)
 
@@ -176,7 +175,7 @@ class BlockReader:
         return piece
 
     def _grow(self, size: int) -> bool:
-        """Read more text; returns whether there was any."""
+        """Read more text; tell whether there was any."""
         if len(self._rest) + len(self._open_comment) > self.limits.event:
             self._damage = _NeverClosed(self.limits.event)
         piece = self._read(size)

@@ -1,8 +1,8 @@
-r"""Clean the text of events: check it, and keep only what pylhe reads without loss.
+r"""Check the text of events, and keep only the content that pylhe reads without loss.
 
-Elements and comments are found in one pass, in text that is only nearly XML.  Patterns such as
-``<(\w+)>.*?</\1>`` would search to the end of the text for every tag that is never closed: a
-damaged or hostile file of some megabytes would take hours.
+The text is not always valid XML.  Elements and comments are found in a single pass.  Patterns such
+as ``<(\w+)>.*?</\1>`` would search to the end of the text for every tag that is never closed, so
+that a damaged or malicious file of a few megabytes would take hours.
 """
 
 from __future__ import annotations
@@ -29,8 +29,9 @@ __all__ = [
 ]
 
 
-# A repeat never accepts what the pattern begins with, nor a line end after ^: if it did, text that
-# repeats this would be searched to its end from every place (tests/whole/test_patterns.py).
+# A repeat in a pattern never accepts the beginning of the pattern, nor a line end after ^.
+# Otherwise repeated text would be searched to its end from every position
+# (tests/whole/test_patterns.py).
 EVENT: Final = re.compile(rb"<event(?=[\s>])[^<>]*>")
 CLOSE: Final = re.compile(rb"</event\s*>")
 END: Final = re.compile(rb"</LesHouchesEvents\s*>")
@@ -47,27 +48,27 @@ _STRAY_AND: Final = re.compile(rb"&(?!(?:amp|lt|gt|quot|apos|#\d+|#x[0-9a-fA-F]+
 def clean_events(
     text: bytes, name: str, first: int, *, numbers: bool = True
 ) -> tuple[bytes, list[tuple[int, int]]]:
-    r"""Keep the lines and weights of events, and check that none are lost.
+    r"""Keep only the lines and weights of events, and check that none are lost.
 
-    ``<mgrwt>``, ``<scales>`` and other elements that carry no data of the event record are left
-    out, as are blank lines and those that begin with ``#``.
+    Left out are ``<mgrwt>``, ``<scales>`` and other elements that are not part of the event record,
+    blank lines, and lines that begin with ``#``.
 
     Parameters
     ----------
     text
-        Whole events, without XML comments.
+        Complete events, without XML comments.
     name
         Name of the file, for messages.
     first
         Number of the first event in the file, counted from 0.
     numbers
-        Whether to refuse numbers that Python accepts and LHE does not, such as ``1_000``.
+        Whether to refuse numbers that Python accepts but LHE does not, such as ``1_000``.
 
     Returns
     -------
     tuple
-        The clean text, and for each event the number of its ``<wgt>`` elements and that of the
-        numbers in ``<weights>``, −1 if there is none.
+        The cleaned text, and for each event the number of ``<wgt>`` elements and the number of
+        values in ``<weights>`` (−1 if there is no ``<weights>``).
 
     Raises
     ------
@@ -86,14 +87,14 @@ def clean_events(
         lines, weights = _clean(_body(chunk, name, number), name, number, numbers)
         n_listed = _numbers_in_weights(weights)
         n_weights.append((weights.count(b"<wgt"), n_listed))
-        if n_listed == 0:  # pylhe refuses an empty list, which says that there are no weights
+        if n_listed == 0:  # pylhe refuses an empty list, although it only means: no weights
             weights, _ = without_elements(weights, b"weights")
         cleaned.append(b"<event>\n" + lines + b"\n" + weights + b"</event>\n")
     return b"".join(cleaned), n_weights
 
 
 def _numbers_in_weights(weights: bytes) -> int:
-    """Numbers in the ``<weights>`` of an event, −1 if it has none."""
+    """Number of values in ``<weights>`` of an event, −1 if there is no ``<weights>``."""
     if b"<weights" not in weights:
         return -1
     lists = [e.inside for e in elements(weights) if e.name == b"weights"]
@@ -105,12 +106,12 @@ def _fail(name: str, number: int, what: str) -> LHEError:
 
 
 def _body(chunk: bytes, name: str, number: int) -> bytes:
-    """Text between the tags of an event, from the text up to its closing tag.
+    """Text between the tags of an event, given the text up to the closing tag.
 
     Raises
     ------
     LHEError
-        If the event is not opened or not closed, or there is other text before it.
+        If an opening or closing tag is missing, or there is other text before the event.
     """
     opening = EVENT.search(chunk)
     if opening is None:
@@ -165,11 +166,11 @@ def _check_count(text: bytes, name: str, number: int) -> None:
 
 
 def _check_numbers(text: bytes, weights: bytes, name: str, number: int) -> None:
-    """Refuse what Python accepts as a number and LHE does not: 0.5 as an id, 1_000."""
+    """Refuse numbers that Python accepts but LHE does not: 0.5 as an id, 1_000."""
     unusual = _unusual_text(weights) if b"_" in weights or not weights.isascii() else None
     if unusual is not None:
         msg = f"has the weight {unusual.strip().decode(errors='replace')!r}, which is no "
-        raise _fail(name, number, msg + "number of LHE; correct it")
+        raise _fail(name, number, msg + "valid number; correct it")
     lines = text.split(b"\n")
     usual = b"_" not in text and text.isascii()
     if usual and _HEAD.match(text) and all(map(_IDS.match, lines[1:])):
@@ -189,7 +190,7 @@ def _check_numbers(text: bytes, weights: bytes, name: str, number: int) -> None:
 
 
 def _unusual_text(weights: bytes) -> bytes | None:
-    """First text between two tags with a character that no number of LHE has."""
+    """First text between two tags with a character that no number in an LHE file has."""
     for match in _TEXT.finditer(weights):
         text = match.group()[1:-1]
         if b"_" in text or not text.isascii():
@@ -201,12 +202,12 @@ def _fractional(word: bytes) -> bool:
     try:
         value = float(word)
     except ValueError:
-        return False  # refused by the parser
+        return False  # the parser refuses it
     return math.isfinite(value) and not value.is_integer()
 
 
 def _elements(body: bytes, cut: int, name: str, number: int) -> tuple[bytes, bytes]:
-    """Split an event body into its lines, and the weight elements as strict XML."""
+    """Split an event body into its lines and its weight elements, as strict XML."""
     rest = body[cut:].strip()
     plain = rest.startswith(b"<rwgt>") and rest.endswith(b"</rwgt>") and b"&" not in rest
     if plain and rest.count(b"<") == 2 + 2 * rest.count(b"<wgt"):
@@ -221,7 +222,7 @@ def _elements(body: bytes, cut: int, name: str, number: int) -> tuple[bytes, byt
     text, weights = b"\n".join(lines), b"".join(kept)
     if b"<" in _HASH.sub(b"", text):
         stray = text[text.index(b"<") :].splitlines()[0][:60].decode(errors="replace")
-        msg = f"contains {stray!r}, which is not a whole element; correct the event"
+        msg = f"contains {stray!r}, which is not a complete element; correct the event"
         raise _fail(name, number, msg)
     if b"<" in text:
         text = _HASH.sub(b"", text)
@@ -229,7 +230,7 @@ def _elements(body: bytes, cut: int, name: str, number: int) -> tuple[bytes, byt
 
 
 def wrong_closing(text: bytes, expected: str) -> str | None:
-    r"""Closing tag that is spelt almost like the one that a text lacks; None if there is none.
+    r"""Find a misspelt closing tag in a text without the expected tag; None if there is none.
 
     Examples
     --------
@@ -266,7 +267,7 @@ def check_gap(gap: bytes, name: str, number: int) -> None:
     if END.search(gap) or b"<LesHouchesEvents" in gap:
         msg = (
             f"{name}: there are events after </LesHouchesEvents> (from event {number}, counted "
-            "from 0): LHE files were joined; split them, since their <init> may differ"
+            "from 0), so several LHE files were joined; split them, because their <init> may differ"
         )
         raise LHEError(msg)
     rest, gap_elements = without_elements(_GROUP.sub(b"", gap))
@@ -274,8 +275,8 @@ def check_gap(gap: bytes, name: str, number: int) -> None:
         if element.startswith((b"<init>", b"<init ", b"<header>", b"<header ")):
             what = element[1 : 1 + element[1:].index(b">")].split()[0].decode()
             msg = (
-                f"has a second <{what}> before it: LHE files were joined, and their beams and "
-                "cross-sections may differ; split them"
+                f"has a second <{what}> before it, so several LHE files were joined; split them, "
+                "because their beams and cross-sections may differ"
             )
             raise _fail(name, number, msg)
     rest = _HASH.sub(b"", rest).strip()
@@ -287,7 +288,7 @@ def check_gap(gap: bytes, name: str, number: int) -> None:
 
 _OPEN: Final = re.compile(rb"<([A-Za-z_][\w.:-]*)(?:\s[^<>]*)?/?>")
 _REST_OF_CLOSING: Final = re.compile(rb"\s*>")
-_MOST_UNCLOSED: Final = 100  # of different names; each costs one look to the end
+_MOST_UNCLOSED: Final = 100  # with different names; each costs one search to the end
 
 
 class Element(NamedTuple):
@@ -305,14 +306,14 @@ def elements(text: bytes, start: int = 0) -> Iterator[Element]:
     Parameters
     ----------
     text
-        Anything.
+        Text to search.
     start
-        Position to start at.
+        Position of the first character to search.
 
     Yields
     ------
     Element
-        An element ends at the first closing tag of its name.
+        Position of an element, which ends at the first closing tag with its name.
 
     Examples
     --------
@@ -340,16 +341,16 @@ def elements(text: bytes, start: int = 0) -> Iterator[Element]:
 def without_elements(
     text: bytes, only: bytes | None = None, *, with_line_end: bool = False
 ) -> tuple[bytes, list[bytes]]:
-    """Take the elements out of a text; returns the rest and the elements.
+    """Remove elements from a text; return the rest of the text and the elements.
 
     Parameters
     ----------
     text
-        Anything.
+        Text to search.
     only
-        Name of the elements to take out; default: all.
+        Name of the elements to remove; default: all.
     with_line_end
-        Whether the line end after an element is taken out too.
+        Whether to remove the line end after an element, too.
 
     Examples
     --------
@@ -370,7 +371,7 @@ def without_elements(
 
 
 def _elements_of_name(text: bytes, name: bytes) -> Iterator[Element]:
-    """Elements of one name, also inside others."""
+    """Elements with one name, also inside other elements."""
     tag = re.compile(rb"<" + re.escape(name) + rb"(?:\s[^<>]*)?/?>")
     position = 0
     while opening := tag.search(text, position):
@@ -386,7 +387,7 @@ def _elements_of_name(text: bytes, name: bytes) -> Iterator[Element]:
 
 
 def without_comments(text: bytes) -> tuple[bytes, bytes]:
-    """Take XML comments out of a text; returns the rest and an unclosed comment at its end.
+    """Remove XML comments from a text; return the rest and an unclosed comment at its end.
 
     Examples
     --------

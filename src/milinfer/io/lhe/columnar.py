@@ -1,9 +1,9 @@
-"""Parse whole blocks of plain LHE events into columns, without a loop over events.
+"""Parse blocks of simple LHE events into columns, without a loop over events.
 
-Nearly all LHE files are plain: an event line, particle lines of 13 numbers, and the same ``<wgt>``
-elements in every event.  Such a block is one long row of numbers between tags that repeat; Arrow
-converts all of them to doubles at once, correctly rounded as Python's ``float`` does.  Blocks that
-are not plain are left to pylhe.
+Nearly all LHE files have a simple form: an event line, particle lines with 13 numbers, and the same
+``<wgt>`` elements in every event.  A block of such events is a sequence of numbers between repeated
+tags.  Arrow converts all numbers to doubles at once, with the same rounding as Python's ``float``.
+pylhe parses all other blocks.
 """
 
 from __future__ import annotations
@@ -33,19 +33,19 @@ _INT32: Final = 2.0**31
 
 
 def repeated_tags(event: bytes, n_weights: int) -> tuple[bytes, ...] | None:
-    r"""List the tags of a clean event, which every event of a plain block must repeat.
+    r"""List the tags of a cleaned event, which every event of a simple block must repeat.
 
     Parameters
     ----------
     event
         Text of one event.
     n_weights
-        Number of its different weights.
+        Number of distinct weights of the event.
 
     Returns
     -------
     tuple of bytes or None
-        None if the event is of another form: then no block is plain.
+        None if the event has another form; then no block of the file is simple.
 
     Examples
     --------
@@ -72,21 +72,21 @@ def repeated_tags(event: bytes, n_weights: int) -> tuple[bytes, ...] | None:
 def parse_columns(
     text: bytes, tags: tuple[bytes, ...], ids: Sequence[str] = ()
 ) -> EventColumns | None:
-    r"""Parse a block of events into columns; None if it is not plain.
+    r"""Parse a block of events into columns; None if its form is not simple.
 
     Parameters
     ----------
     text
-        Whole events.
+        Complete events.
     tags
-        See :func:`repeated_tags`.
+        Result of :func:`repeated_tags`.
     ids
         Names of the weights.
 
     Returns
     -------
     EventColumns or None
-        The same bits as pylhe reads; None if anything is unusual or wrong.
+        Exactly the numbers that pylhe reads; None if anything is unusual or wrong.
 
     Examples
     --------
@@ -148,9 +148,9 @@ def parse_columns(
 def _blank_tags(
     text: bytes, characters: NDArray[np.uint8], blank: NDArray[np.bool_], tags: tuple[bytes, ...]
 ) -> tuple[IntArray | None, int]:
-    """Position of each tag of each event, shape (n_events, n_tags); marks tags as blank.
+    """Find each tag of each event, shape (n_events, n_tags), and replace the tags by blanks.
 
-    Also returns the number of line ends between adjacent tags.
+    The function also returns the number of line ends between adjacent tags.
     """
     runs = _TAGS.findall(text, 0, text.find(b"</event>") + len(b"</event>"))
     places = np.flatnonzero(characters == ord("<"))
@@ -160,7 +160,7 @@ def _blank_tags(
     tag_starts = places.reshape(n, len(tags))
     i = 0
     for run in runs:  # of tags with nothing between them
-        # views in which row k is what begins at character k
+        # views in which row k begins at character k
         shape = (len(text) - len(run) + 1, len(run))
         if tag_starts[-1, i] >= shape[0]:
             return None, 0
@@ -173,7 +173,7 @@ def _blank_tags(
 
 
 def _numbers(text: bytes, edges: IntArray) -> FloatArray | None:
-    """Convert the texts between edges to numbers; None if one is infinite or no number."""
+    """Convert the texts between edges to numbers; None if a text is infinite or no number."""
     import pyarrow as pa
 
     # an array of strings of which every other one, a gap, is missing: no copy of the text
@@ -189,7 +189,7 @@ def _numbers(text: bytes, edges: IntArray) -> FloatArray | None:
 
 
 def _nan_in_places(text: bytes, numbers: FloatArray, edges: IntArray, first: IntArray) -> bool:
-    """Whether NaN is only where it may be, and written as pylhe reads it."""
+    """Whether NaN occurs only in scale and couplings, and in the form that pylhe reads."""
     unusual = np.flatnonzero(np.isnan(numbers))
     if not len(unusual):
         return True
@@ -215,8 +215,8 @@ def _in_lines(
 ) -> bool:
     """Whether one line ends before each particle, and none elsewhere inside an event."""
     starts, ends = edges[::2], edges[1::2]
-    # Nearly always lines end where their last number does.  It is enough then to count the others:
-    # those of weights, and those beside <event> and </event>.
+    # Nearly always a line ends directly after its last number.  It is then enough to count the
+    # other line ends: those of weights, and those beside <event> and </event>.
     before, beyond = tag_starts[:, 0] + len(b"<event>"), tag_starts[:, -1] + len(b"</event>")
     after = np.count_nonzero(newline[np.concatenate([ends[last], before, beyond[:-1]])])
     for part in (newline[: tag_starts[0, 0]], newline[beyond[-1] :]):
@@ -234,7 +234,7 @@ def _in_lines(
 def _record_columns(
     numbers: FloatArray, rows: IntArray, fields: dict[str, type[np.generic]]
 ) -> dict[str, NDArray[Any]] | None:
-    """Columns of the record from the numbers that begin at each row."""
+    """Columns of the event record, from the numbers of each event."""
     columns: dict[str, NDArray[Any]] = {}
     rows = rows.copy()
     for name, dtype in fields.items():

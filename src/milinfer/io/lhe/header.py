@@ -1,6 +1,6 @@
-"""Read what precedes the first event of an LHE file: header, ``<initrwgt>`` and ``<init>``.
+"""Read the beginning of an LHE file up to the first event: header, ``<initrwgt>`` and ``<init>``.
 
-:class:`Limits` bounds the sizes of the parts of a file.
+:class:`Limits` contains the largest allowed sizes of the parts of a file.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Preamble:
     header
         Text inside ``<header>``, without ``<initrwgt>`` and the block of milinfer.
     init
-        Lines of ``<init>`` that carry numbers.
+        Lines of ``<init>`` with numbers.
     weights
         The weights that ``<initrwgt>`` declares.
     version
@@ -56,7 +56,7 @@ class Preamble:
     milinfer_block
         Content of the block of milinfer; empty in files of other programs.
     left_out
-        Names of what else is there: elements, attributes, comments.
+        Names of other content: elements, attributes, comments.
     """
 
     header: str
@@ -77,7 +77,7 @@ class Preamble:
         return "\n".join(lines).encode()
 
     def info(self, init: Any) -> LHEInfo:
-        """Combine with the numbers of pylhe's ``LHEInit``."""
+        """Make an :class:`LHEInfo` from this text and the numbers of pylhe's ``LHEInit``."""
         run = init.initInfo
         return LHEInfo(
             processes=tuple(
@@ -113,7 +113,7 @@ class _Growing:
                 "limits=Limits(header=...) or convert --size-limit"
             )
             raise LHEError(msg)
-        # twice as much each time, as all that is there is copied
+        # twice as much each time, because all data are copied
         blocks = [self.more()]
         size = len(blocks[0])
         while blocks[-1] and size < min(len(self.data), _LARGEST_PIECE):
@@ -125,11 +125,11 @@ class _Growing:
     def search(
         self, pattern: re.Pattern[bytes], start: int, stop: re.Pattern[bytes] | None = None
     ) -> re.Match[bytes] | None:
-        """First match at or after ``start``; gives up at the end, or where ``stop`` matches."""
+        """First match at or after ``start`` and before the end or a match of ``stop``."""
         at = start
         while True:
             match = pattern.search(self.data, at)
-            # a match that touches the end may be cut short
+            # a match at the end of the data may be incomplete
             if match is not None and match.end() < len(self.data):
                 return match
             if stop is not None and stop.search(self.data, at):
@@ -142,26 +142,26 @@ class _Growing:
 def read_preamble(
     more: Callable[[], bytes], name: str, limits: Limits | None = None
 ) -> tuple[Preamble, bytes]:
-    r"""Read up to the end of ``<init>``.
+    r"""Read an LHE file up to the end of ``<init>``.
 
     Parameters
     ----------
     more
-        Returns the next block of the file, empty at the end.
+        Function that returns the next block of the file, empty at the end.
     name
         Name of the file, for messages.
     limits
-        Largest sizes; the defaults if None.
+        Largest sizes of header, events and lines; the defaults of :class:`Limits` if None.
 
     Returns
     -------
     tuple
-        The preamble, and the text that has been read beyond it.
+        The preamble, and the text after it that has already been read.
 
     Raises
     ------
     LHEError
-        If this is not an LHE file, or its header or init block is damaged.
+        If the file is not an LHE file, or its header or init block is damaged.
 
     Examples
     --------
@@ -233,7 +233,7 @@ def read_preamble(
 
 
 def _root(text: _Growing, name: str) -> tuple[int, bytes, str]:
-    """Position after the tag of the root, the tag, and the version that it states."""
+    """Position after the root tag, the tag, and the LHE version that it states."""
     while True:
         match = _ROOT.search(text.data)
         if match is not None:
@@ -260,7 +260,7 @@ def _root(text: _Growing, name: str) -> tuple[int, bytes, str]:
 
 
 def _element(text: _Growing, tag: re.Match[bytes]) -> tuple[bytes, re.Match[bytes] | None]:
-    """Content of the element whose opening tag begins here, and its closing tag."""
+    """Content of the element with this opening tag, and its closing tag."""
     opened = text.search(re.compile(rb">"), tag.end())
     if opened is None or tag.group(1).startswith(b"/"):
         return b"", opened
@@ -297,7 +297,7 @@ def _init_lines(inside: bytes, name: str) -> tuple[str, ...]:
 
 
 def _number_of_processes(lines: Sequence[str], name: str) -> int:
-    """Last number of the run line, whose numbers are checked."""
+    """Check the numbers of the run line, and return the last."""
     if not lines:
         msg = f"{name}: the <init> block is empty; produce the file again"
         raise LHEError(msg)
@@ -356,7 +356,7 @@ def _header(
 ) -> tuple[str, tuple[LHEWeight, ...], dict[str, Any], list[str]]:
     """Split a header into its own text, the weights and the block of milinfer.
 
-    The last are names of what is left out of the declarations of weights.
+    The last result lists content that is left out of the declarations of weights.
     """
     text = inside.removeprefix(b"\r").removeprefix(b"\n")
     text, blocks = without_elements(text, b"milinfer", with_line_end=True)
@@ -402,7 +402,7 @@ def _milinfer_block(block: bytes, name: str) -> dict[str, Any]:
 
 
 def _weights(element: bytes, name: str, left_out: list[str]) -> list[LHEWeight]:
-    """Weights that an ``<initrwgt>`` declares; adds to `left_out` what they do not hold."""
+    """Weights that an ``<initrwgt>`` declares; the names of other content go to `left_out`."""
     plain, _ = without_comments(element)
     if len(plain) < len(element):
         left_out.append("comments in <initrwgt>")
@@ -434,22 +434,23 @@ def _weights(element: bytes, name: str, left_out: list[str]) -> list[LHEWeight]:
 class Limits:
     """Largest sizes of the parts of an LHE file, in bytes, after decompression.
 
-    They stop damaged or malicious files (a gzip file of a few kilobytes that unpacks to many
-    gigabytes) with an error before memory runs out.  Files of generators are far below them.
+    Larger parts are an error.  The limits protect the memory against damaged or malicious files,
+    such as a gzip file of a few kilobytes that unpacks to many gigabytes.  Files of generators are
+    far below these limits.
 
     Parameters
     ----------
     header
-        Everything before the first event.
+        Largest size of the text before the first event.
     event
-        One event.
+        Largest size of an event.
     line
-        One line.
+        Largest size of a line.
 
     Raises
     ------
     ConfigurationError
-        If one of them is less than 1.
+        If a limit is less than 1.
 
     Examples
     --------

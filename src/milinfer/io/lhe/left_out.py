@@ -1,4 +1,4 @@
-"""List the content of an LHE file outside the event record, which is not written again."""
+"""List the content of an LHE file outside the event record, which conversions leave out."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _WEIGHTS: Final = (b"rwgt", b"weights")
 
 
 def left_out_of_events(text: bytes) -> tuple[str, ...]:
-    r"""Name what events have besides their lines and weights.
+    r"""Name the content of events other than lines and weights.
 
     Parameters
     ----------
     text
-        The first events of a file, with their comments; an event that is cut is not looked at.
+        The first events of a file, with their comments; an incomplete event at the end is ignored.
 
     Examples
     --------
@@ -64,7 +64,7 @@ def left_out_of_tag(tag: bytes, name: str, kept: Collection[str] = ()) -> tuple[
 
 
 def left_out_of_init(text: bytes) -> tuple[str, ...]:
-    r"""Name what ``<init>`` has besides its numbers and weights.
+    r"""Name the content of ``<init>`` other than numbers and weights.
 
     Examples
     --------
@@ -78,7 +78,7 @@ def left_out_of_init(text: bytes) -> tuple[str, ...]:
 
 
 def attributes_left_out(root: ET.Element) -> tuple[str, ...]:
-    """Name the attributes in ``<initrwgt>`` that no description, id or name of a group holds.
+    """Name the attributes in ``<initrwgt>`` that are neither ids, descriptions nor group names.
 
     Examples
     --------

@@ -1,7 +1,7 @@
 """Read LHE files in bounded memory and in parallel.
 
-A block of plain text is parsed at once (:mod:`milinfer.io.lhe.columnar`); other blocks are parsed
-by pylhe, event by event.
+A block of simple events is parsed at once (:mod:`milinfer.io.lhe.columnar`); other blocks are
+parsed by pylhe, event by event.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from milinfer.utils.parallel import in_order, require_workers
 __all__ = ["BlockParser", "LHEFile", "LHEReader", "iterate", "read", "read_info"]
 
 
-# Bytes of text: enough to make columns worthwhile, and few enough for the caches of a processor.
+# Bytes in a block: enough to make columns worthwhile, and few enough for the processor's caches.
 _SMALLEST_BLOCK: Final = 1 << 16
 _LARGEST_BLOCK: Final = 1 << 20
 
@@ -52,28 +52,28 @@ class LHEFile(NamedTuple):
 
 
 class LHEReader:
-    """An open LHE file: ``info`` at once, events by :meth:`chunks`.
+    """Reader of an LHE file: ``info`` is available at once, events by :meth:`chunks`.
 
     Parameters
     ----------
     path
         LHE file, plain or gzip.
     workers
-        Threads that parse; the events and errors are the same whatever their number.
+        Number of threads that parse; events and errors do not depend on it.
     limits
         Largest sizes of header, events and lines; the defaults of :class:`Limits` if None.
 
     Attributes
     ----------
     info
-        Header and init; complete (with ids of undeclared weights) after the first chunk.
+        Header and init; ids of undeclared weights are added after the first chunk.
     n_events
-        Events given out so far.
+        Number of events read so far.
     left_out
-        Names of skipped content, in neither the events nor ``info``; complete after event 0.
+        Names of content that is in neither the events nor ``info``; complete after event 0.
     n_nan
-        How many events have a scale or a coupling that is NaN, by column.  These numbers are kept
-        as they are, and a warning at the end of the file says how many there are.
+        Number of events whose scale or coupling is NaN, by column.  NaN is kept in the events, and
+        a warning at the end of the file gives these numbers.
 
     Raises
     ------
@@ -114,7 +114,7 @@ class LHEReader:
 
     @property
     def left_out(self) -> tuple[str, ...]:
-        """Names of skipped content, in neither the events nor ``info``; complete after event 0."""
+        """Names of content in neither the events nor ``info``; complete after event 0."""
         return self._file.left_out
 
     def close(self) -> None:
@@ -124,9 +124,9 @@ class LHEReader:
         self._file.close()
 
     def chunks(self, chunk_size: int) -> Iterator[AwkwardArray]:
-        """Yield events in chunks of ``chunk_size``; the last one may be smaller.
+        """Yield events in chunks of ``chunk_size``; the last chunk may be smaller.
 
-        Another call continues where the previous one stopped, with the same ``chunk_size``.
+        Another call continues after the last event, with the same ``chunk_size``.
 
         Raises
         ------
@@ -164,7 +164,7 @@ class LHEReader:
             warnings.warn(msg, MilinferWarning, stacklevel=2)
 
     def _blocks(self, chunk_size: int) -> Generator[EventColumns]:
-        """Columns of each block in order; a few blocks per worker are parsed ahead."""
+        """Columns of each block in order; a few blocks for each worker are parsed in advance."""
         number = 0
         first = self._file.first_event()
         if first:
@@ -196,9 +196,9 @@ def iterate(
     path
         LHE file, plain or gzip.
     chunk_size
-        Events per chunk; the last one may be smaller.
+        Number of events in a chunk; the last chunk may be smaller.
     workers
-        Threads that parse.
+        Number of threads that parse.
     limits
         Largest sizes of header, events and lines; see :class:`Limits`.
 
@@ -211,7 +211,7 @@ def iterate(
     ------
     LHEError
         If the file is damaged or has no events; the message names the file and the event, counted
-        from 0.  Events before the damage may have been given out by then.
+        from 0.  Events before the damage may have been yielded already.
 
     Examples
     --------
@@ -250,16 +250,16 @@ def read(
     path
         LHE file, plain or gzip.
     chunk_size
-        Events made into a record at a time.
+        Number of events that are converted to records at a time.
     workers
-        Threads that parse.
+        Number of threads that parse.
     limits
         Largest sizes of header, events and lines; see :class:`Limits`.
 
     Returns
     -------
     LHEFile
-        ``events`` and ``info``.
+        ``events``, the event records, and ``info``, header and init.
 
     Raises
     ------
@@ -308,11 +308,11 @@ def read_info(path: PathLikeStr, *, limits: Limits | None = None) -> LHEInfo:
     Raises
     ------
     LHEError
-        If the file is damaged up to there; the other events are not read.
+        If the file is damaged before the end of the first event; other events are not read.
 
     Examples
     --------
-    See :func:`read`, whose second result is the same.
+    See :func:`read`, whose ``info`` is the same.
     """
     with LHEReader(path, limits=limits) as reader:
         next(reader._blocks(1), None)
@@ -324,12 +324,12 @@ _PARTICLE: Final = attrgetter(
     "px", "py", "pz", "e", "m", "lifetime", "spin",
 )  # fmt: skip
 _EVENT: Final = attrgetter("pid", "weight", "scale", "aqed", "aqcd")
-# Errors of pylhe on lines that it cannot read.
+# Errors that pylhe raises for lines that it cannot read.
 _UNREADABLE: Final = (ValueError, IndexError, KeyError, OverflowError, AttributeError)
 
 
 class BlockParser:
-    """Parser of the blocks of one file; the first event determines which weights there are.
+    """Parser of the blocks of one file; the first event defines the weights of all events.
 
     Parameters
     ----------
@@ -375,7 +375,7 @@ class BlockParser:
         Raises
         ------
         LHEError
-            If it is damaged.
+            If the event is damaged.
         """
         columns = self.slow(text, 0)
         cleaned, _ = clean_events(text, self.name, 0)
@@ -383,16 +383,16 @@ class BlockParser:
         return columns
 
     def fast(self, text: bytes) -> EventColumns | None:
-        """Parse a block that is plain, or plain after cleaning; None for others and on errors.
+        """Parse a block of simple events; None for other blocks and if there is an error.
 
-        May be called from several threads at once, after :meth:`first`.
+        After :meth:`first`, several threads may call this method at once.
         """
         if self._tags is None:
             return None
         columns = parse_columns(text, self._tags, self.ids)
         if columns is None:
             try:
-                # parse_columns reads no numbers but those of LHE
+                # parse_columns accepts only numbers that LHE allows
                 cleaned, _ = clean_events(text, self.name, 0, numbers=False)
                 columns = parse_columns(cleaned, self._tags, self.ids)
             except LHEError:
@@ -405,9 +405,9 @@ class BlockParser:
         Parameters
         ----------
         text
-            Whole events.
+            Complete events.
         number
-            Number of the first of them in the file, counted from 0.
+            Number of the first of these events in the file, counted from 0.
 
         Raises
         ------
@@ -431,7 +431,7 @@ class BlockParser:
             what = f"cannot be read ({error!r}); correct its lines or produce the file again"
             raise self._fail(number + len(counts), what) from error
         if len(counts) != len(n_weights):
-            what = f"cannot be read: {len(n_weights)} events were expected here"
+            what = f"cannot be read: {len(n_weights)} events were expected in this block"
             raise self._fail(number + len(counts), what + "; produce the file again")
         return self._columns(number, counts, flat, heads, weights)
 
@@ -449,7 +449,7 @@ class BlockParser:
             what = f"has {n_elements} <wgt> but {len(reweights)} different ids"
             what += "; rename the duplicates"
             raise self._fail(number, what)
-        # An event with both may give the same weights twice.
+        # An event with both elements may have the same weights twice.
         if n_listed >= 0 and n_elements == 0 and n_listed != self._n_declared:
             what = (
                 f"has {n_listed} numbers in <weights>, but <initrwgt> declares "

@@ -1,4 +1,4 @@
-"""Write event records to LHE files: every number reads back to the same bits."""
+"""Write event records to LHE files, in which every number keeps its exact value."""
 
 from __future__ import annotations
 
@@ -28,26 +28,26 @@ _ATTRIBUTE: Final = {"\n": "&#10;", "\r": "&#13;", "\t": "&#9;"}
 
 
 class LHEWriter(EventWriter):
-    """Write an LHE file in chunks; it appears when complete, or not at all.
+    """Write an LHE file in chunks; a failure leaves no incomplete file.
 
     Parameters
     ----------
     path
         File to write; gzip if it ends in ``.gz``.
     info
-        Header and init.  Weights of the events that it does not name are declared too.
+        Header and init.  Weights of the events that are missing in ``info.weights`` are declared,
+        too.
 
     Attributes
     ----------
     n_events
-        Events written so far.
+        Number of events written so far.
 
     Raises
     ------
     LHEError
-        If the events cannot be written as LHE: a missing column, a number that is not finite
-        (scale and couplings may be NaN), weights that differ from those of the first chunk, or no
-        events at all.
+        If the events cannot be written as LHE, because a column is missing, a number is not finite
+        (scale and couplings may be NaN), chunks have different weights, or there are no events.
 
     Examples
     --------
@@ -80,7 +80,7 @@ class LHEWriter(EventWriter):
             if temporary.suffix == ".gz":
                 self._file = self._stack.enter_context(packed(raw))
         except BaseException as error:
-            # Not close(), which knows of no error: what is empty would take the place of the file.
+            # Not close(): it does not know of the error, and would write an empty file.
             self._stack.__exit__(type(error), error, error.__traceback__)
             raise
         return self
@@ -103,7 +103,7 @@ class LHEWriter(EventWriter):
         Raises
         ------
         LHEError
-            If they cannot be written; see the class.
+            If the events cannot be written; see :class:`LHEWriter`.
         """
         if len(events) == 0:
             return
@@ -123,8 +123,8 @@ class LHEWriter(EventWriter):
             bad = first_not_finite(counts, particles, event, weights)
             if bad is not None:
                 msg = (
-                    f"{self.path}: event {self.n_events + bad[0]} (counted from 0): {bad[1]}; "
-                    "an LHE file needs finite numbers, remove or correct the event"
+                    f"{self.path}: event {self.n_events + bad[0]} (counted from 0): {bad[1]}, but "
+                    "an LHE file needs finite numbers; remove or correct the event"
                 )
                 raise LHEError(msg)
             self._put(_event_text(counts, particles, event, {i: weights[i] for i in self._ids}))
@@ -139,22 +139,21 @@ class LHEWriter(EventWriter):
 
 
 def write(path: PathLikeStr, events: AwkwardArray, info: LHEInfo) -> None:
-    """Write events to an LHE file; every number reads back to the same bits.
+    """Write events to an LHE file, in which every number keeps its exact value.
 
     Parameters
     ----------
     path
         File to write; gzip if it ends in ``.gz``.
     events
-        Event record as :func:`milinfer.io.lhe.read` gives it and
-        :func:`milinfer.io.lhe.make_events` makes it.
+        Event records, from :func:`milinfer.io.lhe.read` or :func:`milinfer.io.lhe.make_events`.
     info
-        Header and init; process and point go into the header as well.
+        Header and init; process and point are written to the header.
 
     Raises
     ------
     LHEError
-        If the events cannot be written as LHE; an older file stays as it was.
+        If the events cannot be written as LHE; an older file is then kept.
 
     Examples
     --------
@@ -219,11 +218,11 @@ def _number(value: float) -> str:
 
 
 def _preamble(info: LHEInfo, name: str) -> str:
-    """Everything before the first event."""
+    """Text before the first event."""
     if info.beams == (0, 0):
         msg = (
-            f"{name}: LHE files begin with the beams and processes of the run, which these events "
-            "do not have; write ROOT or Parquet, or give an LHEInfo with beams and energies"
+            f"{name}: these events have no beams and processes of the run, which an LHE file "
+            "needs; write ROOT or Parquet, or give an LHEInfo with beams and energies"
         )
         raise LHEError(msg)
     milinfer_block: dict[str, Any] = {}
@@ -242,7 +241,7 @@ def _preamble(info: LHEInfo, name: str) -> str:
             if reserved_words
             else "has characters that XML does not allow"
         )
-        msg = f"{name}: info.header {what}; remove that from the header text"
+        msg = f"{name}: info.header {what}; remove this from the header text"
         raise LHEError(msg)
     lines = [f"<LesHouchesEvents version={_attribute(info.version)}>", "<header>"]
     if milinfer_block:
