@@ -133,7 +133,7 @@ def test_bad_input_is_refused():
         goodness_of_fit(MODEL, SIMULATION[1].as_data(), SIMULATION)
     with pytest.raises(SampleError, match=r"effective events, fewer than"):
         goodness_of_fit(MODEL, data, gaussian.samples(40, [0.0], seed=9, n_features=2))
-    with pytest.raises(SampleError, match="the simulation has the features x0, the data x0, x1"):
+    with pytest.raises(SampleError, match="has the features x0, but the data have x0, x1"):
         goodness_of_fit(MODEL, data, gaussian.samples(4000, [0.0], seed=9))
     with pytest.raises(ConfigurationError, match="n_toys = 0"):
         goodness_of_fit(MODEL, data, SIMULATION, n_toys=0)

@@ -94,7 +94,7 @@ def test_other_files_are_refused(folder, text):
 @pytest.mark.parametrize("version", [2, 0, "1", None, True, 1.5])
 def test_another_version_is_refused(folder, version):
     write(folder, {**content_of(folder), "version": version})
-    refused(folder, "of the format, and this file reads version 1; use the read_likelihood.py")
+    refused(folder, "of the format, and this reader reads version 1; use the read_likelihood.py")
 
 
 def objects(value, path=()):

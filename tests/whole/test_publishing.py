@@ -168,7 +168,7 @@ def test_intervals_that_it_is_not_calibrated_for_are_refused(folder_of, tmp_path
     [
         ("confidence_level", 1.5, "confidence_level is not between 0 and 1"),
         ("parameters", ["b"], "parameters is neither one parameter of the term nor all"),
-        ("level", 0.9, "has the key 'level', which this file does not know"),
+        ("level", 0.9, "has the key 'level', which this reader does not know"),
     ],
 )
 def test_a_calibration_that_says_nonsense(key, value, message, folder_of, tmp_path):

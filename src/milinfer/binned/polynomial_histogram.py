@@ -207,6 +207,7 @@ class PolynomialHistogram:
         arrays = [coefficients] if covariance is None else [coefficients, covariance]
         histograms = []
         for n, array in enumerate(arrays, start=1):
+            given = "the array of coefficients" if n == 1 else "the covariance"
             leading = [
                 hist.axis.StrCategory(list(monomials), name=name, overflow=False)
                 for name in _LEADING[:n]
@@ -215,12 +216,15 @@ class PolynomialHistogram:
             view = histogram.view(flow=True)
             if view.shape != np.shape(array):
                 msg = (
-                    f"the array has the shape {np.shape(array)}, but {view.shape} is needed for "
+                    f"{given} has the shape {np.shape(array)}, but {view.shape} is needed for "
                     f"{len(monomials)} monomials and the bins of the axes with their flow bins"
                 )
                 raise TemplateError(msg)
             if np.asarray(array).dtype.kind not in "iuf":
-                msg = f"the coefficients are not real numbers, but {np.asarray(array).dtype}"
+                msg = (
+                    f"{given} has the type {np.asarray(array).dtype}, not real numbers; pass an "
+                    "array of floats"
+                )
                 raise TemplateError(msg)
             view[...] = array
             histograms.append(histogram)

@@ -38,20 +38,22 @@ Terms = Literal["all", "linear"]
 
 
 class DatasetCost(NamedTuple):
-    """Options of a command that select the data and the terms of the cost.
+    """Cost of a dataset, and the objects from which a command built it.
 
     Parameters
     ----------
     model, data, rate
-        Model, dataset, and expected yield if samples for one are given.
+        Model, dataset, and expected yield; None if there are no samples for the expected yield.
     as_trained
         Cost without calibration and without the error from finite simulation.
     cost
-        With that error, if it is asked for and the calibration does not contain it.
+        Cost without calibration.  It includes the error from finite simulation if the user asks for
+        this error and there is no calibration.
     calibration
-        To be applied, widened if the error from finite simulation is asked for.
+        Calibration to apply, or None.  If the user asks for the error from finite simulation, its
+        intervals include the error of the calibration.
     error
-        That from the simulation of the training, if it is in the cost.
+        Error from the finite simulation of the training, if `cost` includes it.
     """
 
     model: BagLikelihood
@@ -64,7 +66,7 @@ class DatasetCost(NamedTuple):
 
 
 def cost_options(function: F) -> F:
-    """Options of :func:`read_cost`."""
+    """Add the options that :func:`read_cost` needs to a command."""
     for option in reversed(
         [
             model_option,
@@ -179,7 +181,7 @@ def read_cost(
 def read_dataset(
     spec: str, feature_set: str | None, tree: str | None, events: EventRange | None = None
 ) -> Any:
-    """Read a dataset; it needs no parameter point."""
+    """Read a dataset given on the command line; its file needs no parameter point."""
     from milinfer.samples.sample import read_data
 
     point, path = split_spec(spec)

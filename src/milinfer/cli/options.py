@@ -87,7 +87,7 @@ class FileOrAddress(click.Path):
 
 
 def model_option(function: F) -> F:
-    """``--model DIR``."""
+    """Add the option ``--model DIR`` to a command."""
     return click.option(
         "--model",
         "model_path",
@@ -98,7 +98,7 @@ def model_option(function: F) -> F:
 
 
 def calibration_option(function: F) -> F:
-    """``--calibration FILE``."""
+    """Add the option ``--calibration FILE`` to a command."""
     return click.option(
         "--calibration",
         "calibration_path",
@@ -109,7 +109,7 @@ def calibration_option(function: F) -> F:
 
 
 def feature_set_option(function: F) -> F:
-    """``--feature-set NAME``."""
+    """Add the option ``--feature-set NAME`` to a command."""
     return click.option(
         "--feature-set",
         default=None,
@@ -119,7 +119,7 @@ def feature_set_option(function: F) -> F:
 
 
 def n_toys_option(function: F) -> F:
-    """``--toys N``."""
+    """Add the option ``--toys N`` to a command."""
     return click.option(
         "--toys",
         "n_toys",
@@ -131,7 +131,7 @@ def n_toys_option(function: F) -> F:
 
 
 def n_events_option(function: F) -> F:
-    """``--events-per-toy N``."""
+    """Add the option ``--events-per-toy N`` to a command."""
     return click.option(
         "--events-per-toy",
         type=click.IntRange(1),
@@ -141,7 +141,7 @@ def n_events_option(function: F) -> F:
 
 
 def json_option(function: F) -> F:
-    """``--json PATH``."""
+    """Add the option ``--json PATH`` to a command."""
     return click.option(
         "--json",
         "json_path",
@@ -151,7 +151,7 @@ def json_option(function: F) -> F:
 
 
 def output_option(help_text: str) -> Callable[[F], F]:
-    """``--out PATH``."""
+    """Return a decorator that adds the option ``--out PATH`` to a command."""
     return click.option("--out", type=click.Path(path_type=Path), required=True, help=help_text)
 
 
@@ -159,7 +159,11 @@ _FIGURES = (".svg", ".pdf", ".png")
 
 
 def figure_option(help_text: str) -> Callable[[F], F]:
-    """``--out FIGURE``; other kinds of files are refused before the work begins."""
+    """Return a decorator that adds the option ``--out FIGURE`` to a command.
+
+    If FIGURE is not an .svg, .pdf or .png file, the command stops with an error before it begins
+    its work.
+    """
 
     def check_suffix(_: click.Context, __: click.Parameter, path: Path | None) -> Path | None:
         if path is not None and path.suffix.lower() not in _FIGURES:
@@ -176,14 +180,14 @@ def figure_option(help_text: str) -> Callable[[F], F]:
 
 
 def seed_option(function: F) -> F:
-    """``--seed N``."""
+    """Add the option ``--seed N`` to a command."""
     return click.option(
         "--seed", type=click.IntRange(0), default=1, show_default=True, help="Random seed."
     )(function)
 
 
 def ensemble_option(function: F) -> F:
-    """``--ensemble N``."""
+    """Add the option ``--ensemble N`` to a command."""
     return click.option(
         "--ensemble",
         type=click.IntRange(1),
@@ -194,7 +198,7 @@ def ensemble_option(function: F) -> F:
 
 
 def workers_option(function: F) -> F:
-    """``--workers N``."""
+    """Add the option ``--workers N`` to a command."""
     return click.option(
         "--workers",
         type=click.IntRange(1),
@@ -205,7 +209,7 @@ def workers_option(function: F) -> F:
 
 
 def tree_option(function: F) -> F:
-    """``--tree NAME``."""
+    """Add the option ``--tree NAME`` to a command."""
     return click.option(
         "--tree",
         default=None,
@@ -215,9 +219,10 @@ def tree_option(function: F) -> F:
 
 
 def points_options(function: F) -> F:
-    """``--parameter``, ``--reweight-point`` and ``--reweight-card``, as one argument `points`.
+    """Add the options ``--parameter``, ``--reweight-point`` and ``--reweight-card`` to a command.
 
-    The command receives ``points``, keyword arguments of :meth:`milinfer.Sample.from_file`.
+    The command receives them as one argument `points`, a dictionary with keyword arguments of
+    :meth:`milinfer.Sample.from_file`.
     """
     options = [
         click.option(
@@ -301,7 +306,7 @@ def point_keywords(
 
 
 def scheduler_option(help_text: str) -> Callable[[F], F]:
-    """``--scheduler ADDRESS``."""
+    """Return a decorator that adds the option ``--scheduler ADDRESS`` to a command."""
     return click.option(
         "--scheduler",
         default=None,
@@ -311,7 +316,7 @@ def scheduler_option(help_text: str) -> Callable[[F], F]:
 
 
 def events_option(function: F) -> F:
-    """``--events N|START:STOP``."""
+    """Add the option ``--events N|START:STOP`` to a command."""
 
     def parse(_: click.Context, __: click.Parameter, text: str | None) -> EventRange | None:
         return None if text is None else EventRange.parse(text)
@@ -327,7 +332,7 @@ def events_option(function: F) -> F:
 
 
 def combine_option(function: F) -> F:
-    """``--combine sum|mean``."""
+    """Add the option ``--combine sum|mean`` to a command."""
     return click.option(
         "--combine",
         type=click.Choice(["sum", "mean"]),
@@ -362,7 +367,7 @@ def _plain(value: Any) -> Any:
 
 
 def split_spec(spec: str) -> tuple[dict[str, float] | None, Path | str]:
-    """Split ``c_HW=-1:FILE`` into point and file; a bare ``FILE`` has its point inside.
+    """Split ``c_HW=-1:FILE`` into point and file; the point of a bare ``FILE`` is None.
 
     Examples
     --------
@@ -383,12 +388,12 @@ def _place(text: str) -> Path | str:
 
 
 def values_spec(spec: str) -> list[float]:
-    """Values of a parameter: ``a,b,c``, or ``first:last:number`` evenly spaced.
+    """Return values of a parameter, given as ``a,b,c`` or evenly spaced as ``first:last:number``.
 
     Raises
     ------
     ParameterError
-        If it is neither.
+        If the text has neither form.
 
     Examples
     --------
@@ -410,12 +415,12 @@ def values_spec(spec: str) -> list[float]:
 
 
 def points_spec(specs: Sequence[str]) -> list[dict[str, float]]:
-    """Parameter points: ``c1=0.5,c2=0`` each, or a grid of them with ``c1=first:last:number``.
+    """Return parameter points, given as ``c1=0.5,c2=0`` or as a grid ``c1=first:last:number``.
 
     Raises
     ------
     ParameterError
-        If one is neither.
+        If a text has neither form.
 
     Examples
     --------
@@ -439,12 +444,12 @@ def points_spec(specs: Sequence[str]) -> list[dict[str, float]]:
 
 
 def truth_spec(spec: str | None, names: Sequence[str]) -> dict[str, float] | None:
-    """A point such as ``c1=0.5,c2=0``, or the value of the one parameter.
+    """Return a point, given as ``c1=0.5,c2=0``, or as a number if there is only one parameter.
 
     Raises
     ------
     ParameterError
-        If it is neither, or not a point of these parameters.
+        If the text has neither form, or the point has other parameters than `names`.
 
     Examples
     --------
@@ -459,12 +464,12 @@ def truth_spec(spec: str | None, names: Sequence[str]) -> dict[str, float] | Non
 
 
 def require_point(point: Mapping[str, float], names: Sequence[str]) -> dict[str, float]:
-    """A point with the parameters in order.
+    """Return a point with its parameters in the order of `names`.
 
     Raises
     ------
     ParameterError
-        If it has other parameters.
+        If the point has other parameters.
 
     Examples
     --------
@@ -481,12 +486,12 @@ def require_point(point: Mapping[str, float], names: Sequence[str]) -> dict[str,
 
 
 def at_option(name: str, argument: str, help_text: str) -> Callable[[F], F]:
-    """``--at POINT``, repeatable."""
+    """Return a decorator that adds the repeatable option ``--at POINT`` to a command."""
     return click.option(name, argument, multiple=True, metavar="POINT", help=help_text)
 
 
 def streamed_samples(specs: Sequence[str], events_in_memory: int) -> StreamedSamples:
-    """Samples of Parquet files on the command line, one for each point, read in pieces."""
+    """Return the samples in Parquet files given on the command line, to be read in pieces."""
     from milinfer.samples.streaming import StreamedSample, StreamedSamples
 
     parts = [split_spec(spec) for spec in specs]
@@ -497,7 +502,7 @@ def streamed_samples(specs: Sequence[str], events_in_memory: int) -> StreamedSam
 
 
 def weights_notice(sample: Sample) -> list[str]:
-    """Lines that say at which points weights are, and which have none and why.
+    """Return a line about the points of the weights, and lines that say why weights have no point.
 
     Examples
     --------

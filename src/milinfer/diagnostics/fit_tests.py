@@ -364,7 +364,7 @@ def _require_events(fitted: FittedSimulation) -> None:
     sample, data = fitted.sample, fitted.data
     if sample.feature_names != data.feature_names:
         msg = (
-            f"the simulation has the features {', '.join(sample.feature_names)}, the data "
+            f"the simulation has the features {', '.join(sample.feature_names)}, but the data have "
             f"{', '.join(data.feature_names)}; compute the same features for both"
         )
         raise SampleError(msg)

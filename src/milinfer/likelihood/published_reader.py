@@ -64,6 +64,10 @@ class LikelihoodError(ValueError):
     """The folder is not a likelihood for this reader, or a parameter is outside its range."""
 
 
+class _UnreadableError(LikelihoodError):
+    """A file or a package is missing or damaged; the message says what to do."""
+
+
 def read(folder: str | os.PathLike[str]) -> Likelihood:
     """Read a published likelihood.
 
@@ -94,7 +98,7 @@ def read(folder: str | os.PathLike[str]) -> Likelihood:
     version = content.get("version")
     if version != VERSION or isinstance(version, bool):
         msg = (
-            f"{path / _JSON} has version {version!r} of the format, and this file reads version "
+            f"{path / _JSON} has version {version!r} of the format, and this reader reads version "
             f"{VERSION}; use the read_likelihood.py that was published with it"
         )
         raise LikelihoodError(msg)
@@ -103,8 +107,14 @@ def read(folder: str | os.PathLike[str]) -> Likelihood:
         raise LikelihoodError(msg)
     try:
         return Likelihood(content, _Arrays(path, content))
-    except LikelihoodError as error:
+    except _UnreadableError as error:
         msg = f"{path / _JSON}: {error}"
+        raise LikelihoodError(msg) from error
+    except LikelihoodError as error:
+        msg = (
+            f"{path / _JSON}: {error}; try the read_likelihood.py in this folder, and if it gives "
+            "an error, too, ask the authors of the folder to correct it"
+        )
         raise LikelihoodError(msg) from error
 
 
@@ -137,7 +147,7 @@ def _object(
             raise LikelihoodError(msg)
     for key in value:
         if key not in keys and key not in optional:
-            msg = f"{where} has the key {key!r}, which this file does not know"
+            msg = f"{where} has the key {key!r}, which this reader does not know"
             raise LikelihoodError(msg)
     return value
 
@@ -233,11 +243,11 @@ class _Arrays:
             try:
                 data = (folder / name).read_bytes()
             except OSError as error:
-                msg = f"the file {name} cannot be read: {error}"
-                raise LikelihoodError(msg) from error
+                msg = f"the file {name} cannot be read: {error}; copy the whole folder"
+                raise _UnreadableError(msg) from error
             if hashlib.sha256(data).hexdigest() != facts["sha256"] or len(data) != facts["bytes"]:
                 msg = f"the file {name} is damaged: its checksum differs; fetch it again"
-                raise LikelihoodError(msg)
+                raise _UnreadableError(msg)
             listed = facts["arrays"]
             if not isinstance(listed, dict):
                 msg = f"files, {name}, arrays is not an object"
@@ -1268,7 +1278,7 @@ class _Pyhf:
             import pyhf
         except ImportError as error:
             msg = f"{where} is a HistFactory workspace, which needs pyhf: pip install pyhf"
-            raise LikelihoodError(msg) from error
+            raise _UnreadableError(msg) from error
         self.parameters = _names(content["parameters"], f"{where}, parameters")
         try:
             workspace = pyhf.Workspace(content["workspace"])

@@ -43,7 +43,7 @@ class TrainingError:
     intervals: dict[str, tuple[Interval, Interval]]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain numbers, for JSON."""
+        """Return the errors and the intervals as plain numbers, for JSON."""
         content = self.error.to_dict()
         for name, (inner, outer) in self.intervals.items():
             content[name]["interval68"] = [inner.low, inner.high]
@@ -57,7 +57,7 @@ def training_error(model: BagLikelihood, cost: LikelihoodCost, data: Sample) -> 
     Parameters
     ----------
     model
-        Trained with ``bootstrap=True``.
+        Model that was trained with ``bootstrap=True``.
     cost
         Uncalibrated cost of the model and the data.
     data
@@ -66,7 +66,7 @@ def training_error(model: BagLikelihood, cost: LikelihoodCost, data: Sample) -> 
     Raises
     ------
     MilinferError
-        If the error cannot be measured, or an interval leaves the range.
+        If the error cannot be measured, or an interval ends outside the range of the model.
     """
     error = simulation_error(model, data)
     widened = add_simulation_error(cost, error)
@@ -85,12 +85,12 @@ def training_error(model: BagLikelihood, cost: LikelihoodCost, data: Sample) -> 
 def training_errors(
     models: Sequence[BagLikelihood], costs: Mapping[str, Cost], data: Sample
 ) -> dict[str, TrainingError | str]:
-    """Errors of all models that were trained on bootstrap samples, or why one has none.
+    """Return the error of each model trained on bootstrap samples, or the reason why it is missing.
 
     Parameters
     ----------
     models
-        Trained models; those without bootstrap are left out.
+        Trained models; models that were trained without bootstrap samples are left out.
     costs
         Uncalibrated costs of the fitted models, by name.
     data
@@ -109,7 +109,12 @@ def training_errors(
 
 
 def simulation_facts(errors: Mapping[str, TrainingError | str]) -> dict[str, Any]:
-    """Entry ``simulation_error`` of a summary; nothing without such models.
+    """Return the entry ``simulation_error`` of ``summary.json``, or {} if `errors` is empty.
+
+    Parameters
+    ----------
+    errors
+        Result of :func:`training_errors`, empty if no model was trained on bootstrap samples.
 
     Examples
     --------
@@ -131,7 +136,7 @@ def simulation_facts(errors: Mapping[str, TrainingError | str]) -> dict[str, Any
 def add_training_errors(
     report: Report, errors: Mapping[str, TrainingError | str], *, widened: bool
 ) -> None:
-    """Add a section with the errors of all models; nothing if there are none.
+    """Add a section with the errors of all models to a report, unless there are no errors.
 
     Parameters
     ----------

@@ -92,9 +92,9 @@ class SeveralMethod:
     name
         Name of the method.
     fit
-        Fit of the data; None if there is none.
+        Fit of the data; None if it failed.
     calibration
-        Calibration that is applied; None: the method is used as it is.
+        Calibration that is applied to the method; None if no calibration is applied.
     information
         Response and information at the truth, from the evaluation toys; None if it is not known.
     relative
@@ -129,18 +129,25 @@ class SeveralResult:
     Parameters
     ----------
     analysis, points
-        The input.
+        Input of :func:`analyse_several`.
     methods
-        Results by name.
-    costs, templates, calibration_toys, evaluation_toys, belts
-        By name, of each method on the data and the toys; the evaluation toys at the truth come
-        first.
+        Results of each method, by its name.
+    costs
+        Cost of the data for each method, by the name of the method.
+    templates
+        Templates of each histogram method, by its name.
+    calibration_toys, evaluation_toys
+        Toys at several true values for each method, by the name of the method.  The first
+        evaluation toys are at the true value `points.truth`.
+    belts
+        Neyman belts of learned models, by the name of the model.
     coverage
         Coverages of the regions (``"region"``) and of the intervals of each parameter, by its name.
     fit_tests
         Tests of the data against the fit of the first model, or the reason why there are none.
     diagnoses
-        Diagnosis of each learned model along several lines, or the reason why it is missing.
+        Diagnosis of each learned model along lines through θ0 in the space of the parameters, or
+        the reason why it is missing.
     linear
         Uncalibrated fits of the data with the linear terms alone, by the name of the method, or the
         reason why a fit is missing.
@@ -184,7 +191,7 @@ class SeveralResult:
         return {name: c for name, c in made.items() if c is not None}
 
     def coverage_at_truth(self, target: str, method: str) -> dict[str, Coverage]:
-        """Coverages ``"68"`` and ``"95"`` of a method at the truth; empty if not measured."""
+        """Return the measured coverages ``"68"`` and ``"95"`` of a method at the true value."""
         rows = {}
         for key, cl in _LEVELS.items():
             for row in self.coverage[target]:
@@ -304,7 +311,7 @@ def analyse_several(analysis: Analysis, points: PointsOfToys) -> SeveralResult:
     Parameters
     ----------
     analysis
-        Samples, models and settings; its own true values are not used.
+        Samples, models and settings; the true values in them are not used.
     points
         Points of the toys.
 
