@@ -12,9 +12,9 @@ import numpy as np
 from plain import Events, Fitted, Problem, main
 
 SETTINGS = (
-    "20 bins of the score of a network with joint labels, of most information, chosen on the half "
-    "of the training events that trained the network and filled by the other half; the "
-    "normalisation is fitted at each of 21 values of θ"
+    "20 bins of the score of a network with joint labels; the bins are chosen for the largest "
+    "information on the half of the training events that trained the network, and filled with the "
+    "other half; the normalisation is fitted at each of 21 values of θ"
 )
 SOURCE = "bins: milinfer.binned.score_templates; fits: defaults of the package"
 

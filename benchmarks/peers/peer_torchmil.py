@@ -13,7 +13,7 @@ HELD_OUT, EPOCHS, BATCH = 0.2, 20, 32
 def attention(
     task: str, train: list[np.ndarray], labels: np.ndarray, seed: int, quick: bool
 ) -> Callable[[list[np.ndarray]], np.ndarray]:
-    """ABMIL with the network of its first example (512, 256; attention 128), Adam 0.005, 20 epochs of batches of 32, best of a fifth held out."""  # noqa: E501
+    """ABMIL with the network of its first example (512, 256; attention 128), Adam 0.005, 20 epochs of batches of 32, the network of the epoch with the lowest loss on a held-out fifth of the bags."""  # noqa: E501
     import torch
     from tensordict import TensorDict
     from torchmil.data import collate_fn

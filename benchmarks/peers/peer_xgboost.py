@@ -9,12 +9,12 @@ from plain import Events, Fitted, Problem, cores, main
 SETTINGS = (
     "multi:softprob over the training points, depth 3, rate 0.1, half of the events and of the "
     "features for each tree, hist, a fifth held out, up to 1000 rounds, until 50 rounds without "
-    "improvement; a polynomial of the fourth degree through the classes"
+    "improvement; a polynomial of the fourth degree joins the log-ratios of the classes"
 )
 SOURCE = (
-    "what its Notes on Parameter Tuning advise against overfitting (with its defaults, depth 6 and "
-    "rate 0.3, the held-out loss rises after two rounds, as the classes overlap); early stopping "
-    "as in its Python introduction; the polynomial is that of milinfer.BoostedLikelihood"
+    "its Notes on Parameter Tuning, section on overfitting (with its defaults, depth 6 and rate "
+    "0.3, the held-out loss rises after two rounds, as the classes overlap); early stopping as in "
+    "its Python introduction; the polynomial is that of milinfer.BoostedLikelihood"
 )
 
 

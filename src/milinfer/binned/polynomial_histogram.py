@@ -385,7 +385,7 @@ class PolynomialHistogram:
         own = [frozenset(monomial_powers(m).items()) for m in self.monomials]
         missing = [m for m, key in zip(self.monomials, own, strict=True) if key not in place]
         if missing:
-            msg = f"{self!r} has the monomial {missing[0]}, which is not one of {[*monomials]}"
+            msg = f"{self!r} has the monomial {missing[0]}; add it to the monomials {[*monomials]}"
             raise TemplateError(msg)
         index = [place[key] for key in own]
         arrays: list[FloatArray] = []

@@ -268,11 +268,13 @@ def calibration_curve(
 def separation(
     theta: float, target: Sample, source: Sample, ratio: FloatArray, seed: int = 0
 ) -> Separation | None:
-    """Classifier two-sample test (Lopez-Paz and Oquab, ICLR 2017) before and after reweighting.
+    """Measure how well a classifier separates two samples, before and after reweighting.
 
-    Fisher's linear discriminant of the features, their squares and (up to 12 features) products:
-    trained on half of the events (of up to 200 000), evaluated on the other half.  It is the first
-    step of a logistic regression, has a closed form, and takes weights of any sign.
+    This is the classifier two-sample test of Lopez-Paz and Oquab (ICLR 2017).  The classifier is
+    Fisher's linear discriminant of the features, of their squares and, for 12 features or fewer, of
+    their products.  It is the first step of a logistic regression, has a closed form, and takes
+    weights of any sign.  It is trained on half of the events and evaluated on the other half.  From
+    a sample of more than 200 000 events, 200 000 are drawn at random.
 
     Parameters
     ----------
@@ -284,7 +286,8 @@ def separation(
     Returns
     -------
     Separation or None
-        None if there are fewer than ten training events for each input of the classifier.
+        Areas under the ROC curve with their errors: 0.5 if the classifier cannot separate the
+        samples.  None if there are fewer than ten training events for each input of the classifier.
 
     Examples
     --------

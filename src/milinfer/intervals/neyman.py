@@ -58,8 +58,8 @@ def neyman(
     smooth
         Degree of a polynomial in θ that is fitted to the critical values c (to ln c, if all are
         above 0) to reduce their Monte-Carlo errors.  ``"auto"`` takes the lowest degree up to 6
-        that describes them (p-value above 5 %); if there is none, as near a physical bound, values
-        are interpolated linearly.  None always interpolates.
+        that describes them (p-value above 5 %).  If there is none, which can happen near a physical
+        bound, values are interpolated linearly.  None always interpolates.
     calibration
         Calibration of the model that is applied to toys and datasets.  A belt without a calibration
         has the right coverage, too, but its critical values then contain the bias of the model,
@@ -154,9 +154,10 @@ def regression_belt(
     cl, ordering, bounds, calibration
         As for :func:`milinfer.neyman`.
     degree
-        Degree of the polynomial in θ that describes each end of the accepted values (its logarithm,
-        for likelihood-ratio ordering).  ``"auto"`` takes the lowest degree for which the acceptance
-        of toys shows no trend with θ, plus one, at most 6; see
+        Degree of the polynomial in θ that describes each end of the range of accepted values.  For
+        likelihood-ratio ordering the polynomial describes ln c, the logarithm of the largest
+        accepted value of the test statistic.  ``"auto"`` takes the lowest degree for which the
+        acceptance of toys shows no trend with θ, plus one, at most 6; see
         :func:`~milinfer.intervals.critical_values.quantile_regression`.
 
     Returns
@@ -164,14 +165,15 @@ def regression_belt(
     Belt
         Belt in the box that the true values span.  Its errors are those of the regression: they
         come from the finite number of toys and are larger towards the ends of the range and in
-        regions with few true values.  For orderings by θ̂ they include the finite pool of events,
-        whose fluctuation shifts all estimates.
+        regions with few true values.  For orderings by θ̂ they also include the error from the
+        finite pool of simulated events, because a fluctuation of the pool shifts all estimates.
 
     Raises
     ------
     CalibrationError
         If the toys are of different kinds, there are too few toys, a true value is outside the
-        bounds, or no polynomial describes the accepted values, as near a physical bound.
+        bounds, or no polynomial describes the accepted values, which can happen near a physical
+        bound.
 
     Examples
     --------

@@ -30,15 +30,15 @@ class ConversionSummary(NamedTuple):
     Parameters
     ----------
     source, target
-        Paths of the converted and of the new file.
+        Paths of the file to convert and of the new file.
     n_events_in, n_events_out
-        Numbers of events in the converted and in the new file.
+        Numbers of events converted from the source and counted in the target.
     seconds
         Duration of the conversion.
     left_out
         Content of the source that is not in the target.  For LHE files: elements (``<mgrwt>``),
         attributes, comments and lines of comments (``lines #pdf``), found in the header and in the
-        first events.  For other files: branches and trees, which a warning counts.
+        first events.  For other files: branches and trees; :func:`convert` warns if there are any.
     """
 
     source: str

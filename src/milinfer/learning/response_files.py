@@ -236,7 +236,10 @@ def _fitted(
     terms = _terms(content, arrays)
     limit = float(settings["limit"])
     if {*terms.limits} != {(-limit, limit)}:
-        msg = f"limits are {list(terms.limits)}, but limit is {limit:g}"
+        msg = (
+            f"limits are {list(terms.limits)}, but must be {(-limit, limit)}, because limit is "
+            f"{limit:g} in the settings"
+        )
         raise ValueError(msg)
     network, training = network_config(content["network"]), training_config(content["training"])
     features = _texts(content, "feature_names")
@@ -246,7 +249,7 @@ def _fitted(
     members = _members(settings, content, arrays, network, terms, len(features))
     for name, used in (("network", network), ("training", training)):
         if settings[name] not in (None, used):
-            msg = f"{name} is {used}, but {settings[name]} in the settings"
+            msg = f"{name} is {used}, but the settings contain {settings[name]}"
             raise ValueError(msg)
     # Trees are trained for each base point, networks for all base points together.
     n_histories = sum(
@@ -319,7 +322,7 @@ def _base(content: Mapping[str, Any], arrays: _Arrays, terms: ResponseTerms) -> 
         points.append({name: number_field(f"points: {name}", x) for name, x in point.items()})
     shifts = arrays.floats("base_shifts", (None, len(terms.nuisances)))
     if not points or not len(shifts):
-        msg = "there are no points and shifts"
+        msg = "points or base_shifts are empty"
         raise ValueError(msg)
     design = arrays.floats("base_design", (terms.n_columns, len(points) * len(shifts)))
     return BasePoints(tuple(points), shifts, design)
@@ -328,8 +331,9 @@ def _base(content: Mapping[str, Any], arrays: _Arrays, terms: ResponseTerms) -> 
 def _expected(basis: Any, arrays: _Arrays, terms: ResponseTerms) -> ExpectedResponse:
     n = len(terms.nuisances)
     limits = arrays.floats("expected_limits", (n,))
-    if limits.tolist() != [high for _, high in terms.limits]:
-        msg = f"expected_limits are {limits.tolist()}, but the limits {list(terms.limits)}"
+    upper = [high for _, high in terms.limits]
+    if limits.tolist() != upper:
+        msg = f"expected_limits are {limits.tolist()}, but must be {upper}, as in limits"
         raise ValueError(msg)
     singles = arrays.floats("expected_singles", (None, n, None, 4, None))
     n_replicas, _, n_cells, _, n_monomials = singles.shape
@@ -382,7 +386,10 @@ def _members(
             member.append(ResponsePart(predictor, np.array(places, dtype=np.int64)))
         columns = sorted(p for part in member for p in part.places.tolist())
         if columns != list(range(terms.n_columns)):
-            msg = f"the parts of member {m} give the columns {columns}, of {terms.n_columns}"
+            msg = (
+                f"the parts of member {m} give the columns {columns}, but must give each of the "
+                f"{terms.n_columns} columns once"
+            )
             raise ValueError(msg)
         members.append(tuple(member))
     if len(members) != settings["ensemble"]:
@@ -399,7 +406,7 @@ def _trees(
     inverse = arrays.floats(names[1], (len(names) - 2, n_columns))
     trees = tuple(arrays.numbers(name, (None,)) for name in names[2:])
     if any(tree.dtype != np.uint8 or not tree.size for tree in trees):
-        msg = f"{names[2]} and those after it hold no bytes of trees"
+        msg = f"{names[2]}, or an array of trees after it, is empty or does not contain bytes"
         raise ValueError(msg)
     return ResponseTrees(log_yields, inverse, trees, n_jobs)
 

@@ -171,7 +171,8 @@ class SamplesSection(_Section):
         Fraction of the remaining events of `train` that is not used for training and fills the
         histogram of the network's output.
     combine
-        How to join blocks of files of one point; values as in :class:`FilesSection`.
+        How to join several tables of files (such as ``[[samples.train]]``) that have the same
+        point; values as in :class:`FilesSection`.
     invisible, visible
         PDG ids of final-state particles that escape the detector, and of particles that are
         measured, if they are not in the PDG numbering.

@@ -414,6 +414,8 @@ def left_out(
 ) -> tuple[str, ...]:
     """List the branches of a file that are not part of the event record.
 
+    Branches that only contain the lengths of lists, such as ``nMuon``, are not listed.
+
     Parameters
     ----------
     available

@@ -29,13 +29,13 @@ def point_from_json(point: Any) -> dict[str, float]:
     {'c_HW': 1.0}
     >>> point_from_json({"c_HW": "big"})
     Traceback (most recent call last):
-    ValueError: the point {'c_HW': 'big'} is not finite numbers by name
+    ValueError: the point {'c_HW': 'big'} must map names to finite numbers
     """
     numbers = point.values() if isinstance(point, dict) else [None]
     if not all(
         isinstance(v, int | float) and not isinstance(v, bool) and math.isfinite(v) for v in numbers
     ):
-        msg = f"the point {point!r} is not finite numbers by name"
+        msg = f"the point {point!r} must map names to finite numbers"
         raise ValueError(msg)
     return {name: float(value) for name, value in point.items()}
 

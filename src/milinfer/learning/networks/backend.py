@@ -64,7 +64,9 @@ def require_threads(*, compiled: bool = False) -> None:
 
 
 def has_lost_threads() -> bool:
-    """Return whether this process was forked after TensorFlow was used, so that graphs hang.
+    """Return whether this process was forked after TensorFlow was used.
+
+    TensorFlow graphs then never finish, because a fork does not copy the threads that run them.
 
     Examples
     --------
