@@ -1,8 +1,8 @@
 """Run the demo with several seeds: do its intervals contain the truth as often as they claim?
 
     python benchmarks/demo_seeds.py --seeds 10 --json benchmarks/results/demo_seeds.json
-    python benchmarks/demo_seeds.py --seeds 8 --first-seed 101 --events 2500 --data-events 500 \\
-        --pool-events 10000 --toys 300 --golden tests/golden/demo.json
+    python benchmarks/demo_seeds.py --seeds 8 --first-seed 101 --events 2500 --pool-events 20000 \\
+        --toys 300 --golden tests/golden/demo.json
     python benchmarks/demo_seeds.py --quick
 
 The second command writes the mean and the standard deviation over seeds of each figure to

@@ -231,7 +231,7 @@ def test_errors_say_what_to_do(generated):
         some.to_events([{"c_HW": 1.0}])
     with pytest.raises(ParameterError, match="give a value of each"):
         some.joint_ratio(0.5)
-    with pytest.raises(ParameterError, match="expected"):
+    with pytest.raises(ParameterError, match="; give "):
         some.joint_ratio({"c_HW": 0.5})
     with pytest.raises(ParameterError, match="no parameter"):
         vbf_hzz.generate(5, seed=1).to_sample(weights=[{"c_HWtil": 1.0}])

@@ -195,7 +195,7 @@ def test_the_same_seed_gives_the_same_events():
 def test_wrong_input(generated):
     with pytest.raises(ParameterError, match=r"no nuisance parameter 'jetscale'.*jet_scale"):
         systematics.generate(5, nuisances={"jetscale": 1.0}, seed=1)
-    with pytest.raises(ParameterError, match=r"theory = 4\.5 is beyond ±4"):
+    with pytest.raises(ParameterError, match=r"theory = 4\.5 is outside ±4"):
         systematics.theory_weights(generated, {"theory": 4.5})
     with pytest.raises(ParameterError, match="jet_scale = nan"):
         systematics.scaled(generated, {"jet_scale": float("nan")})

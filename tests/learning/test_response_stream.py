@@ -326,7 +326,7 @@ def test_validation_events_are_used(to_disk):
     streamed = to_disk([gaussians(1000, k) for k in range(2)])
     response = SystematicResponse(**QUICK).fit(streamed, gaussians(1000, 9))
     assert len(response.trained_on) == 12  # two times five samples and their union
-    with pytest.raises(SampleError, match="validation= contains background"):
+    with pytest.raises(SampleError, match="validation= has the process background"):
         SystematicResponse(**QUICK).fit(streamed, variations(100, 9))
     with pytest.raises(ConfigurationError, match="validation= must be in memory"):
         SystematicResponse(**QUICK).fit(streamed, streamed)

@@ -167,7 +167,7 @@ def changed(**options):
 @pytest.mark.parametrize(
     ("other", "message"),
     [
-        (lambda: changed(process="ww"), r"part_1 is of ww, and .*part_0 of top"),
+        (lambda: changed(process="ww"), r"part_1 is of ww, but .*part_0 is of top"),
         (lambda: changed(feature_names=("j",)), r"different features \(i, j\)"),
         (
             lambda: process(500, points=({"c": 1.0},)),

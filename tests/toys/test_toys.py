@@ -238,7 +238,7 @@ def test_a_model_must_speak_of_every_event():
         def event_llr(self, sample):
             return super().event_llr(sample)[:100]
 
-    with pytest.raises(ModelError, match="gave 100 rows for the 50000 events of signal at"):
+    with pytest.raises(ModelError, match="returned 100 rows for the 50000 events of signal at"):
         Toys(POOL, 50, seed=1).run([Broken()], 0.2, 400)
 
 

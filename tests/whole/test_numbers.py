@@ -177,7 +177,7 @@ def test_features_beyond_float32():
     ("change", "expected", "error", "message"),
     [
         (lambda s: s, 0.0, ConfigurationError, r"must be positive, not 0; omit a background"),
-        (lambda s: s.take(slice(0, 0)), 5.0, SampleError, r"its 0 events sum to 0, and toys of 5"),
+        (lambda s: s.take(slice(0, 0)), 5.0, SampleError, r"its 0 events sum to 0, so toys of 5"),
         (
             lambda s: replace(s, weights=np.zeros(len(s))),
             5.0,

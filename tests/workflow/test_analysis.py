@@ -80,7 +80,7 @@ def test_what_failed_is_shown(crippled):
     assert "<astray>" not in summary
     page = build_report(result, {}).to_html()
     assert "<astray>" not in page
-    table = page[: page.index("Surfaces</h2>")]
+    table = page[: page.index("Likelihood of the data</h2>")]
     for words in ("is not available: most estimates at 0 are equal", "is not available: bin "):
         assert words in table
         assert words in result._repr_html_()
