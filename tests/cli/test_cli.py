@@ -448,7 +448,7 @@ def test_train_between_points_that_have_no_sample(tmp_path):
 @pytest.mark.slow
 def test_the_demo_meets_its_contract(tmp_path):
     figures = tmp_path / "s.json"
-    sizes = ("--events", 2500, "--data-events", 500, "--pool-events", 10000, "--toys", 300)
+    sizes = ("--events", 2500, "--pool-events", 20000, "--toys", 300)
     call("demo", "--out", tmp_path / "d", *sizes, "--workers", 1, "--json", figures)
     summary = json.loads(figures.read_text())
     assert summary["poi"] == "c_HW"
@@ -459,7 +459,7 @@ def test_the_demo_meets_its_contract(tmp_path):
         low, high = summary[method]["interval68"]
         assert low < summary[method]["estimate"] < high
         if method in (*learned, "oracle"):
-            # 300 toys: 4 binomial σ; two pools of 30 000 events for toys of 500: a shift of 0.18 of
+            # 300 toys: 4 binomial σ; two pools of 60 000 events for toys of 1000: a shift of 0.18 of
             # the error, 0.5 at 2.7 σ, costs 5 %. The templates of pyhf are made of 2500 events a
             # point here, and without their statistics in the fit it need not cover.
             assert abs(summary[method]["coverage68"] - 0.6827) < 4 * 0.027 + 0.05, method
@@ -480,7 +480,7 @@ def is_golden(summary):
     `benchmarks/demo_seeds.py --golden` has made them.
     """
     golden = json.loads(GOLDEN.read_text())
-    sizes = {"events": 2500, "data_events": 500, "pool_events": 10000, "truth": 0.0, "toys": 300}
+    sizes = {"events": 2500, "data_events": 1000, "pool_events": 20000, "truth": 0.0, "toys": 300}
     assert {name: golden[name] for name in sizes} == sizes
     seeds = range(golden["first_seed"], golden["first_seed"] + golden["n_seeds"])
     assert summary["provenance"]["seed"] not in seeds
