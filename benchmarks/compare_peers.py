@@ -184,6 +184,7 @@ def measure(work: Path, options: argparse.Namespace) -> dict[str, Any]:
     rows = [
         row | {"peer": owner.get(row["method"], "")}
         for problem in options.problems
+        if records[problem]  # packages for labelled bags alone have no methods for these
         for row in figures.problem_rows(arrays / problem, records[problem], sizes)
     ]
     return {
