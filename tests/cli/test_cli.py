@@ -459,7 +459,7 @@ def test_the_demo_meets_its_contract(tmp_path):
         low, high = summary[method]["interval68"]
         assert low < summary[method]["estimate"] < high
         if method in (*learned, "oracle"):
-            # 300 toys: 4 binomial σ; two pools of 60 000 events for toys of 1000: a shift of 0.18 of
+            # 300 toys: 4 binomial σ; two pools of 60 000 events, toys of 1000: a shift of 0.18 of
             # the error, 0.5 at 2.7 σ, costs 5 %. The templates of pyhf are made of 2500 events a
             # point here, and without their statistics in the fit it need not cover.
             assert abs(summary[method]["coverage68"] - 0.6827) < 4 * 0.027 + 0.05, method

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import shutil
@@ -32,6 +33,17 @@ def cluster_here(**options):
         dashboard_address=":0",
         **{"protocol": "tcp://", **options},
     )
+
+
+@pytest.fixture(autouse=True)
+def closed_clients():
+    """Clients that have not connected close when Python collects them, here and not later.
+
+    Closing needs a lock that distributed holds while it starts the thread of another cluster, so
+    that thread would wait for itself if it happened to collect them.
+    """
+    yield
+    gc.collect()
 
 
 @pytest.fixture
