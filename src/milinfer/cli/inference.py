@@ -110,9 +110,9 @@ __all__ = ["compare", "fit", "report", "train"]
 @click.option(
     "--bootstrap",
     is_flag=True,
-    help="Train the networks of the ensemble on bootstrap samples of the events, so that `fit "
-    "--simulation-error` can compute the error from the finite simulation; needs --ensemble 4 or "
-    "more, better 16.",
+    help="Train the networks of the ensemble on bootstrap samples of the events, so that "
+    "milinfer fit --simulation-error can compute the error from the finite simulation; needs "
+    "--ensemble 4 or more, better 16.",
 )
 @click.option(
     "--epochs",
