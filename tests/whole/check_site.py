@@ -60,6 +60,7 @@ _ROLES = "attr|class|doc|exc|func|math|meth|mod|ref|term"
 # Smart quotes turn two and three hyphens into dashes.
 _RULE = r"(?:[-–—]{3,}|[–—]{2,}|={4,}|~{4,}|\^{4,})"
 _MARKUP = {
+    "a half of a merge": r"<{7} \w|>{7} \w",
     "a role": rf":[a-z]+(?::[a-z]+)*:(?=[`{_CODE}])|:(?:{_ROLES}):",
     "a directive": r"\.\. +[a-z][\w:-]*::|\.\. +(?:_[^:\n]+:|\[[^\]\n]+\])",
     "an option of a directive or a field": r"^\s*:[a-z][\w-]*(?: [\w*, ]+)?:(?=\s|$)",

@@ -75,6 +75,10 @@ BROKEN = {
         "<p>See [AS]_.</p>",
     ],
     "an option of a command": ["<p>milinfer demo –out demo</p>", "<p>[—help]</p>"],
+    "a half of a merge": [
+        "<p>&lt;&lt;&lt;&lt;&lt;&lt;&lt; HEAD</p>",
+        "<p>&gt;&gt;&gt;&gt;&gt;&gt;&gt; main</p>",
+    ],
     "a backtick": ["<p>See `f`.</p>", "<p>See `the page <x>`_.</p>"],
 }
 
