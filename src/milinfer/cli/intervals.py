@@ -321,7 +321,7 @@ def neyman(
     out: Path,
     json_path: Path | None,
 ) -> None:
-    """Build a Neyman belt from toys, for intervals with `milinfer fit --belt`.
+    """Build a Neyman belt from toys, for intervals with milinfer fit --belt.
 
     A belt has, for each true value of the parameter, the accepted values of a statistic. The
     interval is the set of true values for which the data are accepted.
