@@ -39,7 +39,7 @@ __all__ = ["demo"]
 @click.option(
     "--pool-events",
     type=click.IntRange(1000),
-    show_default="40000; 20000 with --systematics or --operators 2",
+    show_default="40000, or 20000 for the other two demos",
     help="Simulated events at each true value from which the toys for the calibration are drawn, "
     "and as many others for the toys that measure coverage.",
 )
