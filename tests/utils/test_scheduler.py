@@ -21,6 +21,9 @@ from pieces import plus, slow
 
 dask, distributed = pytest.importorskip("dask"), pytest.importorskip("distributed")
 
+# Connections that dask could not close before its scheduler was gone.
+pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
+
 SETTINGS = ("ca-file", "client.cert", "client.key")
 
 
