@@ -16,6 +16,7 @@ from coffea import processor
 from coffea.nanoevents import BaseSchema, NanoAODSchema, NanoEventsFactory
 
 import milinfer as mil
+from clusters import cluster_of_threads
 from milinfer.datasets import vbf_hww
 from milinfer.exceptions import ConfigurationError, FeatureError, ParameterError, SampleError
 from milinfer.features.feature_set import FeatureSet, feature_set
@@ -215,13 +216,7 @@ def test_a_lost_scheduler_is_an_error(files, tmp_path):
     distributed = pytest.importorskip("distributed")
     shown = tmp_path / "shown"
     with (
-        distributed.LocalCluster(  # of threads, which start at once
-            n_workers=1,
-            threads_per_worker=1,
-            processes=False,
-            protocol="tcp://",
-            dashboard_address=":0",
-        ) as cluster,
+        cluster_of_threads() as cluster,
         distributed.Client(cluster.scheduler_address, timeout=1) as client,
     ):
 

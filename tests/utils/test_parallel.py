@@ -19,6 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import milinfer as mil
+from clusters import cluster_of_threads
 from milinfer.binned.binned_model import BinnedLLR
 from milinfer.cli import cli
 from milinfer.datasets import gaussian, quadratic
@@ -434,13 +435,7 @@ def test_tasks_that_kill_their_workers_are_errors(monkeypatch):
 
 def test_a_scheduler_that_is_gone_is_an_error():
     with (
-        distributed.LocalCluster(  # of threads, which start at once
-            n_workers=1,
-            threads_per_worker=1,
-            processes=False,
-            protocol="tcp://",
-            dashboard_address=":0",
-        ) as cluster,
+        cluster_of_threads() as cluster,
         distributed.Client(cluster, timeout=2) as client,
     ):
         found = Workers(client=client).map(slow, range(100), 1)

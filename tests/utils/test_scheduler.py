@@ -10,32 +10,26 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+from clusters import cluster_of_threads
 from milinfer.exceptions import ConfigurationError
 from milinfer.utils.parallel import Workers
 from milinfer.utils.scheduler import connected
 from pieces import plus, slow
+from scripts import load_script
 
 dask, distributed = pytest.importorskip("dask"), pytest.importorskip("distributed")
 
 # Connections that dask could not close before its scheduler was gone.
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
 
+# The benchmark of several hosts makes certificates as well.
+HOSTS = load_script(Path(__file__).parents[2] / "benchmarks" / "hosts.py")
 SETTINGS = ("ca-file", "client.cert", "client.key")
-
-
-def cluster_here(**options):
-    """A scheduler and a worker of threads, which start at once and listen to the network."""
-    return distributed.LocalCluster(
-        n_workers=1,
-        threads_per_worker=1,
-        processes=False,
-        dashboard_address=":0",
-        **{"protocol": "tcp://", **options},
-    )
 
 
 @pytest.fixture(autouse=True)
@@ -55,20 +49,20 @@ def impatient():
 def test_a_scheduler_that_starts_again_costs_nothing_but_time():
     """What has come is kept; the rest is sent to the new scheduler, which knows of nothing."""
     with (
-        cluster_here() as cluster,
+        cluster_of_threads() as cluster,
         distributed.Client(cluster.scheduler_address, timeout=20) as client,
     ):
         found = Workers(client=client).map(slow, range(40), 1)
         first = [next(found) for _ in range(10)]
         port = int(cluster.scheduler_address.rpartition(":")[2])
         cluster.close()
-        with cluster_here(scheduler_port=port, loop=client.loop):
+        with cluster_of_threads(scheduler_port=port, loop=client.loop):
             assert [*first, *found] == list(range(1, 41))
 
 
 def test_a_scheduler_that_does_not_come_back_is_an_error():
     with (
-        cluster_here() as cluster,
+        cluster_of_threads() as cluster,
         distributed.Client(cluster.scheduler_address, timeout=1) as client,
     ):
         found = Workers(client=client).map(slow, range(40), 1)
@@ -78,28 +72,11 @@ def test_a_scheduler_that_does_not_come_back_is_an_error():
             list(found)
 
 
-def openssl(folder, *arguments):
-    subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
-
-
-KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
-
-
-def make_certificates(folder):
-    """An authority, and a certificate that it signs for all that take part."""
-    openssl(folder, "req", "-x509", *KEY, "-subj", "/CN=authority",
-            "-keyout", "ca.key", "-out", "ca.pem")  # fmt: skip
-    openssl(folder, "req", *KEY, "-subj", "/CN=node", "-keyout", "node.key", "-out", "node.csr")
-    openssl(folder, "x509", "-req", "-in", "node.csr", "-CA", "ca.pem", "-CAkey", "ca.key",
-            "-CAcreateserial", "-out", "node.pem")  # fmt: skip
-    return [str(folder / name) for name in ("ca.pem", "node.pem", "node.key")]
-
-
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory):
     if shutil.which("openssl") is None:
         pytest.skip("needs openssl")
-    return make_certificates(tmp_path_factory.mktemp("certificates"))
+    return HOSTS.certificates(tmp_path_factory.mktemp("certificates"))
 
 
 @contextmanager
@@ -153,7 +130,7 @@ def test_tls(certificates, tmp_path):
 
 
 def test_wrong_certificates(certificates, tmp_path, monkeypatch):
-    stranger = make_certificates(tmp_path)
+    stranger = HOSTS.certificates(tmp_path)
     authority, certificate, key = certificates
     security = distributed.Security(
         tls_ca_file=authority,
@@ -163,7 +140,7 @@ def test_wrong_certificates(certificates, tmp_path, monkeypatch):
             for what, file in (("cert", certificate), ("key", key))
         },
     )
-    with cluster_here(protocol="tls://", security=security) as cluster:
+    with cluster_of_threads(protocol="tls://", security=security) as cluster:
         where = cluster.scheduler_address
         for files, message in (
             # Neither knows the other; and the scheduler does not know the client.
@@ -190,7 +167,7 @@ def test_wrong_certificates(certificates, tmp_path, monkeypatch):
 
 @pytest.mark.usefixtures("impatient")
 def test_addresses_with_tls_and_without(certificates):
-    with cluster_here() as cluster, configured(certificates):
+    with cluster_of_threads() as cluster, configured(certificates):
         where = cluster.scheduler_address.replace("tcp://", "tls://")
         with pytest.raises(ConfigurationError, match=r"cannot use TLS .* begins with tcp://"):
             connected(where).__enter__()
@@ -210,7 +187,7 @@ def test_addresses_with_tls_and_without(certificates):
 @pytest.mark.usefixtures("impatient")
 def test_a_scheduler_by_its_address_or_file(tmp_path):
     file = tmp_path / "scheduler.json"
-    with cluster_here() as cluster:
+    with cluster_of_threads() as cluster:
         file.write_text(json.dumps({"address": cluster.scheduler_address}))
         for where in (cluster.scheduler_address, str(file)):
             with connected(where) as client:

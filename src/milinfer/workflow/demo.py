@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -31,6 +31,7 @@ __all__ = [
     "ROLES",
     "DemoConfig",
     "DemoFile",
+    "demo_command",
     "demo_files",
     "describe_steps",
     "paths_by_role",
@@ -96,15 +97,6 @@ class DemoConfig:
         """Values evenly spaced around the truth."""
         steps = np.linspace(-reach, reach, n)
         return tuple(float(np.round(self.truth + d, 6)) + 0.0 for d in steps)
-
-    @property
-    def _command(self) -> str:
-        """Command that gives the same result; sizes without an option are the defaults."""
-        return (
-            f"milinfer demo --events {self.events} --data-events {self.data_events} "
-            f"--pool-events {self.pool_events} --truth {self.truth:g} "
-            f"--toys {self.n_toys} --seed {self.seed} --workers {self.workers}"
-        )
 
 
 ROLES = {"train": "training", "calib": "calibration", "eval": "evaluation", "data": "data"}
@@ -247,6 +239,29 @@ def _write_analysis(directory: Path, config: DemoConfig, files: list[DemoFile]) 
     return path
 
 
+def demo_command(settings: Mapping[str, Any], kind: str = "") -> str:
+    """Return the command that gives the same result; sizes without an option are the defaults.
+
+    Parameters
+    ----------
+    settings
+        Settings of the demo, by name.
+    kind
+        Option that chooses the demo, with a space behind it; empty for the first one.
+
+    Examples
+    --------
+    >>> demo_command(asdict(DemoConfig()))
+    'milinfer demo --events 10000 --data-events 1000 --pool-events 40000 --truth 0 --toys 2000
+    --seed 1 --workers 2'
+    """
+    options = (
+        "--events {events} --data-events {data_events} --pool-events {pool_events} "
+        "--truth {truth:g} --toys {n_toys} --seed {seed} --workers {workers}"
+    )
+    return f"milinfer demo {kind}{options.format(**settings)}"
+
+
 def run_demo(
     out: PathLikeStr, config: DemoConfig, *, echo: Callable[[str], None] = lambda _: None
 ) -> dict[str, Any]:
@@ -282,7 +297,7 @@ def run_demo(
         directory,
         _files(config),
         partial(_write_analysis, directory, config),
-        command=config._command,
+        command=demo_command(asdict(config)),
         settings=asdict(config),
         echo=echo,
     )

@@ -16,7 +16,7 @@ from typing import Any
 from milinfer.exceptions import ConfigurationError
 from milinfer.typing import PathLikeStr, Point
 from milinfer.utils.files import write_whole
-from milinfer.workflow.demo import DemoFile, demo_files, paths_by_role, run_on_files
+from milinfer.workflow.demo import DemoFile, demo_command, demo_files, paths_by_role, run_on_files
 
 __all__ = ["OperatorsDemoConfig", "run_operators_demo"]
 
@@ -80,15 +80,6 @@ class OperatorsDemoConfig:
     def true_point(self) -> Point:
         """Point of the dataset."""
         return {"c_HW": self.truth, "c_HWtil": 0.0}
-
-    @property
-    def _command(self) -> str:
-        return (
-            f"milinfer demo --operators 2 --events {self.events} "
-            f"--data-events {self.data_events} --pool-events {self.pool_events} "
-            f"--truth {self.truth:g} --toys {self.n_toys} --seed {self.seed} "
-            f"--workers {self.workers}"
-        )
 
 
 def _square(centre: float, edge: float) -> tuple[Point, ...]:
@@ -208,7 +199,7 @@ def run_operators_demo(
         directory,
         demo_files(sizes, config.seed),
         partial(_write_analysis, directory, config),
-        command=config._command,
+        command=demo_command(asdict(config), "--operators 2 "),
         settings=asdict(config),
         echo=echo,
     )

@@ -29,7 +29,7 @@ from milinfer.typing import PathLikeStr, Point
 from milinfer.utils.files import file_hash, write_whole
 from milinfer.utils.points import format_point
 from milinfer.workflow.configuration import AnalysisConfig
-from milinfer.workflow.demo import describe_steps
+from milinfer.workflow.demo import demo_command, describe_steps
 from milinfer.workflow.provenance import (
     ExactLikelihood,
     InputFile,
@@ -91,15 +91,6 @@ class SystematicsDemoConfig:
     def training_values(self) -> tuple[float, ...]:
         """Values of c_HW of the training samples."""
         return (-1.0, -0.5, 0.0, 0.5, 1.0)
-
-    @property
-    def _command(self) -> str:
-        return (
-            f"milinfer demo --systematics --events {self.events} "
-            f"--data-events {self.data_events} --pool-events {self.pool_events} "
-            f"--truth {self.truth:g} --toys {self.n_toys} --seed {self.seed} "
-            f"--workers {self.workers}"
-        )
 
 
 # Every nuisance parameter at one standard deviation up and down.
@@ -188,7 +179,7 @@ def run_systematics_demo(
     words = f"{5 * config.events} events to train on, with {len(_SHIFTS)} variations"
     echo(f"{'generate':<28} {seconds:6.1f} s   {words}")
     provenance = Provenance(
-        command=config._command,
+        command=demo_command(asdict(config), "--systematics "),
         configuration=asdict(config),
         inputs=tuple(_described(directory)),
         seeds={"generation of events": config.seed},
