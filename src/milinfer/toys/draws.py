@@ -20,8 +20,6 @@ __all__ = ["STREAM", "Draws", "seed_keys"]
 STREAM = 100
 # Keys that make random permutations of the pool independent of the streams.
 _ORDER, _MIX = 1, 2
-# Rows that a search tries one by one; after more rows (many light events), it uses bisection.
-_STEPS = 8
 # With more rows than this for each draw, plain bisection is faster than making a table.
 _FEW = 32
 
@@ -227,28 +225,18 @@ class WeightedSearch:
 
     @cached_property
     def _first(self) -> IntArray:
-        n = len(self._cumulative)
-        # Start a little early, so that rounding does not skip a row.
-        steps = np.arange(n) / n * self._cumulative[-1] * (1 - 1e-12)
-        return np.asarray(np.searchsorted(self._cumulative, steps, side="right"))
+        from milinfer.toys.weighted_search import first_rows  # numba takes long to import
+
+        return first_rows(self._cumulative)
 
     def find(self, uniforms: FloatArray) -> IntArray:
         """Find the rows for numbers in [0, 1), shape (m,)."""
         n = len(self._cumulative)
-        heights = uniforms * self._cumulative[-1]
-        if len(heights) * _FEW < n:
+        if len(uniforms) * _FEW < n:
             # Making the table would take longer than it saves.
+            heights = uniforms * self._cumulative[-1]
             few = np.searchsorted(self._cumulative, heights, side="right")
             return np.asarray(np.minimum(few, n - 1))
-        index = self._first[(uniforms * n).astype(np.int64)]
-        late = np.flatnonzero(self._cumulative[index] <= heights)
-        for _ in range(_STEPS):
-            if not len(late):
-                break
-            index[late] += 1
-            # Rounding may leave a number above the last cumulative weight: use the last row.
-            at = np.minimum(index[late], n - 1)
-            late = late[(self._cumulative[at] <= heights[late]) & (index[late] < n)]
-        index[late] = np.searchsorted(self._cumulative, heights[late], side="right")
-        rows: IntArray = np.minimum(index, n - 1)
-        return rows
+        from milinfer.toys.weighted_search import find_rows  # numba takes long to import
+
+        return find_rows(uniforms, self._cumulative, self._first)

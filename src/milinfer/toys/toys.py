@@ -292,7 +292,7 @@ class Toys:
             rows = tables.of(draws.pool.samples)
             values, counts = throw(
                 tables.sums,
-                rows,
+                tables.summed,
                 draws,
                 range(start, start + n_toys),
                 crew,
@@ -560,12 +560,11 @@ class Tables:
 
     def __init__(self, models: Sequence[Model]) -> None:
         self._models = models
-        # A sum over events does not need the model any more: the network is not sent to workers.
-        self.sums: tuple[SegmentSums, ...] = tuple(
-            event_sums if m.additive else m.segment_llr for m in models
-        )
         self._by_sample: dict[int, list[Table]] = {}
         self._joined: list[Table] = []
+        # Of each model, the columns of its table from which toys are summed, and how.
+        self.summed: list[Table] = []
+        self.sums: list[SegmentSums] = []
 
     def of(self, samples: tuple[Sample, ...]) -> list[Table]:
         """Return a table for each model, with all events; it is made once for these samples."""
@@ -579,6 +578,18 @@ class Tables:
             }
             columns = zip(*self._by_sample.values(), strict=True)
             self._joined = [c[0] if len(c) == 1 else np.concatenate(c) for c in columns]
+            from milinfer.toys.few_columns import choose_columns  # numba takes long to import
+
+            self.sums, self.summed = [], []
+            for model, table in zip(self._models, self._joined, strict=True):
+                chosen = choose_columns(table) if model.additive else None
+                if chosen is not None:
+                    self.summed.append(chosen.table(table))
+                    self.sums.append(chosen)
+                else:
+                    # A sum over events does not need the model: workers do not get the network.
+                    self.summed.append(table)
+                    self.sums.append(event_sums if model.additive else model.segment_llr)
         return self._joined
 
 
@@ -619,9 +630,9 @@ def throw(
     Parameters
     ----------
     sums
-        :attr:`Tables.sums`, one for each model.
+        What sums the rows of each table: ``Tables.sums``, one for each model.
     tables
-        Output of each model for each event, from :meth:`Tables.of`.
+        The tables: ``Tables.summed``.
     draws
         The sequence of toys.
     toys

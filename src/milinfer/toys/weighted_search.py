@@ -1,0 +1,97 @@
+"""Compiled search (numba) for rows with probabilities in proportion to weights.
+
+Importing this module imports numba.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from milinfer.typing import FloatArray, IntArray
+
+__all__ = ["find_rows", "first_rows"]
+
+# Steps of the table for each row: with so many, the first row is the right one for most numbers, so
+# that the processor predicts the branch.
+_STEPS = 4
+# Rows that are tried one by one; among more (many light events), bisection takes over.
+_TRIES = 8
+
+
+def first_rows(cumulative: FloatArray) -> IntArray:
+    """Make the table for :func:`find_rows`: the row in which each step begins, or the one before.
+
+    Parameters
+    ----------
+    cumulative
+        Cumulative weights of the rows, shape (n,).
+
+    Returns
+    -------
+    ndarray
+        Rows at equal steps of the cumulative weight, four for each row, shape (4 n,).
+
+    Examples
+    --------
+    >>> first_rows(np.array([1.0, 3.0, 4.0]))
+    array([0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 2, 2])
+    """
+    first = np.empty(_STEPS * len(cumulative), dtype=np.int64)
+    _make(cumulative, first)
+    return first
+
+
+def find_rows(uniforms: FloatArray, cumulative: FloatArray, first: IntArray) -> IntArray:
+    """Find the first row whose cumulative weight is larger than each number.
+
+    Parameters
+    ----------
+    uniforms
+        Numbers in [0, 1), as fractions of the total weight, shape (m,).
+    cumulative
+        Cumulative weights of the rows, shape (n,).
+    first
+        The table of :func:`first_rows`.
+
+    Examples
+    --------
+    >>> cumulative = np.array([1.0, 3.0, 4.0])
+    >>> find_rows(np.array([0.1, 0.3, 0.7, 0.8]), cumulative, first_rows(cumulative))
+    array([0, 1, 1, 2])
+    """
+    rows = np.empty(len(uniforms), dtype=np.int64)
+    _find(uniforms, cumulative, first, rows)
+    return rows
+
+
+@njit(cache=True, nogil=True)
+def _make(cumulative, first):  # type: ignore[no-untyped-def]
+    m, row = len(first), 0
+    for step in range(m):
+        # Begin a little early, so that rounding does not skip a row.
+        height = step / m * cumulative[-1] * (1 - 1e-12)
+        while row < len(cumulative) - 1 and cumulative[row] <= height:
+            row += 1
+        first[step] = row
+
+
+@njit(cache=True, nogil=True)
+def _find(uniforms, cumulative, first, rows):  # type: ignore[no-untyped-def]
+    # Rounding may leave a number above the last cumulative weight: it gets the last row.
+    end, m = len(cumulative) - 1, len(first)
+    total = cumulative[end]
+    for i in range(len(uniforms)):
+        height = uniforms[i] * total
+        row = first[int(uniforms[i] * m)]
+        last = min(row + _TRIES, end)
+        while row < last and cumulative[row] <= height:
+            row += 1
+        high = end if row == last else row
+        while row < high:
+            middle = (row + high) // 2
+            if cumulative[middle] <= height:
+                row = middle + 1
+            else:
+                high = middle
+        rows[i] = row
