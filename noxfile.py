@@ -23,6 +23,13 @@ def tests(session: nox.Session) -> None:
     session.run("pytest", *session.posargs)
 
 
+@nox.session(default=False, python="3.11")
+def slow(session: nox.Session) -> None:
+    """Run the tests that are too long for every change."""
+    session.install(".[test]")
+    session.run("pytest", "-n", "auto", "--dist", "worksteal", "-m", "slow", *session.posargs)
+
+
 @nox.session(default=False, python="3.11", venv_backend="uv")
 def minimums(session: nox.Session) -> None:
     """Run the tests with exactly the lower bounds of pyproject.toml."""

@@ -46,7 +46,7 @@ def pytest_collection() -> Generator[None, object, object]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let every worker begin with its share of the modules that have slow tests.
+    """Let every worker begin with its share of the modules that have long tests.
 
     Workers get equal parts of the list, and whoever is done takes from the end of another's: what
     is left for the end is then quick, and no worker waits long for the others.
@@ -55,14 +55,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if workers == 1:
         return
     modules = [list(group) for _, group in groupby(items, key=lambda item: item.path)]
-    slow, quick = [], []
+    early, quick = [], []
     for module in modules:
-        is_slow = any(item.get_closest_marker("slow") for item in module)
-        (slow if is_slow else quick).append(module)
+        is_early = any(item.get_closest_marker("early") for item in module)
+        (early if is_early else quick).append(module)
     rest = iter([item for module in quick for item in module])
     ordered: list[pytest.Item] = []
     for k in range(workers):
-        ordered += [item for module in slow[k::workers] for item in module]
+        ordered += [item for module in early[k::workers] for item in module]
         ordered += islice(rest, max(len(items) * (k + 1) // workers - len(ordered), 0))
     items[:] = [*ordered, *rest]
 

@@ -297,7 +297,7 @@ def _flat(events):
     return columns, np.asarray(ak.num(part)), {k: np.asarray(events[k]) for k in names}, None
 
 
-@pytest.mark.slow
+@pytest.mark.early
 @pytest.mark.usefixtures("few_pictures")
 # Coverage is measured all the same, with the small pools that a quick test has.
 @pytest.mark.filterwarnings("ignore:.*use a larger pool:milinfer.exceptions.MilinferWarning")

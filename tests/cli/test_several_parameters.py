@@ -192,7 +192,7 @@ def test_fit_with_calibration_and_belt(folder, toys):
     assert own["region"]["neyman95"]["area"] > own["region"]["neyman68"]["area"] > 0
 
 
-@pytest.mark.slow
+@pytest.mark.early
 @pytest.mark.usefixtures("few_pictures")
 def test_compare_in_two_parameters(folder, toys):
     printed = call(

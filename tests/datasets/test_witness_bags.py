@@ -73,7 +73,7 @@ def test_who_can_learn_a_rule_learns_it():
     assert accuracy("and", "max") > 0.97
 
 
-@pytest.mark.slow
+@pytest.mark.early
 def test_layers_after_the_pooling_learn_xor_of_sums():
     assert accuracy("xor", "sum") < 0.8
     assert accuracy("xor", "sum", bag_hidden=(16,)) > 0.95

@@ -177,7 +177,7 @@ def test_without_dask(client, monkeypatch):
         pass
 
 
-@pytest.mark.slow
+@pytest.mark.early
 @pytest.mark.filterwarnings("ignore:the toys of .* from a pool:UserWarning")
 def test_commands_work_on_a_cluster(client, tmp_path, monkeypatch):
     for name, samples in (("", TRAIN), ("other", gaussian_samples([-0.5, 0.0, 0.5], 2000, 8))):
@@ -349,7 +349,7 @@ def test_errors_of_training_come_home(client):
     assert str(there.value) == str(here.value)
 
 
-@pytest.mark.slow
+@pytest.mark.early
 def test_bag_sizes_are_scanned_alike(client):
     pool = gaussian_samples([-0.25, 0.0, 0.25], 4000, 6)
     options = {
@@ -388,7 +388,7 @@ def kill_when_busy(client, seconds):
     return thread, killed
 
 
-@pytest.mark.slow
+@pytest.mark.early
 def test_a_worker_killed_while_it_trains(client):
     """The workers of the other tests have imported TensorFlow; another takes the place of this."""
     # A hundred steps, which take a second, and which XLA does not compile.

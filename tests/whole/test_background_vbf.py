@@ -43,7 +43,7 @@ def sample(generated) -> Sample:
     )
 
 
-@pytest.mark.slow
+@pytest.mark.early
 def test_the_background_is_taken_into_account():
     truth = 0.0
     train = sample(vbf_hww.generate(15_000, {"c_HW": 0.0}, seed=1))

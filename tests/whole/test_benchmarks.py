@@ -67,7 +67,7 @@ def test_every_benchmark_is_run_here():
 
 # What a tiny training or few events are warned of is no concern here.
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.early,
     pytest.mark.filterwarnings("ignore::milinfer.exceptions.MilinferWarning"),
 ]
 

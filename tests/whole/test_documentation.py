@@ -445,7 +445,7 @@ ELSEWHERE = {
 }
 
 
-@pytest.mark.slow
+@pytest.mark.early
 @pytest.mark.parametrize("page", sorted(PREPARE))
 @pytest.mark.usefixtures("small_defaults")
 def test_a_page_runs(page, tmp_path, monkeypatch):
@@ -462,7 +462,7 @@ def test_a_page_runs(page, tmp_path, monkeypatch):
             exec(compile(block, page, "exec"), names)
 
 
-@pytest.mark.slow
+@pytest.mark.early
 def test_the_first_page_shows_what_its_code_prints(capsys):
     """To a fifth of the error: trainings differ in the last digits between processors."""
     (block,) = code_of(FIRST)

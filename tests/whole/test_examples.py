@@ -15,7 +15,7 @@ EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.py"))
 TESTED_BELOW = {"higgsml"}
 
 
-@pytest.mark.slow
+@pytest.mark.early
 # What a tiny training or few events are warned of is no concern here.
 @pytest.mark.filterwarnings("ignore::milinfer.exceptions.MilinferWarning")
 @pytest.mark.usefixtures("small_defaults")

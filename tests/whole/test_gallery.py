@@ -51,7 +51,7 @@ def test_the_page_is_that_of_the_script(gallery):
     assert (DOCS / "gallery.md").read_text(encoding="utf-8") == gallery.page()
 
 
-@pytest.mark.slow
+@pytest.mark.early
 def test_the_gallery_is_drawn_again(gallery, tmp_path):
     """Not to the byte: trainings differ in the last digits from one processor to the next.
 

@@ -208,7 +208,7 @@ def test_ten_million_events():
     assert found.errors[0] == pytest.approx(1e7**-0.5, rel=1e-4)
 
 
-@pytest.mark.slow
+@pytest.mark.early
 @pytest.mark.parametrize("head", ["polynomial", "multi-class", "free logits"])
 def test_minuit_does_not_stall_on_float32_networks(models, head):
     """1000 datasets of 5 to 400 events: at least 999 minima are valid."""

@@ -76,7 +76,7 @@ def test_quick_results_of_cheap_studies_are_committed():
         frame.hold(frame.load(name), record)
 
 
-@pytest.mark.slow
+@pytest.mark.early
 @pytest.mark.parametrize("name", MODULES)
 def test_the_quick_size_runs_and_its_statements_hold(name, tmp_path):
     study = frame.load(name)

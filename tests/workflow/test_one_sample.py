@@ -64,7 +64,7 @@ def write(folder, text):
     return file
 
 
-@pytest.mark.slow
+@pytest.mark.early
 def test_one_file_is_enough(folder, finished):
     summary = finished
     assert summary["not_available"] == {}
@@ -88,7 +88,7 @@ def test_one_file_is_enough(folder, finished):
     assert "fill the histograms at every value of c_HW, through their weights" in report
 
 
-@pytest.mark.slow
+@pytest.mark.early
 def test_compare_on_the_command_line(folder, finished, few_pictures):
     """Of the same model, on other events of the same point each."""
     for name, seed in (("tune", 3), ("evaluate", 4)):

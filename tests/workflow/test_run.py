@@ -261,7 +261,7 @@ def runs(process):
     return True
 
 
-@pytest.mark.slow
+@pytest.mark.early
 def test_a_run_that_was_killed_goes_on(finished, inputs, start, tmp_path):
     """The result is that of a run which was not, to the last digit."""
     _, summary, _ = finished
@@ -284,7 +284,7 @@ def test_a_run_that_was_killed_goes_on(finished, inputs, start, tmp_path):
     assert run["seconds"] == run["steps"][-1]["seconds"] > 0
 
 
-@pytest.mark.slow
+@pytest.mark.early
 def test_a_kill_within_a_step_costs_that_step_alone(finished, start, tmp_path):
     """What such a run has left is not a result, and the next one ends as if nothing had been."""
     file, summary, _ = finished

@@ -342,7 +342,7 @@ def test_a_diagnosis_that_fails_is_a_problem():
     assert "diagnosis" not in result.to_dict()
 
 
-@pytest.mark.slow
+@pytest.mark.early
 @pytest.mark.usefixtures("few_pictures")
 @pytest.mark.filterwarnings("ignore::milinfer.exceptions.MilinferWarning")
 @pytest.mark.filterwarnings("ignore::milinfer.exceptions.ConvergenceWarning")

@@ -56,7 +56,7 @@ def regressors():
 # --- what they find --------------------------------------------------------------------------
 
 
-@pytest.mark.slow
+@pytest.mark.early
 def test_every_pooling_learns(classifiers, regressors):
     """A mean cannot tell one large number from some middling ones as well as the others can."""
     for kind, model in classifiers.items():
@@ -75,7 +75,7 @@ def test_the_key_instance_is_the_large_number(kind):
     assert np.mean(found) > 0.9
 
 
-@pytest.mark.slow
+@pytest.mark.early
 def test_weights_are_shares_of_attention_or_probabilities(classifiers):
     for kind in ("attention", "gated-attention"):
         for bag, weights in zip(TEST, classifiers[kind].instance_weights(TEST), strict=True):
@@ -87,7 +87,7 @@ def test_weights_are_shares_of_attention_or_probabilities(classifiers):
     np.testing.assert_allclose(model.predict_proba(TEST)[:, 1], expected, rtol=1e-9, atol=1e-12)
 
 
-@pytest.mark.slow
+@pytest.mark.early
 def test_contributions_sum_to_the_prediction_but_for_a_constant(classifiers, regressors):
     for kind in ("mean", "sum", "attention", "gated-attention"):
         for model, predict in (
@@ -100,7 +100,7 @@ def test_contributions_sum_to_the_prediction_but_for_a_constant(classifiers, reg
             assert np.std(sums) > 0.1
 
 
-@pytest.mark.slow
+@pytest.mark.early
 def test_what_a_pooling_does_not_give_is_refused(classifiers, regressors):
     for kind in ("mean", "sum", "max", "log-sum-exp"):
         with pytest.raises(ConfigurationError, match=f"{kind} pooling gives instances no weights"):
@@ -129,7 +129,7 @@ def bags_of_two_moons(n, seed, size=40):
     return np.concatenate([points, rng.normal(size=(n, size, 6))], axis=-1), labels
 
 
-@pytest.mark.slow
+@pytest.mark.early
 def test_the_defaults_find_a_curved_border():
     """With ReLU and a patience of 5, the defaults once were 0.925."""
     train, test = bags_of_two_moons(1000, [0, 1]), bags_of_two_moons(2000, [0, 2])
@@ -144,7 +144,7 @@ def outputs(model, bags):
     return getattr(model, "decision_function", model.predict)(bags)
 
 
-@pytest.mark.slow
+@pytest.mark.early
 @few_examples
 @given(data=st.data())
 def test_order_and_company_are_irrelevant(classifiers, regressors, data):
@@ -220,7 +220,7 @@ def test_all_forms_of_bags_are_one():
 QUICK = {"hidden": (8,), "epochs": 8, "learning_rate": 0.1}
 
 
-@pytest.mark.slow
+@pytest.mark.early
 @parametrize_with_checks(
     [
         # With two networks: one alone is a mean of one.
