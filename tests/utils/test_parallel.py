@@ -419,9 +419,9 @@ def train_elsewhere(client):
 
 
 @pytest.mark.early
-def test_a_network_of_another_process_is_the_same(client):
-    """In a process that has not trained before; of one member: each worker imports TensorFlow."""
-    train_elsewhere(client)
+def test_a_network_of_another_process_is_the_same(one_worker):
+    """In a process that has not trained before; in one, as every worker imports TensorFlow."""
+    train_elsewhere(one_worker)
 
 
 @pytest.mark.slow
