@@ -298,12 +298,15 @@ def _flat(events):
 
 
 @pytest.mark.early
-@pytest.mark.usefixtures("few_pictures")
 # Coverage is measured all the same, with the small pools that a quick test has.
 @pytest.mark.filterwarnings("ignore:.*use a larger pool:milinfer.exceptions.MilinferWarning")
 @pytest.mark.filterwarnings("ignore:the toys of .* from a pool:milinfer.exceptions.MilinferWarning")
-def test_a_users_own_files_go_all_the_way(tmp_path):
-    """Other flavours and particle order, gzip, points on the command line: to the comparison."""
+def test_a_users_own_files_go_all_the_way(tmp_path, monkeypatch):
+    """Other flavours and particle order, gzip, points on the command line: to the comparison.
+
+    Its report has no figures, which are those of a run.
+    """
+    monkeypatch.setattr("milinfer.workflow.report.draw_figures", lambda _: {})
     values = (-1.0, -0.5, 0.0, 0.5, 1.0)
     specs = []
     for k, c in enumerate(values):

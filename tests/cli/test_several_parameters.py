@@ -112,7 +112,7 @@ def toys(folder):
     """Other events, a calibration and a belt of the model."""
     origin = {"c1": 0.0, "c2": 0.0}
     for name, seed in (("calib", 3), ("eval", 4)):
-        quadratic.generate(20_000, origin, seed=seed).to_file(folder / f"{name}.parquet")
+        quadratic.generate(8000, origin, seed=seed).to_file(folder / f"{name}.parquet")
     options = ("--model", folder / "model", "--events-per-toy", 1500, "--weight-degree", 2)
     options += ("--toys", 100, "--workers", 1)
     calibration, belt = folder / "calibration.json", folder / "belt.json"
@@ -193,8 +193,9 @@ def test_fit_with_calibration_and_belt(folder, toys):
 
 
 @pytest.mark.early
-@pytest.mark.usefixtures("few_pictures")
-def test_compare_in_two_parameters(folder, toys):
+def test_compare_in_two_parameters(folder, toys, monkeypatch):
+    """Without figures, which are those of a run."""
+    monkeypatch.setattr("milinfer.workflow.report.draw_several", lambda _: {})
     printed = call(
         *("compare", folder / "data.parquet", "--model", folder / "model", "--bins", 6),
         *("--templates", folder / "calib.parquet", "--observable", "x0", "--toys", 100),

@@ -44,7 +44,7 @@ from milinfer.utils.parallel import (
 )
 from milinfer.utils.scheduler import connected
 from models import GaussianMean, gaussian_samples
-from pieces import Unsendable, complain, die, plus, ratio, slow, sums, time_out, warn
+from pieces import Unsendable, complain, die, plus, ratio, slow, sums, time_out, trains, warn
 from varied_gaussian import variations
 
 dask, distributed = pytest.importorskip("dask"), pytest.importorskip("distributed")
@@ -78,6 +78,29 @@ def client(two_workers):
     return two_workers
 
 
+@pytest.fixture(scope="module")
+def one_worker():
+    """A worker that is started again; no task may kill it more than twice."""
+    with (
+        # Two starts of a worker fewer than with the usual 3.
+        dask.config.set({"distributed.scheduler.allowed-failures": 1}),
+        cluster_of(1) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        yield client
+
+
+@pytest.fixture(scope="module")
+def near():
+    """A cluster in this process, which has imported TensorFlow and has the graphs of networks.
+
+    All that is sent goes through the network as to other processes.  In those, a network is trained
+    and toys are thrown below.
+    """
+    with cluster_of_threads() as cluster, distributed.Client(cluster) as client:
+        yield client
+
+
 def network(**options):
     return mil.BagLikelihood(
         **{"head": "multiclass"}
@@ -94,8 +117,8 @@ def pids(client):
     return client.run(os.getpid)
 
 
-def kill(client, number):
-    for pid in list(pids(client).values())[:number]:
+def kill_all(client):
+    for pid in pids(client).values():
         os.kill(pid, signal.SIGKILL)
 
 
@@ -179,14 +202,14 @@ def test_without_dask(client, monkeypatch):
 
 @pytest.mark.early
 @pytest.mark.filterwarnings("ignore:the toys of .* from a pool:UserWarning")
-def test_commands_work_on_a_cluster(client, tmp_path, monkeypatch):
+def test_commands_work_on_a_cluster(near, tmp_path, monkeypatch):
     for name, samples in (("", TRAIN), ("other", gaussian_samples([-0.5, 0.0, 0.5], 2000, 8))):
         for k, sample in enumerate(samples):
             sample.to_file(tmp_path / f"{name}{k}.parquet")
     files = [str(tmp_path / f"{k}.parquet") for k in range(3)]
     other = [str(tmp_path / f"other{k}.parquet") for k in range(3)]
     found = {}
-    for where, scheduler in (("here", []), ("there", ["--scheduler", client.scheduler.address])):
+    for where, scheduler in (("here", []), ("there", ["--scheduler", near.scheduler.address])):
         model, result = tmp_path / where, tmp_path / f"{where}.json"
         train = ["--ensemble", 2, "--epochs", 10, "--batch-events", 500, "--out", model]
         toys = ["--events-per-toy", 1000, "--toys", 150, "--truths", 0, "--model", model]
@@ -210,11 +233,11 @@ def call(*arguments, code=0):
     return run.output
 
 
-def test_what_cannot_be_sent(client):
+def test_what_cannot_be_sent(near):
     model = ProfiledMixture(GaussianMean(), 20.0, {"bkg": (Unsendable(), 5.0)}, reference=0.0)
     toys = Toys(TRAIN, 20, seed=1, poisson=True)
     with pytest.raises(ConfigurationError, match="cannot be sent to workers"):
-        toys.run([model], 0.0, 10, client=client)
+        toys.run([model], 0.0, 10, client=near)
 
 
 def same(a, b):
@@ -245,27 +268,27 @@ def test_toys_are_the_same_everywhere(client):
     assert found["oracle"][0].n_toys == 650
 
 
-def test_toys_of_counts_and_without_replacement(client):
+def test_toys_of_counts_and_without_replacement(near):
     samples = gaussian.samples(20_000, [-0.5, -0.25, 0.0, 0.25, 0.5], seed=1)
     templates = mil.Templates.from_samples(samples, "x0", bins=8, degree=2)
     grid = Interpolation(np.linspace(-0.5, 0.5, 11), "spline")
     counts = BinnedLLR("pyhf", templates, "mu", grid)
     assert not counts.additive
-    everywhere(Toys(samples, 50, seed=2, disjoint=True), [counts], [0.0, 0.25], 300, client)
+    everywhere(Toys(samples, 50, seed=2, disjoint=True), [counts], [0.0, 0.25], 300, near)
 
 
-def test_toys_with_profiled_backgrounds(client):
+def test_toys_with_profiled_backgrounds(near):
     model = ProfiledMixture(
         gaussian.MeanModel(), 80.0, {"bkg": (ratio, 20.0)}, {"bkg": 0.1}, reference=0.0
     )
     background = Background(gaussian.generate(5000, 2.0, seed=3), 20)
     toys = Toys(gaussian.samples(5000, [0.0], seed=1), 80, 2, poisson=True, background=[background])
-    everywhere(toys, [model], [0.0], 250, client)
+    everywhere(toys, [model], [0.0], 250, near)
 
 
-def test_toys_of_bags(client, bag_model):
+def test_toys_of_bags(near, bag_model):
     toys = Toys(gaussian_samples([0.0, 0.5], 3000, 4), 95, seed=2)
-    everywhere(toys, [bag_model, GaussianMean(parameter="mu")], [0.0, 0.5], 250, client)
+    everywhere(toys, [bag_model, GaussianMean(parameter="mu")], [0.0, 0.5], 250, near)
 
 
 def test_a_model_is_pickled_as_it_is_saved(bag_model):
@@ -285,11 +308,11 @@ def test_a_model_is_pickled_as_it_is_saved(bag_model):
     ],
     ids=["multiclass", "polynomial"],
 )
-def test_members_are_the_same_everywhere(client, options):
+def test_members_are_the_same_everywhere(near, options):
     settings = network(**options)
     reports, others = [], []
     here = settings.fit(TRAIN, on_epoch=reports.append)
-    there = settings.fit(TRAIN, on_epoch=others.append, client=client)
+    there = settings.fit(TRAIN, on_epoch=others.append, client=near)
     assert there.digest == here.digest
     assert there.ensemble == here.ensemble == options["ensemble"]
     assert there.fitted.history == here.fitted.history
@@ -299,27 +322,27 @@ def test_members_are_the_same_everywhere(client, options):
     assert there.surface(data).values.tobytes() == here.surface(data).values.tobytes()
 
 
-def test_members_of_streamed_samples_are_the_same_everywhere(client, tmp_path):
+def test_members_of_streamed_samples_are_the_same_everywhere(near, tmp_path):
     files = {}
     for k, sample in enumerate(TRAIN):
         files[sample.point["mu"]] = tmp_path / f"{k}.parquet"
         sample.to_file(files[sample.point["mu"]])
     samples = mil.StreamedSamples.from_files(files, "mu", events_in_memory=20_000)
     settings = network(ensemble=2)
-    here, there = settings.fit(samples), settings.fit(samples, client=client)
+    here, there = settings.fit(samples), settings.fit(samples, client=near)
     assert there.digest == here.digest
     assert there.fitted.history == here.fitted.history
     assert there.trained_on == here.trained_on
 
 
-def test_responses_are_the_same_everywhere(client):
+def test_responses_are_the_same_everywhere(near):
     settings = mil.SystematicResponse(
         network=SMALL, training=QUICK, joint=False, ensemble=2, seed=5
     )
     process = variations(1500, 3)
     reports, others = [], []
     here = settings.fit(process, on_epoch=reports.append)
-    there = settings.fit(process, on_epoch=others.append, client=client)
+    there = settings.fit(process, on_epoch=others.append, client=near)
     assert there.digest == here.digest
     assert there.fitted.history == here.fitted.history
     assert others == reports
@@ -328,29 +351,29 @@ def test_responses_are_the_same_everywhere(client):
 
 
 @pytest.mark.filterwarnings("ignore::milinfer.exceptions.MilinferWarning")
-def test_responses_of_streamed_variations_are_the_same_everywhere(client, tmp_path):
+def test_responses_of_streamed_variations_are_the_same_everywhere(near, tmp_path):
     folders = [tmp_path / str(k) for k in range(2)]
     for k, folder in enumerate(folders):
         variations(1000, k).save(folder)
     streamed = mil.StreamedVariations.from_folders(folders, events_in_memory=20_000)
     settings = mil.SystematicResponse(network=SMALL, training=QUICK, ensemble=2, seed=5)
-    here, there = settings.fit(streamed), settings.fit(streamed, client=client)
+    here, there = settings.fit(streamed), settings.fit(streamed, client=near)
     assert there.digest == here.digest
     assert there.fitted.history == here.fitted.history
     assert there.trained_on == here.trained_on
 
 
-def test_errors_of_training_come_home(client):
+def test_errors_of_training_come_home(near):
     samples = SampleSet((TRAIN[1], replace(TRAIN[2], weights=-TRAIN[2].weights)))
     with pytest.raises(mil.exceptions.MilinferError) as here:
         network(ensemble=2).fit(samples)
     with pytest.raises(type(here.value)) as there:
-        network(ensemble=2).fit(samples, client=client)
+        network(ensemble=2).fit(samples, client=near)
     assert str(there.value) == str(here.value)
 
 
 @pytest.mark.early
-def test_bag_sizes_are_scanned_alike(client):
+def test_bag_sizes_are_scanned_alike(near):
     pool = gaussian_samples([-0.25, 0.0, 0.25], 4000, 6)
     options = {
         "sizes": [5, 10],
@@ -361,76 +384,79 @@ def test_bag_sizes_are_scanned_alike(client):
     }
     here, there = (
         scan_bag_sizes(network(), TRAIN, Toys(pool, 100, seed=7), client=c, **options)
-        for c in (None, client)
+        for c in (None, near)
     )
     assert there.to_dict() == here.to_dict()
 
 
-def kill_when_busy(client, seconds):
-    """Kill the first worker that has worked on the same task for some time."""
-
-    def busy():
-        return {(where, task) for where, tasks in client.processing().items() for task in tasks}
+def kill_when_training(client):
+    """Kill the first worker that trains a network."""
 
     def watch():
         end = time.monotonic() + 120
-        while time.monotonic() < end:
-            before = busy()
-            time.sleep(seconds)
-            for where, _ in sorted(before & busy()):
-                os.kill(pids(client)[where], signal.SIGKILL)
-                killed.append(where)
-                return
+        while not killed and time.monotonic() < end:
+            time.sleep(0.05)
+            for pid, is_training in client.run(trains).values():
+                if is_training and not killed:
+                    os.kill(pid, signal.SIGKILL)
+                    killed.append(pid)
 
-    killed: list[str] = []
+    killed: list[int] = []
     thread = threading.Thread(target=watch)
     thread.start()
     return thread, killed
 
 
+def train_elsewhere(client):
+    """Train a network here and on a cluster, and compare the two."""
+    settings = network()
+    reports, others = [], []
+    there = settings.fit(TRAIN, on_epoch=others.append, client=client)
+    here = settings.fit(TRAIN, on_epoch=reports.append)
+    assert there.digest == here.digest
+    assert there.fitted.history == here.fitted.history
+    assert others == reports
+
+
 @pytest.mark.early
+def test_a_network_of_another_process_is_the_same(one_worker):
+    """In a process that has not trained before; in one, as every worker imports TensorFlow."""
+    train_elsewhere(one_worker)
+
+
+@pytest.mark.slow
 def test_a_worker_killed_while_it_trains(client):
-    """The workers of the other tests have imported TensorFlow; another takes the place of this."""
-    # A hundred steps, which take a second, and which XLA does not compile.
-    training = TrainingConfig(100, 4000, 1e-2, 1e-3, patience=100)
-    settings = network(ensemble=2, training=training)
-    thread, killed = kill_when_busy(client, 0.2)
-    there = settings.fit(TRAIN, client=client)
+    """The test above without a kill, and the one below with other work, are quicker."""
+    thread, killed = kill_when_training(client)
+    train_elsewhere(client)
     thread.join()
     assert killed
-    assert there.digest == settings.fit(TRAIN).digest
 
 
-def test_killed_workers_cost_nothing_but_time(client):
-    """All of them; a training loses one of two above."""
+def test_killed_workers_cost_nothing_but_time(one_worker):
+    """All of them; a slow test kills one of two while it trains."""
     samples = gaussian_samples([0.0], 50_000, 3)
     toys = Toys(samples, 2000, seed=2)
     killed = []
 
     def once(_):
         if not killed:
-            killed.append(pids(client))
-            kill(client, 2)
+            killed.append(pids(one_worker))
+            kill_all(one_worker)
 
-    there = toys.scan([GaussianMean()], [0.0], 3000, client=client, on_toys=once)
-    assert set(killed[0].values()) - set(pids(client).values())
+    there = toys.scan([GaussianMean()], [0.0], 3000, client=one_worker, on_toys=once)
+    assert set(killed[0].values()) - set(pids(one_worker).values())
     same(there, toys.scan([GaussianMean()], [0.0], 3000))
 
 
-def test_tasks_that_kill_their_workers_are_errors(monkeypatch):
+def test_tasks_that_kill_their_workers_are_errors(one_worker, monkeypatch):
     """The same batch, and what it shares with others: each of them dies with the worker."""
     monkeypatch.setattr("milinfer.utils.parallel._ATTEMPTS", 2)
-    with (
-        # Two starts of a worker fewer than with the usual 3.
-        dask.config.set({"distributed.scheduler.allowed-failures": 1}),
-        cluster_of(1) as cluster,
-        distributed.Client(cluster) as client,
-    ):
-        with pytest.raises(ConfigurationError, match=r"2 workers in a row died .*task \(die\)"):
-            list(Workers(client=client).map(die, [1]))
-        client.wait_for_workers(1)
-        with pytest.raises(ConfigurationError, match="workers of the cluster were lost 2 times"):
-            list(Workers(client=client).map(die, [1], 0))
+    with pytest.raises(ConfigurationError, match=r"2 workers in a row died .*task \(die\)"):
+        list(Workers(client=one_worker).map(die, [1]))
+    one_worker.wait_for_workers(1)
+    with pytest.raises(ConfigurationError, match="workers of the cluster were lost 2 times"):
+        list(Workers(client=one_worker).map(die, [1], 0))
 
 
 def test_a_scheduler_that_is_gone_is_an_error():

@@ -32,8 +32,15 @@ HOSTS = load_script(Path(__file__).parents[2] / "benchmarks" / "hosts.py")
 SETTINGS = ("ca-file", "client.cert", "client.key")
 
 
+@pytest.fixture(scope="module")
+def nothing_old():
+    """What other tests have left is looked through once: it took a second, twice for each test."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(autouse=True)
-def collected_clients():
+def collected_clients(nothing_old):
     """Clients that are not used any more close here, and not while a cluster starts."""
     gc.collect()
     yield
@@ -88,13 +95,13 @@ def configured(files):
 
 @contextmanager
 def processes(folder, certificates):
-    """A scheduler and two workers, as commands start them; gives the file of the scheduler."""
+    """A scheduler and a worker, as commands start them; gives the file of the scheduler."""
     file = folder / "scheduler.json"
     tls = [f"--tls-{k}={f}" for k, f in zip(("ca-file", "cert", "key"), certificates, strict=True)]
     common = ["--scheduler-file", file, "--no-dashboard", *tls]
     commands = [
         ["scheduler", "--host", "tls://127.0.0.1", "--port", "0", *common],
-        *2 * [["worker", "--nthreads", "1", "--no-nanny", *common]],
+        ["worker", "--nthreads", "1", "--no-nanny", *common],
     ]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
     with (folder / "log").open("w") as log:
@@ -118,12 +125,12 @@ def processes(folder, certificates):
 
 
 def test_tls(certificates, tmp_path):
-    """A scheduler and two workers in other processes, as commands of dask start them."""
+    """A scheduler and a worker in other processes, as commands of dask start them."""
     with processes(tmp_path, certificates) as file:
         address = json.loads((tmp_path / "scheduler.json").read_text())["address"]
         assert address.startswith("tls://")
         with configured(certificates), connected(file) as client:
-            client.wait_for_workers(2, timeout=60)
+            client.wait_for_workers(1, timeout=60)
             assert list(Workers(client=client).map(plus, range(100), 2)) == list(range(2, 102))
         with pytest.raises(ConfigurationError, match=r"uses TLS.*tls\.ca-file.*TLS__CA_FILE"):
             connected(file).__enter__()

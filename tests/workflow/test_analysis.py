@@ -29,7 +29,14 @@ ASTRAY = Trained(shift=3.0, name="<astray>")
 
 @pytest.fixture(scope="module")
 def analysis():
-    return small_analysis()
+    """With few toys: most tests are about what fails, and not about numbers."""
+    return replace(small_analysis(), n_toys=100)
+
+
+@pytest.fixture(scope="module")
+def whole(analysis):
+    """Result without anything that fails."""
+    return analyse(analysis)
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +55,7 @@ def crippled(analysis):
     return result, [str(w.message) for w in own]
 
 
-def test_a_method_that_fails_does_not_end_the_others(analysis, crippled):
+def test_a_method_that_fails_does_not_end_the_others(whole, crippled):
     result, messages = crippled
     assert set(result.unavailable) == {"<astray>", "pyhf_2d"}
     edge, bins = result.unavailable["<astray>"], result.unavailable["pyhf_2d"]
@@ -61,12 +68,11 @@ def test_a_method_that_fails_does_not_end_the_others(analysis, crippled):
     ):
         assert message.startswith(f"{found.name} is not available: {found.reason} (settings")
         assert setting in message
-    alone = analyse(analysis)
-    assert [m.name for m in result.comparison] == [m.name for m in alone.comparison]
+    assert [m.name for m in result.comparison] == [m.name for m in whole.comparison]
     assert result.comparison.to_table().drop_columns("fit_seconds") == (
-        alone.comparison.to_table().drop_columns("fit_seconds")
+        whole.comparison.to_table().drop_columns("fit_seconds")
     )
-    assert result.information == alone.information
+    assert result.information == whole.information
     assert set(result.belts) == {"exact"}
 
 
@@ -101,7 +107,7 @@ def test_a_first_model_that_cannot_be_calibrated_stays_as_trained(analysis):
     off = Trained(scale=0.8, shift=0.65, name="<off>")
     # With truths further out than 0.3 the belt would not end there.
     with pytest.warns(MilinferWarning, match="^<off>: not calibrated: .*calibrate_at") as warned:
-        result = analyse(replace(analysis, models=(off,)))
+        result = analyse(replace(analysis, models=(off,), n_toys=300))
     assert len([w for w in warned if "<off>" in str(w.message)]) == 1
     learned = result.comparison["<off>"]
     assert learned.calibration is learned.applied is None
@@ -217,7 +223,7 @@ def test_a_truth_beyond_the_calibration_leaves_the_method_as_trained(analysis):
     evaluation = SampleSet((shifted(analysis.evaluation.at(mu=0.3), 0.45),))
     beyond = {"calibration": tuning, "evaluation": evaluation, "truth": 0.45, "belt_at": ()}
     with pytest.warns(MilinferWarning, match="off: not calibrated") as warned:
-        result = analyse(replace(analysis, models=(off,), **beyond))
+        result = analyse(replace(analysis, models=(off,), n_toys=300, **beyond))
     assert len([w for w in warned if issubclass(w.category, MilinferWarning)]) == 1
     assert result.comparison["off"].calibration is None
 
@@ -263,7 +269,7 @@ def test_weights_of_events_are_added_up_once_for_all_histograms(monkeypatch):
     assert computed == [held_out, training]
 
 
-def test_a_belt_that_cuts_the_set_off_is_said_everywhere(analysis):
+def test_a_belt_that_cuts_the_set_off_is_said_everywhere(analysis, whole):
     """Regression: the end of the belt was in summary.json as if it were that of an interval."""
     rng = np.random.default_rng(7)
     x = rng.normal(0, 1, 200)
@@ -279,6 +285,5 @@ def test_a_belt_that_cuts_the_set_off_is_said_everywhere(analysis):
     assert any("ends at 0, the edge" in problem for problem in summary["exact"]["problems"])
     assert "ends at 0, the edge" in summary_table(summary).caption
     assert "The confidence set ends at the edge of" in build_report(result, {}).to_html()
-    whole = analyse(analysis)
     assert whole.summary()["exact"]["neyman68_at_bound"] == [[False, False]]
     assert "ends at the edge of" not in build_report(whole, {}).to_html()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import xml.etree.ElementTree as ET
+from contextlib import contextmanager
 from html.parser import HTMLParser
 
 import numpy as np
@@ -67,10 +68,23 @@ def test_it_writes_utf8(tmp_path):
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
-    """A report in which every name that a user chooses is hostile."""
+    """A report in which every name that a user chooses is hostile.
+
+    Its figures are not laid out, and no PNG is drawn, which has no markup: both take longer than
+    the analysis, and other reports have them.
+    """
     folder = tmp_path_factory.mktemp("report")
     result = small_result(parameter=EVIL, process=EVIL, title=EVIL, label=EVIL)
-    write_report(result, folder)
+
+    @contextmanager
+    def not_laid_out(figure):
+        figure.set_layout_engine(None)
+        yield
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("milinfer.workflow.report_parts.laid_out", not_laid_out)
+        patch.setattr("milinfer.workflow.report_parts.png_bytes", lambda _: b"a PNG")
+        write_report(result, folder)
     summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
     return result, summary, (folder / "report.html").read_text(encoding="utf-8"), folder
 

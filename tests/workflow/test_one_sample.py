@@ -89,8 +89,9 @@ def test_one_file_is_enough(folder, finished):
 
 
 @pytest.mark.early
-def test_compare_on_the_command_line(folder, finished, few_pictures):
-    """Of the same model, on other events of the same point each."""
+def test_compare_on_the_command_line(folder, finished, monkeypatch):
+    """Of the same model, on other events of the same point each; the figures are those above."""
+    monkeypatch.setattr("milinfer.workflow.report.draw_figures", lambda _: {})
     for name, seed in (("tune", 3), ("evaluate", 4)):
         generate(folder / f"{name}.lhe.gz", 3000, seed)
     model, out = folder / "results" / "models" / "polynomial-joint", folder / "comparison"

@@ -17,7 +17,7 @@ from milinfer.cli import cli
 from milinfer.datasets import gaussian, gaussian_systematics, vbf_hww_systematics
 from milinfer.exceptions import ConfigurationError, MilinferWarning, ParameterError
 from milinfer.likelihood.expected_response import ExpectedResponse, expected_response
-from milinfer.likelihood.fits import Impact
+from milinfer.likelihood.fits import Impact, impacts
 from milinfer.likelihood.response_terms import ResponseTerms
 from milinfer.likelihood.responses import Response
 from milinfer.likelihood.systematics import NormalisationUncertainty
@@ -26,6 +26,7 @@ from milinfer.samples.sample_set import SampleSet
 from milinfer.samples.variation import Variation
 from milinfer.samples.variations import ProcessVariations
 from milinfer.workflow.html_report import Report
+from milinfer.workflow.provenance import ExactLikelihood, Preparation, Provenance
 from milinfer.workflow.systematics import (
     NuisanceInputs,
     fit_with_nuisances,
@@ -123,42 +124,6 @@ def finished(inputs, write_pictures):
     assert done.exit_code == 0, done.output
     summary = json.loads((inputs / "results" / "summary.json").read_text(encoding="utf-8"))
     return summary["systematics"], done.output
-
-
-@pytest.mark.usefixtures("few_pictures")
-def test_the_response_is_learned_from_folders_in_pieces(inputs, tmp_path):
-    """A run whose files of samples.train have no variations; those of the response are streamed."""
-    (tmp_path / "nominal").mkdir()
-    for k in range(3):
-        variations(3000, (-0.5, 0.0, 0.5), 100 + 10 * k).save(tmp_path / f"mc_{k}")
-        gaussian_systematics.generate(20_000, mu=(k - 1) / 2, seed=1 + k).to_file(
-            tmp_path / f"nominal/{k}.parquet"
-        )
-    for name in ("evaluate", "tune.parquet", "data.parquet"):
-        copy = shutil.copytree if name == "evaluate" else shutil.copy
-        copy(inputs / name, tmp_path / name)
-    text = CONFIGURATION.replace('"train/nominal_*.parquet"', '"nominal/*.parquet"')
-    text = text.replace(
-        "[response]\n", '[response]\nfolders = "mc_*"\nevents_in_memory = 120_000\n'
-    )
-    file = write(tmp_path, text)
-    done = CliRunner().invoke(cli, ["run", str(file)], catch_exceptions=False)
-    assert done.exit_code == 0, done.output
-    assert "18000 events, 6 variations" in done.output
-    summary = json.loads((tmp_path / "results/summary.json").read_text(encoding="utf-8"))
-    section = summary["systematics"]
-    assert section["problems"] == []
-    low, high = section["fits"]["learned"]["interval68"]
-    assert (high - low) / 2 == pytest.approx(np.hypot(N**-0.5, SHIFT), rel=0.1)
-    assert section["diagnosis"]["checks"]
-    assert {tuple(c["nuisances"].items()) for c in section["coverage"]} >= {(("shift", 1.0),)}
-    response = mil.SystematicResponse.load(tmp_path / "results/response")
-    # The last folder is held out.
-    assert sum(response.fitted.n_events.values()) == 2 * 9 * 3000
-    variations(3000, (-0.5, 0.0, 0.5), 200).save(tmp_path / "mc_1")
-    plan = CliRunner().invoke(cli, ["run", str(file), "--dry-run"], catch_exceptions=False)
-    again = [line for line in plan.output.splitlines() if "again" in line]
-    assert [line.split()[0] for line in again] == ["response", "inference"]
 
 
 def test_widths_are_those_of_the_closed_form(finished):
@@ -273,6 +238,56 @@ def test_the_response_is_checked_on_events_that_it_has_not_seen(finished, inputs
         assert (inputs / "results" / "plots" / f"{name}.svg").is_file()
 
 
+def test_the_response_is_learned_from_folders_in_pieces(finished, inputs, tmp_path, monkeypatch):
+    """The files of samples.train have no variations; those of the response are streamed.
+
+    The classifier is that of the run above, and an exact likelihood is fitted beside it.
+    """
+    monkeypatch.setattr("milinfer.workflow.report.draw_figures", lambda _: {})
+    for k in range(3):
+        variations(3000, (-0.5, 0.0, 0.5), 100 + 10 * k).save(tmp_path / f"mc_{k}")
+    (tmp_path / "train").mkdir()
+    for path in (inputs / "train").glob("nominal_*.parquet"):
+        shutil.copy(path, tmp_path / "train")
+    for name in ("evaluate", "results"):
+        shutil.copytree(inputs / name, tmp_path / name)
+    for name in ("tune.parquet", "data.parquet"):
+        shutil.copy(inputs / name, tmp_path)
+    text = CONFIGURATION.replace("number = 480", "number = 100")
+    text = text.replace(
+        "[response]\n", '[response]\nfolders = "mc_*"\nevents_in_memory = 120_000\n'
+    )
+    file = write(tmp_path, text)
+    steps = [s.step.name for s in mil.plan_analysis(file).planned() if s.state.kind != "done"]
+    assert steps == ["response", "inference"]
+    x = mil.Sample.from_file(tmp_path / "data.parquet").column("x0").astype(float)
+    # n (mean of x − mu − SHIFT shift)² + shift²
+    matrix = np.linalg.inv([[N, N * SHIFT], [N * SHIFT, N * SHIFT**2 + 1]])
+    cost = NormalConstraint(("mu", "shift"), [x.mean(), 0.0], matrix)
+    exact = ExactLikelihood(lambda: cost, {"version": 1})
+    lines = []
+    summary = mil.run_analysis(
+        file, echo=lines.append, preparation=Preparation(Provenance("made"), exact=exact)
+    )
+    assert any("18000 events, 6 variations" in line for line in lines)
+    section = summary["systematics"]
+    assert section["problems"] == []
+    low, high = section["fits"]["learned"]["interval68"]
+    assert (high - low) / 2 == pytest.approx(np.hypot(N**-0.5, SHIFT), rel=0.1)
+    low, high = section["fits"]["exact"]["interval68"]
+    assert (high - low) / 2 == pytest.approx(np.hypot(N**-0.5, SHIFT), rel=1e-3)
+    assert section["fits"]["exact"]["pulls"]["shift"]["error_up"] == pytest.approx(1.0, rel=1e-3)
+    assert section["diagnosis"]["checks"]
+    assert {tuple(c["nuisances"].items()) for c in section["coverage"]} >= {(("shift", 1.0),)}
+    response = mil.SystematicResponse.load(tmp_path / "results/response")
+    # The last folder is held out.
+    assert sum(response.fitted.n_events.values()) == 2 * 9 * 3000
+    variations(3000, (-0.5, 0.0, 0.5), 200).save(tmp_path / "mc_1")
+    plan = CliRunner().invoke(cli, ["run", str(file), "--dry-run"], catch_exceptions=False)
+    again = [line for line in plan.output.splitlines() if "again" in line]
+    assert [line.split()[0] for line in again] == ["response", "inference"]
+
+
 @dataclass(frozen=True, eq=False)
 class ShiftAtZero(Response):
     """Response to a shift that is exact at mu = 0, and taken for the same everywhere."""
@@ -342,11 +357,60 @@ def test_a_diagnosis_that_fails_is_a_problem():
     assert "diagnosis" not in result.to_dict()
 
 
-@pytest.mark.early
+def test_the_demo_makes_an_analysis_and_its_exact_likelihood(tmp_path, monkeypatch):
+    """All but its run, which is a run like the one above."""
+    given = {}
+    monkeypatch.setattr(
+        "milinfer.workflow.systematics_demo.run_analysis",
+        lambda analysis, *, echo, preparation: (
+            [echo(f"{name} done") for name in ("features-data", "variations-train", "inference")],
+            given.update(analysis=analysis, preparation=preparation),
+        ),
+    )
+    config = SystematicsDemoConfig(
+        events=60, pool_events=200, data_events=150, cross_section_events=1000, workers=1
+    )
+    lines = []
+    run_systematics_demo(tmp_path, config, echo=lines.append)
+    assert [line.split()[0] for line in lines] == ["generate", "inference", "total"]
+    plan = mil.plan_analysis(given["analysis"])
+    steps = {s.step.name for s in plan.planned()}
+    assert steps >= {"train-polynomial-joint", "response", "inference"}
+    assert [s.name for s in plan.config.systematics] == list(vbf_hww_systematics.NUISANCES)
+    assert plan.config.toys.weight_degree == 4
+    process = ProcessVariations.load(tmp_path / "evaluate")
+    at = {tuple(v.nuisances.items()) for v in process.variations}
+    assert at == {((name, side),) for name in vbf_hww_systematics.NUISANCES for side in (-1, 1)}
+    tuned = mil.Sample.from_file(tmp_path / "tune.parquet")
+    assert len(tuned) == len(process.nominal[0]) == 200
+    # All files have cross-sections of one simulation, and the data as many events as they expect.
+    trained = ProcessVariations.load(tmp_path / "train").nominal
+    (nominal,) = process.nominal
+    assert trained.at(c_HW=0.0).cross_section == nominal.cross_section
+    expected = 1000 * plan.config.data.luminosity * nominal.cross_section
+    assert expected == pytest.approx(150, rel=1e-6)
+    assert abs(len(mil.Sample.from_file(tmp_path / "data.parquet")) - 150) < 5 * 150**0.5
+    preparation = given["preparation"]
+    assert preparation.provenance.command.startswith("milinfer demo --systematics ")
+    assert len(preparation.provenance.inputs) == 5 * 7 + 7 + 2
+    cost = preparation.exact.make()
+    exact = mil.profile_interval(cost, "c_HW")
+    best = exact.minuit.values.to_dict()
+    fixed = mil.profile_interval(cost, "c_HW", start=best, fixed=vbf_hww_systematics.NUISANCES)
+    assert exact.low < fixed.low < exact.estimate < fixed.high < exact.high
+    found = {impact.name: impact for impact in impacts(cost, "c_HW", start=best)}
+    assert set(found) == set(vbf_hww_systematics.NUISANCES)
+    assert found["jet_scale"].upper < 1
+    with pytest.raises(ConfigurationError, match="too close to the ends"):
+        run_systematics_demo(tmp_path / "b", SystematicsDemoConfig(truth=0.6))
+
+
+@pytest.mark.slow
 @pytest.mark.usefixtures("few_pictures")
 @pytest.mark.filterwarnings("ignore::milinfer.exceptions.MilinferWarning")
 @pytest.mark.filterwarnings("ignore::milinfer.exceptions.ConvergenceWarning")
 def test_the_demo_fits_the_exact_likelihood_beside_it(tmp_path):
+    """The test above has the parts of the demo without its run."""
     config = SystematicsDemoConfig(
         # With less training, toys reach the ends of the range, and no calibration takes them.
         events=800,
@@ -377,8 +441,6 @@ def test_the_demo_fits_the_exact_likelihood_beside_it(tmp_path):
         "inference",
         "total",
     ]
-    with pytest.raises(ConfigurationError, match="too close to the ends"):
-        run_systematics_demo(tmp_path / "b", SystematicsDemoConfig(truth=0.6))
 
 
 def test_only_the_response_depends_on_its_settings(finished, inputs):
@@ -465,8 +527,10 @@ def test_a_wrong_width_and_a_bias_are_calibrated():
     assert abs(at_nominal["calibrated"].inner.coverage - 0.6827) < 0.05
     assert at_nominal["learned"].bias == pytest.approx(0.4, abs=0.2)
     assert abs(at_nominal["calibrated"].bias) < 0.2
+    few = gaussian.samples(4000, values, seed=7)
+    given |= {"calibration": few, "evaluation": few}
     with pytest.warns(MilinferWarning, match="drawn from the same events"):
-        shared = fit_with_nuisances(gaussian_inputs(**(given | {"evaluation": tuned}), n_toys=200))
+        shared = fit_with_nuisances(gaussian_inputs(**given, n_toys=100))
     assert "drawn from the same events" in " ".join(shared.problems)
     assert "calibrated" not in {c.method for c in shared.coverage}
 
