@@ -362,3 +362,16 @@ def test_estimates_without_spread_have_no_information():
     assert toys.extremum.at_edge.all()
     with pytest.raises(CalibrationError, match="edge of the range"):
         information(toys)
+
+
+def test_toys_most_of_which_are_at_the_edge_have_an_information():
+    """Regression: the central width is zero, and the inverse of its square does not exist."""
+    (toys,) = run_one([GaussianMean()], 100)
+    at_edge = []
+    for e in toys:
+        values = e.values.copy()
+        values[:80] = 10 * e.interpolation.grid
+        at_edge.append(replace(e, values=values))
+    result = relative_information(at_edge, toys, n_bootstrap=20)
+    assert 0 <= result.ratio < 1
+    assert np.isfinite(result.ratio_error)

@@ -625,7 +625,8 @@ def _measure(
     axes = np.linalg.eigh(covariance)[1]
     widths = _half_widths(estimates[0] @ axes)
     robust = axes * widths[:, None, :] ** 2 @ axes.swapaxes(1, 2)
-    return response, info_eff, info_curv, transposed @ np.linalg.inv(robust) @ response
+    # Widths are zero if most estimates are equal, at an end of the range.
+    return response, info_eff, info_curv, transposed @ np.linalg.pinv(robust) @ response
 
 
 def _estimates(ensemble: ToyEnsemble) -> FloatArray:
