@@ -2,10 +2,12 @@
 
 import contextlib
 import os
+import pickle
 import signal
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import awkward as ak
 import cloudpickle
@@ -147,8 +149,14 @@ def test_futures(files, expected):
         check(two[name], one[name])
         assert two[name].provenance == one[name].provenance
     assert 0 < len(one["a"]) < len(one["vbf"]) < len(expected)
-    with pytest.raises(FeatureError, match="fewer than 4 leptons"):
-        run_features({"vbf": files}, features=four_leptons(), workers=2)
+
+
+def test_errors_in_a_pool_come_back(files):
+    with ThreadPoolExecutor(2) as pool:  # processes would take seconds to start
+        executor = processor.FuturesExecutor(pool=pool, status=False)
+        with pytest.raises(FeatureError, match="fewer than 4 leptons") as raised:
+            run_features({"vbf": files}, features=four_leptons(), executor=executor)
+    assert str(pickle.loads(pickle.dumps(raised.value))) == str(raised.value)
 
 
 def test_dask(files, client, expected):
@@ -187,10 +195,11 @@ class DiesOnce:
 
 
 def test_a_killed_worker_costs_nothing_but_time(files, tmp_path, expected):
+    """It is the only one, so that all chunks wait for the worker that takes its place."""
     distributed = pytest.importorskip("distributed")
     with (
         distributed.LocalCluster(
-            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0"
+            n_workers=1, threads_per_worker=1, processes=True, dashboard_address=":0"
         ) as cluster,
         distributed.Client(cluster) as client,
     ):
