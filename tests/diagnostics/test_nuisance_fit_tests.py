@@ -18,8 +18,8 @@ from shifted_gaussian import SHIFT, exact_shift
 
 N, FAR = 200, 60
 SIMULATION = {
-    "signal": gaussian.generate(6000, 0.0, seed=31),
-    "far": gaussian.generate(6000, 2.0, seed=32),
+    "signal": gaussian.generate(3000, 0.0, seed=31),
+    "far": gaussian.generate(3000, 2.0, seed=32),
 }
 RESPONSE = exact_shift()
 
