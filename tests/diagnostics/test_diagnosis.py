@@ -104,16 +104,16 @@ def test_exact_ratios_fail_as_rarely_as_promised():
         mil.diagnose(
             GaussianMean(), gaussian_samples([-0.5, 0.0, 0.5], 12_000, seed), n_events=20, n_toys=0
         )
-        for seed in range(40)
+        for seed in range(25)
     ]
-    # Each of 240 checks fails with a probability of 0.27 % or less.
-    assert sum(len(d.failures) for d in seen) <= 3
-    assert sum(d["score"].outcome == "passed" for d in seen) >= 36
-    assert sum(d["event Bartlett"].outcome == "passed" for d in seen) >= 36
-    assert sum(d["calibration"].outcome == "passed" for d in seen) >= 36
+    # Each of 150 checks fails with a probability of 0.27 % or less.
+    assert sum(len(d.failures) for d in seen) <= 2
+    assert sum(d["score"].outcome == "passed" for d in seen) >= 23
+    assert sum(d["event Bartlett"].outcome == "passed" for d in seen) >= 23
+    assert sum(d["calibration"].outcome == "passed" for d in seen) >= 23
     # One look, so its pull is Gaussian.
     total = sum(d["event Bartlett"].pull ** 2 for d in seen)
-    assert 0.001 < chi2.cdf(total, 40) < 0.999
+    assert 0.001 < chi2.cdf(total, 25) < 0.999
 
 
 def test_a_wrong_scale_fails_where_the_curvature_counts():

@@ -63,7 +63,7 @@ def simulated(seed, mu=0.2, shift=0.0, width=1.0):
 @pytest.mark.parametrize("extended", [True, False])
 def test_p_values_are_uniform_with_nuisance_parameters(extended):
     # Of a shape alone, a shift and the mean are the same.
-    results = [result_of(simulated(k), k, shifted=extended, extended=extended) for k in range(50)]
+    results = [result_of(simulated(k), k, shifted=extended, extended=extended) for k in range(35)]
     columns = {name: [r[name].p_value for r in results] for name in ("x0", "score of mu")}
     columns["all"] = [r.p_value for r in results]
     assert all(("number of events" in [t.name for t in r.tests]) == extended for r in results)

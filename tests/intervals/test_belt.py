@@ -331,7 +331,8 @@ def test_a_belt_survives_its_file(ensembles, ordering, tmp_path):
 @pytest.mark.parametrize("ordering", ["likelihood-ratio", "central", "upper"])
 def test_figures_are_drawn(ensembles, ordering):
     belt = neyman(ensembles, ordering=ordering)
-    for observed in (None, cost_of(0.12)):
+    # Without data once.
+    for observed in (None, cost_of(0.12))[ordering != "central" :]:
         figure = plot_belt(belt, 0.6827, observed)
         assert "mu" in figure.axes[0].get_xlabel() + figure.axes[0].get_ylabel()
 
