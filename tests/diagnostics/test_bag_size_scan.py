@@ -258,7 +258,7 @@ def test_a_real_scan_stays_below_the_exact_bound():
     estimator = BagLikelihood(
         head="multiclass",
         network=NetworkConfig((32, 32), dropout=0.0),
-        training=TrainingConfig(epochs=12, batch_events=2500, learning_rate=3e-3),
+        training=TrainingConfig(epochs=8, batch_events=2500, learning_rate=3e-3),
         seed=1,
     )
     bound = float(quadratic.fisher_information(500)[0, 0])

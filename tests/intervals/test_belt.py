@@ -346,7 +346,7 @@ def test_a_belt_of_calibrated_toys_takes_and_corrects_the_plain_cost(tmp_path):
     """Half the curvature, four fifths of the response and a bias: the exact interval comes out."""
     model = MeanModel(scale=0.5, response=0.8, shift=0.05)
     grid = [round(float(t), 2) + 0.0 for t in np.linspace(-0.4, 0.4, 9)]
-    tuning = gaussian.samples(100_000, grid, seed=1)
+    tuning = gaussian.samples(50_000, grid, seed=1)
     toys = Toys(tuning, N_EVENTS, seed=2).scan([model], grid, 2000)["mean"]
     calibration = calibrate(toys)
     belt = neyman(toys, calibration=calibration)

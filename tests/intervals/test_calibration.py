@@ -530,7 +530,7 @@ def test_the_interval_of_a_cost_is_that_of_the_toys():
         own = calibration.profiled(name)
         contained = own.contains_truth(other, 0.6827)
         # The two inside and the two outside whose truth is nearest to the end of the interval: a
-        # constant that is wrong by a few percent moves one of them to the other side.
+        # constant that is wrong by 5 % moves one of them to the other side.
         by_distance = np.argsort(np.abs(own.statistic(other, (0.1, -0.1), 0.6827) - 1))
         nearest = [
             k for side in (True, False) for k in by_distance[contained[by_distance] == side][:2]
