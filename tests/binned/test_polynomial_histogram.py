@@ -78,7 +78,7 @@ def test_sums_and_multiples_commute_with_the_point(seed, point, factor):
 
 
 @given(seed=seeds, known=st.booleans(), flow=st.booleans())
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 def test_files_lose_nothing(seed, known, flow, tmp_path_factory):
     histogram = random_histogram(seed, QUADRATIC, *observables(flow=flow), known=known)
     path = tmp_path_factory.mktemp("saved") / "h.json"
@@ -220,6 +220,7 @@ def test_templates_need_axes_with_edges_and_errors():
         max_size=4,
     )
 )
+@settings(max_examples=40, deadline=None)
 def test_monomials_are_read_as_they_are_written(powers):
     assert monomial_powers(monomial_name(powers)) == powers
 

@@ -106,11 +106,12 @@ def visible(events):
 
 
 def test_integrands_are_the_amplitudes_at_each_rapidity(few):
-    seen = visible(few.take(slice(0, 2)))
+    # One event: the next test has others, by fewer points.
+    seen = visible(few.take(slice(0, 1)))
     z = np.linspace(-0.8, 0.8, 3)
     rng = np.random.default_rng(2)
     shape = (len(seen), len(z))
-    produced, decayed, _ = integrands(seen, np.tile(z, (2, 1)), rng.random((3, *shape)), 1_000)
+    produced, decayed, _ = integrands(seen, z[None], rng.random((3, *shape)), 1_000)
     # A product grid around the x axis, finer than the Breit–Wigner peaks.
     cos, phi = (np.arange(500) + 0.5) / 250 - 1, 2 * np.pi * (np.arange(500) + 0.5) / 500
     cos, phi = (k.ravel() for k in np.meshgrid(cos, phi))
@@ -138,7 +139,7 @@ def test_integrands_are_the_amplitudes_at_each_rapidity(few):
 
 def test_brute_force_agrees(few):
     """Uniform points in y_H and in neutrino directions."""
-    events = few.take(slice(0, 5))
+    events = few.take(slice(0, 3))
     found = observable_coefficients(events)
     rng, n = np.random.default_rng(4), 200_000
     for k, event in enumerate(visible(events)):
@@ -345,7 +346,7 @@ def test_densities_of_signal_and_background_are_normalised():
     signal, background = vbf_hww.generate(12_000, seed=31), vbf_hzz.generate(12_000, seed=32)
     scale = signal.cross_section / background.cross_section
     of_signal, of_background = (
-        scale * observable_coefficients(e, n_rapidity=64).background for e in (signal, background)
+        scale * observable_coefficients(e, n_rapidity=32).background for e in (signal, background)
     )
     for f in (0.03, 0.3, 3.0, 30.0):
         first, second = of_signal / (f + of_signal), 1 / (f + of_background)

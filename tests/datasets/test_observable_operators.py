@@ -77,7 +77,7 @@ def weighted_amplitudes(event, n, rng):
 
 def test_brute_force_agrees(few):
     """Uniform points in y_H and in neutrino directions, amplitudes by spinors."""
-    events, n = few.take(slice(0, 6)), 200_000
+    events, n = few.take(slice(0, 3)), 200_000
     found = observable_coefficients(events)
     rng = np.random.default_rng(4)
     for k, event in enumerate(events.momenta[:, [5, 7, 9, 10]][..., ENERGY_FIRST]):
@@ -226,8 +226,5 @@ def test_operators_of_events_and_chosen_ones(few):
     background = vbf_hzz.generate(5, seed=1)
     assert observable_coefficients(background).coefficients.shape == (5, 5)
     assert observable_coefficients(background, TWO).coefficients.shape == (5, 15)
-    shared = observable_coefficients(few, TWO, n_rapidity=32, workers=2)
-    alone = observable_coefficients(few, TWO, n_rapidity=32)
-    np.testing.assert_array_equal(shared.coefficients, alone.coefficients)
     with pytest.raises(ParameterError, match="are not operators"):
         observable_coefficients(few, ["c_W"])

@@ -22,7 +22,7 @@ from milinfer.exceptions import ConfigurationError, ParameterError, SampleError
 
 N = 4_000
 N_BINS = 20
-FAST = {"nodes": (5, 3), "n_rapidity": 64, "n_angles": 4}
+FAST = {"nodes": (5, 3), "n_rapidity": 32, "n_angles": 4}
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +125,7 @@ def test_the_closure_notices_a_wrong_jacobian(densities, cross_section):
 
 def test_unscaled_ratios_are_those_of_the_observable_oracle(nominal, densities):
     events = nominal.take(slice(0, 300))
-    exact = observable_coefficients(events, n_rapidity=64, n_angles=4).coefficients
+    exact = observable_coefficients(events, n_rapidity=32, n_angles=4).coefficients
     for c in (-1.0, 0.5):
         expected = np.log(exact @ c ** np.arange(5))
         found = densities.take(slice(0, 300)).log_ratio(c)
@@ -147,7 +147,7 @@ def test_tables_interpolate_the_integrals(nominal, densities):
         product = np.sum(jets[:, 1:3] * pair[:, 1:3], axis=1)
         half = np.arccosh((125.0**2 + m2 - 2 * product) / (2 * mt_h * mt_ll))
         blocks = [
-            densities_in_rapidity(before[a : a + 64], a, 64, 4, 0)[0].mean(axis=1)
+            densities_in_rapidity(before[a : a + 64], a, 32, 4, 0)[0].mean(axis=1)
             for a in range(0, 256, 64)
         ]
         # d³p/E of two jets and of two leptons.

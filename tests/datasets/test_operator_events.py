@@ -219,7 +219,7 @@ def test_samples_at_points_of_two_operators():
     assert list(many[1].reweight_points.values()) == list(vbf_hww.default_weights(TWO))
     own = next(k for k, p in many[1].reweight_points.items() if p == points[1])
     np.testing.assert_allclose(many[1].reweights[own], 1)
-    alone = vbf_hww.samples(50, points[:1], seed=3, workers=2)
+    alone = vbf_hww.samples(50, points[:1], seed=3)
     np.testing.assert_array_equal(many[0].features, alone[0].features)
 
 

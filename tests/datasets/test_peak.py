@@ -14,7 +14,9 @@ POINT = {"mass": 170.0, "fraction": 0.2}
 
 
 def test_the_density_is_normalised():
-    total, _ = dblquad(lambda d, m: peak.density(m, d, POINT), 0, 320, -8, 8, epsabs=1e-6)
+    # A sum over a grid is exact for a smooth function that vanishes at all ends.
+    m, d = np.linspace(0, 320, 801), np.linspace(-8, 8, 161)
+    total = peak.density(m[:, None], d[None], POINT).sum() * (m[1] - m[0]) * (d[1] - d[0])
     assert total == pytest.approx(1, abs=1e-5)
 
 

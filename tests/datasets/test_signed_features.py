@@ -27,7 +27,7 @@ def events():
 @pytest.fixture(scope="module")
 def score(events):
     """Score of c_HWtil of what a detector sees, at the standard model."""
-    return observable_coefficients(events, n_rapidity=64).coefficients[:, 1]
+    return observable_coefficients(events, n_rapidity=32).coefficients[:, 1]
 
 
 def reflected(events):
@@ -57,7 +57,7 @@ def test_a_reflection_reverses_the_signed_columns_alone(events, name):
 
 def test_the_exact_score_is_odd(events, score):
     some = events.take(slice(0, 500))
-    mirrored = observable_coefficients(reflected(some), n_rapidity=64).coefficients[:, 1]
+    mirrored = observable_coefficients(reflected(some), n_rapidity=32).coefficients[:, 1]
     np.testing.assert_allclose(mirrored, -score[:500], rtol=1e-5, atol=1e-7)
     assert abs(pull(score)) < 4
     assert score.std() > 0.3

@@ -59,7 +59,7 @@ def test_what_cannot_work_is_refused(options, message):
         witness_bags(**{"rule": "or", "n_bags": 4, **options})
 
 
-SETTINGS = {"hidden": (16,), "learning_rate": 0.01, "random_state": 1}
+SETTINGS = {"hidden": (16,), "learning_rate": 0.01, "epochs": 50, "random_state": 1}
 
 
 def accuracy(rule, pooling, **settings):

@@ -45,7 +45,7 @@ def measured(expected, rng, toys=TOYS):
 
 @pytest.mark.parametrize("ansatz", TRUTH)
 def test_known_curves_are_recovered_with_honest_errors(ansatz):
-    rng, n = np.random.default_rng(11), 80
+    rng, n = np.random.default_rng(11), 60
     pulls, chi2, p_values = [], [], []
     for _ in range(n):
         info, error = measured(curve(ansatz), rng)
@@ -172,7 +172,8 @@ def test_correlated_errors_are_respected():
 
 def test_a_common_factor_does_not_pull_the_fit_down():
     """Peelle's puzzle: with these errors a fit of I_eff itself gives I_true 5 % low."""
-    rng, rel, n = np.random.default_rng(9), 0.1, 200
+    # A fit that is 5 % low is 5 standard deviations off.
+    rng, rel, n = np.random.default_rng(9), 0.1, 120
     correlation = 0.1 * np.eye(len(SIZES)) + 0.9
     root = np.linalg.cholesky(np.sqrt(correlation))  # of the estimates: that of variances is ρ²
     found = []
@@ -257,7 +258,7 @@ def test_a_real_scan_stays_below_the_exact_bound():
     estimator = BagLikelihood(
         head="multiclass",
         network=NetworkConfig((32, 32), dropout=0.0),
-        training=TrainingConfig(epochs=12, batch_events=2500, learning_rate=3e-3),
+        training=TrainingConfig(epochs=8, batch_events=2500, learning_rate=3e-3),
         seed=1,
     )
     bound = float(quadratic.fisher_information(500)[0, 0])
@@ -266,7 +267,7 @@ def test_a_real_scan_stays_below_the_exact_bound():
         estimator,
         train,
         Toys(pool, 500, seed=3),
-        sizes=[20, 5, 80],
+        sizes=[20, 5],
         truth=0.0,
         neighbours=[-0.3, 0.3],
         n_toys=200,
@@ -277,9 +278,9 @@ def test_a_real_scan_stays_below_the_exact_bound():
         on_training=lambda n, k: trained.append((n, k)),
         on_toys=thrown.append,
     )
-    assert trained == [(5, 0), (5, 1), (20, 0), (20, 1), (80, 0), (80, 1)]
+    assert trained == [(5, 0), (5, 1), (20, 0), (20, 1)]
     assert sum(thrown) == 3 * 200
-    assert scan.sizes.tolist() == [5, 20, 80]
+    assert scan.sizes.tolist() == [5, 20]
     assert np.all(scan.info_eff < bound + 3 * scan.info_eff_error)
     assert np.all(scan.info_eff > 0.3 * bound)
     for point in scan.points:

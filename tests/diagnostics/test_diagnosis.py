@@ -104,16 +104,16 @@ def test_exact_ratios_fail_as_rarely_as_promised():
         mil.diagnose(
             GaussianMean(), gaussian_samples([-0.5, 0.0, 0.5], 12_000, seed), n_events=20, n_toys=0
         )
-        for seed in range(40)
+        for seed in range(25)
     ]
-    # Each of 240 checks fails with a probability of 0.27 % or less.
-    assert sum(len(d.failures) for d in seen) <= 3
-    assert sum(d["score"].outcome == "passed" for d in seen) >= 36
-    assert sum(d["event Bartlett"].outcome == "passed" for d in seen) >= 36
-    assert sum(d["calibration"].outcome == "passed" for d in seen) >= 36
+    # Each of 150 checks fails with a probability of 0.27 % or less.
+    assert sum(len(d.failures) for d in seen) <= 2
+    assert sum(d["score"].outcome == "passed" for d in seen) >= 23
+    assert sum(d["event Bartlett"].outcome == "passed" for d in seen) >= 23
+    assert sum(d["calibration"].outcome == "passed" for d in seen) >= 23
     # One look, so its pull is Gaussian.
     total = sum(d["event Bartlett"].pull ** 2 for d in seen)
-    assert 0.001 < chi2.cdf(total, 40) < 0.999
+    assert 0.001 < chi2.cdf(total, 25) < 0.999
 
 
 def test_a_wrong_scale_fails_where_the_curvature_counts():
@@ -154,13 +154,13 @@ def test_a_shift_fails_the_score():
     assert abs(diagnosis["score"].value - 2.0) < 4 * diagnosis["score"].error
 
 
-POINTS_NEAR = Interpolation(FINE, "polynomial", 2)
+POINTS_NEAR = Interpolation(np.linspace(-0.5, 0.5, 21), "polynomial", 2)
 
 
 def test_a_normalisation_matters_more_the_more_events_a_dataset_has():
     """Regression: 0.5 % per event is 5 units of Λ of 1000 events, and passed."""
     # The events at θ0 tell.
-    at_reference = gaussian_samples([0.0], 200_000, 4).samples
+    at_reference = gaussian_samples([0.0], 100_000, 4).samples
     samples = SampleSet((*at_reference, *gaussian_samples(VALUES[::4], 5000, 5)))
     # E[r] = exp(0.02 θ): a bias of 0.63 standard errors of 1000 events, and of 0.09 of 20.
     model = GaussianMean(shift=0.02, interpolation=POINTS_NEAR)
@@ -283,7 +283,8 @@ def test_few_events_neither_pass_nor_fail():
 
 
 def test_many_events_do_not_fail_on_nothing():
-    samples = gaussian_samples([-0.5, 0.0, 0.5], 200_000, 9)
+    # Wrong by 9 standard deviations.
+    samples = gaussian_samples([-0.5, 0.0, 0.5], 100_000, 9)
     diagnosis = mil.diagnose(GaussianMean(scale=1.04), samples, n_events=400, n_toys=0)
     assert diagnosis["event Bartlett"].pull > 5
     assert not diagnosis.failures

@@ -28,7 +28,7 @@ def dataset(seed, n=200, mu=0.1):
 
 @pytest.fixture(scope="module")
 def gaussian_results():
-    return [goodness_of_fit(MODEL, dataset(1000 + k), FEW, n_toys=200, seed=k) for k in range(60)]
+    return [goodness_of_fit(MODEL, dataset(1000 + k), FEW, n_toys=200, seed=k) for k in range(40)]
 
 
 @pytest.fixture(scope="module")

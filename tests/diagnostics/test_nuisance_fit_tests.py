@@ -18,8 +18,8 @@ from shifted_gaussian import SHIFT, exact_shift
 
 N, FAR = 200, 60
 SIMULATION = {
-    "signal": gaussian.generate(6000, 0.0, seed=31),
-    "far": gaussian.generate(6000, 2.0, seed=32),
+    "signal": gaussian.generate(3000, 0.0, seed=31),
+    "far": gaussian.generate(3000, 2.0, seed=32),
 }
 RESPONSE = exact_shift()
 
@@ -63,7 +63,7 @@ def simulated(seed, mu=0.2, shift=0.0, width=1.0):
 @pytest.mark.parametrize("extended", [True, False])
 def test_p_values_are_uniform_with_nuisance_parameters(extended):
     # Of a shape alone, a shift and the mean are the same.
-    results = [result_of(simulated(k), k, shifted=extended, extended=extended) for k in range(50)]
+    results = [result_of(simulated(k), k, shifted=extended, extended=extended) for k in range(35)]
     columns = {name: [r[name].p_value for r in results] for name in ("x0", "score of mu")}
     columns["all"] = [r.p_value for r in results]
     assert all(("number of events" in [t.name for t in r.tests]) == extended for r in results)

@@ -121,7 +121,7 @@ def test_the_mutual_information_of_correlated_gaussians():
         loss="mlc-exponential",
         bag_size=1,
         network=NetworkConfig((32, 32), "silu", batch_norm=False, dropout=0.0, l2=0.0),
-        training=TrainingConfig(20, 2000, 5e-3, 1e-4, schedule="cosine"),
+        training=TrainingConfig(10, 2000, 1e-2, 1e-4, schedule="cosine"),
         seed=1,
     ).fit(joint_and_product(events(30_000), ["y"], seed=1))
     product, joint = joint_and_product(events(20_000), ["y"], seed=2)

@@ -2,10 +2,12 @@
 
 import contextlib
 import os
+import pickle
 import signal
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import awkward as ak
 import cloudpickle
@@ -118,15 +120,15 @@ def test_from_lhe_to_samples_bit_by_bit(tmp_path):
     """Generated LHE files, converted to ROOT: coffea gives what the files give directly."""
     paths = []
     for seed in (1, 2):
-        generated = vbf_hww.generate(2000, {"c_HW": 0.5}, seed=seed)
+        generated = vbf_hww.generate(800, {"c_HW": 0.5}, seed=seed)
         lhe.write(tmp_path / f"{seed}.lhe", *generated.to_events(vbf_hww.DEFAULT_WEIGHTS))
         convert(tmp_path / f"{seed}.lhe", tmp_path / f"{seed}.root")
         paths.append(tmp_path / f"{seed}.root")
-    result = run_features({"vbf": paths}, chunksize=700)["vbf"]
+    result = run_features({"vbf": paths}, chunksize=300)["vbf"]
     for suffix in (".root", ".lhe"):
         parts = [mil.Sample.from_file(path.with_suffix(suffix)) for path in paths]
         direct = mil.Sample.concatenate(parts)
-        assert len(result) == 4000
+        assert len(result) == 1600
         assert result.features.tobytes() == direct.features.tobytes()
         assert result.weights.tobytes() == direct.weights.tobytes()
         assert list(result.reweights) == list(direct.reweights)
@@ -147,8 +149,14 @@ def test_futures(files, expected):
         check(two[name], one[name])
         assert two[name].provenance == one[name].provenance
     assert 0 < len(one["a"]) < len(one["vbf"]) < len(expected)
-    with pytest.raises(FeatureError, match="fewer than 4 leptons"):
-        run_features({"vbf": files}, features=four_leptons(), workers=2)
+
+
+def test_errors_in_a_pool_come_back(files):
+    with ThreadPoolExecutor(2) as pool:  # processes would take seconds to start
+        executor = processor.FuturesExecutor(pool=pool, status=False)
+        with pytest.raises(FeatureError, match="fewer than 4 leptons") as raised:
+            run_features({"vbf": files}, features=four_leptons(), executor=executor)
+    assert str(pickle.loads(pickle.dumps(raised.value))) == str(raised.value)
 
 
 def test_dask(files, client, expected):
@@ -187,10 +195,11 @@ class DiesOnce:
 
 
 def test_a_killed_worker_costs_nothing_but_time(files, tmp_path, expected):
+    """It is the only one, so that all chunks wait for the worker that takes its place."""
     distributed = pytest.importorskip("distributed")
     with (
         distributed.LocalCluster(
-            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0"
+            n_workers=1, threads_per_worker=1, processes=True, dashboard_address=":0"
         ) as cluster,
         distributed.Client(cluster) as client,
     ):

@@ -2,6 +2,7 @@
 
 import sys
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import awkward as ak
 import cloudpickle
@@ -192,8 +193,12 @@ def pairs(process, variation):
 
 @pytest.mark.parametrize("kind", ["iterative", "futures"])
 def test_chunks_and_datasets_add_up(files, tmp_path, kind):
-    executor = processor.FuturesExecutor(workers=2, status=False) if kind == "futures" else None
-    output = run({"ww": files, "first": files[:1], "second": files[1:]}, executor)
+    fileset = {"ww": files, "first": files[:1], "second": files[1:]}
+    if kind == "futures":  # the next test has processes, which take seconds to start
+        with ThreadPoolExecutor(2) as pool:
+            output = run(fileset, processor.FuturesExecutor(pool=pool, status=False))
+    else:
+        output = run(fileset)
     save(output, tmp_path / "output.coffea")
     output = load(tmp_path / "output.coffea")
     events = read(files)
@@ -324,7 +329,7 @@ def accumulated(events, by=0.3, weights="w", **options):
     )
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     sizes=st.lists(st.integers(1, 12), min_size=1, max_size=6),
     order=st.randoms(use_true_random=False),

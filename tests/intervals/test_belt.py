@@ -331,7 +331,8 @@ def test_a_belt_survives_its_file(ensembles, ordering, tmp_path):
 @pytest.mark.parametrize("ordering", ["likelihood-ratio", "central", "upper"])
 def test_figures_are_drawn(ensembles, ordering):
     belt = neyman(ensembles, ordering=ordering)
-    for observed in (None, cost_of(0.12)):
+    # Without data once.
+    for observed in (None, cost_of(0.12))[ordering != "central" :]:
         figure = plot_belt(belt, 0.6827, observed)
         assert "mu" in figure.axes[0].get_xlabel() + figure.axes[0].get_ylabel()
 
@@ -345,7 +346,7 @@ def test_a_belt_of_calibrated_toys_takes_and_corrects_the_plain_cost(tmp_path):
     """Half the curvature, four fifths of the response and a bias: the exact interval comes out."""
     model = MeanModel(scale=0.5, response=0.8, shift=0.05)
     grid = [round(float(t), 2) + 0.0 for t in np.linspace(-0.4, 0.4, 9)]
-    tuning = gaussian.samples(100_000, grid, seed=1)
+    tuning = gaussian.samples(50_000, grid, seed=1)
     toys = Toys(tuning, N_EVENTS, seed=2).scan([model], grid, 2000)["mean"]
     calibration = calibrate(toys)
     belt = neyman(toys, calibration=calibration)

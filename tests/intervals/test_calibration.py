@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -42,6 +43,12 @@ def throw(model):
     return [calibration.run([model], t, N_TOYS)["gaussian"] for t in TRUTHS]
 
 
+@cache
+def thrown(scale=1.0, shift=0.0):
+    """The same toys for all tests of the same model."""
+    return throw(GaussianMean(scale, shift))
+
+
 def evaluate(model, seed=6):
     return Toys(EVALUATION_POOL, N_EVENTS, seed=seed).run([model], 0.1, N_TOYS)["gaussian"]
 
@@ -49,14 +56,14 @@ def evaluate(model, seed=6):
 @pytest.mark.parametrize("kind", ["coverage", "bartlett"])
 @pytest.mark.parametrize("scale", [0.5, 1.0, 3.0])
 def test_a_known_factor_is_recovered(kind, scale):
-    calibration = calibrate(throw(GaussianMean(scale)), kind=kind)
+    calibration = calibrate(thrown(scale), kind=kind)
     assert abs(calibration.scale - 1 / scale) < 3.5 * calibration.scale_error
     # A sensible error: a variance from 3 × 2000 toys, or a quantile of them.
     assert calibration.scale_error * scale < 0.05
 
 
 def test_a_known_bias_is_recovered():
-    calibration = calibrate(throw(GaussianMean(1.0, shift=0.1)))
+    calibration = calibrate(thrown(1.0, shift=0.1))
     for t in TRUTHS:
         bias, error = calibration.bias(t)
         assert abs(bias - 0.1) < 4 * error
@@ -67,7 +74,7 @@ def test_a_known_bias_is_recovered():
 @pytest.mark.parametrize(("scale", "shift"), [(1.0, 0.0), (0.4, 0.05), (2.5, -0.1)])
 def test_calibrated_intervals_cover_on_other_events(scale, shift):
     model = GaussianMean(scale, shift)
-    calibration = calibrate(throw(model))
+    calibration = calibrate(thrown(scale, shift))
     toys = evaluate(model)
     for cl in (0.6827, 0.9545):
         measured = coverage(toys, calibration, cl)
@@ -88,7 +95,7 @@ def test_uncalibrated_surfaces_miscover_by_the_known_amount():
 
 
 def test_coverage_on_tuning_events_is_refused():
-    toys = throw(GaussianMean())
+    toys = thrown()
     with pytest.raises(CalibrationError, match="used for the calibration"):
         coverage(toys[0], calibrate(toys))
     with pytest.raises(CalibrationError, match="used for the calibration"):
@@ -97,7 +104,7 @@ def test_coverage_on_tuning_events_is_refused():
 
 def test_the_calibrated_cost_has_the_corrected_estimate_and_width():
     model = GaussianMean(0.5, shift=0.1)
-    calibration = calibrate(throw(model))
+    calibration = calibrate(thrown(0.5, 0.1))
     data = EVALUATION_POOL.at(mu=0.1).take(slice(0, N_EVENTS))
     cost = LikelihoodCost(dataset_surface(model, data), "mu", n_events=N_EVENTS)
     interval = profile_interval(calibration(cost), "mu")
@@ -134,7 +141,7 @@ def test_the_reason_for_maxima_at_the_edge_is_said():
 
 
 def test_a_calibration_survives_its_file(tmp_path):
-    calibration = calibrate(throw(GaussianMean(0.5, 0.1)))
+    calibration = calibrate(thrown(0.5, 0.1))
     calibration.save(tmp_path / "c.json")
     back = Calibration.load(tmp_path / "c.json")
     for theta, cl in ((-0.4, 0.6827), (0.1, 0.9545), (0.9, 0.9545)):
@@ -155,7 +162,7 @@ def test_a_calibration_survives_its_file(tmp_path):
 
 
 def test_a_calibration_is_kept_with_its_model(tmp_path):
-    calibration = calibrate(throw(GaussianMean()))
+    calibration = calibrate(thrown())
     calibration.save(tmp_path)
     assert (tmp_path / "calibration.json").exists()
     assert Calibration.load(tmp_path).scale == calibration.scale
@@ -173,7 +180,8 @@ def test_the_constant_follows_theta():
 
     truths = [-0.4, -0.2, 0.0, 0.2, 0.4]
     tuning, other = (gaussian_samples(truths, 300_000, s) for s in (11, 12))
-    calibration = calibrate([skewed(tuning, t, 5) for t in truths])
+    calibrating = [skewed(tuning, t, 5) for t in truths]
+    calibration = calibrate(calibrating)
     for cl in (0.6827, 0.9545):
         assert calibration.log_scale(cl).basis.degree >= 1
         for t in truths:
@@ -185,7 +193,7 @@ def test_the_constant_follows_theta():
     assert np.abs(pulls).max() < 4
     assert np.sum(np.square(pulls)) < 30
     # One constant for all θ does not do.
-    constant = calibrate([skewed(tuning, t, 5) for t in truths], scale_degree=0)
+    constant = calibrate(calibrating, scale_degree=0)
     worst = max(abs(coverage(e, constant).pull) for e in toys)
     assert worst > 5
 
@@ -208,7 +216,7 @@ def test_the_error_of_the_ends_is_the_spread_between_calibrations():
 
 
 def test_each_confidence_level_has_its_constant():
-    toys = throw(GaussianMean())
+    toys = thrown()
     calibration = calibrate(toys, cl=(0.6827, 0.9))
     assert calibration.c_coverage.shape == (3, 2)
     assert calibration.scale_at(0.0, 0.9) != calibration.scale_at(0.0, 0.6827)
@@ -220,7 +228,7 @@ def test_each_confidence_level_has_its_constant():
 
 def test_scale_and_bias_can_be_corrected_alone():
     model = GaussianMean(0.5, shift=0.1)
-    toys = throw(model)
+    toys = thrown(0.5, 0.1)
     only_bias, only_scale = (calibrate(toys, correct=c) for c in ("bias", "scale"))
     both = calibrate(toys)
     e = evaluate(model)
@@ -236,7 +244,7 @@ def test_scale_and_bias_can_be_corrected_alone():
 
 
 def test_a_calibration_refuses_what_it_was_not_made_for():
-    calibration = calibrate(throw(GaussianMean()))
+    calibration = calibrate(thrown())
     surface = GRID.surface(np.zeros(9))
 
     def cost(tag):
@@ -258,7 +266,7 @@ def test_a_calibration_refuses_what_it_was_not_made_for():
 
 
 def test_a_single_truth_corrects_the_shift_alone():
-    calibration = calibrate(throw(GaussianMean(shift=0.1))[1:2])
+    calibration = calibrate(thrown(shift=0.1)[1:2])
     assert calibration.response.slope(0.3) == (1.0, 0.0)
     assert abs(calibration.bias(0.0)[0] - 0.1) < 4 * calibration.bias(0.0)[1]
 
@@ -343,7 +351,7 @@ def test_two_parameters_are_calibrated_together():
 def test_what_gives_no_constant_is_an_error(options, match):
     """Regression: these were errors of linear algebra."""
     with pytest.raises(CalibrationError, match=match):
-        calibrate(throw(GaussianMean()), **options)
+        calibrate(thrown(), **options)
 
 
 def test_too_few_toys_are_an_error():
@@ -355,7 +363,7 @@ def test_too_few_toys_are_an_error():
 
 def test_coverage_where_no_calibrated_interval_reaches_is_an_error():
     """Regression: the surface was extrapolated, and toys covered that cannot."""
-    calibration = calibrate(throw(GaussianMean(shift=0.3)))
+    calibration = calibrate(thrown(shift=0.3))
     assert calibration.limits[0][1] == pytest.approx(0.7, abs=0.02)
     pool = gaussian_samples([0.6, 0.75], 50_000, 3)
     inside, outside = (
@@ -391,11 +399,11 @@ def test_a_rate_without_the_backgrounds_of_the_toys_is_an_error():
 
     tuning = toys(CALIBRATION_POOL, 5).scan([model], TRUTHS, 1000)["gaussian"]
     calibration = calibrate(tuning)
-    thrown = toys(EVALUATION_POOL, 6)
-    found = thrown.run([model], truth, 20)["gaussian"]
+    evaluating = toys(EVALUATION_POOL, 6)
+    found = evaluating.run([model], truth, 6)["gaussian"]
     covers = calibration.contains_truth(found, 0.6827)
-    for k in range(20):
-        data = thrown.dataset({"mu": truth}, k)
+    for k in range(6):
+        data = evaluating.dataset({"mu": truth}, k)
         cost = dataset_cost(model, data, reference=0.0, rate=rate.with_background(n_background))
         interval = profile_interval(calibration(cost), "mu")
         assert (interval.low <= truth <= interval.high) == covers[k]
@@ -426,7 +434,7 @@ def test_a_pool_that_costs_a_percent_of_coverage_is_warned_of():
 def calibrated(**options):
     """A calibration, and the cost of a dataset that it serves."""
     model = GaussianMean(0.5)
-    calibration = calibrate(throw(model), **options)
+    calibration = calibrate(thrown(0.5), **options)
     data = EVALUATION_POOL.at(mu=0.1).take(slice(0, N_EVENTS))
     return calibration, LikelihoodCost(dataset_surface(model, data), "mu", n_events=N_EVENTS)
 
@@ -491,7 +499,7 @@ WRONG_SURFACES = {
 
 @pytest.mark.parametrize(
     ("surface", "kind"),
-    [*((surface, "coverage") for surface in WRONG_SURFACES), ("mixed", "bartlett")],
+    [("correlated", "coverage"), ("mixed", "bartlett")],
 )
 def test_intervals_of_one_of_two_parameters_cover(surface, kind):
     """Regression: they had the constant of the joint region, and covered 50 % and 99 %."""
@@ -508,21 +516,29 @@ def test_intervals_of_one_of_two_parameters_cover(surface, kind):
         # The variance that the surface claims over the one that there is.
         assert abs(own.scale - claimed[k, k] / spread[k, k]) < 4 * own.scale_error
         for cl in (0.6827, 0.9545):
-            assert abs(np.mean(own.contains_truth(other, cl)) - cl) < 0.015
-            assert abs(coverage(other, own, cl).pull) < 4
+            share = np.mean(own.contains_truth(other, cl))
+            assert abs(share - cl) < min(0.015, 4 * np.sqrt(cl * (1 - cl) / other.n_toys))
+    assert coverage(other, own, cl).coverage == share
 
 
 def test_the_interval_of_a_cost_is_that_of_the_toys():
     """MINOS contains the truth just where `contains_truth` says so."""
     curvature, response = WRONG_SURFACES["correlated"]
     calibration = calibrate(gaussian_ensembles(CORNERS, curvature, response, 2000, seed=1))
-    (other,) = gaussian_ensembles([(0.1, -0.1)], curvature, response, 12, seed=2)
+    (other,) = gaussian_ensembles([(0.1, -0.1)], curvature, response, 60, seed=2)
     for name, truth in other.point.items():
-        contained = calibration.profiled(name).contains_truth(other, 0.6827)
-        for values, expected in zip(other.values, contained, strict=True):
-            cost = LikelihoodCost(WIDE_BOX.surface(values), ("a", "b"), n_events=100)
+        own = calibration.profiled(name)
+        contained = own.contains_truth(other, 0.6827)
+        # The two inside and the two outside whose truth is nearest to the end of the interval: a
+        # constant that is wrong by 5 % moves one of them to the other side.
+        by_distance = np.argsort(np.abs(own.statistic(other, (0.1, -0.1), 0.6827) - 1))
+        nearest = [
+            k for side in (True, False) for k in by_distance[contained[by_distance] == side][:2]
+        ]
+        for k in nearest:
+            cost = LikelihoodCost(WIDE_BOX.surface(other.values[k]), ("a", "b"), n_events=100)
             interval = profile_interval(calibration(cost, parameter=name), name)
-            assert (interval.low <= truth <= interval.high) == expected
+            assert (interval.low <= truth <= interval.high) == contained[k]
 
 
 def test_a_joint_calibration_gives_no_interval_of_one_parameter():

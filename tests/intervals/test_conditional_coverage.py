@@ -76,7 +76,7 @@ def test_the_coverage_function_is_the_known_one():
 
 def test_pulls_of_the_coverage_function_have_unit_width():
     truths, pulls = TRUTHS[::2], []
-    pool = gaussian_samples(truths, 20_000, 2)
+    pool = gaussian_samples(truths, 10_000, 2)
     for seed in range(80):
         toys = Toys(pool, 100, seed=seed).scan([GaussianMean()], truths, 60)["gaussian"]
         value, low, high = coverage_function(toys, degree=1).at(np.array([0.1]))

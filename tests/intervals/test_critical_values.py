@@ -107,7 +107,7 @@ def test_quantile_regression_recovers_a_constant_within_its_error(cl):
     rng = np.random.default_rng(3)
     at = np.array([-0.9, 0.0, 0.6])
     fits = [
-        quantile_regression(("mu",), rng.uniform(-1, 1, 2000), rng.chisquare(1, 2000), cl, 2)
+        quantile_regression(("mu",), rng.uniform(-1, 1, 1200), rng.chisquare(1, 1200), cl, 2)
         for _ in range(60)
     ]
     values = np.array([f(at) for f in fits])
@@ -120,7 +120,7 @@ def test_quantile_regression_recovers_a_constant_within_its_error(cl):
 
 def test_quantile_regression_follows_a_scale_in_one_and_two_parameters():
     rng = np.random.default_rng(4)
-    n = 20_000
+    n = 12_000
     theta = rng.uniform(-1, 1, (n, 2))
     scale = 1 + 0.5 * theta[:, 0] + 0.3 * theta[:, 0] * theta[:, 1]
     curve = quantile_regression(("a", "b"), theta, scale * rng.chisquare(2, n), 0.6827, 2)

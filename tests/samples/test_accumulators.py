@@ -1,6 +1,7 @@
 """Samples of coffea accumulators: nothing is lost, whoever has run the processor."""
 
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import awkward as ak
 import cloudpickle
@@ -88,8 +89,12 @@ def check(sample, expected):
 
 @pytest.mark.parametrize("kind", ["iterative", "futures"])
 def test_output_of_a_plain_runner(fileset, expected, kind, tmp_path):
-    executor = processor.FuturesExecutor(workers=2, status=False) if kind == "futures" else None
-    output = run(fileset, mil.FeatureProcessor(selection=even), executor)
+    instance = mil.FeatureProcessor(selection=even)
+    if kind == "futures":  # test_processor.py has processes, which take seconds to start
+        with ThreadPoolExecutor(2) as pool:
+            output = run(fileset, instance, processor.FuturesExecutor(pool=pool, status=False))
+    else:
+        output = run(fileset, instance)
     save(output, tmp_path / "output.coffea")
     totals = {name: sample.cross_section for name, sample in run_features(fileset).items()}
     for accumulators in (output, load(tmp_path / "output.coffea")):

@@ -106,7 +106,7 @@ def test_each_event_is_in_its_place(folder, name, chunk_size):
         assert sample.provenance["nuisances"] == variation.nuisances
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     factor=st.floats(0.5, 2.0).filter(lambda x: x != 1),
     chunk_size=st.sampled_from([7, 30, 1000]),

@@ -183,29 +183,34 @@ class ChebyshevBox:
         starts = self.grid if bounds is None else low + share * (high - low)
         at_starts = values if bounds is None else self.values_at(values, starts)
         theta = starts[np.argmax(at_starts, axis=1)]
-        best = self._contract(coefficients, theta, (0,) * self.n_parameters)
+        nothing = (0,) * self.n_parameters
+        best = self._contract(coefficients, theta, nothing)
         span = high - low
+        # Only surfaces whose maximum is not found yet take another step.
+        active, remaining = np.arange(len(theta)), coefficients
         for _ in range(_NEWTON_STEPS):
-            step = self._step(coefficients, theta, low, high)
-            scale = np.ones(len(theta))
-            target = np.clip(theta + step, low, high)
-            value = self._contract(coefficients, target, (0,) * self.n_parameters)
+            start, before = theta[active], best[active]
+            step = self._step(remaining, start, low, high)
+            scale = np.ones(len(active))
+            target = np.clip(start + step, low, high)
+            value = self._contract(remaining, target, nothing)
             for _ in range(12):
-                worse = value < best - 1e-12 * np.abs(best)
+                worse = value < before - 1e-12 * np.abs(before)
+                # What so short a step changes is the rounding of Λ.
+                worse &= (np.abs(target - start) > 1e-10 * span).any(axis=1)
                 if not worse.any():
                     break
                 scale[worse] /= 2
                 # Only for surfaces whose step is too long.
-                target[worse] = np.clip(theta[worse] + scale[worse, None] * step[worse], low, high)
-                value[worse] = self._contract(
-                    coefficients[worse], target[worse], (0,) * self.n_parameters
-                )
-            better = value >= best
-            change = np.abs(target - theta)[better] / span if better.any() else np.zeros((1, 1))
-            theta = np.where(better[:, None], target, theta)
-            best = np.where(better, value, best)
-            if change.max() < 1e-10:
+                target[worse] = np.clip(start[worse] + scale[worse, None] * step[worse], low, high)
+                value[worse] = self._contract(remaining[worse], target[worse], nothing)
+            better = value >= before
+            theta[active[better]], best[active[better]] = target[better], value[better]
+            moving = better & (np.abs(target - start) >= 1e-10 * span).any(axis=1)
+            if not moving.any():
                 break
+            if not moving.all():
+                active, remaining = active[moving], remaining[moving]
         _, hessian = self._derivatives(coefficients, theta)
         edge = (theta <= low + 1e-9 * span) | (theta >= high - 1e-9 * span)
         return Extremum(theta, best, -hessian, edge.any(axis=1))

@@ -91,7 +91,7 @@ def check_against_pylhe(events, expected) -> None:
         assert same_bits(events.LHEWeight[key].to_numpy(), [w[key] for _, _, w in expected]), key
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
 @given(text=documents(plain=True))
 def test_the_same_as_pylhe(maker, text):
     file = maker.file(maker.document(text))
@@ -99,7 +99,7 @@ def test_the_same_as_pylhe(maker, text):
     check_against_pylhe(lhe.read(file).events, expected)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
 @given(text=documents())
 def test_whatever_is_in_it_the_slow_way_gives_the_same(maker, text):
     file = maker.file(maker.document(text))

@@ -91,7 +91,7 @@ def infos(draw):
     )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
 @given(events=event_records(), info=infos())
 def test_round_trip(tmp_path_factory, events, info):
     file = tmp_path_factory.mktemp("lhe") / "a.lhe"

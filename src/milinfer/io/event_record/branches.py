@@ -435,9 +435,5 @@ def left_out(
     known = {*branches, *(PART + name for name in ("pt", "eta", "phi", "incomingpz") if is_ours)}
     known |= {"run", "luminosityBlock", "event"} if is_ours else set()
     # Branches with the lengths of lists, and uproot's names for columns of lists in an RNTuple.
-    counters = {f"n{name.partition('_')[0]}" for name in names} | {f"n{name}" for name in names}
-    return tuple(
-        name
-        for name in names
-        if name not in known | counters and not name.startswith("_collection")
-    )
+    known |= {f"n{name.partition('_')[0]}" for name in names} | {f"n{name}" for name in names}
+    return tuple(name for name in names if name not in known and not name.startswith("_collection"))
