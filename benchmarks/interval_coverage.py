@@ -131,7 +131,7 @@ def hww(options: argparse.Namespace) -> Problem:
     estimators = {
         "polynomial-joint": mil.BagLikelihood(head="polynomial", labels="joint", seed=1),
         "polynomial": mil.BagLikelihood(head="polynomial", seed=1),
-        "multiclass": mil.BagLikelihood(head="multiclass", bag_size=50, seed=1),
+        "multiclass": mil.BagLikelihood(head="multiclass", bag_size=50, normalise=False, seed=1),
     }
     models: list[object] = []
     for name in options.heads:

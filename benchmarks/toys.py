@@ -129,8 +129,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     smooth = TrainingConfig(4, 2048, 2e-3, 2e-5, schedule="cosine")
     plain = NetworkConfig()
     networks = {
+        # Without normalisation, because the reference adds up the outputs of the network.
         "multiclass": mil.BagLikelihood(
-            head="multiclass", bag_size=50, seed=1, network=plain, training=quick
+            head="multiclass",
+            bag_size=50,
+            normalise=False,
+            seed=1,
+            network=plain,
+            training=quick,
         ),
         "polynomial": mil.BagLikelihood(head="polynomial", labels="joint", seed=1, training=smooth),
         "attention": mil.BagLikelihood(

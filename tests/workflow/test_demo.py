@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from milinfer.exceptions import ConfigurationError
@@ -60,6 +62,38 @@ def test_files_that_another_process_generates_are_the_same(tmp_path):
         _generate_all(files, [path], workers)
         content.append(path.read_bytes())
     assert content[0] == content[1]
+
+
+@pytest.mark.early
+@pytest.mark.usefixtures("few_pictures")
+# Of few events and short trainings, which make a test short.
+@pytest.mark.filterwarnings("ignore::milinfer.exceptions.MilinferWarning")
+def test_a_small_demo_has_all_its_parts(tmp_path):
+    """At its own sizes it is tested by cli/test_cli.py::test_the_demo_meets_its_contract."""
+    config = DemoConfig(
+        events=300,
+        pool_events=2000,
+        data_events=1000,
+        n_toys=100,
+        workers=1,
+        ensemble=1,
+        bag_size=10,
+        epochs=2,
+    )
+    lines = []
+    summary = run_demo(tmp_path, config, echo=lines.append)
+    assert summary["poi"] == "c_HW"
+    assert lines[-1].startswith("total")
+    for method in ("polynomial-joint", "pyhf", "oracle"):
+        low, high = summary[method]["interval68"]
+        assert low < summary[method]["estimate"] < high, method
+        assert 0 < summary[method]["coverage68"] <= 1, method
+    assert set(summary) >= {"polynomial", "multiclass", "pyhf_classifier", "diagnostics"}
+    written = json.loads((tmp_path / "summary.json").read_text())
+    assert written["oracle"] == summary["oracle"]
+    assert "c_HW" in (tmp_path / "report.html").read_text()
+    for name in ("model", "calibration.json", "belt.json", "analysis.toml"):
+        assert (tmp_path / name).exists(), name
 
 
 def test_a_truth_without_room_for_calibration_is_refused(tmp_path):

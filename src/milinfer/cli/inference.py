@@ -101,10 +101,11 @@ __all__ = ["compare", "fit", "report", "train"]
     "1 for a polynomial head, otherwise 10.",
 )
 @click.option(
-    "--normalise",
-    is_flag=True,
-    help="After the training, scale the ratios so that their mean over events at θ0 is one; this "
-    "is always done for a polynomial head.",
+    "--normalise/--no-normalise",
+    default=True,
+    show_default=True,
+    help="After the training, scale the ratios so that their mean over events at θ0 is one.  This "
+    "is always done for a polynomial head, and never for poolings that score whole bags.",
 )
 @ensemble_option
 @click.option(

@@ -60,7 +60,7 @@ def _require_inside(ensembles: Sequence[ToyEnsemble]) -> None:
         reason = (
             f"The truth is more than {_FAR_FROM_EDGE:g} standard deviations of the estimates away "
             "from the edge, so the range is not the reason: Λ of the model is wrong there. Train "
-            "with more events, normalise=True or another head; mil.diagnose shows what is wrong"
+            "with more events or another head; mil.diagnose shows what is wrong"
         )
     else:
         reason = (

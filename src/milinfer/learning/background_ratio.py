@@ -350,6 +350,7 @@ def default_classifier(seed: int = 0) -> BagLikelihood:
     return BagLikelihood(
         head="binary",
         bag_size=1,
+        normalise=False,
         seed=seed,
         network=NetworkConfig((64, 64, 64), "silu", batch_norm=False, dropout=0.0, l2=0.0),
         training=TrainingConfig(20, 4096, 3e-3, 3e-5, schedule="cosine"),

@@ -128,9 +128,9 @@ class BagLikelihood(LikelihoodSettings, BagModel):
         every θ, as it must be for a ratio of densities.  If the ratios are not normalised, the
         effect of the errors of the learned constants on Λ grows with the number of events of a
         dataset.  All training events are used for the means
-        (:func:`milinfer.samples.reweighting.bennett`).  A polynomial head is always normalised;
-        poolings that score whole bags are never normalised.  False: the logits as they were
-        trained, as in [AS].
+        (:func:`milinfer.samples.reweighting.bennett`).  A polynomial head is always normalised,
+        whatever this option says; poolings that score whole bags are never normalised.  False: the
+        logits as they were trained, as in [AS].
     pooling
         Rule that combines the events of a bag: ``"mean"``, ``"sum"``, or another name in
         :data:`milinfer.learning.networks.pooling.POOLINGS`.

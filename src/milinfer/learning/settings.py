@@ -58,7 +58,7 @@ class LikelihoodSettings:
     degree: int | Literal["auto"] | None = "auto"
     interpolation_kind: Kind = "polynomial"
     window: float = 0.4
-    normalise: bool = False
+    normalise: bool = True
     pooling: str = "mean"
     loss: str | None = None
     symmetric: bool = True
@@ -244,7 +244,7 @@ def is_normalised(settings: LikelihoodSettings) -> bool:
     Examples
     --------
     >>> heads = ("multiclass", "polynomial")
-    >>> [is_normalised(LikelihoodSettings(head, normalise=True)) for head in heads]
+    >>> [is_normalised(LikelihoodSettings(head)) for head in heads]
     [True, False]
     """
     return settings.normalise and is_additive(settings) and settings.head != "polynomial"

@@ -306,7 +306,7 @@ class ModelSection(_Section):
         "mean", "sum", "attention", "gated-attention", "noisy-or", "max", "log-sum-exp"
     ] = "mean"
     bag_size: Positive | None = None
-    normalise: bool = False
+    normalise: bool = True
     ensemble: Positive = 1
     bootstrap: bool = False
     reference: TruePoint = 0.0

@@ -202,6 +202,7 @@ head = "polynomial"
 [[model]]
 head = "multiclass"
 bag_size = {bag_size}
+normalise = false  # the logits as they were trained, as in the paper of this method
 ensemble = {ensemble}
 epochs = {epochs}
 
