@@ -207,9 +207,7 @@ def heads(problem: Problem, n: int, members: int) -> dict[str, mil.BagLikelihood
     hard = replace(joint, labels="hard", validation_fraction=0.1, **smooth)
     out = {"polynomial-joint": joint, "polynomial": hard}
     out |= {
-        f"multiclass-{k}": mil.BagLikelihood(
-            head="multiclass", bag_size=k, normalise=False, seed=1
-        )
+        f"multiclass-{k}": mil.BagLikelihood(head="multiclass", bag_size=k, normalise=False, seed=1)
         for k in (1, 10, 50)
     }
     return out

@@ -4,9 +4,10 @@ There are four problems with a known likelihood whose parameter is no Wilson coe
 of a Gaussian, the mass of a peak, the fraction of a signal, and a polarisation P with the density
 (1 + P c)/2.  The fifth is c_HW in VBF H → WW* → ℓνℓν (``vbf_hww``), for which exact means the
 likelihood ratio at parton level, which no estimator from measured quantities can reach.  Each head
-learns from samples at several points without weights.  Networks are compared as trained (``normalise=False``)
-and normalised (``normalise=True``: log-ratios multiplied by a factor from held-out events, and
-ratios divided by their means over the training events), on the same toys of 500 events.
+learns from samples at several points without weights.  Networks are compared as trained
+(``normalise=False``) and normalised (``normalise=True``: log-ratios multiplied by a factor from
+held-out events, and ratios divided by their means over the training events), on the same toys of
+500 events.
 
 python benchmarks/heads.py [--problems mean mass fraction polarisation vbf_hww] [--events 8000]
                            [--seeds 1 2 3] [--toys 1000] [--json FILE] [--table FILE] [--quick]

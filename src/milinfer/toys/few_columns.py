@@ -9,12 +9,12 @@ Importing this module imports numba.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 from numba import njit
 
-from milinfer.likelihood.models import event_sums
+from milinfer.likelihood.models import Table, event_sums
 from milinfer.typing import FloatArray, IntArray
 
 __all__ = ["ColumnSums", "choose_columns"]
@@ -31,7 +31,8 @@ _ATTEMPTS = 6
 _HARD = 0.05
 
 
-class ColumnSums(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class ColumnSums:
     """Sums of rows for all K columns, from the k columns of a smaller table.
 
     Parameters
@@ -52,12 +53,12 @@ class ColumnSums(NamedTuple):
     hard: IntArray
     rest: FloatArray
 
-    def table(self, full: FloatArray) -> FloatArray:
+    def table(self, full: Table) -> Table:
         """Return the smaller table, shape (n_events, k)."""
-        return np.ascontiguousarray(full[:, self.columns])
+        return full.take(self.columns, axis=1)
 
     def __call__(
-        self, table: FloatArray, index: IntArray, signs: FloatArray, offsets: IntArray
+        self, table: Table, index: IntArray, signs: FloatArray, offsets: IntArray
     ) -> FloatArray:
         """Return the sums, shape (n_segments, K).
 
@@ -81,7 +82,7 @@ class ColumnSums(NamedTuple):
         return sums
 
 
-def choose_columns(table: FloatArray) -> ColumnSums | None:
+def choose_columns(table: Table) -> ColumnSums | None:
     """Choose columns of a table from which all others follow.
 
     An interpolative decomposition of some events chooses them (Cheng, Gimbutas, Martinsson and
@@ -129,12 +130,12 @@ def choose_columns(table: FloatArray) -> ColumnSums | None:
             numbers = np.full(n_events, -1)
             numbers[hard] = np.arange(len(hard))
             missing = table[hard] - table[np.ix_(hard, columns)] @ factors
-            return ColumnSums(columns, factors, numbers, missing)
+            return ColumnSums(columns, factors, hard=numbers, rest=missing)
         rows = np.union1d(rows, np.argsort(errors)[-_MORE:])
     return None
 
 
-def _largest_errors(table: FloatArray, columns: IntArray, factors: FloatArray) -> FloatArray:
+def _largest_errors(table: Table, columns: IntArray, factors: FloatArray) -> FloatArray:
     """Largest error of each event over all columns, shape (n_events,)."""
     errors = np.empty(len(table))
     # Not by BLAS, whose threads wait for each other longer than such narrow products take.
