@@ -136,7 +136,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     options = parser.parse_args(arguments)
     if options.quick:
-        options.bags, options.seeds, options.settings = 60, [0], ["default", "old"]
+        options.bags, options.seeds, options.settings = 60, [0], ["default"]
     more = {"epochs": 5, "hidden": (8,)} if options.quick else {}
     rows = []
     for task in options.tasks:

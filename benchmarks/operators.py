@@ -189,10 +189,10 @@ ONE = "c_HW"
 ONE_POINTS = (0.0, -0.5, 0.5, -1.5, 1.5)
 
 
-def scored(n_events: int, seed: int) -> mil.SampleSet:
+def scored(n_events: int, seed: int, points: Sequence[float]) -> mil.SampleSet:
     """Events with the score of observables at zero as their feature, and weights that fix Λ."""
     made = []
-    for k, value in enumerate(ONE_POINTS):
+    for k, value in enumerate(points):
         events = vbf_hww.generate(n_events, {ONE: value}, seed=seed + k)
         sample, coefficients = by_observables(events, (ONE,))
         score = (coefficients[:, 1] / coefficients[:, 0]).astype(np.float32)
@@ -202,8 +202,8 @@ def scored(n_events: int, seed: int) -> mil.SampleSet:
 
 def score_bins(quick: bool) -> dict[str, Any]:
     """Information on one operator that the best bins of its score keep."""
-    n_events = 300 if quick else 10_000
-    choosing, filling = (event_yields(scored(n_events, seed), 4) for seed in (820, 840))
+    n_events, points = (500, ONE_POINTS[::2]) if quick else (10_000, ONE_POINTS)
+    choosing, filling = (event_yields(scored(n_events, seed, points), 4) for seed in (820, 840))
     score = np.concatenate([s.column("score").astype(np.float64) for s in filling.samples])
     weights = filling.at(filling.basis.array({ONE: 0.0}))
     weights = weights / weights.sum()
@@ -216,7 +216,7 @@ def score_bins(quick: bool) -> dict[str, Any]:
         )
         kept = templates.information({ONE: 0.0})[0, 0] / exact
         rows.append({"bins": bins, "min_expected": least, "kept": float(kept)})
-    return {"events": 2 * n_events * len(ONE_POINTS), "rows": rows}
+    return {"events": 2 * n_events * len(points), "rows": rows}
 
 
 # --- two operators, learned ---------------------------------------------------------------------

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any, NamedTuple
 import matplotlib as mpl
 import numpy as np
 from iminuit.cost import NormalConstraint
+from matplotlib.figure import Figure
 
 import milinfer as mil
 from milinfer import impacts
@@ -421,7 +423,7 @@ def job(seed: int = 1, quick: bool = False) -> dict[str, Any]:
     )
     found = _one_parameter(result, classifier_output(model), held_out)
     found |= _two_parameters(seed, quick) | _mixture(seed) | _expectations(seed, quick)
-    found |= _response(seed)
+    found |= _response(seed, quick)
     found["simulation"] = _simulation(seed, quick)
     return found | {"bag_scan": _bag_sizes()}
 
@@ -611,10 +613,11 @@ def _expectations(seed: int, quick: bool) -> dict[str, Any]:
     }
 
 
-def _response(seed: int) -> dict[str, Any]:
+def _response(seed: int, quick: bool) -> dict[str, Any]:
     """Diagnosis of a response to two nuisance parameters."""
     rng = np.random.default_rng(seed)
-    training, nominal = (mil.Sample(rng.normal(size=(40_000, 2)), ("x", "y")) for _ in range(2))
+    n = 4000 if quick else 40_000
+    training, nominal = (mil.Sample(rng.normal(size=(n, 2)), ("x", "y")) for _ in range(2))
     y = nominal.column("y").astype(np.float64)
     variations = [
         v
@@ -659,9 +662,8 @@ def pictures() -> list[Picture]:
     return [p for section in SECTIONS for p in section.pictures]
 
 
-def draw(folder: Path, seed: int = 1, *, quick: bool = False) -> None:
-    """Run the job and draw everything into a folder."""
-    folder.mkdir(parents=True, exist_ok=True)
+def figures(seed: int = 1, *, quick: bool = False) -> Iterator[tuple[Picture, Figure]]:
+    """Run the job and make all figures."""
     with warnings.catch_warnings():
         # The pools of so small a job are small, which it is warned of.
         warnings.simplefilter("ignore", MilinferWarning)
@@ -670,11 +672,18 @@ def draw(folder: Path, seed: int = 1, *, quick: bool = False) -> None:
             function = getattr(import_module(picture.module), picture.function)
             with mpl.rc_context():
                 figure = eval(picture.call, names | {picture.function: function})
-            text = svg_text(figure)
-            if len(text) > LIMIT:
-                msg = f"{picture.name}.svg has {len(text)} bytes, more than {LIMIT}"
-                raise ValueError(msg)
-            (folder / f"{picture.name}.svg").write_text(text, encoding="utf-8")
+            yield picture, figure
+
+
+def draw(folder: Path) -> None:
+    """Draw everything into a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for picture, figure in figures():
+        text = svg_text(figure)
+        if len(text) > LIMIT:
+            msg = f"{picture.name}.svg has {len(text)} bytes, more than {LIMIT}"
+            raise ValueError(msg)
+        (folder / f"{picture.name}.svg").write_text(text, encoding="utf-8")
 
 
 def page() -> str:

@@ -44,7 +44,7 @@ class Sizes(NamedTuple):
     on_pixels: int
 
 
-SIZES = {"quick": Sizes(2, 80, 2, 700, 400, 1), "full": Sizes(3, 1000, 4, 3000, 5000, 5)}
+SIZES = {"quick": Sizes(2, 80, 2, 500, 300, 1), "full": Sizes(3, 1000, 4, 3000, 5000, 5)}
 
 
 class Model(NamedTuple):

@@ -46,6 +46,8 @@ class Sizes(NamedTuple):
 
 
 SIZES = {"quick": Sizes(1000, 2000, 1, 20), "full": Sizes(3000, 10_000, 4, 60)}
+# Tasks of the full size alone: each has another that is like it, where the same rules are at home.
+SIMILAR = ("events", "selected mean")
 
 
 class Bags(NamedTuple):
@@ -204,6 +206,8 @@ def study(size: str, seed: int) -> dict[str, Any]:
     sizes = SIZES[size]
     result: dict[str, Any] = {"sizes": sizes._asdict(), "tasks": {}}
     for number, (name, task) in enumerate(TASKS.items()):
+        if size == "quick" and name in SIMILAR:
+            continue
         rows: dict[str, Any] = {p: [] for p in rules_of(name, size)}
         optimum = []
         for training in range(sizes.trainings):
@@ -242,6 +246,8 @@ def check(results: Mapping[str, Any]) -> None:
             share, error = rules[pooling]
             require(share > 0.95 - 2 * error, f"{pooling} at home in {name}: {share:.3f}")
     for name, other, home in BEHIND:
+        if name not in found:
+            continue
         (low, low_error), (high, high_error) = found[name][other], found[name][home]
         difference, error = high - low, np.hypot(low_error, high_error)
         require(difference > 2 * error, f"{other} is not behind {home} in {name}: {difference:.3f}")

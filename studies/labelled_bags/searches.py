@@ -29,7 +29,7 @@ CHANCES = 500  # random searches; they cost nothing
 GRIDS: dict[str, dict[str, list[Any]]] = {
     "quick": {
         "pooling": ["mean", "noisy-or"],
-        "hidden": [(4,), (32,)],
+        "hidden": [(4,)],
         "learning_rate": [3e-3, 3e-2],
     },
     "full": {

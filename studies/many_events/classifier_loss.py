@@ -38,7 +38,7 @@ FITS = {
 # Events of a class for curvatures; events of a data set and of simulation at each point, points,
 # data sets for linear functions, for networks, epochs of these.
 SIZES = {
-    "quick": (100_000, 1_000, 7, 100, 2, 6),
+    "quick": (100_000, 1_000, 5, 100, 2, 6),
     "full": (2_000_000, 1_000, 9, 1_000, 20, 20),
 }
 

@@ -49,6 +49,8 @@ SIZES = {  # events of each class to train on and to test with, epochs, training
     "quick": (6_000, 10_000, 8, 2, 1),
     "full": (100_000, 120_000, 40, 4, 2),
 }
+# Points in rapidity, and directions at each, of the integral over what is not visible.
+INTEGRATION = {"quick": (32, 4), "full": (128, 8)}
 EVENT_LAYERS = (64, 64, 64, 64)
 LAYERS = {
     "single": EVENT_LAYERS,
@@ -67,16 +69,17 @@ LABELS = {
 }
 
 
-def generate(job: tuple[float, int, int, bool]) -> tuple[mil.Sample, np.ndarray]:
+def generate(job: tuple[float, int, int, tuple[int, int] | None]) -> tuple[mil.Sample, np.ndarray]:
     """Features at one value, and ln r of the signal by both exact ratios, shape (n, 2)."""
-    value, n, seed, with_bounds = job
+    value, n, seed, integration = job
     events = vbf_hww.generate(n, {"c_HW": value}, seed=seed)
     table = mil.feature_set("vbf_2l2j_invariant").select(FEATURES).from_lhe(events.to_events()[0])
     sample = mil.Sample(table.array, table.names, point={"c_HW": value}, process="vbf_hww")
-    if not with_bounds:
+    if integration is None:
         return sample, np.empty((n, 0))
     powers = np.power(VALUES[0], np.arange(5))
-    seen = observable_coefficients(events).coefficients
+    rapidity, angles = integration
+    seen = observable_coefficients(events, n_rapidity=rapidity, n_angles=angles).coefficients
     # Up to a constant of all events, which no area depends on.
     return sample, -np.log(np.column_stack([events.coefficients @ powers, seen @ powers]))
 
@@ -110,8 +113,8 @@ def study(size: str, seed: int) -> dict:
     after = BAG_LAYERS if size == "full" else (64,)
     setup = Setup(N, layers, after, epochs, 10, 3e-3, SORT_BY)
     seeds = np.random.SeedSequence(seed).generate_state(2 * n_trainings + 3).tolist()
-    jobs = [(v, n_train * n_trainings, s, False) for v, s in zip(VALUES, seeds[:2], strict=True)]
-    jobs += [(v, n_test, s, True) for v, s in zip(VALUES, seeds[2:4], strict=True)]
+    jobs = [(v, n_train * n_trainings, s, None) for v, s in zip(VALUES, seeds[:2], strict=True)]
+    jobs += [(v, n_test, s, INTEGRATION[size]) for v, s in zip(VALUES, seeds[2:4], strict=True)]
     made = make_samples(jobs, workers)
     test = mil.SampleSet((made[2][0], made[3][0]))
     bounds = {
@@ -306,6 +309,7 @@ def made_with(size: str) -> dict:
         "features": FEATURES,
         "sorted by": SORT_BY,
         "size": SIZES[size][:4],
+        "integration": INTEGRATION[size],
         "layers": LAYERS,
         "bag layers": BAG_LAYERS,
     }

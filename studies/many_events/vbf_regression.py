@@ -31,6 +31,8 @@ N = 100
 SCANNED = (0.0, 0.4)  # truths whose Λ is drawn, as 172.5 and 175 GeV
 # Points of c_HW, events of each to train on and to test with, epochs, trainings, processes.
 SIZES = {"quick": (5, 2_500, 2_000, 6, 2, 1), "full": (11, 40_000, 40_000, 40, 3, 2)}
+# Points in rapidity, and directions at each, of the integral over what is not visible.
+INTEGRATION = {"quick": (32, 4), "full": (128, 8)}
 WIDTHS = (64, 64, 64)
 LABELS = {
     "per instance": "per instance, parametrised classifier",
@@ -39,14 +41,19 @@ LABELS = {
 }
 
 
-def generate(job: tuple[float, int, int, bool]) -> tuple[mil.Sample, np.ndarray, np.ndarray]:
+def generate(
+    job: tuple[float, int, int, tuple[int, int] | None],
+) -> tuple[mil.Sample, np.ndarray, np.ndarray]:
     """Features at one value; quartics of the joint ratio and of that of what is visible."""
-    value, n, seed, with_bound = job
+    value, n, seed, integration = job
     events = vbf_hww.generate(n, {"c_HW": value}, seed=seed)
     table = mil.feature_set("vbf_2l2j_invariant").select(FEATURES).from_lhe(events.to_events()[0])
     sample = mil.Sample(table.array, table.names, point={"c_HW": value}, process="vbf_hww")
-    seen = observable_coefficients(events).coefficients if with_bound else np.empty((0, 5))
-    return sample, events.coefficients, seen
+    if integration is None:
+        return sample, events.coefficients, np.empty((0, 5))
+    rapidity, angles = integration
+    seen = observable_coefficients(events, n_rapidity=rapidity, n_angles=angles)
+    return sample, events.coefficients, seen.coefficients
 
 
 def make_samples(jobs: list, workers: int) -> list:
@@ -75,8 +82,11 @@ def study(size: str, seed: int) -> dict:
     n_points, n_train, n_test, epochs, n_trainings, workers = SIZES[size]
     points = np.linspace(-1, 1, n_points).round(6)
     seeds = np.random.SeedSequence(seed).generate_state(2 * n_points + n_trainings).tolist()
-    jobs = [(float(c), n_train, s, False) for c, s in zip(points, seeds, strict=False)]
-    jobs += [(float(c), n_test, s, True) for c, s in zip(points, seeds[n_points:], strict=False)]
+    jobs = [(float(c), n_train, s, None) for c, s in zip(points, seeds, strict=False)]
+    jobs += [
+        (float(c), n_test, s, INTEGRATION[size])
+        for c, s in zip(points, seeds[n_points:], strict=False)
+    ]
     made = make_samples(jobs, workers)
     train = mil.SampleSet(tuple(m[0] for m in made[:n_points]))
     test, visible = [m[0] for m in made[n_points:]], [m[2] for m in made[n_points:]]
@@ -317,6 +327,7 @@ def made_with(size: str) -> dict:
         "features": FEATURES,
         "scanned": SCANNED,
         "size": SIZES[size][:5],
+        "integration": INTEGRATION[size],
         "widths": WIDTHS,
     }
 

@@ -22,9 +22,9 @@ EVEN = ("q0_pt", "q1_pt", "pt_ll", "pt_qq", "m_ll", "m_qq", "abs_d_phi_qq", "abs
 SIGNED = (*EVEN, "sin_d_phi_qq")
 
 
-def square(n_events: int, edge: float, seed: int) -> list[mil.Sample]:
-    sides = (0.0, -edge, edge)
-    points = [dict(zip(NAMES, (a, b), strict=True)) for a in sides for b in sides]
+def cross(n_events: int, edge: float, seed: int) -> list[mil.Sample]:
+    """Events at zero and on both sides of it in each operator, with weights between them."""
+    points = [ZERO, *({**ZERO, name: side} for name in NAMES for side in (-edge, edge))]
     weights = vbf_hww.default_weights(NAMES)
     return [
         vbf_hww.generate(n_events, p, seed=seed + k).to_sample("vbf_2l2j", weights)
@@ -48,7 +48,7 @@ def with_columns(samples: list[mil.Sample], names: tuple[str, ...]) -> mil.Sampl
 
 @pytest.fixture(scope="module")
 def events() -> tuple[list[mil.Sample], list[mil.Sample]]:
-    return square(1500, EDGE, 100), square(1500, STEP, 200)
+    return cross(2700, EDGE, 100), cross(2700, STEP, 200)
 
 
 @pytest.mark.parametrize(("names", "found"), [(EVEN, ["c_HWtil"]), (SIGNED, [])])

@@ -64,12 +64,13 @@ import resource, signal, sys
 from pathlib import Path
 import numpy as np
 import milinfer as mil
-from milinfer.datasets import gaussian, vbf_hww
+from milinfer.datasets import gaussian
 from milinfer.io import events
 
 folder = Path(sys.argv[1])
 samples = gaussian.samples(300, [-0.5, 0.0, 0.5], seed=1)
-record = vbf_hww.generate(50, {"c_HW": 0.5}, seed=1).to_events(())
+made = events.read(sys.argv[3])  # to generate them, a process of its own takes a second
+record = made.events, made.info
 varied = mil.Variation.of_features(samples[1], {"s": 1.0}, samples[1].features + 0.1)
 writers = {
     "network": mil.BagLikelihood.load(sys.argv[2]).save,
@@ -102,8 +103,10 @@ def test_a_full_disk_leaves_older_models_and_events(tmp_path):
     folder = tmp_path / "out"
     folder.mkdir()
     model = Path(__file__).parents[1] / "data" / "format4" / "multiclass"
+    made = tmp_path / "made.lhe"
+    lhe.write(made, *vbf_hww.generate(50, {"c_HW": 0.5}, seed=1).to_events(()))
     run = subprocess.run(
-        [sys.executable, "-c", WRITERS, str(folder), str(model)],
+        [sys.executable, "-c", WRITERS, str(folder), str(model), str(made)],
         check=True,
         capture_output=True,
         text=True,

@@ -137,11 +137,46 @@ ONE = {sre.LITERAL, sre.NOT_LITERAL, sre.ANY, sre.IN}
 Continue = Callable[[int], int | None]
 
 
+class Accepted(dict[str, bool]):
+    """Whether a piece that stands for one character accepts a letter; looked up once for each."""
+
+    def __init__(self, op: Any, argument: Any, flags: int) -> None:
+        super().__init__()
+        self.piece = op, argument, flags
+
+    def __missing__(self, letter: str) -> bool:
+        op, argument, flags = self.piece
+        self[letter] = result = accepts(op, argument, letter, flags)
+        return result
+
+
+def prepared(nodes: Any, flags: int) -> list[tuple[Any, Any]]:
+    """A parsed pattern as plain lists, which are matched a million times."""
+    plain: list[tuple[Any, Any]] = []
+    for op, argument in nodes:
+        if op in ONE:
+            plain.append((sre.IN, Accepted(op, argument, flags)))
+        elif op in REPEATS:
+            least, most, inner = argument
+            plain.append((sre.MAX_REPEAT, (least, most, prepared(inner, flags))))
+        elif op is sre.SUBPATTERN:
+            plain.append((op, prepared(argument[3], flags)))
+        elif op is sre.BRANCH:
+            plain.append((op, [prepared(branch, flags) for branch in argument[1]]))
+        elif op in (sre.ASSERT, sre.ASSERT_NOT):
+            plain.append((op, (argument[0], prepared(argument[1], flags))))
+        else:
+            assert op is sre.AT, op
+            plain.append((op, argument))
+    return plain
+
+
 class Matcher:
     """Matches by backtracking, and counts."""
 
     def __init__(self, pattern: Pattern) -> None:
         self.tree = list(parser.parse(pattern.text, pattern.flags))
+        self.nodes = prepared(self.tree, pattern.flags)
         self.flags = pattern.flags
         self.anchored = pattern.anchored
         self.count = 0
@@ -151,7 +186,7 @@ class Matcher:
         self.count, self.most, self.text = 0, most, text
         start = 0
         while start <= len(text):
-            end = self.match(self.tree, 0, start, lambda at: at)
+            end = self.match(self.nodes, 0, start, lambda at: at)
             if self.anchored:
                 break
             start = start + 1 if end is None or end == start else end
@@ -171,19 +206,14 @@ class Matcher:
         def rest(end: int) -> int | None:
             return self.match(nodes, i + 1, end, then)
 
-        if op in ONE:
-            inside = at < len(self.text)
-            return (
-                rest(at + 1)
-                if inside and accepts(op, argument, self.text[at], self.flags)
-                else None
-            )
-        if op in REPEATS:
+        if op is sre.IN:
+            return rest(at + 1) if at < len(self.text) and argument[self.text[at]] else None
+        if op is sre.MAX_REPEAT:
             return self.repeat(argument, at, rest)
         if op is sre.SUBPATTERN:
-            return self.match(list(argument[3]), 0, at, rest)
+            return self.match(argument, 0, at, rest)
         if op is sre.BRANCH:
-            ends = (self.match(list(branch), 0, at, rest) for branch in argument[1])
+            ends = (self.match(branch, 0, at, rest) for branch in argument)
             return next((end for end in ends if end is not None), None)
         if op is sre.AT:
             return rest(at) if self.is_at(argument, at) else None
@@ -191,7 +221,7 @@ class Matcher:
         direction, inner = argument
         # all that look behind here look at one character
         begin = at if direction > 0 else at - 1
-        matched = begin >= 0 and self.match(list(inner), 0, begin, lambda end: end) is not None
+        matched = begin >= 0 and self.match(inner, 0, begin, lambda end: end) is not None
         return rest(at) if matched == (op is sre.ASSERT) else None
 
     def is_at(self, where: Any, at: int) -> bool:
@@ -206,13 +236,12 @@ class Matcher:
         return bool(ends[0]) != bool(ends[1])
 
     def repeat(self, argument: Any, at: int, rest: Continue) -> int | None:
-        least, most, inner = argument
-        nodes = list(inner)
-        if len(nodes) == 1 and nodes[0][0] in ONE:
-            end = at
+        least, most, nodes = argument
+        if len(nodes) == 1 and nodes[0][0] is sre.IN:
+            accepted, end = nodes[0][1], at
             while end < len(self.text) and end - at < most:
                 self.look()
-                if not accepts(*nodes[0], self.text[end], self.flags):
+                if not accepted[self.text[end]]:
                     break
                 end += 1
             for stop in range(end, at + least - 1, -1):
@@ -339,7 +368,7 @@ def test_the_count_finds_the_matches_of_re():
             matcher.text, matcher.count, matcher.most = begin + 3 * pump + end, 0, 1 << 16
             match = compiled.match(matcher.text)
             expected = None if match is None else match.end()
-            assert matcher.match(matcher.tree, 0, 0, lambda at: at) == expected, pattern
+            assert matcher.match(matcher.nodes, 0, 0, lambda at: at) == expected, pattern
 
 
 def test_all_patterns_are_seen():

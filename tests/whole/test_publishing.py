@@ -44,7 +44,7 @@ from published_costs import (
     workspace_cost,
 )
 
-N_POINTS = 1000
+N_POINTS = 150
 
 
 @cache

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from browser import find_browser, open_page
+from milinfer.plotting.results import plot_training
+from milinfer.workflow.html_report import Report
 from milinfer.workflow.report import build_report, draw_figures
 from reports import small_result
 
@@ -64,6 +66,35 @@ def differences(found, expected):
     return np.sqrt(np.mean((found - expected) ** 2, axis=(1, 2)) / ink)
 
 
+def small_page():
+    """A page of one figure, a wide table and text, without an analysis."""
+    report = Report("Report", "What is found.")
+    report.section("Figures")
+    report.text("One figure and one table.")
+    report.figure(plot_training([{"loss": [2.0, 1.5], "val_loss": [2.1, 1.7]}]), "Loss.")
+    report.table([f"column {k}" for k in range(30)], [[f"{k / 7:.6f}" for k in range(30)]])
+    return report.to_html()
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_a_small_page_fits_its_window(width, tmp_path):
+    """What the tests of the whole report look at, which are slow, of a page with one figure."""
+    layout, picture = open_page(small_page(), width, tmp_path)
+    assert layout.window == width
+    assert layout.page <= width
+    assert picture.shape == (layout.height, width)
+    assert layout.font >= 12
+    ((table, room),) = layout.tables
+    assert table > room
+    ((left, _, size, _),) = layout.figures
+    assert left >= 0
+    assert left + size <= width
+    ((_, _, drawn, _),) = layout.drawings
+    assert drawn >= 480
+    assert part(picture, layout.figures[0]).std() > 8
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("width", WIDTHS)
 def test_the_page_fits_its_window(opened, width):
     layout, picture = opened[width]
@@ -77,6 +108,7 @@ def test_the_page_fits_its_window(opened, width):
     assert layout.font >= 12
 
 
+@pytest.mark.slow
 def test_tables_and_figures_scroll_by_themselves_where_they_are_wide(opened):
     wide, narrow = (opened[width][0] for width in WIDTHS)
     assert any(table > room for table, room in narrow.tables)
@@ -86,6 +118,7 @@ def test_tables_and_figures_scroll_by_themselves_where_they_are_wide(opened):
     assert all(box[2] >= 480 for box in narrow.drawings)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", WIDTHS)
 def test_no_figure_is_empty(opened, width):
     layout, picture = opened[width]
@@ -94,6 +127,7 @@ def test_no_figure_is_empty(opened, width):
         assert part(picture, box).std() > 8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", WIDTHS)
 def test_figures_look_as_they_did(opened, width, request):
     """Where a figure has changed on purpose, run this file with PYTHONPATH=tests."""
@@ -104,6 +138,7 @@ def test_figures_look_as_they_did(opened, width, request):
     assert away.max() < TOLERANCE, dict(enumerate(away.round(3)))
 
 
+@pytest.mark.slow
 def test_a_missing_or_another_figure_is_noticed(html, opened, tmp_path):
     """The comparison fails where it should: one figure emptied, and two exchanged."""
     layout, picture = opened[1280]
