@@ -22,6 +22,7 @@ from milinfer.learning.model_files import pack_model, unpack_model
 from milinfer.learning.networks.configs import TrainingConfig
 from milinfer.toys.toys import Toys
 from models import GaussianMean, gaussian_samples
+from random_networks import random_networks
 
 Change = Callable[[dict[str, Any]], object]
 WEIGHTS = "member_0.weights.h5"
@@ -34,7 +35,8 @@ def model_files() -> dict[str, bytes]:
     model = BagLikelihood(
         head="multiclass", bag_size=5, degree=2, training=TrainingConfig(epochs=1, batch_events=300)
     )
-    model = model.fit(samples)
+    with random_networks():
+        model = model.fit(samples)
     return pack_model(model, model.fitted)
 
 

@@ -173,8 +173,9 @@ SPECS: dict[str, tuple[str, str]] = {
     "bounds of three": (parameter(bounds=[[0, 1, 2]]), "parameters/0/bounds"),
 }
 LIST = {"op": "replace", "path": "/channels/0/samples/0/data/0", "value": 1}
+# A thousand numbers and not one: copies of lists in lists take longer than the test has.
 BOMB = [
-    {"op": "add", "path": "/x", "value": []},
+    {"op": "add", "path": "/x", "value": [[0] * 1000]},
     *(40 * [{"op": "copy", "from": "/x", "path": "/x/-"}]),
 ]
 OWN_SET = patch_set(

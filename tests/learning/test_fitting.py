@@ -31,6 +31,7 @@ from milinfer.samples.sample import Sample
 from milinfer.samples.sample_set import SampleSet
 from milinfer.samples.streaming import StreamedSamples
 from milinfer.samples.weights import effective_number
+from random_networks import random_networks
 
 SMOOTH = NetworkConfig((32,), "gelu", batch_norm=False, dropout=0.0, l2=0.0)
 PLAIN = NetworkConfig((16,), "elu", batch_norm=False, dropout=0.0, l2=0.0)
@@ -78,7 +79,7 @@ def hard():
 
 @pytest.fixture(scope="module")
 def joint2():
-    return polynomial(SAMPLES2, labels="joint", training=TrainingConfig(12, 1000, 5e-3, 1e-4))
+    return polynomial(SAMPLES2, labels="joint", training=TrainingConfig(10, 1000, 5e-3, 1e-4))
 
 
 # The squared correlation of scores is the efficiency: 1 − it is the part of the information lost.
@@ -113,9 +114,10 @@ def test_points_are_dictionaries_or_values_in_the_order_of_the_parameters():
     sample = SampleSet(SAMPLES2.samples[:1])
     reference = tuple(sample[0].point.values())
     named = [{"c2": p["c2"], "c1": p["c1"]} for p in GRID2]
-    by_name = polynomial(sample, points=named, reference=reference, **options)
     values = [[p["c1"], p["c2"]] for p in GRID2]
-    by_order = polynomial(sample, points=values, reference=reference, **options)
+    with random_networks():
+        by_name = polynomial(sample, points=named, reference=reference, **options)
+        by_order = polynomial(sample, points=values, reference=reference, **options)
     np.testing.assert_array_equal(by_name.fitted.points, by_order.fitted.points)
     assert by_name.points == by_order.points == tuple(map(tuple, values))
     for points, message in (
@@ -160,12 +162,11 @@ def test_bags_teach_the_same_head(labels, joint, hard):
         assert np.polyfit(exact[:, k], ends[0][:, k], 1)[0] > 0.5
 
 
-@pytest.mark.parametrize(("labels", "weight"), [("hard", 1.0), ("joint", 1.0)])
-def test_scores_help(labels, weight, joint, hard):
+def test_scores_help(hard):
     """Regression: amplitudes that began at random had huge scores and were never learned."""
-    model = polynomial(labels=labels, score_weight=weight)
+    model = polynomial(score_weight=1.0)
     efficiency, _ = quality(model)
-    plain, _ = quality({"hard": hard, "joint": joint}[labels])
+    plain, _ = quality(hard)
     assert efficiency > max(0.85, plain - 0.02)
     assert model.fitted.history[0]["loss"][0] < 2  # ln 5 and a little
     assert model.fitted.effective_events == pytest.approx(24_000)
@@ -216,7 +217,8 @@ def test_a_multi_class_head_in_two_parameters():
     np.testing.assert_allclose(np.array(fit.values), [0.3, -0.2], atol=0.2)
     again = dataclasses.replace(settings, degree=2, training=SHORT)
     chosen = dataclasses.replace(settings, training=SHORT)
-    few = [m.fit(SAMPLES2).event_llr(data) for m in (again, chosen)]
+    with random_networks():
+        few = [m.fit(SAMPLES2).event_llr(data) for m in (again, chosen)]
     np.testing.assert_array_equal(*few)
 
 
@@ -283,8 +285,9 @@ def test_weights_that_one_sample_lacks_are_no_training_points():
 
 def test_automatic_degrees_always_have_a_maximum():
     three = gaussian.samples(200, [-0.5, 0.0, 0.5], seed=1)
-    assert on_gaussians(three, training=SHORT).degree == 2
-    two = on_gaussians(gaussian.samples(200, [0.0, 0.5], seed=1), training=SHORT)
+    with random_networks():
+        assert on_gaussians(three, training=SHORT).degree == 2
+        two = on_gaussians(gaussian.samples(200, [0.0, 0.5], seed=1), training=SHORT)
     assert two.degree == 1
     with pytest.raises(ParameterError, match="two hypotheses"):
         two.surface(three[0]).extremum  # noqa: B018
@@ -444,7 +447,7 @@ def test_negative_weights_train(labels, joint, hard):
         assert model.fitted.effective_events < 0.8 * joint.fitted.effective_events
     else:
         assert model.fitted.effective_events < 0.8 * hard.fitted.effective_events
-        bags = polynomial(signed, bag_size=2, training=SHORT)  # bags of signed weights
+        bags = polynomial(signed, bag_size=5, training=SHORT)  # bags of signed weights
         assert np.isfinite(bags.event_llr(HELD_OUT)).all()
 
 
@@ -519,7 +522,8 @@ def test_samples_that_cannot_work_are_named():
 def test_validation_samples_must_match():
     settings = BagLikelihood(head="multiclass", bag_size=5, network=PLAIN, training=SHORT)
     samples = gaussian.samples(200, MEANS, seed=1)
-    given = settings.fit(samples, gaussian.samples(100, MEANS[::-1], seed=2))
+    with random_networks():
+        given = settings.fit(samples, gaussian.samples(100, MEANS[::-1], seed=2))
     assert set(given.fitted.n_events.values()) == {200}  # all of them train
     with pytest.raises(ModelError, match="validation= has samples at"):
         settings.fit(samples, gaussian.samples(100, MEANS[:4], seed=2))
@@ -536,7 +540,7 @@ def test_points_that_leave_a_polynomial_free_are_warned_of(options, free):
     samples = quadratic.samples(300, [{"c1": c} for c in (-1.0, 0.0, 1.0)], seed=1)
     short = TrainingConfig(1, 500, 1e-3)
     model = BagLikelihood(head="polynomial", network=SMOOTH, training=short, **options)
-    with warnings.catch_warnings(record=True) as caught:
+    with warnings.catch_warnings(record=True) as caught, random_networks():
         warnings.simplefilter("always", MilinferWarning)
         model.fit(samples)
     messages = [str(w.message) for w in caught if issubclass(w.category, MilinferWarning)]
@@ -577,7 +581,8 @@ def test_the_held_out_scale_knows_which_mixture_its_events_are(monkeypatch):
     monkeypatch.setattr(members, "bennett", spy)
     sample = quadratic.samples(2000, [{"c1": 0.0}], seed=1)
     settings = {"head": "polynomial", "labels": "joint", "points": ((0.0,), (1.0,)), "order": 1}
-    BagLikelihood(**settings, bag_size=1, seed=1, training=TrainingConfig(1, 1000)).fit(sample)
+    with random_networks():
+        BagLikelihood(**settings, bag_size=1, seed=1, training=TrainingConfig(1, 1000)).fit(sample)
     assert seen
     for weights in seen:  # unweighted events of one sample
         np.testing.assert_allclose(weights, 1 / len(weights))
@@ -624,7 +629,8 @@ def test_fewer_squares(tmp_path):
     }  # fmt: skip
     model = BagLikelihood(squares=1, **settings).fit(samples)
     assert model.fitted.polynomial.n_outputs == 2 * 3
-    assert BagLikelihood(**settings).fit(samples).fitted.polynomial.n_outputs == 4 * 3
+    with random_networks():
+        assert BagLikelihood(**settings).fit(samples).fitted.polynomial.n_outputs == 4 * 3
     data = quadratic.generate(500, zero, seed=2).as_data()
     cost = model.cost(data)
     assert Minuit(cost, **zero).migrad().valid

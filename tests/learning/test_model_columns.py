@@ -14,15 +14,18 @@ from milinfer.exceptions import ModelError, ParameterError, SampleError
 from milinfer.features.feature_set import FeatureTable
 from milinfer.learning import model_columns
 from milinfer.learning.networks.configs import TrainingConfig
+from random_networks import random_networks
 
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
     folder = tmp_path_factory.mktemp("models") / "model"
     samples = gaussian.samples(500, [-0.5, 0.0, 0.5], seed=1, n_features=2)
-    model = mil.BagLikelihood(
+    settings = mil.BagLikelihood(
         head="multiclass", bag_size=1, training=TrainingConfig(epochs=1), seed=1
-    ).fit(samples)
+    )
+    with random_networks():
+        model = settings.fit(samples)
     model.save(folder)
     return folder, model
 

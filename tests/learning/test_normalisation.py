@@ -18,6 +18,7 @@ from milinfer.samples import sample_files
 from milinfer.samples.reweighting import bennett
 from milinfer.samples.sample_set import SampleSet
 from milinfer.samples.streaming import StreamedSamples
+from random_networks import random_networks
 
 PLAIN = NetworkConfig((16,), "elu", batch_norm=False, dropout=0.0, l2=0.0)
 LONGER = TrainingConfig(6, 1000, 1e-2, 1e-4, schedule="cosine")
@@ -74,8 +75,9 @@ def means(model, parts):
 
 @pytest.mark.parametrize("head", HEADS)
 def test_ratios_have_a_mean_of_one_over_the_events_of_the_training(parts, head):
-    raw = estimator(**HEADS[head], normalise=False).fit(*parts)
-    model = estimator(**HEADS[head]).fit(*parts)
+    with random_networks():
+        raw = estimator(**HEADS[head], normalise=False).fit(*parts)
+        model = estimator(**HEADS[head]).fit(*parts)
     assert np.abs(means(raw, parts) - 1).max() > 1e-3
     np.testing.assert_allclose(means(model, parts), 1, rtol=1e-8)
     test, shift, scale = parts[1][1], model.fitted.log_z[0], model.fitted.scale[0]
@@ -100,7 +102,8 @@ def test_a_network_that_is_not_sure_enough_is_scaled():
 
 
 def test_each_member_is_normalised_and_saved(parts, tmp_path):
-    model = estimator(ensemble=2).fit(*parts)
+    with random_networks():
+        model = estimator(ensemble=2).fit(*parts)
     for member in single_models(model):
         np.testing.assert_allclose(means(member, parts), 1, rtol=1e-8)
     model.save(tmp_path / "model")
@@ -124,7 +127,8 @@ def test_streamed_events_normalise_as_those_in_memory(parts, tmp_path, monkeypat
 def test_several_parameters():
     points = [{"c1": a, "c2": b} for a in (-0.3, 0.0, 0.3) for b in (-0.3, 0.0, 0.3)]
     both = quadratic.samples(500, points, seed=3).split([0.8, 0.2], seed=1)
-    model = estimator(bag_size=2, network=PLAIN, training=LONGER).fit(*both)
+    with random_networks():
+        model = estimator(bag_size=2, network=PLAIN).fit(*both)
     at_points = model.interpolation.values_at(
         np.concatenate([model.event_llr(s) for part in both for s in part]),
         np.array([list(p.values()) for p in points]),
@@ -151,14 +155,16 @@ def test_joint_labels():
 
 
 def test_bags_that_are_scored_as_a_whole_are_not_normalised(parts):
-    model = estimator(pooling="attention").fit(*parts)
+    with random_networks():
+        model = estimator(pooling="attention").fit(*parts)
     assert not len(model.fitted.log_z[0])
     with pytest.raises(ConfigurationError, match="normalise='yes' must be True or False"):
         estimator(normalise="yes").fit(*parts)
 
 
 def test_ratios_that_overflow_are_refused(parts):
-    settings = estimator(bag_size=1).fit(*parts)
+    with random_networks():
+        settings = estimator(bag_size=1).fit(*parts)
     fitted = settings.fitted
     network = fitted.members[0][0].event_network
     weights = tuple(np.full_like(w, 1e3) if w.ndim == 2 else w for w in network.weights)

@@ -18,6 +18,7 @@ from milinfer.learning.bag_likelihood import BagLikelihood
 from milinfer.learning.members import MemberLayout, build_member, member_seeds
 from milinfer.learning.networks.configs import NetworkConfig, TrainingConfig
 from milinfer.learning.onnx import ACTIVATIONS, FORMAT
+from random_networks import random_networks
 
 TRAINING = TrainingConfig(epochs=1, batch_events=500, learning_rate=3e-3)
 PLAIN = NetworkConfig((8,), batch_norm=False, dropout=0.0, l2=0.0)
@@ -38,9 +39,10 @@ def events(samples):
     return quadratic.generate(1_000, {p: point[p] for p in samples.parameters}, seed=10)
 
 
-def trained(samples, **options):
+def fitted(samples, **options):
     settings = {"seed": 1, "network": PLAIN, "training": TRAINING}
-    return BagLikelihood(**{"head": "multiclass"} | settings | options).fit(samples)
+    with random_networks():
+        return BagLikelihood(**{"head": "multiclass"} | settings | options).fit(samples)
 
 
 def with_weights(model, size, **changes):
@@ -86,17 +88,17 @@ POLYNOMIAL = {"head": "polynomial", "order": 1}
 
 @pytest.fixture(scope="module")
 def model():
-    return trained(LINE, bag_size=5)
+    return fitted(LINE, bag_size=5)
 
 
 @pytest.fixture(scope="module")
 def quadratic_model():
-    return trained(SHORT, **POLYNOMIAL)
+    return fitted(SHORT, **POLYNOMIAL)
 
 
 @pytest.fixture(scope="module")
 def binary():
-    return trained(SHORT, head="binary", bag_size=1, network=FULL)
+    return fitted(SHORT, head="binary", bag_size=1, network=FULL)
 
 
 CASES = {
@@ -117,7 +119,7 @@ CASES = {
 @pytest.mark.parametrize("case", CASES)
 def test_onnx_gives_the_numbers_of_event_llr(case, tmp_path):
     samples, options = CASES[case]
-    assert_equal(trained(samples, **options), events(samples), tmp_path)
+    assert_equal(fitted(samples, **options), events(samples), tmp_path)
 
 
 def test_binary_networks(binary, tmp_path):
@@ -167,7 +169,7 @@ def test_large_outputs(model, tmp_path):
 
 
 def test_the_file_describes_itself(tmp_path):
-    plane = trained(PLANE, **POLYNOMIAL)
+    plane = fitted(PLANE, **POLYNOMIAL)
     running = session(plane, tmp_path)
     metadata = {k: json.loads(v) for k, v in running.get_modelmeta().custom_metadata_map.items()}
     points = np.array(metadata.pop("points"))
@@ -191,7 +193,7 @@ def test_what_cannot_be_exported_is_named(model, tmp_path, monkeypatch):
     path = tmp_path / "model.onnx"
     with pytest.raises(ModelError, match="not trained"):
         BagLikelihood(head="multiclass").export_onnx(path)
-    attention = trained(LINE, bag_size=5, pooling="attention")
+    attention = fitted(LINE, bag_size=5, pooling="attention")
     with pytest.raises(ModelError, match=r"attention pooling .* no ratio of single events"):
         attention.export_onnx(path)
     network = NetworkConfig((8,), "hard_tanh", batch_norm=False)

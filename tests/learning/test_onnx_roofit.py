@@ -18,6 +18,7 @@ from milinfer.learning.bag_likelihood import BagLikelihood
 from milinfer.learning.networks.configs import NetworkConfig, TrainingConfig
 from milinfer.learning.networks.trained_network import TrainedNetwork
 from milinfer.learning.onnx_roofit import ACTIVATIONS, PARAMETERS
+from random_networks import random_networks
 
 STEPS = (-1.0, 0.0, 1.0)
 PLANE = quadratic.samples(300, [{"c1": a, "c2": b} for a in STEPS for b in STEPS], seed=1)
@@ -76,7 +77,8 @@ def model(request):
     samples, options = CASES[request.param]
     training = TrainingConfig(3, 500, 1e-2, schedule="cosine")
     settings = BagLikelihood(head="polynomial", seed=1, network=NETWORK, training=training)
-    return dataclasses.replace(settings, **options).fit(samples)
+    with random_networks():
+        return dataclasses.replace(settings, **options).fit(samples)
 
 
 def events_and_points(model):
@@ -131,13 +133,14 @@ def test_sofie_translates_it_to_the_same_numbers(model, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def trained():
+def small():
     training = TrainingConfig(1, 500, schedule="cosine")
     network = NetworkConfig((4,), "elu", batch_norm=False, dropout=0.0, l2=0.0)
     settings = BagLikelihood(
         head="polynomial", order=2, seed=1, network=network, training=training, ensemble=2
     )
-    return settings.fit(LINE)
+    with random_networks():
+        return settings.fit(LINE)
 
 
 def with_activation(model, activation):
@@ -153,22 +156,22 @@ def with_activation(model, activation):
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_sofie_has_every_operator(activation, trained, tmp_path):
+def test_sofie_has_every_operator(activation, small, tmp_path):
     sofie = pytest.importorskip("sofie")
     path = tmp_path / "model.onnx"
-    with_activation(trained, activation).export_onnx(path, target="roofit")
+    with_activation(small, activation).export_onnx(path, target="roofit")
     assert sofie.onnx.check_model(str(path))
     sofie.onnx.parse(str(path)).generate()
 
 
-def test_what_roofit_cannot_take_is_named(trained, tmp_path):
+def test_what_roofit_cannot_take_is_named(small, tmp_path):
     path = tmp_path / "model.onnx"
     with pytest.raises(ModelError, match=r"'softplus' cannot be exported for RooFit; .* elu, relu"):
-        with_activation(trained, "softplus").export_onnx(path, target="roofit")
+        with_activation(small, "softplus").export_onnx(path, target="roofit")
     for head, reason in (("multiclass", "at the training points alone"), ("polynomial", "SOFIE")):
-        other = dataclasses.replace(trained, head=head, average="ratio")
+        other = dataclasses.replace(small, head=head, average="ratio")
         with pytest.raises(ModelError, match=reason):
             other.export_onnx(path, target="roofit")
     with pytest.raises(ConfigurationError, match="target='combine' must be"):
-        trained.export_onnx(path, target="combine")
+        small.export_onnx(path, target="combine")
     assert not list(tmp_path.iterdir())

@@ -10,11 +10,11 @@ import pytest
 from milinfer.datasets import quadratic
 from milinfer.exceptions import ParameterError
 from milinfer.learning.bag_likelihood import BagLikelihood, single_models
-from milinfer.learning.networks.configs import TrainingConfig
 from milinfer.likelihood.observables import independent_scores, score_observable
 from milinfer.likelihood.oracle import Oracle
 from milinfer.likelihood.surface_box import ChebyshevBox
 from milinfer.samples.sample import Sample
+from random_networks import random_networks
 
 NAMES = ("a", "b", "c")
 
@@ -106,10 +106,9 @@ def test_the_score_of_an_ensemble_is_the_mean_of_its_members():
     samples = quadratic.samples(
         400, [{"c1": a, "c2": b} for a, b in ((0.0, 0.0), (0.3, 0.0), (0.0, 0.3))], seed=4
     )
-    model = BagLikelihood(
-        head="polynomial", labels="joint", order=1, ensemble=2, seed=1,
-        training=TrainingConfig(epochs=2),
-    ).fit(samples)  # fmt: skip
+    settings = BagLikelihood(head="polynomial", labels="joint", order=1, ensemble=2, seed=1)
+    with random_networks():
+        model = settings.fit(samples)
     sample, point = samples[0], [0.05, 0.02]
     both = score_observable(model, point, parameter="c2")(sample)
     each = [score_observable(m, point, parameter="c2")(sample) for m in single_models(model)]

@@ -1,4 +1,7 @@
-"""Weights of bags and of classes, and ensembles."""
+"""Weights of bags and of classes, and ensembles.
+
+That scikit-learn agrees on weights is among its checks in test_estimators.py.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +11,6 @@ import sklearn
 from scipy.special import expit, logit
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
-from sklearn.utils.estimator_checks import (
-    check_class_weight_classifiers,
-    check_classifier_not_supporting_multiclass,
-    check_sample_weight_equivalence_on_dense_data,
-)
 
 import milinfer as mil
 from milinfer.exceptions import ConfigurationError, SampleError
@@ -68,11 +66,6 @@ def test_the_loss_is_that_of_the_weights():
     regressor = mil.BagRegressor("mean", **QUICK).fit(noise, y, weights)
     assert regressor.y_mean_ == pytest.approx(0.75)
     assert np.mean(regressor.predict(noise)) == pytest.approx(0.75, abs=0.1)
-
-
-@pytest.mark.parametrize("model", [mil.BagClassifier(**QUICK), mil.BagRegressor("mean", **QUICK)])
-def test_scikit_learn_agrees_that_weights_are_copies(model):
-    check_sample_weight_equivalence_on_dense_data(type(model).__name__, model)
 
 
 @pytest.mark.parametrize(
@@ -136,16 +129,6 @@ def test_balanced_classes_count_alike_with_the_weights_of_bags():
 def test_weights_of_classes_that_cannot_work_are_refused(weights, message):
     with pytest.raises(ConfigurationError, match=message):
         mil.BagClassifier(**QUICK, class_weight=weights).fit(BAGS, LABELS)
-
-
-def test_scikit_learn_agrees_on_weights_of_classes():
-    model = mil.BagClassifier(hidden=(8,), epochs=15, learning_rate=0.05)
-    check_class_weight_classifiers("BagClassifier", model)
-
-
-def test_noisy_or_says_that_it_is_for_two_classes():
-    model = mil.BagClassifier("noisy-or", **QUICK)
-    check_classifier_not_supporting_multiclass("BagClassifier", model)
 
 
 # --- ensembles -------------------------------------------------------------------------------

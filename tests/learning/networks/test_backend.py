@@ -1,4 +1,4 @@
-"""What a process can do that was forked after TensorFlow had worked."""
+"""What a process can do that was forked after TensorFlow had worked, and on which device."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ from milinfer import BagLikelihood
 from milinfer.datasets import gaussian
 from milinfer.learning.networks.configs import NetworkConfig, TrainingConfig
 from milinfer.exceptions import ModelError
-from milinfer.learning.networks import backend
+from milinfer.learning.networks.backend import tf
 
-def work():
+SMALL = {"network": NetworkConfig((4,)), "training": TrainingConfig(1)}
+
+def forked():
     sample = gaussian.generate(20_000, 0.0, seed=1, n_features=2)
     model = BagLikelihood.load(sys.argv[1])
     before = model.cost(sample)(0.1)
     samples = gaussian.samples(100, [-1.0, 0.0, 1.0], seed=1, n_features=2)
-    pooled = BagLikelihood(pooling="max", network=NetworkConfig((4,)), training=TrainingConfig(1))
-    pooled = pooled.fit(samples)
+    pooled = BagLikelihood(pooling="max", **SMALL).fit(samples)
     of_bags = pooled.cost(sample)(0.1)
     child = os.fork()
     if child:
@@ -39,14 +40,27 @@ def work():
             print("refused:", "spawn" in str(error))
     return 3
 
+def one_thread():
+    for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
+        os.environ[name] = "1"
+    return forked()
+
+def devices():
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+    samples = gaussian.samples(600, [-0.5, 0.0, 0.5], seed=1)
+    for device in ("CPU:0", "CPU:1"):
+        with tf.device(device):
+            model = BagLikelihood(bag_size=5, **SMALL).fit(samples)
+        weights = model.fitted.members[0][0].keras.bag_model.weights
+        print({w.value.device.rpartition("device:")[2] for w in weights if w.dtype == "float32"},
+              model.digest)
+    return 4
+
 # TensorFlow is imported once, and starts its threads in processes of their own.
-for threads in ("as many as there are", "1"):
+for work in (forked, one_thread, devices):
     parent = os.fork()
     if not parent:
-        for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
-            os.environ.pop(name, None)
-            if threads == "1":
-                os.environ[name] = threads
         code = work()
         sys.stdout.flush()
         os._exit(code)
@@ -54,12 +68,12 @@ for threads in ("as many as there are", "1"):
 """
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
-def test_a_forked_process_says_that_it_cannot_use_networks():
-    """It waited for ever; only training and poolings of whole bags need TensorFlow.
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 
-    One thread is enough to evaluate.
-    """
+
+@pytest.fixture(scope="module")
+def lines():
+    """What the processes have written: with many threads, with one, and on two devices."""
     names = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
     environment = {name: value for name, value in os.environ.items() if name not in names}
     result = subprocess.run(
@@ -67,6 +81,25 @@ def test_a_forked_process_says_that_it_cannot_use_networks():
         check=False, env=environment,
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
+    written = result.stdout.splitlines()
+    assert len(written) == 5 + 5 + 3, result.stderr
+    return written
+
+
+def test_a_forked_process_says_that_it_cannot_use_networks(lines):
+    """It waited for ever; only training and poolings of whole bags need TensorFlow.
+
+    One thread is enough to evaluate.
+    """
     threads = ["True", "True", "refused: True", "refused: True", "code 3"]
     one_thread = ["True", "True", "True", "refused: True", "code 3"]
-    assert result.stdout.splitlines() == [*threads, *one_thread], result.stderr
+    assert lines[:10] == [*threads, *one_thread]
+
+
+def test_training_runs_on_the_device_that_tensorflow_gives(lines):
+    """No device is named anywhere: on a second logical device it gives the same weights there."""
+    first, second, code = lines[10:]
+    assert first.startswith("{'CPU:0'}")
+    assert second.startswith("{'CPU:1'}")
+    assert first.split()[1] == second.split()[1]
+    assert code == "code 4"

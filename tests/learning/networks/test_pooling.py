@@ -23,7 +23,8 @@ ATTENTIONS = ("attention", "gated-attention")
 LAYERS = {kind: BagPooling(kind, WIDTH, 4, sharpness=1.5, seed=5) for kind in POOLINGS}
 
 
-few_examples = settings(max_examples=20, deadline=None)
+# Enough: what breaks one bag breaks nearly all, and each kind of pooling has its own.
+few_examples = settings(max_examples=8, deadline=None)
 
 
 every_kind = pytest.mark.parametrize("kind", POOLINGS)
@@ -211,13 +212,12 @@ def test_a_model_comes_back_from_its_file(kind, tmp_path):
     rng = np.random.default_rng(2)
     data = [rng.normal(size=(4, 5, 2)).astype(np.float32), rng.random((4, 5)) < 0.7]
     data[1][:, 0] = True
-    np.testing.assert_array_equal(
-        again.predict(data, verbose=0), model.predict(data, verbose=0), strict=True
-    )
+    np.testing.assert_array_equal(np.asarray(again(data)), np.asarray(model(data)), strict=True)
     assert again.layers[-1].get_config() == layer.get_config()
 
 
-@pytest.mark.parametrize("kind", ["gated-attention", "noisy-or", "max"])
+# A sum and a maximum of summaries.
+@pytest.mark.parametrize("kind", ["gated-attention", "max"])
 def test_a_model_trains_and_its_summaries_are_those_of_one_event_each(kind):
     """A model of single events, made of the trained layers, feeds the ragged path."""
     features = keras.Input((None, 2))
@@ -228,16 +228,16 @@ def test_a_model_trains_and_its_summaries_are_those_of_one_event_each(kind):
     rng = np.random.default_rng(2)
     data = rng.normal(size=(32, 5, 2)).astype(np.float32)
     target = np.zeros((32, WIDTH), np.float32)
-    before = model.evaluate(data, target, verbose=0)
+    before = np.mean(np.square(model(data)))
     model.fit(data, target, epochs=3, batch_size=8, shuffle=False, verbose=0)
-    assert model.evaluate(data, target, verbose=0) < before
+    assert np.mean(np.square(model(data))) < before
     one = keras.Input((2,))
     event_model = keras.Model(one, layer.summarise(dense(one)))
-    summary = event_model.predict(data.reshape(-1, 2), verbose=0)
+    summary = np.asarray(event_model(data.reshape(-1, 2)))
     reduced = segment_reduce(summary, bag_offsets(160, 5), layer.reduction)
     np.testing.assert_allclose(
         np.asarray(layer.finish(reduced, np.full(32, 5))),
-        model.predict(data, verbose=0),
+        np.asarray(model(data)),
         rtol=1e-4,
         atol=1e-5,
     )

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import gc
-import subprocess
-import sys
 import warnings
 import weakref
 from concurrent.futures import ThreadPoolExecutor
@@ -149,21 +147,21 @@ def traced(monkeypatch, request):
     return names
 
 
+# Each has its own kind of data in the graph; attention has only other variables than multiclass.
 OPTIONS = {
     "multiclass": {"network": NetworkConfig((8,), dropout=0.2)},
-    "attention": {"pooling": "attention", "network": NetworkConfig((8,), dropout=0.2)},
-    "joint": {"head": "polynomial", "order": 1, "labels": "joint", "bag_size": 1},
-    "scores": {"head": "polynomial", "order": 1, "bag_size": 1, "score_weight": 0.5},
-}
+    "scores": {
+        "head": "polynomial", "order": 1, "labels": "joint", "bag_size": 1, "score_weight": 0.5,
+    },
+}  # fmt: skip
 
 
-# XLA's step for one head; what is kept from one training to the next is the same for all.
-@pytest.mark.parametrize(
-    ("traced", "name"), [(name == "multiclass", name) for name in OPTIONS], indirect=["traced"]
-)
+# What is kept from one training to the next is the same with XLA: see the test of short trainings.
+@pytest.mark.parametrize("traced", [False], indirect=True)
+@pytest.mark.parametrize("name", OPTIONS)
 def test_one_graph_trains_all_and_as_a_new_one_does(traced, name):
     """Members, other data, other settings: what a graph did before leaves no trace."""
-    samples = SAMPLES if name in ("multiclass", "attention") else QUADRATIC
+    samples = SAMPLES if name == "multiclass" else QUADRATIC
     training = TrainingConfig(3, 500, 1e-2, 1e-3, schedule="cosine")
     pair = fitted(training, samples, ensemble=2, **OPTIONS[name])
     assert sorted(traced) == ["_one_epoch", "_one_score"]
@@ -198,26 +196,37 @@ def test_a_training_that_fails_leaves_its_graph_and_nothing_else(traced):
     assert len(traced) == 4
 
 
-# What makes another graph does not depend on XLA.
-@pytest.mark.parametrize("traced", [False], indirect=True)
-def test_what_a_graph_has_inside_makes_another(traced):
+class _TakenError(Exception):
+    """The training had asked for a graph."""
+
+
+def test_what_a_graph_has_inside_makes_another(monkeypatch):
     """Sizes of bags, regularisation, losses, points of the logits: each needs its own."""
+    kinds = []
+
+    def take(self, kind):
+        kinds.append(kind)
+        raise _TakenError
+
+    monkeypatch.setattr(training_module.IdleLoops, "take", take)
     training = TrainingConfig(1, 500)
     points = gaussian.samples(1000, [-0.5, 0.0, 0.7], seed=1)
     options = {"bag_size": 5, "degree": 2}
-    regularised = dataclasses.replace(PLAIN, l2=1e-3)
     others = [
-        {},
-        {"bag_size": 4},
-        {"network": regularised},
-        {"loss": "ratio-mse"},
-        {"degree": None},
+        ({}, SAMPLES),
+        ({"bag_size": 4}, SAMPLES),
+        ({"network": dataclasses.replace(PLAIN, l2=1e-3)}, SAMPLES),
+        ({"loss": "ratio-mse"}, SAMPLES),
+        ({"degree": None}, SAMPLES),
+        ({}, points),
     ]
-    for count, other in enumerate(others, start=1):
-        fitted(training, **options | other)
-        assert len(traced) == 2 * count
-    fitted(training, points, **options)
-    assert len(traced) == 2 * len(others) + 2
+    # Neither data nor seeds are inside.
+    same = [({"seed": 2}, gaussian.samples(900, [-0.5, 0.0, 0.5], seed=2))]
+    for other, samples in others + same:
+        with pytest.raises(_TakenError):
+            fitted(training, samples, **options | other)
+    assert len(set(kinds)) == len(others)
+    assert kinds[-1] == kinds[0]
 
 
 def test_short_trainings_are_not_compiled_and_give_the_same_but_for_digits(traced, monkeypatch):
@@ -227,6 +236,7 @@ def test_short_trainings_are_not_compiled_and_give_the_same_but_for_digits(trace
     long = fitted(training, network=network)
     # Four batches of 500 events in an epoch.
     monkeypatch.setattr(training_module, "FEW_STEPS", 4 * 4 - 1)
+    assert fitted(training, network=network, seed=2).digest != long.digest
     assert fitted(training, network=network).digest == long.digest
     assert traced == ["_one_epoch", "_one_score"]
     monkeypatch.setattr(training_module, "FEW_STEPS", 4 * 4)
@@ -241,18 +251,24 @@ def test_short_trainings_are_not_compiled_and_give_the_same_but_for_digits(trace
 
 # What a graph keeps does not depend on XLA either.
 @pytest.mark.parametrize("traced", [False], indirect=True)
-def test_graphs_that_are_kept_keep_no_data(traced):
-    gc.collect()
-    before = {id(x) for x in gc.get_objects() if type(x) is ClassBags}  # of other tests
+def test_graphs_that_are_kept_keep_no_data(traced, monkeypatch):
+    bags = []
+    make = ClassBags.__init__
+
+    def seen(self, *args, **options):
+        bags.append(weakref.ref(self))
+        make(self, *args, **options)
+
+    monkeypatch.setattr(ClassBags, "__init__", seen)
     samples = gaussian.samples(1000, [-0.5, 0.0, 0.5], seed=7)
     alive = [weakref.ref(s.features) for s in samples]
+    gc.freeze()  # what is there already need not be searched
     fitted(TrainingConfig(1, 500), samples)
     assert len(training_module._IDLE_LOOPS) == 1
     del samples
     gc.collect()
     assert [ref() for ref in alive] == [None] * 3
-    after = {id(x) for x in gc.get_objects() if type(x) is ClassBags}
-    assert after <= before
+    assert [ref() for ref in bags] == [None] * 2  # those to train on and those held out
 
 
 def test_trainings_at_the_same_time_do_not_share():
@@ -278,9 +294,7 @@ def test_the_network_can_be_looked_at_after_every_epoch():
     assert len(set(seen)) == 3
 
 
-@pytest.mark.parametrize(
-    ("head", "samples"), [("multiclass", SAMPLES), ("polynomial", QUADRATIC), ("binary", SAMPLES)]
-)
+@pytest.mark.parametrize(("head", "samples"), [("multiclass", SAMPLES), ("polynomial", QUADRATIC)])
 def test_a_loss_that_is_not_finite_is_refused(head, samples):
     training = TrainingConfig(6, 500, 1e30, 1.0)
     deep = NetworkConfig((8, 8), "elu", batch_norm=False, dropout=0.0, l2=0.0)
@@ -317,7 +331,7 @@ def test_a_constant_feature_does_no_harm():
 
 def test_a_batch_holds_one_bag_at_least():
     """Regression: batches smaller than a bag were empty, and the loss not a number."""
-    seen = history(TrainingConfig(2, batch_events=3))
+    seen = history(TrainingConfig(2, batch_events=3), samples=gaussian.samples(100, [0, 1], seed=1))
     assert np.isfinite(seen["loss"]).all()
 
 
@@ -339,36 +353,6 @@ def test_a_batch_holds_one_bag_at_least():
 def test_optimiser_settings_that_cannot_work_are_named(options, name):
     with pytest.raises(ConfigurationError, match=name):
         TrainingConfig(**options)
-
-
-ELSEWHERE = """
-import numpy as np, tensorflow as tf
-cpu = tf.config.list_physical_devices("CPU")[0]
-tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-from milinfer.datasets import gaussian
-from milinfer.learning.bag_likelihood import BagLikelihood
-from milinfer.learning.networks.configs import NetworkConfig
-from milinfer.learning.networks.configs import TrainingConfig
-samples = gaussian.samples(600, [-0.5, 0.0, 0.5], seed=1)
-settings = BagLikelihood(bag_size=5, network=NetworkConfig((8,)), training=TrainingConfig(2, 500))
-for device in ("CPU:0", "CPU:1"):
-    with tf.device(device):
-        model = settings.fit(samples)
-    weights = model.fitted.members[0][0].keras.bag_model.weights
-    print({w.value.device.rpartition("device:")[2] for w in weights if w.dtype == "float32"},
-          model.digest)
-"""
-
-
-def test_training_runs_on_the_device_that_tensorflow_gives():
-    """No device is named anywhere: on a second logical device it gives the same weights there."""
-    done = subprocess.run(
-        [sys.executable, "-c", ELSEWHERE], capture_output=True, text=True, check=True
-    )
-    first, second = done.stdout.splitlines()
-    assert first.startswith("{'CPU:0'}")
-    assert second.startswith("{'CPU:1'}")
-    assert first.split()[1] == second.split()[1]
 
 
 def test_the_validation_loss_is_that_of_the_network_as_it_is():

@@ -97,7 +97,7 @@ class BlockReader:
     def first_event(self) -> bytes:
         """Return the text up to the end of the next event; empty if there is no event."""
         while not (close := CLOSE.search(self._rest)):
-            if not self._grow(_PIECE):
+            if not self._grow(self._as_much_again()):
                 return b""
         text, self._rest = self._rest[: close.end()], self._rest[close.end() :]
         names = left_out_of_events(self._beginning if CLOSE.search(self._beginning) else text)
@@ -111,7 +111,7 @@ class BlockReader:
         """
         more = True
         while more:
-            more = self._grow(max(size - len(self._rest), _PIECE))
+            more = self._grow(max(size - len(self._rest), self._as_much_again()))
             end = _last_close(self._rest)
             if end:
                 text, self._rest = self._rest[:end], self._rest[end:]
@@ -173,6 +173,11 @@ class BlockReader:
             msg = f"{self.name}: {self._damage(0)}"
             raise LHEError(msg)
         return piece
+
+    def _as_much_again(self) -> int:
+        """Size of the next piece of an event that has no end yet: all of it is searched again."""
+        n = len(self._rest)
+        return max(_PIECE, min(n, self.limits.event - n + 1))
 
     def _grow(self, size: int) -> bool:
         """Read more text; tell whether there was any."""

@@ -326,7 +326,12 @@ class TrainingLoop:
             others = [v for v in model.trainable_variables if v.name != "kernel"]
             self.optimizer.exclude_from_weight_decay(var_list=others)
         self.optimizer.build(model.trainable_variables)
-        self._step = tf.function(self._one_step, jit_compile=compiled, autograph=False)
+        # Without XLA a function of its own would only take longer to trace.
+        self._step = (
+            tf.function(self._one_step, jit_compile=True, autograph=False)
+            if compiled
+            else self._one_step
+        )
         self._graphs: dict[str, Any] = {}
         self._batches: set[int] = set()
 
