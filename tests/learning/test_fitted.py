@@ -30,7 +30,9 @@ BAG_MODELS = ["attention", "gated-attention", "noisy-or", "max", "log-sum-exp", 
 
 def estimator(**options):
     settings = {"bag_size": 5, "degree": 2, "seed": 1, "network": PLAIN, "training": TRAINING}
-    return BagLikelihood(**{"head": "multiclass"} | settings | options)
+    # Λ is then the sum of what the networks give; normalised ratios have their own module.
+    settings |= {"head": "multiclass", "normalise": False}
+    return BagLikelihood(**settings | options)
 
 
 def of_bags(kind, **options):

@@ -115,6 +115,7 @@ def test_the_event_ratio_of_a_bag_network_composes_to_its_bag_ratio():
         network=NetworkConfig(hidden=(8,), batch_norm=False, dropout=0.0, l2=0.0),
         training=TrainingConfig(epochs=1, batch_events=400),
         degree=None,
+        normalise=False,
     ).fit(samples)
     data = gaussian.generate(40, 0.2, seed=4)
     bags = data.features.reshape(10, 4, 1)

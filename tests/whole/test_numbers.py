@@ -35,7 +35,8 @@ SAMPLES = SampleSet(
 HEADS = {
     "polynomial": {"head": "polynomial", "order": 1},
     "multi-class": {"head": "multiclass"},
-    "free logits": {"head": "multiclass", "degree": None},
+    # As in the paper: after two epochs, normalised free logits need not have one maximum.
+    "free logits": {"head": "multiclass", "degree": None, "normalise": False},
     "parametrised": {"head": "parametrised"},
     "binary": {"head": "binary"},
     "attention": {"head": "multiclass", "pooling": "attention"},

@@ -48,7 +48,7 @@ __all__ = [
 ]
 
 # Factors to try on the log-ratios of a network that is under-confident or over-confident.
-_SCALES = (0.3, 4.0)
+_SCALES = (0.1, 100.0)
 # Number of networks with seeds: more than any member has.  A seed does not depend on this number.
 _MOST_NETWORKS = 64
 _NO_MEANS = (
@@ -432,7 +432,13 @@ class MemberTask:
             logits = scale * llr - _log_means(ratios, weights, np.insert(ratios, 0, 1.0, axis=1))
             return -float(weights @ np.sum(targets * log_softmax(logits, axis=1), axis=1))
 
-        return float(minimize_scalar(cross_entropy, bounds=_SCALES, method="bounded").x)
+        # The factor may be large: a network whose training stopped early is too flat.
+        found = minimize_scalar(
+            lambda log_scale: cross_entropy(np.exp(log_scale)),
+            bounds=np.log(_SCALES),
+            method="bounded",
+        )
+        return float(np.exp(found.x))
 
     def _held_out_targets(self) -> tuple[FloatArray, FloatArray, FloatArray]:
         """Return class probabilities of held-out events, their weights, and the points."""
