@@ -194,6 +194,7 @@ class DiesOnce:
         return events.event > 0
 
 
+@pytest.mark.slow
 def test_a_killed_worker_costs_nothing_but_time(files, tmp_path, expected):
     """It is the only one, so that all chunks wait for the worker that takes its place."""
     distributed = pytest.importorskip("distributed")

@@ -266,6 +266,7 @@ def exact_error(response, **alpha):
     return float(np.sqrt(np.mean(error**2)) / max(exact.std(), 0.05))
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("error::milinfer.exceptions.MilinferWarning")
 def test_streamed_training_is_as_good(to_disk):
     """On the Gaussian problem, whose answer is exact; means of three seeds."""

@@ -96,6 +96,7 @@ for name, write in writers.items():
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="limits of resources are those of Unix")
 def test_a_full_disk_leaves_older_models_and_events(tmp_path):
     """Regressions: HDF5 filled the screen, XGBoost named a temporary file, and an empty file
@@ -181,6 +182,7 @@ for arguments in sys.argv[1:]:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="limits of resources are those of Unix")
 def test_a_kill_while_a_file_is_written(tmp_path):
     """The older file stays, the next run is as if nothing had been, and what was left is gone."""

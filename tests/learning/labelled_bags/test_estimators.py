@@ -137,7 +137,7 @@ def bags_of_two_moons(n, seed, size=40):
     return np.concatenate([points, rng.normal(size=(n, size, 6))], axis=-1), labels
 
 
-@pytest.mark.early
+@pytest.mark.slow
 def test_the_defaults_find_a_curved_border():
     """With ReLU and a patience of 5, the defaults once were 0.925."""
     train, test = bags_of_two_moons(1000, [0, 1]), bags_of_two_moons(2000, [0, 2])

@@ -86,6 +86,7 @@ def lines():
     return written
 
 
+@pytest.mark.slow
 def test_a_forked_process_says_that_it_cannot_use_networks(lines):
     """It waited for ever; only training and poolings of whole bags need TensorFlow.
 
@@ -96,6 +97,7 @@ def test_a_forked_process_says_that_it_cannot_use_networks(lines):
     assert lines[:10] == [*threads, *one_thread]
 
 
+@pytest.mark.slow
 def test_training_runs_on_the_device_that_tensorflow_gives(lines):
     """No device is named anywhere: on a second logical device it gives the same weights there."""
     first, second, code = lines[10:]
