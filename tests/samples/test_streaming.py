@@ -276,6 +276,7 @@ def test_training_sees_every_event_once_an_epoch(to_disk, monkeypatch):
     settings = BagLikelihood(
         head="multiclass",
         bag_size=1,
+        normalise=False,  # the samples have no event in common
         network=PLAIN,
         training=dataclasses.replace(TRAINING, epochs=2),
     )
