@@ -18,7 +18,7 @@ from milinfer.toys.pool import Background
 from milinfer.toys.toys import Toys
 from milinfer.utils.points import point_id
 
-SIGNAL, BACKGROUND = 400.0, 100.0
+SIGNAL, BACKGROUND = 400.0, 400.0
 POINTS = tuple({"c_HW": c} for c in (-1.0, -0.5, 0.0, 0.5, 1.0))
 
 
@@ -65,11 +65,11 @@ def test_the_background_is_taken_into_account():
         background=(Background(sample(vbf_hzz.generate(15_000, seed=5)), BACKGROUND),),
     )
     found = toys.run([mixture, Renamed(model, "ignored")], truth, 1000)
-    print(ratio.fitted)
-    for name, e in found.items():
-        shares = [Asymptotic().contains_truth(e, cl).mean() for cl in (0.6827, 0.9545)]
-        bias, sd = e.theta_hat.mean() - truth, e.theta_hat.std()
-        print(f"{name}: bias {bias:+.4f} ± {e.mean_error:.4f}, sd {sd:.4f}, {shares}")
-    profiled = found["mixture"]
-    assert abs(profiled.theta_hat.mean() - truth) < 0.5 * profiled.theta_hat.std()
-    assert abs(Asymptotic().contains_truth(profiled, 0.6827).mean() - 0.6827) < 0.08
+    profiled, ignored = (
+        Asymptotic().contains_truth(found[name], 0.6827).mean() for name in ("mixture", "ignored")
+    )
+    estimates = found["mixture"].theta_hat
+    assert abs(estimates.mean() - truth) < 0.5 * estimates.std()
+    assert abs(profiled - 0.6827) < 0.08
+    # A fit that ignores the background is biased by 0.85 of its error, and covers in 47 %.
+    assert ignored < 0.6
