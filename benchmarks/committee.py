@@ -10,8 +10,10 @@ datasets:
 * ``background 5 %``: 5 % of the data events are from an unknown process, whose events combine the
   leptons and the jets of different VBF events at c_HW = 0.
 
-For each kind, ``goodness_of_fit`` has the fraction of datasets with p < 5 %, for every test and for
-all tests together, with its binomial error.
+No two datasets share events, and the datasets are compared with several independent simulations in
+turn: datasets or a simulation in common would move all p-values together.  For each kind,
+``goodness_of_fit`` has the fraction of datasets with p < 5 %, for every test and for all tests
+together, with its binomial error.
 
 ``expected`` tests Asimov data, with Gaussian events and an uncertain background and trigger
 efficiency.  It has the largest slope of −2 ln L at the point for which the Asimov data were made,
@@ -22,7 +24,8 @@ of the error.
 
 The last line on standard output is one line of JSON.
 
-python benchmarks/committee.py [--events 40000] [--datasets 200] [--toys 1000] [--quick]
+python benchmarks/committee.py [--events 40000] [--datasets 200] [--simulations 10] [--toys 1000]
+                               [--quick]
 """
 
 from __future__ import annotations
@@ -47,7 +50,7 @@ from milinfer.diagnostics.fit_tests import goodness_of_fit
 from milinfer.exceptions import MilinferError, MilinferWarning
 from milinfer.likelihood.asimov import asimov_cost
 
-QUICK = {"events": 500, "datasets": 2, "toys": 50, "data": 200, "repeats": 1}
+QUICK = {"events": 500, "datasets": 2, "simulations": 2, "toys": 50, "data": 200, "repeats": 1}
 POINTS = (-1.0, -0.5, 0.0, 0.5, 1.0)
 TRUTH = 0.1
 SIZE = 0.05
@@ -64,9 +67,13 @@ def message(text: str) -> None:
 def sample_of(
     options: argparse.Namespace, value: float, seed: int, nuisances: dict[str, float] | None = None
 ) -> mil.Sample:
-    """Selected events at a value of c_HW, as many as simulated at one point."""
+    """Selected events at a value of c_HW, enough for all datasets of a kind."""
     events = vbf_hww_systematics.generate(
-        options.events, {"c_HW": value}, nuisances, seed=seed, workers=options.workers
+        options.datasets * options.data,
+        {"c_HW": value},
+        nuisances,
+        seed=seed,
+        workers=options.workers,
     )
     return events.to_sample("vbf_2l2j")
 
@@ -165,6 +172,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--data", type=int, default=1000, help="events in a dataset")
     parser.add_argument("--datasets", type=int, default=200, help="number of datasets of each kind")
+    parser.add_argument(
+        "--simulations",
+        type=int,
+        default=10,
+        help="number of independent simulations, each with these events",
+    )
     parser.add_argument("--toys", type=int, default=1000)
     parser.add_argument("--workers", type=int, default=2)
     options = parse(parser, QUICK, arguments)
@@ -176,27 +189,32 @@ def main(arguments: Sequence[str] | None = None) -> None:
     model = small(mil.BagLikelihood(head="polynomial", labels="joint", seed=1), options.quick)
     model = model.fit(process.nominal)
     message(f"trained: {time.process_time() - begin:.0f} s of CPU")
-    simulation = vbf_hww_systematics.variations(
-        options.events, POINTS, CHEAP, seed=22, features="vbf_2l2j", workers=options.workers
-    ).nominal
+    simulations = [
+        vbf_hww_systematics.variations(
+            options.events, POINTS, CHEAP, seed=100 + k, features="vbf_2l2j",
+            workers=options.workers,
+        ).nominal
+        for k in range(options.simulations)
+    ]  # fmt: skip
+    message(f"simulated: {time.process_time() - begin:.0f} s of CPU")
     rng = np.random.default_rng(23)
     true = sample_of(options, TRUTH, 24)
     moved = sample_of(options, TRUTH, 25, TWO_PERCENT)
     other = unknown(sample_of(options, 0.0, 26), rng)
 
-    def drawn(sample: mil.Sample, n: int) -> mil.Sample:
-        return sample.take(rng.integers(len(sample), size=n)).as_data()
+    def part(sample: mil.Sample, k: int, n: int) -> mil.Sample:
+        return sample.take(slice(k * options.data, k * options.data + n)).as_data()
 
-    def mixed() -> mil.Sample:
+    def mixed(k: int) -> mil.Sample:
         n = int(rng.binomial(options.data, 0.05))
-        parts = drawn(true, options.data - n), drawn(other, n)
+        parts = part(true, k, options.data - n), part(other, k, n)
         return mil.Sample(
             np.concatenate([p.features for p in parts]), parts[0].feature_names
         ).as_data()
 
-    cases: dict[str, Callable[[], mil.Sample]] = {
-        "as simulated": lambda: drawn(true, options.data),
-        "jet scale +2 %": lambda: drawn(moved, options.data),
+    cases: dict[str, Callable[[int], mil.Sample]] = {
+        "as simulated": lambda k: part(true, k, options.data),
+        "jet scale +2 %": lambda k: part(moved, k, options.data),
         "background 5 %": mixed,
     }
     figures: dict[str, dict[str, object]] = {}
@@ -204,7 +222,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         p_values: dict[str, list[float]] = {}
         failed = 0
         for k in range(options.datasets):
-            data = make()
+            data = make(k)
+            simulation = simulations[k % options.simulations]
             try:
                 result = goodness_of_fit(
                     model, data, simulation, degree=4, n_toys=options.toys, seed=k
