@@ -49,12 +49,13 @@ def row_sums(
     """
     rows = np.ascontiguousarray(index, dtype=np.int64)
     edges = np.ascontiguousarray(offsets, dtype=np.int64)
-    factors = np.ascontiguousarray(weights, dtype=np.float64)
-    _require_terms(len(table), rows, factors, edges)
+    _require_terms(len(table), rows, weights, edges)
+    # Ones are not read, and may be a view of a single one.
+    factors = None if np.all(weights == 1.0) else np.ascontiguousarray(weights, dtype=np.float64)
     single = table.dtype == np.float32
     numbers = np.ascontiguousarray(table, dtype=np.float32 if single else np.float64)
     out = np.empty((len(edges) - 1, numbers.shape[1]))
-    _add(numbers, rows, None if np.all(factors == 1.0) else factors, edges, out)
+    _add(numbers, rows, factors, edges, out)
     return out
 
 

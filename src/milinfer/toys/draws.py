@@ -111,18 +111,9 @@ class Draws:
         signs = np.sign(self.pool.weights)
         return None if np.all(signs == 1) else signs
 
-    @cached_property
-    def _ones(self) -> FloatArray:
-        """Signs of a stream of usual length, because filling memory takes longer than reading."""
-        ones = np.ones(int(1.1 * STREAM * self.mean) + STREAM)
-        ones.flags.writeable = False
-        return ones
-
     def signs(self, index: IntArray) -> FloatArray:
-        """Return the signs of the weights of events."""
-        if self._signs is not None:
-            return self._signs[index]
-        return self._ones[: len(index)] if len(index) <= len(self._ones) else np.ones(len(index))
+        """Return the signs of the weights of events; if all are 1, a view that takes no memory."""
+        return np.broadcast_to(1.0, len(index)) if self._signs is None else self._signs[index]
 
     def stream(self, number: int, last: int = STREAM) -> tuple[IntArray, IntArray]:
         """Draw the toys of a stream: rows of the pool, one toy after the other, and their numbers.
