@@ -9,13 +9,24 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Float32Array", "FloatArray", "IntArray", "PathLikeStr", "Point", "Seed"]
+__all__ = [
+    "Float32Array",
+    "FloatArray",
+    "Int32Array",
+    "IntArray",
+    "PathLikeStr",
+    "Point",
+    "Seed",
+]
 
 FloatArray: TypeAlias = NDArray[np.float64]
 """Sums, costs and gradients: always float64."""
 
 Float32Array: TypeAlias = NDArray[np.float32]
 """Features and outputs of networks: float32."""
+
+Int32Array: TypeAlias = NDArray[np.int32]
+"""Array of int32."""
 
 IntArray: TypeAlias = NDArray[np.int64]
 

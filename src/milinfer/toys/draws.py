@@ -11,7 +11,7 @@ import numpy as np
 from milinfer.exceptions import SampleError
 from milinfer.samples.sample import Sample
 from milinfer.toys.pool import PointPool
-from milinfer.typing import FloatArray, IntArray, Point
+from milinfer.typing import FloatArray, Int32Array, IntArray, Point
 from milinfer.utils.points import format_point
 
 __all__ = ["STREAM", "Draws", "seed_keys"]
@@ -224,7 +224,7 @@ class WeightedSearch:
         self._cumulative = np.cumsum(weights)
 
     @cached_property
-    def _first(self) -> IntArray:
+    def _first(self) -> Int32Array:
         from milinfer.toys.weighted_search import first_rows  # numba takes long to import
 
         return first_rows(self._cumulative)

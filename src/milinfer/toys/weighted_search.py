@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from milinfer.typing import FloatArray, IntArray
+from milinfer.typing import FloatArray, Int32Array, IntArray
 
 __all__ = ["find_rows", "first_rows"]
 
@@ -19,13 +19,13 @@ _STEPS = 2
 _TRIES = 8
 
 
-def first_rows(cumulative: FloatArray) -> IntArray:
+def first_rows(cumulative: FloatArray) -> Int32Array:
     """Make the table for :func:`find_rows`: the row in which each step begins, or the row before.
 
     Parameters
     ----------
     cumulative
-        Cumulative weights of the rows, shape (n,).
+        Cumulative weights of fewer than 2³¹ rows, shape (n,).
 
     Returns
     -------
@@ -38,13 +38,12 @@ def first_rows(cumulative: FloatArray) -> IntArray:
     array([0, 0, 1, 1, 1, 2], dtype=int32)
     """
     # Short integers, because more of the table stays in the caches of the processor.
-    kind = np.int32 if len(cumulative) <= np.iinfo(np.int32).max else np.int64
-    first = np.empty(_STEPS * len(cumulative), dtype=kind)
+    first = np.empty(_STEPS * len(cumulative), dtype=np.int32)
     _make(cumulative, first)
     return first
 
 
-def find_rows(uniforms: FloatArray, cumulative: FloatArray, first: IntArray) -> IntArray:
+def find_rows(uniforms: FloatArray, cumulative: FloatArray, first: Int32Array) -> IntArray:
     """Find the first row whose cumulative weight is larger than each number.
 
     Parameters
@@ -85,8 +84,8 @@ def _find(uniforms, cumulative, first, rows):  # type: ignore[no-untyped-def]
     total = cumulative[end]
     for i in range(len(uniforms)):
         height = uniforms[i] * total
-        row = np.int64(first[int(uniforms[i] * m)])
-        row = min(row + np.int64(cumulative[row] <= height), end)
+        row = int(first[int(uniforms[i] * m)])
+        row = min(row + int(cumulative[row] <= height), end)
         if cumulative[row] <= height:
             row = _find_above(height, row, cumulative)
         rows[i] = row
