@@ -595,12 +595,12 @@ class Tables:
 
 def _table(model: Model, sample: Sample) -> Table:
     table = model.event_table(sample)
-    if model.additive:
+    if model.additive or table.dtype != np.float32:
         # Converting once is cheaper than for each stream.
         return np.ascontiguousarray(table, dtype=np.float64)
     # Summaries of networks stay float32: half as much to gather and to send to workers, and their
     # sums are float64 all the same.
-    return np.ascontiguousarray(table)
+    return np.ascontiguousarray(table, dtype=np.float32)
 
 
 class _Part(NamedTuple):
