@@ -12,6 +12,8 @@ from typing import Any
 
 RESULTS = Path(__file__).parents[1] / "benchmarks" / "results"
 
+_CLUSTER_JOBS = ("toys", "toys of bags", "ensemble of 2")
+
 # Keys from the top, separated by /; * is every key or row, of which there has to be one.
 KEYS: dict[str, tuple[str, ...]] = {
     "training": (
@@ -55,6 +57,8 @@ KEYS: dict[str, tuple[str, ...]] = {
         "speed/profiled toys of 1000 events per second, 5 nuisances, 11 points to 0.25",
         "short",
     ),
+    "cluster": tuple(f"seconds/{job}, 2 workers" for job in _CLUSTER_JOBS),
+    "cluster_hosts": tuple(f"seconds/{job}, 2 hosts" for job in _CLUSTER_JOBS),
     "committee": (
         *(f"goodness_of_fit/*/tests/*/{key}" for key in ("below_5_percent", "error")),
         *(f"expected/{k}" for k in ("largest_slope_at_the_point", "profiled_toys_per_second")),
