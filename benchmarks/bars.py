@@ -103,14 +103,15 @@ def of_systematics(found: Mapping[str, Any]) -> Iterator[Missed]:
                     f"{truth}: constraint of {name} over the exact one", 1.0, 0.05, value
                 )
     for truth, row in found.get("coverage", {}).items():
-        for level in (CL68, CL95):
-            n = row["learned_error"] ** 2 / (CL68 * (1 - CL68))  # one over the number of toys
-            yield from covers(
-                f"{truth}: coverage {100 * level:.2f}",
-                level,
-                row[f"learned_{100 * level:.2f}"],
-                math.sqrt(n * level * (1 - level)),
-            )
+        n = row["learned_error"] ** 2 / (CL68 * (1 - CL68))  # one over the number of toys
+        for method in ("learned", "calibrated", "belt"):
+            for level in (CL68, CL95):
+                yield from covers(
+                    f"{truth}: coverage {100 * level:.2f}, {method}",
+                    level,
+                    row[f"{method}_{100 * level:.2f}"],
+                    math.sqrt(n * level * (1 - level)),
+                )
     speed = found.get("speed", {})
     for job, goal in (
         ("10 nuisances, 1000 events", 200.0),

@@ -19,6 +19,9 @@ parameters.  ``speed`` has CPU times of the cost and of a simple implementation 
 ratios event by event, and profiled toys per second.
 
 python benchmarks/systematics.py [--events 40000] [--toys 200] [--coverage-toys 2000] [--quick]
+
+With ``--parts`` only some parts are measured.  With ``--into FILE`` they replace these parts in a
+result that was written before, together with the options of each part.
 """
 
 from __future__ import annotations
@@ -30,6 +33,7 @@ import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -81,6 +85,7 @@ NUISANCES = vbf_hww_systematics.NUISANCES
 # Both sides of each are enough to see that it runs.
 QUICK_SHIFTS = tuple(shift for shift in SHIFTS if abs(*shift.values()) == 1)
 LEVELS = (CL68, CL95)
+PARTS = ("speed", "coverage", "fits")
 # Values of c_HW of the toys that tune calibration and belt.
 TUNED_AT = (-0.3, -0.2, -0.1, 0.0, 0.1, 0.2, 0.3, 0.4)
 GRID = Interpolation(np.linspace(-1, 1, 41), "spline")
@@ -140,23 +145,20 @@ def learn(options: argparse.Namespace) -> tuple[mil.ProcessVariations, Any, Any]
 
 @dataclass
 class Truth:
-    """Events at one truth, and the expected number of them in data."""
+    """One truth, and the expected number of events in data."""
 
     point: float
     nuisances: dict[str, float]
-    sample: mil.Sample
-    events: Any
     expected: float
     rng: np.random.Generator
-    densities: EventDensities | None = None
 
     @property
     def label(self) -> str:
         return ",".join(f"{k}={v:g}" for k, v in {"c_HW": self.point, **self.nuisances}.items())
 
-    def draw(self) -> tuple[np.ndarray, dict[str, float]]:
-        """Events of a toy, and its auxiliary measurements."""
-        rows = self.rng.integers(len(self.sample), size=self.rng.poisson(self.expected))
+    def draw(self, n_events: int) -> tuple[np.ndarray, dict[str, float]]:
+        """Events of a toy among so many, and its auxiliary measurements."""
+        rows = self.rng.integers(n_events, size=self.rng.poisson(self.expected))
         noise = self.rng.normal(size=len(NUISANCES))
         measured = {
             n: self.nuisances.get(n, 0.0) + float(x) for n, x in zip(NUISANCES, noise, strict=True)
@@ -276,15 +278,22 @@ def fit_toys(
 ) -> dict[str, dict[str, Any]]:
     """Minuit fits of all methods on the same toys."""
     out: dict[str, dict[str, Any]] = {}
-    for truth in truths:
+    for number, truth in enumerate(truths):
+        events = vbf_hww_systematics.generate(
+            options.pool,
+            {"c_HW": truth.point},
+            truth.nuisances,
+            seed=100 + number,
+            workers=options.workers,
+        )
+        sample = events.to_sample("vbf_2l2j").as_data()
+        densities = EventDensities.from_events(events, workers=options.workers)
         fits = {name: Fits() for name in ("exact", "learned", "ignoring", "histogram")}
         for k in range(options.toys):
-            rows, measured = truth.draw()
-            data = truth.sample.take(rows)
-            assert truth.densities is not None
-            densities = truth.densities.take(rows)
+            rows, measured = truth.draw(len(sample))
+            data = sample.take(rows)
             exact = ObservableCost(
-                densities, cross_section, luminosity=luminosity, measured=measured
+                densities.take(rows), cross_section, luminosity=luminosity, measured=measured
             )
             fits["exact"].add(exact, truth, NUISANCES)
             learned = SystematicCost(terms["learned"], MixtureEvents.of(terms["learned"], data))
@@ -544,11 +553,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--expected", type=float, default=1000.0, help="expected events at the nominal point"
     )
-    parser.add_argument("--speed", action="store_true", help="measure only times")
+    parser.add_argument(
+        "--parts", nargs="+", choices=PARTS, default=list(PARTS), help="what to measure"
+    )
+    parser.add_argument("--into", type=Path, help="result in which these parts are replaced")
     options = parse(parser, QUICK, arguments)
-    result: dict[str, Any] = {"speed": speed(options)}
-    message(json.dumps(result))
-    if not options.speed:
+    result: dict[str, Any] = {"options": {}}
+    if options.into is not None:
+        result = json.loads(options.into.read_text(encoding="utf-8"))
+    if "speed" in options.parts:
+        result["speed"] = speed(options)
+        message(json.dumps(result["speed"]))
+    if {"coverage", "fits"} & set(options.parts):
         warnings.simplefilter("ignore", MilinferWarning)
         process, model, response = learn(options)
         cross_section = SelectedCrossSection.simulate(options.simulated, seed=3)
@@ -558,30 +574,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "learned": systematic_terms(model, rate=rate, responses={"signal": response}),
             "ignoring": systematic_terms(model, rate=rate, responses={}),
         }
-        histogram = None
-        if options.histogram_toys:
-            histogram = score_histogram(process, model, luminosity, options)
         truths = []
         for k, (point, nuisances) in enumerate(TRUTHS[: options.truths]):
-            events = vbf_hww_systematics.generate(
-                options.pool, {"c_HW": point}, nuisances, seed=100 + k, workers=options.workers
-            )
             expected = 1000 * luminosity * cross_section.value(point, nuisances)
-            truth = Truth(
-                point=point,
-                nuisances=dict(nuisances),
-                sample=events.to_sample("vbf_2l2j").as_data(),
-                events=events,
-                expected=expected,
-                rng=np.random.default_rng(1000 + k),
-            )
-            truth.densities = EventDensities.from_events(events, workers=options.workers)
-            truths.append(truth)
-        message("coverage")
-        result["coverage"] = coverage_of_profiles(truths, terms, rate, options)
-        result["fits"] = fit_toys(truths, terms, histogram, luminosity, cross_section, options)
-    result["options"] = vars(options)
-    print(json.dumps(result | {"short": short("systematics", result)}))
+            rng = np.random.default_rng(1000 + k)
+            truths.append(Truth(point=point, nuisances=dict(nuisances), expected=expected, rng=rng))
+        if "coverage" in options.parts:
+            result["coverage"] = coverage_of_profiles(truths, terms, rate, options)
+        if "fits" in options.parts:
+            histogram = None
+            if options.histogram_toys:
+                histogram = score_histogram(process, model, luminosity, options)
+            result["fits"] = fit_toys(truths, terms, histogram, luminosity, cross_section, options)
+    used = {k: v for k, v in vars(options).items() if k not in ("parts", "into")}
+    result["options"] |= dict.fromkeys(options.parts, used)
+    record = json.dumps(result | {"short": short("systematics", result)})
+    if options.into is not None:
+        options.into.write_text(record + "\n", encoding="utf-8")
+    print(record)
 
 
 if __name__ == "__main__":
