@@ -7,12 +7,17 @@ at each true value of the mean.
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 import milinfer as mil
 from milinfer.datasets import gaussian
+from milinfer.exceptions import CalibrationError, SampleError
 from milinfer.likelihood.systematics import NormalisationUncertainty, systematic_terms
+from milinfer.toys.ensemble import profiled_ranges
 from milinfer.utils.confidence_levels import CL68, CL95
 
 SIGNAL, TOP = 20.0, 15.0
@@ -72,6 +77,37 @@ def test_the_belt_covers(belt, place):
         for cl in (CL68, CL95):
             found = mil.coverage(ensemble, belt, cl)
             assert abs(found.coverage - cl) < 3 * np.sqrt(cl * (1 - cl) * (1 / n + 1 / N_BELT))
+
+
+def test_toys_belts_and_calibrations_record_where_they_were_thrown(belt, tmp_path):
+    nominal, shifted = throw((0.2,), 20, 50), throw((0.2,), 20, 50, top_norm=1.4)
+    assert shifted[0].profiled_truth == {"trigger": 0.0, "top_norm": 1.4}
+    assert "top_norm=1.4" in repr(shifted[0])
+    assert "top_norm" in shifted[0]._repr_html_()
+    with pytest.raises(SampleError, match="alike in all but the seed"):
+        nominal[0] + throw((0.2,), 20, 60, top_norm=1.4)[0]
+    # A belt may be made where the data prefer the nuisance parameters, at each point another value.
+    moving = replace(belt, profiled_truth=profiled_ranges([*nominal, *shifted]))
+    assert "toys with trigger = 0, top_norm from 1 to 1.4" in repr(moving)
+    for record in (belt, moving):
+        record.save(tmp_path / "belt.json")
+        assert mil.Belt.load(tmp_path / "belt.json").profiled_truth == record.profiled_truth
+    assert belt.profiled_truth == {"trigger": (0.0, 0.0), "top_norm": (1.0, 1.0)}
+    calibration = mil.calibrate(throw((0.0, 0.2), 300, 50, top_norm=1.4))
+    calibration.save(tmp_path / "calibration.json")
+    again = mil.Calibration.load(tmp_path / "calibration.json")
+    assert again.profiled_truth == {"trigger": (0.0, 0.0), "top_norm": (1.4, 1.4)}
+    assert repr(again).endswith("toys with trigger = 0, top_norm = 1.4)")
+
+
+def test_a_damaged_range_of_true_values_is_named(belt, tmp_path):
+    belt.save(tmp_path / "belt.json")
+    content = json.loads((tmp_path / "belt.json").read_text("utf-8"))
+    for damaged in ([1.0], {"trigger": [1.0]}, {"trigger": ["a", 1.0]}):
+        content["profiled_truth"] = damaged
+        (tmp_path / "belt.json").write_text(json.dumps(content), "utf-8")
+        with pytest.raises(CalibrationError, match="profiled_truth"):
+            mil.Belt.load(tmp_path / "belt.json")
 
 
 def test_without_a_belt_the_bound_is_overcovered(belt):

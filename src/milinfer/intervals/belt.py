@@ -12,8 +12,8 @@ statistic and its accepted values from the toys of one true point.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Literal, get_args
 
@@ -50,7 +50,12 @@ from milinfer.likelihood.cost import LikelihoodCost
 from milinfer.likelihood.models import ModelTag
 from milinfer.likelihood.surface import Bounds, Limits, Surface, restricted
 from milinfer.likelihood.surface_box import BoxSurface
-from milinfer.toys.ensemble import ToyEnsemble, require_one_kind, require_unseen_toys
+from milinfer.toys.ensemble import (
+    ToyEnsemble,
+    require_one_kind,
+    require_unseen_toys,
+    toys_with,
+)
 from milinfer.typing import BoolArray, FloatArray, PathLikeStr
 from milinfer.utils.arguments import as_path
 from milinfer.utils.confidence_levels import CL68, require_level, same_level
@@ -125,6 +130,10 @@ class Belt:
         Calibration that was applied to Λ of the toys.  The belt applies it to a dataset, too.
     poisson
         Whether the size of the toys fluctuates.
+    profiled_truth
+        Lowest and highest true value in the toys of each profiled parameter (nuisance parameters
+        and normalisations), by name.  Empty without such parameters, and in files of earlier
+        versions.
     """
 
     tag: ModelTag
@@ -145,11 +154,13 @@ class Belt:
     regression: tuple[tuple[PolynomialCurve | None, PolynomialCurve | None], ...] = ()
     calibration: Calibration | None = None
     poisson: bool = True
+    profiled_truth: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         return (
             f"Belt({self.tag.name}, {self.ordering} in {', '.join(self.parameters)}, "
-            f"{len(self.points)} points, {', '.join(f'{cl:.2%}' for cl in self.cl)})"
+            f"{len(self.points)} points, {', '.join(f'{cl:.2%}' for cl in self.cl)}"
+            f"{toys_with(self.profiled_truth)})"
         )
 
     def _repr_html_(self) -> str:
@@ -166,7 +177,7 @@ class Belt:
         more = f" (first {_SHOWN} of {len(rows)})" if len(rows) > _SHOWN else ""
         title = (
             f"Accepted {what} of {self.tag.name} by {self.ordering}, {self.n_events:g} events, "
-            f"{sum(self.n_toys)} toys{more}"
+            f"{sum(self.n_toys)} toys{more}{toys_with(self.profiled_truth)}"
         )
         return html_table(("true value", "level", "from", "to"), first_rows, title=title)
 

@@ -22,7 +22,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
@@ -47,7 +47,7 @@ from milinfer.likelihood.models import ModelTag
 from milinfer.likelihood.published_parts import ArrayStore, published_correction, published_smooth
 from milinfer.likelihood.surface import Interpolation
 from milinfer.likelihood.surface_box import ChebyshevBox, fine_degree
-from milinfer.toys.ensemble import ToyEnsemble, truths
+from milinfer.toys.ensemble import ToyEnsemble, toys_with, truths
 from milinfer.typing import BoolArray, FloatArray, PathLikeStr
 from milinfer.utils.confidence_levels import chi2_quantile, require_level, same_level
 from milinfer.utils.display import arrow_table, html_table, measured, point_cells, point_types
@@ -126,6 +126,10 @@ class Calibration:
     residuals
         Mean estimate of the toys minus the fitted m(θ) at each point, shape (n, n_parameters).
         c(θ) widens intervals by this difference.  None in files of earlier versions.
+    profiled_truth
+        Lowest and highest true value in the toys of each profiled parameter (nuisance parameters
+        and normalisations), by name.  Empty without such parameters, and in files of earlier
+        versions.
     """
 
     tag: ModelTag
@@ -149,13 +153,15 @@ class Calibration:
     interest: str | None = None
     widen: bool = False
     residuals: FloatArray | None = None
+    profiled_truth: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         target = "" if self.interest is None else f"intervals of {self.interest}, "
         return (
             f"Calibration({self.model}, {self.kind}, {target}{len(self.points)} points in "
             f"{', '.join(self.parameters)}, c = {measured(self.scale, self.scale_error)}, "
-            f"{self.n_events:g} events{', widened' if self.widen else ''})"
+            f"{self.n_events:g} events{', widened' if self.widen else ''}"
+            f"{toys_with(self.profiled_truth)})"
         )
 
     def _repr_html_(self) -> str:
@@ -179,7 +185,7 @@ class Calibration:
         target = "" if self.interest is None else f" for intervals of {self.interest}"
         title = (
             f"Calibration of {self.model} by {self.kind}{target}, {self.n_events:g} "
-            f"events, {self.n_toys} toys at each point"
+            f"events, {self.n_toys} toys at each point{toys_with(self.profiled_truth)}"
         )
         return html_table(header, rows, title=title)
 

@@ -16,7 +16,13 @@ from milinfer.exceptions import CalibrationError, MilinferWarning
 from milinfer.intervals.calibration import Calibration, Correct, Kind
 from milinfer.intervals.profile_constants import ProfileConstants, profile_statistic
 from milinfer.intervals.response import Response, mean_response, spread_covariance
-from milinfer.toys.ensemble import ToyEnsemble, require_one_kind, require_unseen_toys, truths
+from milinfer.toys.ensemble import (
+    ToyEnsemble,
+    profiled_ranges,
+    require_one_kind,
+    require_unseen_toys,
+    truths,
+)
 from milinfer.typing import BoolArray, FloatArray, IntArray
 from milinfer.utils.confidence_levels import CL68, CL95, chi2_quantile, levels_of
 from milinfer.utils.points import format_point
@@ -248,6 +254,7 @@ def calibrate(
         n_toys=min(e.n_toys for e in ensembles),
         pool_ids=tuple(sorted({e.pool_id for e in ensembles})),
         limits=limits,
+        profiled_truth=profiled_ranges(ensembles),
         profiles=tuple(profiles),
         residuals=np.array([e.theta_hat.reshape(e.n_toys, -1).mean(axis=0) for e in ensembles])
         - response.mean(points).reshape(points.shape),

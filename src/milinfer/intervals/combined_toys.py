@@ -423,6 +423,11 @@ class CombinedToys:
             # Of Gaussian estimates: the influence of each event is not known.
             pool_variance_error=float(np.sqrt(2 / n_effective)),
             seen=any(seen),
+            profiled_truth={
+                name: value
+                for name, value in experiment.point.items()
+                if name not in self.parameters
+            },
         )
 
 

@@ -20,7 +20,7 @@ from milinfer.intervals.belt import Belt, Ordering, Smooth, accepted_ends, true_
 from milinfer.intervals.calibration import Calibration, calibrated_toys
 from milinfer.intervals.critical_values import PolynomialCurve, quantile_regression
 from milinfer.likelihood.surface import Bounds, Limits
-from milinfer.toys.ensemble import ToyEnsemble, require_toys
+from milinfer.toys.ensemble import ToyEnsemble, profiled_ranges, require_toys
 from milinfer.typing import FloatArray
 from milinfer.utils.confidence_levels import CL68, CL95, levels_of
 
@@ -122,6 +122,7 @@ def neyman(
         pool_ids=pool_ids,
         calibration=calibration,
         poisson=first.poisson,
+        profiled_truth=profiled_ranges(ensembles),
     )
     # Fail here rather than at the first dataset if a curve cannot be made.
     for level in levels:
@@ -241,6 +242,7 @@ def regression_belt(
         regression=tuple(curves),
         calibration=calibration,
         poisson=first.poisson,
+        profiled_truth=profiled_ranges(ensembles),
     )
 
 

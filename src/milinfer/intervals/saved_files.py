@@ -95,6 +95,8 @@ def calibration_content(fields: Mapping[str, Any]) -> dict[str, Any]:
         content["profiles"] = [_profile_content(x) for x in fields["profiles"]]
     if fields["interest"] is not None:
         content["interest"] = fields["interest"]
+    if not fields["profiled_truth"]:
+        del content["profiled_truth"]
     return {"milinfer_calibration": _CALIBRATION_FORMAT, **content}
 
 
@@ -132,7 +134,18 @@ def calibration_fields(content: Mapping[str, Any]) -> dict[str, Any]:
         fields["widen"] = flag_field("widen", fields["widen"])
     if "interest" in fields:
         fields["interest"] = text_field("interest", fields["interest"])
+    if "profiled_truth" in fields:
+        fields["profiled_truth"] = _profiled_truth(fields["profiled_truth"])
     return fields
+
+
+def _profiled_truth(content: Any) -> dict[str, tuple[float, float]]:
+    """Ranges of true values of profiled parameters, by name."""
+    if not isinstance(content, dict):
+        msg = f"profiled_truth is {content!r}, and not a range for each name"
+        raise ValueError(msg)
+    ranges = _ranges("profiled_truth", list(content.values())) if content else ()
+    return dict(zip(content, ranges, strict=True))
 
 
 def _profile_content(constants: ProfileConstants) -> dict[str, Any]:
@@ -250,6 +263,8 @@ def belt_fields(content: Mapping[str, Any]) -> dict[str, Any]:
     )
     fields["n_events"] = number_field("n_events", fields["n_events"], least=0.0)
     fields["extended"] = flag_field("extended", fields["extended"])
+    if "profiled_truth" in fields:
+        fields["profiled_truth"] = _profiled_truth(fields["profiled_truth"])
     # Files of earlier versions do not say it.
     fields["poisson"] = flag_field("poisson", fields.get("poisson", True))
     if fields["smooth"] not in (None, "auto"):

@@ -224,6 +224,14 @@ class Model(ABC):
         del data
         return None
 
+    @property
+    def profiled_truth(self) -> dict[str, float]:
+        """True values in toys of the parameters over which Λ is maximised; empty if there are none.
+
+        Auxiliary measurements of toys fluctuate around these values.
+        """
+        return {}
+
 
 AnyModel: TypeAlias = Model | LLRModel
 """Model or plain class that functions accept; :func:`as_model` makes a :class:`Model` of it."""
@@ -531,6 +539,11 @@ class _Delegate(Model):
     def trained_on(self) -> tuple[str, ...]:
         """Fingerprints of the training events of the model."""
         return trained_on(self.model)
+
+    @property
+    def profiled_truth(self) -> dict[str, float]:
+        """True values in toys of the parameters over which Λ is maximised."""
+        return as_model(self.model).profiled_truth if isinstance(self.model, Model) else {}
 
 
 class _PlainModel(_Delegate, EventModel):

@@ -145,6 +145,11 @@ class ProfiledMixture(DatasetModel):
         """Fingerprints of the training events of the models of signal and backgrounds."""
         return self.terms.trained_on
 
+    @property
+    def profiled_truth(self) -> dict[str, float]:
+        """True normalisations of the backgrounds in toys, by the name of the background."""
+        return {name: float(self.true_norms.get(name, 1.0)) for name in self.backgrounds}
+
     @cached_property
     def digest(self) -> str:
         """Hash of signal, backgrounds, yields and constraints."""

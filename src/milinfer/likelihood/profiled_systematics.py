@@ -196,6 +196,11 @@ class ProfiledSystematics(DatasetModel):
         """True values of the profiled parameters."""
         return np.array([self.truth.get(n, self.terms.start[n]) for n in self._others])
 
+    @property
+    def profiled_truth(self) -> dict[str, float]:
+        """True values in toys of nuisance parameters, normalisations and luminosity, by name."""
+        return dict(zip(self._others, self._start.tolist(), strict=True))
+
     @cached_property
     def _auxiliary(self) -> tuple[FloatArray, FloatArray, FloatArray]:
         """Measured values, errors and precisions of the profiled parameters."""

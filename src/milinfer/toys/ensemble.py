@@ -12,7 +12,7 @@ have large weights at both values.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -36,10 +36,12 @@ __all__ = [
     "PoolInfluence",
     "ToyEnsemble",
     "pool_influence",
+    "profiled_ranges",
     "require_one_kind",
     "require_toys",
     "require_unseen_toys",
     "slope_at",
+    "toys_with",
     "truths",
 ]
 
@@ -96,6 +98,9 @@ class ToyEnsemble:
         refuse such toys, because they do not behave like data.
     pieces
         Seed, start and stop of each run, if several runs were joined; default: one run.
+    profiled_truth
+        True values in the toys of the parameters over which Λ is maximised (nuisance parameters and
+        normalisations), by name; empty for models without such parameters.
     """
 
     tag: ModelTag
@@ -115,6 +120,7 @@ class ToyEnsemble:
     pool_influence: PoolInfluence | None = None
     seen: bool = False
     pieces: tuple[tuple[int, int, int], ...] = ()
+    profiled_truth: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         put, n = object.__setattr__, len(self.values)
@@ -135,9 +141,10 @@ class ToyEnsemble:
             raise SampleError(msg)
 
     def __repr__(self) -> str:
+        others = f" with {format_point(self.profiled_truth)}" if self.profiled_truth else ""
         return (
-            f"ToyEnsemble({self.model} at {format_point(self.point)}, {self.n_toys} toys of "
-            f"{self.n_events:g} events)"
+            f"ToyEnsemble({self.model} at {format_point(self.point)}{others}, {self.n_toys} toys "
+            f"of {self.n_events:g} events)"
         )
 
     def _repr_html_(self) -> str:
@@ -149,6 +156,8 @@ class ToyEnsemble:
             f"{self.reuse:.2g} times",
             "seed": self.seed,
         }
+        if self.profiled_truth:
+            facts["true values of profiled parameters"] = format_point(self.profiled_truth)
         estimates = self.theta_hat.reshape(self.n_toys, -1)
         for k, name in enumerate(self.point if self.n_toys > 1 else ()):
             mean, spread = estimates[:, k].mean(), estimates[:, k].std(ddof=1)
@@ -302,7 +311,10 @@ class ToyEnsemble:
         """
         same = all(
             getattr(self, name) == getattr(other, name)
-            for name in ("tag", "point", "n_events", "poisson", "pool_id", "extended")
+            for name in (
+                *("tag", "point", "profiled_truth", "n_events", "poisson", "pool_id"),
+                "extended",
+            )
         )
         last, first = self.pieces[-1], other.pieces[0]
         pieces = (*self.pieces, *other.pieces)
@@ -535,6 +547,42 @@ def require_toys(ensembles: object) -> None:
         f"{type(ensembles).__name__}; {remedy}"
     )
     raise CalibrationError(msg)
+
+
+def profiled_ranges(ensembles: Sequence[ToyEnsemble]) -> dict[str, tuple[float, float]]:
+    """Return the lowest and highest true value in toys of each profiled parameter.
+
+    Parameters
+    ----------
+    ensembles
+        Toys at several points; see :attr:`ToyEnsemble.profiled_truth`.
+
+    Examples
+    --------
+    >>> grid = Interpolation(np.linspace(-1, 1, 5), "spline")
+    >>> at = [ToyEnsemble(ModelTag("m"), {"mu": 0.0}, grid, np.zeros((1, 5)), 100, False, 100, "",
+    ...                   0, profiled_truth={"jes": jes}) for jes in (0.0, 0.5)]
+    >>> profiled_ranges(at)
+    {'jes': (0.0, 0.5)}
+    """
+    names = dict.fromkeys(name for e in ensembles for name in e.profiled_truth)
+    values = {n: [e.profiled_truth[n] for e in ensembles if n in e.profiled_truth] for n in names}
+    return {name: (min(v), max(v)) for name, v in values.items()}
+
+
+def toys_with(ranges: Mapping[str, tuple[float, float]]) -> str:
+    """Say at which true values of profiled parameters toys were generated; "" if there are none.
+
+    Examples
+    --------
+    >>> toys_with({"jes": (0.0, 0.5), "lumi": (1.0, 1.0)})
+    ', toys with jes from 0 to 0.5, lumi = 1'
+    """
+    texts = [
+        f"{name} = {low:g}" if low == high else f"{name} from {low:g} to {high:g}"
+        for name, (low, high) in ranges.items()
+    ]
+    return f", toys with {', '.join(texts)}" if texts else ""
 
 
 def require_one_kind(ensembles: Sequence[ToyEnsemble]) -> None:

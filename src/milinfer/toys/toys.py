@@ -330,6 +330,7 @@ class Toys:
                         pool_variance_error=variance_error,
                         pool_influence=influence,
                         seen=has_seen(model, draws.pool.pool_id),
+                        profiled_truth=model.profiled_truth,
                     )
                 )
         return ensembles
