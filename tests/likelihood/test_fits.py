@@ -13,7 +13,7 @@ import milinfer as mil
 from linear_cost import LinearCost
 from milinfer.binned.pyhf_cost import PyhfCost
 from milinfer.datasets import gaussian
-from milinfer.exceptions import FitError, MilinferWarning, ParameterError
+from milinfer.exceptions import FitError, MilinferWarning, ParameterError, SecondMinimumWarning
 from milinfer.likelihood.cost import LikelihoodCost
 from milinfer.likelihood.fits import (
     FitResults,
@@ -314,6 +314,45 @@ def test_another_minimum_in_the_confidence_set_is_said_aloud():
         interval = profile_interval(cost, "x")
     found = [interval.estimate, interval.low, interval.high]
     np.testing.assert_allclose(found, [0.6, 0.5, 0.7], atol=1e-4)
+    np.testing.assert_allclose(interval.others, [[-(0.8**0.5) / 10, 0.8**0.5 / 10]], atol=1e-4)
+    assert interval.contains(0.0)
+    assert interval.contains(0.65)
+    assert not interval.contains(0.3)
+
+
+@pytest.mark.filterwarnings("ignore::milinfer.exceptions.SecondMinimumWarning")
+def test_a_set_of_several_ranges_is_the_set_whose_coverage_is_measured():
+    """p(x|c) ∝ 1 + c (2x − 1)/4 + 2x c²: the interference hardly tells the signs of c apart."""
+    grid, rng, sets = np.linspace(-2, 2, 81), np.random.default_rng(1), 0
+    for truth in (-0.8, 0.5) * 15:
+        x = rng.random(8000)
+        weights = 1 + truth * (2 * x - 1) / 4 + 2 * x * truth**2
+        x = x[rng.random(len(x)) * weights.max() < weights][:200, None]
+        values = np.log((1 + grid * (2 * x - 1) / 4 + 2 * x * grid**2) / (1 + grid**2)).sum(axis=0)
+        cost = LikelihoodCost(Interpolation(grid, "spline").surface(values), "c", n_events=200)
+        interval = profile_interval(cost, "c")
+        sets += len(interval.others)
+        q = cost(truth) - interval.minuit.fval
+        assert interval.contains(truth) == (q < 1) or q == pytest.approx(1, abs=1e-3)
+    assert sets > 15
+
+
+def test_the_other_range_ends_at_a_limit_and_profiles_the_rest():
+    """The second parameter moves with the first, so that a scan at its value is too narrow."""
+
+    class Tilted(Wells):
+        def __init__(self):
+            super().__init__(-0.95, 0.6, depth=0.2)
+            NamedCost.__init__(self, {"x": (-1.0, 1.0), "y": (-9.0, 9.0)}, 0)
+
+        def _value(self, args):
+            return super()._value([args[0] + 0.1 * args[1]]) + args[1] ** 2
+
+    with pytest.warns(SecondMinimumWarning):
+        interval = profile_interval(Tilted(), "x")
+    ((low, high),) = interval.others
+    assert low == -1.0
+    assert high == pytest.approx(-0.95 + (0.8 * 0.02) ** 0.5, abs=1e-3)
 
 
 @pytest.mark.parametrize("given", [{"start": {"x": 0.1}}, {"x": 0.1}])

@@ -60,3 +60,7 @@ def test_a_second_minimum_in_the_confidence_set_is_a_problem():
     ):
         alone = assess("gaussian", toys, evaluation, required=True, **options)
     assert not alone.problems
+    # The surface has its maxima near ±0.5, so that the other range mirrors the interval.
+    written = method.to_dict()
+    ((low, high),) = written["interval68_others"]
+    np.testing.assert_allclose([low, high], [-x for x in written["interval68"][::-1]], atol=0.02)

@@ -216,10 +216,10 @@ def test_a_second_minimum_stands_beside_the_intervals(tmp_path):
     surface = Interpolation(grid, "polynomial", 4).surface(wells)
     cost = LikelihoodCost(surface, "c", n_events=10, reference=0.0)
     mil.publish(cost, tmp_path / "published")
-    with pytest.warns(MilinferWarning, match="quote both ranges"):
+    with pytest.warns(MilinferWarning, match="quote all ranges"):
         folder = write_hepdata(tmp_path / "published", tmp_path / "h", cl=0.6827)
     text = submission(folder)[1]["Intervals"]["description"]
-    assert "quote both ranges" in text
+    assert "quote all ranges" in text
     assert "missing" not in text
 
 

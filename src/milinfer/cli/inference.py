@@ -355,6 +355,11 @@ def fit(
                 "estimate": inner.estimate,
                 "interval68": [inner.low, inner.high],
                 "interval95": [outer.low, outer.high],
+                **{
+                    f"{key}_others": [list(ends) for ends in interval.others]
+                    for key, interval in (("interval68", inner), ("interval95", outer))
+                    if interval.others
+                },
                 "calibrated": calibration is not None,
                 "widened": calibration is not None and calibration.widen,
                 "simulation_error": simulated,

@@ -26,7 +26,8 @@ from milinfer.exceptions import (
     SecondMinimumWarning,
 )
 from milinfer.likelihood.auxiliary import terms_of
-from milinfer.typing import BoolArray, FloatArray, Point
+from milinfer.likelihood.other_ranges import other_ranges
+from milinfer.typing import FloatArray, Point
 from milinfer.utils.confidence_levels import CL68, CL95, chi2_quantile, require_level
 from milinfer.utils.display import (
     arrow_table,
@@ -533,6 +534,9 @@ class Interval(NamedTuple):
         Standard error of the parameter from HESSE.
     minuit
         Minuit object of the fit.
+    others
+        Ends of the other ranges of the confidence set, around other minima of the cost.  Usually
+        there are none.
     """
 
     parameter: str
@@ -542,6 +546,11 @@ class Interval(NamedTuple):
     cl: float
     error: float
     minuit: Minuit
+    others: tuple[tuple[float, float], ...] = ()
+
+    def contains(self, value: float) -> bool:
+        """Return whether the confidence set, with its other ranges, contains a value."""
+        return any(low <= value <= high for low, high in ((self.low, self.high), *self.others))
 
     @property
     def width(self) -> float:
@@ -559,7 +568,7 @@ class Interval(NamedTuple):
     def _repr_html_(self) -> str:
         facts = {
             "estimate": measured(self.estimate, self.error),
-            f"{self.cl:.2%} interval": f"[{self.low:.4g}, {self.high:.4g}]",
+            f"{self.cl:.2%} interval": _ranges_text([(self.low, self.high), *self.others]),
             "minimum": "valid" if self.minuit.valid else "not valid",
             "fitted": shortened(list(self.minuit.parameters)),
         }
@@ -584,7 +593,8 @@ def profile_interval(
     The cost may have several minima.  It is scanned at 201 values of the parameter of interest
     inside the limits (without limits: within five standard errors), with the other parameters at
     the values that MIGRAD found, and the lowest minimum is used.  If the confidence set also
-    contains values around another minimum, a warning names them.
+    contains values around another minimum, they are in ``others`` of the result, and a warning
+    names them.
 
     Parameters
     ----------
@@ -672,8 +682,27 @@ def profile_interval(
         error=float(m.errors[parameter]),
         minuit=m,
     )
-    _warn_of_other_minima(interval, *scan)
-    return interval
+    rise = scan[1] - m.fval
+
+    def fit_at(value: float) -> Minuit:
+        again = minuit(cost, start={**m.values.to_dict(), parameter: value})
+        for name in m.parameters:
+            again.fixed[name] = m.fixed[name]
+        again.tol = m.tol
+        return again
+
+    others = other_ranges(
+        parameter,
+        (interval.low, interval.high),
+        scan[0],
+        rise,
+        float(chi2_quantile(cl, 1)),
+        fit_at,
+        float(m.fval),
+    )
+    if others:
+        _warn_of_other_minima(interval, others, scan[0], rise)
+    return interval._replace(others=others)
 
 
 # Levels that iminuit takes from scipy.stats, whose import takes longer than a fit, as numbers of
@@ -787,25 +816,30 @@ def _require_steps(m: Minuit) -> None:
             m.errors[name] = abs(m.values[name]) / 100 or 0.1  # as iminuit does at first
 
 
-def _warn_of_other_minima(interval: Interval, values: FloatArray, costs: FloatArray) -> None:
-    """Warn if values beyond the ends of an interval belong to the confidence set as well."""
-    rise = costs - interval.minuit.fval
+def _warn_of_other_minima(
+    interval: Interval,
+    others: tuple[tuple[float, float], ...],
+    values: FloatArray,
+    rise: FloatArray,
+) -> None:
+    """Warn that ranges outside an interval belong to the confidence set as well."""
     step = values[1] - values[0]
-    # A step away from the ends, where rounding matters.
-    outside = (values < interval.low - step) | (values > interval.high + step)
-    # Other parameters have the values of the minimum; if fitted, the cost would only be lower.
-    missed: BoolArray = outside & (rise < chi2_quantile(interval.cl, 1))
-    if not missed.any():
-        return
+    missed = np.any(
+        [(values >= low - step) & (values <= high + step) for low, high in others], axis=0
+    )
     k = int(np.argmin(np.where(missed, rise, np.inf)))
     warnings.warn(
         f"{interval.parameter} has a second minimum near {values[k]:.3g}, where −2 ln L is higher "
-        f"by {rise[k]:.3g}: the {interval.cl:.2%} confidence set includes values there, outside "
-        f"the interval [{interval.low:.4g}, {interval.high:.4g}]; quote both ranges, or use the "
-        "set from a Neyman belt (milinfer.neyman)",
+        f"by {rise[k]:.3g}: the {interval.cl:.2%} confidence set also contains "
+        f"{_ranges_text(others)}, outside the interval [{interval.low:.4g}, {interval.high:.4g}]; "
+        "quote all ranges, or use the set from a Neyman belt (milinfer.neyman)",
         SecondMinimumWarning,
         stacklevel=3,
     )
+
+
+def _ranges_text(ranges: Sequence[tuple[float, float]]) -> str:
+    return " and ".join(f"[{low:.4g}, {high:.4g}]" for low, high in ranges)
 
 
 # Fraction of the range of a parameter: a contour nearer to a limit is cut off there.
