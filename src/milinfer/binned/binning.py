@@ -457,7 +457,7 @@ def fit_bins(
 
 
 def polynomial_degree(degree: int | None, weight_degree: int | None) -> int:
-    """Degree of the polynomials that describe the bins: one of the arguments, or 4 if both are None.
+    """Degree of the polynomials of the bins: the one that is given, or 4 if both are None.
 
     Raises
     ------

@@ -407,8 +407,8 @@ class PolynomialHistogram:
         Raises
         ------
         TemplateError
-            If an axis of categories has content outside its categories, for which there is no
-            neighbouring bin.
+            If an axis of categories has content outside its categories.  Such content has no
+            neighbouring bin to which it could be added.
 
         Examples
         --------
@@ -436,7 +436,8 @@ class PolynomialHistogram:
     def save(self, path: PathLikeStr) -> None:
         """Write coefficients and covariance to a JSON file of UHI histograms, without loss.
 
-        :meth:`load` reads the file, and so does any library with the Universal Histogram Interface.
+        The file can be read by :meth:`load` and by any library with the Universal Histogram
+        Interface (UHI).
         """
         import uhi.io.json as uhi_json
 
@@ -483,7 +484,7 @@ class PolynomialHistogram:
 
 
 def axis_without_flow(axis: Any) -> Any:
-    """Axis of hist with the same bins, and without flow bins.
+    """Make an axis of hist with the same bins as the given axis, but without flow bins.
 
     Examples
     --------
