@@ -1,10 +1,10 @@
-"""Blind analyses: pseudo-data are fitted instead of the data, until the data are opened.
+"""Blind analyses: until the data are opened, pseudo-data are fitted instead of them.
 
 While an analysis is blind, its data are only read, checked and counted.  Every fit, figure and
 table shows pseudo-data: simulated events at the true value at which the methods are compared.
-Calibrations and coverages do not depend on the data, so they are final.  Opening the data writes a
-record with the time, the reason, and hashes of everything that was frozen.  The next run fits the
-data, and says what has changed since.
+Calibrations and coverages do not depend on the data, so they are final.  When the data are opened,
+a record is written with the time, the reason, and hashes of the settings and files of all steps up
+to the fit.  The next run fits the data and reports which steps have changed since then.
 """
 
 from __future__ import annotations
