@@ -334,7 +334,7 @@ class Combination:
         return max(min(lows), low), min(max(highs), high)
 
     def figures(self) -> dict[str, Figure]:
-        """Draw a figure for each parameter of interest, with the results of :meth:`profiles`."""
+        """Draw a figure for each parameter of interest, with the curves of :attr:`profiles`."""
         figures = {}
         for parameter, scans in self.profiles.items():
             curves = {name: CubicSpline(s.values, s.rises) for name, s in scans.items()}
