@@ -113,7 +113,7 @@ class ProcessShift(NamedTuple):
     ratio, variance, rate, rate_variance
         As for :class:`BinShift`, at the reference of the templates.
     p_value
-        Probability that Monte-Carlo errors alone change the shape by more than this.
+        Probability that Monte-Carlo errors alone change the shape at least as much as this shift.
     under_theta
         How the shift depends on θ, in words.
 

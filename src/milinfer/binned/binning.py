@@ -64,7 +64,7 @@ def checked_edges(edges: ArrayLike, name: str) -> FloatArray:
 
 
 def quantile_bins(values: Sequence[FloatArray], n_bins: int, name: str) -> FloatArray:
-    """Choose edges so that every bin has the same number of events of all samples together.
+    """Choose edges so that all bins have the same number of events, all samples counted together.
 
     Parameters
     ----------
@@ -240,8 +240,8 @@ def fisher_bins(
         contributes at its own point.
     n_fine
         Number of bins of the fine histogram; it is rounded up to a multiple of `n_bins`.  The fine
-        bins have equal content.  Default: 200, or 100 or 50 or `n_bins` if a fine bin would be
-        empty at the point `at`.
+        bins have equal content.  Default: the first number of 200, 100, 50 and `n_bins` with which
+        no fine bin is empty at the point `at`.
     min_effective
         Smallest number of effective events (Σw)²/Σw² that a bin may have.  Without `weight_degree`
         every sample must have this number in the bin.  With `weight_degree` all samples together
@@ -417,7 +417,7 @@ def best_merge(
 def too_few_events(
     name: str, bins: str, at: Point, min_effective: float, min_share: float, weighted: bool
 ) -> str:
-    """Text of the error that bins with enough events cannot be chosen.
+    """Text of the error message if no choice of bins has enough events.
 
     Examples
     --------
@@ -435,7 +435,9 @@ def too_few_events(
 def fit_bins(
     basis: PolynomialBasis, points: FloatArray, contents: FloatArray, errors: FloatArray
 ) -> PolynomialFit:
-    """Fit a polynomial in the parameters to each bin content; see :meth:`PolynomialBasis.fit`.
+    """Fit a polynomial in the parameters to the contents of each bin.
+
+    See :meth:`PolynomialBasis.fit`.
 
     Raises
     ------
@@ -457,7 +459,7 @@ def fit_bins(
 
 
 def polynomial_degree(degree: int | None, weight_degree: int | None) -> int:
-    """Degree of the polynomials of the bins: the one that is given, or 4 if both are None.
+    """Degree of the polynomials of the bins: `degree` or `weight_degree`, or 4 if both are None.
 
     Raises
     ------

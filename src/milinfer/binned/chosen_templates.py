@@ -189,7 +189,7 @@ def score_templates(
     Parameters
     ----------
     model
-        Model of single events in one parameter or two.
+        Model of single events with one or two parameters.
     choosing
         Events with which the bins are chosen; use the events on which the model was trained.
     filling

@@ -21,7 +21,7 @@ _EVENTS = {
 
 
 def scaled_workspace(workspace: Mapping[str, Any], luminosity: float) -> dict[str, Any]:
-    """Multiply all expected and observed events of a workspace by a factor, as more data would.
+    """Scale all expected and observed events of a workspace to another luminosity.
 
     All relative uncertainties stay the same.  This includes the uncertainties of the simulation and
     ``shapesys``, which more data do not improve.

@@ -118,7 +118,7 @@ class PolynomialHistogram:
     Raises
     ------
     TemplateError
-        If the histograms do not have these axes, do not fit to each other, or contain a number that
+        If the histograms do not have these axes, do not match each other, or contain a number that
         is not finite.
 
     Examples

@@ -285,8 +285,7 @@ def morphing_to_polynomials(source: PathLikeStr | Mapping[str, Any]) -> Workspac
     ----------
     source
         Workspace from :func:`~milinfer.binned.workspace_export.export_workspace`, or the path of
-        its file. pyhf may have been used to combine it with other workspaces or to rename its
-        parts.
+        its file.  It may have been combined with other workspaces, or renamed, by pyhf.
 
     Returns
     -------

@@ -137,8 +137,8 @@ class PyhfCost(NamedCost):
         """Make a cost in which normalisation factors are functions of parameters θ.
 
         EFT morphing needs this: the workspace has a sample for each point k of the morphing basis,
-        and the factor of this sample is a function w_k(θ). pyhf 0.7 has no factors that are
-        functions of other parameters.
+        and the factor of this sample is a function w_k(θ).  In pyhf 0.7 a factor cannot be a
+        function of other parameters.
 
         Parameters
         ----------
@@ -333,7 +333,7 @@ class PyhfCost(NamedCost):
         """Auxiliary measurements in this cost; those of fixed parameters are left out.
 
         If the measurement is a count whose mean is the parameter times ``scale``, its error is
-        1/√scale. pyhf calls this the width of the parameter.
+        1/√scale.  In pyhf this is called the width of the parameter.
         """
         return tuple(
             AuxiliaryMeasurement(name, *self._constraints[name].measurement(self._auxiliary))
@@ -581,7 +581,7 @@ class PyhfCost(NamedCost):
         return full
 
     def expected(self, *args: float) -> dict[str, FloatArray]:
-        """Expected counts in each bin, as an array for the name of each channel.
+        """Expected counts of each channel, by its name, as an array with one number for each bin.
 
         Raises
         ------

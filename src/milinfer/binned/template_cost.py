@@ -75,8 +75,8 @@ class TemplateCost(NamedCost):
     rate
         True: fit the shape and the number of events.  False: fit only the shape.
     mc_stat
-        Whether to profile the Monte-Carlo errors of the templates.  pyhf has one width of the
-        constraint for each bin, which cannot depend on θ; it is the relative error at
+        Whether to profile the Monte-Carlo errors of the templates.  In pyhf the width of the
+        constraint of a bin cannot depend on θ.  It is the relative error at
         ``templates.reference``.  ``templates.relative_errors(point)`` gives the errors at other
         points.
     name

@@ -83,8 +83,8 @@ class BinDiagnosis(NamedTuple):
         Effective number of simulated events in the bin at the reference.  It is 1/δ², where δ is
         the relative error of the bin's polynomial.
     smallest_effective
-        Effective number of events (Σw)²/Σw² of the sample that has fewest in the bin.  It leads to
-        no problem, because the polynomial uses all samples.
+        Effective number of events (Σw)²/Σw² of the sample that has fewest in the bin.  It is given
+        only for information, because the polynomial uses all samples.
     p_value
         p-value of the fit of the polynomial to the samples; NaN if the fit has no degrees of
         freedom.  Templates with a `weight_degree` are not fitted.  For these the p-value compares

@@ -103,7 +103,7 @@ def bin_index(axes: Sequence[TemplateAxis], sample: Sample) -> IntArray:
 
 
 def bin_names(axes: Sequence[TemplateAxis]) -> tuple[str, ...]:
-    """Names of all bins, in the order of their numbers from :func:`bin_index`.
+    """Names of all bins, in the order in which :func:`bin_index` numbers them.
 
     Examples
     --------
@@ -133,8 +133,8 @@ def make_axes(
     observable
         A feature or a function, or a pair of these.
     bins
-        Number of bins, whose edges are then quantiles, or edges.  For two observables a pair of
-        these, or one number for both.
+        Number of bins, or edges.  If it is a number, the edges are quantiles.  For two observables
+        a pair of these, or one number for both.
     name
         Name of the observable, or a pair of names; default: the name of the feature or function.
     min_effective
@@ -241,7 +241,7 @@ def fill_histogram(axes: Sequence[TemplateAxis], sample: Sample) -> Any:
 
 
 def histogram_of(axes: Sequence[TemplateAxis], values: FloatArray, variances: FloatArray) -> Any:
-    """Make a ``hist.Hist`` from contents and variances, which list all bins as :func:`bin_index`.
+    """Make a ``hist.Hist`` from contents in pb and variances, in the bin order of `bin_index`.
 
     Examples
     --------
@@ -369,7 +369,7 @@ class TemplateHistograms:
 
     @property
     def filling(self) -> str:
-        """Text: the number of samples, or that all events contribute at a number of points."""
+        """Text such as ``"3 samples"``, or ``"all events at 3 points"`` with `weight_degree`."""
         if self.weight_degree is None:
             return f"{len(self.points)} samples"
         return f"all events at {len(self.points)} points"
@@ -386,7 +386,7 @@ class TemplateHistograms:
         Raises
         ------
         TemplateError
-            If there are two observables; use ``axes[k].edges`` for these.
+            If there are two observables.  Their edges are in ``axes[k].edges``.
         """
         if len(self.axes) > 1:
             msg = (
@@ -514,7 +514,7 @@ class TemplateHistograms:
         Examples
         --------
         For the mean of a Gaussian it is a third of the events, because the fourth moment of the
-        score is three times the square of the second:
+        score is three times the square of the second moment:
 
         >>> from milinfer.binned.templates import Templates
         >>> from milinfer.datasets import gaussian

@@ -76,8 +76,8 @@ class TemplateShift:
         Relative shift of the total yield at the reference, and its Monte-Carlo error.
     p_value
         Probability that Monte-Carlo errors alone change the shape at least as much as this shift.
-        The shape is what remains when the shift of the total yield is divided out. 1 if the shape
-        cannot change.
+        The shape is what remains when the shift of the total yield is divided out.  The probability
+        is 1 if the shape cannot change.
     under_theta
         How the shift depends on θ, in words.
     pruned
@@ -230,7 +230,8 @@ class VariedTemplates:
         ----------
         counts
             A dataset, or counts of shape (n_bins,); default: the counts expected at the reference.
-            **options Arguments of :meth:`workspace`.
+        **options
+            Arguments of :meth:`workspace`.
         """
         return import_workspace(self.workspace(counts, **options))
 
@@ -252,8 +253,8 @@ def varied_templates(
 
     - If the templates were made with `weight_degree` and the nominal and varied events carry
       weights, the factor at every θ comes from these weights.
-    - If they do not, and there are variations at several θ, the factor is a polynomial in θ.
-    - If they do not, and all variations are at one θ, the factor is assumed to be the same at
+    - Without such weights, if there are variations at several θ, the factor is a polynomial in θ.
+    - Without such weights, if all variations are at one θ, the factor is assumed to be the same at
       every θ.
 
     The field ``under_theta`` of each entry of ``shifts`` says which of these cases it is.

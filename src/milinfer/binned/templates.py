@@ -1,9 +1,9 @@
 """Fill histogram templates of one or two observables from samples, fit them and show them.
 
 `Templates` fills a histogram for each sample and fits a polynomial in the parameters to each bin.
-If the events carry weights at several points, the weight of each event is such a polynomial, and
-`Templates` can add these instead of fitting.  `templates_table` and `html_templates` make tables of
-templates.
+If the events carry weights at several points, the weight of each event is a polynomial in the
+parameters, and `Templates` can add these polynomials instead of fitting.  `templates_table` and
+`html_templates` make tables of templates.
 """
 
 from __future__ import annotations
@@ -141,9 +141,9 @@ class Templates(TemplateHistograms):
             constant term of each bin, and its variance to the variance of this term.
         min_effective
             Neighbouring bins are merged until each has this many effective events in every sample.
-            With `weight_degree`, all events together must be this many at the point of every
-            sample, to which they are reweighted.  Only for one observable.  Default: keep all bins,
-            and warn of bins with few events.
+            With `weight_degree`, all events are reweighted to the point of each sample and counted
+            together.  Only for one observable.  Default: keep all bins, and warn of bins with few
+            events.
         name
             Name of the observable, or a pair of names; default: the name of the feature or
             function.
@@ -268,8 +268,8 @@ class Templates(TemplateHistograms):
         Raises
         ------
         TemplateError
-            If the covariance is not known, the axes do not fit to the observables, or the content
-            of a bin is not positive at the point nearest to the origin.
+            If the covariance is not known, the axes do not match the observables, or the content of
+            a bin is not positive at the point nearest to the origin.
         ParameterError
             If a point has other parameters than the histogram, or there are too few points.
 

@@ -11,8 +11,9 @@ adds
 
 .. math:: \frac{\sigma_s}{\sum_j w_j}\, w_i\, \frac{P_i(\theta)}{P_i(\theta_s)} .
 
-Several samples are treated as one mixture, as in :class:`~milinfer.EventPool`: an event is divided
-by the density of the mixture instead of the density of its own sample.  Event i adds
+Several samples are treated as one mixture, as in :class:`~milinfer.EventPool`: the polynomial of an
+event is divided by the density of the mixture instead of the density of its own sample.  Event i
+adds
 
 .. math:: \sigma_0\, w_i\, \frac{P_i(\theta)}{\sum_g a_g P_i(\theta_g)/R(\theta_g)} ,
 
@@ -96,7 +97,7 @@ def cross_section_weights(sample: Sample) -> FloatArray:
 
 
 def weight_points(samples: SampleSet) -> FloatArray:
-    """Points of samples and of their events' weights, each point once, shape (m, n_parameters).
+    """Points of samples and of event weights, each point only once, shape (m, n_parameters).
 
     Examples
     --------

@@ -3,11 +3,11 @@
 `export_workspace` writes templates with backgrounds and systematic uncertainties as a workspace;
 `import_workspace` turns the workspace back into a cost in the parameters.
 
-The morphing of a channel must be recorded in the workspace, although HistFactory has no
-normalisation factors that are functions of parameters, and its JSON has no place for notes.  But a
-measurement may list parameters that the model does not have, because pyhf reads only the
-measurement that it uses.  So the morphing of a channel is recorded in a separate measurement, named
-``milinfer_morphing_CHANNEL``.  This measurement has
+HistFactory has no normalisation factors that are functions of parameters, and its JSON has no place
+for notes.  The morphing of a channel is recorded in the workspace all the same: in a separate
+measurement, named ``milinfer_morphing_CHANNEL``.  This is possible because a measurement may list
+parameters that the model does not have; pyhf reads only the measurement that it uses.  The
+measurement has
 
 * an entry for each parameter θ, with its starting value (``inits``) and range (``bounds``);
 * an entry for each normalisation factor of the morphing.  Its ``factors`` are the values of θ at
@@ -612,16 +612,16 @@ def sample_modifiers(
     systematic
         The systematic uncertainty.
     targets
-        Nominal yields of these samples, shape (n_bins,), by name.
+        Nominal yields of the samples to change, by name, each of shape (n_bins,).
     templates
         Nominal templates, needed only if the systematic uncertainty is given by varied templates.
-        The samples are those of their morphing basis.
+        The samples to change are then those of the morphing basis of these templates.
 
     Raises
     ------
     TemplateError
         If a relative shift is not above −1, the shifts have the wrong shape, or the varied
-        templates do not fit to the nominal templates.
+        templates do not match the nominal templates.
 
     Examples
     --------

@@ -272,11 +272,11 @@ def patch_facts(path: PathLikeStr) -> dict[str, object]:
 def unfillable_bins(
     channels: Sequence[Mapping[str, Any]], observed: Mapping[str, Sequence[float]]
 ) -> list[tuple[str, int, float]]:
-    """Find bins that have data although the model expects no events there at any parameters.
+    """Find bins that have data although the model expects no events there for any parameters.
 
     In such a bin all samples and all their shape variations (``histosys``) are zero.  All other
     modifiers of HistFactory multiply the samples, so they cannot change this.  If there is such a
-    bin, the likelihood is zero at all parameters.
+    bin, the likelihood is zero for all parameter values.
 
     Parameters
     ----------
@@ -322,8 +322,8 @@ def model_and_data(
     """Build the ``pyhf.Model`` of a workspace and return it with the data of the workspace.
 
     The measurement may have no parameter of interest.  In background-only workspaces on HEPData it
-    often names a parameter of interest that no sample has, because a patch has yet to add the
-    signal.  Such a workspace gives a warning.
+    often names a parameter of interest that no sample has, because a patch adds the signal later.
+    Such a workspace gives a warning.
 
     Parameters
     ----------

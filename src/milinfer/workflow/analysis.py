@@ -202,7 +202,7 @@ def require_events(analysis: Analysis) -> None:
 
 
 def tested_fit(analysis: Analysis) -> GoodnessOfFit | str:
-    """Test how well the fit of the first model describes the data; or say why it cannot be."""
+    """Test how well the fit of the first model describes the data, or say why this failed."""
     try:
         return goodness_of_fit(
             analysis.model,
@@ -404,7 +404,7 @@ def throw_toys(
 ) -> tuple[
     dict[str, list[ToyEnsemble]], dict[str, list[ToyEnsemble]], dict[str, list[ToyEnsemble]]
 ]:
-    """Generate toys: for calibration and coverage all models, for belts only learned models."""
+    """Generate toys of all models for calibration and coverage, and of learned models for belts."""
     n, seed = analysis.n_toys, analysis.seed
     tuning, other = (
         EventPool(s, analysis.weight_degree) for s in (analysis.calibration, analysis.evaluation)

@@ -76,7 +76,7 @@ class Analysis:
     title
         Heading of the report.
     simulated
-        Whether the data are simulated at `truth`; the report then states this.
+        Whether the data are simulated at `truth`.  If so, the report says it.
     blinding
         State of a blind analysis: whether `data` are pseudo-data.  None: the analysis is not blind.
     simulation_error

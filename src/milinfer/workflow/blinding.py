@@ -227,7 +227,7 @@ def write_unblinding(folder: Path, reason: str, frozen: Mapping[str, str]) -> Un
     reason
         Why the data are opened, for example who approved it.
     frozen
-        From :func:`frozen_hashes`.
+        Result of :func:`frozen_hashes`.
 
     Raises
     ------

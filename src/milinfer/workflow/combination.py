@@ -192,7 +192,7 @@ class Combination:
         return ("parameter", "role", "fit", *(i.name for i in self.inputs))
 
     def parameters_rows(self) -> list[list[str]]:
-        """Rows of the table of parameters: which input has them, and whose constraint is used."""
+        """Rows of the table of parameters: which inputs have and which constrain a parameter."""
         fit = self.fit
         errors = zip(fit.labels, fit.bestfit.tolist(), fit.uncertainty.tolist(), strict=True)
         return [
@@ -300,7 +300,8 @@ class Combination:
         Warns
         -----
         MilinferWarning
-            If a fit fails at a value of the parameter.  The profile of this input is then left out.
+            If a fit fails at a value of the parameter.  The profile for which it failed is left
+            out.
         """
         scans: dict[str, dict[str, ProfileScan]] = {}
         for parameter in self.interest:

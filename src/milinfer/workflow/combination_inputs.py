@@ -109,7 +109,7 @@ class CombinationInput:
 
     @property
     def constraints(self) -> dict[str, AuxiliaryMeasurement]:
-        """Constraints in the likelihood or workspace that can be left out, by parameter."""
+        """Constraints that the input contains and that can be left out, by parameter."""
         return {c.name: c for c in getattr(self.cost, "constraints", ())}
 
     def __repr__(self) -> str:

@@ -262,7 +262,7 @@ class Comparison:
     _title: ClassVar = "The same data and the same toys, fitted with each method"
 
     def to_table(self) -> pa.Table:
-        """Table with one row for each method.
+        """Make a table with one row for each method.
 
         The columns are ``method`` and the entries of :meth:`MethodResult.to_dict`.  A pair of
         numbers has two columns: the interval ``interval68`` becomes ``interval68.low`` and

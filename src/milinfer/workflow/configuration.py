@@ -179,8 +179,8 @@ class SamplesSection(_Section):
         How to join several tables of files, such as ``[[samples.train]]``, that have the same
         point.  The values are those of ``combine`` in :class:`FilesSection`.
     invisible, visible
-        PDG ids of additional final-state particles, which are not in the PDG numbering: of those
-        that escape the detector, and of those that are measured.
+        PDG ids of final-state particles that are not in the PDG numbering: `invisible` lists those
+        that escape the detector, `visible` those that are measured.
     """
 
     features: str | list[str] = "vbf_2l2j"
@@ -429,7 +429,9 @@ class TemplatesSection(_Section):
 
 
 class TrackingSection(_Section):
-    """``[tracking]``: an experiment tracker that records a run; without the section there is none.
+    """``[tracking]``: the experiment tracker that records a run.
+
+    Without this section nothing is tracked.
 
     Attributes
     ----------

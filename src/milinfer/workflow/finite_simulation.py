@@ -28,12 +28,12 @@ __all__ = ["TrainingError", "add_training_errors", "simulation_facts", "training
 
 @dataclass(frozen=True, eq=False)
 class TrainingError:
-    """Error of a fit that is due to the finite number of training events, and intervals with it.
+    """Error of a fit due to the finite number of training events, and intervals that include it.
 
     Parameters
     ----------
     error
-        This error, of Λ(θ) and of the estimates.
+        Error of Λ(θ) and of the estimates due to the finite number of training events.
     intervals
         Intervals of each parameter at 68.27 % and 95.45 %, from the uncalibrated model, which
         include this error.

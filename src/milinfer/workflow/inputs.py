@@ -364,7 +364,7 @@ class AnalysisInputs:
         role
             One of :data:`ROLES`.
         parts
-            One for each file.
+            One object for each file of the role, for example a sample.
         join
             Function that joins some of the parts, with ``combine`` of the configuration as second
             argument.

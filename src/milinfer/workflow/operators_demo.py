@@ -43,7 +43,7 @@ class OperatorsDemoConfig:
     data_events
         Number of events in the dataset.
     truth
-        Value of c_HW at which the dataset is simulated. c_HWtil is zero there.
+        Value of c_HW at which the dataset is simulated.  The value of c_HWtil is zero.
     seed
         Seed for generating events, splitting them, training, and toys.
     workers

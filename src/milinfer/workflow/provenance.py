@@ -148,7 +148,7 @@ class ExactLikelihood(NamedTuple):
 
 @dataclass(frozen=True)
 class Preparation:
-    """What a program that makes the input files of an analysis adds to the result of the analysis.
+    """Additions to the result of an analysis by the program that made its input files.
 
     Parameters
     ----------

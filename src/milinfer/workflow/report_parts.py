@@ -56,7 +56,7 @@ def with_errors(coverage: Coverage) -> str:
 
 
 def calibration_words(calibration: Calibration) -> str:
-    """Text for the headline: calibrated, and whether with the error of the calibration."""
+    """Text for the headline that says how the intervals are calibrated."""
     more = ", including the error of the calibration" if calibration.widen else ""
     return f"calibrated on toys{more}"
 

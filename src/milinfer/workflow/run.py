@@ -98,7 +98,7 @@ class AnalysisPlan:
     tracker
         Tracker to which the steps are logged, or None.
     preparation
-        What the program that made the input files adds to the result, or None.
+        Additions to the result by the program that made the input files, or None.
     """
 
     tracker: Tracker | None = None
@@ -674,8 +674,8 @@ def run_analysis(
         trained.  Settings, trainings of earlier runs, numbers of the summary, figures and the
         report are logged even if no step had to be done.
     preparation
-        What a program that makes the input files and then runs the analysis, such as
-        ``milinfer demo``, adds to the result.
+        Additions to the result, for programs such as ``milinfer demo`` that make the input files
+        and then run the analysis.
 
     Returns
     -------

@@ -60,8 +60,8 @@ def training_box(config: AnalysisConfig, train: SampleSet) -> Limits:
     Raises
     ------
     ConfigurationError
-        If settings do not fit to samples with several parameters, or the training points of a model
-        do not span the space of the parameters.
+        If settings cannot be used with several parameters, or the training points of a model do not
+        span the space of the parameters.
     """
     from milinfer.learning.settings import LikelihoodSettings
     from milinfer.learning.training_points import training_points

@@ -316,7 +316,7 @@ def analyse_several(analysis: Analysis, points: PointsOfToys) -> SeveralResult:
     Parameters
     ----------
     analysis
-        Samples, models and settings.  The true values in it are not used.
+        Samples, models and settings.  The true values in `analysis` are not used.
     points
         Points of the toys.
 

@@ -47,7 +47,8 @@ class StepState(NamedTuple):
         ``"changed"``: a value on which it depends has changed.  ``"damaged"``: a file that it wrote
         has changed or is missing.
     why
-        Names of the values that have changed, or what is damaged; empty if there is nothing to say.
+        Names of the values that have changed, or what is damaged; empty for ``"done"`` and
+        ``"new"``.
     """
 
     kind: Literal["done", "new", "changed", "damaged"]

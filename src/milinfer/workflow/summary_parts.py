@@ -41,7 +41,9 @@ def histogram_facts(templates: Mapping[str, Templates]) -> dict[str, Any]:
 
 
 def diagnosis_facts(diagnoses: Mapping[str, Diagnosis | SeveralDiagnosis | str]) -> dict[str, Any]:
-    """Checks of each network without histograms and curves, or the reason why there are none.
+    """Checks of each network, or the reason why there are none.
+
+    Histograms and curves of the checks are left out.
 
     Examples
     --------

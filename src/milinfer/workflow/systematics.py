@@ -247,7 +247,7 @@ class NuisanceCoverage(NamedTuple):
         Coverage of the 68.27 % and of the 95.45 % intervals.
     bias, bias_error
         Mean of the estimates minus the true value, divided by the standard deviation of the
-        estimates; and its error.
+        estimates; and the error of this number.
     """
 
     method: str
@@ -733,7 +733,7 @@ def cross_section_at(samples: SampleSet, point: Point, weight_degree: int | None
     SampleError
         If the cross-section is not known.
     ParameterError
-        If there is no sample at the point, and no degree is given.
+        If there is no sample at the point, and `weight_degree` is not given.
 
     Examples
     --------

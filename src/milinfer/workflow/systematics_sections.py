@@ -167,7 +167,10 @@ class SystematicSection(_Section):
         return self.kind != "normalisation"
 
     def event_variations(self) -> tuple[EventVariation, ...]:
-        """Variations of events at +1 and −1 that can be made from the nominal file, or none."""
+        """Variations of the nominal events at +1 and −1.
+
+        The result is empty unless the kind is ``"scale"`` or ``"weight"``.
+        """
         if self.kind == "scale":
             objects: Any = "jets" if self.objects is None else self.objects
             return up_and_down(ScaleVariation, self.name, self.up, self.down, objects=objects)

@@ -230,7 +230,7 @@ def cross(limits: Limits, reach: float = _REACH) -> tuple[tuple[float, ...], ...
 
 
 def lattice(limits: Limits, reach: float = _REACH) -> tuple[tuple[float, ...], ...]:
-    """The points of the cross, and the corners of the box around it.
+    """The points of the cross, and the corners of the box that surrounds the cross.
 
     With two parameters these are 3 × 3 points.  With more than four parameters the corners are left
     out.

@@ -96,7 +96,7 @@ class VariationInputs:
     ------
     ConfigurationError
         If varied files are missing or belong to no nominal file, if nominal files are not in a
-        folder of saved variations, or if `folders` do not fit to the analysis.
+        folder of saved variations, or if `folders` do not match the analysis.
     SampleError
         If folders are damaged, or do not all have the same process and the same variations.
     """
