@@ -1,4 +1,4 @@
-"""Histograms with the most informative bins, chosen on some events and filled with others.
+"""Histograms with the most informative bins, which are chosen with other events than fill them.
 
 :func:`chosen_templates` makes histograms of any one or two observables.  :func:`score_templates`
 makes histograms of the scores of a model: of one score if the model has one parameter, and a

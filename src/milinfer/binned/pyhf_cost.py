@@ -569,7 +569,10 @@ class PyhfCost(NamedCost):
                 raise ParameterError(msg + did_you_mean(name, self.constrained))
 
     def pyhf_parameters(self, *args: float) -> FloatArray:
-        """All parameter values in pyhf's order, tied factors included; (n_pyhf_parameters,)."""
+        """Values of all parameters, in pyhf's order and with the tied factors.
+
+        The result has the shape (n_pyhf_parameters,).
+        """
         values = np.array(args, dtype=np.float64)
         if self._tie is None:
             return values

@@ -54,7 +54,7 @@ def few_events(information_events: Mapping[str, float]) -> tuple[str, ...]:
 
 
 def circular_edges(name: str) -> str:
-    """Text with problem and advice if edges were chosen on the same events that fill the bins.
+    """Text with problem and advice if edges were chosen with the same events that fill the bins.
 
     Examples
     --------
@@ -121,7 +121,7 @@ class TemplateDiagnosis:
     rows
         Diagnosis of each bin.
     circular
-        Observables whose edges were chosen on the same events that fill the bins.
+        Observables whose edges were chosen with the same events that fill the bins.
     information_events
         For each parameter, the effective number of data events from which the information on it
         comes (:meth:`milinfer.Templates.information_events`).  Empty if the number of data events

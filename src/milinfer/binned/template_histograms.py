@@ -72,7 +72,10 @@ class TemplateAxis:
         return observable_values(sample, self.observable, self.name)
 
     def inside(self, sample: Sample) -> FloatArray:
-        """Value of the observable, moved inside the outer edges, for each event; (n_events,)."""
+        """Value of the observable of each event, moved inside the outer edges.
+
+        The result has the shape (n_events,).
+        """
         low, high = self.edges[0], np.nextafter(self.edges[-1], -np.inf)
         return np.clip(self.values(sample), low, high)
 
@@ -346,7 +349,7 @@ class TemplateHistograms:
         (:meth:`milinfer.binned.weighted_templates.EventYields.closure`).  None without
         `weight_degree`.
     circular
-        Observables whose edges were chosen on the same events that fill the bins.
+        Observables whose edges were chosen with the same events that fill the bins.
     """
 
     axes: tuple[TemplateAxis, ...]
@@ -428,7 +431,7 @@ class TemplateHistograms:
         return sigma
 
     def require_positive(self, yields: FloatArray, point: Point) -> None:
-        """Raise a `TemplateError` unless the values of all bins are positive."""
+        """Check that the values of all bins are positive, and raise a `TemplateError` if not."""
         if not np.all(yields > 0):
             b = int(np.argmin(yields))
             msg = (
@@ -587,7 +590,10 @@ class TemplateHistograms:
         return self.basis.choose_points(self.points)
 
     def basis_yields(self, scale: float) -> FloatArray:
-        """Bin contents at the basis points, in pb times `scale`; (n_coefficients, n_bins)."""
+        """Cross-section of each bin at each point of the morphing basis, multiplied by `scale`.
+
+        The result has the shape (n_coefficients, n_bins).
+        """
         return np.stack([scale * self.cross_sections(self.point(p)) for p in self.basis_points])
 
     def point(self, values: Sequence[float] | FloatArray) -> Point:

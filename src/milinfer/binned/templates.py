@@ -86,7 +86,7 @@ class Templates(TemplateHistograms):
         polynomials in the parameters, and for each bin the p-value of a comparison of the histogram
         of each sample with the polynomials.  None if polynomials were fitted to the histograms.
     circular
-        Observables whose edges were chosen on the same events that fill the bins.
+        Observables whose edges were chosen with the same events that fill the bins.
     """
 
     @classmethod

@@ -238,7 +238,7 @@ class EventYields:
 
 
 def require_yields(yields: EventYields, samples: SampleSet, weight_degree: int | None) -> None:
-    """Raise if `yields` belong to other samples, or have another degree than `weight_degree`.
+    """Check that `yields` belong to these samples and have the degree `weight_degree`.
 
     Raises
     ------

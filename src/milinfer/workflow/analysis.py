@@ -187,12 +187,12 @@ def plain(calibration: Calibration | None) -> Calibration | None:
 
 
 def require_events(analysis: Analysis) -> None:
-    """Raise if the data have no events.
+    """Check that the data have events.
 
     Raises
     ------
     SampleError
-        If there is no event in the data.  The message names the data.
+        If the data have no events.  The message names the data.
     """
     if not len(analysis.data):
         msg = (

@@ -205,7 +205,7 @@ class AnalysisResult:
 
 
 def provenance_facts(a: Analysis, provenance: Provenance) -> dict[str, Any]:
-    """Facts for the provenance: those of the caller, and the seeds and samples of the analysis."""
+    """Make the provenance entry of a summary, with the seeds and the samples of the analysis."""
     facts = provenance.to_dict()
     seeds = {
         "toys for calibration, bootstraps, diagnostics": a.seed,

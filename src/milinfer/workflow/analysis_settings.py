@@ -32,7 +32,7 @@ class Analysis:
     calibration
         Samples for the toys from which calibrations and belts are made.
     evaluation
-        Samples for the toys with which coverage is measured.  Their events are not those of
+        Samples for the toys with which coverage is measured.  They have other events than
         `calibration`.
     truth
         True value at which the methods are compared; default: the point of the evaluation sample,

@@ -409,12 +409,13 @@ _IN_A_BIN = 10.0
 
 
 def require_features(config: AnalysisConfig) -> None:
-    """Raise if a histogram is of an observable that is not one of the features.
+    """Check that the observables of histograms are features.
 
     Raises
     ------
     ConfigurationError
-        If this is so.  The message names the key of the configuration.
+        If an observable is not one of the features.  The message names the key of the
+        configuration.
     """
     from milinfer.features.feature_set import feature_set
 
@@ -435,7 +436,7 @@ def require_features(config: AnalysisConfig) -> None:
 
 
 def require_files(config: AnalysisConfig) -> None:
-    """Raise if files of an analysis are missing.
+    """Check that all files of an analysis exist.
 
     Raises
     ------
@@ -455,7 +456,7 @@ def require_files(config: AnalysisConfig) -> None:
 
 
 def require_parameters(samples: SampleSet) -> None:
-    """Raise if samples have no parameters.
+    """Check that samples have parameters.
 
     Raises
     ------
@@ -491,7 +492,7 @@ def require_points(config: AnalysisConfig) -> None:
 
 
 def require_several(config: AnalysisConfig, values: FloatArray) -> None:
-    """Raise if all samples are at one point and a setting does not use the weights of their events.
+    """Check that the settings use the weights of events if all samples are at one point.
 
     Parameters
     ----------
@@ -503,7 +504,8 @@ def require_several(config: AnalysisConfig, values: FloatArray) -> None:
     Raises
     ------
     ConfigurationError
-        If this is so.  The message names the keys of the settings.
+        If all samples are at one point, and a setting does not use the weights.  The message names
+        the keys of the settings.
     """
     if len(np.unique(values)) > 1:
         return
@@ -553,7 +555,7 @@ def training_values(config: AnalysisConfig, train: SampleSet) -> FloatArray:
 
 
 def require_truths(config: AnalysisConfig, values: FloatArray, *, weighted: bool) -> None:
-    """Raise if a true value is outside the training points, or templates cannot have their degree.
+    """Check that true values are inside the training range, and the degree of the templates.
 
     Parameters
     ----------
@@ -568,7 +570,8 @@ def require_truths(config: AnalysisConfig, values: FloatArray, *, weighted: bool
     Raises
     ------
     ConfigurationError
-        If a check fails.  The message names the keys of the settings.
+        If a true value is outside the range of the training points, or templates cannot have the
+        degree that is set.  The message names the keys of the settings.
     """
     low, high = float(values.min()), float(values.max())
     toys = config.toys
@@ -600,9 +603,10 @@ def require_truths(config: AnalysisConfig, values: FloatArray, *, weighted: bool
 def require_other_files(
     config: AnalysisConfig, files: Mapping[str, Sequence[tuple[Path, str, EventRange | None]]]
 ) -> None:
-    """Raise if events of a file are used in two roles, or twice in one role by overlapping slices.
+    """Check that no events of a file are used twice.
 
-    So no event is used both for the training and for calibration or coverage.
+    No event may have two roles, such as training and calibration.  No event may be used twice in
+    one role, because slices of a file overlap.
 
     Parameters
     ----------
@@ -648,7 +652,7 @@ def _named(path: Path, events: EventRange | None) -> str:
 def require_pools(
     config: AnalysisConfig, tune: SampleSet, evaluate: SampleSet, limits: tuple[float, float]
 ) -> None:
-    """Raise if there are no events from which toys can be drawn at a true value.
+    """Check that there are events from which toys can be drawn at all true values.
 
     Parameters
     ----------

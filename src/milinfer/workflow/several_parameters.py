@@ -99,8 +99,8 @@ class SeveralMethod:
         Response and information at the true value, computed with the evaluation toys; None if they
         are not known.
     relative
-        Information divided by that of the method `reference` from the same toys; None if it is not
-        known.
+        Information divided by the information of the method `reference` from the same toys; None if
+        it is not known.
     reference
         Name of the method with which the information is compared.
     regions

@@ -118,8 +118,8 @@ class NuisanceInputs:
         Nominal events for the toys that calibrate the fit with nuisance parameters, and true values
         of these toys.  None: the fit is not calibrated.
     evaluation
-        Nominal events for the toys that measure the coverage.  They must not be those of
-        `calibration`.
+        Nominal events for the toys that measure the coverage.  They must be other events than those
+        in `calibration`.
     varied
         Variations of the events in `evaluation`.  None: there are no toys at varied values of
         nuisance parameters that change the shape.

@@ -184,7 +184,7 @@ class SystematicSection(_Section):
 
 
 def require_different_names(sections: Sequence[SystematicSection], parameters: set[str]) -> None:
-    """Raise if a name has two meanings, or is that of a parameter of interest.
+    """Check that no name has two meanings or is the name of a parameter of interest.
 
     One entry that changes the shape and one that changes the yield may have the same name.  They
     belong to one nuisance parameter.
@@ -192,7 +192,8 @@ def require_different_names(sections: Sequence[SystematicSection], parameters: s
     Raises
     ------
     ValueError
-        If this is so.  The message names the entry of the configuration.
+        If a name has two meanings, or is the name of a parameter of interest.  The message names
+        the entry of the configuration.
 
     Examples
     --------

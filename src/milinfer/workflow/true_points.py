@@ -103,12 +103,12 @@ def point_of(value: TruePoint, names: Sequence[str]) -> dict[str, float]:
 
 
 def require_names(config: AnalysisConfig, names: Sequence[str]) -> None:
-    """Raise if true values or references have other parameters than the samples.
+    """Check that true values and references have the parameters of the samples.
 
     Raises
     ------
     ConfigurationError
-        If this is so.  The message names the keys of the configuration.
+        If one of them has other parameters.  The message names the keys of the configuration.
     """
     toys = config.toys
     given = {"toys.truth": [toys.truth]} | {
@@ -129,12 +129,12 @@ def require_names(config: AnalysisConfig, names: Sequence[str]) -> None:
 
 
 def require_several_parameters(config: AnalysisConfig, names: Sequence[str]) -> None:
-    """Raise if there are settings that an analysis with several parameters cannot have.
+    """Check that all settings are allowed in an analysis with several parameters.
 
     Raises
     ------
     ConfigurationError
-        If there are such settings.  The message names their keys.
+        If a setting is not allowed.  The message names its key.
     """
     require_names(config, names)
     problems = []
