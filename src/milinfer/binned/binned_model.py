@@ -1,12 +1,11 @@
 """A histogram as a likelihood-ratio model, so that it can be used in the same toys as a network.
 
-With fixed templates the likelihood of the shape is a product over events of the probabilities of
-their bins, so each event contributes ``ln f_b(θ)/f_b(θ0)``, where b is its bin and f_b the
-probability of this bin.  If the templates have Monte-Carlo errors, each bin has a factor for its
-error.  These factors are profiled, and Λ is no longer a sum over events.  Λ is then a function of
-the counts in the bins, computed for many toys at once.  With and without Monte-Carlo errors the
-result agrees with :class:`milinfer.binned.template_cost.TemplateCost`, which evaluates one dataset
-with pyhf.
+With fixed templates each event multiplies the likelihood of the shape by the probability f_b of its
+bin b.  It therefore adds ``ln f_b(θ)/f_b(θ0)`` to the log-likelihood ratio Λ.  If the templates
+have Monte-Carlo errors, each bin has a factor for its error.  These factors are profiled, and Λ is
+no longer a sum over events.  Λ is then a function of the counts in the bins, computed for many toys
+at once.  With and without Monte-Carlo errors the result agrees with
+:class:`milinfer.binned.template_cost.TemplateCost`, which evaluates one dataset with pyhf.
 """
 
 from __future__ import annotations

@@ -240,8 +240,8 @@ def fisher_bins(
         contributes at its own point.
     n_fine
         Number of bins of the fine histogram; it is rounded up to a multiple of `n_bins`.  The fine
-        bins have equal content.  Default: the first number of 200, 100, 50 and `n_bins` with which
-        no fine bin is empty at the point `at`.
+        bins have equal content.  Default: the first of the numbers 200, 100, 50 and `n_bins` with
+        which no fine bin is empty at the point `at`.
     min_effective
         Smallest number of effective events (Σw)²/Σw² that a bin may have.  Without `weight_degree`
         every sample must have this number in the bin.  With `weight_degree` all samples together

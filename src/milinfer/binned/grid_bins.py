@@ -50,7 +50,7 @@ def events_at(
     samples
         Samples with cross-sections in pb.
     at
-        The point.
+        Parameter point.
     degree
         Degree of the polynomial through the samples, used if `yields` is None; default: 4.
     yields

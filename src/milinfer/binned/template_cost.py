@@ -7,8 +7,8 @@ once, for toys.
 
 Monte-Carlo errors are treated as in HistFactory's ``staterror`` (Barlow and Beeston, "lite"): the
 expected count :math:`y_b` of a bin is multiplied by a factor :math:`\gamma_b`, which has a Gaussian
-constraint with mean 1 and relative error :math:`\delta_b`.  For given :math:`y_b` and observed
-count :math:`n_b`, the best factor solves
+constraint with mean 1 and standard deviation :math:`\delta_b`, the relative Monte-Carlo error of
+the bin.  For given :math:`y_b` and observed count :math:`n_b`, the best factor solves
 :math:`\gamma_b^2 + (y_b\delta_b^2 - 1)\gamma_b - n_b\delta_b^2 = 0` (Conway, arXiv:1103.0354), so
 that no minimiser is needed.  A fit of the shape also has a scale that is common to all bins.  It is
 found by Newton's method.

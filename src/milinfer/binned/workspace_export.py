@@ -4,7 +4,7 @@
 `import_workspace` turns the workspace back into a cost in the parameters.
 
 HistFactory has no normalisation factors that are functions of parameters, and its JSON has no place
-for notes.  The morphing of a channel is recorded in the workspace all the same: in a separate
+for notes.  The morphing of a channel is nevertheless recorded in the workspace: in a separate
 measurement, named ``milinfer_morphing_CHANNEL``.  This is possible because a measurement may list
 parameters that the model does not have; pyhf reads only the measurement that it uses.  The
 measurement has

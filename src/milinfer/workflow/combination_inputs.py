@@ -38,7 +38,9 @@ _SAME = 1e-6
 
 @dataclass(frozen=True, eq=False)
 class CombinationInput:
-    """One input of a combination.  Parameters have their names in the combination.
+    """One input of a combination.
+
+    Its parameters have the names that they have in the combination.
 
     Parameters
     ----------

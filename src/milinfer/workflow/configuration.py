@@ -173,8 +173,8 @@ class SamplesSection(_Section):
         Fractions of the events of `train` that are set aside for calibrations and for coverage, if
         `tune` and `evaluate` are not given.
     held_out
-        Fraction of the remaining events of `train` that is not used for training, but to fill the
-        histogram of the network's output.
+        Of the events of `train` that then remain, the fraction that is not used for training.
+        These events fill the histogram of the network's output.
     combine
         How to join several tables of files, such as ``[[samples.train]]``, that have the same
         point.  The values are those of ``combine`` in :class:`FilesSection`.
@@ -363,8 +363,8 @@ class ToysSection(_Section):
         True values of the toys for calibration and of the toys for coverage.  Default without
         `weight_degree`: the points of samples in the inner half of the range.  Default with
         `weight_degree`: 7 values (calibration) and 5 values (coverage) in the inner half of the
-        range; with several parameters a 3 × 3 lattice (calibration) and a cross (coverage), see
-        :func:`milinfer.workflow.several_inputs.default_points`.
+        range; with several parameters a lattice (calibration; 3 × 3 points with two parameters) and
+        a cross (coverage), see :func:`milinfer.workflow.several_inputs.default_points`.
     belt_at
         True values of the toys for a Neyman belt; default: no belt is made.
     simulation_error

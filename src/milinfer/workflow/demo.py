@@ -281,7 +281,7 @@ def run_demo(
     config
         Numbers of events and other sizes, and the seed.
     echo
-        Receives one line for each finished step.
+        Function that gets a line of text for each finished step.
 
     Returns
     -------
@@ -329,7 +329,7 @@ def run_on_files(
     command, settings
         Command that repeats the demo, and its settings, which include ``seed`` and ``workers``.
     echo
-        Receives one line for each finished step.
+        Function that gets a line of text for each finished step.
 
     Returns
     -------

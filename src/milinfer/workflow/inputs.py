@@ -555,7 +555,7 @@ def training_values(config: AnalysisConfig, train: SampleSet) -> FloatArray:
 
 
 def require_truths(config: AnalysisConfig, values: FloatArray, *, weighted: bool) -> None:
-    """Check that true values are inside the training range, and the degree of the templates.
+    """Check the true values, and the degree of the templates.
 
     Parameters
     ----------
@@ -605,8 +605,8 @@ def require_other_files(
 ) -> None:
     """Check that no events of a file are used twice.
 
-    No event may have two roles, such as training and calibration.  No event may be used twice in
-    one role, because slices of a file overlap.
+    No event may have two roles, such as training and calibration.  Slices of a file that have the
+    same role may not overlap.
 
     Parameters
     ----------

@@ -174,7 +174,7 @@ def run_operators_demo(
     config
         Numbers of events and other sizes, and the seed.
     echo
-        Receives one line for each finished step.
+        Function that gets a line of text for each finished step.
 
     Returns
     -------

@@ -175,7 +175,7 @@ def expected_of(
     Parameters
     ----------
     terms
-        Likelihood of a signal.
+        Terms of the likelihood of the signal.
     samples
         Nominal events of the signal: at the reference, or with weights with which they can be
         reweighted to it.

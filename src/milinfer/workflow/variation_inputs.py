@@ -95,8 +95,8 @@ class VariationInputs:
     Raises
     ------
     ConfigurationError
-        If varied files are missing or belong to no nominal file, if nominal files are not in a
-        folder of saved variations, or if `folders` do not match the analysis.
+        If varied files are missing or belong to no nominal file, if saved variations are used and a
+        nominal file is not in their folder, or if `folders` do not match the analysis.
     SampleError
         If folders are damaged, or do not all have the same process and the same variations.
     """
