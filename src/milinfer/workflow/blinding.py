@@ -31,7 +31,7 @@ from milinfer.workflow.steps import Step, Steps, content_hash
 __all__ = ["BLIND", "Blinding", "Unblinding", "frozen_hashes", "pseudo_data", "write_unblinding"]
 
 BLIND = "blind"
-"""Value of ``data.blind`` that the inference step of a blind run depends on."""
+"""Value of ``data.blind`` in the dependencies of the inference step of a blind run."""
 
 _RECORD = "unblinding.json"
 _KEPT = "blind_result"

@@ -102,7 +102,7 @@ class DemoConfig:
 
 
 ROLES = {"train": "training", "calib": "calibration", "eval": "evaluation", "data": "data"}
-"""Roles of files by the beginning of their names."""
+"""Role of a file, by the beginning of its name."""
 
 
 @dataclass(frozen=True)

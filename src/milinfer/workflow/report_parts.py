@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 Drawn = Mapping[str, "tuple[Figure | str, str]"]
-"""Figures, or their SVG, with captions, by name."""
+"""Figures by name, each as a figure or as SVG, with its caption."""
 
 
 def write_figures(

@@ -76,7 +76,7 @@ if TYPE_CHECKING:
 __all__ = ["REGION", "SeveralMethod", "SeveralResult", "analyse_several"]
 
 REGION = "region"
-"""Key of coverages of the region of all parameters, as opposed to intervals of one parameter."""
+"""Name under which the coverages of the joint region of all parameters are kept."""
 
 _LEVELS = {"68": CL68, "95": CL95}
 # Bootstrap samples of matrices of information, and points of a region in each parameter.
