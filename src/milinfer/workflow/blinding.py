@@ -3,8 +3,8 @@
 While an analysis is blind, its data are only read, checked and counted.  Every fit, figure and
 table shows pseudo-data: simulated events at the true value at which the methods are compared.
 Calibrations and coverages do not depend on the data, so they are final.  When the data are opened,
-a record is written with the time, the reason, and hashes of the settings and files of all steps up
-to the fit.  The next run fits the data and reports which steps have changed since then.
+a record is written with the time, the reason, and hashes of all settings and files that do not
+depend on the data.  The next run fits the data and reports which steps have changed since then.
 """
 
 from __future__ import annotations
