@@ -243,7 +243,7 @@ def _write_analysis(directory: Path, config: DemoConfig, files: list[DemoFile]) 
 
 
 def demo_command(settings: Mapping[str, Any], kind: str = "") -> str:
-    """Return the command that repeats a demo.  Sizes that have no option must be the defaults.
+    """Return the command that repeats a demo, if sizes without an option are the defaults.
 
     Parameters
     ----------
