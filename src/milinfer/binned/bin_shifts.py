@@ -1,9 +1,10 @@
-r"""Shifts of the bins of templates by the variations of one process, with their errors.
+r"""How the variations of one process change the bins of its templates, with Monte-Carlo errors.
 
 For event i let :math:`v_i` be its varied weight in its varied bin and :math:`w_i` its nominal
-weight in its nominal bin.  The shift of a bin is :math:`V/N - 1` of the sums V and N.  Its variance
-is that of :math:`\sum_i (v_i - \frac{V}{N} w_i)`: an event that stays in its bin and keeps its
-weight adds next to nothing to it.  If nominal and varied samples contain the same events
+weight in its nominal bin.  With the sums V and N of these weights in a bin, the shift of the bin is
+:math:`V/N - 1`.  The error of the shift follows from the variance of
+:math:`\sum_i (v_i - \frac{V}{N} w_i)`.  An event that stays in its bin and keeps its weight adds
+next to nothing to this variance.  If the nominal and the varied sample contain the same events
 (``partners``), far fewer events are therefore enough.
 """
 
@@ -35,18 +36,20 @@ _ROUNDING = 1e-9
 
 
 class BinShift(NamedTuple):
-    """Shift of the bins by one variation, from its events.
+    """Shift of the bins by one variation, computed from its events.
 
     Parameters
     ----------
     ratio, variance
-        Varied over nominal content of each bin and its variance, shape (n_bins,).
+        Varied content of each bin divided by its nominal content, and the variance of this ratio;
+        shape (n_bins,).
     nominal
-        Nominal content of each bin, on the scale of the weights.
+        Sum of the nominal weights in each bin, shape (n_bins,).
     rate, rate_variance
-        Varied over nominal total, and its variance.
+        Sum of the varied contents divided by the sum of the nominal contents, and the variance of
+        this ratio.
     chi_square, ndf
-        χ² of the shape, what the rate leaves, and its degrees of freedom.
+        χ² and degrees of freedom of the change in shape, which remains when `rate` is divided out.
     """
 
     ratio: FloatArray
@@ -100,17 +103,17 @@ class _Events(NamedTuple):
 
 
 class ProcessShift(NamedTuple):
-    """Shift of a process at −1 or +1 of a nuisance parameter.
+    """Shift of the bins of a process if a nuisance parameter is −1 or +1.
 
     Parameters
     ----------
     at_basis
-        Varied over nominal content at the points of the morphing basis, shape (n_coefficients,
-        n_bins); None if it is the same at every θ.
+        Varied content divided by nominal content at each point of the morphing basis, shape
+        (n_coefficients, n_bins); None if this ratio is the same at every θ.
     ratio, variance, rate, rate_variance
-        As of :class:`BinShift`, at the reference of the templates.
+        As for :class:`BinShift`, at the reference of the templates.
     p_value
-        p-value of the shape: the probability of larger changes by Monte-Carlo errors alone.
+        Probability that Monte-Carlo errors alone change the shape at least as much as this shift.
     under_theta
         How the shift depends on θ, in words.
 
@@ -130,7 +133,7 @@ class ProcessShift(NamedTuple):
     under_theta: str
 
     def opposite(self) -> ProcessShift:
-        """The opposite shift."""
+        """The opposite shift: each ratio r becomes 2 − r."""
         return self._replace(
             ratio=2.0 - self.ratio,
             at_basis=None if self.at_basis is None else 2.0 - self.at_basis,
@@ -140,12 +143,12 @@ class ProcessShift(NamedTuple):
 def background_shift(
     templates: Templates, process: ProcessVariations, variation: Variation
 ) -> ProcessShift:
-    """Shift of a background, which does not depend on θ.
+    """Shift of the bins of a background, which does not depend on θ.
 
     Raises
     ------
     TemplateError, SampleError
-        As :func:`shift_at_one_point`.
+        As for :func:`shift_at_one_point`.
 
     Examples
     --------
@@ -167,7 +170,7 @@ def signal_shift(
     variations: Sequence[Variation],
     shift_degree: int | None,
 ) -> ProcessShift:
-    """Shift of the signal at the reference and at the points of the morphing basis.
+    """Shift of the bins of the signal, at the reference and at the points of the morphing basis.
 
     Parameters
     ----------
@@ -176,18 +179,20 @@ def signal_shift(
     process
         Variations of the signal.
     variations
-        Those at one value of one nuisance parameter, at one θ or several.
+        Variations by one nuisance parameter at one of its values, for one or several θ.
     shift_degree
-        Degree in θ of a shift from several θ; None: the highest one that they determine.
+        If the variations are at several θ: degree of the polynomial in θ that describes the shift.
+        None: the highest degree that these points determine.
 
     Raises
     ------
     TemplateError
-        If the parameters differ; and as :func:`shift_at_one_point`.
+        If a variation and the templates have different parameters; and as for
+        :func:`shift_at_one_point`.
     ParameterError
         If the points do not determine a polynomial of this degree.
     SampleError
-        If cross-sections that are needed are missing.
+        If a cross-section is needed and missing.
 
     Examples
     --------
@@ -224,15 +229,15 @@ def signal_shift(
 def shift_at_one_point(
     templates: Templates, process: ProcessVariations, variation: Variation, name: str
 ) -> BinShift:
-    """Shift from the events of one variation with their own weights.
+    """Shift of the bins by one variation, from the weights of its events without reweighting.
 
     Raises
     ------
     TemplateError
-        If a bin is empty or negative, before or after; a background may have empty bins that stay
-        empty.
+        If the nominal or the varied content of a bin is not positive.  A bin of a background may be
+        empty if both contents are zero.
     SampleError
-        If the events differ from the nominal ones, and a cross-section is missing.
+        If the variation has other events than the nominal sample, and a cross-section is missing.
 
     Examples
     --------

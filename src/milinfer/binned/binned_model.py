@@ -1,9 +1,10 @@
 """A histogram as a likelihood-ratio model, so that it can be used in the same toys as a network.
 
-With fixed templates the likelihood of the shape is a product over events of the probabilities of
-their bins, so each event contributes ``ln f_b(θ)/f_b(θ0)`` of its bin b.  With Monte-Carlo errors
-the Monte-Carlo factors of the bins are profiled, and Λ is no longer a sum over events.  It is then
-a function of the counts, computed for many toys at once.  In both cases the result agrees with
+With fixed templates each event multiplies the likelihood of the shape by the probability f_b of its
+bin b.  It therefore adds ``ln f_b(θ)/f_b(θ0)`` to the log-likelihood ratio Λ.  If the templates
+have Monte-Carlo errors, each bin has a factor for its error.  These factors are profiled, and Λ is
+no longer a sum over events.  Λ is then a function of the counts in the bins, computed for many toys
+at once.  With and without Monte-Carlo errors the result agrees with
 :class:`milinfer.binned.template_cost.TemplateCost`, which evaluates one dataset with pyhf.
 """
 
@@ -29,7 +30,7 @@ __all__ = ["BinnedLLR"]
 
 @dataclass(frozen=True, eq=False)
 class BinnedLLR(CountModel):
-    """Likelihood ratio of the shape of a histogram, as a model for toys.
+    """Model for toys that uses the likelihood ratio of the shape of a histogram.
 
     Parameters
     ----------
@@ -40,8 +41,8 @@ class BinnedLLR(CountModel):
     parameter
         Name of the parameter, or names of several.
     interpolation
-        Grid on which the ratio is tabulated, with a spline between the grid points; for several
-        parameters a box.
+        Grid of parameter values at which the ratio is tabulated, with a spline between them.  For
+        several parameters the grid fills a box.
     reference
         θ0: one number for all parameters, or one for each.
     mc_stat
@@ -51,7 +52,7 @@ class BinnedLLR(CountModel):
     Raises
     ------
     TemplateError
-        If the edges were chosen on the same events that fill the templates, because toys then give
+        If the bin edges were chosen with the same events that fill the templates.  Toys would give
         wrong results.
 
     Examples
@@ -87,7 +88,7 @@ class BinnedLLR(CountModel):
 
     @property
     def additive(self) -> bool:
-        """Whether Λ is a sum over events, which is so without Monte-Carlo errors."""
+        """Whether Λ is a sum over events: True without Monte-Carlo errors."""
         return not self.mc_stat
 
     @property
@@ -127,7 +128,7 @@ class BinnedLLR(CountModel):
         Raises
         ------
         TemplateError
-            If a count is negative where Monte-Carlo errors are profiled.
+            If a count is negative and Monte-Carlo errors are profiled.
         """
         counts = np.asarray(counts, dtype=np.float64)
         if not self.mc_stat:
@@ -145,7 +146,10 @@ class BinnedLLR(CountModel):
         return ratios
 
     def event_llr(self, sample: Sample) -> FloatArray:
-        """Ln f_b(θ_k)/f_b(θ0) of each event's bin, for fixed templates, shape (n_events, K).
+        """Log-likelihood ratio of each event without Monte-Carlo errors, shape (n_events, K).
+
+        It is ``ln f_b(θ_k)/f_b(θ0)`` with the probability f_b of the bin b of the event, at the K
+        points θ_k of the grid.
 
         Raises
         ------
@@ -156,7 +160,7 @@ class BinnedLLR(CountModel):
 
     @cached_property
     def bin_llr(self) -> FloatArray:
-        """Ln f_b(θ_k)/f_b(θ0) of each bin, for fixed templates, shape (n_bins, K)."""
+        """Values of :meth:`event_llr` for an event in each bin, shape (n_bins, K)."""
         logs = np.log(self._fractions)
         ratios: FloatArray = (logs[:-1] - logs[-1]).T
         return ratios

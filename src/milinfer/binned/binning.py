@@ -1,8 +1,8 @@
-"""Choose edges of bins: for equal contents, for enough events, or for the most information.
+"""Choose bin edges: for equal contents, for enough events, or for the most information.
 
-:func:`fisher_bins` merges a fine histogram into the bins that keep the most Fisher information at a
-point.  The information of a set of bins is a sum over bins, so the best set for a given fine
-histogram is found exactly, by dynamic programming.
+:func:`fisher_bins` starts from a fine histogram and merges its bins so that they keep the most
+Fisher information at a point.  The information is a sum over bins, so the best way to merge a given
+fine histogram is found exactly, by dynamic programming.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ __all__ = [
 
 
 def checked_edges(edges: ArrayLike, name: str) -> FloatArray:
-    """Edges as an array, shape (n_bins + 1,).
+    """Check bin edges and return them as an array, shape (n_bins + 1,).
 
     Raises
     ------
     TemplateError
-        Unless they ascend, are finite and make two or more bins.
+        If the edges are not finite, do not ascend, or make fewer than two bins.
 
     Examples
     --------
@@ -64,7 +64,7 @@ def checked_edges(edges: ArrayLike, name: str) -> FloatArray:
 
 
 def quantile_bins(values: Sequence[FloatArray], n_bins: int, name: str) -> FloatArray:
-    """Choose edges so that every bin has the same number of events, all samples together.
+    """Choose edges so that all bins have the same number of events, all samples counted together.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ def quantile_bins(values: Sequence[FloatArray], n_bins: int, name: str) -> Float
     Raises
     ------
     TemplateError
-        If there are fewer than two bins, or many events have the same value.
+        If `n_bins` is less than two, or so many events have the same value that two edges coincide.
 
     Examples
     --------
@@ -112,16 +112,18 @@ def bins_with_enough(
 ) -> FloatArray:
     """Drop edges until every bin has enough effective events (Σw)²/Σw² in every sample.
 
-    The poorest bin is merged with the poorer of its neighbours until all bins have enough.
+    The bin with the fewest effective events is merged with one of its two neighbours, the one with
+    fewer effective events.  This is repeated until all bins have enough.
 
     Parameters
     ----------
     edges
-        Shape (n_bins + 1,); the outer bins also take events beyond them.
+        Edges to start from, shape (n_bins + 1,).  The first and the last bin also contain the
+        events beyond the outer edges.
     values, weights
         The observable and the weights in each sample, each of shape (n_events,).
     minimum
-        Least number of effective events; with 10 a bin has an error of 32 %.
+        Smallest number of effective events that a bin may have; a bin with 10 has an error of 32 %.
     name
         Name of the observable, for messages.
 
@@ -168,15 +170,16 @@ _EMPTY = 1e-12
 
 
 class BinEdges(np.ndarray[Any, np.dtype[np.float64]]):
-    """Edges of bins, shape (n_bins + 1,), that record the events on which they were chosen.
+    """Array of bin edges, shape (n_bins + 1,), that records with which events they were chosen.
 
-    The edges behave like any array.  Fingerprints of the events reveal whether a histogram is
-    filled with the same events.
+    It behaves like any array.  Fingerprints of these events are kept, so that milinfer notices if a
+    histogram is filled with the same events.
 
     Attributes
     ----------
     chosen_on
-        Sketches of these events (:mod:`milinfer.samples.fingerprints`); empty if there were none.
+        Fingerprints of these events (:mod:`milinfer.samples.fingerprints`); empty if the edges were
+        chosen without events.
 
     Examples
     --------
@@ -189,7 +192,7 @@ class BinEdges(np.ndarray[Any, np.dtype[np.float64]]):
 
     @classmethod
     def of(cls, edges: ArrayLike, chosen_on: Sequence[str]) -> BinEdges:
-        """Make edges of an array."""
+        """Make bin edges from an array and the fingerprints for `chosen_on`."""
         made = np.array(edges, dtype=np.float64).view(cls)
         made.chosen_on = tuple(chosen_on)
         return made
@@ -214,8 +217,9 @@ def fisher_bins(
 ) -> BinEdges:
     """Choose edges for one observable so that the bins keep the most Fisher information.
 
-    The information is that of the shape, at the point `at`.  With several parameters, the trace of
-    the information matrix is maximised, relative to the information of a fine histogram.
+    The information is that of the shape, at the point `at`.  With several parameters it is a
+    matrix.  It is measured relative to the information matrix of a fine histogram, and its trace is
+    maximised.
 
     Parameters
     ----------
@@ -228,24 +232,26 @@ def fisher_bins(
     at
         Parameter point at which the information is taken.
     degree
-        Degree of the polynomial of each fine bin; default: 4, or `weight_degree`.
+        Degree of the polynomial in the parameters that describes each fine bin; default:
+        `weight_degree` if that is given, and 4 if not.
     weight_degree
-        Degree of the polynomials in the parameters that are the event weights; all events then
+        Degree of the event weights, if these are polynomials in the parameters; all events then
         contribute at every θ, as in :meth:`milinfer.Templates.from_samples`.  None: each sample
         contributes at its own point.
     n_fine
-        Smallest number of bins of the fine histogram, from which the bins are merged.  The fine
-        bins have equal content, and their number is a multiple of `n_bins`.  Default: 200, halved
-        as long as a fine bin is empty at `at`.
+        Number of bins of the fine histogram; it is rounded up to a multiple of `n_bins`.  The fine
+        bins have equal content.  Default: the first of the numbers 200, 100, 50 and `n_bins` with
+        which no fine bin is empty at the point `at`.
     min_effective
-        Smallest number of effective events (Σw)²/Σw² that a bin may have in every sample, or with
-        `weight_degree` in all samples together, reweighted to `at`.
+        Smallest number of effective events (Σw)²/Σw² that a bin may have.  Without `weight_degree`
+        every sample must have this number in the bin.  With `weight_degree` all samples together
+        must have it, with their weights at the point `at`.
     min_share
-        Smallest fraction of the events at `at` that a bin may have, such as five divided by the
-        number of data events.
+        Smallest fraction of the expected events that a bin may have at the point `at`, such as five
+        divided by the number of data events.
     yields
-        Result of :func:`milinfer.binned.weighted_templates.event_yields` for these samples, if
-        already computed; this takes a second for some 100 000 events.  Default: it is computed.
+        Result of :func:`milinfer.binned.weighted_templates.event_yields` for these samples.
+        Default: it is computed, which takes a second for some 100 000 events.
 
     Returns
     -------
@@ -263,9 +269,10 @@ def fisher_bins(
 
     Notes
     -----
-    Fill the templates with other samples.  Bins chosen on noisy fine bins have too much information
-    *in the samples on which they were chosen*.  If the same samples fill the templates, the slope
-    is too steep, estimates are pulled to the reference, and intervals are too short.
+    Fill the templates with other samples.  The choice of edges follows the fluctuations of the
+    events in the fine bins, so the chosen bins seem to have too much information *in these
+    samples*.  If the same samples fill the templates, the templates change too steeply with θ,
+    estimates are pulled to the reference, and intervals are too short.
 
     Examples
     --------
@@ -317,12 +324,14 @@ def fisher_bins(
 def yields_of(
     samples: SampleSet, weight_degree: int | None, yields: EventYields | None
 ) -> EventYields | None:
-    """Contributions of the events at every θ: given, computed, or None without weights.
+    """What the events contribute at every θ: `yields` if given, or computed from the weights.
+
+    The result is None if neither `yields` nor `weight_degree` is given.
 
     Raises
     ------
     TemplateError
-        If the given ones belong to other samples, or to another degree.
+        If `yields` belong to other samples, or have another degree.
 
     Examples
     --------
@@ -348,25 +357,27 @@ def best_merge(
 ) -> IntArray | None:
     """Merge fine bins into the bins with the most information; None if that is impossible.
 
-    There are columns of fine bins, whose rows are merged in the same way in all columns.
+    The fine bins form a table.  Neighbouring rows are merged, in the same way in all columns.
 
     Parameters
     ----------
     share
-        Share of the events, shape (n_rows, n_columns).
+        Share of the events in each fine bin, shape (n_rows, n_columns).
     slope
-        Its derivatives, in units in which the information counts as one: (P, n_rows, n_columns).
+        Derivatives of the shares with respect to the P parameters, shape (P, n_rows, n_columns),
+        in units in which the information matrix of the fine histogram is the unit matrix.
     events
         Σw and Σw² of each sample, shape (n_samples, 2, n_rows, n_columns).
     n_bins
-        Number of merged rows.
+        Number of rows after merging.
     min_effective, min_share
-        Least number of effective events (in every sample) and least share of every bin.
+        Smallest number of effective events (in every sample) and smallest share of the events that
+        a bin may have.
 
     Returns
     -------
     ndarray or None
-        Rows at which the bins begin, and the number of rows: shape (n_bins + 1,).
+        Rows at which the merged bins begin, and at the end `n_rows`; shape (n_bins + 1,).
 
     Examples
     --------
@@ -406,7 +417,7 @@ def best_merge(
 def too_few_events(
     name: str, bins: str, at: Point, min_effective: float, min_share: float, weighted: bool
 ) -> str:
-    """Message of bins that cannot be chosen.
+    """Text of the error message if no choice of bins has enough events.
 
     Examples
     --------
@@ -424,7 +435,9 @@ def too_few_events(
 def fit_bins(
     basis: PolynomialBasis, points: FloatArray, contents: FloatArray, errors: FloatArray
 ) -> PolynomialFit:
-    """Fit a polynomial in the parameters to each bin; see :meth:`PolynomialBasis.fit`.
+    """Fit a polynomial in the parameters to the contents of each bin.
+
+    See :meth:`PolynomialBasis.fit`.
 
     Raises
     ------
@@ -446,12 +459,12 @@ def fit_bins(
 
 
 def polynomial_degree(degree: int | None, weight_degree: int | None) -> int:
-    """Degree of the polynomials of bins: 4 by default, or the degree of the weights that fill them.
+    """Degree of the polynomials of the bins: `degree` or `weight_degree`, or 4 if both are None.
 
     Raises
     ------
     TemplateError
-        If both are given and differ.
+        If `degree` and `weight_degree` are both given and differ.
 
     Examples
     --------
@@ -537,7 +550,7 @@ def _cumulative(values: FloatArray) -> FloatArray:
 
 
 def bin_of_values(edges: FloatArray, x: FloatArray) -> IntArray:
-    """Bin of each value, shape (n,); the outer bins take values beyond the edges.
+    """Bin of each value, shape (n,); the first and the last bin take values beyond the edges.
 
     Examples
     --------

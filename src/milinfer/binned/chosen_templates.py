@@ -1,8 +1,8 @@
-"""Histograms with the most informative bins, chosen on some events and filled with others.
+"""Histograms with the most informative bins, which are chosen with other events than fill them.
 
-:func:`chosen_templates` makes them of any observables.  :func:`score_templates` makes them of the
-scores of a model: a histogram of one score for one parameter, and a two-dimensional histogram of
-two scores for two parameters.
+:func:`chosen_templates` makes histograms of any one or two observables.  :func:`score_templates`
+makes histograms of the scores of a model: of one score if the model has one parameter, and a
+two-dimensional histogram if it has two.
 """
 
 from __future__ import annotations
@@ -51,20 +51,20 @@ def chosen_templates(
 ) -> Templates:
     """Choose bins that keep the most information at a point, and fill them with other events.
 
-    Every bin is expected to be filled with at least twenty effective simulated events.  Of the
-    events on which the bins are chosen, every bin has at least ten, or at least half of the mean
-    number in a bin if this is less.  A bin may expect few events of the data, because scores with
-    long tails carry much of their information in the tails.  The likelihood is close to a parabola
-    if the information of all bins together comes from many events
-    (:meth:`milinfer.Templates.information_events`), even if single bins have few.
+    Every bin has at least ten effective events of `choosing` and is expected to have at least
+    twenty of `filling`; with few events, half of the mean number per bin is enough instead.  The
+    number of data events expected in a bin may be small, because scores with long tails carry much
+    of their information in the tails.  The likelihood is close to a parabola if the information of
+    all bins together comes from many events (:meth:`milinfer.Templates.information_events`), even
+    if single bins have few.
 
     Parameters
     ----------
     choosing, filling
-        Events to choose the bins on, and other events to fill them with.  Either samples with
-        cross-sections, each of which contributes at its own point; or the result of
-        :func:`milinfer.binned.weighted_templates.event_yields`, with which all events contribute at
-        every θ through their weights.
+        Events with which the bins are chosen, and different events which fill them.  Give samples
+        with cross-sections, and each sample contributes at its own point.  Or give the result of
+        :func:`milinfer.binned.weighted_templates.event_yields`, and all events contribute at every
+        θ through their weights.
     observable
         Feature, or function of a sample; or a pair of these, for bins in two dimensions.
     bins
@@ -74,17 +74,18 @@ def chosen_templates(
     n_events
         Number of events of the data.
     min_expected
-        Smallest number of data events that a bin may expect.
+        Smallest number of data events that must be expected in a bin.
     degree
-        Degree of the polynomial that is fitted to samples; default: 4.
+        Degree of the polynomial in the parameters that is fitted to each bin if samples are given;
+        default: 4.
     luminosity, background
         As for :meth:`milinfer.Templates.from_samples`.
 
     Raises
     ------
     TemplateError
-        If the same events would choose and fill the bins, or every choice of edges leaves a
-        bin with too few events.
+        If `choosing` and `filling` have events in common, or every choice of edges leaves a bin
+        with too few events.
 
     Examples
     --------
@@ -135,14 +136,16 @@ def filled_templates(
     luminosity: float | None = None,
     background: Sample | None = None,
 ) -> Templates:
-    """Templates from samples, or from events through their weights.
+    """Make templates from samples, or from events that contribute at every θ through their weights.
 
     Parameters
     ----------
     filling
-        Samples, each of which fills its own point, or what the events add at every θ.
+        Samples, each of which contributes at its own point.  Or the result of
+        :func:`milinfer.binned.weighted_templates.event_yields`, with which all events contribute at
+        every θ.
     observable, bins, degree, luminosity, background
-        As for :meth:`milinfer.Templates.from_samples`; `degree` is for samples.
+        As for :meth:`milinfer.Templates.from_samples`; `degree` is used only for samples.
 
     Examples
     --------
@@ -176,20 +179,21 @@ def score_templates(
     luminosity: float | None = None,
     background: Sample | None = None,
 ) -> Templates:
-    """Make a histogram of the scores of a model, the best histogram to compare the model with.
+    """Make a histogram of the scores of a model.
 
-    For one parameter it is the histogram of one score.  For two parameters it is two-dimensional:
-    the score of the first parameter, and the part of the second score that is not correlated with
-    the first (:func:`milinfer.likelihood.observables.independent_scores`).
+    It is the best histogram to compare the model with.  For one parameter it is the histogram of
+    one score.  For two parameters it is two-dimensional: one axis is the score of the first
+    parameter, the other axis is the part of the second score that is not correlated with the first
+    (:func:`milinfer.likelihood.observables.independent_scores`).
 
     Parameters
     ----------
     model
-        Model of single events in one parameter or two.
+        Model of single events with one or two parameters.
     choosing
-        Events to choose the bins on; use the events on which the model was trained.
+        Events with which the bins are chosen; use the events on which the model was trained.
     filling
-        Events to fill the bins with; the model must not have been trained on them.
+        Events which fill the bins; the model must not have been trained on them.
     at
         Parameter point at which the scores are taken.
     n_events
@@ -199,15 +203,15 @@ def score_templates(
     min_expected
         As for :func:`chosen_templates`.
     degree, weight_degree
-        Degree of the polynomial of each bin, and degree of the event weights; see
-        :meth:`milinfer.Templates.from_samples`.
+        Degree of the polynomial in the parameters that describes each bin, and degree of the event
+        weights; see :meth:`milinfer.Templates.from_samples`.
     luminosity, background
         As for :meth:`milinfer.Templates.from_samples`.
 
     Raises
     ------
     TemplateError
-        If the model has more than two parameters, the same events would choose and fill the bins,
+        If the model has more than two parameters, `choosing` and `filling` have events in common,
         or every choice of edges leaves a bin with too few events.
     ParameterError
         If `at` is outside the range of the model, or has other parameters.

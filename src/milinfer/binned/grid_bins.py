@@ -1,8 +1,9 @@
-"""Bins of two observables together that keep the most Fisher information at a point.
+"""Choose bins in two observables so that they keep the most Fisher information at a point.
 
-The bins are a grid, so that two sets of edges describe them.  With the edges of one axis fixed, the
-best edges of the other are found exactly (:func:`milinfer.binned.binning.best_merge`);
-:func:`fisher_grid` does so in turns until neither changes.
+The bins form a grid, given by the edges of the first and of the second observable.  If the edges of
+one observable are fixed, the best edges of the other observable are found exactly
+(:func:`milinfer.binned.binning.best_merge`).  :func:`fisher_grid` does this for the two observables
+in turn until the edges no longer change.
 """
 
 from __future__ import annotations
@@ -42,24 +43,27 @@ _TURNS = 30
 def events_at(
     samples: SampleSet, at: Point, degree: int | None = None, yields: EventYields | None = None
 ) -> tuple[FloatArray, FloatArray]:
-    """Cross-section of each event at a point and its derivatives, sample after sample.
+    """Cross-section that each event contributes at a point, and its derivatives.
 
     Parameters
     ----------
     samples
         Samples with cross-sections in pb.
     at
-        The point.
+        Parameter point.
     degree
-        Degree of the polynomial through the samples where events have no weights; default: 4.
+        Degree of the polynomial through the samples, used if `yields` is None; default: 4.
     yields
-        What the events add at every θ through their weights; None: the events of a sample fill its
-        own point, and the polynomial through the samples says how much each counts elsewhere.
+        Result of :func:`milinfer.binned.weighted_templates.event_yields`: what the events
+        contribute at every θ through their weights.  None: the events of a sample belong to its own
+        point, and a polynomial through the samples gives their contribution at other points.
 
     Returns
     -------
     tuple of ndarray
-        Shapes (n_events,) and (n_parameters, n_events), in pb.
+        Cross-sections of the events, shape (n_events,), and derivatives with respect to the
+        parameters, shape (n_parameters, n_events), in pb.  The events are in the order of the
+        samples.
 
     Raises
     ------
@@ -70,7 +74,8 @@ def events_at(
 
     Examples
     --------
-    Half of the sum of samples at ±1 is a line at 0, whose slope is half of their difference:
+    A line through samples at −1 and +1 has at 0 half of their sum, and the slope is half of their
+    difference:
 
     >>> from milinfer.datasets import gaussian
     >>> samples = gaussian.samples(100, [-1.0, 1.0], seed=1)
@@ -112,9 +117,10 @@ def fisher_grid(
 ) -> tuple[BinEdges, BinEdges]:
     """Choose edges for two observables whose grid of bins keeps the most Fisher information.
 
-    The information is that of the shape, at the point `at`.  With several parameters, the trace of
-    the information matrix is maximised, relative to the information from bins of equal content.
-    The grid has at least the information of bins of equal content, if these have enough events.
+    The information is that of the shape, at the point `at`.  With several parameters it is a
+    matrix.  It is measured relative to the information matrix of a grid of bins with equal content
+    on each axis, and its trace is maximised.  If the bins of this grid have enough events, the
+    chosen bins have at least its information.
 
     Parameters
     ----------
@@ -122,8 +128,8 @@ def fisher_grid(
         Samples with cross-sections in pb.
     observables
         Two features, or functions of a sample.  Take observables that are not correlated, such as
-        :func:`milinfer.likelihood.observables.independent_scores`; otherwise the corners of the
-        grid are nearly empty.
+        :func:`milinfer.likelihood.observables.independent_scores`.  If they are correlated, the
+        corners of the grid are nearly empty.
     n_bins
         Number of bins of the first and of the second observable.
     at

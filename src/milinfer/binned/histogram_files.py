@@ -1,7 +1,7 @@
-"""Read histograms of any library from JSON files of the Universal Histogram Interface (UHI).
+"""Read histograms from JSON files of the Universal Histogram Interface (UHI).
 
-`load_histograms` reads a file with one histogram, or with several by name, and refuses damaged
-files.
+`load_histograms` reads one histogram, or several histograms with names, that any library has
+written.  Damaged files are refused.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ def load_histograms(path: PathLikeStr) -> dict[str, Any]:
     Parameters
     ----------
     path
-        JSON file from any library: an object with a histogram for each name, or a single
-        histogram, which then gets the name of the file.
+        JSON file, written by any library.  It contains an object that maps names to histograms, or
+        a single histogram, which gets the name of the file.
 
     Returns
     -------
     dict
-        Name → ``hist.Hist``.
+        The histograms by name, each a ``hist.Hist``.
 
     Raises
     ------

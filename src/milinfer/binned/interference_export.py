@@ -1,9 +1,9 @@
 r"""Export polynomial histograms as a datacard of CMS Combine with its ``InterferenceModels``.
 
 Combine multiplies the nominal content of bin b of a process by :math:`\theta^T M_b\, \theta` with
-:math:`\theta = (1, c_1, c_2, …)`; ``scaling.json`` has the lower triangle of each symmetric
-:math:`M_b`.  So a coefficient of :math:`c_i c_j` is split into two halves, one on each side of the
-diagonal.
+:math:`\theta = (1, c_1, c_2, …)`; the file ``scaling.json`` contains the lower triangle of each
+symmetric matrix :math:`M_b`.  The coefficient of :math:`c_i c_j` is shared by two entries of the
+matrix, one on each side of the diagonal, so the file contains half of it.
 """
 
 from __future__ import annotations
@@ -33,14 +33,16 @@ _DATA = "data_obs"
 
 
 def interference_scaling(process: ScaledProcess, parameters: Sequence[str]) -> FloatArray:
-    """Lower triangles of the matrices that scale the bins, shape (n_bins, n_entries).
+    """Compute the matrices M_b that scale the bins in Combine, as lower triangles.
+
+    The result has the shape (n_bins, n_entries).
 
     Parameters
     ----------
     process
-        A process.
+        Process whose bins are scaled.
     parameters
-        Order of the parameters; the constant comes before them.
+        Names of the parameters in the order of the rows; the constant 1 is the first row.
 
     Raises
     ------
@@ -86,7 +88,7 @@ def export_datacard(
     channel: str = "channel",
     mc_stat: bool = True,
 ) -> None:
-    """Write ``datacard.txt``, ``shapes.root`` and ``scaling.json`` for Combine.
+    """Write a datacard for CMS Combine: ``datacard.txt``, ``shapes.root`` and ``scaling.json``.
 
     The first lines of the datacard show the command that makes a Combine workspace from it.  You
     can add lines for systematic uncertainties.
@@ -94,28 +96,29 @@ def export_datacard(
     Parameters
     ----------
     processes
-        Histograms by name of the process, in events: a
+        Histogram of each process, by name, with contents in events: a
         :class:`~milinfer.binned.PolynomialHistogram` of degree 2, or a ``hist.Hist`` if the process
         does not depend on the parameters.
     folder
         Folder in which to write the files; it is made if it does not exist.
     counts
-        Observed counts, shape (n_bins,), with the last observable running fastest; default: the
-        counts expected at `point`.
+        Observed counts, shape (n_bins,).  With several observables, the bin of the last observable
+        runs fastest.  Default: the counts expected at `point`.
     limits
         Range of every parameter, such as ``templates.limits``.
     point
-        Parameter values of the nominal contents, at which fits start; default: all at 0.
+        Parameter values at which the nominal contents are taken and at which fits start; default: 0
+        for all.
     channel
         Name of the channel.
     mc_stat
-        Whether to give the histograms their Monte-Carlo errors at the point and the channel
-        ``autoMCStats``.
+        Whether to include Monte-Carlo errors: the histograms get their errors at `point`, and the
+        datacard gets ``autoMCStats`` for the channel.
 
     Raises
     ------
     TemplateError
-        If the degree of a process is above 2, Combine does not allow a name, or for the reasons
+        If the degree of a process is above 2, if Combine does not allow a name, or for the reasons
         given in :func:`~milinfer.binned.polynomial_workspace.export_polynomials`.
     ParameterError
         As for :func:`~milinfer.binned.polynomial_workspace.export_polynomials`.

@@ -1,4 +1,4 @@
-"""A workspace at another luminosity, for expected results of more data."""
+"""Scale a workspace to another luminosity, for expected results with more data."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _EVENTS = {
 
 
 def scaled_workspace(workspace: Mapping[str, Any], luminosity: float) -> dict[str, Any]:
-    """Scale a workspace to another luminosity: all expected and observed events times a factor.
+    """Scale all expected and observed events of a workspace to another luminosity.
 
     All relative uncertainties stay the same.  This includes the uncertainties of the simulation and
     ``shapesys``, which more data do not improve.
@@ -37,7 +37,7 @@ def scaled_workspace(workspace: Mapping[str, Any], luminosity: float) -> dict[st
     -------
     dict
         The scaled workspace, for example for ``PyhfCost.from_workspace(…, asimov={"mu": 0.0})``.
-        Its scaled observed events are not data: take expected events in their place.
+        Its scaled observed events are not data: use expected events instead of them.
 
     Raises
     ------

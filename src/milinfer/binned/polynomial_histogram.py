@@ -1,10 +1,10 @@
-r"""Histograms whose bins are polynomials in named parameters, built from ordinary ``hist.Hist``.
+r"""Histograms whose bin contents are polynomials in named parameters, built from ``hist.Hist``.
 
-A bin is :math:`\sum_k a_k m_k(\theta)` with monomials :math:`m_k` such as ``"c_HW^2"``.
-:class:`PolynomialHistogram` keeps the coefficients :math:`a_k` in one ``hist.Hist``, whose first
-axis is the monomial, and their covariance in another ``hist.Hist`` with two axes of monomials.
-Operations that are linear in the contents (sums, scaling, slices, projections, rebinning) are then
-done by hist, on both histograms.
+The content of a bin is :math:`\sum_k a_k m_k(\theta)` with monomials :math:`m_k` such as
+``"c_HW^2"``.  :class:`PolynomialHistogram` keeps the coefficients :math:`a_k` in one ``hist.Hist``,
+whose first axis lists the monomials.  It keeps the covariance of the coefficients in a second
+``hist.Hist`` with two axes of monomials.  Operations that are linear in the contents (sums,
+scaling, slices, projections, rebinning) are done by hist, on the two histograms.
 
 A monomial is written as ``"1"``, ``"c_HW"``, ``"c_HW^2"`` or ``"c_HW*c_HB"``.
 """
@@ -42,12 +42,12 @@ _LEADING = (MONOMIAL, "monomial_2")
 
 
 def monomial_name(powers: Mapping[str, int]) -> str:
-    """Write a monomial, in the order of its parameters.
+    """Name of a monomial with the given powers, in the order in which the parameters are given.
 
     Raises
     ------
     ParameterError
-        If the name of a parameter cannot be told from an operator or a number.
+        If the name of a parameter could be confused with an operator or a number.
 
     Examples
     --------
@@ -87,7 +87,7 @@ def monomial_powers(monomial: str) -> dict[str, int]:
 
 
 def monomial_parameters(monomials: Iterable[str]) -> tuple[str, ...]:
-    """Names of the parameters of monomials, in the order of their first appearance.
+    """Names of the parameters that appear in monomials, in the order of their first appearance.
 
     Examples
     --------
@@ -99,11 +99,11 @@ def monomial_parameters(monomials: Iterable[str]) -> tuple[str, ...]:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class PolynomialHistogram:
-    """Histogram whose bins are polynomials in named parameters.
+    """Histogram whose bin contents are polynomials in named parameters.
 
-    It can be added, scaled, sliced and projected like a ``hist.Hist``, with the same result as for
-    the histogram at any parameter point: ``(h + 2 * g)[3:].at(point)`` equals
-    ``h.at(point)[3:] + 2 * g.at(point)[3:]``.
+    It can be added, scaled, sliced and projected like a ``hist.Hist``.  It does not matter whether
+    this is done before or after the histogram is computed at a parameter point:
+    ``(h + 2 * g)[3:].at(point)`` equals ``h.at(point)[3:] + 2 * g.at(point)[3:]``.
 
     Parameters
     ----------
@@ -111,13 +111,15 @@ class PolynomialHistogram:
         ``hist.Hist`` with storage ``Double``.  Its first axis is a ``StrCategory`` called
         ``monomial``; the other axes are the observables, of any kind.
     covariance
-        Covariance of the coefficients of each bin: a ``hist.Hist`` with two axes of monomials,
-        ``monomial`` and ``monomial_2``, before the same observables; None if it is not known.
+        Covariance of the coefficients in each bin: a ``hist.Hist`` whose first two axes list the
+        monomials (``monomial`` and ``monomial_2``) and are followed by the axes of the observables.
+        None if the covariance is not known.
 
     Raises
     ------
     TemplateError
-        If the histograms do not fit this description or each other, or a number is not finite.
+        If the histograms do not have these axes, do not match each other, or contain a number that
+        is not finite.
 
     Examples
     --------
@@ -198,7 +200,8 @@ class PolynomialHistogram:
         axes
             Observables, as axes of hist.
         coefficients
-            Coefficients, shape (n_monomials, …); flow bins are included for axes that have them.
+            Coefficients, shape (n_monomials, …), with the bins of each axis in the place of the
+            dots.  The flow bins of an axis are included if it has them.
         covariance
             Covariance of the coefficients, shape (n_monomials, n_monomials, …), or None.
         """
@@ -249,7 +252,7 @@ class PolynomialHistogram:
 
     @property
     def degree(self) -> int:
-        """Largest total degree of the monomials."""
+        """Largest degree of a monomial, which is the sum of its powers."""
         return int(self.exponents.sum(axis=1).max())
 
     @property
@@ -273,7 +276,7 @@ class PolynomialHistogram:
         Raises
         ------
         ParameterError
-            If the point has other parameters.
+            If the point has other parameters than the histogram.
         """
         theta = point_array(self.parameters, point)
         return np.asarray(np.prod(theta**self.exponents, axis=1), dtype=np.float64)
@@ -284,9 +287,10 @@ class PolynomialHistogram:
         Returns
         -------
         hist.Hist
-            Histogram with storage ``Weight`` and the variances of the polynomials.  If the
-            covariance is not known, the storage is ``Double`` and there are no variances.  If no
-            observable is left, the content of the only bin, as ``hist`` returns it.
+            Histogram with storage ``Weight``, whose variances follow from the covariance of the
+            coefficients.  If the covariance is not known, the storage is ``Double`` and there are
+            no variances.  If all observables have been summed over, the result is the content of
+            the only bin, as ``hist`` returns it.
         """
         import hist
 
@@ -313,7 +317,7 @@ class PolynomialHistogram:
         return histogram * 1.0
 
     def plot(self, point: Point, **options: Any) -> Any:
-        """Plot the histogram at a point, by ``hist.Hist.plot``; `options` are those of hist."""
+        """Plot the histogram at a point with ``hist.Hist.plot``, which gets the `options`."""
         return self.at(point).plot(**options)
 
     def __getitem__(self, index: Any) -> PolynomialHistogram:
@@ -324,7 +328,7 @@ class PolynomialHistogram:
         return self._each(lambda histogram, n: histogram[_behind(index, n)])
 
     def project(self, *names: str | int) -> PolynomialHistogram:
-        """Keep these axes (names or numbers), and sum over all others, flow bins included."""
+        """Keep these axes (names or numbers), and sum over all other axes with their flow bins."""
         wanted = [n if isinstance(n, str) else self.axes[n].name for n in names]
         return self._each(lambda histogram, n: histogram.project(*_LEADING[:n], *wanted))
 
@@ -374,7 +378,7 @@ class PolynomialHistogram:
         return bool(same and (self.covariance is None or self.covariance == other.covariance))
 
     def with_monomials(self, monomials: Sequence[str]) -> PolynomialHistogram:
-        """Return the histogram with these monomials in this order; new ones get coefficients 0.
+        """Return the histogram with these monomials in this order; new ones have coefficients 0.
 
         Raises
         ------
@@ -403,8 +407,8 @@ class PolynomialHistogram:
         Raises
         ------
         TemplateError
-            If an axis of categories has content outside its categories, for which there is no
-            neighbouring bin.
+            If an axis of categories has content outside its categories.  Such content has no
+            neighbouring bin to which it could be added.
 
         Examples
         --------
@@ -432,7 +436,8 @@ class PolynomialHistogram:
     def save(self, path: PathLikeStr) -> None:
         """Write coefficients and covariance to a JSON file of UHI histograms, without loss.
 
-        :meth:`load` reads the file, and so does any library with the Universal Histogram Interface.
+        The file can be read by :meth:`load` and by any library with the Universal Histogram
+        Interface (UHI).
         """
         import uhi.io.json as uhi_json
 
@@ -479,7 +484,7 @@ class PolynomialHistogram:
 
 
 def axis_without_flow(axis: Any) -> Any:
-    """Axis of hist with the same bins, and without flow bins.
+    """Make an axis of hist with the same bins as the given axis, but without flow bins.
 
     Examples
     --------

@@ -2,8 +2,9 @@
 
 `import_hist_eft` takes a histogram in the layout of TopEFT's HistEFT: an axis ``quadratic_term``
 with the coefficients of a quadratic polynomial, in the order of a lower triangle over
-``(1, c1, c2, …)``.  `import_scaling` takes the JSON of Combine's ``InterferenceModels``.  It has
-for each bin the lower triangle of a symmetric matrix M; the content of the bin is nominal · θᵀMθ.
+``(1, c1, c2, …)``.  `import_scaling` takes the JSON file of Combine's ``InterferenceModels``.  For
+each bin this file has the lower triangle of a symmetric matrix M; the content of the bin is its
+nominal content times θᵀMθ, with θ = (1, c1, c2, …).
 
 milinfer does not read pickled files, because they can run any code.  If you trust a file, load it
 yourself and pass its histogram.
@@ -38,7 +39,7 @@ _FACTORY = re.compile(r"\s*([A-Za-z_]\w*)\s*(?:\[([^\[\]]*)\])?\s*")
 
 
 def lower_triangle(n: int) -> tuple[IntArray, IntArray]:
-    """Rows and columns of a lower triangle, in the order of HistEFT and of Combine.
+    """Row and column of each entry of a lower triangle, in the order that HistEFT and Combine use.
 
     Examples
     --------
@@ -60,14 +61,15 @@ def import_hist_eft(
     Parameters
     ----------
     histogram
-        ``hist.Hist`` with an axis ``quadratic_term`` besides the observables; or a HistEFT with one
-        entry of each category chosen, such as ``h[{"process": "ttH"}]``.
+        ``hist.Hist`` with an axis ``quadratic_term`` besides the observables.  Or a HistEFT in
+        which one entry of each category is selected, such as ``h[{"process": "ttH"}]``.
     parameters
         Names of the Wilson coefficients, in the order of the terms; default: ``wc_names`` of the
         histogram.
     covariance
-        Covariance of the terms, shape (n_terms, n_terms, …), flow bins of the observables included.
-        HistEFT does not store it; without it the errors are unknown.
+        Covariance of the terms, shape (n_terms, n_terms, …), with the bins of each observable, flow
+        bins included, in the place of the dots.  HistEFT does not store a covariance.  If it is not
+        given here, the errors are unknown.
 
     Raises
     ------
@@ -151,16 +153,17 @@ def import_scaling(
     scaling
         JSON file, or its content.
     nominal
-        ``hist.Hist`` of the process in the datacard, with as many bins as the scaling.  If it has
-        variances, the relative error of a bin is taken to be the same at every θ.
+        ``hist.Hist`` of the process in the datacard, with as many bins as the scaling.  If the
+        histogram has variances, the relative error of a bin is assumed to be the same at every θ.
     channel, process
         Names of the channel and of the process whose entry in the scaling is used.
 
     Raises
     ------
     TemplateError
-        If the file is not such a JSON file, does not have exactly one entry for the channel and
-        process, does not fit the nominal histogram, or defines parameters by formulas.
+        If `scaling` is not the content of a ``scaling.json``, does not have exactly one entry for
+        the channel and process, does not fit the nominal histogram, or defines parameters by
+        formulas.
 
     Examples
     --------

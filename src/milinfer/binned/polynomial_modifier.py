@@ -2,16 +2,17 @@ r"""Modifier of pyhf that multiplies each bin by a polynomial in free parameters
 
 pyhf can build models with modifiers from other packages: ``pyhf.Model(spec, validate=False,
 modifier_set=polynomial_modifiers())``.  ``validate=False`` is needed because pyhf's schema knows
-only the modifiers of HistFactory.  In the specification of a sample the modifier is ::
+only the modifiers of HistFactory.  In the specification of a sample the modifier is written as ::
 
     {"name": "eft", "type": "polynomial", "data": {
         "monomials": ["1", "c_HW", "c_HW^2"],
         "scaling": [[1.0, 1.0], [0.2, 0.4], [0.1, 0.1]]}}
 
 with one row for each monomial and one number for each bin: the nominal content of bin b is
-multiplied by :math:`\sum_k s_{kb}\, m_k(\theta)`.  The parameters are named by the monomials; all
-modifiers share them.  They are free, start at 0 and have the bounds −10 … 10, which the parameters
-of a measurement can change, as for any parameter of pyhf.
+multiplied by :math:`\sum_k s_{kb}\, m_k(\theta)`.  The names of the parameters are those in the
+monomials, and all modifiers share these parameters.  The parameters are free, start at 0 and have
+the bounds −10 and 10.  As for any parameter of pyhf, the measurement can set another start and
+other bounds.
 """
 
 from __future__ import annotations
@@ -43,9 +44,9 @@ Terms: TypeAlias = tuple[tuple[str, ...], FloatArray]
 
 
 def polynomial_modifiers() -> dict[str, tuple[type, type]]:
-    """Return pyhf's modifiers and the polynomial one, for ``pyhf.Model(…, modifier_set=…)``.
+    """Return pyhf's modifiers with the polynomial modifier, for ``pyhf.Model(…, modifier_set=…)``.
 
-    The polynomial modifier multiplies each bin by a polynomial in free parameters, see
+    The polynomial modifier multiplies each bin by a polynomial in free parameters; see
     :mod:`milinfer.binned.polynomial_modifier`.
 
     Examples
@@ -66,12 +67,12 @@ def polynomial_modifiers() -> dict[str, tuple[type, type]]:
 
 
 def polynomial_terms(data: Any, n_bins: int) -> Terms:
-    """Monomials of the data of a modifier, and their scaling (n_monomials, n_bins).
+    """Read monomials and scaling, shape (n_monomials, n_bins), from the data of a modifier.
 
     Raises
     ------
     ValueError
-        If a field is missing or has the wrong form; it names the field.
+        If a field is missing or has the wrong form.  The message names the field.
 
     Examples
     --------
@@ -92,10 +93,10 @@ def polynomial_terms(data: Any, n_bins: int) -> Terms:
 
 
 def histfactory_part(spec: Any) -> Any:
-    """Workspace that the schema of HistFactory can check: polynomials stand as ``normfactor``.
+    """Replace polynomial modifiers by ``normfactor``, so that HistFactory's schema can be checked.
 
-    Without such a modifier it is the workspace itself, and otherwise a copy.  Parts that are not
-    as in a workspace are left as they are.
+    A workspace without polynomial modifiers is returned itself, a workspace with them is copied.
+    Parts that do not have the form of a workspace are left as they are.
 
     Examples
     --------

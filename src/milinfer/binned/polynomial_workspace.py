@@ -1,9 +1,9 @@
-"""Export polynomial histograms as a pyhf workspace, exactly and without morphing.
+"""Export polynomial histograms to a pyhf workspace, exactly and without morphing.
 
-`export_polynomials` writes processes whose bins are polynomials in the parameters as one channel of
-a workspace, with the modifier of :mod:`milinfer.binned.polynomial_modifier`.
+`export_polynomials` makes a workspace with one channel from processes whose bin contents are
+polynomials in the parameters.  It uses the modifier of :mod:`milinfer.binned.polynomial_modifier`.
 :class:`~milinfer.PyhfCost`, pyhf and cabinetry can fit this workspace.  `morphing_to_polynomials`
-replaces the morphing of another workspace by such modifiers.
+takes a workspace with morphing and replaces the morphing by this modifier.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ __all__ = ["ScaledProcess", "export_polynomials", "morphing_to_polynomials", "sc
 
 @dataclass(frozen=True, eq=False)
 class ScaledProcess:
-    """Bin contents of a process at one point, and the polynomials that scale them elsewhere.
+    """Bin contents of a process at one point, and polynomials that scale them to other points.
 
     Parameters
     ----------
@@ -50,11 +50,12 @@ class ScaledProcess:
     monomials
         Names of the monomials; none if the process does not depend on the parameters.
     nominal
-        Expected events at the point, shape (n_bins,); the last observable runs fastest.
+        Events expected in each bin at the point, shape (n_bins,).  With several observables, the
+        bin of the last one runs fastest.
     errors
-        Their Monte-Carlo errors, shape (n_bins,); None if they are not known.
+        Monte-Carlo errors of `nominal`, shape (n_bins,); None if they are not known.
     scaling
-        Coefficients of the polynomials, divided by the nominal content, shape
+        Coefficients of the polynomials divided by the nominal content of the bin, shape
         (n_monomials, n_bins).
     axes
         Observables, without flow bins.
@@ -73,17 +74,18 @@ def scaled_processes(
     limits: Mapping[str, tuple[float, float]],
     point: Point | None = None,
 ) -> tuple[tuple[ScaledProcess, ...], dict[str, float]]:
-    """Split each process into its content at a point and a scaling.
+    """Split each process into its bin contents at a point and polynomials that scale them.
 
     Parameters
     ----------
     processes
-        Name → :class:`~milinfer.binned.PolynomialHistogram`, or ``hist.Hist`` of a process that
-        does not depend on the parameters; in events, with the same axes.
+        Histogram of each process, by name, with contents in events: a
+        :class:`~milinfer.binned.PolynomialHistogram`, or a ``hist.Hist`` if the process does not
+        depend on the parameters.  All have the same axes.
     limits
         Range of every parameter.
     point
-        Where the nominal contents are taken; default: all parameters at 0.
+        Parameter values at which the nominal contents are taken; default: 0 for all.
 
     Returns
     -------
@@ -93,9 +95,11 @@ def scaled_processes(
     Raises
     ------
     TemplateError
-        If axes differ, flow bins are not empty, or a bin is not positive at the point.
+        If axes differ, flow bins are not empty, or the content of a bin is not positive at the
+        point.
     ParameterError
-        If limits or point name other parameters, or the point is outside the limits.
+        If `limits` or `point` have other parameters than the processes, or the point is outside the
+        limits.
 
     Examples
     --------
@@ -169,45 +173,48 @@ def export_polynomials(
     mc_stat: bool = True,
     systematics: Sequence[Systematic] = (),
 ) -> Workspace:
-    """Make a workspace of one channel in which the bins are polynomials in the parameters.
+    """Make a workspace of one channel whose bin contents are polynomials in the parameters.
 
-    :meth:`milinfer.PyhfCost.from_workspace` makes a cost of the workspace, and
-    :func:`milinfer.binned.workspaces.model_and_data` a pyhf model.  Systematic uncertainties are
-    HistFactory modifiers, and act on the content of the bins at every θ.
+    :meth:`milinfer.PyhfCost.from_workspace` makes a cost from the workspace, and
+    :func:`milinfer.binned.workspaces.model_and_data` makes a pyhf model.  Systematic uncertainties
+    are HistFactory modifiers and act on the bin contents at every θ.
 
     Parameters
     ----------
     processes
-        Histograms by name of the process, in events: a
+        Histogram of each process, by name, with contents in events: a
         :class:`~milinfer.binned.PolynomialHistogram`, or a ``hist.Hist`` if the process does not
         depend on the parameters.
     counts
-        Observed counts, shape (n_bins,), with the last observable running fastest; default: the
-        counts expected at `point`.
+        Observed counts, shape (n_bins,).  With several observables, the bin of the last observable
+        runs fastest.  Default: the counts expected at `point`.
     limits
         Range of every parameter, such as ``templates.limits``.
     point
-        Parameter values at which fits start and the Monte-Carlo errors are taken; default: all
-        at 0.
+        Parameter values at which fits start, and at which the Monte-Carlo errors are computed;
+        default: 0 for all.
     channel
         Name of the channel.
     mc_stat
-        Whether to add the Monte-Carlo errors at the point as ``staterror``.
+        Whether to add the Monte-Carlo errors at `point` as ``staterror``.
     systematics
-        Systematic uncertainties, as relative shifts that are the same at every θ; if they name no
-        samples, they act on all processes.  For shifts that depend on θ use
+        Systematic uncertainties, as relative shifts that are the same at every θ.  A systematic
+        uncertainty acts on the processes that it names as its samples, and on all processes if it
+        names none.  For shifts that depend on θ use
         :func:`~milinfer.binned.workspace_export.export_workspace`.
 
     Raises
     ------
     TemplateError
-        If the axes differ, flow bins are not empty, a bin is not positive at `point`, the counts do
-        not fit the bins, the errors of a process are unknown, or a systematic has no relative
-        shifts, names an unknown process, or is given twice for the same process.
+        If the axes differ, flow bins are not empty, the content of a bin is not positive at
+        `point`, the counts do not fit the bins, or the errors of a process are unknown.  Also if a
+        systematic uncertainty has no relative shifts, names an unknown process, or is given twice
+        for the same process.
     ParameterError
-        If `limits` or `point` name other parameters, or `point` is outside the limits.
+        If `limits` or `point` have other parameters than the processes, or `point` is outside the
+        limits.
     WorkspaceError
-        If a parameter starts outside its limits, or names are used twice.
+        If a parameter starts outside its limits, or a name is used twice.
 
     Examples
     --------
@@ -266,7 +273,7 @@ def export_polynomials(
 
 
 def morphing_to_polynomials(source: PathLikeStr | Mapping[str, Any]) -> Workspace:
-    """Replace the morphing of a workspace by modifiers from which pyhf can build the model.
+    """Replace the morphing of a workspace by polynomial modifiers, which pyhf can build.
 
     :func:`~milinfer.binned.workspace_export.export_workspace` writes a sample for each point of the
     morphing basis, and only milinfer knows the factors of these samples as functions of the
@@ -277,8 +284,8 @@ def morphing_to_polynomials(source: PathLikeStr | Mapping[str, Any]) -> Workspac
     Parameters
     ----------
     source
-        Workspace from :func:`~milinfer.binned.workspace_export.export_workspace`, or its file;
-        pyhf may have combined or renamed it.
+        Workspace from :func:`~milinfer.binned.workspace_export.export_workspace`, or the path of
+        its file.  It may have been combined with other workspaces, or renamed, by pyhf.
 
     Returns
     -------
@@ -290,7 +297,7 @@ def morphing_to_polynomials(source: PathLikeStr | Mapping[str, Any]) -> Workspac
     Raises
     ------
     WorkspaceError
-        If the workspace is not valid or records no morphing.
+        If the workspace is not valid or contains no morphing.
 
     Examples
     --------

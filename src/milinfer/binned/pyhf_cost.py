@@ -1,4 +1,4 @@
-"""Cost of any pyhf model for iminuit; normalisation factors may be functions of parameters."""
+"""Cost of any pyhf model for iminuit.  Normalisation factors may be functions of parameters."""
 
 from __future__ import annotations
 
@@ -75,11 +75,11 @@ class _Constraint(NamedTuple):
 
 
 class PyhfCost(NamedCost):
-    r"""Cost :math:`-2 \ln L` of a pyhf model, constraint terms included.
+    r"""Cost :math:`-2 \ln L` of a pyhf model for iminuit, constraint terms included.
 
-    The value is that of ``pyhf.infer.mle.twice_nll``, with all constants of the Poisson and
-    Gaussian terms; ``errordef`` is 1.  The Poisson terms are summed in such a way that no digits
-    are lost in bins with many events.
+    The cost has the same value as ``pyhf.infer.mle.twice_nll``, with all constants of the Poisson
+    and Gaussian terms.  Its ``errordef`` is 1.  The Poisson terms are summed so that no digits are
+    lost in bins with many events.
 
     Parameters have pyhf's names and are scalars: a parameter with an entry for each bin becomes
     ``name[0]``, ``name[1]``, ….  Minuit takes pyhf's bounds as limits.  Minuit does not read
@@ -94,16 +94,16 @@ class PyhfCost(NamedCost):
         A ``pyhf.Model``; its constraint terms are included.
     data
         Counts in the order of ``model.config.channels``, shape (n_bins,), or counts followed by the
-        auxiliary data, shape (n_bins + n_auxdata,).  Without auxiliary data, the nominal auxiliary
-        data of the model are used.
+        auxiliary data, shape (n_bins + n_auxdata,).  If only counts are given, the nominal
+        auxiliary data of the model are used.
 
     Raises
     ------
     TemplateError
         If the data do not fit the model, are negative or not finite, or have events in a bin in
-        which the model cannot expect any.  Also when the cost is called with parameters for which
-        the expected yield of a bin is negative or not a number; pyhf's likelihood is then NaN or,
-        in a bin without events, meaningless.
+        which the model expects none for any parameters.  Also if the cost is called with parameters
+        for which the expected yield of a bin is negative or not a number.  For such parameters
+        pyhf's likelihood would be NaN or, in a bin without events, meaningless.
 
     Examples
     --------
@@ -136,8 +136,9 @@ class PyhfCost(NamedCost):
     ) -> PyhfCost:
         """Make a cost in which normalisation factors are functions of parameters θ.
 
-        EFT morphing needs this: it has a sample for each point of the morphing basis, with the
-        factor w_k(θ).  pyhf 0.7 cannot make a factor a function of other parameters.
+        EFT morphing needs this: the workspace has a sample for each point k of the morphing basis,
+        and the factor of this sample is a function w_k(θ).  In pyhf 0.7 a factor cannot be a
+        function of other parameters.
 
         Parameters
         ----------
@@ -146,23 +147,24 @@ class PyhfCost(NamedCost):
         data
             As for the class.
         parameters
-            Names of the parameters θ; they come first among the parameters of the cost.
+            Names of the parameters θ.  They are the first parameters of the cost.
         weights
-            Function of θ, an array of shape (n_parameters,), that returns the values of the tied
-            factors by name.
+            Function that computes the tied factors.  Its argument is θ as an array of shape
+            (n_parameters,), and it returns a mapping from the name of each factor to its value.
         limits
             Limits of the parameters θ, by name.
         start
-            Starting values of θ; default: 0, or the nearest value inside the limits.
+            Starting values of the parameters θ; default: 0, or the value inside the limits that is
+            nearest to 0.
         fixed
-            Further parameters to fix at their starting values.
+            Parameters to fix at their starting values, in addition to those that the model fixes.
 
         Raises
         ------
         TemplateError
             As for the class; and if a tied factor is not a free ``normfactor`` of the model.
         ParameterError
-            If a parameter θ has the same name as another parameter of the model.
+            If a parameter θ has the same name as a parameter of the model.
 
         Examples
         --------
@@ -199,7 +201,7 @@ class PyhfCost(NamedCost):
         measurement: str | None = None,
         asimov: Point | None = None,
     ) -> PyhfCost:
-        """Make the cost of a workspace with its own data, or with Asimov data of a point.
+        """Make the cost of a workspace, with its observed data or with Asimov data.
 
         Parameters
         ----------
@@ -209,9 +211,10 @@ class PyhfCost(NamedCost):
         measurement
             Name of the measurement; default: the first.
         asimov
-            Parameter values at which the expected data, auxiliary data included, replace the
-            observed data.  Other parameters keep their starting values, so that ``{}`` gives the
-            nominal Asimov dataset.  Default: the observed data.
+            Parameter values for an Asimov dataset: the data and auxiliary data expected at these
+            values replace the observed data.  Parameters that are not named have their starting
+            values, so that ``{}`` gives the nominal Asimov dataset.  Default: the observed data are
+            used.
 
         Raises
         ------
@@ -307,30 +310,30 @@ class PyhfCost(NamedCost):
 
     @property
     def limits(self) -> dict[str, tuple[float, float]]:
-        """Limits of every parameter, by name: pyhf's bounds, and the limits given for θ."""
+        """Limits of each parameter, by name: those given for θ, or pyhf's bounds."""
         return dict(self._limits)
 
     @property
     def start(self) -> dict[str, float]:
-        """Starting value of every parameter, by name: pyhf's inits, and the values given for θ."""
+        """Starting value of each parameter, by name: the one given for θ, or pyhf's init."""
         return dict(self._start)
 
     @property
     def fixed(self) -> tuple[str, ...]:
-        """Parameters that the model fixes at their starting values."""
+        """Names of the parameters that are fixed at their starting values."""
         return self._fixed
 
     @property
     def constrained(self) -> tuple[str, ...]:
-        """Parameters whose constraint term is part of this cost."""
+        """Names of the parameters whose constraint term is part of this cost."""
         return tuple(name for name in self._constraints if name not in self._dropped)
 
     @property
     def constraints(self) -> tuple[AuxiliaryMeasurement, ...]:
-        """Auxiliary measurements in this cost, without those of fixed parameters.
+        """Auxiliary measurements in this cost; those of fixed parameters are left out.
 
-        If the measurement is a count with the mean ``scale`` times the parameter, its error is
-        1/√scale, which pyhf calls the width of the parameter.
+        If the measurement is a count whose mean is the parameter times ``scale``, its error is
+        1/√scale.  In pyhf this is called the width of the parameter.
         """
         return tuple(
             AuxiliaryMeasurement(name, *self._constraints[name].measurement(self._auxiliary))
@@ -340,18 +343,18 @@ class PyhfCost(NamedCost):
 
     @property
     def auxiliary_widths(self) -> tuple[float | None, ...]:
-        """Width of each auxiliary datum that is Gaussian, None for a count; in pyhf's order."""
+        """Width of each Gaussian auxiliary datum, and None for each count, in pyhf's order."""
         terms = sorted(self._constraints.values(), key=lambda term: term.datum)
         return tuple(term.scale if term.is_normal else None for term in terms)
 
     @property
     def counted(self) -> tuple[str, ...]:
-        """Parameters in :attr:`constrained` whose auxiliary measurement is a count (Poisson)."""
+        """Names in :attr:`constrained` whose auxiliary measurement is a count (Poisson)."""
         return tuple(n for n in self.constrained if not self._constraints[n].is_normal)
 
     @property
     def parameter_facts(self) -> dict[str, ParameterFacts]:
-        """Role, start and limits of every parameter, by name."""
+        """Role, starting value and limits of every parameter, by name."""
         of_interest = [self.model.config.poi_name] if self._tie is None else self._tie.parameters
 
         def role(name: str) -> Role:
@@ -373,8 +376,8 @@ class PyhfCost(NamedCost):
     def without_constraints(self, names: Iterable[str]) -> PyhfCost:
         """Return the same cost without the constraint terms of some parameters.
 
-        Use this if you add another cost that contains the same terms: an auxiliary measurement must
-        be included only once.
+        Use this if you add a second cost that contains the same constraint terms, because an
+        auxiliary measurement must be included only once.
 
         Parameters
         ----------
@@ -384,7 +387,7 @@ class PyhfCost(NamedCost):
         Raises
         ------
         ParameterError
-            If the cost has no constraint of one of these parameters.
+            If the cost has no constraint term of one of the parameters.
 
         Examples
         --------
@@ -404,12 +407,13 @@ class PyhfCost(NamedCost):
         return free
 
     def with_data(self, data: ArrayLike) -> PyhfCost:
-        """Return the same cost for other data, without building the model again.
+        """Return the same cost with other data, without building the model again.
 
         Parameters
         ----------
         data
-            As for the class.  Include the auxiliary data if they differ from the nominal ones.
+            As for the class.  Include the auxiliary data if they differ from the nominal auxiliary
+            data.
 
         Raises
         ------
@@ -428,18 +432,19 @@ class PyhfCost(NamedCost):
         return other
 
     def asimov(self, **values: float) -> PyhfCost:
-        """Return the same cost for the Asimov data at a point, auxiliary data included.
+        """Return the same cost with the Asimov data of a point, auxiliary data included.
 
         Parameters
         ----------
         **values
-            Values of parameters at the point; all others are at :attr:`start`.  Give names that are
-            no Python names in a dictionary: ``cost.asimov(**{"gamma[0]": 1.1})``.
+            Values of the parameters at the point.  Parameters that are not named have the value in
+            :attr:`start`.  If a name is not a Python name, use a dictionary:
+            ``cost.asimov(**{"gamma[0]": 1.1})``.
 
         Raises
         ------
         ParameterError
-            If the cost has no such parameter.
+            If the cost does not have a parameter that is named.
         TemplateError
             If the model has negative yields at the point.
 
@@ -459,12 +464,12 @@ class PyhfCost(NamedCost):
         ----------
         **measured
             Measured values of parameters in :attr:`constrained`.  If the measurement is a count,
-            the count becomes this value times the count expected for a parameter of one.
+            the new count is the given value times the count that is expected if the parameter is 1.
 
         Raises
         ------
         ParameterError
-            If this cost has no constraint of a parameter.
+            If the cost has no constraint term of one of the parameters.
 
         Examples
         --------
@@ -485,7 +490,7 @@ class PyhfCost(NamedCost):
         return self.with_data(data)
 
     def published(self, arrays: ArrayStore) -> PublishedTerm:
-        """Write the workspace as a term of a published likelihood, for pyhf to evaluate.
+        """Write the workspace as a term of a published likelihood, which pyhf evaluates.
 
         Parameters
         ----------
@@ -495,7 +500,7 @@ class PyhfCost(NamedCost):
         Raises
         ------
         ConfigurationError
-            If normalisation factors are other functions of parameters than polynomials, or the
+            If a normalisation factor is a function of parameters that is not a polynomial, or the
             model has modifiers that HistFactory does not have.
         """
         polynomials = [] if self._tie is None else getattr(self._tie.weights, "polynomials", None)
@@ -564,7 +569,10 @@ class PyhfCost(NamedCost):
                 raise ParameterError(msg + did_you_mean(name, self.constrained))
 
     def pyhf_parameters(self, *args: float) -> FloatArray:
-        """Parameters in pyhf's order, with the tied factors, shape (n_pyhf_parameters,)."""
+        """Values of all parameters, in pyhf's order and with the tied factors.
+
+        The result has the shape (n_pyhf_parameters,).
+        """
         values = np.array(args, dtype=np.float64)
         if self._tie is None:
             return values
@@ -576,12 +584,13 @@ class PyhfCost(NamedCost):
         return full
 
     def expected(self, *args: float) -> dict[str, FloatArray]:
-        """Expected counts of each channel, by name, each of shape (n_bins of the channel,).
+        """Expected counts of each channel, by its name, as an array with one number for each bin.
 
         Raises
         ------
         TemplateError
-            If a bin is negative or not a number; the message names channel, bin and parameters.
+            If the expected count of a bin is negative or not a number.  The message names the
+            channel, the bin and the parameter values.
         """
         rates = self._rates(self.model.make_pdf(self.pyhf_parameters(*args)), args)
         return {name: rates[s] for name, s in self.model.config.channel_slices.items()}

@@ -1,15 +1,17 @@
-r"""Likelihood of histogram templates, with their Monte-Carlo errors profiled bin by bin.
+r"""Likelihood of histogram templates, in which their Monte-Carlo errors are profiled bin by bin.
 
-`TemplateCost` is the cost of one dataset for iminuit: a pyhf model whose normalisation factors
-are functions of the parameters (EFT morphing).  `template_workspace` gives the same model as a
-HistFactory workspace.  `profile_log_likelihood` computes the likelihood of many histograms at once,
-for toys.
+`TemplateCost` is the cost of one dataset for iminuit.  It uses a pyhf model whose normalisation
+factors are functions of the parameters (EFT morphing).  `template_workspace` writes the same model
+as a HistFactory workspace.  `profile_log_likelihood` computes the likelihood of many histograms at
+once, for toys.
 
-In HistFactory's form of Barlow and Beeston's likelihood ("lite", ``staterror``), the expectation
-:math:`y_b` of a bin is multiplied by a factor :math:`\gamma_b` with a Gaussian constraint
-:math:`(\gamma_b - 1)/\delta_b`.  Given :math:`y_b` and the count :math:`n_b`, the best factor
-solves :math:`\gamma^2 + (y\delta^2 - 1)\gamma - n\delta^2 = 0` (Conway, arXiv:1103.0354), so
-that no minimiser is needed.  A fit of the shape also has a common scale, found by Newton's method.
+Monte-Carlo errors are treated as in HistFactory's ``staterror`` (Barlow and Beeston, "lite"): the
+expected count :math:`y_b` of a bin is multiplied by a factor :math:`\gamma_b`, which has a Gaussian
+constraint with mean 1 and standard deviation :math:`\delta_b`, the relative Monte-Carlo error of
+the bin.  For given :math:`y_b` and observed count :math:`n_b`, the best factor solves
+:math:`\gamma_b^2 + (y_b\delta_b^2 - 1)\gamma_b - n_b\delta_b^2 = 0` (Conway, arXiv:1103.0354), so
+that no minimiser is needed.  A fit of the shape also has a scale that is common to all bins.  It is
+found by Newton's method.
 """
 
 from __future__ import annotations
@@ -47,52 +49,55 @@ __all__ = [
 
 
 class TemplateCost(NamedCost):
-    """Cost −2 ln L of binned data, with the likelihood of :mod:`pyhf`.
+    """Cost −2 ln L of a histogram for iminuit, with the likelihood of :mod:`pyhf`.
 
-    The pyhf model has one sample for each point of the morphing basis, and each sample has a
-    normalisation factor.  This cost makes the factors functions w_k(θ), which pyhf 0.7 cannot do.
-    Without the rate, the factors are scaled so that the expected total is the observed number of
-    events.  This gives the multinomial likelihood of the shape, up to a constant.
+    The pyhf model has one sample for each point k of the morphing basis, and each sample has a
+    normalisation factor.  In this cost the factors are functions w_k(θ), which pyhf 0.7 does not
+    offer.  If only the shape is fitted, the factors are scaled so that the total expected number of
+    events is the observed number.  This gives the multinomial likelihood of the shape, up to a
+    constant.
 
-    With Monte-Carlo errors the model has a ``staterror``: a factor γ_b for each bin with a Gaussian
-    constraint.  The best factors at given parameters have a closed form
-    (:mod:`milinfer.binned.template_cost`), so Minuit varies only the parameters, and still finds
-    the minimum and the MINOS interval of a fit that varies all factors.
+    With Monte-Carlo errors the model has a ``staterror``: a factor γ_b for each bin b, with a
+    Gaussian constraint.  A formula gives the best factors for given parameters
+    (:mod:`milinfer.binned.template_cost`), so Minuit varies only the parameters.  The minimum and
+    the MINOS interval are the same as if Minuit also varied the factors.
 
-    Minuit takes the limits of the parameters from the cost.  They are the range of the samples; for
-    one parameter, the part of this range in which every bin is positive.
+    Minuit takes the limits of the parameters from the cost.  They are the range that the samples
+    cover.  With one parameter, they are reduced to the part of this range in which the content of
+    every bin is positive.
 
     Parameters
     ----------
     templates
-        The templates.
+        Templates of the histogram.
     counts
         Observed counts, shape (n_bins,).
     rate
-        Whether to fit the number of events too; otherwise only the shape.
+        True: fit the shape and the number of events.  False: fit only the shape.
     mc_stat
-        Whether to profile the Monte-Carlo errors of the templates.  The widths of the constraints
-        are the errors at ``templates.reference``, since pyhf has one width for each bin;
-        ``templates.relative_errors(point)`` gives the errors at other points.
+        Whether to profile the Monte-Carlo errors of the templates.  In pyhf the width of the
+        constraint of a bin cannot depend on θ.  It is the relative error at
+        ``templates.reference``.  ``templates.relative_errors(point)`` gives the errors at other
+        points.
     name
         Name of the pyhf channel; default: the name of the observable.
 
     Raises
     ------
     TemplateError
-        If the counts do not fit the templates or are all zero, the expectation of a bin is not
-        positive, or the templates have no luminosity for a fit with the rate.
+        If the counts do not fit the templates or are all zero, the expected count of a bin is not
+        positive, or `rate` is True and the templates have no luminosity.
 
     Warns
     -----
     MilinferWarning
-        If a bin expects fewer than 5 events at the reference.
+        If fewer than 5 events are expected in a bin at the reference.
 
     Notes
     -----
-    The factors make intervals wide enough *on average over templates*.  A given set of templates is
-    wrong by the same fixed amount in all experiments that use it.  The factors cannot repair this
-    for the given set, and intervals in toys may cover more or less often than claimed.
+    The factors γ_b make intervals wide enough *on average over many sets of templates*.  One set of
+    templates has the same fixed errors in all toys that use it.  The factors cannot correct these
+    errors, so intervals in toys with this set may cover more or less often than claimed.
 
     Examples
     --------
@@ -159,17 +164,17 @@ class TemplateCost(NamedCost):
 
     @property
     def limits(self) -> Mapping[str, tuple[float, float]]:
-        """Limits of every parameter, by name; Minuit takes them from the cost."""
+        """Limits of every parameter, by name.  Minuit uses them."""
         return dict(self.templates.limits)
 
     @property
     def pyhf_data(self) -> FloatArray:
-        """Counts and auxiliary data, as ``model.logpdf`` takes them."""
+        """Counts and auxiliary data in the form that ``model.logpdf`` needs."""
         auxiliary = np.asarray(self.model.config.auxdata, dtype=np.float64)
         return np.concatenate([self.counts, auxiliary])
 
     def pyhf_parameters(self, *args: float) -> FloatArray:
-        """Parameters of the pyhf model at θ, the best γ included, in the order of the model."""
+        """Parameters of the pyhf model at θ in the model's order, with the best factors γ."""
         weights, gammas = self._factors(args)
         config = self.model.config
         values = np.empty(config.npars)
@@ -182,14 +187,15 @@ class TemplateCost(NamedCost):
     def gammas(self, *args: float) -> FloatArray:
         """Monte-Carlo factors γ with the largest likelihood at θ, shape (n_bins,).
 
-        Without Monte-Carlo errors they are one.
+        Without Monte-Carlo errors all factors are 1.
         """
         return self._factors(args)[1]
 
     def weights(self, args: Sequence[float]) -> FloatArray:
         """Morphing weights w_k(θ), shape (n_coefficients,).
 
-        In a fit of the shape they are scaled to the number of events in the data.
+        In a fit of the shape they are scaled so that the total expected number of events is the
+        number of events in the data.
         """
         return self._factors(args)[0]
 
@@ -208,7 +214,7 @@ class TemplateCost(NamedCost):
         return w * profiled.scale[0, 0], profiled.gammas[0, 0]
 
     def published(self, arrays: ArrayStore) -> PublishedTerm:
-        """Write the histogram as a term of a published likelihood, for numpy to evaluate.
+        """Write the histogram as a term of a published likelihood, which is evaluated with numpy.
 
         Parameters
         ----------
@@ -264,17 +270,18 @@ def _(cost: TemplateCost, arrays: ArrayStore) -> list[PublishedTerm]:
 def pyhf_channel(
     name: str, yields: FloatArray, relative_errors: FloatArray | None = None
 ) -> dict[str, Any]:
-    """HistFactory channel with one sample for each point of a morphing basis.
+    """Make a HistFactory channel with one sample for each point of a morphing basis.
 
     Parameters
     ----------
     name
         Name of the channel.
     yields
-        Shape (n_coefficients, n_bins), positive.
+        Expected counts of each sample, shape (n_coefficients, n_bins); all must be positive.
     relative_errors
-        Relative errors of the total in each bin, shape (n_bins,), for a ``staterror`` with one
-        factor for each bin (Barlow–Beeston-lite); None leaves it out.
+        Relative Monte-Carlo error of the total content of each bin, shape (n_bins,).  The channel
+        gets a ``staterror`` with one factor for each bin (Barlow–Beeston-lite).  None: it gets no
+        ``staterror``.
 
     Examples
     --------
@@ -297,7 +304,7 @@ def pyhf_channel(
 
 
 def staterror_name(channel: str) -> str:
-    """Name of the Monte-Carlo factors of a channel; pyhf splits names of this kind at ``/``.
+    """Name of the ``staterror`` of a channel, without ``/``, at which pyhf would split it.
 
     Examples
     --------
@@ -315,17 +322,18 @@ def template_workspace(
     mc_stat: bool = True,
     name: str | None = None,
 ) -> dict[str, Any]:
-    """HistFactory workspace of templates, for ``pyhf.Workspace``.
+    """Make a HistFactory workspace of templates, for ``pyhf.Workspace``.
 
-    Its factors ``w_k`` are functions of the parameters, ``templates.basis.weights(theta,
-    templates.basis_points)``.  HistFactory cannot express this;
-    :class:`~milinfer.binned.template_cost.TemplateCost` does.  The factors may be negative, so give
-    pyhf their bounds, which are in the workspace.
+    The workspace has a free normalisation factor ``w_k`` for each point k of the morphing basis.
+    These factors should be functions of the parameters:
+    ``templates.basis.weights(theta, templates.basis_points)``.  HistFactory cannot express this,
+    but :class:`~milinfer.binned.template_cost.TemplateCost` computes the factors in this way.  The
+    factors may be negative: use their bounds from the workspace in pyhf.
 
     Parameters
     ----------
     templates
-        The templates.
+        Templates of the histogram.
     counts
         Observed counts, shape (n_bins,); default: the counts expected at the reference.
     mc_stat
@@ -376,14 +384,14 @@ _BLOCK = 50_000
 
 
 class ProfiledBins(NamedTuple):
-    """Factors that maximise the likelihood.
+    """Factors that maximise the likelihood, for many sets of counts at many points.
 
     Parameters
     ----------
     gammas
-        Monte-Carlo factors, shape (n_sets, n_points, n_bins).
+        Monte-Carlo factor of each bin, shape (n_sets, n_points, n_bins).
     scale
-        Common scale of all bins, shape (n_sets, n_points); ones for a fit with the rate.
+        Scale that is common to all bins, shape (n_sets, n_points); 1 in a fit with the rate.
     """
 
     gammas: FloatArray
@@ -393,24 +401,25 @@ class ProfiledBins(NamedTuple):
 def profile_bins(
     counts: FloatArray, expected: FloatArray, relative: FloatArray, *, rate: bool
 ) -> ProfiledBins:
-    """Factors of the bins that maximise the likelihood of counts.
+    """Find the Monte-Carlo factors of the bins that maximise the likelihood of counts.
 
     Parameters
     ----------
     counts
-        Counts that are not negative, shape (n_sets, n_bins).
+        Observed counts, shape (n_sets, n_bins); none may be negative.
     expected
-        Positive expectations, shape (n_points, n_bins).
+        Expected counts, shape (n_points, n_bins); all must be positive.
     relative
-        Relative Monte-Carlo errors of the expectations, shape (n_bins,); zeros leave the factors
-        at one.
+        Relative Monte-Carlo errors of the expected counts, shape (n_bins,).  Where it is zero, the
+        factor stays 1.
     rate
-        Whether the expected total is known; otherwise a common scale is profiled too.
+        True: the total of `expected` is the expected number of events.  False: a scale that is
+        common to all bins is profiled too.
 
     Raises
     ------
     FitError
-        If the scale does not converge: errors near 100 % leave the shape undetermined.
+        If the scale does not converge, because relative errors near 100 % leave it undetermined.
 
     Examples
     --------
@@ -465,7 +474,7 @@ def profile_bins(
 def profile_log_likelihood(
     counts: FloatArray, expected: FloatArray, relative: FloatArray, *, rate: bool
 ) -> FloatArray:
-    """Profiled ln L of many sets of counts at many expectations, up to a constant of the set.
+    """Profiled ln L of many sets of counts at many points, up to a constant for each set.
 
     Parameters
     ----------
@@ -475,11 +484,11 @@ def profile_log_likelihood(
     Returns
     -------
     ndarray
-        Shape (n_sets, n_points).
+        Profiled ln L, shape (n_sets, n_points).
 
     Examples
     --------
-    Without Monte-Carlo errors, a multinomial likelihood:
+    Without Monte-Carlo errors and without the rate it is a multinomial likelihood:
 
     >>> import numpy as np
     >>> counts, expected = np.array([[30.0, 70.0]]), np.array([[1.0, 1.0], [2.0, 3.0]])

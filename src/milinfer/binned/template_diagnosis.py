@@ -1,4 +1,4 @@
-"""Checks of templates: too few events, negative bins, polynomials that do not fit."""
+"""Check templates for bins with too few events, negative bins and polynomials that do not fit."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _MIN_P_VALUE = 1e-6
 
 
 def few_events(information_events: Mapping[str, float]) -> tuple[str, ...]:
-    """Problem and advice for each parameter whose information comes from few events.
+    """Text with problem and advice for each parameter whose information comes from too few events.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ def few_events(information_events: Mapping[str, float]) -> tuple[str, ...]:
 
 
 def circular_edges(name: str) -> str:
-    """Problem and advice for edges that were chosen on the events that fill the bins.
+    """Text with problem and advice if edges were chosen with the same events that fill the bins.
 
     Examples
     --------
@@ -77,22 +77,24 @@ class BinDiagnosis(NamedTuple):
     share
         Fraction of the events at the reference that are in this bin.
     expected
-        Expected events of the data at the reference; NaN if neither a luminosity nor a number of
-        events is known.
+        Number of data events expected in the bin at the reference; NaN if neither the luminosity
+        nor the number of data events is known.
     effective
-        Effective number of simulated events in the bin at the reference, 1/δ² with the relative
-        error δ of the polynomial.
+        Effective number of simulated events in the bin at the reference.  It is 1/δ², where δ is
+        the relative error of the bin's polynomial.
     smallest_effective
-        Effective number of events (Σw)²/Σw² in the histogram that has fewest; for information only,
-        since the polynomial uses all samples.
+        Effective number of events (Σw)²/Σw² of the sample that has fewest in the bin.  It is given
+        only for information, because the polynomial uses all samples.
     p_value
-        p-value of the fit of the polynomial to the samples; NaN without degrees of freedom.  With
-        `weight_degree` nothing is fitted; then the p-value compares the samples' own histograms
-        with the polynomial from all events, and is NaN for a single sample.
+        p-value of the fit of the polynomial to the samples; NaN if the fit has no degrees of
+        freedom.  Templates with a `weight_degree` are not fitted.  For these the p-value compares
+        the histogram of each sample with the polynomial from all events; NaN if there is only one
+        sample.
     negative_at
-        A point in the range of the samples at which the polynomial is not positive, or None.
+        Point at which the polynomial is not positive, in the range that the samples cover; None if
+        there is no such point.
     problems
-        Problems, in words; empty if there are none.
+        The problems of the bin in words; empty if it has none.
     """
 
     number: int
@@ -108,21 +110,22 @@ class BinDiagnosis(NamedTuple):
 
 @dataclass(frozen=True)
 class TemplateDiagnosis:
-    """Diagnosis of all bins of templates; iterate over it, print it, or show it as a table.
+    """Diagnosis of all bins of templates.  It can be iterated over, printed and shown as a table.
 
     Parameters
     ----------
     title
         Name of the observable.
     reference
-        Point at which yields and errors are quoted.
+        Parameter point at which yields and errors are given.
     rows
         Diagnosis of each bin.
     circular
-        Observables whose edges were chosen on the same events that fill the bins.
+        Observables whose edges were chosen with the same events that fill the bins.
     information_events
-        Effective number of data events that the information on each parameter comes from
-        (:meth:`milinfer.Templates.information_events`); empty if the number of events is unknown.
+        For each parameter, the effective number of data events from which the information on it
+        comes (:meth:`milinfer.Templates.information_events`).  Empty if the number of data events
+        is unknown.
     """
 
     title: str
@@ -139,7 +142,7 @@ class TemplateDiagnosis:
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """All problems, of the whole histogram and of single bins by name."""
+        """All problems of the whole histogram, and those of single bins with the bin's name."""
         return (
             *self._common_problems,
             *(f"bin {r.number} {r.name}: {p}" for r in self.rows for p in r.problems),
@@ -152,7 +155,7 @@ class TemplateDiagnosis:
 
     @property
     def passed(self) -> bool:
-        """Whether there is no problem."""
+        """True if there is no problem."""
         return not self.problems
 
     def __str__(self) -> str:
@@ -171,7 +174,7 @@ class TemplateDiagnosis:
     header = ("bin", "share", "expected", "effective", "least", "p-value", "problems")
 
     def table_rows(self) -> list[list[str]]:
-        """Cells of the table, as text."""
+        """Rows of the table, each a list of texts."""
         return [
             [
                 f"{r.number} {r.name}",
@@ -194,17 +197,17 @@ class TemplateDiagnosis:
         return f"{self.title} at {format_point(self.reference)}"
 
     def to_rich(self) -> Table:
-        """Table for the terminal."""
+        """Make a table for the terminal."""
         return rich_table(self._heading, self.header, self.table_rows(), left=["problems"])
 
     def _repr_html_(self) -> str:
         return html_table(self.header, self.table_rows(), title=self._heading)
 
     def to_table(self) -> pa.Table:
-        """Table with one row for each bin.
+        """Make a table with one row for each bin.
 
-        Columns: the fields of :class:`BinDiagnosis` that are numbers or text, and ``problems``
-        joined by semicolons.
+        The columns are the fields of :class:`BinDiagnosis` that are numbers or text, and
+        ``problems``, in which the problems of a bin are joined by semicolons.
         """
         numbers = tuples_table(BinDiagnosis, self.rows)
         return numbers.append_column("problems", [["; ".join(r.problems) for r in self.rows]])
@@ -218,10 +221,10 @@ def diagnose_templates(
     Parameters
     ----------
     templates
-        The templates.
+        Templates of the histogram.
     n_events
-        Number of events of the dataset; default: the number expected at the reference, from the
-        luminosity.
+        Number of events of the dataset; default: the number expected at the reference for the
+        luminosity of the templates.
 
     Examples
     --------

@@ -1,7 +1,7 @@
 """Histograms at several parameter points, with a polynomial in the parameters for each bin.
 
-Costs and diagnoses take a `TemplateHistograms`.  :class:`milinfer.Templates` fills one from
-samples.
+The class is `TemplateHistograms`.  Costs and diagnoses use it, and :class:`milinfer.Templates`
+fills it from samples.
 """
 
 from __future__ import annotations
@@ -50,11 +50,12 @@ class TemplateAxis:
     observable
         Name of a feature, or a function of a :class:`~milinfer.Sample`.
     name
-        Name on axes and in messages.
+        Name of the observable on axes and in messages.
     edges
-        Shape (n_bins + 1,); the outer bins also take events beyond them, so that none is lost.
+        Bin edges, shape (n_bins + 1,).  Events beyond the outer edges are in the first or the last
+        bin, so that no event is lost.
     chosen_on
-        Fingerprints of the events that the edges were chosen on, see
+        Fingerprints of the events with which the edges were chosen; see
         :class:`~milinfer.binned.binning.BinEdges`.
     """
 
@@ -67,11 +68,14 @@ class TemplateAxis:
         return len(self.edges) - 1
 
     def values(self, sample: Sample) -> FloatArray:
-        """The observable of each event, shape (n_events,)."""
+        """Value of the observable of each event, shape (n_events,)."""
         return observable_values(sample, self.observable, self.name)
 
     def inside(self, sample: Sample) -> FloatArray:
-        """The observable of each event, moved inside the outer edges, shape (n_events,)."""
+        """Value of the observable of each event, moved inside the outer edges.
+
+        The result has the shape (n_events,).
+        """
         low, high = self.edges[0], np.nextafter(self.edges[-1], -np.inf)
         return np.clip(self.values(sample), low, high)
 
@@ -87,7 +91,7 @@ class TemplateAxis:
 
 
 def bin_index(axes: Sequence[TemplateAxis], sample: Sample) -> IntArray:
-    """Flat bin of each event, shape (n_events,); the last axis runs fastest.
+    """Number of the bin of each event, shape (n_events,); the last axis runs fastest.
 
     Examples
     --------
@@ -102,7 +106,7 @@ def bin_index(axes: Sequence[TemplateAxis], sample: Sample) -> IntArray:
 
 
 def bin_names(axes: Sequence[TemplateAxis]) -> tuple[str, ...]:
-    """Names of all bins, in the order of the flat list.
+    """Names of all bins, in the order in which :func:`bin_index` numbers them.
 
     Examples
     --------
@@ -128,19 +132,21 @@ def make_axes(
     Parameters
     ----------
     samples
-        Samples whose quantiles become edges.
+        Samples whose quantiles become edges if `bins` is a number.
     observable
         A feature or a function, or a pair of these.
     bins
-        Number of quantile bins, or edges; for a pair, a pair of these, or one number for both.
+        Number of bins, or edges.  If it is a number, the edges are quantiles.  For two observables
+        a pair of these, or one number for both.
     name
-        Name of the observable, or a pair of names; default: that of the feature or function.
+        Name of the observable, or a pair of names; default: the name of the feature or function.
     min_effective
-        Merge neighbours until every bin has this many effective events in every sample; for one
-        observable only.
+        Neighbouring bins are merged until every bin has this many effective events in every sample.
+        Only for one observable.
     yields
-        What the events add at every θ: all events, reweighted to the points of the samples, then
-        stand for the samples.
+        Result of :func:`milinfer.binned.weighted_templates.event_yields`: what the events
+        contribute at every θ.  If it is given, `min_effective` counts all events, reweighted to the
+        point of each sample, instead of the events of the sample.
 
     Raises
     ------
@@ -196,7 +202,7 @@ def make_axes(
 
 
 def circular_axes(axes: Sequence[TemplateAxis], samples: SampleSet) -> tuple[str, ...]:
-    """Names of the observables whose edges were chosen on events of these samples.
+    """Names of the observables whose edges were chosen with events of the given samples.
 
     Examples
     --------
@@ -214,9 +220,9 @@ def circular_axes(axes: Sequence[TemplateAxis], samples: SampleSet) -> tuple[str
 
 
 def fill_histogram(axes: Sequence[TemplateAxis], sample: Sample) -> Any:
-    """Weighted ``hist.Hist`` of a sample in pb: its sum is the cross-section.
+    """Fill a weighted ``hist.Hist`` from a sample, in pb: the sum of its bins is the cross-section.
 
-    Events beyond the edges count in the outer bins.
+    Events beyond the outer edges are in the first or the last bin.
 
     Raises
     ------
@@ -238,7 +244,7 @@ def fill_histogram(axes: Sequence[TemplateAxis], sample: Sample) -> Any:
 
 
 def histogram_of(axes: Sequence[TemplateAxis], values: FloatArray, variances: FloatArray) -> Any:
-    """``hist.Hist`` with given contents and variances of the flat list of bins, in pb.
+    """Make a ``hist.Hist`` from contents in pb and variances, in the bin order of `bin_index`.
 
     Examples
     --------
@@ -254,7 +260,7 @@ def histogram_of(axes: Sequence[TemplateAxis], values: FloatArray, variances: Fl
 
 
 def histogram_axes(axes: Sequence[TemplateAxis]) -> tuple[Any, ...]:
-    """Axes for ``hist.Hist``, called ``axis_0`` and ``axis_1``, with the observable as label.
+    """Make axes for ``hist.Hist``, called ``axis_0`` and ``axis_1``, with the observable as label.
 
     Examples
     --------
@@ -283,7 +289,7 @@ def as_counts(counts: ArrayLike, n_bins: int, name: str) -> FloatArray:
     Raises
     ------
     TemplateError
-        If their number is not `n_bins`, one is negative or not finite, or all are zero.
+        If the number of counts is not `n_bins`, a count is negative or not finite, or all are zero.
 
     Examples
     --------
@@ -312,9 +318,10 @@ _ROUNDING = 1e-9
 class TemplateHistograms:
     """Expected cross-section of each bin as a polynomial in the parameters.
 
-    :class:`milinfer.Templates` is filled from samples and has all of this.
+    :class:`milinfer.Templates` is a subclass that is filled from samples.
 
-    Bins of two observables are kept as one flat list, in which the second observable runs fastest.
+    If there are two observables, all bins are kept in one list, in which the second observable runs
+    fastest.
 
     Parameters
     ----------
@@ -323,24 +330,26 @@ class TemplateHistograms:
     basis, fit
         Polynomial of each bin, in pb.
     histograms
-        ``hist.Hist`` at each point in pb, with variances: of the sample at this point or, with
-        `weight_degree`, of all events weighted to this point.
+        ``hist.Hist`` at each point, in pb, with variances.  It contains the sample at this point
+        or, with `weight_degree`, all events reweighted to this point.
     points
-        Parameter values of the samples and, with `weight_degree`, of the event weights, shape
+        Parameter values of the samples and, with `weight_degree`, also of the event weights; shape
         (n_points, n_parameters).
     luminosity
         Integrated luminosity in 1/fb; None if only the shape is used.
     background
         ``hist.Hist`` of the background in pb, or None.  It is already part of the polynomials.
     weight_degree
-        Degree of the polynomials in the parameters that are the event weights, if all events
-        contribute at every θ through their weights; None if polynomials were fitted to the
-        histograms of the samples.
+        Degree of the event weights as polynomials in the parameters, if all events contribute at
+        every θ through their weights.  None if polynomials were fitted to the histograms of the
+        samples.
     closure
-        With `weight_degree`, a p-value for each bin that compares the samples' own histograms with
-        the polynomials (:meth:`milinfer.binned.weighted_templates.EventYields.closure`); else None.
+        With `weight_degree`: for each bin the p-value of a comparison of the histogram of each
+        sample with the polynomials
+        (:meth:`milinfer.binned.weighted_templates.EventYields.closure`).  None without
+        `weight_degree`.
     circular
-        Observables whose edges were chosen on the same events that fill the bins.
+        Observables whose edges were chosen with the same events that fill the bins.
     """
 
     axes: tuple[TemplateAxis, ...]
@@ -363,14 +372,14 @@ class TemplateHistograms:
 
     @property
     def filling(self) -> str:
-        """How many samples were filled, or that all events fill every point."""
+        """Text such as ``"3 samples"``, or ``"all events at 3 points"`` with `weight_degree`."""
         if self.weight_degree is None:
             return f"{len(self.points)} samples"
         return f"all events at {len(self.points)} points"
 
     @property
     def observable_name(self) -> str:
-        """Name of the observable, or of both."""
+        """Name of the observable, or the names of the two observables."""
         return " × ".join(a.name for a in self.axes)
 
     @property
@@ -380,7 +389,7 @@ class TemplateHistograms:
         Raises
         ------
         TemplateError
-            If there are two observables; take ``axes[k].edges``.
+            If there are two observables.  Their edges are in ``axes[k].edges``.
         """
         if len(self.axes) > 1:
             msg = (
@@ -414,14 +423,15 @@ class TemplateHistograms:
         Raises
         ------
         TemplateError
-            If a bin is not positive there; the message names bin and point.
+            If the cross-section of a bin is not positive at the point.  The message names the bin
+            and the point.
         """
         sigma: FloatArray = (self.basis.design(self.basis.array(point)) @ self.fit.coefficients)[0]
         self.require_positive(sigma, point)
         return sigma
 
     def require_positive(self, yields: FloatArray, point: Point) -> None:
-        """Raise unless all bins are positive."""
+        """Check that the values of all bins are positive, and raise a `TemplateError` if not."""
         if not np.all(yields > 0):
             b = int(np.argmin(yields))
             msg = (
@@ -450,7 +460,8 @@ class TemplateHistograms:
     def relative_errors(self, point: Point) -> FloatArray:
         """Relative Monte-Carlo error of each bin at a point, shape (n_bins,).
 
-        From the covariance of the fitted polynomial; it grows away from the samples.
+        It follows from the covariance of the fitted polynomial, and is larger at points far from
+        the samples.
         """
         variance = self.basis.variance(self.fit, self.basis.array(point))[0]
         errors: FloatArray = np.sqrt(variance) / self.cross_sections(point)
@@ -464,8 +475,8 @@ class TemplateHistograms:
         point
             Parameter point at which the information is taken.
         rate
-            If True, the information from shape and number of events of the expected dataset; if
-            False, the information from the shape alone, for one event.
+            True: information of the expected dataset, from its shape and its number of events.
+            False: information of one event, from the shape alone.
 
         Examples
         --------
@@ -483,11 +494,13 @@ class TemplateHistograms:
         return matrix
 
     def information_events(self, point: Point, n_events: float) -> dict[str, float]:
-        """Effective number of events that the information on each parameter comes from.
+        """Effective number of data events from which the information on each parameter comes.
 
-        This number is (Σ ν s²)²/Σ ν s⁴, summed over the bins, with ν expected events in a bin and
-        s the derivative of ln(ν/Σν).  If it is small, the likelihood is far from a parabola,
-        however many events other bins expect.  If it is large, single bins may be nearly empty.
+        This number is (Σ ν s²)²/Σ ν s⁴, summed over the bins.  Here ν is the expected number of
+        events in a bin, and s is the derivative of ln(ν/Σν) with respect to the parameter.  If the
+        number is small, the likelihood is far from a parabola, even if many events are expected in
+        bins that do not depend on the parameter.  If the number is large, it does not matter that
+        single bins are nearly empty.
 
         Parameters
         ----------
@@ -503,7 +516,8 @@ class TemplateHistograms:
 
         Examples
         --------
-        For the mean of a Gaussian it is a third of the events (from the fourth moment):
+        For the mean of a Gaussian it is a third of the events, because the fourth moment of the
+        score is three times the square of the second moment:
 
         >>> from milinfer.binned.templates import Templates
         >>> from milinfer.datasets import gaussian
@@ -550,9 +564,10 @@ class TemplateHistograms:
 
     @cached_property
     def limits(self) -> dict[str, tuple[float, float]]:
-        """Range of each parameter in which costs may be minimised: the range of `points`.
+        """Range of each parameter in which costs may be minimised.
 
-        For one parameter it is only the part around the reference in which every bin is positive.
+        It is the range of `points`.  With one parameter, it is reduced to the part around the
+        reference in which the content of every bin is positive.
         """
         low, high = self.points.min(axis=0), self.points.max(axis=0)
         limits = {
@@ -575,11 +590,14 @@ class TemplateHistograms:
         return self.basis.choose_points(self.points)
 
     def basis_yields(self, scale: float) -> FloatArray:
-        """Yields of the fitted polynomials at the basis points, (n_coefficients, n_bins)."""
+        """Cross-section of each bin at each point of the morphing basis, multiplied by `scale`.
+
+        The result has the shape (n_coefficients, n_bins).
+        """
         return np.stack([scale * self.cross_sections(self.point(p)) for p in self.basis_points])
 
     def point(self, values: Sequence[float] | FloatArray) -> Point:
-        """Parameter values by name."""
+        """Make a mapping from parameter names to the given values."""
         return dict(zip(self.basis.parameters, map(float, values), strict=True))
 
     def _events_per_pb(self) -> float:

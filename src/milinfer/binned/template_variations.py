@@ -1,9 +1,9 @@
-r"""Templates with the nuisance parameters of :mod:`milinfer.samples.variations`.
+r"""Add the nuisance parameters of :mod:`milinfer.samples.variations` to templates.
 
 `varied_templates` fills the bins of templates with the events of variations at ±1 of each nuisance
-parameter, and computes the relative shift of each bin.  The shifts become the systematics of a
-workspace (``normsys``, ``histosys``).  A fit of histograms then has the same uncertainties, under
-the same names, as a likelihood learned from these variations.
+parameter, and computes the relative shift of each bin.  The shifts become systematic uncertainties
+of a workspace (``normsys``, ``histosys``).  A fit of histograms then has the same systematic
+uncertainties, with the same names, as a likelihood that is learned from these variations.
 """
 
 from __future__ import annotations
@@ -70,17 +70,18 @@ class TemplateShift:
     value
         −1 or +1.
     shift, error
-        Relative shift of each bin at the reference of the templates, and its Monte-Carlo error,
-        shape (n_bins,) each.
+        Relative shift of each bin at the reference of the templates, and its Monte-Carlo error;
+        each of shape (n_bins,).
     rate, rate_error
-        Relative shift of the total yield at the reference, and its error.
+        Relative shift of the total yield at the reference, and its Monte-Carlo error.
     p_value
-        Probability that Monte-Carlo errors alone change the shape (the shifts of the bins without
-        the shift of the total) at least as much; 1 if nothing can change the shape.
+        Probability that Monte-Carlo errors alone change the shape at least as much as this shift.
+        The shape is what remains when the shift of the total yield is divided out.  The probability
+        is 1 if the shape cannot change.
     under_theta
         How the shift depends on θ, in words.
     pruned
-        Whether the shape was left out, and the rate alone is used.
+        True if the change in shape was left out, so that only `rate` is used.
     """
 
     nuisance: str
@@ -97,22 +98,24 @@ class TemplateShift:
 
 @dataclass(frozen=True, eq=False)
 class TemplateClosure:
-    """Compare HistFactory's prediction for a variation that no systematic uses with its events.
+    """Test of HistFactory's interpolation with a variation that no systematic uncertainty uses.
 
     Parameters
     ----------
     nuisances
-        Values of the shifted nuisance parameters, such as one parameter at 2, or two at 1.
+        Values of the nuisance parameters in this variation, such as 2 for one parameter, or 1 for
+        two.
     process
         ``"signal"``, or the name of the background.
     shift, error
-        Relative shift of each bin from the events of the variation, and its Monte-Carlo error,
-        shape (n_bins,) each.
+        Relative shift of each bin, computed from the events of the variation, and its Monte-Carlo
+        error; each of shape (n_bins,).
     interpolated
-        Relative shift of each bin from HistFactory's interpolation, shape (n_bins,).
+        Relative shift of each bin that HistFactory's interpolation predicts, shape (n_bins,).
     significance
-        Error of the interpolation in standard deviations of data of this luminosity: square root
-        of the sum over bins of (difference in events)²/(expected events).
+        How large the error of the interpolation is compared to the Poisson errors of data at the
+        luminosity of the templates.  It is the square root of the sum over bins of (difference
+        between `interpolated` and `shift`, in events)²/(expected events).
     """
 
     nuisances: Point
@@ -134,12 +137,12 @@ class VariedTemplates:
     systematics
         Systematic uncertainties, for :func:`~milinfer.binned.workspace_export.export_workspace`.
     background
-        Nominal backgrounds.
+        Nominal bin contents of the backgrounds.
     shifts
         Effect of each nuisance parameter on each process at −1 and +1.
     closure
-        Comparison of HistFactory's prediction with each variation that HistFactory cannot use:
-        variations at other values than ±1, or of several nuisance parameters together.
+        Test of HistFactory's interpolation with each variation that HistFactory cannot use.  These
+        are variations at other values than ±1, or of several nuisance parameters together.
     """
 
     templates: Templates
@@ -150,7 +153,7 @@ class VariedTemplates:
 
     @property
     def unused(self) -> tuple[str, ...]:
-        """Variations that no systematic uses."""
+        """Variations that no systematic uncertainty uses, as texts."""
         return tuple(f"{format_point(c.nuisances)} of {c.process}" for c in self.closure)
 
     @property
@@ -160,7 +163,7 @@ class VariedTemplates:
 
     @property
     def pruned(self) -> tuple[tuple[str, str], ...]:
-        """Nuisance parameter and process of each shape that was removed."""
+        """Nuisance parameter and process of each shift whose change in shape was left out."""
         return tuple(dict.fromkeys((s.nuisance, s.process) for s in self.shifts if s.pruned))
 
     def __repr__(self) -> str:
@@ -175,7 +178,7 @@ class VariedTemplates:
         )
 
     def to_table(self) -> pa.Table:
-        """Table with one row for each bin of each shift.
+        """Make a table with one row for each bin of each shift.
 
         Columns: ``nuisance``, ``process``, ``value``, ``bin``, ``shift``, ``error``, ``rate``,
         ``rate_error``, ``p_value``, ``under_theta``, ``pruned``.
@@ -205,8 +208,8 @@ class VariedTemplates:
     ) -> dict[str, Any]:
         """Make a HistFactory workspace with these systematics and backgrounds.
 
-        `systematics` and `background` are added to them.  The parameters are explained in
-        :func:`~milinfer.binned.workspace_export.export_workspace`.
+        The arguments `systematics` and `background` are added to those of this object.  All
+        arguments are explained in :func:`~milinfer.binned.workspace_export.export_workspace`.
         """
         return export_workspace(
             self.templates,
@@ -228,7 +231,7 @@ class VariedTemplates:
         counts
             A dataset, or counts of shape (n_bins,); default: the counts expected at the reference.
         **options
-            As for :meth:`workspace`.
+            Arguments of :meth:`workspace`.
         """
         return import_workspace(self.workspace(counts, **options))
 
@@ -243,17 +246,18 @@ def varied_templates(
     mirror: bool = False,
     shift_degree: int | None = None,
 ) -> VariedTemplates:
-    """Make the systematic uncertainties of templates from variations of signal and backgrounds.
+    """Compute systematic uncertainties of templates from variations of signal and backgrounds.
 
     Observables and edges are taken from the templates.  A variation multiplies the content of each
     bin by a factor.  For the signal this factor is a function of θ:
 
-    - if the templates were made with `weight_degree` and the nominal and varied events carry
-      weights, the factor at every θ comes from these weights;
-    - otherwise, if there are variations at several θ, the factor is a polynomial in θ;
-    - otherwise the factor is assumed to be the same at every θ.
+    - If the templates were made with `weight_degree` and the nominal and varied events carry
+      weights, the factor at every θ comes from these weights.
+    - Without such weights, if there are variations at several θ, the factor is a polynomial in θ.
+    - Without such weights, if all variations are at one θ, the factor is assumed to be the same at
+      every θ.
 
-    ``under_theta`` of each entry of ``shifts`` says which of these it is.
+    The field ``under_theta`` of each entry of ``shifts`` says which of these cases it is.
 
     Parameters
     ----------
@@ -264,24 +268,25 @@ def varied_templates(
     background
         Nominal sample (with its cross-section) and variations of each background.
     split
-        Whether to write each shift as two modifiers: a ``normsys`` for the total at the reference,
-        and a ``histosys`` for the rest.
+        Whether to write each shift as two modifiers: a ``normsys`` for the shift of the total yield
+        at the reference, and a ``histosys`` for the change in shape.
     prune
-        Keep only the rate of a shift at the reference (``normsys``) if Monte-Carlo errors explain
-        its shape: if the p-value of the shape is above this number, such as 0.05, at −1 and at +1.
-        ``pruned`` lists the removed shapes.  Default: keep all shapes.
+        A p-value, such as 0.05.  If the p-value of the change in shape is above it both at −1 and
+        at +1, Monte-Carlo errors can explain this change.  It is then left out, and only the shift
+        of the total yield at the reference is kept (``normsys``).  ``pruned`` lists what was left
+        out.  Default: keep all changes in shape.
     mirror
-        What to do if a nuisance parameter has a variation on one side only.  True: use the opposite
-        shift on the other side.  False: raise an error.
+        What to do if a nuisance parameter has a variation only at −1 or only at +1.  True: use the
+        opposite shift for the missing side.  False: raise an error.
     shift_degree
-        Degree of the factor as a polynomial in θ, for variations at several θ; default: the highest
-        degree that the points determine, at most the degree of the templates.
+        Degree of the polynomial in θ if there are variations at several θ; default: the highest
+        degree that their points determine, but at most the degree of the templates.
 
     Raises
     ------
     TemplateError
-        If the templates have a background or no luminosity, a variation is on one side only, no
-        variation is left, a bin has no nominal events, or processes have the same name.
+        If the templates have a background or no luminosity, a variation at −1 or +1 is missing (see
+        `mirror`), a bin has no nominal events, or two processes have the same name.
     ParameterError
         If `prune` is not between 0 and 1, or `shift_degree` is not determined by the points.
     SampleError
@@ -290,10 +295,10 @@ def varied_templates(
     Warns
     -----
     UnusedVariationWarning
-        If variations are not at ±1 of one nuisance parameter.  They are not used, only compared
-        with the prediction in ``closure``.
+        If there are variations at other values than ±1, or of several nuisance parameters together.
+        They are not used for the uncertainties, only for the test in ``closure``.
     MilinferWarning
-        If edges were chosen on the same events that fill the bins.
+        If edges were chosen with the same events that fill the bins.
 
     Examples
     --------

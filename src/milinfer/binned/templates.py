@@ -1,7 +1,8 @@
 """Fill histogram templates of one or two observables from samples, fit them and show them.
 
 `Templates` fills a histogram for each sample and fits a polynomial in the parameters to each bin.
-Or it adds the polynomials of events that carry weights at several points.  `templates_table` and
+If the events carry weights at several points, the weight of each event is a polynomial in the
+parameters, and `Templates` can add these polynomials instead of fitting.  `templates_table` and
 `html_templates` make tables of templates.
 """
 
@@ -61,8 +62,8 @@ __all__ = [
 class Templates(TemplateHistograms):
     """Expected cross-section of each bin of a histogram as a polynomial in the parameters.
 
-    Make it with :meth:`from_samples`.  Bins of two observables are kept as one flat list, in which
-    the second observable runs fastest.
+    Make it with :meth:`from_samples`.  If there are two observables, all bins are kept in one list,
+    in which the second observable runs fastest.
 
     Parameters
     ----------
@@ -71,10 +72,10 @@ class Templates(TemplateHistograms):
     basis, fit
         Polynomial of each bin, in pb.
     histograms
-        ``hist.Hist`` at each point in pb, with variances: of the sample at this point or, with
-        `weight_degree`, of all events weighted to this point.
+        ``hist.Hist`` at each point, in pb, with variances.  It contains the sample at this point
+        or, with `weight_degree`, all events reweighted to this point.
     points
-        Parameter values of the samples and, with `weight_degree`, of the event weights, shape
+        Parameter values of the samples and, with `weight_degree`, also of the event weights; shape
         (n_points, n_parameters).
     luminosity
         Integrated luminosity in 1/fb; None if only the shape is used.
@@ -82,10 +83,10 @@ class Templates(TemplateHistograms):
         ``hist.Hist`` of the background in pb, or None.  It is already part of the polynomials.
     weight_degree, closure
         If all events contribute at every θ through their weights: degree of the weights as
-        polynomials in the parameters, and for each bin a p-value that compares the samples' own
-        histograms with the polynomials.  None if polynomials were fitted to the histograms.
+        polynomials in the parameters, and for each bin the p-value of a comparison of the histogram
+        of each sample with the polynomials.  None if polynomials were fitted to the histograms.
     circular
-        Observables whose edges were chosen on the same events that fill the bins.
+        Observables whose edges were chosen with the same events that fill the bins.
     """
 
     @classmethod
@@ -105,11 +106,12 @@ class Templates(TemplateHistograms):
     ) -> Templates:
         """Fill a histogram with each sample and fit a polynomial in the parameters to each bin.
 
-        The fit uses the errors that the fitted polynomial expects, not the observed errors, because
-        observed errors favour bins that fluctuated down (a bias of about one event in each bin).
+        The fit uses the errors that are expected from the fitted polynomial.  The observed errors
+        are smaller where a bin content has fluctuated down, so a fit with them would be too low by
+        about one event in each bin.
 
-        With `weight_degree` nothing is fitted: through its weights at other points every event
-        contributes to its bin at every θ, so that a single sample is enough
+        With `weight_degree` nothing is fitted.  Every event has weights at several points, and
+        through these it contributes to its bin at every θ.  A single sample is therefore enough
         (:mod:`milinfer.binned.weighted_templates`).
 
         Parameters
@@ -117,34 +119,38 @@ class Templates(TemplateHistograms):
         samples
             Samples with cross-sections in pb.
         observable
-            Name of a feature, or a function of a sample that returns an array of shape (n_events,);
-            or a pair of these.  :mod:`milinfer.likelihood.observables` makes such functions from
-            models.
+            Name of a feature, or a function of a sample that returns an array of shape (n_events,).
+            For two observables a pair of these.  :mod:`milinfer.likelihood.observables` makes such
+            functions from models.
         bins
-            Number of bins, which then have equal content over all samples; or the edges of the
-            bins.  Edges from :func:`milinfer.binned.binning.fisher_bins` must have been chosen on
-            other events.  For two observables a pair of these, or one number for both.
+            Number of bins, or edges of the bins.  If it is a number, the bins have equal numbers of
+            events of all samples together.  Edges from :func:`milinfer.binned.binning.fisher_bins`
+            must have been chosen with other events.  For two observables a pair of these, or one
+            number for both.
         degree
-            Degree of the polynomial; default: 4, or `weight_degree`.
+            Degree of the polynomial of each bin; default: `weight_degree` if that is given, and 4
+            if not.
         weight_degree
-            Degree of the polynomials in the parameters that are the event weights (2 for one
-            operator insertion, 4 for production and decay), as for :class:`~milinfer.EventPool`.
-            All events then contribute at every θ.  None: each sample contributes at its own point.
+            Degree of the event weights as polynomials in the parameters (2 for one operator
+            insertion, 4 for production and decay), as for :class:`~milinfer.EventPool`.  All events
+            then contribute at every θ.  None: each sample contributes at its own point.
         luminosity
             Integrated luminosity in 1/fb; needed for a fit with the rate.
         background
-            Events, with a cross-section, that do not depend on the parameters.  They are added to
-            the constant term of each bin, and their variance to its covariance.
+            Sample with a cross-section that does not depend on the parameters.  It is added to the
+            constant term of each bin, and its variance to the variance of this term.
         min_effective
-            Merge neighbouring bins until each has this many effective events in every sample (with
-            `weight_degree`: in all samples together, reweighted to the point of every sample).  For
-            one observable only.  Default: keep all bins, and warn of bins with few events.
+            Neighbouring bins are merged until each has this many effective events in every sample.
+            With `weight_degree`, all events are reweighted to the point of each sample and counted
+            together.  Only for one observable.  Default: keep all bins, and warn of bins with few
+            events.
         name
             Name of the observable, or a pair of names; default: the name of the feature or
             function.
         yields
-            Result of :func:`milinfer.binned.weighted_templates.event_yields` for these samples, to
-            compute it only once for several observables.  Default: it is computed.
+            Result of :func:`milinfer.binned.weighted_templates.event_yields` for these samples.
+            Default: it is computed.  Give it if you make templates of several observables, so that
+            it is computed only once.
 
         Raises
         ------
@@ -158,7 +164,7 @@ class Templates(TemplateHistograms):
         Warns
         -----
         MilinferWarning
-            If a bin has a problem (see :meth:`diagnose`), or the edges were chosen on events of
+            If a bin has a problem (see :meth:`diagnose`), or the edges were chosen with events of
             these samples.
 
         Examples
@@ -236,22 +242,23 @@ class Templates(TemplateHistograms):
         luminosity: float | None = None,
         name: str | tuple[str, str] | None = None,
     ) -> Templates:
-        """Make templates from a histogram whose bins already are polynomials in the parameters.
+        """Make templates from a histogram whose bin contents already are polynomials.
 
-        The histogram does not record which events filled it, so :meth:`diagnose` cannot tell
-        whether its edges were chosen on the same events.
+        The histogram does not record which events filled it, so :meth:`diagnose` cannot know
+        whether its edges were chosen with the same events.
 
         Parameters
         ----------
         histogram
-            Cross-sections in pb, with the covariance of the coefficients, for one or two axes with
-            edges.  The contents of flow bins are added to the outer bins.
+            Histogram of cross-sections in pb, with the covariance of the coefficients.  It has one
+            or two axes with edges.  The contents of flow bins are added to the outer bins.
         observable
-            Name of a feature, or a function of a sample, that gives the observable of the axis; or
-            a pair of these.
+            Name of a feature, or a function of a sample, that gives the values of the observable on
+            the axis.  For two axes a pair of these.
         points
-            Parameter points, at least as many as a polynomial has coefficients, that span the range
-            in which the polynomials are valid.  Fits are limited to this range.
+            Parameter points that span the range in which the polynomials are valid.  Fits are
+            limited to this range.  At least as many points are needed as a polynomial has
+            coefficients.
         luminosity
             Integrated luminosity in 1/fb; needed for a fit with the rate.
         name
@@ -261,10 +268,10 @@ class Templates(TemplateHistograms):
         Raises
         ------
         TemplateError
-            If the covariance is not known, the axes differ, or a bin is not positive at the point
-            nearest to the origin.
+            If the covariance is not known, the axes do not match the observables, or the content of
+            a bin is not positive at the point nearest to the origin.
         ParameterError
-            If a point has other parameters, or there are too few points.
+            If a point has other parameters than the histogram, or there are too few points.
 
         Examples
         --------
@@ -322,10 +329,10 @@ class Templates(TemplateHistograms):
         return templates
 
     def to_histogram(self) -> PolynomialHistogram:
-        """Return the cross-sections in pb as a histogram whose bins are polynomials.
+        """Return the cross-sections in pb as a histogram whose bin contents are polynomials.
 
-        Multiply it by 1000 · luminosity to get expected events.  Its axes are the axes of
-        ``histograms``, and it contains the background.
+        Multiply it by 1000 times the luminosity in 1/fb to get expected events.  Its axes are those
+        of the histograms in ``histograms``.  It contains the background.
 
         Examples
         --------
@@ -353,17 +360,17 @@ class Templates(TemplateHistograms):
         return html_templates(self)
 
     def to_table(self) -> pa.Table:
-        """Table with a row for each bin and point, see :func:`templates_table`."""
+        """Make a table with one row for each bin at each point; see :func:`templates_table`."""
         return templates_table(self)
 
     def diagnose(self, n_events: float | None = None) -> TemplateDiagnosis:
-        """Check every bin: expected and simulated events, sign, and the fit of the polynomial.
+        """Check in every bin the numbers of events, the sign, and whether the polynomial fits.
 
         Parameters
         ----------
         n_events
-            Number of events of the dataset; default: the number expected at the reference, from the
-            luminosity.
+            Number of events of the dataset; default: the number expected at the reference for the
+            luminosity of the templates.
         """
         return diagnose_templates(self, n_events)
 
@@ -391,9 +398,10 @@ class Templates(TemplateHistograms):
         Parameters
         ----------
         data
-            A dataset, or counts of shape (n_bins,), which need not be whole (Asimov data).
+            A dataset, or counts of shape (n_bins,).  Counts need not be whole numbers (Asimov
+            data).
         rate
-            Whether to fit the number of events too; otherwise only the shape is fitted.
+            True: fit the shape and the number of events.  False: fit only the shape.
         mc_stat
             Whether to profile the Monte-Carlo errors of the templates (``staterror``).
         name
@@ -402,8 +410,8 @@ class Templates(TemplateHistograms):
         Raises
         ------
         TemplateError
-            If the counts do not fit the templates, or the templates have no luminosity for a fit
-            with the rate.
+            If the counts do not fit the templates, or `rate` is True and the templates have no
+            luminosity.
         """
         if isinstance(data, Sample):
             data.require_data()
@@ -455,13 +463,13 @@ def _fit(
 
 
 def templates_table(templates: Templates) -> pa.Table:
-    """Table with one row for each bin at each of the points.
+    """Make a table of templates with one row for each bin at each point.
 
     Columns: ``point.PARAMETER``, ``bin``, ``OBSERVABLE.low`` and ``OBSERVABLE.high`` for each
-    observable, ``cross_section`` and ``cross_section_error`` of the filled histogram,
-    ``fitted`` and ``fitted_error`` of the polynomial, all in pb.  The polynomial contains the
-    background, if there is one; the filled histograms do not.  With `weight_degree` and without a
-    background, polynomial and histogram are equal.
+    observable, ``cross_section`` and ``cross_section_error`` of the filled histogram, ``fitted``
+    and ``fitted_error`` of the polynomial.  Cross-sections are in pb.  If there is a background,
+    the polynomial contains it and the filled histogram does not.  With `weight_degree` and without
+    a background, polynomial and histogram are equal.
 
     Examples
     --------
@@ -492,7 +500,7 @@ def templates_table(templates: Templates) -> pa.Table:
 
 
 def html_templates(templates: Templates) -> str:
-    """HTML table of templates; for one observable also the histogram at the reference.
+    """Make an HTML table of templates; with one observable also a plot of it at the reference.
 
     Examples
     --------

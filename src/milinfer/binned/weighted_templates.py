@@ -1,32 +1,36 @@
-r"""Bins as polynomials in the parameters, from events that carry weights at several points.
+r"""Bin contents as polynomials in the parameters, from events that carry weights at several points.
 
 Through its weights, every event contributes to its bin at every θ.  The contribution of an event
 is a polynomial in θ, in pb, and the content of a bin is the sum of the polynomials of its events
 (:func:`event_yields`).  Nothing is fitted: the coefficients of a bin are sums over its events, and
 their covariance is the sum of the products of the events' coefficients.
 
-With one sample at :math:`\theta_s`, event i of weight :math:`w_i` and of the polynomial
-:math:`P_i` adds
+The weight of event i as a function of θ is a polynomial :math:`P_i(\theta)`.  With one sample,
+generated at :math:`\theta_s` with cross-section :math:`\sigma_s`, event i with weight :math:`w_i`
+adds
 
 .. math:: \frac{\sigma_s}{\sum_j w_j}\, w_i\, \frac{P_i(\theta)}{P_i(\theta_s)} .
 
-Several samples are treated as one mixture, as in :class:`~milinfer.EventPool`: the density of the
-mixture replaces the density of the event's own sample,
+Several samples are treated as one mixture, as in :class:`~milinfer.EventPool`: the polynomial of an
+event is divided by the density of the mixture instead of the density of its own sample.  Event i
+adds
 
 .. math:: \sigma_0\, w_i\, \frac{P_i(\theta)}{\sum_g a_g P_i(\theta_g)/R(\theta_g)} ,
 
-where the weights of sample g sum to its share :math:`a_g` of the effective events, and
-:math:`R(\theta)` is the cross-section over that at 0, from all events.  The cross-sections of the
-samples give :math:`\sigma_0 = \sum_g v_g \sigma_g/R(\theta_g) / \sum_g v_g` with
+where the weights of sample g are scaled so that their sum is the share :math:`a_g` of this sample
+in the effective events of all samples.  :math:`R(\theta)` is the cross-section at θ divided by the
+cross-section at θ = 0, computed with all events.  The cross-section :math:`\sigma_0` at θ = 0 is a
+weighted mean over the samples, :math:`\sigma_0 = \sum_g v_g \sigma_g/R(\theta_g) / \sum_g v_g` with
 :math:`1/v_g = (\Delta\sigma_g/\sigma_g)^2 + 1/n_g`.  Here :math:`\Delta\sigma_g` is the error of
-the cross-section, if the sample has one, and :math:`n_g` the effective number of events of the
-mixture at :math:`\theta_g`.
+the cross-section (0 if the sample has none), and :math:`n_g` is the effective number of events of
+the mixture at :math:`\theta_g`.
 
 A mixture needs densities that are positive at the points of all samples.  If the weight of an event
-changes its sign between these points, the samples are averaged instead: each sample gives its own
-estimate of every bin, and the weight of a sample is the inverse of the covariance matrix of its
-coefficients of all bins together (generalised least squares).  The matrices are the same for all
-bins, so that no bin is favoured because it has fluctuated.
+changes its sign between these points, the samples are averaged instead.  Each sample gives its own
+polynomial for every bin, and the polynomials of all samples are averaged with matrices as weights
+(generalised least squares).  The matrix of a sample is the inverse covariance of its coefficients,
+summed over all bins.  It is therefore the same for every bin, and no bin gets a larger weight
+because it has fluctuated.
 """
 
 from __future__ import annotations
@@ -68,7 +72,7 @@ _ROUNDING = 1e-6
 
 
 def cross_section_weights(sample: Sample) -> FloatArray:
-    """Event weights in pb, (n_events,): their sum is the cross-section of the sample.
+    """Event weights in pb, shape (n_events,); their sum is the cross-section of the sample.
 
     Raises
     ------
@@ -93,7 +97,7 @@ def cross_section_weights(sample: Sample) -> FloatArray:
 
 
 def weight_points(samples: SampleSet) -> FloatArray:
-    """Distinct points of samples and of the weights of their events, shape (m, n_parameters).
+    """Points of samples and of event weights, each point only once, shape (m, n_parameters).
 
     Examples
     --------
@@ -111,7 +115,7 @@ def weight_points(samples: SampleSet) -> FloatArray:
 def carry_weights(samples: SampleSet, weight_degree: int | None) -> bool:
     """Whether events have weights at as many points as a polynomial of this degree needs.
 
-    Without a degree (None) the weights are not to be used, and the result is False.
+    If the degree is None, the weights are not to be used, and the result is False.
 
     Examples
     --------
@@ -133,11 +137,11 @@ class EventYields:
     Parameters
     ----------
     samples
-        The events.
+        Samples that contain the events.
     basis
         Monomials of the polynomials.
     polynomials
-        Coefficients in pb, (n_events, n_coefficients) for each sample.
+        For each sample the coefficients of its events in pb, shape (n_events, n_coefficients).
     """
 
     samples: SampleSet
@@ -145,7 +149,7 @@ class EventYields:
     polynomials: tuple[FloatArray, ...]
 
     def at(self, point: FloatArray) -> FloatArray:
-        """Cross-section of each event at a point (n_parameters,), sample after sample."""
+        """Cross-section that each event adds at a point, in the order of the samples."""
         design = self.basis.design(point)[0]
         return np.concatenate([p @ design for p in self.polynomials])
 
@@ -155,14 +159,14 @@ class EventYields:
         Parameters
         ----------
         bins
-            Bin of each event, (n_events,) for each sample.
+            For each sample the bin of each event, shape (n_events,).
         n_bins
             Number of bins.
 
         Returns
         -------
         PolynomialFit
-            Coefficients and their covariances; without χ², since nothing is fitted.
+            Coefficients and their covariances.  χ² is NaN, because nothing is fitted.
         """
         n = len(self.basis)
         coefficients, covariance = np.zeros((n, n_bins)), np.zeros((n_bins, n, n))
@@ -177,25 +181,28 @@ class EventYields:
         return PolynomialFit(coefficients, covariance, np.full(n_bins, np.nan), 0)
 
     def closure(self, bins: Sequence[IntArray], fit: PolynomialFit) -> FloatArray:
-        """p-values of each sample's own histogram against the polynomials, shape (n_bins,).
+        """Compare the histogram of each sample with the polynomials.
 
-        The pull of a sample in a bin compares the content that its events give with their own
-        weights to the polynomial at its point. Its variance takes into account that both share
-        events, and includes the error of the cross-section of the sample, if that is known.  A bin
-        gets the p-value of the largest of its pulls, times their number (Bonferroni).
+        For each sample and bin there are two contents at the point of the sample: the sum of the
+        weights of its own events, and the value of the polynomial.  The pull is their difference
+        divided by its standard deviation.  The standard deviation takes into account that the two
+        contents share events, and includes the error of the cross-section of the sample if it is
+        known.  A bin gets the p-value of the largest pull of all samples, multiplied by the number
+        of pulls (Bonferroni).
 
         Parameters
         ----------
         bins
-            Bin of each event, (n_events,) for each sample.
+            For each sample the bin of each event, shape (n_events,).
         fit
-            Result of :meth:`fill` for them.
+            Result of :meth:`fill` for these bins.
 
         Returns
         -------
         ndarray
-            NaN where no sample has ten effective events, and everywhere with one sample: its own
-            histogram *is* the polynomial at its point.
+            p-value of each bin, shape (n_bins,).  NaN in bins in which no sample has ten effective
+            events.  With only one sample NaN in all bins, because its histogram is the polynomial
+            at its point.
         """
         from scipy.stats import norm
 
@@ -231,12 +238,12 @@ class EventYields:
 
 
 def require_yields(yields: EventYields, samples: SampleSet, weight_degree: int | None) -> None:
-    """Refuse contributions that belong to other samples, or that have another degree.
+    """Check that `yields` belong to these samples and have the degree `weight_degree`.
 
     Raises
     ------
     TemplateError
-        If the samples or the degree differ; the message says which.
+        If the samples or the degree differ.  The message says which of them.
 
     Examples
     --------
@@ -259,15 +266,15 @@ def require_yields(yields: EventYields, samples: SampleSet, weight_degree: int |
 
 
 def event_yields(samples: SampleSet, weight_degree: int) -> EventYields:
-    """Compute the polynomial in the parameters, in pb, that every event adds to its bin.
+    """Compute the polynomial in the parameters, in pb, that each event adds to its bin.
 
     Parameters
     ----------
     samples
-        Events at one point or several points, with cross-sections, and with weights at enough
+        Samples at one or several points, with cross-sections.  Their events have weights at enough
         points to determine the polynomial.
     weight_degree
-        Degree of the polynomials in the parameters that are the event weights.
+        Degree of the event weights as polynomials in the parameters.
 
     Raises
     ------

@@ -1,19 +1,20 @@
-"""Export templates with systematics as a HistFactory workspace, and import it as a cost.
+"""Export templates with systematic uncertainties to HistFactory workspaces, and import these.
 
 `export_workspace` writes templates with backgrounds and systematic uncertainties as a workspace;
 `import_workspace` turns the workspace back into a cost in the parameters.
 
-In HistFactory a normalisation factor cannot be a function of parameters, and its JSON has no place
-for notes.  But a measurement may configure parameters that the model does not have: pyhf reads only
-the parameters of the measurement that it uses.  So the morphing of a channel is recorded in a
-separate measurement, named ``milinfer_morphing_CHANNEL``.  It has
+HistFactory has no normalisation factors that are functions of parameters, and its JSON has no place
+for notes.  The morphing of a channel is nevertheless recorded in the workspace: in a separate
+measurement, named ``milinfer_morphing_CHANNEL``.  This is possible because a measurement may list
+parameters that the model does not have; pyhf reads only the measurement that it uses.  The
+measurement has
 
 * an entry for each parameter θ, with its starting value (``inits``) and range (``bounds``);
-* an entry for each normalisation factor of the morphing, whose ``factors`` are the values of θ, in
-  the order of the entries above, at which the sample of this factor was generated.
+* an entry for each normalisation factor of the morphing.  Its ``factors`` are the values of θ at
+  the basis point of this factor, in the order of the entries for θ.
 
-``pyhf combine``, ``rename`` and similar commands keep this measurement.  If pyhf is told to build a
-model of it, pyhf fails, and does not build a model without the morphing.
+``pyhf combine``, ``rename`` and similar commands keep this measurement.  If pyhf is told to use
+this measurement, it fails; so it never builds a model without the morphing by mistake.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ __all__ = [
 
 @dataclass(frozen=True, eq=False)
 class WorkspaceMorphing:
-    """Normalisation factors as functions of parameters, for one channel.
+    """Normalisation factors of one channel as functions of parameters.
 
     Parameters
     ----------
@@ -67,7 +68,7 @@ class WorkspaceMorphing:
     limits
         Range of each parameter.
     start
-        Starting values.
+        Starting value of each parameter.
 
     Examples
     --------
@@ -87,16 +88,16 @@ class WorkspaceMorphing:
 
     @cached_property
     def matrix(self) -> FloatArray:
-        """Coefficients of the factors in the monomials, shape (n_monomials, n_factors)."""
+        """Coefficients of each factor as a polynomial, shape (n_monomials, n_factors)."""
         return self.basis.morphing_matrix(self.points)
 
     def weights(self, theta: FloatArray) -> dict[str, float]:
-        """Value of each factor at parameter values of shape (n_parameters,)."""
+        """Value of each factor, by name, at parameter values of shape (n_parameters,)."""
         values = (self.basis.design(theta) @ self.matrix)[0]
         return dict(zip(self.factors, values.tolist(), strict=True))
 
     def measurement(self) -> dict[str, Any]:
-        """Measurement that records the morphing."""
+        """Write the morphing as a measurement of a workspace."""
         names = self.basis.parameters
         return {
             "name": f"{MORPHING}{self.channel}",
@@ -115,7 +116,7 @@ class WorkspaceMorphing:
 
     @classmethod
     def from_measurement(cls, measurement: Mapping[str, Any]) -> WorkspaceMorphing:
-        """Morphing from a measurement that :meth:`measurement` has written.
+        """Read a morphing from a measurement that :meth:`measurement` has written.
 
         Raises
         ------
@@ -154,7 +155,7 @@ class WorkspaceMorphing:
 
 
 def workspace_morphings(workspace: Mapping[str, Any]) -> tuple[WorkspaceMorphing, ...]:
-    """Morphings that a workspace records, one for each morphed channel.
+    """Read the morphings that are recorded in a workspace, one for each morphed channel.
 
     Examples
     --------
@@ -176,10 +177,10 @@ def import_workspace(
 ) -> PyhfCost:
     """Make the cost of a workspace that :func:`export_workspace` has written.
 
-    The parameters of the morphing replace its normalisation factors.  Channels share parameters of
-    the same name, within limits that all channels allow.  A parameter of interest that scales the
-    signal is fixed at its starting value, because the parameters of the morphing already determine
-    the signal.
+    The cost has the parameters of the morphing instead of its normalisation factors.  If several
+    channels have a parameter of the same name, they share it, within limits that all of them allow.
+    If the workspace has a parameter of interest that scales the signal, it is fixed at its starting
+    value, because the parameters of the morphing already determine the signal.
 
     Parameters
     ----------
@@ -188,14 +189,14 @@ def import_workspace(
     measurement
         Name of the measurement; default: the first.
     asimov
-        Parameter values at which the expected data replace the observed data, as in
-        :meth:`milinfer.binned.pyhf_cost.PyhfCost.from_workspace`.
+        Parameter values for an Asimov dataset: the data expected at these values replace the
+        observed data, as in :meth:`milinfer.binned.pyhf_cost.PyhfCost.from_workspace`.
 
     Raises
     ------
     WorkspaceError
-        If the workspace is not valid, or records no morphing.  For a workspace without morphing use
-        :meth:`milinfer.binned.pyhf_cost.PyhfCost.from_workspace`.
+        If the workspace is not valid, or contains no morphing.  For a workspace without morphing
+        use :meth:`milinfer.binned.pyhf_cost.PyhfCost.from_workspace`.
     TemplateError
         If a factor that the morphing names is not in the model.
 
@@ -264,19 +265,19 @@ class _Weights:
 
 
 def common_limits(morphings: Sequence[WorkspaceMorphing]) -> dict[str, tuple[float, float]]:
-    """Range of each parameter that all channels allow.
+    """Range of each parameter that is allowed in all channels.
 
     Raises
     ------
     WorkspaceError
-        If there is none.
+        If the ranges of a parameter in different channels do not overlap.
     """
     names = dict.fromkeys(n for m in morphings for n in m.basis.parameters)
     return {n: _common_range(n, morphings) for n in names}
 
 
 def common_start(morphings: Sequence[WorkspaceMorphing]) -> dict[str, float]:
-    """Starting value of each parameter, by the first channel that has it."""
+    """Starting value of each parameter, from the first channel that has this parameter."""
     return {n: v for m in reversed(morphings) for n, v in m.start.items()}
 
 
@@ -295,22 +296,23 @@ SIGNAL = "signal"
 
 @dataclass(frozen=True, eq=False)
 class Systematic:
-    """Effect of a nuisance parameter on samples at its values −1 and +1.
+    """Systematic uncertainty: how a nuisance parameter changes samples when it is −1 and +1.
 
-    Systematics with the same name share one nuisance parameter, in all samples and channels.
+    All systematic uncertainties with the same name share one nuisance parameter, also if they act
+    on different samples and channels.
 
     Parameters
     ----------
     name
-        Name of the nuisance parameter, which has a standard normal constraint.
+        Name of the nuisance parameter.  It has a Gaussian constraint with mean 0 and width 1.
     low, high
-        Effect at −1 and at +1.  Either a relative shift of the whole sample, such as −0.05
-        (``normsys``), or relative shifts of each bin, shape (n_bins,) (``histosys``), or, for the
-        signal only, :class:`~milinfer.binned.templates.Templates` of the varied samples
-        (``histosys``).
+        Change at −1 and at +1.  Give a relative shift of the whole sample, such as −0.05
+        (``normsys``), or an array with a relative shift for each bin, shape (n_bins,)
+        (``histosys``).  For the signal you can also give
+        :class:`~milinfer.binned.templates.Templates` of the varied samples (``histosys``).
     samples
         Names of the samples that change: names of backgrounds, or ``"signal"``.  Default: all
-        samples if `low` and `high` are shifts, the signal if they are templates.
+        samples if `low` and `high` are shifts, only the signal if they are templates.
 
     Examples
     --------
@@ -346,7 +348,8 @@ class BackgroundYields:
     errors
         Monte-Carlo errors of the yields, shape (n_bins,); default: 0.
     luminosity
-        Whether the background is proportional to the luminosity; one estimated from data is not.
+        Whether the background is proportional to the luminosity.  A background that was estimated
+        from data is not.
 
     Examples
     --------
@@ -374,31 +377,35 @@ def export_workspace(
 ) -> dict[str, Any]:
     """Write templates as a HistFactory workspace with a sample for each point of a morphing basis.
 
-    :func:`~milinfer.binned.workspace_export.import_workspace` makes a cost in θ from the workspace.
-    Tools that do not know the morphing, such as pyhf and cabinetry, see the signal at ``point``
-    with all its uncertainties, because the factors of the morphing are fixed in the workspace.
+    :func:`~milinfer.binned.workspace_export.import_workspace` makes a cost with the parameters θ
+    from the workspace.  Tools that do not know the morphing, such as pyhf and cabinetry, can use
+    the signal at `point` with all its uncertainties, because the workspace fixes the factors of the
+    morphing.
 
     Parameters
     ----------
     templates
         Templates with a luminosity.
     counts
-        Observed dataset, or counts of shape (n_bins,); default: the counts expected at ``point``.
+        Observed dataset, or counts of shape (n_bins,); default: the counts expected at `point`.
     systematics
-        Systematic uncertainties.  A relative shift is the same for every θ.  Templates of varied
-        samples are morphed like the nominal ones.
+        Systematic uncertainties.  A relative shift is the same at every θ.  Templates of varied
+        samples depend on θ: they are morphed like the nominal templates.
     background
         Background samples.
     luminosity_uncertainty
-        Relative uncertainty of the luminosity, such as 0.02; adds a ``lumi`` parameter.
+        Relative uncertainty of the luminosity, such as 0.02.  If it is given, the workspace has a
+        parameter ``lumi``.
     mc_stat
         Whether to add Monte-Carlo errors: a ``staterror`` with one factor for each bin
-        (Barlow–Beeston-lite), with the relative error of signal and background at ``point``.
+        (Barlow–Beeston-lite).  Its width is the relative error of signal plus background at
+        `point`.
     poi
-        Name of a parameter of interest that scales the signal at ``point``, for tools that do not
-        know the morphing; ``import_workspace`` fixes it.
+        Name of a parameter of interest that scales the signal at `point`, for tools that do not
+        know the morphing.  ``import_workspace`` fixes it.  Default: there is no such parameter.
     point
-        Parameter point of the signal; default: the point of the samples nearest to the origin.
+        Parameter point of the signal; default: that point of the samples that is nearest to the
+        origin.
     channel
         Name of the channel; default: the name of the observable.
 
@@ -410,8 +417,9 @@ def export_workspace(
     Raises
     ------
     TemplateError
-        If the templates have no luminosity, shapes do not agree, a bin would not be positive, or a
-        systematic names an unknown sample, or the same sample twice.
+        If the templates have no luminosity, arrays have different shapes, or the content of a bin
+        would not be positive.  Also if a systematic uncertainty names an unknown sample, or the
+        same sample twice.
     ParameterError
         If `point` has other parameters than the templates.
 
@@ -597,21 +605,23 @@ def sample_modifiers(
     targets: Mapping[str, FloatArray],
     templates: Templates | None = None,
 ) -> dict[str, dict[str, Any]]:
-    """HistFactory modifier of each sample that a systematic changes.
+    """Make the HistFactory modifier of each sample that a systematic uncertainty changes.
 
     Parameters
     ----------
     systematic
         The systematic uncertainty.
     targets
-        Nominal yields (n_bins,) of these samples, by name.
+        Nominal yields of the samples to change, by name, each of shape (n_bins,).
     templates
-        Nominal templates whose basis the samples are, for a systematic with varied templates.
+        Nominal templates, needed only if the systematic uncertainty is given by varied templates.
+        The samples to change are then those of the morphing basis of these templates.
 
     Raises
     ------
     TemplateError
-        If relative shifts are not above −1 or have another shape, or varied templates do not fit.
+        If a relative shift is not above −1, the shifts have the wrong shape, or the varied
+        templates do not match the nominal templates.
 
     Examples
     --------

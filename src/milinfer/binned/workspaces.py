@@ -1,7 +1,7 @@
-"""HistFactory workspaces: reading with patches, checking, writing and displaying.
+"""Read HistFactory workspaces and their patches, check, write and show them.
 
-`require_workspace` checks whether pyhf can use a workspace: its schema, and the consistency of
-names, bins and numbers, which a schema cannot describe.
+`require_workspace` checks whether pyhf can use a workspace.  It checks the schema and, beyond the
+schema, that names, bins and numbers are consistent.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ __all__ = [
 
 
 class Workspace(dict[str, Any]):
-    """Content of a workspace: the dictionary that pyhf takes, with a short representation.
+    """Content of a workspace: the dictionary that pyhf uses, but with a short ``repr``.
 
     Examples
     --------
@@ -70,7 +70,7 @@ class Workspace(dict[str, Any]):
         return html_facts(str(facts.pop("kind")), facts)
 
     def to_table(self) -> pa.Table:
-        """Table with one row for each bin of each sample.
+        """Make a table with one row for each bin of each sample.
 
         Columns: ``channel``, ``sample``, ``bin``, ``nominal`` (expected events, before any
         modifier), and ``observed`` (observed events of the channel in this bin).
@@ -105,16 +105,16 @@ def read_workspace(
     path
         JSON file of the workspace.
     patch
-        JSON file with a JSON patch (a list), or with a pyhf patch set that was made for this
-        workspace (its digests must agree).
+        JSON file with a JSON patch (a list), or with a pyhf patch set.  A patch set must have been
+        made for this workspace, which is checked with its digests.
     signal
-        Name or values of the patch to take from a patch set.
+        Which patch of a patch set to apply: its name or its values.
 
     Raises
     ------
     WorkspaceError
-        If a file cannot be read or is not JSON, if a patch does not apply, or if the workspace is
-        not valid.  The message names the file and the JSON pointer.
+        If a file cannot be read or is not JSON, a patch cannot be applied, or the workspace is not
+        valid.  The message names the file and the JSON pointer of the first error.
 
     Examples
     --------
@@ -151,7 +151,7 @@ def write_workspace(workspace: Mapping[str, Any], path: PathLikeStr) -> None:
     Raises
     ------
     WorkspaceError
-        If the workspace is not valid; the message names the JSON pointer of the first error.
+        If the workspace is not valid.  The message names the JSON pointer of the first error.
 
     Examples
     --------
@@ -164,7 +164,7 @@ def write_workspace(workspace: Mapping[str, Any], path: PathLikeStr) -> None:
 
 
 def is_workspace(path: PathLikeStr) -> bool:
-    """Whether a JSON file has the parts of a workspace, valid or not.
+    """Whether a JSON file has the parts of a workspace.  The workspace need not be valid.
 
     Examples
     --------
@@ -183,7 +183,7 @@ def is_workspace(path: PathLikeStr) -> bool:
 
 
 def is_hs3(content: object) -> bool:
-    """Whether the content of a JSON file is a likelihood of HS3, which pyhf cannot read.
+    """Whether the content of a JSON file is a likelihood in the format HS3, which pyhf cannot read.
 
     Examples
     --------
@@ -207,7 +207,7 @@ HS3_REMEDY = (
 
 
 def is_patch(content: object) -> bool:
-    """Whether the content of a JSON file is a JSON patch, or a patch set of pyhf.
+    """Whether the content of a JSON file is a JSON patch or a patch set of pyhf.
 
     Examples
     --------
@@ -226,7 +226,7 @@ def is_patch(content: object) -> bool:
 
 
 def patch_facts(path: PathLikeStr) -> dict[str, object]:
-    """Summary of a file with a JSON patch or with a patch set of pyhf, as HEPData has them.
+    """Summarise a file from HEPData that contains a JSON patch or a patch set of pyhf.
 
     Raises
     ------
@@ -272,22 +272,23 @@ def patch_facts(path: PathLikeStr) -> dict[str, object]:
 def unfillable_bins(
     channels: Sequence[Mapping[str, Any]], observed: Mapping[str, Sequence[float]]
 ) -> list[tuple[str, int, float]]:
-    """Bins with data in which the model expects no events for any parameters.
+    """Find bins that have data although the model expects no events there for any parameters.
 
-    Every sample is zero there, and so is every shape variation (``histosys``); the other modifiers
-    of HistFactory are factors.  The likelihood is zero at all points if there is such a bin.
+    In such a bin all samples and all their shape variations (``histosys``) are zero.  All other
+    modifiers of HistFactory multiply the samples, so they cannot change this.  If there is such a
+    bin, the likelihood is zero for all parameter values.
 
     Parameters
     ----------
     channels
-        Those of the workspace or of ``model.spec``.
+        Channels of the workspace or of ``model.spec``.
     observed
-        Counts of each channel.
+        Observed counts of each channel, by name.
 
     Returns
     -------
     list
-        Channel, bin (counted from 0) and observed events.
+        For each such bin its channel, its number (from 0) and its observed events.
 
     Examples
     --------
@@ -318,11 +319,11 @@ _FACTORS = {POLYNOMIAL, "lumi", "normfactor", "normsys", "shapefactor", "shapesy
 def model_and_data(
     workspace: Mapping[str, Any], measurement: str | None = None
 ) -> tuple[Any, FloatArray]:
-    """Build the ``pyhf.Model`` of a workspace, and return its data with the auxiliary data.
+    """Build the ``pyhf.Model`` of a workspace and return it with the data of the workspace.
 
-    A measurement needs no parameter of interest.  Background-only workspaces on HEPData often name
-    a parameter of interest that no sample has before a patch adds the signal.  This gives a
-    warning.
+    The measurement may have no parameter of interest.  In background-only workspaces on HEPData it
+    often names a parameter of interest that no sample has, because a patch adds the signal later.
+    Such a workspace gives a warning.
 
     Parameters
     ----------
@@ -399,7 +400,7 @@ def _usable_poi(spec: Mapping[str, Any], measurement: str) -> str | None:
 
 
 def workspace_facts(spec: Mapping[str, Any]) -> dict[str, object]:
-    """Summary of a workspace: channels, samples, parameters, morphing.
+    """Summarise the channels, samples, parameters and morphing of a workspace.
 
     Examples
     --------
@@ -625,12 +626,12 @@ MORPHING = "milinfer_morphing_"
 
 
 def require_workspace(spec: Any, name: str = "workspace") -> None:
-    """Check a workspace against pyhf's schema, and for consistency.
+    """Check that a workspace agrees with pyhf's schema and is consistent.
 
     The checks beyond the schema are: every channel has an observation; numbers of bins agree;
     counts are finite and not negative; variations are finite; factors of ``normsys`` are positive;
-    names are unique.  Single samples may have negative yields.  No sample needs to have the
-    parameter of interest, since a patch may add the signal to a background-only workspace.
+    names are unique.  Negative yields of a sample are allowed.  A parameter of interest that no
+    sample has is allowed too, because a patch may add the signal to a background-only workspace.
 
     Parameters
     ----------
@@ -642,7 +643,7 @@ def require_workspace(spec: Any, name: str = "workspace") -> None:
     Raises
     ------
     WorkspaceError
-        If a check fails; the message contains the JSON pointer of the first error.
+        If a check fails.  The message contains the JSON pointer of the first error.
 
     Examples
     --------
@@ -683,12 +684,12 @@ def _require_floats(spec: Any, name: str) -> None:
 
 
 def fail(name: str, path: Sequence[str | int], what: str) -> NoReturn:
-    """Raise an error for one place in a workspace.
+    """Raise an error that names a place in a workspace.
 
     Raises
     ------
     WorkspaceError
-        Always, with the place as a JSON pointer.
+        Always.  The message contains the place as a JSON pointer.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Run a whole analysis from one configuration file to a report."""
+"""Run a whole analysis: from a configuration file to a report."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Inference: fit one dataset with several methods, and test all of them on the same toys.
+"""Fit one dataset with several methods, and test all methods on the same toys.
 
-:func:`analyse` runs an :class:`milinfer.workflow.analysis_settings.Analysis`; figures and files are
-made in :mod:`milinfer.workflow.report`.
+:func:`analyse` runs an :class:`milinfer.workflow.analysis_settings.Analysis`.
+:mod:`milinfer.workflow.report` makes figures and files from its result.
 """
 
 from __future__ import annotations
@@ -84,15 +84,16 @@ def analyse(analysis: Analysis) -> AnalysisResult:
         If the data are empty, there are several evaluation samples and no `truth`, or the first
         model was trained on the events of `classifier_templates`.
     MilinferError
-        If the first model cannot be evaluated at all; a note on the error lists the settings that
-        may help.
+        If the first model cannot be evaluated at all.  A note on the error lists settings that may
+        help.
 
     Warns
     -----
     MilinferWarning
-        If another method fails; `unavailable` of the result then gives the reason.  Also if a
-        method cannot be calibrated, or has no interval of the data or no belt; `problems` of its
-        result gives the reason, and the rest of its result is from the uncalibrated method.
+        If a method other than the first model fails.  ``unavailable`` of the result gives the
+        reason.  Also if a method cannot be calibrated, or gives no interval for the data or no
+        belt.  ``problems`` in the result of this method gives the reason.  A method that cannot be
+        calibrated is used without calibration.
     """
     model, seed = analysis.model, analysis.seed
     require_events(analysis)
@@ -181,17 +182,17 @@ def analyse(analysis: Analysis) -> AnalysisResult:
 
 
 def plain(calibration: Calibration | None) -> Calibration | None:
-    """A calibration without widening, for a belt: toys of the belt contain that error already."""
+    """Return a calibration without the widening by its own error, for belts."""
     return None if calibration is None else replace(calibration, widen=False)
 
 
 def require_events(analysis: Analysis) -> None:
-    """Refuse data without events.
+    """Check that the data have events.
 
     Raises
     ------
     SampleError
-        The message names the data.
+        If the data have no events.  The message names the data.
     """
     if not len(analysis.data):
         msg = (
@@ -201,7 +202,7 @@ def require_events(analysis: Analysis) -> None:
 
 
 def tested_fit(analysis: Analysis) -> GoodnessOfFit | str:
-    """Test the data against the fit of the first model, or say why that is impossible."""
+    """Test how well the fit of the first model describes the data, or say why this failed."""
     try:
         return goodness_of_fit(
             analysis.model,
@@ -252,18 +253,18 @@ def fitted_methods(
     binned_model: Callable[[str, Templates], Model],
     oracle_of: Callable[[Sample | SampleSet], Oracle],
 ) -> tuple[list[Model], dict[str, Cost]]:
-    """Make networks, histograms and the oracle twice: as models for toys and as costs of the data.
+    """Make two objects for each method: a model for the toys and a cost of the data.
 
     Parameters
     ----------
     analysis
-        The analysis.
+        Samples, models and settings; the networks are ``analysis.models``.
     binned
-        Histograms by name.
+        Templates of the histograms, by name of the method.
     attempts
-        Keeps what fails.
+        Object that records the methods that fail.
     binned_model, oracle_of
-        Make the model of a histogram, and the oracle from its pool.
+        Functions that make the model of a histogram, and the oracle from its pool of events.
     """
     models: list[Model] = []
     costs: dict[str, Cost] = {}
@@ -321,7 +322,7 @@ def _inside(
 
 
 def warn_of_problems(name: str, problems: Iterable[str]) -> None:
-    """Warn about missing results of a method.
+    """Warn about problems of a method, for example missing results.
 
     Warns
     -----
@@ -403,7 +404,7 @@ def throw_toys(
 ) -> tuple[
     dict[str, list[ToyEnsemble]], dict[str, list[ToyEnsemble]], dict[str, list[ToyEnsemble]]
 ]:
-    """Generate toys for calibration and coverage (all models) and for belts (learned models)."""
+    """Generate toys of all models for calibration and coverage, and of learned models for belts."""
     n, seed = analysis.n_toys, analysis.seed
     tuning, other = (
         EventPool(s, analysis.weight_degree) for s in (analysis.calibration, analysis.evaluation)

@@ -1,4 +1,4 @@
-"""Result of an analysis in one parameter: summary, tables and provenance."""
+"""Result of an analysis with one parameter: summary, tables and provenance."""
 
 from __future__ import annotations
 
@@ -52,40 +52,41 @@ __all__ = ["AnalysisResult", "provenance_facts", "summary_table"]
 
 @dataclass(frozen=True, eq=False)
 class AnalysisResult:
-    """Result of an analysis in one parameter: comparison of the methods, and what figures need.
+    """Result of an analysis with one parameter: all methods compared, and the data of the figures.
 
     Parameters
     ----------
     analysis, comparison, costs, templates, calibration_toys, evaluation_toys, coverage, belts
-        Samples, models and settings of the analysis, and the results of each method on the data and
-        the toys.
+        Samples, models and settings of the analysis, and the results of each method for the data
+        and the toys.
     truth
         True value at which the methods are compared.
     widths
-        Width of the intervals of each method, divided by the width from the best histogram; empty
-        if all toys have the same true value.
+        Width of the intervals of each method, divided by the width of the intervals from the best
+        histogram.  Empty if all toys have the same true value.
     information
-        I_eff of each method, divided by I_eff of the exact ratio ("oracle") or, without it, of the
-        best histogram; empty if all toys have the same true value.
+        I_eff of each method, divided by I_eff of the exact likelihood ratio ("oracle").  If there
+        is no oracle, it is divided by I_eff of the best histogram.  Empty if all toys have the same
+        true value.
     diagnoses
         Diagnosis of each learned model on events that were not used for its training, or a text
-        that says why it is missing.
+        that says why the diagnosis is missing.
     unavailable
-        Methods that failed, by name, with the reason.  These methods appear nowhere else in the
-        result.
+        Reason why a method failed, by the name of the method.  Methods that failed appear nowhere
+        else in the result.
     provenance
-        Files, seeds, settings and steps; the caller of :func:`analyse` fills them in.
+        Files, seeds, settings and steps.  The function that calls :func:`analyse` fills them in.
     extra
         Further entries of ``summary.json``.
     systematics
-        Fits with nuisance parameters, or the reason why they failed; None if the analysis has no
-        nuisance parameters.
+        Result of the fits with nuisance parameters, or the reason why they failed.  None if the
+        analysis has no nuisance parameters.
     fit_tests
-        Tests of the data against the fit of the first model, or a text that says why they are
+        Goodness-of-fit tests of the first model with the data, or a text that says why they are
         missing.
     training_errors
-        Error from the finite simulation of the training, for each model that was trained on
-        bootstrap samples, or the reason why it is missing.
+        Error of the estimate due to the finite number of training events, for each model that was
+        trained on bootstrap samples; or the reason why this error is missing.
     """
 
     analysis: Analysis
@@ -113,7 +114,7 @@ class AnalysisResult:
 
     @property
     def calibrations(self) -> dict[str, Calibration]:
-        """Calibrations of the learned models, applied or not, by name."""
+        """Calibrations of the learned models by name, also those that are not applied."""
         learned = {m.name for m in self.analysis.models}
         made = {m.name: m.calibration for m in self.comparison if m.name in learned}
         return {name: c for name, c in made.items() if c is not None}
@@ -139,14 +140,15 @@ class AnalysisResult:
         return f"<div><p>{html.escape(title)}</p>{''.join(parts)}</div>"
 
     def to_table(self) -> pa.Table:
-        """Table with one row for each method; see :meth:`milinfer.workflow.Comparison.to_table`.
+        """Make a table with one row for each method.
 
-        Coverage at all truths is ``coverage.to_table()``.
+        For its columns see :meth:`milinfer.workflow.Comparison.to_table`.  A table of the coverage
+        at all true values is ``coverage.to_table()``.
         """
         return self.comparison.to_table()
 
     def neyman_interval(self, name: str, cl: float) -> ConfidenceSet | None:
-        """Neyman interval of the data from one method; None if the method has no belt."""
+        """Neyman interval that one method gives for the data; None if the method has no belt."""
         cost = self.costs[name]
         if name not in self.belts or not isinstance(cost, LikelihoodCost):
             return None
@@ -203,7 +205,7 @@ class AnalysisResult:
 
 
 def provenance_facts(a: Analysis, provenance: Provenance) -> dict[str, Any]:
-    """Versions, seeds, inputs and steps, with the seeds and samples of the analysis itself."""
+    """Make the provenance entry of a summary, with the seeds and the samples of the analysis."""
     facts = provenance.to_dict()
     seeds = {
         "toys for calibration, bootstraps, diagnostics": a.seed,
@@ -241,7 +243,7 @@ def _coverage_errors(summary: dict[str, Any]) -> str:
 
 
 def summary_table(summary: dict[str, Any]) -> Table:
-    """Terminal table of a ``summary.json``.
+    """Make a table for the terminal from the content of a ``summary.json``.
 
     Examples
     --------

@@ -22,33 +22,37 @@ class Analysis:
     Parameters
     ----------
     models
-        Trained likelihoods with different names; the report is about the first one.
+        Trained likelihoods with different names.  The first one is the subject of the report; the
+        others are compared with it.
     data
         Dataset to fit.
     templates
-        Samples for the histograms of features.  The histogram of the classifier output needs events
-        that the network was not trained on; see `classifier_templates`.
+        Samples that fill the histograms of features.  The histogram of the classifier output needs
+        events on which the network was not trained; see `classifier_templates`.
     calibration
         Samples for the toys from which calibrations and belts are made.
     evaluation
-        Samples of other events, for coverage.
+        Samples for the toys with which coverage is measured.  They have other events than
+        `calibration`.
     truth
         True value at which the methods are compared; default: the point of the evaluation sample,
         if there is only one.
     weight_degree
-        Degree of the polynomials in the parameter that are the event weights.  Toys can then be
-        generated from all events at any value; if the events of `templates` carry weights too, all
-        of them contribute to the histograms at every value.  None: toys only at the points of the
-        samples.
+        Degree of the event weights as polynomials in the parameter.  If it is given, toys at any
+        value can be generated from all events.  If the events of `templates` have weights too, all
+        of them contribute to the histograms at every value.  None: toys can be generated only at
+        the points of the samples.
     calibrate_at, cover_at, belt_at
-        True values of the toys for calibrations, for coverage and for belts.  Default: the points
-        of the samples, or for one sample whose events carry weights 7 and 5 values in the inner
-        half of the range; no belts.
+        True values of the toys for calibrations, for coverage and for belts.  Default for
+        calibrations and coverage: the points of the samples; for a single sample whose events have
+        weights, 7 values (calibrations) and 5 values (coverage) in the inner half of the range.
+        Default for belts: there are none.
     observable, bins, degree
-        Feature and number of bins of the histogram, and degree of its polynomials; default degree:
-        the degree of the weights, or 4.
+        Feature and number of bins of the histogram, and degree of the polynomials of its bins.
+        Default degree: `weight_degree` if it is given, and 4 if not.
     second_observable, bins_2d
-        Second feature and numbers of bins of a histogram of two observables; None leaves it out.
+        Second feature and numbers of bins, for a histogram of two observables.  None: there is no
+        such histogram.
     mc_stat
         Whether the likelihoods of histograms include the Monte-Carlo errors of the templates.
     n_toys
@@ -58,22 +62,25 @@ class Analysis:
     workers
         Number of threads that generate toys.
     classifier_templates
-        Held-out samples for the histogram of the classifier output; None leaves that method out.
+        Samples of events that were not used for training, to fill the histogram of the classifier
+        output.  None: this method is left out.
     oracle_pool
-        Sample or samples that normalise the exact likelihood ratio; None leaves the oracle out.
+        Sample or samples that normalise the exact likelihood ratio ("oracle").  None: the oracle is
+        left out.
     training
-        Samples that the networks were trained on: the bins of histograms of their outputs are
-        chosen on these events; default: `templates`.
+        Samples on which the networks were trained.  With these events the bins for histograms of
+        the networks' outputs are chosen.  Default: `templates`.
     drawn_features
-        Features to draw in the report; default if the samples have none of these: the first three.
+        Features to draw in the report.  If the samples have none of them, the first three features
+        are drawn.
     title
         Heading of the report.
     simulated
-        Whether the data are simulated at `truth`; the report then states this.
+        Whether the data are simulated at `truth`.  If so, the report says it.
     blinding
-        For a blind analysis: whether `data` are pseudo-data; None: the analysis is not blind.
+        State of a blind analysis: whether `data` are pseudo-data.  None: the analysis is not blind.
     simulation_error
-        Whether calibrated intervals contain the error of the calibration.
+        Whether calibrated intervals are widened by the error of the calibration.
     """
 
     models: tuple[BagLikelihood, ...]
@@ -106,7 +113,7 @@ class Analysis:
 
     @property
     def model(self) -> BagLikelihood:
-        """The first of the models."""
+        """The first model."""
         return self.models[0]
 
     @property
@@ -128,7 +135,7 @@ class Analysis:
 
 
 def reference_point(model: BagLikelihood) -> dict[str, float]:
-    """θ0 of a trained model, by the names of its parameters."""
+    """θ0 of a trained model as a mapping from parameter names to values."""
     names = model.parameters
     values = np.broadcast_to(np.asarray(model.reference, dtype=np.float64), len(names))
     return dict(zip(names, values.tolist(), strict=True))

@@ -1,10 +1,10 @@
-"""Blind analyses: pseudo-data are fitted instead of the data, until the data are opened.
+"""Blind analyses: until the data are opened, pseudo-data are fitted instead of them.
 
 While an analysis is blind, its data are only read, checked and counted.  Every fit, figure and
 table shows pseudo-data: simulated events at the true value at which the methods are compared.
-Calibrations and coverages do not depend on the data, so they are final.  Opening the data writes a
-record with the time, the reason, and hashes of everything that was frozen.  The next run fits the
-data, and says what has changed since.
+Calibrations and coverages do not depend on the data, so they are final.  When the data are opened,
+a record is written with the time, the reason, and hashes of all settings and files that do not
+depend on the data.  The next run fits the data and reports which steps have changed since then.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from milinfer.workflow.steps import Step, Steps, content_hash
 __all__ = ["BLIND", "Blinding", "Unblinding", "frozen_hashes", "pseudo_data", "write_unblinding"]
 
 BLIND = "blind"
-"""Value of ``data.blind`` that the inference step of a blind run depends on."""
+"""Value of ``data.blind`` in the dependencies of the inference step of a blind run."""
 
 _RECORD = "unblinding.json"
 _KEPT = "blind_result"
@@ -48,15 +48,16 @@ class Unblinding:
     Parameters
     ----------
     time
-        Time of the opening, in ISO format and UTC.
+        Time when the data were opened, in ISO format and UTC.
     reason
         Reason that the user gave.
     milinfer
-        Version that wrote the record.
+        Version of milinfer that wrote the record.
     frozen
-        Hash of the settings and files of each step before the data were opened, by name.
+        For each step, by name, a hash of its settings and files at the time when the data were
+        opened.
     result
-        SHA-256 of the blind ``summary.json``.
+        SHA-256 of the ``summary.json`` of the blind run.
     """
 
     time: str
@@ -98,7 +99,7 @@ class Unblinding:
 
     @property
     def content(self) -> str:
-        """Hash of the record: the inference is done again when it changes."""
+        """Hash of the record.  If it changes, the inference is done again."""
         return content_hash(asdict(self))
 
     def changed_since(self, now: Mapping[str, str]) -> tuple[str, ...]:
@@ -107,7 +108,7 @@ class Unblinding:
         Parameters
         ----------
         now
-            Hashes of the steps today, from :func:`frozen_hashes`.
+            Present hashes of the steps, from :func:`frozen_hashes`.
         """
         names = self.frozen.keys() | now.keys()
         return tuple(sorted(n for n in names if self.frozen.get(n) != now.get(n)))
@@ -115,16 +116,17 @@ class Unblinding:
 
 @dataclass(frozen=True)
 class Blinding:
-    """Whether the data of a blind analysis are open, for summary and report.
+    """State of a blind analysis, for the summary and the report: whether its data are open.
 
     Parameters
     ----------
     n_events
-        Number of events of the pseudo-data or, once opened, of the data.
+        Number of events of the pseudo-data while the analysis is blind, and of the data when they
+        are open.
     unblinding
-        Record of the act that opened the data; None while the analysis is blind.
+        Record that the data were opened; None while the analysis is blind.
     changed_since
-        Names of steps that are not as they were frozen.
+        Names of steps that have changed since the data were opened.
     """
 
     n_events: int
@@ -173,12 +175,12 @@ def pseudo_data(
     evaluate
         Simulated events that were used neither for the training nor for the calibration.
     truth
-        Parameter point at which they are drawn, or the value of the one parameter.
+        Parameter point of the pseudo-data, or its value if there is only one parameter.
     n_events
         Number of events.
     weight_degree
-        Degree of the weights of the events in the parameter; None: `truth` is the point of one of
-        the samples.
+        Degree of the event weights as polynomials in the parameters.  None: `truth` must be the
+        point of one of the samples.
     seed
         Seed of the analysis.
 
@@ -196,16 +198,16 @@ def pseudo_data(
 
 
 def frozen_hashes(steps: Steps, planned: Sequence[Step], inference: Step) -> dict[str, str]:
-    """Hash settings and files of each step, leaving out what depends on the data.
+    """Compute a hash of the settings and files of each step, without those that depend on the data.
 
     Parameters
     ----------
     steps
         Folder of the steps.
     planned
-        Steps before the inference that do not read the data; all are done.
+        Steps before the inference that do not read the data.  All of them must be done.
     inference
-        The inference step; its settings count, not its files.
+        The inference step.  Its settings are in the hash, its files are not.
     """
     hashes = {}
     for step in planned:
@@ -223,14 +225,14 @@ def write_unblinding(folder: Path, reason: str, frozen: Mapping[str, str]) -> Un
     folder
         Folder of the results of a blind run.
     reason
-        Why the data are opened, such as who approved it.
+        Why the data are opened, for example who approved it.
     frozen
-        From :func:`frozen_hashes`.
+        Result of :func:`frozen_hashes`.
 
     Raises
     ------
     ConfigurationError
-        If there is no reason, or the data were opened before.
+        If the reason is empty, or the data were opened before.
     """
     from milinfer.version import __version__
 

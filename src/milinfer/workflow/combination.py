@@ -1,8 +1,8 @@
-"""Combine published likelihoods, workspaces and constraints in one fit, from one file.
+"""Combine published likelihoods, workspaces and constraints, listed in one file, in one fit.
 
 :func:`combine` reads ``combination.toml`` (:mod:`milinfer.workflow.combination_file`) and checks
-that its inputs fit together (:mod:`milinfer.workflow.combination_inputs`).  It fits the sum of all
-inputs, and each input alone, and returns a :class:`Combination`.
+that its inputs fit together (:mod:`milinfer.workflow.combination_inputs`).  It fits the sum of the
+costs of all inputs, fits each input alone, and returns a :class:`Combination`.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ _NAME = "combination.json"
 
 @dataclass(frozen=True, eq=False)
 class Combination:
-    """Results of a combined fit of several likelihoods, and of a fit of each input alone.
+    """Results of a combined fit of several inputs, and of fits of each input alone.
 
-    Made by :func:`combine`.
+    It is made by :func:`combine`.
 
     Parameters
     ----------
@@ -68,14 +68,15 @@ class Combination:
     fit
         Combined fit of all parameters.
     intervals
-        Intervals of each parameter of interest from the combined fit.
+        Intervals of each parameter of interest in the combined fit.
     alone
-        Intervals from each input alone, with the constraints of its nuisance parameters.  A
-        parameter that the input does not constrain has no interval.
+        Intervals of each parameter of interest in a fit of each input alone.  This fit includes the
+        constraints of the nuisance parameters of the input.  A parameter that the input does not
+        constrain has no interval.
     alone_costs
         −2 ln L of each input alone.
     problems
-        Missing results, with the reasons.
+        Sentences that say which results are missing and why.
     """
 
     title: str
@@ -92,22 +93,22 @@ class Combination:
 
     @property
     def parameters(self) -> tuple[str, ...]:
-        """All parameters, in the order of the cost."""
+        """Names of all parameters, in the order of the cost."""
         return tuple(self.fit.labels)
 
     @property
     def interest(self) -> tuple[str, ...]:
-        """Parameters of interest."""
+        """Names of the parameters of interest."""
         return tuple(self.intervals)
 
     @property
     def calibrated(self) -> tuple[str, ...]:
-        """Inputs that are calibrated individually."""
+        """Names of the inputs that are calibrated by themselves, not in the combination."""
         return tuple(i.name for i in self.inputs if i.calibrated)
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Remarks that have to be quoted with the result."""
+        """Remarks that must be quoted with the result."""
         notes = [
             f"{i.name} is calibrated for {made}; its other intervals are not calibrated"
             for i in self.inputs
@@ -139,12 +140,12 @@ class Combination:
         return f"Combination({', '.join(i.name for i in self.inputs)}: {estimates})"
 
     def correlation(self, one: str, other: str) -> float:
-        """Correlation of two parameters of the fit.
+        """Correlation of two parameters in the combined fit.
 
         Raises
         ------
         ParameterError
-            If the fit has no such parameter.
+            If one of the names is not a parameter of the fit.
         """
         for name in (one, other):
             if name not in self.parameters:
@@ -156,7 +157,7 @@ class Combination:
     header = ("parameter", "input", "estimate", "68.27% interval", "95.45% interval")
 
     def rows(self) -> list[list[str]]:
-        """Cells of the table of results, as text: for each parameter its inputs, and the sum."""
+        """Rows of the table of results, as texts: for each parameter its inputs, then the sum."""
         return [
             [
                 self._with_unit(parameter),
@@ -187,11 +188,11 @@ class Combination:
 
     @property
     def parameters_header(self) -> tuple[str, ...]:
-        """Columns of the table of parameters."""
+        """Names of the columns in the table of parameters."""
         return ("parameter", "role", "fit", *(i.name for i in self.inputs))
 
     def parameters_rows(self) -> list[list[str]]:
-        """Which input has which parameter, and which input the constraint is taken from."""
+        """Rows of the table of parameters: which inputs have and which constrain a parameter."""
         fit = self.fit
         errors = zip(fit.labels, fit.bestfit.tolist(), fit.uncertainty.tolist(), strict=True)
         return [
@@ -213,11 +214,11 @@ class Combination:
         return "yes, with constraint" if own else "yes"
 
     def to_rich(self) -> Table:
-        """Table of results for the terminal."""
+        """Make a table of the results for the terminal."""
         return rich_table(self.title, self.header, self.rows(), left=("input",))
 
     def parameters_to_rich(self) -> Table:
-        """Table of parameters for the terminal."""
+        """Make a table of the parameters for the terminal."""
         left = [name for name in self.parameters_header if name != "fit"]
         title = "Which input has which parameter"
         return rich_table(title, self.parameters_header, self.parameters_rows(), left=left)
@@ -228,7 +229,7 @@ class Combination:
         return tables + html_table(self.parameters_header, self.parameters_rows(), title=title)
 
     def to_table(self) -> pa.Table:
-        """Table with one row for each parameter of interest in each input, and in the sum.
+        """Make a table with one row for each parameter of interest in each input and in the sum.
 
         Columns: ``parameter``, ``input``, ``estimate``, ``error``, ``interval68.low``,
         ``interval68.high``, ``interval95.low``, ``interval95.high``.
@@ -246,7 +247,7 @@ class Combination:
         return arrow_table({**types, **dict.fromkeys(ends, float)}, rows)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain numbers, for JSON."""
+        """Results as plain numbers and texts, for JSON."""
         fit = self.fit
         return {
             "title": self.title,
@@ -287,19 +288,20 @@ class Combination:
         }
 
     def to_json(self) -> str:
-        """Numbers of :meth:`to_dict` as JSON text."""
+        """Results of :meth:`to_dict` as JSON text."""
         return json.dumps(self.to_dict(), indent=2, ensure_ascii=False)
 
     @cached_property
     def profiles(self) -> dict[str, dict[str, ProfileScan]]:
         """Compute −2 ln L along each parameter of interest, for each input and for the sum.
 
-        All other parameters are fitted at every value.
+        At every value of the parameter, all other parameters are fitted.
 
         Warns
         -----
         MilinferWarning
-            If a fit fails at some value; the profile of this input is then left out.
+            If a fit fails at a value of the parameter.  The profile for which it failed is left
+            out.
         """
         scans: dict[str, dict[str, ProfileScan]] = {}
         for parameter in self.interest:
@@ -333,7 +335,7 @@ class Combination:
         return max(min(lows), low), min(max(highs), high)
 
     def figures(self) -> dict[str, Figure]:
-        """Draw the profiles of each input and of the sum, by parameter of interest."""
+        """Draw a figure for each parameter of interest, with the curves of :attr:`profiles`."""
         figures = {}
         for parameter, scans in self.profiles.items():
             curves = {name: CubicSpline(s.values, s.rises) for name, s in scans.items()}
@@ -348,8 +350,8 @@ class Combination:
         Parameters
         ----------
         folder
-            Folder to write to; it is made if it does not exist.  Older files of these names are
-            replaced.
+            Folder to write to; it is made if it does not exist.  Existing files of the same names
+            are replaced.
 
         Returns
         -------
@@ -377,26 +379,26 @@ def combine(file: PathLikeStr | CombinationFile) -> Combination:
     Parameters
     ----------
     file
-        Path of ``combination.toml``, or its content.
+        Path of ``combination.toml``, or its content as a `CombinationFile`.
 
     Returns
     -------
     Combination
-        Results of the combined fit, and of the fit of each input alone.
+        Results of the combined fit, and of the fits of each input alone.
 
     Raises
     ------
     ConfigurationError
-        If a key of the file is wrong, or inputs do not fit together; the message names each
+        If a key of the file is wrong, or inputs do not fit together.  The message names each
         problem.
     MilinferError
-        If an input cannot be read; the message names file and input.
+        If an input cannot be read.  The message names the file and the input.
     FitError
         If the combined fit is not valid.
 
     Examples
     --------
-    Two measurements of one parameter, with errors of 3 and 4:
+    Combine two measurements of the same parameter, with errors of 3 and 4:
 
     >>> import tempfile
     >>> text = 'shared = ["mu"]\nroles = { mu = "interest" }\n'

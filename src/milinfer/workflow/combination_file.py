@@ -1,4 +1,4 @@
-"""The file of a combination: its inputs, and which of their parameters are the same.
+"""The file that describes a combination: its inputs, and which parameters they share.
 
 The sections are classes whose attributes are the keys of ``combination.toml``.
 """
@@ -44,12 +44,13 @@ class InputSection(_Section):
     Attributes
     ----------
     name
-        Name in tables, figures and messages.
+        Name of the input in tables, figures and messages.
     rename
-        New names of parameters, by their names in the input.  If a workspace has a parameter for
-        each bin (``stat[0]``, ``stat[1]``, …), the name ``stat`` renames all of them.
+        New names of parameters: a table from names in the input to names in the combination.  If a
+        workspace has a parameter for each bin (``stat[0]``, ``stat[1]``, …), an entry for ``stat``
+        renames all of them.
     units
-        Units of parameters, by their names in the combination.
+        Units of parameters: a table from names in the combination to units.
     """
 
     name: Name
@@ -81,7 +82,7 @@ class WorkspaceSection(InputSection):
     patch
         File with a JSON patch or a patch set of pyhf.
     signal
-        Name or values of the patch to take from a patch set.
+        Which patch of a patch set to apply: its name or its values.
     """
 
     path: Name
@@ -96,14 +97,14 @@ class ConstraintSection(InputSection):
     Attributes
     ----------
     parameters, mean
-        Names of the parameters, and measured values.
+        Names of the parameters, and their measured values.
     error
-        Errors of independent measurements.
+        Errors of the measured values, if they are independent.
     covariance
-        Covariance matrix instead of errors.
+        Covariance matrix of the measured values; give it instead of `error` if they are correlated.
     replaces
-        If true, this constraint replaces the constraints of these parameters in other inputs; if
-        false, these must be equal to it.
+        What to do if other inputs contain constraints of these parameters.  True: this constraint
+        replaces them.  False: they must be equal to this constraint.
     """
 
     parameters: Annotated[list[Name], Field(min_length=1)]
@@ -156,18 +157,18 @@ class CombinationFile(_Section):
         Heading of tables.
     shared
         Names (in the combination) of parameters that several inputs have in common.  If two inputs
-        have a parameter of the same name, list it here, or rename it in one of the inputs if these
-        are two different parameters.
+        have a parameter of the same name, and it is the same parameter, list it here.  If these are
+        two different parameters, rename one of them.
     roles
-        Role of a parameter (``interest``, ``normalisation`` or ``nuisance``), if the inputs
-        disagree or give no role.
+        Role of a parameter (``interest``, ``normalisation`` or ``nuisance``).  It is needed if the
+        inputs disagree or give no role.
     allow_calibrated
-        Whether a likelihood that is calibrated alone may be combined with others.  Intervals of the
-        sum then need not have correct coverage.
+        Whether a likelihood that was calibrated by itself may be combined with other inputs.  The
+        intervals of the combination may then not have the correct coverage.
     likelihood, workspace, constraint
-        Inputs of each kind.
+        The inputs, in a list for each kind.
     folder, source
-        Folder and path of the file; relative paths in it start at the folder.
+        Folder and path of the file.  Relative paths in the file start at the folder.
 
     Examples
     --------
@@ -211,7 +212,7 @@ class CombinationFile(_Section):
 
     @property
     def inputs(self) -> tuple[LikelihoodSection | WorkspaceSection | ConstraintSection, ...]:
-        """All inputs: likelihoods, workspaces, constraints, each in the order of the file."""
+        """All inputs: first the likelihoods, then the workspaces, then the constraints."""
         return (*self.likelihood, *self.workspace, *self.constraint)
 
     @classmethod
@@ -221,8 +222,8 @@ class CombinationFile(_Section):
         Raises
         ------
         ConfigurationError
-            If the file cannot be read, or keys are wrong; the message names every wrong key, with
-            the values allowed.
+            If the file cannot be read, or keys are wrong.  The message names every wrong key with
+            its allowed values.
 
         Examples
         --------
@@ -235,12 +236,12 @@ class CombinationFile(_Section):
         return read.model_copy(update={"folder": source.parent, "source": source})
 
     def path(self, text: str) -> Path:
-        """Resolve a path in the file, which is relative to the folder of the file.
+        """Find a path that is given in the file, relative to the folder of the file.
 
         Raises
         ------
         ConfigurationError
-            If the file or folder does not exist.
+            If nothing exists at this path.
         """
         found = self.folder / text
         if "\0" in text or not found.exists():

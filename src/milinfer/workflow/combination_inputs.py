@@ -1,4 +1,4 @@
-"""The inputs of a combination: read them, check that they fit together, and add them."""
+"""Read the inputs of a combination, check that they fit together, and add their costs."""
 
 from __future__ import annotations
 
@@ -38,7 +38,9 @@ _SAME = 1e-6
 
 @dataclass(frozen=True, eq=False)
 class CombinationInput:
-    """One input, with the names that its parameters have in the combination.
+    """One input of a combination.
+
+    Its parameters have the names that they have in the combination.
 
     Parameters
     ----------
@@ -47,27 +49,28 @@ class CombinationInput:
     kind
         Kind of input: likelihood, workspace or constraint.
     source
-        File or folder of the input; empty for a constraint, which is in ``combination.toml``.
+        File or folder of the input; empty for a constraint, because it is written in
+        ``combination.toml``.
     cost
         −2 ln L of the input, with all constraints that it contains.
     roles
-        Role of each parameter according to the input; None if it does not give one.
+        Role of each parameter according to the input; None if the input does not say it.
     start
-        Starting values of fits, for the parameters for which the input gives them.
+        Starting values for fits, for the parameters to which the input gives one.
     fixed
         Parameters that the input keeps at their starting values.
     units
         Units of the parameters, if known.
     renamed
-        Names in the combination by the names in the input, for those that differ.
+        Mapping from names in the input to names in the combination, for the names that differ.
     inseparable
-        Parameters whose constraint the input contains and cannot leave out.
+        Parameters whose constraint is in the input and cannot be left out.
     counted
-        Parameters whose constraint is a count, and not Gaussian.
+        Parameters whose constraint is a count (Poisson), not Gaussian.
     calibrated_for
         The intervals for which the input is calibrated; empty: it is not calibrated.
     identity
-        Equal for two inputs with the same data.
+        Object that is equal for two inputs if they have the same data.
     section
         Section of ``combination.toml`` that describes the input.
     """
@@ -89,12 +92,12 @@ class CombinationInput:
 
     @property
     def parameters(self) -> tuple[str, ...]:
-        """Names in the combination."""
+        """Names of the parameters in the combination."""
         return tuple(self.roles)
 
     @property
     def calibrated(self) -> bool:
-        """Whether it is calibrated by itself."""
+        """Whether the input was calibrated by itself."""
         return bool(self.calibrated_for)
 
     @property
@@ -108,7 +111,7 @@ class CombinationInput:
 
     @property
     def constraints(self) -> dict[str, AuxiliaryMeasurement]:
-        """Constraints inside a likelihood or a workspace that it can leave out."""
+        """Constraints that the input contains and that can be left out, by parameter."""
         return {c.name: c for c in getattr(self.cost, "constraints", ())}
 
     def __repr__(self) -> str:
@@ -116,19 +119,20 @@ class CombinationInput:
 
 
 class CombinationSum(NamedTuple):
-    """The sum of all inputs.
+    """The sum of the costs of all inputs.
 
     Parameters
     ----------
     cost
-        −2 ln L; its terms are in the order of the names of the inputs, whatever that of the file.
+        −2 ln L of all inputs together.  Its terms are sorted by the names of the inputs, so that
+        the order in the file does not matter.
     roles
         Role of each parameter.
     left_out
         For each input, parameters whose constraint is taken from another input.
     alone
-        Each input alone, with the constraints of its nuisance parameters; inputs that measure only
-        nuisance parameters are left out.
+        −2 ln L of each input alone, with the constraints of its nuisance parameters.  Inputs that
+        measure only nuisance parameters are left out.
     """
 
     cost: Cost
@@ -154,13 +158,13 @@ def read_input(file: CombinationFile, section: InputSection) -> CombinationInput
     Parameters
     ----------
     file, section
-        The file, and the section of the input in it.
+        Content of ``combination.toml``, and the section in it that describes the input.
 
     Raises
     ------
     MilinferError
-        If it cannot be read, or a name to rename is not one of its parameters; the message names
-        file and input.
+        If the input cannot be read, or a name in `rename` is not one of its parameters.  The
+        message names the file and the input.
 
     Examples
     --------
@@ -285,19 +289,20 @@ def _normal(section: ConstraintSection, names: Sequence[str]) -> NormalConstrain
 
 
 def combination_sum(file: CombinationFile, inputs: Sequence[CombinationInput]) -> CombinationSum:
-    """Check that inputs fit together, and add them.
+    """Check that inputs fit together, and add their costs.
 
     Parameters
     ----------
     file
-        The file, with shared parameters and roles.
+        Content of ``combination.toml``, with shared parameters and roles.
     inputs
-        From :func:`read_input`.
+        Inputs, each from :func:`read_input`.
 
     Raises
     ------
     ConfigurationError
-        If they do not: each problem is named, with the inputs and what to do.
+        If the inputs do not fit together.  The message names each problem with its inputs and what
+        to do.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Compare methods on the same data and the same toys; if one method fails, the others continue."""
+"""Compare methods with the same data and the same toys, also if some of the methods fail."""
 
 from __future__ import annotations
 
@@ -46,29 +46,32 @@ __all__ = [
 
 @dataclass(frozen=True, eq=False)
 class MethodResult:
-    """Intervals of one method on the data, and its information and coverage on toys.
+    """Intervals of one method for the data, and its information and coverage from toys.
 
     Parameters
     ----------
     name
         Name of the method.
     intervals
-        68.27 % and 95.45 % intervals of the dataset, calibrated if `calibrated`.
+        68.27 % and 95.45 % intervals for the data; they are calibrated if `calibrated` is True.
+        None if there are none.
     calibrated
-        Whether the calibration (c_cicc and bias) was applied to intervals and coverage.
+        Whether the calibration (c_cicc and bias) was applied to `intervals` and `coverages`.
     calibration
-        Calibration constants and bias from the calibration toys, given even if they were not
-        applied; None if the method cannot be calibrated.
+        Calibration constants and bias from the calibration toys, also if they were not applied.
+        None if the method cannot be calibrated.
     information
-        Information and response, from the evaluation toys.
+        Information and response, computed with the evaluation toys.
     coverages, coverages_raw
-        Coverage of the 68.27 % and 95.45 % intervals on the evaluation toys: of the intervals that
-        are quoted, and of uncalibrated intervals.
+        Coverage of the 68.27 % and 95.45 % intervals of the evaluation toys.  In `coverages` the
+        intervals are calibrated if `calibrated` is True; in `coverages_raw` they are never
+        calibrated.
     fit_seconds
-        Seconds that both intervals of the dataset took (MIGRAD, HESSE, MINOS twice); NaN without a
-        dataset.
+        Time in seconds to compute `intervals` (MIGRAD, HESSE and MINOS, twice); NaN if there are
+        none.
     problems
-        Reasons why a calibration, a belt or the intervals of the dataset are missing.
+        Sentences that say which results (calibration, belt or intervals for the data) are missing
+        or incomplete, and why.
     """
 
     name: str
@@ -83,7 +86,7 @@ class MethodResult:
 
     @property
     def applied(self) -> Calibration | None:
-        """The calibration if it is applied, else None."""
+        """The calibration that was applied; None if no calibration was applied."""
         return self.calibration if self.calibrated else None
 
     def __repr__(self) -> str:
@@ -97,7 +100,7 @@ class MethodResult:
         return Comparison((self,))._repr_html_()
 
     def to_table(self) -> pa.Table:
-        """Table with one row; see :meth:`Comparison.to_table`."""
+        """Make a table with one row; for its columns see :meth:`Comparison.to_table`."""
         return Comparison((self,)).to_table()
 
     def to_dict(self) -> dict[str, Any]:
@@ -194,7 +197,7 @@ def _columns(figures: Mapping[str, Any]) -> dict[str, Any]:
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """Results of several methods on the same data and the same toys; made by :func:`compare`."""
+    """Results of several methods with the same data and the same toys, made by :func:`compare`."""
 
     methods: tuple[MethodResult, ...]
 
@@ -223,7 +226,7 @@ class Comparison:
     )
 
     def rows(self) -> list[list[str]]:
-        """Cells of the table, as text."""
+        """Rows of the table, each a list of texts."""
         return [
             [
                 m.name,
@@ -253,7 +256,7 @@ class Comparison:
         return f"Comparison({', '.join(m.name for m in self.methods)})"
 
     def to_rich(self) -> Table:
-        """Table for the terminal."""
+        """Make a table for the terminal."""
         return rich_table(self._title, self.header, self.rows())
 
     def _repr_html_(self) -> str:
@@ -262,21 +265,22 @@ class Comparison:
     _title: ClassVar = "The same data and the same toys, fitted with each method"
 
     def to_table(self) -> pa.Table:
-        """Table with one row for each method.
+        """Make a table with one row for each method.
 
-        Columns: ``method``, and the entries of :meth:`MethodResult.to_dict`.  A pair of numbers,
-        such as an interval, has two columns, ``interval68.low`` and ``interval68.high``.
+        The columns are ``method`` and the entries of :meth:`MethodResult.to_dict`.  A pair of
+        numbers has two columns: the interval ``interval68`` becomes ``interval68.low`` and
+        ``interval68.high``.
         """
         return arrow_table(
             _TYPES, [{"method": m.name, **_columns(m.to_dict())} for m in self.methods]
         )
 
     def to_dict(self) -> dict[str, dict[str, Any]]:
-        """Results of every method, by its name; see :meth:`MethodResult.to_dict`."""
+        """Results of each method, by its name; see :meth:`MethodResult.to_dict`."""
         return {m.name: m.to_dict() for m in self.methods}
 
     def to_json(self) -> str:
-        """Results of every method as JSON text."""
+        """Results of :meth:`to_dict` as JSON text."""
         return json.dumps(self.to_dict(), indent=2)
 
 
@@ -298,31 +302,32 @@ def assess(
     name
         Name of the method.
     calibration_toys
-        Ensembles at several true values.
+        Toys of this method at several true values.
     evaluation_toys
-        Ensemble at the truth, from other events.
+        Toys of this method at the true value at which it is tested, drawn from other events than
+        `calibration_toys`.
     cost
-        Cost of the dataset, without calibration.
+        Cost of the data, without calibration.  None: no data are fitted.
     calibrated
-        Whether to apply the calibration to intervals and coverage.  With False the method is used
-        as usual: pyhf with asymptotic intervals, the exact ratio without calibration.
+        Whether to apply the calibration to intervals and coverage.  False for methods that are
+        usually not calibrated: pyhf with asymptotic intervals, and the exact likelihood ratio.
     widen
-        Whether calibrated intervals contain the error of the calibration.
+        Whether calibrated intervals are widened by the error of the calibration.
     required
-        Whether calibration and fit must succeed.  If not required, a method that cannot be
+        True: raise an error if the calibration or the fit fails.  False: a method that cannot be
         calibrated stays uncalibrated, a method that cannot be fitted has no intervals, and
-        `problems` of the result gives the reasons.  `problems` also says if an interval is only a
-        part of the confidence set, because of a second minimum.
+        ``problems`` of the result gives the reasons.  If an interval is only a part of the
+        confidence set, because of a second minimum, ``problems`` then says this too.
     seed
         Seed of the bootstrap.
 
     Raises
     ------
     CalibrationError
-        If toys contain training events, if calibration and evaluation toys share events, if the
-        estimates have no spread, or if the method is `required` and cannot be calibrated.
+        If toys contain training events, if calibration and evaluation toys share events, if all
+        estimates are equal, or if `required` is True and the method cannot be calibrated.
     FitError
-        If the method is `required`, and the data have no interval inside the range.
+        If `required` is True and there is no interval for the data inside the range.
     """
     require_unseen_toys(calibration_toys)
     require_other_events(evaluation_toys, [e.pool_id for e in calibration_toys], name)
@@ -412,25 +417,27 @@ def compare(
     uncalibrated: Sequence[str] = (),
     seed: int = 0,
 ) -> Comparison:
-    """Calibrate several methods, and test them on the same toys and the same data.
+    """Calibrate several methods, test them on the same toys, and fit the same data with each.
 
     Parameters
     ----------
     calibration_toys, evaluation_toys
-        Toy ensembles by name of the method, from :meth:`milinfer.Toys.run`, which generates the
-        same toys for all methods.  For the calibration there are ensembles at several true values,
-        for the evaluation one ensemble, from other events.
+        Results of :meth:`milinfer.Toys.run`, by name of the method.  For the calibration give a
+        list of results at several true values for each method.  For the evaluation give one result
+        for each method, with toys that are drawn from other events.  :meth:`milinfer.Toys.run` uses
+        the same toys for all methods.
     costs
-        Cost of the dataset by name of the method; a method without a cost is tested only on toys.
+        Cost of the data for each method, by its name.  A method without a cost is only tested on
+        toys.
     uncalibrated
-        Names of methods whose calibration is reported but not applied.
+        Names of methods whose calibration is reported, but not applied.
     seed
         Seed of the bootstrap.
 
     Returns
     -------
     Comparison
-        Results of the methods, in the order of `calibration_toys`.
+        Results of the methods, in the order of `evaluation_toys`.
     """
     return Comparison(
         tuple(
@@ -460,7 +467,7 @@ _SETTINGS: dict[Stage, str] = {
 
 
 def advice(stage: Stage) -> str:
-    """List the settings that affect a stage of a method.
+    """Text that lists the settings that affect a stage of a method.
 
     Examples
     --------
@@ -471,7 +478,7 @@ def advice(stage: Stage) -> str:
 
 
 class Unavailable(NamedTuple):
-    """A method without a result.
+    """A method that has no result because it failed.
 
     Parameters
     ----------
@@ -489,22 +496,23 @@ class Unavailable(NamedTuple):
 
     @property
     def advice(self) -> str:
-        """Settings that affect the stage that failed."""
+        """Text that lists the settings that affect the stage that failed."""
         return advice(self.stage)
 
 
 class Attempts:
-    """Keep the errors of methods, so that a failure of one method does not stop the others.
+    """Catch and keep errors, so that a method that fails does not stop the other methods.
 
     Parameters
     ----------
     required
-        Methods whose errors are raised, with a note about the settings that may help.
+        Names of methods whose errors are not caught.  These errors get a note that lists settings
+        that may help.
 
     Attributes
     ----------
     failed
-        Failures by name of the method.
+        The failures, by name of the method.
 
     Examples
     --------
@@ -524,7 +532,7 @@ class Attempts:
 
     @contextmanager
     def __call__(self, name: str, stage: Stage) -> Iterator[None]:
-        """Run a stage of a method in the ``with`` block.
+        """Make a ``with`` block in which a stage of a method runs.
 
         Raises
         ------
@@ -534,7 +542,7 @@ class Attempts:
         Warns
         -----
         MilinferWarning
-            If the stage of another method fails; `failed` then holds it.
+            If the stage fails and the method is not required.  The failure is then in ``failed``.
         """
         try:
             yield

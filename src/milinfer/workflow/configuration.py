@@ -1,7 +1,8 @@
-"""The configuration of an analysis: its sections, a reader for ``analysis.toml``, and a template.
+"""The configuration file of an analysis: its sections, a reader, and a template.
 
-The sections are classes whose attributes are the keys of the file, so that a configuration can also
-be written in Python.  The reader reports all wrong keys at once, with the values allowed.
+Each section of ``analysis.toml`` is a class, and its attributes are the keys of the section.  A
+configuration can therefore also be written in Python.  The reader reports all wrong keys at once,
+with their allowed values.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ class _Section(BaseModel):
 
 
 class AnalysisSection(_Section):
-    """``[analysis]``: settings that all steps share.
+    """``[analysis]``: settings for all steps.
 
     Attributes
     ----------
@@ -69,7 +70,7 @@ class AnalysisSection(_Section):
     out
         Folder of all results, relative to the configuration file.
     seed
-        Seed of the splits of samples, of trainings and of toys.
+        Seed for splitting samples, for training and for toys.
     workers
         Number of threads that read files and generate toys.
     """
@@ -107,7 +108,7 @@ class _EventsSection(_Section):
 
 
 class FilesSection(_EventsSection):
-    """``[[samples.train]]``, ``[[samples.tune]]``, ``[[samples.evaluate]]``: files of one point.
+    """``[[samples.train]]``, ``[[samples.tune]]`` and ``[[samples.evaluate]]``: files of one point.
 
     Attributes
     ----------
@@ -118,18 +119,20 @@ class FilesSection(_EventsSection):
     process
         Name of the process; not needed if the file stores it.
     cross_section
-        Cross-section in pb after the selection, for flat files of columns, which do not store it.
+        Cross-section in pb after the selection.  Give it for flat files of columns, which do not
+        store it.
     weight, tree
-        Names of the column of weights and of the tree in flat files; ``weight = ""`` if events have
-        no weights.
+        For flat files: name of the column of weights, and name of the tree.  ``weight = ""`` means
+        that events have no weights.
     combine
-        How to join several files: ``"sum"`` if they are slices of a process, whose cross-sections
-        add up, ``"mean"`` if they are runs of the same process.  Default: ``"mean"``, if their
-        cross-sections agree.
+        How to join several files.  ``"sum"``: the files are slices of a process, and their
+        cross-sections are added.  ``"mean"``: the files are runs of the same process.  Default:
+        ``"mean"`` if their cross-sections agree.
     events
-        Number of events to read from the beginning of each file.
+        Number of events to read from each file, starting with its first event.
     slice
-        ``[START, STOP]``: read the events START to STOP − 1 of each file, counted from 0.
+        ``[START, STOP]``: the events START to STOP − 1 of each file are read, where the first event
+        has the number 0.
     """
 
     path: Paths
@@ -147,35 +150,37 @@ class SamplesSection(_Section):
     Attributes
     ----------
     features
-        Feature set for files of events; or the names of the columns to use.
+        Name of the feature set that is computed from files of events; or, for flat files, the names
+        of the columns to use.
     on_missing
-        What to do with an event without the particles that the features need: ``"raise"`` an error,
-        or ``"reject"`` and count it.
+        What to do with an event that lacks particles which the features need.  ``"raise"``: raise
+        an error.  ``"reject"``: leave the event out and count it.
     parameters
-        Names of the parameters, or a table with the block and number of each parameter in the
-        parameter card of the files, such as ``{ c_HW = "SMEFT 7" }``.  The points of events and of
-        their weights are then read from the files.
+        Names of the parameters.  Or a table with the block and number of each parameter in the
+        parameter card of the files, such as ``{ c_HW = "SMEFT 7" }``; with this table, the points
+        of events and of their weights are read from the files.
     reweight_points
-        Points of the weights, if the files do not have them: a table by id of the weight, such as
-        ``{ rwgt_7 = { c_HW = 0.5 } }``, a list of points in the order of the weights, or the path
-        of a reweight card of MadGraph.
+        Points of the event weights, needed if the files do not contain them.  Give a table with a
+        point for the id of each weight, such as ``{ rwgt_7 = { c_HW = 0.5 } }``, or a list of
+        points in the order of the weights, or the path of a reweight card of MadGraph.
     train
-        Files to train on and to fill histograms with.
+        Files that are used for training and to fill histograms.
     tune, evaluate
-        Files for the toys from which calibrations and belts are made, and files for the toys that
-        measure coverage.  Without them, events for both purposes are split off `train`.
+        `tune`: files for the toys from which calibrations and belts are made.  `evaluate`: files
+        for the toys that measure coverage.  If they are not given, a part of the events of `train`
+        is set aside for each of these purposes.
     fractions
-        Fractions of the events of `train` for calibrations and for coverage, if `tune` and
-        `evaluate` have no files.
+        Fractions of the events of `train` that are set aside for calibrations and for coverage, if
+        `tune` and `evaluate` are not given.
     held_out
-        Fraction of the remaining events of `train` that is not used for training and fills the
-        histogram of the network's output.
+        Of the events of `train` that then remain, the fraction that is not used for training.
+        These events fill the histogram of the network's output.
     combine
-        How to join several tables of files (such as ``[[samples.train]]``) that have the same
-        point; values as in :class:`FilesSection`.
+        How to join several tables of files, such as ``[[samples.train]]``, that have the same
+        point.  The values are those of ``combine`` in :class:`FilesSection`.
     invisible, visible
-        PDG ids of final-state particles that escape the detector, and of particles that are
-        measured, if they are not in the PDG numbering.
+        PDG ids of final-state particles that are not in the PDG numbering: `invisible` lists those
+        that escape the detector, `visible` those that are measured.
     """
 
     features: str | list[str] = "vbf_2l2j"
@@ -236,15 +241,15 @@ class DataSection(_EventsSection):
     weight, tree, events, slice
         See :class:`FilesSection`.
     simulated
-        Whether the events are simulated at ``toys.truth``; the report then states this.
+        Whether the events are simulated at ``toys.truth``.  If so, the report says it.
     luminosity
-        Integrated luminosity in 1/fb.  If given, the fit with nuisance parameters also uses the
-        number of events.
+        Integrated luminosity in 1/fb.  If it is given, the fit with nuisance parameters also uses
+        the number of events.
     luminosity_uncertainty
         Relative uncertainty of the luminosity.
     blind
-        Whether pseudo-data at ``toys.truth`` are fitted instead of the data, until ``milinfer
-        unblind`` opens the data.
+        Whether the analysis is blind: pseudo-data at ``toys.truth`` are fitted instead of the data,
+        until ``milinfer unblind`` opens the data.
     expected_events
         Number of events in the pseudo-data; default: the number of events in the data.
     """
@@ -283,19 +288,19 @@ class DataSection(_EventsSection):
 
 
 class ModelSection(_Section):
-    """``[[model]]``: a network.  The report is about the first network if there are several.
+    """``[[model]]``: a network.  If there are several, the report is mainly about the first.
 
     Attributes
     ----------
     name
         Name of the method in tables and files; default: the name of the head.
     head, labels, order, pooling, bag_size, normalise, ensemble, bootstrap, reference
-        See :class:`milinfer.BagLikelihood`.  With `bootstrap` the report gives the error from the
-        finite simulation of the training.
+        See :class:`milinfer.BagLikelihood`.  With `bootstrap` the report also gives the error that
+        is due to the finite number of training events.
     epochs, batch_events
-        Largest number of epochs, and events in a batch.  The default of `epochs` depends on the
-        head; the default of `batch_events` is fixed for a polynomial head, and otherwise chosen so
-        that an epoch has 20 steps.
+        Largest number of epochs, and number of events in a batch.  The default of `epochs` depends
+        on the head.  The default of `batch_events` is a fixed number for a polynomial head.  For
+        all other heads it is chosen so that an epoch has 20 steps.
     """
 
     name: Name | None = None
@@ -331,7 +336,7 @@ class ModelSection(_Section):
 
     @property
     def title(self) -> str:
-        """The configured name, or the name of the head."""
+        """Name of the network: `name` if it is given, or the name of the head."""
         if self.name is not None:
             return self.name
         return self.head + ("-joint" if self.labels == "joint" else "")
@@ -340,8 +345,9 @@ class ModelSection(_Section):
 class ToysSection(_Section):
     """``[toys]``: pseudo-experiments.
 
-    A true value is a number.  For several parameters it is a table with a value for each parameter,
-    such as ``{ c_HW = 0.1, c_HB = 0.0 }``; ``0.0`` then means that all parameters are zero.
+    A true value is a number.  With several parameters it is a table with a value for each
+    parameter, such as ``{ c_HW = 0.1, c_HB = 0.0 }``, or the number ``0.0`` if all parameters are
+    zero.
 
     Attributes
     ----------
@@ -350,23 +356,25 @@ class ToysSection(_Section):
     truth
         True value at which the methods are compared.
     weight_degree
-        Degree of the polynomials in the parameter that are the event weights, if events carry
-        weights at other points.  Toys can then be generated at any true value, and all events
-        contribute to the histograms at every value, so that samples at one point are enough.
+        Degree of the event weights as polynomials in the parameters.  Give it if events have
+        weights at several points.  Toys can then be generated at any true value, and all events
+        contribute to the histograms at every value.  Samples at one point are therefore enough.
     calibrate_at, cover_at
-        True values for calibration and for coverage.  Default: the points of samples in the inner
-        half of the range; with `weight_degree` 7 and 5 values there, or for several parameters a
-        3 × 3 lattice and a cross (:func:`milinfer.workflow.several_inputs.default_points`).
+        True values of the toys for calibration and of the toys for coverage.  Default without
+        `weight_degree`: the points of samples in the inner half of the range.  Default with
+        `weight_degree`: 7 values (calibration) and 5 values (coverage) in the inner half of the
+        range; with several parameters a lattice (calibration; 3 × 3 points with two parameters) and
+        a cross (coverage), see :func:`milinfer.workflow.several_inputs.default_points`.
     belt_at
-        True values for a Neyman belt; default: no belt.
+        True values of the toys for a Neyman belt; default: no belt is made.
     simulation_error
-        Whether calibrated intervals, of the data and of toys, contain the error from the finite
-        number of calibration events (:meth:`milinfer.Calibration.widened`).
+        Whether calibrated intervals, of the data and of toys, are widened by the error that is due
+        to the finite number of calibration events (:meth:`milinfer.Calibration.widened`).
     oracle
         Whether to add the exact likelihood ratio, computed from the event weights, as a method.
     oracle_at
-        Parameter point of the sample in `samples.tune` that normalises the exact ratio; default:
-        the samples at all points.
+        Parameter point of the sample in `samples.tune` that normalises the exact likelihood ratio;
+        default: the samples at all points together.
     """
 
     number: Annotated[int, Field(ge=100)] = 2000
@@ -396,18 +404,19 @@ class TemplatesSection(_Section):
     Attributes
     ----------
     observable, bins
-        Feature, and number of bins.  The edges are chosen so that the bins keep the most
-        information.
+        Feature of the histogram, and its number of bins.  The edges are chosen so that the bins
+        keep the most information.
     second_observable, bins_2d
-        Second feature, and numbers of bins, of an additional histogram of two features; default: no
-        histogram of two features.
+        For an additional histogram of two features: the second feature, and the numbers of bins.
+        Default: there is no such histogram.
     degree
-        Degree of the polynomial in the parameter that each bin is; default: `toys.weight_degree` if
-        it is given and the events carry weights, else 4.
+        Degree of the polynomial in the parameters that describes each bin.  Default:
+        `toys.weight_degree` if it is given and the events have weights, and 4 if not.
     mc_stat
-        Whether the fit includes the Monte-Carlo errors of the templates.
+        Whether the fit of the histograms includes the Monte-Carlo errors of the templates.
     held_out
-        Whether events that are held out from the training also fill the histograms of features.
+        Whether the events that `samples.held_out` excludes from the training also fill the
+        histograms of features.
     """
 
     observable: str = "d_phi_qq"
@@ -420,22 +429,26 @@ class TemplatesSection(_Section):
 
 
 class TrackingSection(_Section):
-    """``[tracking]``: an experiment tracker that records a run.  Without it nothing is tracked.
+    """``[tracking]``: the experiment tracker that records a run.
+
+    Without this section nothing is tracked.
 
     Attributes
     ----------
     to
-        Name of the tracker; MLflow and Weights & Biases need the extras ``mlflow`` and ``wandb``.
+        Name of the tracker.  MLflow needs the extra ``mlflow``, Weights & Biases the extra
+        ``wandb``.
     experiment
         Name of the experiment (MLflow), project (Weights & Biases) or folder (TensorBoard).
     run
-        Name of the run; default: the time, or one that the tracker chooses.
+        Name of the run; default: the time, or a name that the tracker chooses.
     store
-        Folder of the runs, relative to the configuration file, or for MLflow the tracking URI.
-        Default: for TensorBoard ``tensorboard`` in the folder of the results, for Weights & Biases
-        the folder of the results, for MLflow the URI in MLflow's own configuration.
+        Where the runs are stored: a folder, relative to the configuration file, or for MLflow the
+        tracking URI.  Default for TensorBoard: ``tensorboard`` in the folder of the results.
+        Default for Weights & Biases: the folder of the results.  Default for MLflow: the URI in
+        MLflow's own configuration.
     offline
-        For Weights & Biases: keep the run in the folder, and send nothing.
+        For Weights & Biases: whether to keep the run in the folder and send nothing.
     """
 
     to: Literal["tensorboard", "mlflow", "wandb"]
@@ -458,11 +471,11 @@ class AnalysisConfig(_Section):
     Parameters
     ----------
     analysis, samples, data, model, systematics, response, toys, templates, tracking
-        Sections of the file ``analysis.toml``, as objects of their classes.
+        Sections of ``analysis.toml``, each an object of its class.
     folder
-        Folder at which relative paths start.
+        Folder to which relative paths refer.
     source
-        Path of the file, for messages.
+        Path of the file; it is used in messages.
 
     Examples
     --------
@@ -515,12 +528,12 @@ class AnalysisConfig(_Section):
 
     @property
     def has_nuisances(self) -> bool:
-        """Whether there are nuisance parameters."""
+        """Whether the analysis has nuisance parameters."""
         return bool(self.systematics) or self.data.luminosity_uncertainty is not None
 
     @property
     def shape_systematics(self) -> tuple[SystematicSection, ...]:
-        """Systematics that change features or weights of events."""
+        """Systematic uncertainties that change features or weights of events."""
         return tuple(s for s in self.systematics if s.changes_events)
 
     @classmethod
@@ -530,13 +543,13 @@ class AnalysisConfig(_Section):
         Parameters
         ----------
         path
-            TOML file; relative paths in it start at its folder.
+            TOML file.  Relative paths in it refer to its folder.
 
         Raises
         ------
         ConfigurationError
-            If the file cannot be read, or keys are wrong; the message names every wrong key, with
-            the values allowed.
+            If the file cannot be read, or keys are wrong.  The message names every wrong key with
+            its allowed values.
 
         Examples
         --------
@@ -561,7 +574,7 @@ class AnalysisConfig(_Section):
         return self.folder / self.analysis.out
 
     def files(self, paths: str | Sequence[str]) -> tuple[Path, ...]:
-        """Files that match a ``path`` of the configuration, sorted within each pattern.
+        """Find the files that match a ``path`` of the configuration, sorted for each pattern.
 
         Raises
         ------
@@ -607,7 +620,7 @@ class AnalysisConfig(_Section):
 
 
 def init_analysis(path: PathLikeStr = "analysis.toml", *, overwrite: bool = False) -> Path:
-    """Write a configuration file with comments, which you then edit for your analysis.
+    """Write a configuration file with comments, as a start for your own analysis.
 
     Parameters
     ----------

@@ -1,7 +1,8 @@
-"""The demo: simulated files of an embedded process, and their analysis.
+"""The demonstration: files of a process that is built into milinfer are simulated and analysed.
 
-The files are made like the files of a user: LHE files are generated, converted to ROOT and read by
-a coffea processor.  Then ``milinfer run`` analyses them, with an ``analysis.toml`` in the folder.
+The files are made in the same way as those of a user: LHE files are generated, converted to ROOT
+and read by a coffea processor.  Then ``milinfer run`` analyses them, with an ``analysis.toml`` that
+is written to the folder.
 """
 
 from __future__ import annotations
@@ -47,18 +48,19 @@ class DemoConfig:
     Parameters
     ----------
     events
-        Simulated training events at each of the 21 values of c_HW between −1 and 1.
+        Number of simulated training events at each of 21 values of c_HW from −1 to 1.
     pool_events
-        Number of events from which the toys for the calibration are drawn, at each of three values
-        of c_HW around the truth, and of as many other events for the toys that measure coverage;
-        they are reweighted to the values in between.  The number does not depend on `events`: M
-        events shift all toys of N events by sqrt(N/M) of the standard error of a toy.
+        Number of simulated events, at each of three values of c_HW around the truth, from which the
+        toys for the calibration are drawn.  The same number of other events is simulated for the
+        toys that measure coverage.  The events are reweighted to the values of c_HW between the
+        three.  The number does not depend on `events`: if toys have N events and the pool has M,
+        the finite pool shifts all toys together by sqrt(N/M) of the standard error of one toy.
     data_events
-        Events of the dataset.
+        Number of events in the dataset.
     truth
-        c_HW of the dataset.
+        Value of c_HW at which the dataset is simulated.
     seed
-        Seed of the generation, of the splits, of the training and of the toys.
+        Seed for generating events, splitting them, training, and toys.
     workers
         Number of processes.
     n_toys
@@ -85,12 +87,12 @@ class DemoConfig:
 
     @property
     def training_values(self) -> tuple[float, ...]:
-        """Values of c_HW of the training samples."""
+        """Values of c_HW at which the training samples are simulated."""
         return tuple(float(v) + 0.0 for v in np.round(np.linspace(-1, 1, 21), 1))
 
     @property
     def pool_values(self) -> tuple[float, ...]:
-        """Values of c_HW of the events that toys are drawn from."""
+        """Values of c_HW at which the events for toys are simulated."""
         return self._around(3)
 
     def _around(self, n: int, reach: float = 0.3) -> tuple[float, ...]:
@@ -100,21 +102,21 @@ class DemoConfig:
 
 
 ROLES = {"train": "training", "calib": "calibration", "eval": "evaluation", "data": "data"}
-"""Roles of files by the beginning of their names."""
+"""Role of a file, by the beginning of its name."""
 
 
 @dataclass(frozen=True)
 class DemoFile:
-    """One file of events to generate; no two roles share events.
+    """One file of events to generate; files of different roles have no events in common.
 
     Parameters
     ----------
     role
         One of :data:`ROLES`.
     point
-        Point of the generation.
+        Parameter point at which the events are generated.
     n_events, seed
-        Number of events and seed of the generation.
+        Number of events to generate, and the seed.
     """
 
     role: str
@@ -128,11 +130,11 @@ class DemoFile:
         return f"{self.role}_{point_id(self.point)}"
 
     def path(self, folder: str, suffix: str) -> Path:
-        """Path in the folder of the demo."""
+        """Path of the file, relative to the folder of the demo."""
         return Path(folder, self.name + suffix)
 
     def describe(self, directory: Path) -> InputFile:
-        """Facts for the provenance."""
+        """Facts about the file for the provenance."""
         path = self.path("lhe", ".lhe.gz")
         return InputFile(
             role=ROLES[self.role],
@@ -145,7 +147,7 @@ class DemoFile:
 
 
 def demo_files(sizes: Sequence[tuple[str, Point, int]], seed: int) -> list[DemoFile]:
-    """Files from role, point and number of events, each with its own seed."""
+    """Make a `DemoFile` from each role, point and number of events, each with its own seed."""
     seeds = np.random.SeedSequence(seed).generate_state(len(sizes))
     return [
         DemoFile(role=role, point=point, n_events=n_events, seed=int(own))
@@ -154,7 +156,7 @@ def demo_files(sizes: Sequence[tuple[str, Point, int]], seed: int) -> list[DemoF
 
 
 def paths_by_role(files: Sequence[DemoFile]) -> dict[str, list[str]]:
-    """Feature files of each role, relative to the folder of the demo."""
+    """Paths of the feature files of each role, relative to the folder of the demo."""
     return {
         role: [str(f.path("features", ".parquet").as_posix()) for f in files if f.role == role]
         for role in ROLES
@@ -241,14 +243,14 @@ def _write_analysis(directory: Path, config: DemoConfig, files: list[DemoFile]) 
 
 
 def demo_command(settings: Mapping[str, Any], kind: str = "") -> str:
-    """Return the command that gives the same result; sizes without an option are the defaults.
+    """Return the command that repeats a demo, if sizes without an option are the defaults.
 
     Parameters
     ----------
     settings
         Settings of the demo, by name.
     kind
-        Option that chooses the demo, with a space behind it; empty for the first one.
+        Option that selects the demo, with a space after it; empty for the demo in one parameter.
 
     Examples
     --------
@@ -266,19 +268,20 @@ def demo_command(settings: Mapping[str, Any], kind: str = "") -> str:
 def run_demo(
     out: PathLikeStr, config: DemoConfig, *, echo: Callable[[str], None] = lambda _: None
 ) -> dict[str, Any]:
-    """Simulate files of events, and analyse them.
+    """Simulate files of events and analyse them.
 
     Parameters
     ----------
     out
         Folder to write: ``lhe/``, ``root/``, ``features/``, ``analysis.toml`` and the results of
         the analysis (``models/``, ``calibrations/``, ``belts/``, ``plots/``, ``summary.json``,
-        ``report.html``).  The models are also copied to ``model/`` and ``model_NAME/``, the
-        calibration and the belt of the first model to ``calibration.json`` and ``belt.json``.
+        ``report.html``).  The first model is also copied to ``model/``, each other model to
+        ``model_NAME/``.  The calibration and the belt of the first model are also copied to
+        ``calibration.json`` and ``belt.json``.
     config
-        Sizes and seed.
+        Numbers of events and other sizes, and the seed.
     echo
-        Receives one line for each finished step.
+        Function that gets a line of text for each finished step.
 
     Returns
     -------
@@ -288,7 +291,7 @@ def run_demo(
     Raises
     ------
     ConfigurationError
-        If the truth leaves no room for calibration inside the training range.
+        If the truth is so close to an end of the training range that the calibration has no room.
     """
     if abs(config.truth) > 0.5:
         msg = f"truth {config.truth:g} is too close to the ends of the training range [-1, 1]"
@@ -313,7 +316,7 @@ def run_on_files(
     settings: dict[str, Any],
     echo: Callable[[str], None],
 ) -> dict[str, Any]:
-    """Generate files, run the analysis of them, and copy models and calibration of the first.
+    """Generate files, analyse them, and copy the models and the first model's calibration.
 
     Parameters
     ----------
@@ -322,11 +325,11 @@ def run_on_files(
     files
         Files to generate.
     write_analysis
-        Writes the ``analysis.toml`` and returns its path.
+        Function that writes ``analysis.toml`` and returns its path.
     command, settings
-        Command that gives the same result, and its settings with ``seed`` and ``workers``.
+        Command that repeats the demo, and its settings, which include ``seed`` and ``workers``.
     echo
-        Receives one line for each finished step.
+        Function that gets a line of text for each finished step.
 
     Returns
     -------
@@ -365,7 +368,7 @@ def run_on_files(
 
 
 def describe_steps(provenance: Provenance) -> dict[str, Any]:
-    """Process, and seconds of each kind of step, for ``summary.json``."""
+    """Name of the process, and the seconds that each kind of step took, for ``summary.json``."""
     seconds: dict[str, float] = {}
     for step in provenance.steps:
         kind = step.name.partition("-")[0].replace("inference", "infer")

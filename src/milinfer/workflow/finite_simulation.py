@@ -1,6 +1,6 @@
-"""The error from the finite simulation of the training, in the results of an analysis.
+"""The error of a result that is due to the finite number of training events.
 
-It is measured for models whose members were trained on bootstrap samples (``bootstrap = true``).
+It is measured for ensembles whose members were trained on bootstrap samples (``bootstrap = true``).
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ __all__ = ["TrainingError", "add_training_errors", "simulation_facts", "training
 
 @dataclass(frozen=True, eq=False)
 class TrainingError:
-    """Error of a fit from the finite simulation of the training, and intervals that contain it.
+    """Error of a fit due to the finite number of training events, and intervals that include it.
 
     Parameters
     ----------
     error
-        Error of Λ(θ) and of the estimates.
+        Error of Λ(θ) and of the estimates due to the finite number of training events.
     intervals
-        Intervals of each parameter at 68.27 % and 95.45 % from the model as trained, including this
-        error.
+        Intervals of each parameter at 68.27 % and 95.45 %, from the uncalibrated model, which
+        include this error.
     """
 
     error: SimulationError
@@ -85,7 +85,10 @@ def training_error(model: BagLikelihood, cost: LikelihoodCost, data: Sample) -> 
 def training_errors(
     models: Sequence[BagLikelihood], costs: Mapping[str, Cost], data: Sample
 ) -> dict[str, TrainingError | str]:
-    """Return the error of each model trained on bootstrap samples, or the reason why it is missing.
+    """Measure the error that is due to the finite number of training events.
+
+    The result has an entry for each model that was trained on bootstrap samples: its error, or the
+    reason why the error is missing.
 
     Parameters
     ----------
@@ -109,7 +112,7 @@ def training_errors(
 
 
 def simulation_facts(errors: Mapping[str, TrainingError | str]) -> dict[str, Any]:
-    """Return the entry ``simulation_error`` of ``summary.json``, or {} if `errors` is empty.
+    """Make the entry ``simulation_error`` of ``summary.json``; {} if `errors` is empty.
 
     Parameters
     ----------
@@ -136,7 +139,7 @@ def simulation_facts(errors: Mapping[str, TrainingError | str]) -> dict[str, Any
 def add_training_errors(
     report: Report, errors: Mapping[str, TrainingError | str], *, widened: bool
 ) -> None:
-    """Add a section with the errors of all models to a report, unless there are no errors.
+    """Add a section with the errors of all models to a report; nothing if `errors` is empty.
 
     Parameters
     ----------
@@ -145,7 +148,7 @@ def add_training_errors(
     errors
         Result of :func:`training_errors`.
     widened
-        Whether calibrated intervals contain the error of their calibration.
+        Whether calibrated intervals are widened by the error of their calibration.
     """
     if not errors:
         return

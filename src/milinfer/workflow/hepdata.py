@@ -1,8 +1,9 @@
-"""A submission for HEPData: result, covariance, profiles and likelihood of a published folder.
+"""Make a submission for HEPData from a published likelihood.
 
-:func:`write_hepdata` computes the tables from the published likelihood itself, so a reader who
-evaluates this likelihood finds the same numbers.  The package hepdata_lib writes the tables, and
-hepdata_validator checks them against the schema of HEPData.
+:func:`write_hepdata` computes the tables (intervals, covariance, profiles) from the published
+likelihood itself.  A reader who evaluates this likelihood therefore finds the same numbers.  The
+package hepdata_lib writes the tables, and hepdata_validator checks them against the schema of
+HEPData.
 """
 
 from __future__ import annotations
@@ -106,31 +107,31 @@ def write_hepdata(
 ) -> Path:
     """Write a submission for HEPData from a published likelihood.
 
-    The submission has tables of the intervals, with confidence level and method; of the covariance
-    and the correlation of all fitted parameters; and of −2 ln L along each parameter of interest,
-    with the others profiled, and a picture.  ``likelihood.zip`` contains the published likelihood.
-    The submission is validated before the folder is written.  To submit it, zip the folder and
-    upload it.
+    The submission has these tables: the intervals, with confidence level and method; the covariance
+    and the correlation of all fitted parameters; and, for each parameter of interest, −2 ln L with
+    all other parameters profiled, also as a picture.  ``likelihood.zip`` contains the published
+    likelihood.  The submission is validated before the folder is written.  To submit it, zip the
+    folder and upload it.
 
     Parameters
     ----------
     published
         Folder that :func:`milinfer.publish` has written.
     folder
-        Folder to write; an older folder of this name is replaced.
+        Folder to write; an existing folder of this name is replaced.
     cl
         Confidence levels of the intervals.  Default: the levels for which the likelihood is
-        calibrated; 68.27 % and 95.45 % if it is not calibrated, or calibrated for all levels.
+        calibrated.  If it is not calibrated, or calibrated for all levels, 68.27 % and 95.45 %.
     intervals
-        Intervals to quote instead of intervals from the likelihood, for example calibrated
-        intervals of several parameters.  All parameters need the same levels.
+        Intervals for the table, for example calibrated intervals of several parameters.  All
+        parameters need the same levels.  Default: the intervals are computed from the likelihood.
     method
-        How `intervals` were made; needed with `intervals`.
+        Text that says how `intervals` were made; needed if `intervals` is given.
     comment
         Introduction to the submission, such as the abstract; default: the title of the likelihood.
     keywords
-        Keywords of the tables, by HEPData's kinds: ``reactions``, ``observables``, ``cmenergies``,
-        ``phrases``.
+        Keywords of the tables: a list for each of HEPData's kinds, which are ``reactions``,
+        ``observables``, ``cmenergies`` and ``phrases``.
 
     Returns
     -------
@@ -142,8 +143,8 @@ def write_hepdata(
     ModelError
         If `published` is not a published likelihood.
     CalibrationError
-        If the likelihood is not calibrated for these intervals, or does not say for which intervals
-        it is calibrated.
+        If the likelihood is calibrated, but not for these intervals, or does not say for which
+        intervals it is calibrated.
     ConfigurationError
         If hepdata_lib is not installed, `intervals` are given without a method or with different
         levels for different parameters, or HEPData would refuse the submission.
@@ -155,7 +156,8 @@ def write_hepdata(
     Warns
     -----
     MilinferWarning
-        If an interval does not end inside the range of its parameter; the table says so.
+        If an interval does not end inside the range of its parameter.  The table then says this
+        too.
 
     Examples
     --------
@@ -186,7 +188,7 @@ def write_hepdata(
 
 
 def require_hepdata_lib() -> Any:
-    """The package hepdata_lib, or an error that says how to install it.
+    """Import the package hepdata_lib; if it is missing, the error says how to install it.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Histograms to compare a network with: of features, and of the output of the network."""
+"""Histograms of features and of the network's output, to compare the network with."""
 
 from __future__ import annotations
 
@@ -34,17 +34,18 @@ __all__ = ["histograms"]
 
 
 def histograms(analysis: Analysis, attempts: Attempts) -> dict[str, Templates]:
-    """Fill templates of one feature, of two features, and of the output of the network.
+    """Fill templates of one feature, of two features, and of the network's output.
 
-    For a network in one parameter there are two histograms of its output, one of the log-ratio and
-    one of the score.  In two parameters there is a histogram of its two scores, and in more
-    parameters there is none.
+    If the network has one parameter, there are two histograms of its output: one of the log-ratio
+    and one of the score.  If it has two parameters, there is one histogram of its two scores.  If
+    it has more parameters, there is no histogram of its output.
 
-    Bins of one observable are chosen to keep the most information at the reference, bins of two
-    observables are quantiles.  Bins are always chosen on other events than those that fill them:
-    for a feature on events that were held out from the training, for the output of the network on
-    the training events.  If events carry weights, they contribute at all values; else a polynomial
-    is fitted through the samples.
+    The bins for one feature, and those for the network's output, are chosen so that they keep the
+    most information at the reference.  The events with which they are chosen do not fill them.  For
+    a feature these are the events that were held out from the training, for the network's output
+    the training events.  The bins for two features are quantiles.  If events have weights, they
+    contribute at all values of the parameters.  If they have none, a polynomial is fitted through
+    the samples.
     """
     model = analysis.model
     at = reference_point(model)

@@ -1,4 +1,4 @@
-"""A report as one self-contained HTML file with text, tables and vector figures."""
+"""Write a report as one self-contained HTML file with text, tables and vector figures."""
 
 from __future__ import annotations
 
@@ -92,12 +92,12 @@ dd {{ margin: 0 0 0 1.2rem; max-width: 46rem; }}
 
 @dataclass
 class Report:
-    """Collects sections and writes one self-contained HTML page.  All text is escaped.
+    """Report that collects sections and writes them as one HTML page.  All text is escaped.
 
     Parameters
     ----------
     title, lead
-        Heading and the sentence below it.
+        Heading of the page, and the sentence below it.
 
     Examples
     --------
@@ -129,7 +129,7 @@ class Report:
 
     @contextmanager
     def folded(self, summary: str) -> Iterator[None]:
-        """Fold what is added inside, until a reader opens it.
+        """Put what is added in the ``with`` block into a part that the reader has to open.
 
         Examples
         --------
@@ -155,18 +155,19 @@ class Report:
         caption: str = "",
         kinds: Mapping[str, Literal["text", "hash"]] | None = None,
     ) -> None:
-        """Add a table, which scrolls in a narrow window.
+        """Add a table.  In a narrow window it can be scrolled.
 
         Parameters
         ----------
         header
             Names of the columns.
         rows
-            Cells; the first of each row names it.
+            Cells of each row, as text.  The first cell is the name of the row.
         caption
             Caption above the table.
         kinds
-            Kind of columns that are not numbers: text, which may wrap, or hashes.
+            For columns that are not numbers, by name: ``"text"``, which may be wrapped, or
+            ``"hash"``.
         """
         classes = [(kinds or {}).get(h, "") for h in header]
         head = "".join(
@@ -190,7 +191,7 @@ class Report:
         )
 
     def figure(self, figure: Figure | str, caption: str) -> None:
-        """Add a Matplotlib figure, or the text of `svg_text`, as inline SVG."""
+        """Add a figure of Matplotlib, or a text from :func:`svg_text`, as SVG inside the page."""
         svg = figure if isinstance(figure, str) else svg_text(figure)
         # Ids must be unique in a page that holds several figures.
         prefix = f"f{len(self._parts)}-"
@@ -205,7 +206,7 @@ class Report:
         )
 
     def to_html(self) -> str:
-        """The whole page, with a list of the terms that it uses at its end."""
+        """Return the whole page.  At its end it explains the terms that it uses."""
         body = "\n".join(self._parts)
         sections, terms = list(self._sections), used_terms(body)
         if terms:
@@ -233,9 +234,10 @@ class Report:
 
 @contextmanager
 def laid_out(figure: Figure) -> Iterator[None]:
-    """Lay a figure out once; files that are made from it meanwhile are drawn once each, not twice.
+    """Compute the layout of a figure once, for all files that are made in the ``with`` block.
 
-    Matplotlib draws a figure before it makes a file if it has any layout engine.
+    If a figure has a layout engine, Matplotlib draws it twice for each file.  In the block the
+    figure has its layout but no engine, so it is drawn once for each file.
 
     Examples
     --------
@@ -261,7 +263,7 @@ def laid_out(figure: Figure) -> Iterator[None]:
 
 
 def svg_text(figure: Figure) -> str:
-    """A figure as an ``<svg>`` element, without prologue and date (equal runs, equal bytes).
+    """Make an ``<svg>`` element of a figure, without prologue and date, so that equal runs agree.
 
     The text can also be written to a file, as a complete SVG image.
 

@@ -1,8 +1,8 @@
-"""Input files of an analysis, and checks of its configuration before training starts.
+"""Read the input files of an analysis, and check its configuration before training starts.
 
 Files are hashed, converted to columns of features, and split into events for training, for
-calibration ("tune") and for coverage ("evaluate").  The checks find settings that cannot work
-before hours of training.
+calibration ("tune") and for coverage ("evaluate").  Settings that cannot work are found here, and
+not after hours of training.
 """
 
 from __future__ import annotations
@@ -78,14 +78,14 @@ _LONGEST = 200
 
 @dataclass(frozen=True)
 class SourceFile:
-    """One input file and the table of features computed from it.
+    """One input file, and the file of features that is computed from it.
 
     Parameters
     ----------
     path, section
-        The file, and the section of the configuration that names it.
+        Path of the file, and the section of the configuration that names it.
     depends
-        Everything that the features depend on.
+        Everything on which the features depend: settings, and the hash of the file.
     sha256
         SHA-256 of the content of the file.
     """
@@ -97,7 +97,7 @@ class SourceFile:
 
     @property
     def name(self) -> str:
-        """Name of the file without suffixes, followed by a hash of the inputs of its features.
+        """Name of the file without suffixes, followed by a hash of `depends`.
 
         Long names are cut, and bytes that are not UTF-8 are left out.
         """
@@ -109,25 +109,25 @@ class SourceFile:
 
     @property
     def output(self) -> str:
-        """Path of the features, in the folder of the results."""
+        """Path of the file of features, relative to the folder of the results."""
         return f"features/{self.name}.parquet"
 
 
 class Parts(NamedTuple):
-    """Simulated events by purpose.
+    """Simulated events, divided by their purpose.
 
     Parameters
     ----------
     train
-        Events to train on.
+        Events for the training.
     held_out
-        Events that no training has seen, for the histograms of the output of a network.
+        Events that are not used for any training; they fill histograms of a network's output.
     tune, evaluate
         Events for the toys from which calibrations and belts are made, and events for the toys that
         measure coverage.
     templates
-        Events for the histograms of features: the training events and, if the configuration states
-        this, the held-out events.
+        Events for the histograms of features: the training events and, if ``templates.held_out`` is
+        true, the held-out events.
     """
 
     train: SampleSet
@@ -138,12 +138,13 @@ class Parts(NamedTuple):
 
 
 class PartRows(NamedTuple):
-    """Rows of the events of each part, for each sample.
+    """Which events of `samples.train` belong to each part: their rows, for each sample.
 
     Parameters
     ----------
     train, held_out, evaluate
-        As for :class:`Parts`; None: these events are of other files.
+        As for :class:`Parts`, an array of row numbers for each sample.  `evaluate` is None if its
+        events are in other files.
     """
 
     train: tuple[IntArray, ...]
@@ -152,19 +153,19 @@ class PartRows(NamedTuple):
 
 
 class AnalysisInputs:
-    """Input files of an analysis by role, checked as far as possible without opening them.
+    """Input files of an analysis by role, checked as far as this is possible without their events.
 
     Parameters
     ----------
     config
-        The analysis.
+        Configuration of the analysis.
     on_file
-        Called with each file before it is hashed.
+        Function that is called with the path of each file before the file is hashed.
 
     Raises
     ------
     ConfigurationError
-        If files are missing or in two roles, or settings cannot work.
+        If files are missing, the same events have two roles, or settings cannot work.
     """
 
     def __init__(self, config: AnalysisConfig, on_file: Callable[[Path], None]) -> None:
@@ -231,15 +232,15 @@ class AnalysisInputs:
         return card, file_hash(card)
 
     def names(self, role: str) -> list[str]:
-        """Names of the files of a role; a name changes with the content of its file."""
+        """Names of the files of a role.  If the content of a file changes, its name changes."""
         return [f.name for f in self.files[role]]
 
     def unique(self) -> tuple[SourceFile, ...]:
-        """Every file once, even if it has several roles."""
+        """All files.  A file that has several roles is listed only once."""
         return tuple({f.name: f for role in ROLES for f in self.files[role]}.values())
 
     def make_features(self, source: SourceFile) -> str:
-        """Write the features of a file; returns a line with the numbers of its events."""
+        """Compute and write the features of a file; return a line with its numbers of events."""
         read = read_data if source.depends["data"] else Sample.from_file
         sample = read(source.path, **self.reading_options(source))
         target = self.config.out / source.output
@@ -270,7 +271,7 @@ class AnalysisInputs:
         return options
 
     def data(self) -> Sample:
-        """The dataset; the cross-sections of simulated files do not matter to it."""
+        """Read the dataset.  If its files are simulated, their cross-sections are not used."""
         parts = [
             replace(s, cross_section=math.nan, cross_section_error=math.nan)
             for s in self._read("data")
@@ -296,19 +297,19 @@ class AnalysisInputs:
         )
 
     def training(self) -> tuple[SampleSet, SampleSet]:
-        """Events to train on and events held out; files of other roles are not read."""
+        """Read the training events and the held-out events, and no files of other roles."""
         if self.config.samples.tune:
             return self._hold_out(self._set("train"))
         parts = self.split()
         return parts.train, parts.held_out
 
     def rows(self, numbers: Sequence[int]) -> PartRows:
-        """Rows of the events of `samples.train` that are in each part of :meth:`split`.
+        """Compute which events of `samples.train` are in each part of :meth:`split`.
 
         Parameters
         ----------
         numbers
-            Number of events at each point.
+            Number of events of each sample.
         """
         seed, part = self.config.analysis.seed, self.config.samples.held_out
         simulation: Sequence[IntArray] = [np.arange(n) for n in numbers]
@@ -328,7 +329,7 @@ class AnalysisInputs:
         return train, held_out
 
     def facts(self) -> tuple[InputFile, ...]:
-        """Provenance of each file, with paths relative to the folder of the configuration."""
+        """Facts about each file for the provenance, with paths from the configuration's folder."""
         facts = []
         for role in ROLES:
             for source, sample in zip(self.files[role], self._read(role), strict=True):
@@ -341,7 +342,7 @@ class AnalysisInputs:
         return [read(self.config.out / f.output) for f in self.files[role]]
 
     def combine(self) -> dict[str, Any]:
-        """How files of one point are joined, for each block of files and for blocks."""
+        """How files of one point are joined, within each table of files and between tables."""
         samples = self.config.samples
         blocks = {role: [s.combine for s in self._sections(role)] for role in ROLES[:3]}
         return {"blocks": samples.combine, **blocks}
@@ -356,21 +357,22 @@ class AnalysisInputs:
         parts: Iterable[_Part],
         join: Callable[[Sequence[_Part], Combine | None], Iterable[_Part]],
     ) -> list[_Part]:
-        """Join what belongs to each file of a role: files of a block first, then blocks.
+        """Join the files of a role: first those of each table of files, then the tables.
 
         Parameters
         ----------
         role
             One of :data:`ROLES`.
         parts
-            One for each file.
+            One object for each file of the role, for example a sample.
         join
-            Joins some of them, with ``combine`` of the configuration.
+            Function that joins some of the parts, with ``combine`` of the configuration as second
+            argument.
 
         Raises
         ------
         SampleError
-            If they do not fit together; the message names the keys.
+            If the parts do not fit together.  The message names the keys of the configuration.
         """
         samples = self.config.samples
         blocks: dict[int, list[_Part]] = {}
@@ -407,12 +409,13 @@ _IN_A_BIN = 10.0
 
 
 def require_features(config: AnalysisConfig) -> None:
-    """Refuse a histogram of an observable that is not one of the features.
+    """Check that the observables of histograms are features.
 
     Raises
     ------
     ConfigurationError
-        The message names the key.
+        If an observable is not one of the features.  The message names the key of the
+        configuration.
     """
     from milinfer.features.feature_set import feature_set
 
@@ -433,12 +436,12 @@ def require_features(config: AnalysisConfig) -> None:
 
 
 def require_files(config: AnalysisConfig) -> None:
-    """Refuse an analysis with missing files, and name all of them.
+    """Check that all files of an analysis exist.
 
     Raises
     ------
     ConfigurationError
-        The message has one line for each file.
+        If a file is missing.  The message has one line for each missing file.
     """
     samples = config.samples
     sections = [*samples.train, *samples.tune, *samples.evaluate]
@@ -453,12 +456,12 @@ def require_files(config: AnalysisConfig) -> None:
 
 
 def require_parameters(samples: SampleSet) -> None:
-    """Refuse samples without parameters.
+    """Check that samples have parameters.
 
     Raises
     ------
     ConfigurationError
-        The message says what to give.
+        If they have none.  The message says what to write into the configuration.
     """
     if not samples.parameters:
         msg = (
@@ -469,12 +472,12 @@ def require_parameters(samples: SampleSet) -> None:
 
 
 def require_points(config: AnalysisConfig) -> None:
-    """Check true values against the training points, if the configuration gives these.
+    """Check that true values fit to the training points, if these are in the configuration.
 
     Raises
     ------
     ConfigurationError
-        See :func:`require_several` and :func:`require_truths`.
+        For the reasons in :func:`require_several` and :func:`require_truths`.
     """
     points = [section.point for section in config.samples.train]
     names = tuple(points[0] or ())
@@ -489,19 +492,20 @@ def require_points(config: AnalysisConfig) -> None:
 
 
 def require_several(config: AnalysisConfig, values: FloatArray) -> None:
-    """Refuse samples at one point, unless all settings use the weights of their events.
+    """Check that the settings use the weights of events if all samples are at one point.
 
     Parameters
     ----------
     config
-        The analysis.
+        Configuration of the analysis.
     values
-        Values of the parameter of the training samples, shape (n_samples,).
+        Value of the parameter for each training sample, shape (n_samples,).
 
     Raises
     ------
     ConfigurationError
-        The message names the keys.
+        If all samples are at one point, and a setting does not use the weights.  The message names
+        the keys of the settings.
     """
     if len(np.unique(values)) > 1:
         return
@@ -523,14 +527,16 @@ def require_several(config: AnalysisConfig, values: FloatArray) -> None:
 
 
 def training_values(config: AnalysisConfig, train: SampleSet) -> FloatArray:
-    """Values of the parameter that every model learns between, ascending.
+    """Training values of the parameter in the range that every model learns, in ascending order.
 
-    They are those of the samples or, with samples at one point, of the weights of their events.
+    They are the values of the samples or, if all samples are at one point, those of the event
+    weights.
 
     Raises
     ------
     ConfigurationError
-        If the samples are at one point and settings do not use weights, or events have none.
+        If all samples are at one point, and a setting does not use event weights or events have
+        none.
     """
     from milinfer.learning.settings import LikelihoodSettings
     from milinfer.learning.training_points import training_points
@@ -549,22 +555,23 @@ def training_values(config: AnalysisConfig, train: SampleSet) -> FloatArray:
 
 
 def require_truths(config: AnalysisConfig, values: FloatArray, *, weighted: bool) -> None:
-    """Refuse true values outside the training points, and a degree that templates cannot have.
+    """Check the true values, and the degree of the templates.
 
     Parameters
     ----------
     config
-        The analysis.
+        Configuration of the analysis.
     values
-        Values of the parameter that models learn between, shape (n_points,).
+        Training values of the parameter, shape (n_points,).
     weighted
-        Whether events fill the histograms at every value through their weights; else those of a
-        sample fill them at its own value.
+        Whether events contribute to the histograms at every value through their weights.  If not,
+        the events of a sample contribute at its own value.
 
     Raises
     ------
     ConfigurationError
-        The message names the keys.
+        If a true value is outside the range of the training points, or templates cannot have the
+        degree that is set.  The message names the keys of the settings.
     """
     low, high = float(values.min()), float(values.max())
     toys = config.toys
@@ -596,21 +603,23 @@ def require_truths(config: AnalysisConfig, values: FloatArray, *, weighted: bool
 def require_other_files(
     config: AnalysisConfig, files: Mapping[str, Sequence[tuple[Path, str, EventRange | None]]]
 ) -> None:
-    """Refuse the same events of a file in two roles, or twice in one by overlapping slices.
+    """Check that no events of a file are used twice.
 
-    Events used for training are not used to calibrate or to measure coverage.
+    No event may have two roles, such as training and calibration.  Slices of a file that have the
+    same role may not overlap.
 
     Parameters
     ----------
     config
-        The analysis.
+        Configuration of the analysis.
     files
-        Path and hash of each file, and the range of events read from it (None: all), by role.
+        For each role its files.  Each file has a path, a hash, and the range of events that are
+        read (None: all events).
 
     Raises
     ------
     ConfigurationError
-        The message names file and roles.
+        If events are used twice.  The message names the file and the roles.
     """
     seen: dict[str, list[tuple[str, Path, EventRange | None]]] = {}
     of = "" if config.source is None else f"{config.source}: "
@@ -643,22 +652,23 @@ def _named(path: Path, events: EventRange | None) -> str:
 def require_pools(
     config: AnalysisConfig, tune: SampleSet, evaluate: SampleSet, limits: tuple[float, float]
 ) -> None:
-    """Refuse true values without events to draw toys from.
+    """Check that there are events from which toys can be drawn at all true values.
 
     Parameters
     ----------
     config
-        The analysis.
+        Configuration of the analysis.
     tune, evaluate
-        Events for the toys of calibrations and belts, and for those of coverages.
+        Events for the toys of calibrations and belts, and events for the toys of coverages.
     limits
-        Range of the training points, in which default true values lie.
+        Range of the training points; default true values are inside it.
 
     Raises
     ------
     ConfigurationError
         If there is no sample at a true value, no event has a density there, or the weights of an
-        event are not a polynomial of degree `toys.weight_degree`; the message names key and value.
+        event are not a polynomial of degree `toys.weight_degree`.  The message names the key and
+        the value.
     """
     from milinfer.toys.pool import EventPool
 
@@ -698,14 +708,14 @@ def require_pools(
 
 
 def numbers_of(toys: ToysSection, key: str) -> tuple[float, ...]:
-    """Configured true values of the one parameter; empty if there are none."""
+    """True values of the one parameter in the configuration; empty if it has none."""
     return tuple(number_of(value) for value in getattr(toys, key))
 
 
 def truths(
     toys: ToysSection, key: str, values: FloatArray, limits: tuple[float, float]
 ) -> tuple[float, ...]:
-    """Configured true values, or some in the inner half of the range, away from its ends."""
+    """True values in the configuration, or default values in the inner half of the range."""
     configured = numbers_of(toys, key)
     if configured:
         return configured
@@ -735,12 +745,13 @@ def inner_values(limits: tuple[float, float], number: int) -> tuple[float, ...]:
 
 
 def warn_of_bins(config: AnalysisConfig, train: SampleSet, held_out: SampleSet) -> None:
-    """Warn before training if a template has too few events per bin.
+    """Warn, before training, if a histogram will have too few events per bin.
 
     Warns
     -----
     MilinferWarning
-        If a sample has too few effective events (Σw)²/Σw²; the message names the keys.
+        If a sample has too few effective events (Σw)²/Σw² for the number of bins.  The message
+        names the keys.
     """
     from milinfer.binned.weighted_templates import carry_weights
     from milinfer.samples.weights import effective_number

@@ -1,4 +1,4 @@
-"""Describe a file or folder in a few facts: events, features, models, results, workspaces."""
+"""Describe the content of a file or folder in a few facts."""
 
 from __future__ import annotations
 
@@ -52,18 +52,18 @@ def inspect_file(
     tree
         Tree of a ROOT file; default: ``Features``, ``Events``, or the only one.
     parameters, reweight_points
-        For event files: parameters whose values to show, and points of weights that the file does
-        not record; see :func:`milinfer.samples.file_points.file_points`.
+        For event files: the parameters whose values are shown, and the points of the event weights
+        if the file does not contain them; see :func:`milinfer.samples.file_points.file_points`.
 
     Returns
     -------
     dict
-        Facts by name; the first is ``"kind"``, the kind of file.
+        Facts by name.  The first one is ``"kind"``, the kind of file.
 
     Raises
     ------
     MilinferError
-        If the file is of no such kind, or is damaged; the message names the problem.
+        If the file is of none of these kinds, or is damaged.  The message names the problem.
 
     Examples
     --------

@@ -1,7 +1,8 @@
-"""The demo with two operators: c_HW and the CP-odd c_HWtil, from files to contours that cover.
+"""The demonstration with two operators, c_HW and the CP-odd c_HWtil, from files to contours.
 
-It is :mod:`milinfer.workflow.demo` with two parameters.  LHE files have weights at the 15 points
-that determine the polynomial of an event, and ``milinfer run`` analyses the files.
+It is like :mod:`milinfer.workflow.demo`, but with two parameters.  The events in the LHE files have
+weights at 15 points, which determine the polynomial of an event in the two parameters.
+``milinfer run`` analyses the files.
 """
 
 from __future__ import annotations
@@ -33,17 +34,18 @@ class OperatorsDemoConfig:
     Parameters
     ----------
     events
-        Simulated training events at each of 17 points of two squares in c_HW and c_HWtil.
+        Number of simulated training events at each of 17 points in c_HW and c_HWtil.  The points
+        form two squares around zero.
     pool_events
-        Simulated events at each of five points around the truth that the toys of the calibration
-        are drawn from, and as many others for the toys that measure coverage; reweighted, they are
-        used for all points in between.
+        Number of simulated events, at the truth and at each of four points around it, from which
+        the toys for the calibration are drawn.  The same number of other events is simulated for
+        the toys that measure coverage.  The events are reweighted to the points between the five.
     data_events
-        Events of the dataset.
+        Number of events in the dataset.
     truth
-        c_HW of the dataset; its c_HWtil is zero.
+        Value of c_HW at which the dataset is simulated.  The value of c_HWtil is zero.
     seed
-        Seed of the generation, of the splits, of the training and of the toys.
+        Seed for generating events, splitting them, training, and toys.
     workers
         Number of processes.
     n_toys
@@ -65,12 +67,12 @@ class OperatorsDemoConfig:
 
     @property
     def training_points(self) -> tuple[Point, ...]:
-        """Points of the training samples."""
+        """Points at which the training samples are simulated."""
         return _square(0.0, _TRAINED) + _square(0.0, _INNER)[1:]
 
     @property
     def pool_points(self) -> tuple[Point, ...]:
-        """Points of the events that toys are drawn from: the truth, and the corners around it."""
+        """Points at which events for toys are simulated: the truth, and four corners around it."""
         corners = [
             p for p in _square(self.truth, _POOLS) if p["c_HWtil"] and p["c_HW"] != self.truth
         ]
@@ -78,7 +80,7 @@ class OperatorsDemoConfig:
 
     @property
     def true_point(self) -> Point:
-        """Point of the dataset."""
+        """Point at which the dataset is simulated."""
         return {"c_HW": self.truth, "c_HWtil": 0.0}
 
 
@@ -163,16 +165,16 @@ def _write_analysis(directory: Path, config: OperatorsDemoConfig, files: list[De
 def run_operators_demo(
     out: PathLikeStr, config: OperatorsDemoConfig, *, echo: Callable[[str], None] = lambda _: None
 ) -> dict[str, Any]:
-    """Simulate files of events with two operators, and analyse them.
+    """Simulate files of events with two operators and analyse them.
 
     Parameters
     ----------
     out
-        Folder to write, with the same content as in :func:`milinfer.workflow.demo.run_demo`.
+        Folder to write.  It gets the same files as in :func:`milinfer.workflow.demo.run_demo`.
     config
-        Sizes and seed.
+        Numbers of events and other sizes, and the seed.
     echo
-        Receives one line for each finished step.
+        Function that gets a line of text for each finished step.
 
     Returns
     -------
@@ -182,7 +184,7 @@ def run_operators_demo(
     Raises
     ------
     ConfigurationError
-        If the truth leaves no room for calibration inside the training range.
+        If the truth is so close to an end of the training range that the calibration has no room.
     """
     if abs(config.truth) > _TRAINED - _CALIBRATED - 0.2:
         msg = (

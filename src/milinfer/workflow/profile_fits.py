@@ -25,25 +25,27 @@ _N_PROFILE = 41
 def profile_fits(
     cost: Cost, levels: Mapping[str, Sequence[float]], *, problems: list[str], words: str = ""
 ) -> tuple[Minuit, dict[str, list[Interval | None]]]:
-    """Fit all parameters, and compute profile intervals at the lowest minimum found on the way.
+    """Fit all parameters, and compute profile intervals of the parameters of interest.
 
     Parameters
     ----------
     cost
         −2 ln L.
     levels
-        Confidence levels of the intervals of each parameter of interest.
+        For each parameter of interest, by name, the confidence levels of its intervals.
     problems
-        Sentences about what is missing are added to it.
+        List to which sentences are added that say which intervals are missing and why.
     words
-        What to add to the name of a fit in messages.
+        Text that is added after "the fit" in messages.
 
     Returns
     -------
     Minuit
-        The fit of all parameters, after ``hesse``.
+        The fit of all parameters, after ``hesse``.  If the computation of an interval finds a lower
+        minimum, the fit is repeated from there.
     dict
-        Intervals of each parameter, in the order of its levels; None where there is none.
+        Intervals of each parameter of interest, in the order of its levels; None for an interval
+        that is missing.
 
     Raises
     ------
@@ -97,7 +99,7 @@ def _migrad(m: Minuit, words: str) -> Minuit:
 def profile_about(
     cost: Cost, best: Minuit, parameter: str, window: tuple[float, float], what: str
 ) -> ProfileScan:
-    """Profile of a parameter in a range, begun where a fit has its minimum.
+    """Compute the profile of a parameter in a range, starting at the minimum of a fit.
 
     Parameters
     ----------
@@ -106,16 +108,17 @@ def profile_about(
     best
         Fit of all parameters, after ``migrad`` and ``hesse``.
     parameter
-        The parameter.
+        Name of the parameter.
     window
-        Range of the profile.
+        Range of its values in the profile.
     what
         Name of the likelihood, for messages.
 
     Raises
     ------
     FitError
-        If a fit of the other parameters is not valid; says where.
+        If a fit of the other parameters is not valid.  The message gives the value of the
+        parameter.
 
     Examples
     --------

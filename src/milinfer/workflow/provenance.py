@@ -1,4 +1,4 @@
-"""Provenance of results: versions, seeds, input files, configuration, steps."""
+"""Provenance of results: versions, seeds, input files, configuration and steps."""
 
 from __future__ import annotations
 
@@ -46,11 +46,11 @@ class InputFile(NamedTuple):
     path
         Path as the user gave it.
     sha256, n_bytes
-        SHA-256 and size of its content.
+        SHA-256 of the content, and its size in bytes.
     n_events
-        Number of its events that were used.
+        Number of events of the file that were used.
     content
-        Process and point of the events, and the seed if milinfer generated them.
+        Process and point of the events; also their seed if milinfer generated them.
     """
 
     role: str
@@ -69,11 +69,11 @@ class StepRun(NamedTuple):
     name
         Name of the step.
     state
-        ``"run"``, or ``"cached"`` if its files are those of an earlier run.
+        ``"run"`` if this run did the step, ``"cached"`` if an earlier run did it.
     seconds
-        Time that it took, in the earlier run if it is cached.
+        Time that the step took when it was done.
     done
-        Description of what it did.
+        Text that describes what the step did.
     """
 
     name: str
@@ -91,15 +91,15 @@ class Provenance:
     command
         Command that ran the analysis.
     configuration
-        Settings, as values that JSON can hold.
+        Settings of the analysis, as values that can be written as JSON.
     inputs
         Files that were read.
     seeds
         All seeds, by purpose.
     steps
-        Steps before the report, done by this run or taken from an earlier one.
+        Steps before the report, also those that an earlier run did.
     started
-        Start of this run (UTC, ISO 8601).
+        Time at which this run started (UTC, ISO 8601).
 
     Examples
     --------
@@ -116,7 +116,7 @@ class Provenance:
     started: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
 
     def to_dict(self) -> dict[str, Any]:
-        """All facts by name; ``"run"`` holds the facts that differ from run to run."""
+        """All facts by name.  Those under ``"run"`` differ from run to run."""
         return {
             "command": self.command,
             "configuration": dict(self.configuration),
@@ -132,14 +132,14 @@ class Provenance:
 
 
 class ExactLikelihood(NamedTuple):
-    """Exact likelihood of a dataset.
+    """Exact likelihood of a dataset, which is computed only if it is needed.
 
     Parameters
     ----------
     make
-        Makes the cost.
+        Function that makes the cost.
     depends
-        Inputs; if they change, the fit runs again.
+        Values on which the cost depends, by name.  If they change, the fit is done again.
     """
 
     make: Callable[[], Cost]
@@ -148,18 +148,20 @@ class ExactLikelihood(NamedTuple):
 
 @dataclass(frozen=True)
 class Preparation:
-    """Provenance of the input files of an analysis, if the same program made them.
+    """Additions to the result of an analysis by the program that made its input files.
 
     Parameters
     ----------
     provenance
-        Command, configuration, input files and start, which replace those of the analysis in the
-        result; seeds and steps, which are put before those of the analysis.
+        Provenance of the input files.  In the result, its command, configuration, input files and
+        start replace those of the analysis, and its seeds and steps are put before those of the
+        analysis.
     describe
-        Makes further entries of ``summary.json`` from the provenance of both.
+        Function that makes further entries of ``summary.json``.  Its argument is the result of
+        :meth:`join`.
     exact
-        Exact likelihood of the data with nuisance parameters, fitted in addition to the learned
-        one.
+        Exact likelihood of the data with nuisance parameters.  It is fitted in addition to the
+        learned likelihood.
 
     Examples
     --------
@@ -172,7 +174,7 @@ class Preparation:
     exact: ExactLikelihood | None = None
 
     def join(self, analysis: Provenance) -> Provenance:
-        """Provenance of the preparation and of the analysis after it.
+        """Provenance of the preparation and the analysis together.
 
         Examples
         --------
@@ -192,7 +194,7 @@ class Preparation:
 
 
 def versions() -> dict[str, Any]:
-    """Python, machine, and the packages that numbers depend on.
+    """Versions of Python and of the packages on which numbers depend, and the type of machine.
 
     Examples
     --------
@@ -211,25 +213,25 @@ def versions() -> dict[str, Any]:
 def input_file(
     role: str, path: PathLikeStr, sample: Sample, *, sha256: str | None = None, content: str = ""
 ) -> InputFile:
-    """Describe a file and the events that came out of it.
+    """Describe an input file and the events that were read from it.
 
     Parameters
     ----------
     role
-        Purpose of its events.
+        Purpose of the events.
     path
-        The file.
+        Path of the file.
     sample
-        Its events.
+        Events that were read from the file.
     sha256
-        SHA-256 of its content; default: computed here.
+        SHA-256 of the content of the file; default: it is computed.
     content
-        Description of the events; default: process and point of the sample.
+        Text that describes the events; default: process and point of the sample.
 
     Raises
     ------
     ConfigurationError
-        If it is an address on a network.
+        If `path` is an address on a network.
 
     Examples
     --------
@@ -260,7 +262,7 @@ def input_file(
 
 
 def sample_facts(role: str, samples: Iterable[Sample]) -> dict[str, Any]:
-    """Processes, points, number of events and origin of the samples of one role.
+    """Facts about the samples of one role: processes, points, number of events and origin.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Figures, report and summary of an analysis: draw them and write them to a folder."""
+"""Make the figures, the report and the summary of an analysis, and write them to a folder."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def write_report(result: AnalysisResult | SeveralResult, directory: PathLikeStr)
     Parameters
     ----------
     result
-        Result of :func:`milinfer.workflow.analysis.analyse`, or in several parameters of
+        Result of :func:`milinfer.workflow.analysis.analyse` or, with several parameters, of
         :func:`milinfer.workflow.several_parameters.analyse_several`.
     directory
         Folder to write to; it is created if it does not exist.
@@ -87,7 +87,7 @@ def build_report(result: AnalysisResult, drawn: Mapping[str, tuple[Figure | str,
     result
         Result of :func:`milinfer.workflow.analysis.analyse`.
     drawn
-        Figures (or their SVG) with captions, by name.
+        Figures by name, each with its caption.  A figure may be given as SVG.
     """
     analysis, comparison = result.analysis, result.comparison
     model = analysis.model
@@ -516,7 +516,7 @@ def _ends_and_middle(analysis: Analysis) -> SampleSet:
 
 
 def draw_figures(result: AnalysisResult) -> dict[str, tuple[Figure, str]]:
-    """Draw all figures of an analysis; gives figures and captions by name."""
+    """Draw all figures of an analysis; return each figure, by name, with its caption."""
     analysis, comparison = result.analysis, result.comparison
     model = analysis.model
     learned = comparison[model.name]

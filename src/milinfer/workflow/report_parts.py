@@ -1,4 +1,4 @@
-"""Parts that reports of one parameter and of several have in common."""
+"""Parts that are the same in reports with one parameter and with several parameters."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ __all__ = [
 ]
 
 Drawn = Mapping[str, "tuple[Figure | str, str]"]
-"""Figures, or their SVG, with captions, by name."""
+"""Figures by name, each as a figure or as SVG, with its caption."""
 
 
 def write_figures(
     figures: Mapping[str, tuple[Figure, str]], directory: PathLikeStr
 ) -> dict[str, tuple[Figure | str, str]]:
-    """Write figures as PNG and SVG to ``plots/`` in a folder; returns their SVG and captions."""
+    """Write figures as PNG and SVG to ``plots/`` in a folder; return their SVG and captions."""
     plots = Path(directory) / "plots"
     plots.mkdir(parents=True, exist_ok=True)
     drawn: dict[str, tuple[Figure | str, str]] = {}
@@ -49,20 +49,20 @@ def write_figures(
 
 
 def with_errors(coverage: Coverage) -> str:
-    """A coverage with its binomial error and, if that is larger, the error from the pool."""
+    """Text of a coverage with its binomial error, and with the pool error if this is larger."""
     text = f"{coverage.coverage:.1%} ± {coverage.error:.1%}"
     larger = coverage.pool_error > coverage.error  # no if it is unknown
     return f"{text} ± {coverage.pool_error:.1%} (events)" if larger else text
 
 
 def calibration_words(calibration: Calibration) -> str:
-    """Words for the headline: calibrated, and whether intervals contain the calibration's error."""
+    """Text for the headline that says how the intervals are calibrated."""
     more = ", including the error of the calibration" if calibration.widen else ""
     return f"calibrated on toys{more}"
 
 
 def add_fit_tests(report: Report, model: str, tests: GoodnessOfFit | str) -> None:
-    """Add the tests of the data against the fit of a model, or why there are none."""
+    """Add the goodness-of-fit tests of a model, or the reason why there are none."""
     title = method_title(model)
     if isinstance(tests, str):
         report.text(f"{title}: {tests}.")
@@ -80,7 +80,7 @@ def add_fit_tests(report: Report, model: str, tests: GoodnessOfFit | str) -> Non
 
 
 def add_provenance(report: Report, summary: dict[str, Any]) -> None:
-    """Add the provenance of the summary: steps, files, samples, seeds, settings, versions."""
+    """Add the provenance in the summary: steps, files, samples, seeds, settings and versions."""
     facts = summary["provenance"]
     run = facts["run"]
     report.text(

@@ -1,4 +1,4 @@
-"""Terms that a report explains where it uses them, and in a list at its end."""
+"""Terms that a report explains: in the text where it uses them, and in a list at its end."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["TERMS", "Term", "linked", "used_terms"]
 
 
 class Term(NamedTuple):
-    """A word or symbol, what it looks like in a text, and what it means."""
+    """A word or symbol, the pattern with which it is found in a text, and its meaning."""
 
     name: str
     pattern: str
@@ -18,7 +18,7 @@ class Term(NamedTuple):
 
     @property
     def anchor(self) -> str:
-        """Id of its line in the list of terms.
+        """HTML id of the term in the list of terms.
 
         Examples
         --------
@@ -139,15 +139,15 @@ _ANY = re.compile(_PATTERN)
 
 
 def linked(text: str, seen: set[str] | None = None) -> str:
-    """Escape a text, and let its terms show and lead to their meaning.
+    """Escape a text for HTML, and make each term a link to its meaning.
 
     Parameters
     ----------
     text
-        Text as it is to be read.
+        Plain text.
     seen
-        Names of terms that have been explained in this part of the report, which is added to: each
-        of them is a link once.  Default: none.
+        Names of terms that already have a link in this part of the report and get no second one.
+        The terms of this text are added to it.  Default: there are none.
 
     Returns
     -------
@@ -174,7 +174,7 @@ def linked(text: str, seen: set[str] | None = None) -> str:
 
 
 def used_terms(page: str) -> tuple[Term, ...]:
-    """Terms to which a page has links, in the order of :data:`TERMS`.
+    """Find the terms to which a page has links, in the order of :data:`TERMS`.
 
     Examples
     --------

@@ -1,7 +1,8 @@
 """Run an analysis from its configuration: features, training, toys and report, step by step.
 
-Every step reads the files of the steps before it, even in a run that does all of them.  An
-interrupted and resumed run therefore gives the same result as an uninterrupted one.
+Every step reads the files that earlier steps have written, also if all steps are done in one run.
+A run that was interrupted and resumed therefore gives the same result as a run without
+interruption.
 """
 
 from __future__ import annotations
@@ -76,28 +77,28 @@ __all__ = [
 
 
 class PlannedStep(NamedTuple):
-    """A step and its state: whether it has to be done."""
+    """A step, and its state, which says whether it has to be done."""
 
     step: Step
     state: StepState
 
 
 class AnalysisPlan:
-    """Steps of an analysis in order, made by :func:`plan_analysis`.
+    """The steps of an analysis in order, made by :func:`plan_analysis`.
 
     Parameters
     ----------
     config
         Configuration of the analysis.
     on_file
-        Called with each input file before it is hashed.
+        Function that is called with the path of each input file before the file is hashed.
 
     Attributes
     ----------
     tracker
-        Tracker to notify, or None.
+        Tracker to which the steps are logged, or None.
     preparation
-        Provenance of the input files if the same program made them, or None.
+        Additions to the result by the program that made the input files, or None.
     """
 
     tracker: Tracker | None = None
@@ -117,7 +118,7 @@ class AnalysisPlan:
         self._started = datetime.now(UTC).isoformat(timespec="seconds")
 
     def planned(self) -> list[PlannedStep]:
-        """All steps in order; steps after one that has to be done have to be done too."""
+        """All steps in order, each with its present state."""
         return [PlannedStep(step, self.steps.state(step)) for step in self._all()]
 
     def _all(self) -> list[Step]:
@@ -151,7 +152,7 @@ class AnalysisPlan:
         return [*steps, self._inference()]
 
     def execute(self, step: Step) -> str:
-        """Do a step; in the report all other steps are cached ones."""
+        """Do a step.  Steps for which this was not called are "cached" in the report."""
         words = self.steps.execute(step)
         self._ran.add(step.name)
         return words
@@ -235,17 +236,18 @@ class AnalysisPlan:
         return frozen_hashes(self.steps, [s for s in before if s.name not in of_data], inference)
 
     def unblind(self, reason: str) -> Unblinding:
-        """Open the data: the next run fits them.
+        """Open the data of a blind analysis.  The next run fits them.
 
         Parameters
         ----------
         reason
-            Why, such as who approved it.
+            Why the data are opened, for example who approved it.
 
         Raises
         ------
         ConfigurationError
-            If the analysis is not blind, was opened before, or has steps to be done.
+            If the analysis is not blind, its data were opened before, or steps still have to be
+            done.
         """
         if not self.config.data.blind:
             msg = "the data of this analysis are not blind: [data] has no blind = true"
@@ -356,7 +358,7 @@ class AnalysisPlan:
         return train
 
     def log_done(self, step: Step) -> None:
-        """Log a training of an earlier run to the tracker."""
+        """Log the training of an earlier run to the tracker, if the step is a training."""
         from milinfer.learning.bag_likelihood import BagLikelihood
 
         for section in self.config.model:
@@ -585,19 +587,19 @@ def _put(source: Path, target: Path) -> None:
 def plan_analysis(
     config: AnalysisConfig | PathLikeStr, *, on_file: Callable[[Path], None] = lambda _: None
 ) -> AnalysisPlan:
-    """Find and hash the files of an analysis, and find out which steps have to be done.
+    """Find and hash the input files of an analysis, and plan its steps.
 
     Parameters
     ----------
     config
         Configuration, or the path of its file.
     on_file
-        Function that is called with each input file before the file is hashed.
+        Function that is called with the path of each input file before the file is hashed.
 
     Returns
     -------
     AnalysisPlan
-        Steps in order; ``planned()`` says which have to be done, and why.
+        The steps.  ``planned()`` lists them in order and says which have to be done, and why.
 
     Raises
     ------
@@ -617,21 +619,21 @@ def plan_analysis(
 
 
 def unblind_analysis(config: AnalysisConfig | PathLikeStr, reason: str) -> Unblinding:
-    """Open the data of a blind analysis, and record the time, the reason and all frozen settings.
+    """Open the data of a blind analysis, and record when, why, and with which settings and files.
 
-    The blind result is kept in ``blind_result/``.  The next run fits the data.
+    The result of the blind analysis is kept in ``blind_result/``.  The next run fits the data.
 
     Parameters
     ----------
     config
         Configuration with ``blind = true`` in ``[data]``, or the path of its file.
     reason
-        Why the data are opened, such as who approved it.
+        Why the data are opened, for example who approved it.
 
     Returns
     -------
     Unblinding
-        The record, which is also written to ``unblinding.json`` in the folder of the results.
+        The record.  It is also written to ``unblinding.json`` in the folder of the results.
 
     Raises
     ------
@@ -667,12 +669,12 @@ def run_analysis(
     echo
         Function that is called with a line of text for each step.
     tracker
-        Tracker to which the run is logged; it is not closed.  Default: the tracker in
-        ``[tracking]``, or none.  Epochs are logged while a network is trained.  Settings, trainings
-        of an earlier run, numbers of the summary, figures and the report are logged even if no step
-        had to be done.
+        Tracker to which the run is logged; it is not closed at the end.  Default: the tracker in
+        ``[tracking]``, or none if there is no such section.  Epochs are logged while a network is
+        trained.  Settings, trainings of earlier runs, numbers of the summary, figures and the
+        report are logged even if no step had to be done.
     preparation
-        Provenance of the input files, for programs such as ``milinfer demo`` that make these files
+        Additions to the result, for programs such as ``milinfer demo`` that make the input files
         and then run the analysis.
 
     Returns
@@ -725,14 +727,15 @@ def open_tracker(
     Parameters
     ----------
     config
-        Configuration; relative paths start at its folder.
+        Configuration of the analysis.  Relative paths refer to its folder.
     section
         Section ``[tracking]``.
 
     Raises
     ------
     ConfigurationError
-        If a package of the tracker is not installed; the message names the extra.
+        If a package of the tracker is not installed.  The message names the extra with which to
+        install it.
 
     Examples
     --------
@@ -763,7 +766,7 @@ def open_tracker(
 
 
 def log_results(tracker: Tracker, config: AnalysisConfig, summary: Mapping[str, Any]) -> None:
-    """Log configuration, figures, report, and every number of the summary.
+    """Log the configuration, figures, report and all numbers of the summary to a tracker.
 
     Parameters
     ----------
@@ -772,7 +775,7 @@ def log_results(tracker: Tracker, config: AnalysisConfig, summary: Mapping[str, 
     config
         Configuration of a finished analysis.
     summary
-        Content of its ``summary.json``.
+        Content of ``summary.json`` of this analysis.
 
     Raises
     ------

@@ -1,10 +1,11 @@
-"""Checks of an analysis in several parameters, and the points of its toys.
+"""Check an analysis with several parameters, and choose the points of its toys.
 
 The points in a configuration are checked against the box of the training points before anything is
 trained.  The default points are in the inner half of the box.  If the event weights allow toys at
-any point, calibrations use a lattice (3 × 3 points in two parameters), and coverage is measured on
-a cross (the middle, and one point on both sides of it in each parameter).  Otherwise the default
-points are the points of the samples there.
+any point, the default points for calibrations form a lattice (3 × 3 points with two parameters),
+and those for coverage a cross (the middle, and for each parameter one point on each side of it).
+If they do not, the default points are those points of the samples that are in the inner half of the
+box.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ __all__ = ["PointsOfToys", "comparison_points", "default_points", "points_of_toy
 
 
 class PointsOfToys(NamedTuple):
-    """Points of the toys of an analysis in several parameters.
+    """Points of the toys of an analysis with several parameters.
 
     Parameters
     ----------
@@ -54,13 +55,13 @@ class PointsOfToys(NamedTuple):
 
 
 def training_box(config: AnalysisConfig, train: SampleSet) -> Limits:
-    """Range of each parameter that every model learns between.
+    """Range of each parameter in which every model is trained.
 
     Raises
     ------
     ConfigurationError
-        If settings do not fit samples in several parameters, or the training points of a model do
-        not span them.
+        If settings cannot be used with several parameters, or the training points of a model do not
+        span the space of the parameters.
     """
     from milinfer.learning.settings import LikelihoodSettings
     from milinfer.learning.training_points import training_points
@@ -80,22 +81,22 @@ def training_box(config: AnalysisConfig, train: SampleSet) -> Limits:
 def points_of_toys(
     config: AnalysisConfig, limits: Limits, tune: SampleSet, evaluate: SampleSet
 ) -> PointsOfToys:
-    """Points of the toys from the configuration, or the default ones.
+    """Points of the toys: those in the configuration, or the default points.
 
     Parameters
     ----------
     config
-        The analysis.
+        Configuration of the analysis.
     limits
-        Range of each parameter that every model learns between.
+        Range of each parameter in which every model is trained.
     tune, evaluate
-        Events for the toys of calibrations and belts, and for those of coverages.
+        Events for the toys of calibrations and belts, and events for the toys of coverages.
 
     Raises
     ------
     ConfigurationError
         If a point is outside the range, there are no events or no density for it, or the points do
-        not span the parameters; the message names key and point.
+        not span the space of the parameters.  The message names the key and the point.
     """
     toys, names = config.toys, tune.parameters
     problems: list[str] = []
@@ -167,15 +168,17 @@ def comparison_points(
     analysis
         Samples and models.
     truth
-        Point at which the methods are compared; default: that of the one evaluation sample.
+        Point at which the methods are compared; default: the point of the evaluation sample, if
+        there is only one.
     at, belt_at
-        Points for calibration and coverage, and for belts; default: a lattice and a cross with
-        weights, else the points of the samples; and no belt.
+        Points of the toys for calibration and coverage (`at`), and for belts (`belt_at`).  Default
+        of `at`: if events have weights, a lattice for calibration and a cross for coverage; if they
+        have none, the points of the samples.  Default of `belt_at`: no belt is made.
 
     Raises
     ------
     SampleError
-        If there are several evaluation samples and no truth.
+        If there are several evaluation samples and `truth` is not given.
     """
     evaluation, limits = analysis.evaluation, analysis.model.interpolation.limits
     weighted = analysis.weight_degree is not None
@@ -204,18 +207,19 @@ def comparison_points(
 def default_points(
     key: str, limits: Limits, samples: SampleSet, *, weighted: bool
 ) -> tuple[Point, ...]:
-    """Default points of toys; empty if there are no samples for them.
+    """Default points of toys in the inner half of the range; empty if no sample is there.
 
     Parameters
     ----------
     key
-        ``"calibrate_at"`` for a lattice, ``"cover_at"`` for a cross.
+        With weights: ``"calibrate_at"`` gives a lattice, ``"cover_at"`` gives a cross.
     limits
         Range of each parameter.
     samples
         Events for the toys.
     weighted
-        Whether the event weights allow toys at any point.
+        Whether the event weights allow toys at any point.  If not, the result has points of the
+        samples.
 
     Examples
     --------

@@ -1,10 +1,10 @@
-"""Inference in several parameters: fit one dataset with several methods, and test all on toys.
+"""Fit one dataset in several parameters with several methods, and test all methods on toys.
 
 The steps are the same as in :func:`milinfer.workflow.analysis.analyse` for one parameter, with the
 same samples, trained models and settings
-(:class:`~milinfer.workflow.analysis_settings.Analysis`).  The results of each method are intervals
-of every parameter with the others profiled, contours, correlations, an information matrix, and the
-coverage of its regions and intervals at several points.
+(:class:`~milinfer.workflow.analysis_settings.Analysis`).  The results of each method are: intervals
+of every parameter, with all other parameters profiled; contours; correlations; an information
+matrix; and the coverage of its regions and intervals at several points.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ if TYPE_CHECKING:
 __all__ = ["REGION", "SeveralMethod", "SeveralResult", "analyse_several"]
 
 REGION = "region"
-"""Key of coverages of the region of all parameters, as opposed to intervals of one parameter."""
+"""Name under which the coverages of the joint region of all parameters are kept."""
 
 _LEVELS = {"68": CL68, "95": CL95}
 # Bootstrap samples of matrices of information, and points of a region in each parameter.
@@ -85,26 +85,28 @@ _BOOTSTRAPS, _GRID = 100, 61
 
 @dataclass(frozen=True, eq=False)
 class SeveralMethod:
-    """Results of one method in several parameters.
+    """Results of one method with several parameters.
 
     Parameters
     ----------
     name
         Name of the method.
     fit
-        Fit of the data; None if it failed.
+        Fit of the data; None if the fit failed.
     calibration
         Calibration that is applied to the method; None if no calibration is applied.
     information
-        Response and information at the truth, from the evaluation toys; None if it is not known.
+        Response and information at the true value, computed with the evaluation toys; None if they
+        are not known.
     relative
-        Information divided by the information of `reference` on the same toys.
+        Information divided by the information of the method `reference` from the same toys; None if
+        it is not known.
     reference
         Name of the method with which the information is compared.
-    region
-        Neyman regions of the data at 68.27 % and 95.45 % by name ``"68"`` and ``"95"``.
+    regions
+        Neyman regions of the data at 68.27 % and 95.45 %, under the names ``"68"`` and ``"95"``.
     problems
-        Messages about missing results, with reasons.
+        Sentences that say which results are missing and why.
     """
 
     name: str
@@ -124,7 +126,7 @@ class SeveralMethod:
 
 @dataclass(frozen=True, eq=False)
 class SeveralResult:
-    """Comparison of the methods in several parameters, with the inputs of its figures.
+    """Result of an analysis with several parameters: all methods compared, and data of the figures.
 
     Parameters
     ----------
@@ -137,27 +139,29 @@ class SeveralResult:
     templates
         Templates of each histogram method, by its name.
     calibration_toys, evaluation_toys
-        Toys at several true values for each method, by the name of the method.  The first
-        evaluation toys are at the true value `points.truth`.
+        For each method, by its name, toys at several true values.  The first of the evaluation toys
+        are at ``points.truth``.
     belts
         Neyman belts of learned models, by the name of the model.
     coverage
-        Coverages of the regions (``"region"``) and of the intervals of each parameter, by its name.
+        Coverages of the joint regions, under the name ``"region"``, and of the intervals of each
+        parameter, under its name.
     fit_tests
-        Tests of the data against the fit of the first model, or the reason why there are none.
+        Goodness-of-fit tests of the first model with the data, or the reason why there are none.
     diagnoses
         Diagnosis of each learned model along lines through θ0 in the space of the parameters, or
-        the reason why it is missing.
+        the reason why the diagnosis is missing.
     linear
-        Uncalibrated fits of the data with the linear terms alone, by the name of the method, or the
-        reason why a fit is missing.
+        For each method, by its name, an uncalibrated fit of the data with only the linear terms of
+        the likelihood ratio, or the reason why this fit is missing.
     training_errors
-        Errors from the finite simulation of the training, for models that were trained on bootstrap
-        samples, or the reason why an error is missing.
+        Error of the estimates due to the finite number of training events, for each model that was
+        trained on bootstrap samples; or the reason why this error is missing.
     unavailable
-        Methods that failed, by name, with the reason.
+        Reason why a method failed, by the name of the method.
     provenance
-        Files, seeds, settings and steps; the caller fills them in.
+        Files, seeds, settings and steps.  The function that calls :func:`analyse_several` fills
+        them in.
     extra
         Further entries of ``summary.json``.
     """
@@ -191,7 +195,7 @@ class SeveralResult:
         return {name: c for name, c in made.items() if c is not None}
 
     def coverage_at_truth(self, target: str, method: str) -> dict[str, Coverage]:
-        """Return the measured coverages ``"68"`` and ``"95"`` of a method at the true value."""
+        """Return the coverages of a method at ``points.truth``, by name: ``"68"`` and ``"95"``."""
         rows = {}
         for key, cl in _LEVELS.items():
             for row in self.coverage[target]:
@@ -304,14 +308,15 @@ class SeveralResult:
 
 
 def analyse_several(analysis: Analysis, points: PointsOfToys) -> SeveralResult:
-    """Fit the data with every method in several parameters, and test all on the same toys.
+    """Fit the data in several parameters with every method, and test all methods on the same toys.
 
-    Learned models are calibrated; histograms and the exact ratio are used without calibration.
+    Learned models are calibrated.  Histograms and the exact likelihood ratio are used without
+    calibration.
 
     Parameters
     ----------
     analysis
-        Samples, models and settings; the true values in them are not used.
+        Samples, models and settings.  The true values in `analysis` are not used.
     points
         Points of the toys.
 
@@ -326,8 +331,9 @@ def analyse_several(analysis: Analysis, points: PointsOfToys) -> SeveralResult:
     Warns
     -----
     MilinferWarning
-        If another method fails, or a result of a method is missing; `unavailable` and `problems`
-        give the reason.
+        If a method other than the first model fails; ``unavailable`` of the result gives the
+        reason.  Also if a result of a method is missing; ``problems`` of the method gives the
+        reason.
     """
     require_events(analysis)
     model, seed = analysis.model, analysis.seed

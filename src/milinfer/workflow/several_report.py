@@ -1,4 +1,4 @@
-"""Figures and report of an analysis in several parameters."""
+"""Figures and report of an analysis with several parameters."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _NONE = "—"
 
 
 def draw_several(result: SeveralResult) -> dict[str, tuple[Figure, str]]:
-    """Draw all figures of an analysis in several parameters; figures and captions by name.
+    """Draw all figures of an analysis with several parameters; return them by name, with captions.
 
     Parameters
     ----------
@@ -181,14 +181,14 @@ def _titled(scan: CoverageScan) -> CoverageScan:
 
 
 def build_several_report(result: SeveralResult, drawn: Drawn) -> Report:
-    """Build the report of an analysis in several parameters.
+    """Build the report of an analysis with several parameters.
 
     Parameters
     ----------
     result
         Result of :func:`milinfer.workflow.several_parameters.analyse_several`.
     drawn
-        Figures (or their SVG) with captions, by name.
+        Figures by name, each with its caption.  A figure may be given as SVG.
     """
     analysis = result.analysis
     n, names = len(analysis.data), result.parameters

@@ -1,4 +1,4 @@
-"""Terminal table and facts of a ``summary.json`` in several parameters."""
+"""Show a ``summary.json`` with several parameters: table for the terminal, and facts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _NONE = "—"
 
 
 def is_several(summary: Mapping[str, Any]) -> bool:
-    """Whether a summary is of an analysis in several parameters.
+    """Whether a summary is that of an analysis with several parameters.
 
     Examples
     --------
@@ -30,7 +30,7 @@ def is_several(summary: Mapping[str, Any]) -> bool:
 
 
 def methods_of(summary: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Names and figures of the methods.
+    """Name of each method in a summary, with its results.
 
     Examples
     --------
@@ -43,7 +43,7 @@ def methods_of(summary: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, A
 
 
 def several_table(summary: Mapping[str, Any]) -> Table:
-    """Terminal table: for each method a line for each parameter, and one for its regions.
+    """Make a table for the terminal: for each method a line per parameter, and one for its regions.
 
     Parameters
     ----------
@@ -123,7 +123,7 @@ def _coverage(figures: Mapping[str, Any]) -> str:
 
 
 def several_facts(summary: Mapping[str, Any]) -> dict[str, object]:
-    """Facts for ``milinfer inspect``.
+    """Facts that ``milinfer inspect`` shows.
 
     Parameters
     ----------

@@ -1,9 +1,9 @@
-"""Steps that write files, and are repeated only if something that they depend on has changed.
+"""Steps that write files, and that are repeated only if something on which they depend changes.
 
-A step lists what it depends on (settings, hashes of the content of its input files).  After a step
-has finished, a record is written to ``steps/`` in the folder.  The record lists these dependencies,
-and a hash of every file that the step wrote.  It is written last and atomically, so that an
-interrupted step has no record.
+A step lists the values on which it depends: settings, and hashes of its input files.  After a step
+has finished, a record is written to ``steps/`` in the folder of the results.  The record contains
+these values, and a hash of every file that the step wrote.  The record is written last and as a
+whole, so that an interrupted step has no record.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ __all__ = ["Step", "StepState", "Steps", "content_hash"]
 
 
 def content_hash(content: Any) -> str:
-    """SHA-256 of a value written as JSON; the order of keys does not matter.
+    """SHA-256 of a value that is written as JSON.  The order of keys does not matter.
 
     Examples
     --------
@@ -43,10 +43,12 @@ class StepState(NamedTuple):
     Parameters
     ----------
     kind
-        ``"done"``; ``"new"``: never finished; ``"changed"``: what it depends on has changed;
-        ``"damaged"``: a file that it wrote has changed or is gone.
+        ``"done"``: it need not be done again.  ``"new"``: it has never been finished.
+        ``"changed"``: a value on which it depends has changed.  ``"damaged"``: a file that it wrote
+        has changed or is missing.
     why
-        Reason: names of what has changed.
+        Names of the values that have changed, or what is damaged; empty for ``"done"`` and
+        ``"new"``.
     """
 
     kind: Literal["done", "new", "changed", "damaged"]
@@ -60,13 +62,14 @@ class Step:
     Parameters
     ----------
     name
-        Name of the step and of its record, so unique and fit for a file name.
+        Name of the step.  Its record has this name too, so it must be unique and allowed as the
+        name of a file.
     depends
-        Plain values that its result depends on, by name.
+        Plain values on which the result of the step depends, by name.
     outputs
-        Files and folders that it writes, relative to the folder of the steps.
+        Files and folders that the step writes, relative to the folder of the results.
     run
-        Function that does the step and returns a line about what it did.
+        Function that does the step and returns a line that says what it did.
 
     Examples
     --------
@@ -81,7 +84,7 @@ class Step:
 
 
 class Steps:
-    """Runs steps in a folder, which contains their files and records.
+    """Run steps in a folder, which contains their files and records.
 
     Parameters
     ----------
@@ -107,7 +110,7 @@ class Steps:
         self.folder = Path(folder)
 
     def state(self, step: Step) -> StepState:
-        """Find out whether a step has to be done; this reads all files that it wrote."""
+        """Find out whether a step has to be done.  All files that it wrote are read."""
         path = self._record(step)
         if not path.exists():
             return StepState("new")
@@ -132,7 +135,7 @@ class Steps:
         return StepState("done")
 
     def record(self, step: Step) -> dict[str, Any]:
-        """Record of a step that is done, with keys such as ``done`` and ``seconds``."""
+        """Read the record of a step that is done, with keys such as ``done`` and ``seconds``."""
         return _read_record(self._record(step))
 
     def execute(self, step: Step) -> str:
@@ -170,12 +173,12 @@ class Steps:
     def locked(self) -> Iterator[None]:
         """Lock the folder, so that no other process runs steps in it.
 
-        The system removes the lock of a process that is killed.
+        If the process is killed, the operating system removes its lock.
 
         Raises
         ------
         ConfigurationError
-            If another run works here; the message names its process.
+            If another run is using the folder.  The message names its process.
 
         Warns
         -----

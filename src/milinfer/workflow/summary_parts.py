@@ -1,4 +1,4 @@
-"""Entries that summaries of one parameter and of several have in common."""
+"""Entries that are the same in summaries with one parameter and with several parameters."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["diagnosis_facts", "failure_facts", "fit_test_facts", "histogram_fact
 
 
 def failure_facts(unavailable: Mapping[str, Unavailable]) -> dict[str, Any]:
-    """Stage at which each method failed, with the reason.
+    """For each method that failed, the stage at which it failed, and the reason.
 
     Examples
     --------
@@ -29,7 +29,7 @@ def failure_facts(unavailable: Mapping[str, Unavailable]) -> dict[str, Any]:
 
 
 def histogram_facts(templates: Mapping[str, Templates]) -> dict[str, Any]:
-    """Number of bins of each histogram, degree of its polynomial, and what fills it."""
+    """For each histogram: number of bins, degree of the polynomials, and what fills it."""
     return {
         name: {
             "bins": t.n_bins,
@@ -41,7 +41,9 @@ def histogram_facts(templates: Mapping[str, Templates]) -> dict[str, Any]:
 
 
 def diagnosis_facts(diagnoses: Mapping[str, Diagnosis | SeveralDiagnosis | str]) -> dict[str, Any]:
-    """Checks of each network, or why there are none; histograms and curves are in the figures.
+    """Checks of each network, or the reason why there are none.
+
+    Histograms and curves of the checks are left out.
 
     Examples
     --------
@@ -54,7 +56,7 @@ def diagnosis_facts(diagnoses: Mapping[str, Diagnosis | SeveralDiagnosis | str])
 
 
 def fit_test_facts(tests: GoodnessOfFit | str) -> dict[str, Any]:
-    """Tests of the data against the fit, or why there are none.
+    """Goodness-of-fit tests, or the reason why there are none.
 
     Examples
     --------

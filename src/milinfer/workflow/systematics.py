@@ -1,9 +1,9 @@
-"""Fit one dataset with and without nuisance parameters, and measure the coverage.
+"""Fit one dataset with and without nuisance parameters, and measure the coverage of these fits.
 
-:func:`fit_with_nuisances` fits the learned likelihood with the response of the signal, the same
-likelihood without nuisance parameters, a histogram with the same nuisance parameters, and further
-costs if given.  If one part fails, the others continue; `problems` of the result says what is
-missing and why.
+:func:`fit_with_nuisances` makes several fits: of the learned likelihood with the learned response
+to nuisance parameters, of the same likelihood without nuisance parameters, of a histogram with the
+same nuisance parameters, and of further costs if they are given.  If a fit fails, the others are
+still made, and ``problems`` of the result says what is missing and why.
 """
 
 from __future__ import annotations
@@ -101,44 +101,48 @@ class NuisanceInputs:
     Parameters
     ----------
     model
-        Model of the signal, with ratios of single events.
+        Model of the signal that gives likelihood ratios of single events.
     data
         The dataset.
     truth
-        Value of the parameter at which toys are generated.
+        Value of the parameter of interest at which toys are generated.
     response
-        Learned response of the signal; None if nuisance parameters change yields alone.
+        Learned response of the signal to nuisance parameters; None if these change only yields.
     uncertainties
-        Effects on the yield alone.
+        Nuisance parameters that change only the yield.
     rate
-        Expected events ν(θ); None: the number of events is not fitted.
+        Expected number of events ν(θ).  None: the number of events is not fitted.
     luminosity_uncertainty
         Relative uncertainty of the luminosity.
     calibration, calibrate_at
-        Nominal events for toys that calibrate the fit with nuisance parameters, and true values of
-        these toys; None: no calibration.
+        Nominal events for the toys that calibrate the fit with nuisance parameters, and true values
+        of these toys.  None: the fit is not calibrated.
     evaluation
-        Nominal events for the toys that measure the coverage; not used for a calibration.
+        Nominal events for the toys that measure the coverage.  They must be other events than those
+        in `calibration`.
     varied
-        Variations of the events in `evaluation`; None: no toys at varied values of shapes.
+        Variations of the events in `evaluation`.  None: there are no toys at varied values of
+        nuisance parameters that change the shape.
     held_out
-        Variations of events that neither train the response nor measure coverage, to diagnose it
-        with; None: no diagnosis.
+        Variations of events with which the response is diagnosed.  These events neither train the
+        response nor measure coverage.  None: there is no diagnosis.
     templates, template_variations
-        Histogram of the signal, with a luminosity, and the variations of its events; None: no fit
-        of a histogram.
+        Histogram of the signal, with a luminosity, and the variations of the events that fill it.
+        None: no histogram is fitted.
     mc_stat
         Whether the fit of the histogram includes its Monte-Carlo errors.
     weight_degree
-        Degree of the event weights, if toys are reweighted to the truth.
+        Degree of the event weights as polynomials, if events are reweighted to `truth` for the
+        toys.
     others
-        Further costs of the same data in the same parameters, by name.
+        Further costs of the same data with the same parameters, by name.
     reference
-        θ0, if the model does not record it.
+        θ0; needed only if the model does not record it.
     blind
-        Whether the data are pseudo-data of a blind analysis; impacts are then of Asimov data.
+        Whether the data are pseudo-data of a blind analysis.  Impacts are then computed with Asimov
+        data.
     n_toys, seed, workers
-        Number of toys at each point, their seed, and threads.
+        Number of toys at each point, seed of the toys, and number of threads.
     """
 
     model: AnyModel
@@ -165,7 +169,7 @@ class NuisanceInputs:
     workers: int = 1
 
     def terms(self, *, nuisances: bool = True) -> SystematicTerms:
-        """Terms of the likelihood, with or without nuisance parameters."""
+        """Make the terms of the likelihood, with or without nuisance parameters."""
         # Without a rate any constant does: it drops out of a likelihood of the shape.
         rate = float(max(len(self.data), 1)) if self.rate is None else self.rate
         if not nuisances:
@@ -188,14 +192,17 @@ class NuisanceFit(NamedTuple):
     name
         Name of the method.
     inner, outer
-        68.27 % and 95.45 % profile intervals; `outer` is None if it leaves the range.
+        68.27 % and 95.45 % profile intervals.  `outer` is None if it would leave the range of the
+        parameter.
     statistical
-        68.27 % interval with all nuisance parameters fixed at their values in the fit, or None.
+        68.27 % interval with all nuisance parameters fixed at their fitted values; None if there is
+        none.
     nuisances
-        For each nuisance parameter: its value and its MINOS errors at the minimum, and how far it
-        shifts the parameter of interest; the largest shift first.
+        For each nuisance parameter its fitted value, its MINOS errors, and how far it shifts the
+        parameter of interest.  The parameter with the largest shift is first.
     profile
-        Values of the parameter of interest, and −2 ln L there with all others fitted, shape (2, n).
+        Values of the parameter of interest, and −2 ln L at each of them with all other parameters
+        fitted, shape (2, n).
     """
 
     name: str
@@ -228,18 +235,19 @@ class NuisanceFit(NamedTuple):
 
 
 class NuisanceCoverage(NamedTuple):
-    """Coverage of one method on toys at one point of the nuisance parameters.
+    """Coverage of one method, from toys at one point of the nuisance parameters.
 
     Parameters
     ----------
     method
-        :data:`LEARNED`, :data:`CALIBRATED` or :data:`IGNORING`.
+        Name of the method: :data:`LEARNED`, :data:`CALIBRATED` or :data:`IGNORING`.
     nuisances
-        True values of the nuisance parameters that are not nominal.
+        True values of those nuisance parameters that are not at their nominal value.
     inner, outer
-        Coverage of 68.27 % and 95.45 % intervals.
+        Coverage of the 68.27 % and of the 95.45 % intervals.
     bias, bias_error
-        Mean of the estimates minus the truth, in standard deviations of the estimates.
+        Mean of the estimates minus the true value, divided by the standard deviation of the
+        estimates; and the error of this number.
     """
 
     method: str
@@ -267,34 +275,36 @@ class NuisanceCoverage(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class NuisanceResult:
-    """Fits with nuisance parameters and without, and their coverage.
+    """Fits with and without nuisance parameters, and their coverage.
 
     Parameters
     ----------
     parameter, truth
-        Parameter of interest, and its value in the toys.
+        Name of the parameter of interest, and its true value in the toys.
     nuisances
         Names of the nuisance parameters.
     extended
         Whether the number of events is fitted.
     fits
-        Fit of the data by name of the method.
+        Fit of the data with each method, by its name.
     coverage
-        Coverage at nominal and varied values of the nuisance parameters.
+        Coverages at nominal and at varied values of the nuisance parameters.
     problems
-        Messages about missing results, with reasons.
+        Sentences that say which results are missing and why.
     diagnosis
-        Checks of the response on events that it has not seen; None without a response.
+        Checks of the response with events that were not used for its training; None if there are no
+        such checks.
     calibration
-        Constants of the fit with nuisance parameters, from toys at their nominal values; None
-        without toys.
+        Calibration of the fit with nuisance parameters, from toys with nuisance parameters at their
+        nominal values; None if there are no such toys.
     expectation
-        Expected intervals, and the parts of the error of the learned fit.
+        Expected intervals of the learned fit, and the parts of its error.
     fit_tests
-        Goodness of the learned fit; None if it was not tested.
+        Goodness-of-fit tests of the learned fit; None if it was not tested.
     yield_noise
-        How far the simulated events of the mean response move each estimate of the learned fit, in
-        units of its error; empty without a response.
+        For each estimate of the learned fit: how far it can be off because the mean of the response
+        is computed from a finite number of simulated events, divided by the error of the estimate.
+        Empty if there is no response.
     """
 
     parameter: str
@@ -311,7 +321,7 @@ class NuisanceResult:
     yield_noise: Mapping[str, float] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """Section ``systematics`` of ``summary.json``."""
+        """Content of the section ``systematics`` of ``summary.json``."""
         out: dict[str, Any] = {
             "parameter": self.parameter,
             "nuisances": list(self.nuisances),
@@ -357,17 +367,17 @@ class _Guard:
 
 
 def fit_with_nuisances(inputs: NuisanceInputs) -> NuisanceResult:
-    """Fit the data with nuisance parameters and without, and measure the coverage of both.
+    """Fit the data with and without nuisance parameters, and measure the coverage of these fits.
 
     Raises
     ------
     ModelError, ParameterError, ConfigurationError
-        If model, response and uncertainties do not fit together.
+        If the model, the response and the uncertainties do not fit together.
 
     Warns
     -----
     MilinferWarning
-        If a fit or a coverage fails; `problems` of the result give the reason.
+        If a fit or a coverage fails.  ``problems`` of the result gives the reason.
 
     Examples
     --------
@@ -713,14 +723,17 @@ def _varied_samples(process: ProcessVariations | None, shift: Point) -> SampleSe
 
 
 def cross_section_at(samples: SampleSet, point: Point, weight_degree: int | None = None) -> float:
-    """Cross-section at a point in pb: of the sample there, or of the nearest one by its weights.
+    """Cross-section at a point, in pb.
+
+    It is the cross-section of the sample at this point.  If there is none, it is computed from the
+    nearest sample with its event weights.
 
     Raises
     ------
     SampleError
         If the cross-section is not known.
     ParameterError
-        If there is no sample at the point, and no degree is given.
+        If there is no sample at the point, and `weight_degree` is not given.
 
     Examples
     --------
@@ -754,18 +767,19 @@ def _known(sample: Sample) -> float:
 def signal_rate(
     samples: SampleSet, *, luminosity: float, degree: int, weight_degree: int | None = None
 ) -> Rate:
-    """Expected events ν(θ) of the signal.
+    """Make the expected number of events ν(θ) of the signal.
 
     Parameters
     ----------
     samples
-        With cross-sections.
+        Samples of the signal, with cross-sections.
     luminosity
-        In 1/fb.
+        Integrated luminosity in 1/fb.
     degree
-        Degree of the polynomial through the cross-sections of the samples.
+        Degree of the polynomial through the cross-sections.
     weight_degree
-        Degree of the event weights, if all cross-sections follow from them.
+        Degree of the event weights as polynomials.  If it is given, the cross-sections at all
+        points are computed with these weights.
 
     Examples
     --------
@@ -798,7 +812,7 @@ def signal_rate(
 
 
 def systematics_table(section: Mapping[str, Any]) -> Table:
-    """Terminal table of the section ``systematics`` of a ``summary.json``.
+    """Make a table for the terminal from the section ``systematics`` of a ``summary.json``.
 
     Examples
     --------

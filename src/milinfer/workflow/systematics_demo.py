@@ -1,8 +1,8 @@
-"""The demo with nuisance parameters (energy scales, a theory weight) and the exact fit.
+"""The demonstration with nuisance parameters: energy scales, a theory weight, and an exact fit.
 
-Events of the embedded process are generated with their variations, and ``milinfer run`` analyses
-them, with an ``analysis.toml`` in the folder.  The exact likelihood of the visible final state is
-fitted to the same data.
+Events of the process that is built into milinfer are generated with their variations.
+``milinfer run`` analyses them, with an ``analysis.toml`` that is written to the folder.  The exact
+likelihood of the visible final state is fitted to the same data, for comparison.
 """
 
 from __future__ import annotations
@@ -51,24 +51,26 @@ class SystematicsDemoConfig:
     Parameters
     ----------
     events
-        Simulated training events at each of five values of c_HW.
+        Number of simulated training events at each of five values of c_HW.
     pool_events
-        Events at the truth to calibrate with, and as many to measure coverage with.
+        Number of simulated events at the truth for the toys of the calibration.  The same number of
+        other events is simulated for the toys that measure coverage.
     data_events
-        Expected events of the dataset.
+        Expected number of events in the dataset.
     truth
-        c_HW of the dataset.
+        Value of c_HW at which the dataset is simulated.
     seed
-        Seed of generation, splits, trainings and toys.
+        Seed for generating events, splitting them, training, and toys.
     workers
         Number of processes and threads.
     n_toys
         Number of toys at each true value.
     cross_section_events
-        Events at each of three values of c_HW that give all samples, and the exact fit, their
-        cross-sections.
+        Number of events, at each of three values of c_HW, with which the cross-sections are
+        computed.  All samples and the exact fit use these cross-sections.
     epochs, batch_events
-        Settings of both trainings; None: their defaults.
+        Settings of the two trainings, of the likelihood ratio and of the response.  None: their
+        defaults.
 
     Examples
     --------
@@ -89,7 +91,7 @@ class SystematicsDemoConfig:
 
     @property
     def training_values(self) -> tuple[float, ...]:
-        """Values of c_HW of the training samples."""
+        """Values of c_HW at which the training samples are simulated."""
         return (-1.0, -0.5, 0.0, 0.5, 1.0)
 
 
@@ -146,27 +148,28 @@ def run_systematics_demo(
     *,
     echo: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any]:
-    """Simulate events and their variations, and analyse them.
+    """Simulate events with their variations, and analyse them.
 
     Parameters
     ----------
     out
-        Folder to write: ``train/``, ``evaluate/``, ``tune.parquet``, ``data.parquet``,
-        ``analysis.toml``, and the results of the analysis.
+        Folder to write.  It gets ``train/``, ``evaluate/``, ``tune.parquet``, ``data.parquet``,
+        ``analysis.toml`` and the results of the analysis.
     config
-        Sizes and seed.
+        Numbers of events and other sizes, and the seed.
     echo
-        Receives one line for each finished step.
+        Function that gets a line of text for each finished step.
 
     Returns
     -------
     dict
-        Content of ``summary.json``.  Its entry ``systematics`` contains the exact fit as ``exact``.
+        Content of ``summary.json``.  Its entry ``systematics`` contains the exact fit under the
+        name ``exact``.
 
     Raises
     ------
     ConfigurationError
-        If the truth leaves no room for calibration inside the training range.
+        If the truth is so close to an end of the training range that the calibration has no room.
     """
     if abs(config.truth) > 0.5:
         msg = f"truth {config.truth:g} is too close to the ends of the training range [-1, 1]"

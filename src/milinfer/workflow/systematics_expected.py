@@ -1,6 +1,7 @@
 """Expected results of an analysis with nuisance parameters, and the parts of its error.
 
-This module has the part of :mod:`milinfer.workflow.systematics` about Asimov data and impacts.
+This module is the part of :mod:`milinfer.workflow.systematics` that uses Asimov data and computes
+impacts.
 """
 
 from __future__ import annotations
@@ -45,18 +46,19 @@ __all__ = [
 
 @dataclass(frozen=True, eq=False)
 class NuisanceExpectation:
-    """Expected intervals, and impacts with the parts of the error of the data's estimate.
+    """Expected intervals, and impacts, which give the parts of the error of the estimate.
 
     Parameters
     ----------
     impacts
-        On the parameter of interest, of the fit of the data; None without nuisance parameters.
+        Impacts of the nuisance parameters on the parameter of interest; None if there are none.
     of_asimov
-        Whether the impacts are those of Asimov data, as in a blind analysis.
+        True: the impacts are from a fit of Asimov data, as in a blind analysis.  False: they are
+        from the fit of the data.
     intervals
-        Expected 68.27 % and 95.45 % intervals; empty without toys.
+        Expected 68.27 % and 95.45 % intervals; empty if there are no toys.
     remarks
-        Warnings.
+        Warnings of the fits, as texts.
     """
 
     impacts: NuisanceImpacts | None = None
@@ -66,12 +68,12 @@ class NuisanceExpectation:
 
     @property
     def subject(self) -> str:
-        """What was fitted for the impacts, in captions."""
+        """Text for captions that says which data were fitted for the impacts."""
         return "of Asimov data" if self.of_asimov else "of the data"
 
     @property
     def parts(self) -> tuple[ErrorPart, ...]:
-        """Parts of the error, the largest first, then statistical, systematic and total."""
+        """Parts of the error: each nuisance parameter, then statistical, systematic and total."""
         return () if self.impacts is None else self.impacts.breakdown()
 
     def to_dict(self) -> dict[str, Any]:
@@ -110,7 +112,7 @@ def _remarks(into: list[str]) -> Iterator[None]:
 
 
 def impacts_of(cost: Any, parameter: str, start: Point) -> NuisanceExpectation:
-    """Impacts by all definitions, of a fit with nuisance parameters.
+    """Compute the impacts of a fit with nuisance parameters, by all definitions.
 
     Raises
     ------
@@ -130,7 +132,7 @@ def impacts_on_asimov(
     *,
     weight_degree: int | None = None,
 ) -> NuisanceExpectation:
-    """Impacts on Asimov data at nominal nuisance parameters, which no data enter.
+    """Compute impacts with Asimov data at nominal nuisance parameters, without using the data.
 
     Parameters
     ----------
@@ -168,23 +170,24 @@ def expected_of(
     *,
     weight_degree: int | None = None,
 ) -> NuisanceExpectation:
-    """Expected intervals at the truth of toys with nominal nuisance parameters.
+    """Compute the expected intervals at the true value of toys with nominal nuisance parameters.
 
     Parameters
     ----------
     terms
-        Likelihood of a signal.
+        Terms of the likelihood of the signal.
     samples
-        Nominal events of the signal, at the reference or with weights for it.
+        Nominal events of the signal: at the reference, or with weights with which they can be
+        reweighted to it.
     toys
-        Toys of the same likelihood, profiled.
+        Toys of the same likelihood, in which the nuisance parameters were profiled.
     weight_degree
         Degree of the event weights.
 
     Raises
     ------
     MilinferError
-        If there are no events at the reference, or no interval.
+        If there are no events at the reference, or an interval cannot be computed.
     """
     events = _reference_events(terms, samples, weight_degree)
     remarks: list[str] = []
@@ -195,7 +198,7 @@ def expected_of(
 
 
 def add_expectation(report: Report, found: NuisanceExpectation) -> None:
-    """Add tables of the parts of the error and of expected intervals to a report.
+    """Add a table of the parts of the error and a table of expected intervals to a report.
 
     Examples
     --------
@@ -236,7 +239,7 @@ def add_expectation(report: Report, found: NuisanceExpectation) -> None:
 def expectation_figures(
     found: NuisanceExpectation, observed: Interval | None
 ) -> dict[str, tuple[Figure, str]]:
-    """Figures with captions, by name: the ranking, and the expected interval.
+    """Draw the ranking of impacts and the expected interval; return them by name, with captions.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Section of the report about nuisance parameters: tables and figures."""
+"""The section about nuisance parameters in a report: its tables and figures."""
 
 from __future__ import annotations
 
@@ -43,16 +43,16 @@ def add_nuisances(
     result: NuisanceResult | Unavailable,
     drawn: Mapping[str, tuple[Figure | str, str]],
 ) -> None:
-    """Add the section to a report.
+    """Add the section about nuisance parameters to a report.
 
     Parameters
     ----------
     report
         Report to add to.
     result
-        Fits, or why there are none.
+        Result of the fits, or the reason why there are none.
     drawn
-        Figures of :func:`nuisance_figures`, or their SVG, with captions.
+        Figures of :func:`nuisance_figures`, each with its caption.  A figure may be given as SVG.
 
     Examples
     --------
@@ -196,7 +196,7 @@ def _pull_rows(result: NuisanceResult) -> list[list[str]]:
 
 
 def nuisance_figures(result: NuisanceResult) -> dict[str, tuple[Figure, str]]:
-    """Figures with captions, by name: profiles, pulls, impacts, and those of the response.
+    """Draw profiles, pulls, impacts and checks of the response; return them by name, with captions.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Sections of an analysis about nuisance parameters: ``[[systematics]]`` and ``[response]``."""
+"""Sections of ``analysis.toml`` on nuisance parameters: ``[[systematics]]``, ``[response]``."""
 
 from __future__ import annotations
 
@@ -44,17 +44,18 @@ _ALL_KEYS = ("objects", "up", "down", "files", "factors")
 
 
 class VariedFilesSection(_Section):
-    """One of the ``files`` of a systematic uncertainty: varied files for one nominal file.
+    """Entry of ``files`` in a systematic uncertainty: the varied files for one nominal file.
 
     Attributes
     ----------
     of
-        Path of the nominal file, as it is in a ``path`` of ``[[samples.…]]``.
+        Path of the nominal file, as it is written in a ``path`` of ``[[samples.…]]``.
     up, down
-        Files of other events simulated at α = +1 and −1, with the same point, process, tree and
-        weight as the nominal file.
+        File of other events that were simulated at α = +1, and file of events simulated at α = −1.
+        Their point, process, tree and weight are those of the nominal file.
     up_cross_section, down_cross_section
-        Cross-sections in pb after the selection, for flat files, which do not store them.
+        Cross-sections of `up` and `down` in pb after the selection.  Give them for flat files,
+        which do not store them.
     """
 
     of: str
@@ -72,16 +73,18 @@ class SystematicSection(_Section):
     name
         Name of the nuisance parameter.
     kind
-        ``"scale"``: the momenta of `objects` are multiplied by `up` and `down`; ``"weight"``: `up`
-        and `down` are names of event weights; ``"files"``: other events were simulated, in `files`;
-        ``"saved"``: the nominal files are in folders that ``ProcessVariations.save`` has written,
-        together with the variations; ``"normalisation"``: the yield changes by `factors`.
+        How the parameter changes the events.  ``"scale"``: the momenta of `objects` are multiplied
+        by `up` and `down`.  ``"weight"``: `up` and `down` are names of event weights.
+        ``"files"``: other events were simulated and are in `files`.  ``"saved"``: the nominal
+        files are in folders that ``ProcessVariations.save`` has written, and the variations are in
+        the same folders.  ``"normalisation"``: only the yield changes, by `factors`.
     objects
-        Objects to scale: a name such as ``"jets"``, or absolute PDG ids.
+        Objects whose momenta are multiplied: a name such as ``"jets"``, or absolute values of PDG
+        ids.
     up, down
-        Factor on the momenta, or name of the weight, at α = +1 and −1.
+        Factor on the momenta, or name of the weight: at α = +1, and at α = −1.
     files
-        Varied files for each nominal file.
+        The varied files, in an entry for each nominal file.
     factors
         Factors on the yield at α = −1 and +1, such as ``{ signal = [0.98, 1.02] }``.
     """
@@ -160,11 +163,14 @@ class SystematicSection(_Section):
 
     @property
     def changes_events(self) -> bool:
-        """Whether features or weights of events change, rather than the yield alone."""
+        """Whether features or weights of events change.  If not, only the yield changes."""
         return self.kind != "normalisation"
 
     def event_variations(self) -> tuple[EventVariation, ...]:
-        """Variations of the events of a file at +1 and −1; empty for other kinds."""
+        """Variations of the nominal events at +1 and −1.
+
+        The result is empty unless the kind is ``"scale"`` or ``"weight"``.
+        """
         if self.kind == "scale":
             objects: Any = "jets" if self.objects is None else self.objects
             return up_and_down(ScaleVariation, self.name, self.up, self.down, objects=objects)
@@ -173,19 +179,21 @@ class SystematicSection(_Section):
         return ()
 
     def uncertainty(self) -> NormalisationUncertainty:
-        """The effect on yields, of kind ``"normalisation"``."""
+        """Make the effect on yields, if the kind is ``"normalisation"``."""
         return NormalisationUncertainty(self.name, self.factors)
 
 
 def require_different_names(sections: Sequence[SystematicSection], parameters: set[str]) -> None:
-    """Refuse a name with two meanings, or one that is a parameter of interest.
+    """Check that no name has two meanings or is the name of a parameter of interest.
 
-    A shape and a normalisation of the same name are one nuisance parameter.
+    One entry that changes the shape and one that changes the yield may have the same name.  They
+    belong to one nuisance parameter.
 
     Raises
     ------
     ValueError
-        The message names the entry.
+        If a name has two meanings, or is the name of a parameter of interest.  The message names
+        the entry of the configuration.
 
     Examples
     --------
@@ -219,16 +227,16 @@ class ResponseSection(_Section):
     degree, limit, theta_dependent, theta_range, ensemble
         See :class:`milinfer.SystematicResponse`.
     epochs, batch_events
-        Number of epochs (default: as many as give 2500 steps), and events in a batch.
+        Number of epochs (default: enough for 2500 steps), and number of events in a batch.
     folders
-        Patterns of folders that ``ProcessVariations.save`` has written.  The response is then
-        learned piece by piece from the events in the folders, and the files of
-        ``[[samples.train]]`` need no variations.  The last folder is held out from the training.
+        Patterns of folders that ``ProcessVariations.save`` has written.  If they are given, the
+        response is learned from the events in these folders, in pieces, and the files of
+        ``[[samples.train]]`` need no variations.  The last folder is not used for the training.
     events_in_memory
-        With `folders`: largest number of events in memory at a time.
+        With `folders`: largest number of events that are in memory at a time.
     combine
-        With `folders`: ``"sum"`` if the folders are slices of the process, ``"mean"`` if they are
-        runs of the same process.
+        With `folders`: ``"sum"`` if the folders are slices of the process, whose cross-sections are
+        added, ``"mean"`` if they are runs of the same process.
     """
 
     degree: Annotated[int, Field(ge=1, le=2)] = 2

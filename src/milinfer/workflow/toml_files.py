@@ -1,7 +1,7 @@
-"""Read a TOML file with strict keys, and report all wrong keys at once.
+"""Read a TOML file whose keys are checked, and report all wrong keys at once.
 
-Files of analyses (:mod:`milinfer.workflow.configuration`) and of combinations
-(:mod:`milinfer.workflow.combination_file`) are read here.
+It reads the files of analyses (:mod:`milinfer.workflow.configuration`) and of combinations
+(:mod:`milinfer.workflow.combination_file`).
 """
 
 from __future__ import annotations
@@ -29,12 +29,13 @@ _NO_KEYS = ("folder", "source")
 
 
 def read_sections(whole: type[Whole], source: Path) -> Whole:
-    """Read and check a file.
+    """Read a TOML file and check its keys.
 
     Parameters
     ----------
     whole
-        Class of the file as a whole, whose fields are its keys; ``folder`` and ``source`` are none.
+        Class of the whole file.  Its fields are the keys of the file, except ``folder`` and
+        ``source``.
     source
         TOML file.
 
@@ -42,7 +43,7 @@ def read_sections(whole: type[Whole], source: Path) -> Whole:
     ------
     ConfigurationError
         If the file cannot be read or is not TOML, or if keys are wrong.  The message names every
-        wrong key, with the values allowed.
+        wrong key with its allowed values.
 
     Examples
     --------

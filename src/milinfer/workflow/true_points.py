@@ -1,7 +1,7 @@
-"""True values of an analysis: numbers for one parameter, points for several parameters.
+"""True values of an analysis: numbers with one parameter, points with several parameters.
 
-In ``analysis.toml`` a true value of one parameter is a number.  For several parameters it is a
-table with a value for each; ``0.0`` then means that all parameters are zero.
+In ``analysis.toml`` a true value is a number if there is one parameter.  If there are several, it
+is a table with a value for each parameter, or the number ``0.0`` if all parameters are zero.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ _MOST_PARAMETERS = 4
 
 
 def number_of(value: TruePoint) -> float:
-    """A true value of the one parameter, which may be given as a table of one entry.
+    """True value of the only parameter as a number; it may be given as a table with one entry.
 
     Raises
     ------
     ConfigurationError
-        If it is a table of several.
+        If the value is a table with several entries.
 
     Examples
     --------
@@ -58,7 +58,7 @@ def number_of(value: TruePoint) -> float:
 
 
 def point_of(value: TruePoint, names: Sequence[str]) -> dict[str, float]:
-    """A true value as a point, with the parameters in order.
+    """Make a point of a true value, with the parameters in the given order.
 
     Parameters
     ----------
@@ -70,7 +70,8 @@ def point_of(value: TruePoint, names: Sequence[str]) -> dict[str, float]:
     Raises
     ------
     ConfigurationError
-        If a number other than 0 is given for several parameters, or a table has other names.
+        If there are several parameters and the value is a number other than 0, or a table has other
+        names.
 
     Examples
     --------
@@ -102,12 +103,12 @@ def point_of(value: TruePoint, names: Sequence[str]) -> dict[str, float]:
 
 
 def require_names(config: AnalysisConfig, names: Sequence[str]) -> None:
-    """Refuse true values and references that are not of the parameters.
+    """Check that true values and references have the parameters of the samples.
 
     Raises
     ------
     ConfigurationError
-        The message names the keys.
+        If one of them has other parameters.  The message names the keys of the configuration.
     """
     toys = config.toys
     given = {"toys.truth": [toys.truth]} | {
@@ -128,12 +129,12 @@ def require_names(config: AnalysisConfig, names: Sequence[str]) -> None:
 
 
 def require_several_parameters(config: AnalysisConfig, names: Sequence[str]) -> None:
-    """Refuse settings that an analysis in several parameters cannot have.
+    """Check that all settings are allowed in an analysis with several parameters.
 
     Raises
     ------
     ConfigurationError
-        The message names the keys.
+        If a setting is not allowed.  The message names its key.
     """
     require_names(config, names)
     problems = []
@@ -165,7 +166,7 @@ def require_several_parameters(config: AnalysisConfig, names: Sequence[str]) -> 
 
 
 def configuration_error(config: AnalysisConfig, problems: Sequence[str]) -> ConfigurationError:
-    """Error with a line for each problem, below the name of the file.
+    """Make an error whose message has the name of the file and a line for each problem.
 
     Examples
     --------
@@ -180,19 +181,19 @@ def configuration_error(config: AnalysisConfig, problems: Sequence[str]) -> Conf
 
 
 def model_fields(section: ModelSection, names: Sequence[str]) -> dict[str, Any]:
-    """Settings of a model that :class:`milinfer.BagLikelihood` takes.
+    """Arguments of :class:`milinfer.BagLikelihood` from the settings of a model.
 
     Parameters
     ----------
     section
-        ``[[model]]``.
+        Section ``[[model]]`` of the configuration.
     names
-        Names of the parameters, in the order of a reference with several values.
+        Names of the parameters.  A reference with several values is returned in this order.
 
     Raises
     ------
     ConfigurationError
-        If the reference is not one of these parameters.
+        If the reference has other parameters.
 
     Examples
     --------
@@ -208,14 +209,14 @@ def model_fields(section: ModelSection, names: Sequence[str]) -> dict[str, Any]:
 
 
 def cross(limits: Limits, reach: float = _REACH) -> tuple[tuple[float, ...], ...]:
-    """The middle of a box, and a point on both sides of it in each parameter.
+    """The middle of a box and, for each parameter, one point on each side of the middle.
 
     Parameters
     ----------
     limits
         Range of each parameter.
     reach
-        Distance of the points, in half ranges.
+        Distance of the points from the middle, divided by half of the range of the parameter.
 
     Examples
     --------
@@ -229,9 +230,10 @@ def cross(limits: Limits, reach: float = _REACH) -> tuple[tuple[float, ...], ...
 
 
 def lattice(limits: Limits, reach: float = _REACH) -> tuple[tuple[float, ...], ...]:
-    """The cross, and the corners of the box around it: 3 × 3 points in two parameters.
+    """The points of the cross, and the corners of the box that surrounds the cross.
 
-    Of more than four parameters it is the cross alone.
+    With two parameters these are 3 × 3 points.  With more than four parameters the corners are left
+    out.
 
     Parameters
     ----------

@@ -1,9 +1,10 @@
-"""Variations of the simulated events of an analysis by its nuisance parameters.
+"""Read how nuisance parameters vary the simulated events of an analysis.
 
-Each file of events is read once more with the variations that ``[[systematics]]`` describes, and
-nominal and varied events are written to a folder.  A varied event has the same purpose as its
-nominal event: training, histograms, or coverage.  Events for training and histograms may come from
-folders instead of files (``folders`` in ``[response]``), which are then read in pieces.
+Each file of events is read a second time with the variations that ``[[systematics]]`` describes,
+and nominal and varied events are written to a folder.  A varied event is used for the same purpose
+as its nominal event: training, histograms, or coverage.  Events for training and histograms can
+also come from folders instead of files (``folders`` in ``[response]``).  These folders are read in
+pieces.
 """
 
 from __future__ import annotations
@@ -36,15 +37,16 @@ _Varied = tuple[SampleSet, Sequence[Variation]]
 
 
 class VariedParts(NamedTuple):
-    """Nominal and varied events by purpose.
+    """Nominal and varied events, divided by their purpose.
 
     Parameters
     ----------
     train, held_out
-        Variations of the events of those parts of :class:`milinfer.workflow.inputs.Parts`; of
-        folders all but the last one, and the last one.
+        Variations of the events in the parts `train` and `held_out` of
+        :class:`milinfer.workflow.inputs.Parts`.  If events come from folders, `train` is all
+        folders except the last one, and `held_out` is the last one.
     evaluate
-        Variations for the coverage; None if there are none.
+        Variations of the events that measure coverage; None if there are none.
     """
 
     train: ProcessVariations | StreamedVariations
@@ -54,18 +56,19 @@ class VariedParts(NamedTuple):
 
 @dataclass(frozen=True)
 class VariedSource:
-    """A file of nominal events, and what its variations depend on.
+    """A file of nominal events, and everything on which its variations depend.
 
     Parameters
     ----------
     source
-        The file.
+        The file of nominal events.
     depends
-        Everything that the variations depend on.
+        Settings and hashes of files on which the variations depend.
     files
-        Varied files by systematic uncertainty.
+        Varied files, by the name of the systematic uncertainty.
     saved
-        Folder that ``ProcessVariations.save`` has written, if the file is in one.
+        Folder that ``ProcessVariations.save`` has written and that contains the file; None if the
+        file is in no such folder.
     """
 
     source: SourceFile
@@ -75,27 +78,27 @@ class VariedSource:
 
     @property
     def output(self) -> str:
-        """Folder of the variations, in that of the results."""
+        """Path of the folder of the variations, relative to the folder of the results."""
         return f"variations/{self.source.name}"
 
 
 class VariationInputs:
-    """Variations of the files of an analysis to train and to evaluate with.
+    """Variations of the files of an analysis, for the training and for the coverage.
 
     Parameters
     ----------
     config
-        The analysis.
+        Configuration of the analysis.
     inputs
-        Its nominal files.
+        Nominal files of the analysis.
 
     Raises
     ------
     ConfigurationError
-        If files are missing, belong to no nominal file, or are not where variations were saved;
-        or if folders do not go with the analysis.
+        If varied files are missing or belong to no nominal file, if saved variations are used and a
+        nominal file is not in their folder, or if `folders` do not match the analysis.
     SampleError
-        If folders are damaged, or not of one process with the same variations.
+        If folders are damaged, or do not all have the same process and the same variations.
     """
 
     def __init__(self, config: AnalysisConfig, inputs: AnalysisInputs) -> None:
@@ -208,7 +211,7 @@ class VariationInputs:
 
     @property
     def depends(self) -> dict[str, str]:
-        """Inputs of the response by name, with their hashes."""
+        """Hash of each input from which the response is learned, by name."""
         if self._streamed is not None:
             folders = enumerate(self._streamed.folders)
             return {f"{k} {f.path.name}": f.fingerprint for k, f in folders}
@@ -219,15 +222,15 @@ class VariationInputs:
 
     @property
     def sources(self) -> tuple[VariedSource, ...]:
-        """Files with variations."""
+        """Nominal files that have variations."""
         return tuple(self._sources.values())
 
     def names(self) -> dict[str, list[str]]:
-        """Names of the files of each role that has variations."""
+        """Names of the files, for each role that has variations."""
         return {role: self._inputs.names(role) for role in self._roles}
 
     def make(self, varied: VariedSource) -> str:
-        """Read a file with its variations, and write them; returns a line with their yields."""
+        """Read a file with its variations and write them; return a line with their yields."""
         source = varied.source
         options = self._inputs.reading_options(source)
         of_events = [v for s in self._sections for v in s.event_variations()]
@@ -290,7 +293,7 @@ class VariationInputs:
         return [replace(v, sample=SampleSet((v.sample,)).with_features(columns)[0]) for v in chosen]
 
     def training(self) -> ProcessVariations | StreamedVariations:
-        """Variations of the events to train on."""
+        """Read the variations of the training events."""
         if self._streamed is not None:
             return self._to_train_on(self._streamed)
         return self.split().train
@@ -300,12 +303,13 @@ class VariationInputs:
         return replace(streamed, folders=streamed.folders[:-1])
 
     def split(self) -> VariedParts:
-        """Read all variations, and split them as the nominal events are split.
+        """Read all variations and split them in the same way as the nominal events.
 
         Raises
         ------
         SampleError
-            If no training file has variations, or nominal events differ from those read before.
+            If no training file has variations, or the nominal events differ from those of the
+            analysis.
         """
         if self._streamed is not None:
             held_out = self._streamed.folders[-1].read()
@@ -354,16 +358,17 @@ class VariationInputs:
 def split_variations(
     process: ProcessVariations, rows: Sequence[Sequence[IntArray]], seed: int
 ) -> tuple[ProcessVariations, ...]:
-    """Split into parts of which the nominal events are given; varied events go with them.
+    """Split variations into parts; each varied event goes to the part of its nominal event.
 
     Parameters
     ----------
     process
-        All events.
+        Nominal and varied events of a process.
     rows
-        For each part the rows of each nominal sample.
+        For each part, the rows of its nominal events in each nominal sample.
     seed
-        Events without a nominal partner go to parts at random, in the same shares.
+        Seed for varied events that have no nominal event.  They are divided among the parts at
+        random, in the same proportions as the nominal events.
 
     Examples
     --------
