@@ -2,7 +2,7 @@ r"""Publish a measurement of several parameters, so that global fits can use it.
 
 :func:`constraint` describes −2 ln L near the best fit, with nuisance parameters profiled, in two
 ways: by the parabola of the covariance matrix, and by a polynomial in the parameters.  The largest
-errors of both inside the joint confidence region are measured and stored.
+errors of both descriptions inside the joint confidence region are measured and stored.
 
 A :class:`Constraint` can be saved as a JSON file, and exported as tables for HEPData, a dataset or
 an external χ² for SMEFiT, or a POPxf file; see :mod:`milinfer.likelihood.constraint_files`.
@@ -79,11 +79,12 @@ class Constraint:
         Confidence level of the region in which the polynomial is valid, and the value of −2 ln L at
         its edge, which is the quantile of χ² with n_parameters degrees of freedom.
     low, high
-        Smallest and largest values of the points in this region at which −2 ln L was computed,
-        shape (n_parameters,).
+        Smallest and largest value of each parameter, shape (n_parameters,), among the points of
+        this region at which −2 ln L was computed.
     error, gaussian_error
-        Largest difference from −2 ln L of the polynomial, and of the parabola, at `n_tests` random
-        points of the region that were not used to fit the polynomial.
+        Largest difference between the polynomial and −2 ln L, and between the parabola and −2 ln L.
+        The differences are computed at `n_tests` random points of the region that were not used to
+        fit the polynomial.
     n_tests
         Number of these test points.
     profiled
@@ -195,7 +196,7 @@ class Constraint:
         return points
 
     def raw_coefficients(self) -> FloatArray:
-        """Return the coefficients of the same monomials in θ itself, shape (n_monomials,)."""
+        """Return the coefficients of the polynomial written in θ, shape (n_monomials,)."""
         shift = self.basis.shift(-self.best / self.errors, 1 / self.errors)
         return np.asarray(shift @ self.coefficients)
 
@@ -336,7 +337,7 @@ def constraint(
     n_tests: int = 500,
     seed: int = 0,
 ) -> Constraint:
-    """Describe −2 ln L near the minimum of a fit by its covariance and by a polynomial.
+    """Describe −2 ln L near the minimum of a fit by a covariance matrix and by a polynomial.
 
     All parameters except the parameters of interest are profiled.
 
@@ -358,13 +359,13 @@ def constraint(
     Returns
     -------
     Constraint
-        The covariance, the polynomial and their errors.
+        The covariance matrix, the polynomial, and the errors of these two descriptions.
 
     Raises
     ------
     FitError
-        If the fit is not valid, a parameter is at its limit, there is a lower minimum, or the
-        confidence region is not closed.
+        If the fit is not valid, a parameter is at its limit, −2 ln L has a lower minimum than that
+        of the fit, or the confidence region is not closed.
     ParameterError
         If a name is not a free parameter of the fit, or `cl` is not between 0 and 1.
     ConfigurationError

@@ -65,20 +65,20 @@ def shared_parameters(*costs: Cost, expected: Iterable[str] = ()) -> dict[str, t
     Parameters
     ----------
     costs
-        Any iminuit costs; a sum is treated as its terms.
+        Any iminuit costs.  The terms of a sum count as separate costs.
     expected
         Names of parameters that at least two costs must contain.
 
     Returns
     -------
     dict
-        Positions of the costs that contain a parameter, for each name.
+        For each name of a parameter, the positions of the costs that contain the parameter.
 
     Raises
     ------
     ParameterError
         If an expected name is in fewer than two costs, if two costs have limits of a parameter that
-        exclude each other, or if both contain its constraint.
+        exclude each other, or if two costs contain the constraint of the same parameter.
 
     Examples
     --------
@@ -125,8 +125,9 @@ def minuit(cost: Cost, *, start: Point | None = None, **values: float) -> Minuit
     takes the limits of the first term).  A parameter that one term fixes is fixed at its starting
     value.
 
-    A cost may contain the constraint of a nuisance parameter (``cost.constrained``).  A sum may
-    contain each constraint only once; ``cost.without_constraints(names)`` removes it from a cost.
+    A cost may contain constraints of nuisance parameters, whose names are in ``cost.constrained``.
+    A sum may contain each constraint only once; ``cost.without_constraints(names)`` removes it from
+    a cost.
 
     Parameters
     ----------
@@ -581,10 +582,10 @@ def profile_interval(
 ) -> Interval:
     """Minimise a cost and compute the profile-likelihood interval of one parameter with MINOS.
 
-    The cost may have several minima.  It is scanned at 201 values of the parameter of interest
-    inside the limits (without limits: within five standard errors), with the other parameters at
-    the values that MIGRAD found, and the lowest minimum is used.  If the confidence set also
-    contains values around another minimum, a warning names them.
+    The cost may have several minima.  It is therefore scanned at 201 values of the parameter of
+    interest inside its limits (without limits: within five standard errors).  The other parameters
+    keep the values that MIGRAD found.  The lowest minimum is used.  If the confidence set also
+    contains values around another minimum, a warning names these values.
 
     Parameters
     ----------
@@ -594,9 +595,9 @@ def profile_interval(
         Name of the parameter of interest.  All other parameters are profiled, except those that the
         cost fixes.
     cl
-        Confidence level of the interval.  At its ends −2 ln L is larger than at the minimum by the
-        quantile of χ² with one degree of freedom.  A calibrated cost is valid for one level:
-        ``profile_interval(calibration(cost, 0.95), "c_HW", 0.95)``.
+        Confidence level of the interval.  At the ends of the interval, −2 ln L is larger than at
+        the minimum by the quantile of χ² with one degree of freedom.  A calibrated cost is valid
+        for one level: ``profile_interval(calibration(cost, 0.95), "c_HW", 0.95)``.
     start
         Starting values of MIGRAD by name; default: as for :func:`minuit`.
     fixed
@@ -802,7 +803,7 @@ _MARGIN = 1e-3
 
 
 def contour(m: Minuit, x: str, y: str, cl: float = CL68, *, interpolated: int = 0) -> FloatArray:
-    """Return points of a confidence contour of two parameters, with all others profiled.
+    """Return points of a confidence contour of two parameters; all other parameters are profiled.
 
     Parameters
     ----------
@@ -814,7 +815,8 @@ def contour(m: Minuit, x: str, y: str, cl: float = CL68, *, interpolated: int = 
         Joint confidence level of both parameters.  On the contour −2 ln L is larger than at the
         minimum by the quantile of χ² with two degrees of freedom.
     interpolated
-        Number of points on a smooth curve through the 60 computed points; 0: only these 60.
+        Number of points on a smooth curve through the 60 computed points.  0: return the computed
+        points.
 
     Returns
     -------

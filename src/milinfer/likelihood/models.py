@@ -6,16 +6,19 @@
 - A :class:`BagModel` scores bags of events (attention, noisy-or).  It computes a summary of each
   event and combines the summaries of a bag, and Λ is the sum over the bags.
 - A :class:`CountModel` is a histogram whose templates have errors; Λ is a function of the counts.
-- A :class:`DatasetModel` profiles nuisance parameters, which depend on all events of the dataset.
+- A :class:`DatasetModel` profiles nuisance parameters.  Their values depend on all events of the
+  dataset.
 
-They are all a :class:`Model` with two methods.  :meth:`Model.event_table` evaluates each event
-once, and :meth:`Model.segment_llr` computes Λ of datasets, pseudo-experiments or bootstraps from
-this table.  An object of any class with ``name``, ``parameters``, ``interpolation`` and
-``event_llr(sample)`` is also a model (:class:`LLRModel`); :func:`as_model` adds the two methods.
+All four are kinds of :class:`Model`, which has two methods.  :meth:`Model.event_table` evaluates
+each event once, and :meth:`Model.segment_llr` computes Λ of datasets, pseudo-experiments or
+bootstraps from this table.  An object of any class with ``name``, ``parameters``, ``interpolation``
+and ``event_llr(sample)`` is also a model (:class:`LLRModel`); :func:`as_model` adds the two
+methods.
 
-A trained model follows the fluctuations of its training events, so its estimates on toys of these
-events are better than on data.  A model therefore stores fingerprints of its training events
-(:mod:`milinfer.samples.fingerprints`), and :func:`require_unseen` raises if they are test events.
+A trained model follows the fluctuations of its training events, so its estimates on toys drawn from
+these events are better than on data.  A model therefore stores fingerprints of its training events
+(:mod:`milinfer.samples.fingerprints`), and :func:`require_unseen` raises an error if training
+events are used as test events.
 """
 
 from __future__ import annotations
@@ -66,7 +69,7 @@ _BLOCK = 1 << 18
 
 
 class ModelTag(NamedTuple):
-    """Identity of a model, which toys, costs and calibrations contain.
+    """Identity of a model, which is stored in toys, costs and calibrations.
 
     Parameters
     ----------
@@ -145,7 +148,7 @@ class Model(ABC):
 
     @abstractmethod
     def event_table(self, sample: Sample) -> Table:
-        """Evaluate the model once for each event; Λ of datasets is computed from this table.
+        """Evaluate the model once for each event, and return the table from which Λ is computed.
 
         Returns
         -------
@@ -190,7 +193,7 @@ class Model(ABC):
         """
 
     def data_llr(self, table: Table, weights: FloatArray) -> FloatArray:
-        """Return Λ of one dataset of observed events, all rows of a table, shape (1, K)."""
+        """Return Λ of one observed dataset, which consists of all rows of a table, shape (1, K)."""
         n_events = len(weights)
         return self.segment_llr(table, np.arange(n_events), weights, np.array([0, n_events]))
 
@@ -209,7 +212,9 @@ class Model(ABC):
         raise ModelError(msg)
 
     def event_ratios(self, table: Table) -> FloatArray:
-        """Return log-ratios of single events from a table, for the effect of each event on toys.
+        """Return the log-ratios of single events from a table.
+
+        The effect of each event of a pool on toys is computed from them.
 
         Raises
         ------
@@ -267,8 +272,9 @@ class EventModel(Model):
 class BagModel(Model):
     """Base class of models that compute log-ratios of bags from summaries of their events.
 
-    Λ of a dataset is the sum over its bags (Azakli and Stelzer [AS], eq. 10).  With some poolings a
-    model is ``additive`` instead, and :meth:`event_llr` returns the log-ratios of events.
+    Λ of a dataset is the sum over its bags (Azakli and Stelzer [AS], eq. 10).  With some poolings,
+    Λ is a sum over events instead; the model is then ``additive``, and :meth:`event_llr` returns
+    the log-ratios of events.
     """
 
     if TYPE_CHECKING:
@@ -294,11 +300,13 @@ class BagModel(Model):
     def bag_llr(self, reduced: FloatArray, counts: IntArray) -> FloatArray:
         """Return the log-likelihood ratio of bags at every point, shape (n_bags, K).
 
-        `reduced` are the combined summaries (n_bags, S), `counts` the numbers of events in bags.
+        `reduced` are the combined summaries, shape (n_bags, S), and `counts` are the numbers of
+        events in the bags.
         """
 
     def event_table(self, sample: Sample) -> Table:
-        """Return the summaries of events (n_events, S), or the log-ratios of an additive model."""
+        """Return the summaries of events, shape (n_events, S); for an additive model, the
+        log-ratios."""
         if self.additive:
             return _require_rows(self, sample, self.event_llr(sample))
         if np.any(sample.weights < 0):
@@ -349,7 +357,7 @@ class BagModel(Model):
         return np.add.reduceat(of_bags, np.cumsum(n_bags) - n_bags, axis=0)
 
     def event_ratios(self, table: Table) -> FloatArray:
-        """Return the table of an additive model; raise for a model of bags."""
+        """Return the table of an additive model; raise an error for a model of bags."""
         if self.additive:
             return table.astype(np.float64, copy=False)
         return super().event_ratios(table)
@@ -358,8 +366,8 @@ class BagModel(Model):
 class CountModel(Model):
     """Base class of models that compute log-ratios of datasets from the counts in several bins.
 
-    If the templates have no errors, a model may be ``additive`` instead, and :meth:`event_llr`
-    returns the log-ratios of events.
+    If the templates have no errors, Λ is a sum over events.  The model may then be ``additive``,
+    and :meth:`event_llr` returns the log-ratios of events.
     """
 
     if TYPE_CHECKING:
@@ -378,10 +386,14 @@ class CountModel(Model):
 
     @abstractmethod
     def counts_llr(self, counts: FloatArray) -> FloatArray:
-        """Return the log-likelihood ratios (n_sets, K) of sets of counts (n_sets, n_bins)."""
+        """Return the log-likelihood ratio of each set of counts at every point, shape (n_sets, K).
+
+        The counts have the shape (n_sets, n_bins).
+        """
 
     def event_table(self, sample: Sample) -> Table:
-        """Return the bin of each event (n_events, 1), or the log-ratios of an additive model."""
+        """Return the bin of each event, shape (n_events, 1); for an additive model, the
+        log-ratios."""
         if self.additive:
             return _require_rows(self, sample, self.event_llr(sample))
         bins = self.event_bins(sample)[:, None].astype(np.float64)
@@ -407,7 +419,7 @@ class CountModel(Model):
 
 
 class DatasetModel(Model):
-    """Base class of models whose Λ, including the rate term, is no sum over events or bags."""
+    """Base class of models whose Λ includes the rate term and is not a sum over events or bags."""
 
     @property
     def has_rate(self) -> bool:
@@ -416,7 +428,7 @@ class DatasetModel(Model):
 
     @abstractmethod
     def event_columns(self, sample: Sample) -> FloatArray:
-        """Return the columns of each event from which Λ of a dataset is computed, (n_events, C)."""
+        """Return the columns from which Λ of a dataset is computed, shape (n_events, C)."""
 
     @abstractmethod
     def dataset_llr(
@@ -430,18 +442,18 @@ class DatasetModel(Model):
     ) -> FloatArray:
         """Return Λ of datasets, shape (n_segments, K).
 
-        The arguments are the same as for :meth:`Model.segment_llr`.  Auxiliary measurements are
-        fixed for `observed` data and fluctuate in toys.
+        The arguments are the same as for :meth:`Model.segment_llr`.  The auxiliary measurements are
+        fixed if the data are `observed`, and they fluctuate in toys.
         """
 
     def event_table(self, sample: Sample) -> Table:
-        """Return the columns of each event from which Λ of a dataset is computed, (n_events, C)."""
+        """Return the columns from which Λ of a dataset is computed, shape (n_events, C)."""
         return _require_rows(self, sample, self.event_columns(sample))
 
     def segment_llr(
         self, table: Table, index: IntArray, signs: FloatArray, offsets: IntArray
     ) -> FloatArray:
-        """Return Λ of each segment as a toy, with fluctuating auxiliary measurements."""
+        """Return Λ of each segment, which is a toy with fluctuating auxiliary measurements."""
         return self.dataset_llr(table.astype(np.float64, copy=False), index, signs, offsets)
 
     def data_llr(self, table: Table, weights: FloatArray) -> FloatArray:
@@ -552,7 +564,7 @@ class _PlainModel(_Delegate, EventModel):
 
 
 def as_model(model: AnyModel) -> Model:
-    """Return a model as it is, or make a model of an object with log-ratios of events.
+    """Return a model as it is, or make a model from an object that computes log-ratios of events.
 
     Parameters
     ----------
@@ -562,7 +574,7 @@ def as_model(model: AnyModel) -> Model:
     Raises
     ------
     ModelError
-        If it is neither.
+        If `model` is neither of the two.
 
     Examples
     --------
@@ -708,7 +720,7 @@ def dataset_surface(model: AnyModel, data: Sample) -> Surface | BoxSurface:
     model
         Model that computes the log-ratios of events, or of bags of consecutive events.
     data
-        Events of the dataset; their weights are used (data have weights of one).
+        Events of the dataset.  Their weights are used (the weights of real data are one).
     """
     source = as_model(model)
     exact = source.log_polynomials(data)
@@ -726,7 +738,7 @@ def dataset_surface(model: AnyModel, data: Sample) -> Surface | BoxSurface:
 
 
 def trained_on(model: object) -> tuple[str, ...]:
-    """Return the fingerprints of the training events of a model; empty without training.
+    """Return the fingerprints of the training events of a model; empty if it was not trained.
 
     Examples
     --------
@@ -755,7 +767,7 @@ def require_unseen(model: object, samples: SampleSet, purpose: str) -> None:
     Raises
     ------
     SampleError
-        If so; the message names the sample.
+        If the model was trained on them; the message names the sample.
 
     Examples
     --------

@@ -176,7 +176,7 @@ def figure_of(width: float = 6.4, height: float = 4.2, **grid: Any) -> tuple[Fig
 
 
 def edge_labels(edges: FloatArray) -> list[str]:
-    """Edges with enough digits to differ from each other; of equal ones only the first has a label.
+    """Write bin edges with enough digits to differ; of equal edges only the first has a label.
 
     Examples
     --------
@@ -263,11 +263,11 @@ def draw_contours(
     name
         Name of the method, for the legend.
     lines
-        Points of each contour, shape (n, 2), by level.
+        For each confidence level: the points of the contour, shape (n, 2).
     style
         Colour and line of the method.
     alone
-        Whether no other method is drawn: the line styles then distinguish the levels.
+        Whether no other method is drawn.  If so, the line styles distinguish the levels.
     """
     for k, level in enumerate(sorted(lines)):
         outline = lines[level]
@@ -282,7 +282,7 @@ def draw_contours(
 
 
 def plain(text: str) -> str:
-    """Escape dollars in a text of the user, so that they do not begin a formula."""
+    """Escape dollar signs in a text of the user, so that they do not begin a formula."""
     return text.replace("$", r"\$")
 
 
@@ -298,7 +298,7 @@ def parameter_label(parameter: str) -> str:
 
 
 def observable_unit(name: str) -> str:
-    """Return the unit of one of the package's features; empty if there is none or it is unknown.
+    """Return the unit of a feature of the package; empty if the feature has none or is unknown.
 
     Examples
     --------
