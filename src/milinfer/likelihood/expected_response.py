@@ -134,8 +134,10 @@ class ExpectedResponse:
 
     @cached_property
     def exponents(self) -> IntArray:
-        """Powers of the parameters of interest θ in the monomials, shape (n_monomials,
-        n_parameters)."""
+        """Powers of the parameters of interest in the monomials.
+
+        The shape is (n_monomials, n_parameters).
+        """
         return self.basis.exponents if self.basis is not None else np.empty((1, 0), dtype=np.int64)
 
     def _log_yield(

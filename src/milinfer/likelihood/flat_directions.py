@@ -97,8 +97,7 @@ class Direction(NamedTuple):
         return self.down is None or self.up is None
 
     def involves(self, parameter: str) -> bool:
-        """Return whether the unit vector of the direction has a component above 0.1 in a
-        parameter."""
+        """Return whether a parameter has a component above 0.1 in the direction (a unit vector)."""
         k = self.parameters.index(parameter)
         return bool(abs(self._unit[k]) > _INVOLVED)
 

@@ -305,8 +305,10 @@ class BagModel(Model):
         """
 
     def event_table(self, sample: Sample) -> Table:
-        """Return the summaries of events, shape (n_events, S); for an additive model, the
-        log-ratios."""
+        """Return the summaries of events; for an additive model, the log-ratios.
+
+        The summaries have the shape (n_events, S).
+        """
         if self.additive:
             return _require_rows(self, sample, self.event_llr(sample))
         if np.any(sample.weights < 0):
@@ -392,8 +394,10 @@ class CountModel(Model):
         """
 
     def event_table(self, sample: Sample) -> Table:
-        """Return the bin of each event, shape (n_events, 1); for an additive model, the
-        log-ratios."""
+        """Return the bin of each event; for an additive model, the log-ratios.
+
+        The bins have the shape (n_events, 1).
+        """
         if self.additive:
             return _require_rows(self, sample, self.event_llr(sample))
         bins = self.event_bins(sample)[:, None].astype(np.float64)

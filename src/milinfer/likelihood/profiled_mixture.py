@@ -2,8 +2,8 @@
 
 Use :class:`ProfiledMixture` for toys, and :class:`milinfer.likelihood.mixture.MixtureCost` for one
 fit.  Its surfaces depend on the parameters of interest only, so calibrations, belts and coverage
-accept them like those of any other model.  :func:`profile_norms` profiles the normalisations at
-many θ at once.
+accept them like the surfaces of any other model.  :func:`profile_norms` profiles the normalisations
+at many θ at once.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class ProfiledMixture(DatasetModel):
 
     Here D is the dataset, θ the parameters of interest, and :math:`n_b` the normalisation of
     background b with the auxiliary measurement :math:`a_b \pm \sigma_b`.  For data, :math:`a_b` is
-    one.  In toys it fluctuates around the true normalisation with the standard deviation
+    one.  In toys, :math:`a_b` fluctuates around the true normalisation with the standard deviation
     :math:`\sigma_b`, because coverage refers to repetitions of the whole experiment.  The
     fluctuation is computed from the events of the toy, so toys with the same seed are always the
     same.
@@ -71,8 +71,8 @@ class ProfiledMixture(DatasetModel):
         ``{name: (ratio, expected yield)}``, as for
         :func:`milinfer.likelihood.mixture.mixture_cost`.
     constraints
-        ``{name: σ}``: standard error of the auxiliary measurement of a normalisation.  Other
-        normalisations are free.
+        ``{name: σ}``: standard error of the auxiliary measurement of a normalisation.
+        Normalisations that are not named are free.
     reference
         Reference point θ0 of the model; default: ``model.reference``.
     name
@@ -94,7 +94,7 @@ class ProfiledMixture(DatasetModel):
     >>> from milinfer.datasets import gaussian
     >>> from milinfer.toys.pool import Background
     >>> from milinfer.toys.toys import Toys
-    >>> def ratio(sample):  # of N(2, 1) to N(0, 1)
+    >>> def ratio(sample):  # log of the density N(2, 1) over N(0, 1)
     ...     return gaussian.log_likelihood_ratio(sample.column("x0"), 2.0)
     >>> mixture = ProfiledMixture(gaussian.MeanModel(), 80.0, {"bkg": (ratio, 20.0)},
     ...                           {"bkg": 0.1}, reference=0.0)
@@ -171,7 +171,7 @@ class ProfiledMixture(DatasetModel):
         return np.array(widths, dtype=np.float64) ** -2.0
 
     def event_columns(self, sample: Sample) -> FloatArray:
-        """Return the densities of signal and backgrounds, relative to those at the reference.
+        """Return the densities of signal and backgrounds divided by the total density at θ0.
 
         Returns
         -------
@@ -277,7 +277,7 @@ class ProfiledMixture(DatasetModel):
 
 
 def profile_grid(signal: Interpolation | ChebyshevBox) -> Interpolation | ChebyshevBox:
-    """Return points and interpolation of profiled surfaces, with as many points as they need.
+    """Return the interpolation of profiled surfaces, with as many points as these surfaces need.
 
     Examples
     --------
@@ -313,7 +313,7 @@ def profile_cost(
     *,
     extended: bool = True,
 ) -> LikelihoodCost:
-    """Return the cost of a dataset in the parameters of interest, with all others profiled.
+    """Return the cost in the parameters of interest, with all other parameters profiled.
 
     Parameters
     ----------

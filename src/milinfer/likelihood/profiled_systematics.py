@@ -1,9 +1,9 @@
-"""Signal, backgrounds and nuisance parameters as a model of whole datasets, all profiled.
+"""A model of whole datasets with signal, backgrounds and profiled nuisance parameters.
 
 Use :class:`ProfiledSystematics` for toys, and
 :class:`milinfer.likelihood.systematics.SystematicCost` for one fit.  Its surfaces depend on the
-parameters of interest only, so calibrations, belts and coverage accept them like those of any other
-model.
+parameters of interest only, so calibrations, belts and coverage accept them like the surfaces of
+any other model.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class ProfiledSystematics(DatasetModel):
 
     To generate toys at other values of the nuisance parameters, pass a pool of events from varied
     samples to ``Toys``, and the values as `truth` here.  Do not reweight events with the learned
-    response, because such toys cannot show its errors.
+    response, because such toys cannot show the errors of the learned response.
 
     Without `extended` the likelihood uses the shape only and ignores the number of events.
     Generate its toys with ``Toys(…, n_events=…, poisson=True)``.
@@ -89,8 +89,9 @@ class ProfiledSystematics(DatasetModel):
     name
         Name of the method in tables and figures.
     truth
-        True values in the toys of normalisations, nuisance parameters and luminosity, by name.
-        Auxiliary measurements fluctuate around them.  Default: the starting values of the cost.
+        True values of normalisations, nuisance parameters and luminosity in the toys, by name.  The
+        auxiliary measurements fluctuate around these values.  Default: the starting values of the
+        cost.
     grid
         Points and interpolation of the surfaces; default: a spline through 41 points, or a box with
         more points in several parameters.
@@ -397,7 +398,7 @@ class ProfiledSystematics(DatasetModel):
         return scattered
 
     def profile(self, data: Sample) -> NuisanceProfile:
-        """Return Λ of a dataset at every point of the surface, and the values of other parameters.
+        """Return Λ of a dataset at every point of the surface, and the profiled parameters there.
 
         Raises
         ------

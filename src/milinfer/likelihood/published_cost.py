@@ -62,16 +62,16 @@ class PublishedCost(UnbinnedCost):
     """Cost −2 ln L of a published likelihood, from :func:`load_published`.
 
     The cost contains the constraints of its nuisance parameters and normalisations.
-    :attr:`constrained` lists constraints that are Gaussian and independent of each other.
-    :meth:`without_constraints` removes them, for a sum with another cost that contains the same
-    constraints.  Constraints inside a HistFactory workspace are not listed.
+    :attr:`constrained` lists constraints that are Gaussian and independent of each other.  To add
+    another cost that contains the same constraints, remove them here with
+    :meth:`without_constraints`.  Constraints inside a HistFactory workspace are not listed.
 
     Parameters
     ----------
     likelihood
-        Likelihood from the reader of the folder.
+        Likelihood that the reader in the folder has read.
     constraints
-        Auxiliary measurements to use; None: those in the file.
+        Auxiliary measurements to use; None: use the measurements in the file.
     any_interval
         Whether intervals are allowed for which the likelihood is not calibrated; see
         :meth:`for_any_interval`.
@@ -169,7 +169,8 @@ class PublishedCost(UnbinnedCost):
     def calibrated(self) -> bool:
         """Whether a term is calibrated.
 
-        Its own intervals then cover, but those of a sum with other costs are not calibrated.
+        If so, the intervals of this cost cover.  The intervals of a sum with other costs are not
+        calibrated.
         """
         return bool(self.calibrated_for)
 
@@ -180,7 +181,7 @@ class PublishedCost(UnbinnedCost):
 
     @property
     def correction(self) -> _PublishedCorrection | None:
-        """Object that raises for intervals without calibration; None if all are allowed."""
+        """Object that raises an error for uncalibrated intervals; None if all are allowed."""
         if self.any_interval or not self.calibrated:
             return None
         roles = self.likelihood.roles
@@ -213,7 +214,7 @@ class PublishedCost(UnbinnedCost):
         return PublishedCost(self.likelihood, kept, any_interval=self.any_interval)
 
     def measuring(self, **measured: float) -> PublishedCost:
-        """Return the same cost with other results of auxiliary measurements, for toys.
+        """Return the same cost with new results of its auxiliary measurements, for toys.
 
         Parameters
         ----------

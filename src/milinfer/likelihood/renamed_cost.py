@@ -88,7 +88,7 @@ class RenamedCost(NamedCost):
         return RenamedCost(cost.without_constraints(old), self.names)
 
     def measuring(self, **measured: float) -> RenamedCost:
-        """Return the same cost with other results of auxiliary measurements, for toys.
+        """Return the same cost with new results of its auxiliary measurements, for toys.
 
         Raises
         ------

@@ -36,7 +36,7 @@ class MeanAndYield(NamedTuple):
     mean
         Mean of the response S over the nominal events.
     ratio
-        Expected number of varied events over that of nominal events.
+        Expected number of varied events divided by the expected number of nominal events.
     error
         Standard error of the difference between `mean` and `ratio`.
 
@@ -70,7 +70,7 @@ class Response(ABC):
     """Base class of the response of one process to nuisance parameters, learned or exact.
 
     The response S(x; α) is the differential cross-section of the process at the nuisance parameters
-    α over that at 0.
+    α divided by the one at α = 0.
     """
 
     if TYPE_CHECKING:
@@ -108,7 +108,7 @@ class Response(ABC):
     def at_ends(self) -> tuple[MeanAndYield, ...]:
         """Means of S and ratios of yields at both ends of the ranges of parameters of interest.
 
-        It is empty if they are not known, and for a response that depends on the parameters.
+        It is empty if they are not known, or if the response depends on the parameters of interest.
         """
         return ()
 

@@ -21,7 +21,7 @@ __all__ = ["row_sums"]
 def row_sums(
     table: FloatArray | Float32Array, index: IntArray, weights: FloatArray, offsets: IntArray
 ) -> FloatArray:
-    """Return weighted sums of rows over consecutive segments, in float64, (n_segments, K).
+    """Return weighted sums of rows over consecutive segments, in float64, shape (n_segments, K).
 
     Parameters
     ----------

@@ -8,7 +8,8 @@ dataset (:class:`Surface`) or for thousands of pseudo-experiments at once.
 If every class has an independent (free) logit, the values of Λ at neighbouring points are learned
 independently, and Λ is rough.  Azakli and Stelzer ([AS], §C.4) determine estimate, interval and
 information from a parabola through the points near the highest one.  They quote the mean squared
-distance in Λ of the points from it; this is a quarter of :func:`parabola_error`, which is in −2Λ.
+distance of Λ at these points from the parabola.  :func:`parabola_error` gives this distance for
+−2Λ, which is four times as large.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ class Interpolation:
         ``"spline"``: cubic spline through all points.  ``"polynomial"``: Chebyshev polynomial of
         degree `degree`, fitted to all points by least squares, which smooths rough values of a
         classifier.  ``"parabola"``: parabola fitted by least squares to the points within `window`
-        of the highest one (Azakli and Stelzer [AS], §C.4).  ``"points"``: no interpolation, Λ is
+        of the highest point (Azakli and Stelzer [AS], §C.4).  ``"points"``: no interpolation, Λ is
         known only at the points.
     degree
         Degree of the polynomial, for ``kind="polynomial"``.
@@ -112,7 +113,7 @@ class Interpolation:
         return Surface(self, np.asarray(values, dtype=np.float64), exact)
 
     def exact_surface(self, exact: LogPolynomials) -> Surface:
-        """Return a surface from a function that is Λ at every θ."""
+        """Return a surface from a function that gives Λ at every θ."""
         return self.surface(exact.values_at(self.grid.reshape(-1, 1)), exact)
 
     def extrema(self, values: FloatArray, bounds: Bounds | None = None) -> Extremum:
@@ -321,7 +322,7 @@ class Surface:
     values
         Λ at the points, shape (K,).
     exact
-        Function that is Λ at every θ, if there is one; it is then used instead of `values`.
+        Function that gives Λ at every θ.  If there is one, it is used instead of `values`.
     """
 
     interpolation: Interpolation
@@ -496,16 +497,16 @@ def restricted(limits: Limits, bounds: Bounds | None) -> Limits:
 
 
 def blocks(values: FloatArray) -> list[FloatArray]:
-    """Split surfaces (n, K) into blocks whose maxima are searched together."""
+    """Split surfaces, shape (n, K), into blocks whose maxima are searched together."""
     return [values[i : i + _BLOCK] for i in range(0, max(len(values), 1), _BLOCK)]
 
 
 def parabola_error(interpolation: Interpolation, values: FloatArray) -> FloatArray:
-    """Return the mean squared distance of −2Λ from a parabola for each surface, (n_surfaces,).
+    """Return the mean squared distance of −2Λ from a parabola, shape (n_surfaces,).
 
-    The parabola is that of ``kind="parabola"``, a least-squares fit to the points within ``window``
-    of the highest point, and the mean is taken over these points.  A quarter of the result is the
-    mean squared distance of Λ, which is in tables 2 and 3 of Azakli and Stelzer ([AS]).
+    The parabola is a least-squares fit to the points within ``window`` of the highest point, as for
+    ``kind="parabola"``.  The mean is taken over these points.  A quarter of the result is the mean
+    squared distance of Λ, which Azakli and Stelzer ([AS]) quote in their tables 2 and 3.
 
     Parameters
     ----------
