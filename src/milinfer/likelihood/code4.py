@@ -29,7 +29,7 @@ CODE4_COEFFICIENTS = np.linalg.inv(_CONDITIONS)
 def log_interpolation(
     alpha: float, log_up: ArrayLike, log_down: ArrayLike
 ) -> tuple[FloatArray, FloatArray]:
-    r"""Return the logarithm of HistFactory's interpolation code 4, and its derivative by α.
+    r"""Return the logarithm of HistFactory's interpolation code 4, and its derivative in α.
 
     The interpolation is exponential for \|α\| ≥ 1.  Between −1 and 1 it is a polynomial of degree
     6, which has the value, slope and curvature of the exponentials at ±1 (CERN-OPEN-2012-016, as in

@@ -1,7 +1,7 @@
 """The unbinned likelihood of signal and backgrounds, as an iminuit cost.
 
-The normalisations of the backgrounds are parameters like any other: constrain them with
-``NormalConstraint``, or share them with another channel by name.
+The normalisations of the backgrounds are parameters of the cost.  You can constrain them with
+``NormalConstraint``, or share them with another channel that uses the same names.
 
 :class:`MixtureTerms` contains yields and density ratios of signal and backgrounds.  Without a
 background Λ is the sum of the log-ratios of the events, which can be computed in advance.  With a
@@ -79,8 +79,8 @@ def mixture_cost(
         Expected number of signal events ν_s(θ); pass a number if it does not depend on the
         parameters.
     backgrounds
-        ``{name: (ratio, expected yield)}``.  The ratio is ln p_b(x)/p_s(x|θ0), with the densities
-        p_b of the background and p_s of the signal.  Pass a
+        ``{name: (ratio, expected yield)}``.  The ratio is given as its logarithm ln
+        p_b(x)/p_s(x|θ0), with the densities p_b of the background and p_s of the signal.  Pass a
         :class:`~milinfer.learning.background_ratio.BackgroundRatio`, another object with
         ``log_ratio(sample)``, or a function of a sample.  The cost gets the parameter
         ``{name}_norm``, which multiplies the expected yield.

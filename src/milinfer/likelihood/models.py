@@ -380,7 +380,7 @@ class CountModel(Model):
 
         @property
         def bin_llr(self) -> FloatArray:
-            """Log-ratio of an event in each bin if Λ were a sum over events, (n_bins, K)."""
+            """Log-ratio of an event in each bin if Λ were a sum over events, shape (n_bins, K)."""
 
     @abstractmethod
     def event_bins(self, sample: Sample) -> IntArray:

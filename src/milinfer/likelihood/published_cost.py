@@ -189,7 +189,7 @@ class PublishedCost(UnbinnedCost):
         return _PublishedCorrection(self.calibrated_for, interest)
 
     def for_any_interval(self) -> PublishedCost:
-        """Return the same cost, with intervals of any confidence level or parameter allowed.
+        """Return the same cost, but allow intervals of any confidence level and any parameter.
 
         The coverage of such intervals is not calibrated; if you quote them, say so.
         """

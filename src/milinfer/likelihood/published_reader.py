@@ -1570,9 +1570,9 @@ class Likelihood:
         return out
 
     def check(self) -> float:
-        """Return the largest difference from the values of −2 ln L in ``likelihood.json``.
+        """Return the largest difference between −2 ln L and its values in ``likelihood.json``.
 
-        The file contains these values for a few points.
+        The file contains the values at a few points.
         """
         return max((abs(self(*point) - value) for point, value in self._checks), default=0.0)
 

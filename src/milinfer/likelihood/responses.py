@@ -97,7 +97,7 @@ class Response(ABC):
 
         @property
         def expected(self) -> ExpectedResponse:
-            """Mean of S over the events of the process: expected number over the nominal one."""
+            """κ(θ, α), the mean of S over the events of the process."""
 
     @property
     def nuisances(self) -> tuple[str, ...]:

@@ -1,8 +1,8 @@
 """Compiled sums (numba) of the rows of tables, used for toys, bootstraps and bags.
 
 Eight rows are added at a time, in pairs and for all columns at once, and their sum is added to the
-sum of the segment.  The order is the same on every machine and does not depend on other sums, so a
-toy has the same last bits in every run.
+sum of the toy, bootstrap or bag.  The order is the same on every machine and does not depend on
+other sums, so a toy has the same last bits in every run.
 
 Importing this module imports numba.
 """

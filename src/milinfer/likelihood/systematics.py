@@ -89,8 +89,8 @@ _WIDE = (-5.0, 5.0)
 class NormalisationUncertainty(NamedTuple):
     """Effect of a nuisance parameter on the yields of processes, but not on their shapes.
 
-    The interpolation is code 4 of HistFactory, as for ``normsys`` in pyhf.  A modifier of the same
-    name in a pyhf workspace is the same parameter with the same meaning.
+    Code 4 of HistFactory interpolates the factors, as for ``normsys`` in pyhf.  If a modifier in a
+    pyhf workspace has the same name, it is the same parameter with the same meaning.
 
     Parameters
     ----------
@@ -212,7 +212,10 @@ class SystematicTerms:
 
     @cached_property
     def base(self) -> FloatArray:
-        """Expected events of each process at a factor of one; ν_s for the signal."""
+        """Expected events of each process with a factor of one.
+
+        It is 1 for the signal, whose factor is ν_s(θ).
+        """
         return np.concatenate([[1.0], self.mixture.expected])
 
     def factors(self, theta: FloatArray, norms: FloatArray) -> FloatArray:
@@ -754,8 +757,7 @@ class SystematicCost(UnbinnedCost):
 
     @property
     def start(self) -> dict[str, float]:
-        """Starting values for ``Minuit(cost, **cost.start)``: θ0, normalisations of 1, and α =
-        0."""
+        """Starting values for ``Minuit(cost, **cost.start)``: θ0, normalisations 1 and α = 0."""
         return dict(self.terms.start)
 
     @property

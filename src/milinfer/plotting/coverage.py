@@ -47,10 +47,10 @@ __all__ = [
 def plot_coverage_scan(scan: CoverageScan) -> Figure:
     """Draw the coverage of each method against the true value of a parameter.
 
-    There is a panel for each confidence level.  Thick bars are Clopper–Pearson 68.27 % intervals
-    for the number of toys.  Thin bars also include the error due to the finite number of events
-    from which the toys are drawn.  The bands are one and two binomial errors around the nominal
-    coverage.
+    There is a panel for each confidence level.  Thick bars are the errors due to the number of toys
+    (Clopper–Pearson 68.27 % intervals).  Thin bars also include the error due to the finite number
+    of events from which the toys are drawn.  The bands are one and two binomial errors around the
+    nominal coverage.
 
     Parameters
     ----------

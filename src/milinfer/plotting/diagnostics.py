@@ -169,10 +169,10 @@ def plot_closure(diagnosis: Diagnosis, n_features: int = 4) -> Figure:
 
 
 def plot_separation(diagnosis: Diagnosis) -> Figure:
-    """Draw the area under a classifier's ROC curve at each value, before and after reweighting.
+    """Draw the ROC area of a classifier at each parameter value, before and after reweighting.
 
-    The classifier separates the events at the value from the reference events, before and after the
-    reference events are reweighted to this value.
+    The classifier separates events at the value from reference events.  The latter are used once
+    without weights, and once reweighted to the value.
 
     Raises
     ------

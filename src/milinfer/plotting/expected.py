@@ -132,7 +132,7 @@ def plot_expected(
 
 
 def plot_upper_limit(limit: UpperLimit) -> Figure:
-    """Draw the observed CLs and the expected CLs, with its bands, against the parameter.
+    """Draw the observed and the expected CLs against the parameter, with bands of the expected CLs.
 
     Parameters
     ----------

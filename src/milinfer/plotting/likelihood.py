@@ -204,7 +204,7 @@ def plot_impacts(
 
 
 def plot_pulls(fits: Mapping[str, Sequence[Impact]]) -> Figure:
-    """Draw the fitted nuisance parameters of methods, in errors of their auxiliary measurements.
+    """Draw fitted nuisance parameters in units of the errors of their auxiliary measurements.
 
     Parameters
     ----------

@@ -341,8 +341,8 @@ def plot_estimates(toys: Mapping[str, ToyEnsemble], bins: int = 40) -> Figure:
 def plot_coverage(coverages: Mapping[str, Sequence[Coverage]]) -> Figure:
     """Draw the measured coverage of each method with its errors, and the nominal coverage.
 
-    Thick bars are Clopper–Pearson 68.27 % intervals for the number of toys.  Thin bars also include
-    the error due to the finite number of events from which the toys are drawn.
+    Thick bars are the errors due to the number of toys (Clopper–Pearson 68.27 % intervals).  Thin
+    bars also include the error due to the finite number of events from which the toys are drawn.
 
     Parameters
     ----------

@@ -109,8 +109,8 @@ def plot_templates(
     edges
         Bin edges, shape (n_bins + 1,).
     expected
-        For each label, expected counts, shape (n_bins,).  The first of them is the denominator of
-        the ratios.
+        For each label, expected counts, shape (n_bins,).  The first entry is the denominator of the
+        ratios.
     counts
         Observed counts, shape (n_bins,).
     observable

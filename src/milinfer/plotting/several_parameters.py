@@ -94,10 +94,10 @@ def _smooth(outline: FloatArray) -> FloatArray:
 def plot_point_coverage(scans: Mapping[str, CoverageScan], cl: float) -> Figure:
     r"""Draw the coverage of joint regions and of intervals of single parameters, at several points.
 
-    There is a panel for each entry of `scans`.  Thick bars are Clopper–Pearson 68.27 % intervals
-    for the number of toys.  Thin bars also include the error due to the finite number of events
-    from which the toys are drawn.  The bands are one and two binomial errors around the nominal
-    coverage.
+    There is a panel for each entry of `scans`.  Thick bars are the errors due to the number of toys
+    (Clopper–Pearson 68.27 % intervals).  Thin bars also include the error due to the finite number
+    of events from which the toys are drawn.  The bands are one and two binomial errors around the
+    nominal coverage.
 
     Parameters
     ----------

@@ -304,12 +304,13 @@ class ToyEnsemble:
     def __add__(self, other: ToyEnsemble) -> ToyEnsemble:
         """Join toys of the same model, true point and pool, from the same seed or other seeds.
 
-        Toys of the same seed must be the next ones in its sequence.
+        If both have the same seed, the toys of the second must directly follow those of the first
+        in the sequence.
 
         Raises
         ------
         SampleError
-            If the ensembles differ in anything else, or some toys could be the same.
+            If the ensembles differ in anything but the seed, or if both could contain the same toy.
         """
         same = all(
             getattr(self, name) == getattr(other, name)
