@@ -131,7 +131,7 @@ def asimov_sample(
     density: Density = "model",
     **values: float,
 ) -> Sample:
-    """Return Asimov data (the dataset expected at a parameter point), which any model can fit.
+    """Return Asimov data (the dataset expected at a parameter point) as a sample for any model.
 
     The arguments are the same as for :func:`asimov_cost`.  The sample contains no auxiliary
     measurements.  If the point has nuisance parameters away from their starting values, use

@@ -77,7 +77,7 @@ class Constraint:
         :class:`~milinfer.utils.polynomials.PolynomialBasis`, ordered by total degree.
     cl, threshold
         Confidence level of the region in which the polynomial is valid, and the value of −2 ln L at
-        its edge, which is the quantile of χ² with n_parameters degrees of freedom.
+        the edge of this region, which is the quantile of χ² with n_parameters degrees of freedom.
     low, high
         Smallest and largest value of each parameter, shape (n_parameters,), among the points of
         this region at which −2 ln L was computed.
@@ -167,7 +167,7 @@ class Constraint:
         Parameters
         ----------
         theta
-            One point (n_parameters,) or several points (m, n_parameters).
+            One point, shape (n_parameters,), or several points, shape (m, n_parameters).
         """
         points = self._points(theta)
         values = self.basis.design((points - self.best) / self.errors) @ self.coefficients
@@ -179,7 +179,7 @@ class Constraint:
         Parameters
         ----------
         theta
-            One point (n_parameters,) or several points (m, n_parameters).
+            One point, shape (n_parameters,), or several points, shape (m, n_parameters).
         """
         off = self._points(theta) - self.best
         values = np.einsum("mi,mi->m", off, np.linalg.solve(self.covariance, off.T).T)

@@ -174,7 +174,7 @@ class LikelihoodCost(UnbinnedCost):
     parameters
         Name of the parameter, or names in the order of the surface.
     n_events
-        Number of events N of the dataset, or the sum of their weights; needed if there is a rate.
+        Number of events N of the dataset (the sum of their weights); needed if there is a rate.
     rate
         Expected number of events ν(θ); None for the shape alone.
     rate_in_surface

@@ -1,9 +1,10 @@
 r"""Compute how the expected number of events of a process depends on nuisance parameters.
 
-The expected number of events ν(θ, α) of a process is the nominal number ν(θ, 0) times
+The expected number of events ν(θ, α) of a process is the nominal number ν(θ, 0) times the mean
+response
 
 .. math:: \kappa(\theta, \alpha) = E_{x \sim p(\cdot|\theta)}\, S(x; \alpha, \theta)
-          = \nu(\theta, \alpha) / \nu(\theta, 0)
+          = \nu(\theta, \alpha) / \nu(\theta, 0).
 
 Here p is the density of the events at θ and nominal nuisance parameters.  The response S is the
 differential cross-section at nuisance parameters α divided by the one at α = 0.

@@ -315,9 +315,9 @@ def impacts(
 ) -> tuple[Impact, ...]:
     """Compute the impacts of all other parameters of a cost on one parameter, the largest first.
 
-    Each parameter is fixed at the ends of its MINOS interval.  For impacts from shifts of auxiliary
-    measurements, impacts before the fit, impacts of groups, or impacts on several parameters, use
-    :func:`milinfer.intervals.nuisance_impacts`.
+    Each of these parameters is fixed at the ends of its MINOS interval.  For impacts from shifts of
+    auxiliary measurements, impacts before the fit, impacts of groups, or impacts on several
+    parameters, use :func:`milinfer.intervals.nuisance_impacts`.
 
     Parameters
     ----------

@@ -160,9 +160,9 @@ class MixtureCost(UnbinnedCost):
     density ratios of signal and background, :math:`\nu_s` and :math:`\nu_b` the expected numbers of
     events, :math:`n_b` the normalisations and :math:`w_i` the event weights.  This is the extended
     likelihood (Barlow, Nucl. Instrum. Meth. A 297, 496, 1990) divided by :math:`\prod_i
-    p_s(x_i|\theta_0)`.  If the likelihood is not ``extended``, the total yield :math:`\nu` in the
-    last two terms is replaced by :math:`N \ln \nu` for N events, so that only the fractions of the
-    processes matter.
+    p_s(x_i|\theta_0)`.  The last two terms are minus the total yield :math:`\nu`.  If the
+    likelihood is not ``extended``, they are replaced by :math:`-N \ln \nu` for N events, so that
+    only the fractions of the processes matter.
 
     The limits of the parameters of the model are the range of the model.  The limits of the
     normalisations are :math:`[0, \infty)`.

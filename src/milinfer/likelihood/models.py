@@ -167,7 +167,7 @@ class Model(ABC):
     def segment_llr(
         self, table: Table, index: IntArray, signs: FloatArray, offsets: IntArray
     ) -> FloatArray:
-        """Return Λ of consecutive segments of a list of events (datasets or toys).
+        """Return Λ of consecutive segments of a list of events; a segment is a dataset or a toy.
 
         Parameters
         ----------
@@ -715,7 +715,7 @@ def curve(model: AnyModel) -> Interpolation:
 def dataset_surface(model: AnyModel, data: Sample) -> Surface | BoxSurface:
     r"""Return the surface Λ(θ) of a dataset: its log-likelihood ratio as a function of θ.
 
-    At a parameter point :math:`\theta_k` it is :math:`\sum_i w_i \lambda_i(\theta_k)`, with the
+    At a parameter point :math:`\theta_k`, Λ is :math:`\sum_i w_i \lambda_i(\theta_k)`, with the
     log-ratio :math:`\lambda_i` and the weight :math:`w_i` of each event (or bag).  The sum is not
     divided by the sum of weights, so Λ is proportional to the weights.
 

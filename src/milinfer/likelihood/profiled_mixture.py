@@ -1,9 +1,9 @@
 """Signal and backgrounds as a model of whole datasets, with the backgrounds profiled.
 
 Use :class:`ProfiledMixture` for toys, and :class:`milinfer.likelihood.mixture.MixtureCost` for one
-fit.  Its surfaces depend on the parameters of interest only, so calibrations, belts and coverage
-accept them like the surfaces of any other model.  :func:`profile_norms` profiles the normalisations
-at many θ at once.
+fit.  The surfaces of ``ProfiledMixture`` depend on the parameters of interest only, so
+calibrations, belts and coverage accept them like the surfaces of any other model.
+:func:`profile_norms` profiles the normalisations at many θ at once.
 """
 
 from __future__ import annotations
@@ -378,10 +378,10 @@ def profile_norms(
     .. math:: \sum_i \ln\Big[s_{ik} + \sum_b n_b t_{ib}\Big] - \sum_b n_b \nu_b
               - \tfrac12 \sum_b \pi_b (n_b - a_b)^2
 
-    is maximised by Newton's method for all points k together.  With one background the slope is a
-    falling convex function of n, and undamped Newton steps always approach its zero from below.
-    With several backgrounds, steps are damped by 1/(1 + δ) with the Newton decrement δ, as for
-    self-concordant functions (Nesterov and Nemirovskii, 1994).
+    Newton's method maximises this function for all points k together.  With one background, the
+    slope is a falling convex function of n, and undamped Newton steps always approach the zero of
+    the slope from below.  With several backgrounds, steps are damped by 1/(1 + δ) with the Newton
+    decrement δ, as for self-concordant functions (Nesterov and Nemirovskii, 1994).
 
     Parameters
     ----------

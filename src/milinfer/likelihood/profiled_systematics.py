@@ -1,9 +1,9 @@
 """A model of whole datasets with signal, backgrounds and profiled nuisance parameters.
 
 Use :class:`ProfiledSystematics` for toys, and
-:class:`milinfer.likelihood.systematics.SystematicCost` for one fit.  Its surfaces depend on the
-parameters of interest only, so calibrations, belts and coverage accept them like the surfaces of
-any other model.
+:class:`milinfer.likelihood.systematics.SystematicCost` for one fit.  The surfaces of
+``ProfiledSystematics`` depend on the parameters of interest only, so calibrations, belts and
+coverage accept them like the surfaces of any other model.
 """
 
 from __future__ import annotations
@@ -54,9 +54,9 @@ class NuisanceProfile(NamedTuple):
     values
         Profiled Λ at these points, shape (G,).
     names
-        Names of the other parameters.
+        Names of the parameters that are not of interest, which are profiled.
     places
-        Values of the other parameters at the maximum, shape (G, n_others).
+        Values of the profiled parameters at the maximum, shape (G, n_others).
     """
 
     points: FloatArray
@@ -79,7 +79,7 @@ class ProfiledSystematics(DatasetModel):
     response, because such toys cannot show the errors of the learned response.
 
     Without `extended` the likelihood uses the shape only and ignores the number of events.
-    Generate its toys with ``Toys(…, n_events=…, poisson=True)``.
+    Generate toys for this likelihood with ``Toys(…, n_events=…, poisson=True)``.
 
     Parameters
     ----------
@@ -424,8 +424,8 @@ class ProfiledSystematics(DatasetModel):
         Raises
         ------
         SampleError
-            If an event has a weight other than one, or there are no events for a likelihood of the
-            shape.
+            If an event has a weight other than one, or if the likelihood uses the shape only and
+            there are no events.
         """
         require_sample(data, "ProfiledSystematics.cost()")
         data.require_data()
@@ -440,11 +440,12 @@ class ProfiledSystematics(DatasetModel):
         return profile_cost(self, data, mixture, norms, extended=self.extended)
 
     def profiled(self, cost: SystematicCost) -> LikelihoodCost:
-        """Return a cost in the parameters of interest that profiles the others with Minuit.
+        """Return a cost in the parameters of interest that profiles all other parameters with
+        Minuit.
 
         :meth:`cost` is faster but needs events of weight one.  Use this method for weighted events,
         such as Asimov data (:func:`~milinfer.likelihood.asimov.asimov_cost`).  Calibrations and
-        belts accept both.
+        belts accept the results of both methods.
 
         Parameters
         ----------
@@ -455,7 +456,7 @@ class ProfiledSystematics(DatasetModel):
         Raises
         ------
         ParameterError
-            If the cost has other parameters.
+            If the cost has other parameters than :attr:`terms`.
         FitError
             If a fit is not valid; the message names the parameter point.
         """

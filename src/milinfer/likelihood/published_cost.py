@@ -148,7 +148,8 @@ class PublishedCost(UnbinnedCost):
     def inseparable(self) -> tuple[str, ...]:
         """Names of parameters whose constraint cannot be removed.
 
-        Such a constraint is in a HistFactory workspace, or correlated with another one.
+        Such a constraint is in a HistFactory workspace, or it is correlated with another
+        constraint.
         """
         names: list[str] = []
         for content, term in zip(self.content["terms"], self.likelihood._terms, strict=True):

@@ -183,8 +183,8 @@ def profiled_costs(
     points
         Values of the parameters of interest, shape (n, n_parameters).
     first
-        Index of the point that is fitted first.  The others follow on both sides, and each fit
-        starts from the result of its neighbour.
+        Index of the point that is fitted first.  The other points follow on both sides of it, and
+        each fit starts from the result of its neighbour.
     what
         Name of the likelihood, for messages.
 

@@ -625,7 +625,7 @@ def systematic_cost(
         backgrounds have their names in `backgrounds`.  Nuisance parameters of the same name in
         several responses are one parameter.
     uncertainties
-        Effects of nuisance parameters on yields only.
+        Normalisation uncertainties: nuisance parameters that change only the yields.
     luminosity_uncertainty
         Relative uncertainty of the luminosity.  It adds a parameter ``lumi`` that scales all
         processes.
@@ -706,8 +706,9 @@ class SystematicCost(UnbinnedCost):
     The cost is zero at the reference θ0, with normalisations of one and nuisance parameters of
     zero, if these are also the results of the auxiliary measurements.  The parameters are, in this
     order, the parameters of interest θ, the normalisations ``{background}_norm``, the nuisance
-    parameters α and ``lumi``.  The cost contains the constraints of the last three kinds.
-    :attr:`constrained` lists them, and :meth:`without_constraints` removes them.
+    parameters α and ``lumi``.  The cost contains the constraints of normalisations, nuisance
+    parameters and ``lumi``.  :attr:`constrained` lists them, and :meth:`without_constraints`
+    removes them.
 
     Parameters
     ----------

@@ -196,7 +196,7 @@ def _interval(
 
 
 def plot_scale(calibration: Calibration) -> Figure:
-    """Draw the calibration constant c_cicc against θ: values from toys, and the fitted function."""
+    """Draw the calibration constant c_cicc against θ: values from toys, and the function used."""
     with styled():
         figure, axis = figure_of()
         theta = calibration.thetas

@@ -205,6 +205,9 @@ def plot_separation(diagnosis: Diagnosis) -> Figure:
 def plot_calibration_curves(diagnosis: Diagnosis, n_curves: int = 4) -> Figure:
     """Draw the observed against the predicted fraction of events from θ, and their difference.
 
+    The events are those at θ and at the reference.  The prediction is r/(1 + r), with the learned
+    ratio r of the two densities.
+
     Parameters
     ----------
     diagnosis

@@ -1,8 +1,8 @@
 """Style of all figures: colours, markers and lines of methods, labels with units.
 
 The colours are the palette of Okabe and Ito, with a dark grey, so that colour-blind readers can
-tell any two of them apart.  In print without colours they look alike; therefore methods also have
-different markers and lines.
+tell any two of them apart.  In print without colours these colours look alike; therefore methods
+also have different markers and lines.
 """
 
 from __future__ import annotations

@@ -125,8 +125,8 @@ class Draws:
     def stream(self, number: int, last: int = STREAM) -> tuple[IntArray, IntArray]:
         """Draw the toys of a stream.
 
-        Returns the rows of their events in the pool, one toy after the other, and the number of
-        events of each toy.
+        Returns the pool rows of all events, one toy after the other, and the number of events of
+        each toy.
 
         The rows end with the toy before `last`, because later toys of the stream are not needed.
         If events are drawn without replacement, the rows end with the last toy of `disjoint`.

@@ -505,7 +505,7 @@ def require_unseen_toys(ensembles: Sequence[ToyEnsemble]) -> None:
     Raises
     ------
     CalibrationError
-        The message names the model and the true point.
+        If they were; the message names the model and the true point.
 
     Examples
     --------
@@ -560,9 +560,8 @@ def require_toys(ensembles: object) -> None:
 def require_one_kind(ensembles: Sequence[ToyEnsemble]) -> None:
     """Raise unless toys are of one model, with the same parameters and one kind of dataset.
 
-    If the number of events fluctuates, the mean numbers of the ensembles may differ by up to one
-    standard deviation of this number.  Toys at different values of nuisance parameters have such
-    differences.
+    If the number of events fluctuates, its mean may differ between the toys by up to one standard
+    deviation.  Toys at different values of nuisance parameters have such differences.
 
     Raises
     ------

@@ -42,9 +42,9 @@ def as_data(
     data of n events, the mean of Λ is n λ̄, and the variance of the slope of Λ at the true value is
     n Var(λ′).  For toys of n signed events, the mean is n f λ̄ and the variance is n (⟨λ′²⟩ − f²
     λ̄′²), where f is :func:`net_share` of the weights.  The distance of each toy from the mean of
-    the toys is therefore multiplied by the standard deviation of data divided by that of toys, and
-    added to the mean of data.  Higher moments are of the next order in 1/n; only the even moments
-    are approximately right.
+    the toys is therefore multiplied by the standard deviation of data divided by the standard
+    deviation of toys, and added to the mean of data.  Higher moments are of the next order in 1/n;
+    only the even moments are approximately right.
 
     Parameters
     ----------
@@ -91,8 +91,9 @@ def as_data(
 def influence_as_data(influence: PoolInfluence, weights: FloatArray) -> PoolInfluence:
     """Compute the influence of a pool on toys that are corrected by :func:`as_data`.
 
-    The corrected toys fluctuate like data, but the pool error is still that of signed events.  In
-    units of the fluctuation of a toy, it is therefore larger by 1/f, with f from :func:`net_share`.
+    The corrected toys fluctuate like data, but the pool error is still that of signed events.
+    Relative to the fluctuation of a toy it is larger, so all numbers are divided by f from
+    :func:`net_share`.
 
     Examples
     --------
