@@ -73,8 +73,8 @@ class Constraint:
         Degree of the polynomial.
     coefficients
         Coefficients of the polynomial in (θ − best)/σ, where σ are the square roots of the
-        variances, shape (n_monomials,).  The monomials are those of
-        :class:`~milinfer.utils.polynomials.PolynomialBasis`, ordered by total degree.
+        variances, shape (n_monomials,).  :class:`~milinfer.utils.polynomials.PolynomialBasis`
+        defines the monomials and their order (by total degree).
     cl, threshold
         Confidence level of the region in which the polynomial is valid, and the value of −2 ln L at
         the edge of this region, which is the quantile of χ² with n_parameters degrees of freedom.
@@ -201,7 +201,7 @@ class Constraint:
         return np.asarray(shift @ self.coefficients)
 
     def renamed(self, names: Mapping[str, str]) -> Constraint:
-        """Return the same constraint with other parameter names, such as those of a global fit.
+        """Return the same constraint with other parameter names, such as the names in a global fit.
 
         Parameters
         ----------
@@ -364,8 +364,8 @@ def constraint(
     Raises
     ------
     FitError
-        If the fit is not valid, a parameter is at its limit, −2 ln L has a lower minimum than that
-        of the fit, or the confidence region is not closed.
+        If the fit is not valid, a parameter is at its limit, −2 ln L has a lower minimum than the
+        fit has found, or the confidence region is not closed.
     ParameterError
         If a name is not a free parameter of the fit, or `cl` is not between 0 and 1.
     ConfigurationError

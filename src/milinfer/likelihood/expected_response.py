@@ -7,7 +7,7 @@ response
           = \nu(\theta, \alpha) / \nu(\theta, 0).
 
 Here p is the density of the events at θ and nominal nuisance parameters.  The response S is the
-differential cross-section at nuisance parameters α divided by the one at α = 0.
+differential cross-section at nuisance parameters α divided by its value at α = 0.
 
 κ is computed from simulated nominal events and the response, not from the yields of the varied
 samples, so that the likelihood is normalised for any learned response.

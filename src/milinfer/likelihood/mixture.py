@@ -415,7 +415,7 @@ class MixtureTerms:
             b_b(x_i)]`, shape (n_events,).
         log_backgrounds
             Logarithms of the densities of the backgrounds divided by the total density, :math:`\ln
-            \nu_b b_b(x_i) - u_i`.  They are not above zero; shape (n_backgrounds, n_events).
+            \nu_b b_b(x_i) - u_i`.  They are at most zero.  The shape is (n_backgrounds, n_events).
         """
         with np.errstate(divide="ignore"):  # ln 0 of a background without expected events
             log_expected = np.log(self.expected)

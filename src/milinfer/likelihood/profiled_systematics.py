@@ -70,9 +70,9 @@ class ProfiledSystematics(DatasetModel):
     """Compute the likelihood of datasets, maximised over normalisations and nuisance parameters.
 
     For data, the auxiliary measurements are the values in the constraints of the terms.  In toys
-    they fluctuate around the true values with their errors, because coverage refers to repetitions
-    of the whole experiment.  The fluctuation is computed from the events of the toy, so toys with
-    the same seed are always the same.
+    they fluctuate around the true values by their errors, because coverage refers to repetitions of
+    the whole experiment.  The fluctuation is computed from the events of the toy, so toys with the
+    same seed are always the same.
 
     To generate toys at other values of the nuisance parameters, pass a pool of events from varied
     samples to ``Toys``, and the values as `truth` here.  Do not reweight events with the learned
@@ -440,8 +440,7 @@ class ProfiledSystematics(DatasetModel):
         return profile_cost(self, data, mixture, norms, extended=self.extended)
 
     def profiled(self, cost: SystematicCost) -> LikelihoodCost:
-        """Return a cost in the parameters of interest that profiles all other parameters with
-        Minuit.
+        """Return a cost in the parameters of interest, with the others profiled by Minuit.
 
         :meth:`cost` is faster but needs events of weight one.  Use this method for weighted events,
         such as Asimov data (:func:`~milinfer.likelihood.asimov.asimov_cost`).  Calibrations and

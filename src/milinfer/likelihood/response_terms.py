@@ -38,7 +38,7 @@ class ResponseTerms:
     """Functions of the nuisance parameters that multiply the coefficients of an event in ln S.
 
     S is the response of a process: the differential cross-section at the nuisance parameters
-    divided by the one at zero.  Create the terms with :meth:`of`.
+    divided by its value at zero.  Create the terms with :meth:`of`.
 
     Parameters
     ----------

@@ -70,7 +70,7 @@ class Response(ABC):
     """Base class of the response of one process to nuisance parameters, learned or exact.
 
     The response S(x; α) is the differential cross-section of the process at the nuisance parameters
-    α divided by the one at α = 0.
+    α divided by its value at α = 0.
     """
 
     if TYPE_CHECKING:

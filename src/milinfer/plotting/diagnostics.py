@@ -118,7 +118,7 @@ def plot_normalisation(diagnosis: Diagnosis) -> Figure:
 
 
 def plot_closure(diagnosis: Diagnosis, n_features: int = 4) -> Figure:
-    """Draw reference events over target events for the features that agree worst.
+    """Draw the ratio of reference to target events, for the features that agree worst.
 
     The target is a sample at another value than the reference.  The ratio is drawn before and after
     the reference events are reweighted to this value.

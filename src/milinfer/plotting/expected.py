@@ -45,7 +45,7 @@ def plot_expected(
         Expected interval of each method, by the name of the method.
     observed
         Lower and upper end of the interval of the data for each method, by the name of the method;
-        default: no such interval is drawn.
+        default: only expected intervals are drawn.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Figure of the tests of a fit: data over the fitted simulation, observable by observable."""
+"""Figure of the tests of a fit: the ratio of data to fitted simulation for each observable."""
 
 from __future__ import annotations
 

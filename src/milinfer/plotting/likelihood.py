@@ -1,4 +1,4 @@
-"""Figures of likelihoods: contours of two parameters, impacts of the others, posteriors."""
+"""Figures of likelihoods: contours of two parameters, impacts and pulls, posteriors."""
 
 from __future__ import annotations
 

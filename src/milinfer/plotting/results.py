@@ -99,7 +99,7 @@ def plot_scans(
 ) -> Figure:
     """Draw −2ΔlnL of one dataset from several methods, with the thresholds of intervals.
 
-    The thresholds are those of 68.27 % and 95.45 % intervals.
+    The thresholds belong to 68.27 % and 95.45 % intervals.
 
     Parameters
     ----------

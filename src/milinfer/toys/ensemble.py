@@ -561,7 +561,7 @@ def require_one_kind(ensembles: Sequence[ToyEnsemble]) -> None:
     """Raise unless toys are of one model, with the same parameters and one kind of dataset.
 
     If the number of events fluctuates, its mean may differ between the toys by up to one standard
-    deviation.  Toys at different values of nuisance parameters have such differences.
+    deviation.  Toys at different values of nuisance parameters differ in this way.
 
     Raises
     ------

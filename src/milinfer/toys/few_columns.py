@@ -90,8 +90,8 @@ def choose_columns(table: Table) -> ColumnSums | None:
     The columns are chosen by an interpolative decomposition of some rows of the table (Cheng,
     Gimbutas, Martinsson and Rokhlin, SIAM J. Sci. Comput. 26 (2005) 1389).  The errors are then
     computed for all events.  Events whose error is larger than 1e-11 of the largest value of the
-    table keep all their columns.  If there are many such events, the rows with the largest errors
-    are added to those of the decomposition, which is repeated.
+    table keep all their columns.  If there are many of these events, the decomposition is repeated
+    with more rows: the rows with the largest errors are added.
 
     Parameters
     ----------

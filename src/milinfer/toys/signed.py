@@ -3,8 +3,8 @@
 A generator at next-to-leading order makes events with negative weights.  Suppose that n events are
 drawn for a toy, with probabilities in proportion to their absolute weights, and that each event
 counts with the sign of its weight.  The toy then describes only n·f events of data, where f is the
-sum of the weights divided by the sum of their absolute values, but its fluctuation is that of n
-events.  Intervals calibrated with such toys are too wide by a factor 1/√f.
+sum of the weights divided by the sum of their absolute values, but it fluctuates like n events.
+Intervals calibrated with such toys are too wide by a factor 1/√f.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def as_data(
     weights: FloatArray,
     slope: FloatArray | None,
 ) -> FloatArray:
-    r"""Correct Λ of toys of signed events, so that its mean and fluctuation are those of data.
+    r"""Correct Λ of toys of signed events, so that its mean and fluctuation agree with data.
 
     λ is the log-likelihood ratio of an event, and λ′ its derivative at the true value.  A bar is a
     mean with the signed weights, λ̄ = Σwλ/Σw, and ⟨⟩ is a mean with their absolute values.  For
