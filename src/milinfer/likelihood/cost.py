@@ -37,7 +37,7 @@ class Correction(Protocol):
 
     @property
     def limits(self) -> tuple[tuple[float, float], ...]:
-        """Range of each parameter in which m(θ) is inside the range of the surface."""
+        """Range of each parameter in which m(θ) is inside the range of the surface Λ(θ)."""
 
     def require_interval(self, parameter: str, cl: float, fixed: Sequence[str]) -> None:
         """Raise CalibrationError unless intervals of this parameter and level are calibrated."""
@@ -115,7 +115,7 @@ def dataset_cost(
 def within_limits(
     theta: FloatArray, low: FloatArray, high: FloatArray, names: Sequence[str]
 ) -> FloatArray:
-    """Move parameter values inside the range of a surface if they are outside by rounding only.
+    """Move parameter values into the range of a surface Λ(θ) if they are outside by rounding only.
 
     Parameters
     ----------
@@ -265,7 +265,7 @@ class LikelihoodCost(UnbinnedCost):
         return self.box[0]
 
     def corrected(self, correction: Correction, *, with_rate: bool = False) -> LikelihoodCost:
-        """Return the same cost with a calibrated surface.
+        """Return the same cost with a calibrated surface Λ(θ).
 
         Parameters
         ----------

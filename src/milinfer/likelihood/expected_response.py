@@ -116,6 +116,8 @@ class ExpectedResponse:
     def log_yield(self, alpha: FloatArray, theta: FloatArray | None = None) -> LogYield:
         """Return ln κ and its derivatives at one point.
 
+        κ is the expected number of events divided by its nominal value.
+
         Parameters
         ----------
         alpha
@@ -127,7 +129,10 @@ class ExpectedResponse:
         return LogYield(*self._log_yield(0, alpha, theta))
 
     def error(self, alpha: FloatArray, theta: FloatArray | None = None) -> float:
-        """Return the Monte-Carlo error of ln κ, from replicas that each leave out some events."""
+        """Return the Monte-Carlo error of ln κ, from replicas that each leave out some events.
+
+        κ is the expected number of events divided by its nominal value.
+        """
         replicas = range(1, len(self.singles))
         values = np.array([self._log_yield(r, alpha, theta)[0] for r in replicas])
         n = len(values)

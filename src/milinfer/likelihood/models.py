@@ -261,7 +261,10 @@ class EventModel(Model):
     def segment_llr(
         self, table: Table, index: IntArray, signs: FloatArray, offsets: IntArray
     ) -> FloatArray:
-        """Return the weighted sums over the events of each segment, shape (n_segments, K)."""
+        """Return the weighted sums over the events of each segment, shape (n_segments, K).
+
+        A segment is a dataset or a toy.
+        """
         return event_sums(table, index, signs, offsets)
 
     def event_ratios(self, table: Table) -> FloatArray:
@@ -322,7 +325,10 @@ class BagModel(Model):
     def segment_llr(
         self, table: Table, index: IntArray, signs: FloatArray, offsets: IntArray
     ) -> FloatArray:
-        """Return the sums over the bags of each segment, shape (n_segments, K)."""
+        """Return the sums over the bags of each segment, shape (n_segments, K).
+
+        A segment is a dataset or a toy.
+        """
         if self.additive:
             return event_sums(table, index, signs, offsets)
         if not np.all(signs == 1):
@@ -406,7 +412,10 @@ class CountModel(Model):
     def segment_llr(
         self, table: Table, index: IntArray, signs: FloatArray, offsets: IntArray
     ) -> FloatArray:
-        """Return Λ of the histogram of each segment, shape (n_segments, K)."""
+        """Return Λ of the histogram of each segment, shape (n_segments, K).
+
+        A segment is a dataset or a toy.
+        """
         if self.additive:
             return event_sums(table, index, signs, offsets)
         n_segments = len(offsets) - 1
@@ -494,6 +503,8 @@ def _require_rows(model: Model, sample: Sample, table: Table) -> Table:
 
 def event_sums(table: Table, index: IntArray, signs: FloatArray, offsets: IntArray) -> FloatArray:
     """Return the weighted sums of the rows of each segment, in float64, shape (n_segments, K).
+
+    A segment is a dataset or a toy.
 
     Parameters
     ----------
@@ -657,7 +668,7 @@ class Renamed(_Delegate):
     def segment_llr(
         self, table: Table, index: IntArray, signs: FloatArray, offsets: IntArray
     ) -> FloatArray:
-        """Return Λ of segments, shape (n_segments, K)."""
+        """Return Λ of segments (datasets or toys), shape (n_segments, K)."""
         return self._source.segment_llr(table, index, signs, offsets)
 
     def data_llr(self, table: Table, weights: FloatArray) -> FloatArray:

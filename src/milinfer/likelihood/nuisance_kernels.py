@@ -267,6 +267,8 @@ def log_yield(
 ) -> tuple[float, FloatArray, FloatArray]:
     """Return ln κ of one process, and its derivatives with respect to α and θ.
 
+    κ is the expected number of events divided by its nominal value.
+
     Parameters
     ----------
     singles, pairs, limits, exponents
@@ -367,6 +369,8 @@ def log_yield_expansion(  # type: ignore[no-untyped-def]
     singles, pairs, limits, places, n, x, monomials, of_monomial, slope, second
 ):
     """Compute ln κ of one process, and overwrite the given arrays with its derivatives.
+
+    κ is the expected number of events divided by its nominal value.
 
     `of_monomial` gets the coefficient of each monomial of θ; `slope` and `second` get the first and
     second derivatives of ln κ with respect to the nuisance parameters.  If `second` is empty, the

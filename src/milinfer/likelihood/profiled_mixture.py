@@ -1,8 +1,8 @@
 """Signal and backgrounds as a model of whole datasets, with the backgrounds profiled.
 
 Use :class:`ProfiledMixture` for toys, and :class:`milinfer.likelihood.mixture.MixtureCost` for one
-fit.  The surfaces of ``ProfiledMixture`` depend on the parameters of interest only, so
-calibrations, belts and coverage accept them like the surfaces of any other model.
+fit.  The surfaces Λ(θ) of ``ProfiledMixture`` depend on the parameters of interest only, so
+calibrations, Neyman belts and coverage accept them like the surfaces of any other model.
 :func:`profile_norms` profiles the normalisations at many θ at once.
 """
 
@@ -81,8 +81,8 @@ class ProfiledMixture(DatasetModel):
         ``{name: normalisation}``: true normalisation in the toys, if it is not one.  It is the mean
         of the auxiliary measurement in toys.
     grid
-        Points and interpolation of the surfaces; default: a spline through 41 points, or a box with
-        more points in several parameters.
+        Parameter points of the surfaces Λ(θ), and the interpolation between them; default: a spline
+        through 41 points, or a box with more points in several parameters.
 
     Raises
     ------
@@ -263,7 +263,7 @@ class ProfiledMixture(DatasetModel):
     def cost(self, data: Sample) -> LikelihoodCost:
         """Return the cost in the parameters of interest, with the normalisations profiled.
 
-        Use it with calibrations and belts.
+        Use it with calibrations and Neyman belts.
 
         Raises
         ------
@@ -277,7 +277,7 @@ class ProfiledMixture(DatasetModel):
 
 
 def profile_grid(signal: Interpolation | ChebyshevBox) -> Interpolation | ChebyshevBox:
-    """Return the interpolation of profiled surfaces, with as many points as these surfaces need.
+    """Return the interpolation of profiled surfaces Λ(θ), with as many points as they need.
 
     Examples
     --------

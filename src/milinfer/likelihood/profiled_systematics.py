@@ -1,8 +1,8 @@
 """A model of whole datasets with signal, backgrounds and profiled nuisance parameters.
 
 Use :class:`ProfiledSystematics` for toys, and
-:class:`milinfer.likelihood.systematics.SystematicCost` for one fit.  The surfaces of
-``ProfiledSystematics`` depend on the parameters of interest only, so calibrations, belts and
+:class:`milinfer.likelihood.systematics.SystematicCost` for one fit.  The surfaces Λ(θ) of
+``ProfiledSystematics`` depend on the parameters of interest only, so calibrations, Neyman belts and
 coverage accept them like the surfaces of any other model.
 """
 
@@ -93,8 +93,8 @@ class ProfiledSystematics(DatasetModel):
         auxiliary measurements fluctuate around these values.  Default: the starting values of the
         cost.
     grid
-        Points and interpolation of the surfaces; default: a spline through 41 points, or a box with
-        more points in several parameters.
+        Parameter points of the surfaces Λ(θ), and the interpolation between them; default: a spline
+        through 41 points, or a box with more points in several parameters.
     extended
         Whether the likelihood contains the Poisson term of the number of events.
 
@@ -419,7 +419,7 @@ class ProfiledSystematics(DatasetModel):
     def cost(self, data: Sample) -> LikelihoodCost:
         """Return the cost in the parameters of interest, with all other parameters profiled.
 
-        Use it with calibrations and belts.
+        Use it with calibrations and Neyman belts.
 
         Raises
         ------
@@ -444,7 +444,7 @@ class ProfiledSystematics(DatasetModel):
 
         :meth:`cost` is faster but needs events of weight one.  Use this method for weighted events,
         such as Asimov data (:func:`~milinfer.likelihood.asimov.asimov_cost`).  Calibrations and
-        belts accept the results of both methods.
+        Neyman belts accept the results of both methods.
 
         Parameters
         ----------

@@ -263,11 +263,11 @@ class Rate:
         return self._positive(self.basis.array(point))
 
     def at(self, point: Point) -> float:
-        """Return ν at a point, given as a dictionary."""
+        """Return the expected number of events ν at a point, which is given as a dictionary."""
         return self(**dict(point))
 
     def value(self, theta: ArrayLike) -> FloatArray:
-        """Return ν at several points.
+        """Return the expected number of events ν at several points.
 
         Parameters
         ----------
@@ -322,8 +322,8 @@ class Rate:
     def rate_term(self, theta: ArrayLike, reference: ArrayLike, n_events: float) -> float:
         """Return the rate term of Λ: ν(θ0) − ν(θ) + N ln(ν(θ)/ν(θ0)).
 
-        It is the logarithm of the ratio of the Poisson probabilities of N events at θ and at θ0
-        (Azakli and Stelzer [AS], eq. 1).
+        It is the logarithm of the ratio of the Poisson probabilities of N events at θ and at θ0,
+        where ν is the expected number of events (Azakli and Stelzer [AS], eq. 1).
 
         Parameters
         ----------

@@ -29,6 +29,8 @@ is below one per mille."""
 class MeanAndYield(NamedTuple):
     """Mean of a response at one point, and the ratio of the yields of held-out events there.
 
+    Held-out events are not used in the training.
+
     Parameters
     ----------
     point, nuisances

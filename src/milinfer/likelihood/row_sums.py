@@ -23,6 +23,8 @@ def row_sums(
 ) -> FloatArray:
     """Return weighted sums of rows over consecutive segments, in float64, shape (n_segments, K).
 
+    A segment is a toy, a bootstrap or a bag.
+
     Parameters
     ----------
     table

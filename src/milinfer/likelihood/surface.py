@@ -117,7 +117,7 @@ class Interpolation:
         return self.surface(exact.values_at(self.grid.reshape(-1, 1)), exact)
 
     def extrema(self, values: FloatArray, bounds: Bounds | None = None) -> Extremum:
-        """Find the maxima of many surfaces at once.
+        """Find the maxima of many surfaces Λ(θ) at once.
 
         Parameters
         ----------
@@ -456,7 +456,7 @@ class Extremum(NamedTuple):
 
 
 def restricted(limits: Limits, bounds: Bounds | None) -> Limits:
-    """Return the limits of each parameter of a surface, restricted to physical bounds.
+    """Return the limits of each parameter of a surface Λ(θ), restricted to physical bounds.
 
     Parameters
     ----------

@@ -163,7 +163,7 @@ class ChebyshevBox:
         return np.asarray(table.reshape(-1, table.shape[-1]) @ counts.T, dtype=np.float64)
 
     def extrema(self, values: FloatArray, bounds: Bounds | None = None) -> Extremum:
-        """Find the maxima of many surfaces at once.
+        """Find the maxima of many surfaces Λ(θ) at once.
 
         Parameters
         ----------
@@ -304,7 +304,7 @@ class UntabulatedBox(ChebyshevBox):
     """Box with too many parameters for a table of Λ at its nodes.
 
     Surfaces are evaluated with a function that gives Λ at every θ.  A polynomial head provides this
-    function.  Toys, calibrations and belts need a table and raise an error.
+    function.  Toys, calibrations and Neyman belts need a table and raise an error.
 
     Parameters
     ----------
@@ -464,7 +464,9 @@ def fine_degree(n_parameters: int) -> int:
 
 
 def finer(interpolation: Interpolation | ChebyshevBox) -> Interpolation | ChebyshevBox:
-    """Return a grid on the same range that is fine enough for both ln ν(θ) and the shape.
+    """Return a grid on the same range that is fine enough for the shape and for ln ν(θ).
+
+    ν(θ) is the expected number of events.
 
     Examples
     --------

@@ -196,7 +196,7 @@ class SystematicTerms:
 
     @cached_property
     def start(self) -> dict[str, float]:
-        """Starting values: θ0, 1 for normalisations and 0 for nuisance parameters."""
+        """Starting values: θ0, 1 for each normalisation, and 0 for each nuisance parameter."""
         at = dict(zip(self.parameters, self.mixture.reference.tolist(), strict=True))
         at |= dict.fromkeys(self.mixture.norms, 1.0) | dict.fromkeys(self.nuisances, 0.0)
         return at | ({LUMINOSITY: 1.0} if self.luminosity else {})

@@ -58,7 +58,8 @@ def plot_response_yields(diagnosis: ResponseDiagnosis, n_nuisances: int = 6) -> 
     """Draw the expected yield against each nuisance parameter, and the yields of varied events.
 
     The lower panel shows the difference between the mean of the response S over held-out nominal
-    events and the yield of the varied events.  Differences inside the band are too small to matter.
+    events (not used in the training) and the yield of the varied events.  Differences inside the
+    band are too small to matter.
 
     Parameters
     ----------

@@ -93,8 +93,8 @@ class ToyEnsemble:
         of toys at two true points follows from these numbers.  None if they are not known (models
         of bags).
     seen
-        Whether the model was trained on events of the pool.  If it was, calibrations, belts and
-        coverages refuse the toys, because these toys do not behave like data.
+        Whether the model was trained on events of the pool.  If it was, calibrations, Neyman belts
+        and coverages refuse the toys, because these toys do not behave like data.
     pieces
         If several runs were joined: seed, first toy number, and last toy number plus one of each
         run.  Default: one run.
@@ -206,7 +206,7 @@ class ToyEnsemble:
 
     @property
     def reuse(self) -> float:
-        """How often an effective event of the pool is used on average.
+        """How often an effective event of the pool of simulated events is used on average.
 
         It is 0 if events are drawn without replacement.
         """
@@ -250,7 +250,7 @@ class ToyEnsemble:
 
     @property
     def variance_error(self) -> float:
-        """Relative error of Var(θ̂) due to the finite pool.
+        """Relative error of Var(θ̂) due to the finite pool of simulated events.
 
         It is `pool_variance_error` if this is known.  If not, it is the error for Gaussian
         estimates, ``sqrt(2 / n_effective)``.
@@ -276,11 +276,12 @@ class ToyEnsemble:
         return np.maximum(2 * (self.extremum.maximum - at), 0.0)
 
     def pool_coverage_error(self, cl: float = CL68) -> float:
-        r"""Compute the error of the coverage of central intervals due to the finite pool of events.
+        r"""Compute the error of the coverage of central intervals due to the finite pool.
 
-        The formula holds for Gaussian estimates of one parameter.  Let n be the number of events of
-        a toy, z the number of standard deviations that belongs to the confidence level, and φ the
-        density of the normal distribution.  The fluctuation of the pool shifts all estimates by
+        The pool contains the simulated events from which toys are drawn.  The formula holds for
+        Gaussian estimates of one parameter.  Let n be the number of events of a toy, z the number
+        of standard deviations that belongs to the confidence level, and φ the density of the normal
+        distribution.  The fluctuation of the pool shifts all estimates by
         :math:`\sigma\sqrt{n/n_\mathrm{eff}}`, which reduces the coverage by
         :math:`z\varphi(z)\,n/n_\mathrm{eff}` on average.  The fluctuation also changes the spread
         of the estimates, which moves the coverage up or down by :math:`z\varphi(z)` times
