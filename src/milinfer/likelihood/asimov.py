@@ -1,7 +1,7 @@
 r"""Build Asimov data of an unbinned likelihood: simulated events, weighted to the expected density.
 
 Asimov data of a histogram are its expected counts.  For unbinned data, simulated events get weights
-such that they have the expected density at a point (θ, α), where θ are the parameters of interest
+such that they have the expected density at a point (θ, α).  Here θ are the parameters of interest
 and α the nuisance parameters.  Sums over events are then expectations (Cowan et al.,
 arXiv:1007.1727), and the total weight is the expected number of events.
 

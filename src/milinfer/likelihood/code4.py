@@ -32,7 +32,7 @@ def log_interpolation(
     r"""Return the logarithm of HistFactory's interpolation code 4, and its derivative in α.
 
     The interpolation is exponential for \|α\| ≥ 1.  Between −1 and 1 it is a polynomial of degree
-    6, which has the value, slope and curvature of the exponentials at ±1 (CERN-OPEN-2012-016, as in
+    6.  At ±1, its value, slope and curvature agree with the exponentials (CERN-OPEN-2012-016, as in
     pyhf).
 
     Parameters

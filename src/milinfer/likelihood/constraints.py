@@ -4,8 +4,9 @@ r"""Publish a measurement of several parameters, so that global fits can use it.
 ways: by the parabola of the covariance matrix, and by a polynomial in the parameters.  The largest
 errors of both descriptions inside the joint confidence region are measured and stored.
 
-A :class:`Constraint` can be saved as a JSON file, and exported as tables for HEPData, a dataset or
-an external χ² for SMEFiT, or a POPxf file; see :mod:`milinfer.likelihood.constraint_files`.
+A :class:`Constraint` can be saved as a JSON file.  It can also be exported as tables for HEPData,
+as a dataset or an external χ² for SMEFiT, or as a POPxf file; see
+:mod:`milinfer.likelihood.constraint_files`.
 """
 
 from __future__ import annotations
@@ -77,7 +78,8 @@ class Constraint:
         defines the monomials and their order (by total degree).
     cl, threshold
         Confidence level of the region in which the polynomial is valid, and the value of −2 ln L at
-        the edge of this region, which is the quantile of χ² with n_parameters degrees of freedom.
+        the edge of this region.  The value is the quantile of χ² with n_parameters degrees of
+        freedom.
     low, high
         Smallest and largest value of each parameter, shape (n_parameters,), among the points of
         this region at which −2 ln L was computed.

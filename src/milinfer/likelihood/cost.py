@@ -160,8 +160,8 @@ class LikelihoodCost(UnbinnedCost):
     .. math:: -2\,[\,\Lambda_\mathrm{shape}(\theta) + \nu(\theta_0) - \nu(\theta)
               + N \ln(\nu(\theta)/\nu(\theta_0))\,]
 
-    (Azakli and Stelzer [AS], eq. 1), where :math:`\Lambda_\mathrm{shape}` is the log-likelihood
-    ratio from the distributions of the events, N is the number of events and ν(θ) the expected
+    (Azakli and Stelzer [AS], eq. 1).  Here :math:`\Lambda_\mathrm{shape}` is the log-likelihood
+    ratio from the distributions of the events, N is the number of events, and ν(θ) is the expected
     number of events.  The limits of the parameters are the range of the training points.  Minuit
     uses these limits, so a fit never extrapolates.  With a calibration,
     :math:`\Lambda_\mathrm{shape}` is replaced by :math:`c(\theta)\,[\Lambda(m(\theta)) -

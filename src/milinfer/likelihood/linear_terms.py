@@ -4,8 +4,8 @@ EFT groups publish this likelihood in addition to the likelihood with all terms.
 
 A cross-section is a polynomial in the coefficients of the operators.  It contains the standard
 model, its interference with each operator (linear terms), and the squared operators (quadratic
-terms, which are of the same order as the neglected operators of dimension eight).
-:func:`linear_cost` keeps only the standard model and the linear terms.  It replaces the
+terms).  The quadratic terms are of the same order as operators of dimension eight, which are
+neglected.  :func:`linear_cost` keeps only the standard model and the linear terms.  It replaces the
 cross-section of each event by
 
 .. math:: d\sigma(x|\theta) \propto 1 + \sum_k \theta_k\, \partial_k \ln d\sigma(x|\theta = 0),

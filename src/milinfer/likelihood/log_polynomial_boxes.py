@@ -2,10 +2,10 @@
 
 The coefficients of each polynomial are one row of a table, and compiled loops sum over the rows
 (:mod:`milinfer.likelihood.log_polynomial_kernels`).  If there are very many rows and two or three
-parameters, a box of u around a point is compressed once enough points in this box have been
-requested.  Polynomials with no zero near the box are then replaced by one Chebyshev series for the
-sum of their logarithms, with a bound for its error.  The few polynomials with a zero near the box
-are still summed row by row.
+parameters, boxes of u are compressed.  A box around a point is compressed once enough points in
+this box have been requested.  Polynomials with no zero near the box are then replaced by one
+Chebyshev series for the sum of their logarithms, with a bound for its error.  The few polynomials
+with a zero near the box are still summed row by row.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 r"""Λ(θ) of a dataset as a weighted sum of logarithms of polynomials, without interpolation.
 
-If the ratio of every event is a polynomial in θ, divided by a polynomial that is common to all
-events (squared amplitudes, as in the exact ratio and in polynomial heads), then
-:math:`\Lambda(\theta) = \sum_i w_i \ln p_i(\theta)` is evaluated exactly.  An interpolation through
-points is not exact: an event whose amplitude nearly vanishes at some θ makes a narrow dip in Λ.
+In the exact ratio and in polynomial heads, the ratio of every event is a polynomial in θ (a squared
+amplitude), divided by a polynomial that is common to all events.  Then :math:`\Lambda(\theta) =
+\sum_i w_i \ln p_i(\theta)` is evaluated exactly.  An interpolation through points is not exact: an
+event whose amplitude nearly vanishes at some θ makes a narrow dip in Λ.
 
 If there are few events, all are summed at each call.  Many events are compressed, on one short
 interval of θ at a time.  Polynomials with no zero near the interval are replaced by one Chebyshev

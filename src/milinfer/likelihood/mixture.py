@@ -157,12 +157,13 @@ class MixtureCost(UnbinnedCost):
               + \sum_b n_b \nu_b\,b_b(x_i)\Big] - \nu_s(\theta) - \sum_b n_b \nu_b
 
     Here :math:`r = p_s(x|\theta)/p_s(x|\theta_0)` and :math:`b_b = p_b(x)/p_s(x|\theta_0)` are the
-    density ratios of signal and background, :math:`\theta_0` is the reference point, :math:`\nu_s`
-    and :math:`\nu_b` the expected numbers of events, :math:`n_b` the normalisations and :math:`w_i`
-    the event weights.  This is the extended likelihood (Barlow, Nucl. Instrum. Meth. A 297, 496,
-    1990) divided by :math:`\prod_i p_s(x_i|\theta_0)`.  The last two terms are minus the total
-    yield :math:`\nu`.  If the likelihood is not ``extended``, they are replaced by :math:`-N \ln
-    \nu` for N events, so that only the fractions of the processes matter.
+    density ratios of signal and background, and :math:`\theta_0` is the reference point.
+    :math:`\nu_s` and :math:`\nu_b` are the expected numbers of events, :math:`n_b` the
+    normalisations and :math:`w_i` the event weights.  This is the extended likelihood (Barlow,
+    Nucl. Instrum. Meth. A 297, 496, 1990) divided by :math:`\prod_i p_s(x_i|\theta_0)`.  The last
+    two terms are minus the total yield :math:`\nu`.  If the likelihood is not ``extended``, they
+    are replaced by :math:`-N \ln \nu` for N events, so that only the fractions of the processes
+    matter.
 
     The limits of the parameters of the model are the range of the model.  The limits of the
     normalisations are :math:`[0, \infty)`.

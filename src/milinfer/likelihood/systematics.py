@@ -647,8 +647,9 @@ def systematic_cost(
     Warns
     -----
     MilinferWarning
-        If a response does not depend on the parameters of interest, but its training has shown that
-        it is wrong at the ends of their range, by at least five errors and at least a per mille.
+        If a response does not depend on the parameters of interest, but is wrong at the ends of
+        their range.  The training of the response has shown a difference of at least five errors
+        and at least a per mille there.
 
     Examples
     --------

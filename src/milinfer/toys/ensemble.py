@@ -4,9 +4,9 @@ All toys from one pool of simulated events share the statistical fluctuation of 
 do not average it out.  The fluctuation changes the mean and the spread of the estimates, and
 therefore the measured coverage.  The influence of an event is the shift of the estimate if the
 event is added to the data.  To first order, the mean of the estimates depends on the sum of the
-influences of all events in the pool, and their spread on the sum of the squared influences
-(:func:`pool_influence`).  Toys at two true values from one pool are correlated if the same events
-have large weights at both values.
+influences of all events in the pool.  The spread of the estimates depends on the sum of the squared
+influences (:func:`pool_influence`).  Toys at two true values from one pool are correlated if the
+same events have large weights at both values.
 """
 
 from __future__ import annotations

@@ -142,8 +142,8 @@ class PointPool(NamedTuple):
         Raises
         ------
         SampleError
-            If events have negative weights, because the fraction of a process among the drawn
-            events would then be wrong; or if a process has no events of positive weight.
+            If a process has no events of positive weight, or if events have negative weights.  With
+            negative weights, the fraction of a process among the drawn events would be wrong.
         """
         if not backgrounds:
             return self
@@ -181,7 +181,7 @@ class EventPool:
         Set of samples with the events.
     degree
         None: toys can be drawn only at the points of the samples, and a toy uses only the sample at
-        its point.  A number: all events together are reweighted to any point; the number is the
+        its point.  A number: all events together are reweighted to any point.  The number is the
         degree of the event weights as polynomials in the parameters (2 for one operator insertion,
         4 for insertions in production and decay).  Far from the points of the samples, most of the
         weight is on a few events: check ``at(point).n_effective``.

@@ -2,9 +2,9 @@
 
 A generator at next-to-leading order makes events with negative weights.  Suppose that n events are
 drawn for a toy, with probabilities in proportion to their absolute weights, and that each event
-counts with the sign of its weight.  The toy then describes only n·f events of data, where f is the
-sum of the weights divided by the sum of their absolute values, but it fluctuates like n events.
-Intervals calibrated with such toys are too wide by a factor 1/√f.
+counts with the sign of its weight.  The toy then describes only n·f events of data, but it
+fluctuates like n events.  Here f is the sum of the weights divided by the sum of their absolute
+values.  Intervals calibrated with such toys are too wide by a factor 1/√f.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ def as_data(
     data of n events, the mean of Λ is n λ̄, and the variance of the slope of Λ at the true value is
     n Var(λ′).  For toys of n signed events, the mean is n f λ̄ and the variance is n (⟨λ′²⟩ − f²
     λ̄′²), where f is :func:`net_share` of the weights.  The distance of each toy from the mean of
-    the toys is therefore multiplied by the standard deviation of data divided by the standard
-    deviation of toys, and added to the mean of data.  Higher moments are of the next order in 1/n;
-    only the even moments are approximately right.
+    the toys is therefore multiplied by a factor and added to the mean of data.  The factor is the
+    standard deviation of data divided by the standard deviation of toys.  Higher moments are of the
+    next order in 1/n; only the even moments are approximately right.
 
     Parameters
     ----------

@@ -76,9 +76,9 @@ class Toys:
         the sum of the expected numbers of signal and background events, rounded.
     rate
         Expected number of signal events ν(θ), positive also at θ = 0.  The number of events N is
-        then Poisson distributed around μ(θ), the sum of ν(θ) and the backgrounds, and Λ includes
-        the rate term :math:`\mu(0) - \mu(\theta) + N\ln(\mu(\theta)/\mu(0))`.  The cost of a
-        dataset with backgrounds needs the rate from
+        then Poisson distributed around μ(θ), the sum of ν(θ) and the expected backgrounds.  Λ then
+        includes the rate term :math:`\mu(0) - \mu(\theta) + N\ln(\mu(\theta)/\mu(0))`.  The cost of
+        a dataset with backgrounds needs the rate from
         :meth:`~milinfer.likelihood.rate.Rate.with_background`.
     disjoint
         Whether to draw without replacement.  Two toys at the same true value then have no event in
