@@ -134,9 +134,10 @@ def profile_datasets(
     Returns
     -------
     tuple
-        The maximum of ln L, shape (n_datasets, G), without the constant ln L of the reference; the
-        position of the maximum, shape (n_datasets, G, X); and a status of each dataset: 0 if all
-        maxima were found, else 1 + the index of the θ at which no maximum was found.
+        The maximum of ln L, shape (n_datasets, G), without the constants that come from the
+        reference; the position of the maximum, shape (n_datasets, G, X); and a status of each
+        dataset: 0 if all maxima were found, else 1 + the index of the θ at which no maximum was
+        found.
     """
     values, places, status = _profile_datasets(
         problem,

@@ -206,10 +206,10 @@ class Toys:
         workers
             Number of threads; the toys do not depend on it.  Models of bags run in one thread.
         client
-            Client of a dask cluster whose workers generate the toys, with identical results.
-            Models of single events are evaluated in this process, and their output for each event
-            is sent to the workers once.  Models of bags and of whole datasets are sent to the
-            workers and must be picklable.
+            Client of a dask cluster whose workers generate the toys, with identical results.  The
+            models are evaluated in this process, and their output for each event is sent to the
+            workers once.  Models of bags and of whole datasets are also sent to the workers
+            themselves and must be picklable.
         on_toys
             Function that is called with the number of toys done since the last call.
 
