@@ -82,7 +82,7 @@ def dataset_cost(
     -----
     MilinferWarning
         If the errors of the cross-sections in `rate` are large.  The cost treats ν(θ) as exact, so
-        that intervals would lose coverage.
+        the coverage of its intervals is then too low.
 
     Examples
     --------
@@ -165,7 +165,8 @@ class LikelihoodCost(UnbinnedCost):
     number of events.  The limits of the parameters are the range of the training points.  Minuit
     uses these limits, so a fit never extrapolates.  With a calibration,
     :math:`\Lambda_\mathrm{shape}` is replaced by :math:`c(\theta)\,[\Lambda(m(\theta)) -
-    \Lambda(\hat\theta)]`, whose maximum is zero.
+    \Lambda(\hat\theta)]`, whose maximum is zero.  Here the factor c(θ) corrects the curvature, and
+    m(θ) is the mean estimate if θ is the true value.
 
     Parameters
     ----------

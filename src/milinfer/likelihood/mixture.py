@@ -101,7 +101,7 @@ def mixture_cost(
     -----
     MilinferWarning
         If the errors of the cross-sections in `rate` are large.  The cost treats ν(θ) as exact, so
-        that intervals would lose coverage.
+        the coverage of its intervals is then too low.
 
     Examples
     --------

@@ -218,7 +218,7 @@ class ProfiledMixture(DatasetModel):
         Raises
         ------
         SampleError
-            If an event has a weight other than one, for which the likelihood is not concave.
+            If an event has a weight other than one, because the likelihood is then not concave.
         """
         if not np.all(signs == 1):
             msg = (

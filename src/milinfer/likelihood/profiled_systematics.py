@@ -54,7 +54,7 @@ class NuisanceProfile(NamedTuple):
     values
         Profiled Λ at these points, shape (G,).
     names
-        Names of the parameters that are not of interest, which are profiled.
+        Names of the profiled parameters.
     places
         Values of the profiled parameters at the maximum, shape (G, n_others).
     """

@@ -208,8 +208,8 @@ class Toys:
         client
             Client of a dask cluster whose workers generate the toys, with identical results.  The
             models are evaluated in this process, and their output for each event is sent to the
-            workers once.  Models of bags and of whole datasets are also sent to the workers
-            themselves and must be picklable.
+            workers once.  Models of bags and of whole datasets are sent too, so they must be
+            picklable.
         on_toys
             Function that is called with the number of toys done since the last call.
 
