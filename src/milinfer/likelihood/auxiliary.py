@@ -71,7 +71,9 @@ class AuxiliaryMeasurements:
 
 
 def terms_of(cost: Cost) -> list[Cost]:
-    """Return the terms of a sum of costs; for any other cost, a list with the cost itself.
+    """Return a list of the terms of a sum of costs.
+
+    If the cost is not a sum, the list contains only the cost itself.
 
     Examples
     --------
@@ -198,7 +200,7 @@ def measuring(cost: Cost, measured: Mapping[str, float], interest: Sequence[str]
 
 
 def without_constraints(cost: Cost, interest: Sequence[str] = ()) -> Cost | None:
-    """Return the cost of the data alone, or None if a cost consists of constraints only.
+    """Return the cost without its constraints, or None if it consists of constraints only.
 
     Parameters
     ----------

@@ -47,7 +47,9 @@ _CHUNK = 1 << 21
 
 
 def interpolation_bound(degree: int, n_parameters: int) -> float:
-    """Return the upper bound of the error of one logarithm; see the module for the formula.
+    """Return the upper bound of the interpolation error of the logarithm of one polynomial.
+
+    The docstring of the module contains the formula.
 
     Examples
     --------

@@ -32,7 +32,7 @@ _POPXF_DEGREE = 5
 
 
 class Described(Protocol):
-    """Content to write: the attributes of :class:`~milinfer.likelihood.constraints.Constraint`."""
+    """Attributes of a :class:`~milinfer.likelihood.constraints.Constraint` that are written."""
 
     @property
     def parameters(self) -> tuple[str, ...]:
@@ -44,19 +44,19 @@ class Described(Protocol):
 
     @property
     def best(self) -> FloatArray:
-        """Best fit."""
+        """Best-fit values of the parameters."""
 
     @property
     def covariance(self) -> FloatArray:
-        """Covariance matrix."""
+        """Covariance matrix of the parameters."""
 
     @property
     def correlation(self) -> FloatArray:
-        """Correlation matrix."""
+        """Correlation matrix of the parameters."""
 
     @property
     def errors(self) -> FloatArray:
-        """Square roots of the variances."""
+        """Standard errors of the parameters (square roots of their variances)."""
 
     @property
     def degree(self) -> int:
@@ -87,7 +87,7 @@ class Described(Protocol):
 
     @property
     def gaussian_error(self) -> float:
-        """Largest error of the parabola in the confidence region."""
+        """Largest error of the parabola (covariance matrix) in the confidence region."""
 
 
 def write_hepdata(constraint: Described, folder: PathLikeStr, title: str) -> None:

@@ -164,7 +164,7 @@ class Constraint:
         return matrix
 
     def value(self, theta: ArrayLike) -> float | FloatArray:
-        """Return −2 ln L from the polynomial.
+        """Return −2 ln L, computed with the polynomial.
 
         Parameters
         ----------
@@ -176,7 +176,7 @@ class Constraint:
         return float(values[0]) if np.ndim(theta) < 2 else np.asarray(values)
 
     def gaussian(self, theta: ArrayLike) -> float | FloatArray:
-        """Return −2 ln L from the covariance matrix.
+        """Return −2 ln L, computed with the covariance matrix (a parabola).
 
         Parameters
         ----------

@@ -40,19 +40,22 @@ class Correction(Protocol):
         """Range of each parameter in which m(θ) is inside the range of the surface Λ(θ)."""
 
     def require_interval(self, parameter: str, cl: float, fixed: Sequence[str]) -> None:
-        """Raise CalibrationError unless intervals of this parameter and level are calibrated."""
+        """Raise a CalibrationError unless intervals of this parameter and level are calibrated."""
 
     def forward(self, theta: FloatArray) -> FloatArray:
         """Return m(θ), shape (n_parameters,): the mean position of the maximum if θ is true."""
 
     def jacobian(self, theta: FloatArray) -> FloatArray:
-        """Return dm_j/dθ_k, shape (n_parameters, n_parameters)."""
+        """Return the derivatives of :meth:`forward`, dm_j/dθ_k.
+
+        The shape is (n_parameters, n_parameters).
+        """
 
     def scale(self, theta: FloatArray) -> float:
-        """Return c(θ)."""
+        """Return c(θ), the factor on Λ."""
 
     def scale_gradient(self, theta: FloatArray) -> FloatArray:
-        """Return dc/dθ, shape (n_parameters,)."""
+        """Return the derivatives dc/dθ of the factor on Λ, shape (n_parameters,)."""
 
 
 def dataset_cost(
@@ -261,7 +264,7 @@ class LikelihoodCost(UnbinnedCost):
 
     @property
     def limits(self) -> tuple[float, float]:
-        """Range of the only parameter; for several parameters see ``box``."""
+        """Range of the only parameter; if there are several parameters, use ``box``."""
         only(self.parameters)
         return self.box[0]
 

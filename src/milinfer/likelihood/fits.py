@@ -306,7 +306,7 @@ class Impact(NamedTuple):
 
     @property
     def size(self) -> float:
-        """Absolute value of the larger of the two shifts."""
+        """Absolute value of the larger shift of the parameter of interest (`down` or `up`)."""
         return max(abs(self.down), abs(self.up))
 
 
@@ -567,7 +567,10 @@ class Interval(NamedTuple):
         return html_facts(self.parameter, facts)
 
     def to_table(self) -> pa.Table:
-        """Return one row: ``parameter``, ``estimate``, ``low``, ``high``, ``cl``, ``error``."""
+        """Return a table with one row.
+
+        The columns are ``parameter``, ``estimate``, ``low``, ``high``, ``cl`` and ``error``.
+        """
         return tuples_table(Interval, [self])
 
 

@@ -88,12 +88,12 @@ class Direction(NamedTuple):
 
     @property
     def flat(self) -> bool:
-        """Whether the combination is unconstrained on both sides, up to the ends of the range."""
+        """Whether the data leave the combination of parameters unconstrained on both sides."""
         return self.down is None and self.up is None
 
     @property
     def open(self) -> bool:
-        """Whether the combination is unconstrained on at least one side."""
+        """Whether the data do not constrain the combination of parameters on at least one side."""
         return self.down is None or self.up is None
 
     def involves(self, parameter: str) -> bool:
@@ -110,7 +110,7 @@ class Direction(NamedTuple):
 
     @property
     def sentence(self) -> str:
-        """Return a sentence that says how well the data constrain the combination."""
+        """Return a sentence that says how well the data constrain the combination of parameters."""
         if not self.open:
             return (
                 f"{self.combination} = {self.value:.4g}, from {self.down:.4g} to {self.up:.4g} at "
@@ -130,7 +130,7 @@ class Direction(NamedTuple):
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the results as plain numbers for JSON."""
+        """Return the results as a dictionary that can be written as JSON."""
         return {
             "combination": self.combination,
             "coefficients": dict(zip(self.parameters, self.coefficients.tolist(), strict=True)),

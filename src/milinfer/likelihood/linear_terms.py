@@ -56,7 +56,7 @@ _LINEAR = ", linear terms"
 
 
 def require_terms(terms: str) -> None:
-    """Raise unless `terms` is a known choice.
+    """Raise an error unless `terms` is ``"all"`` or ``"linear"``.
 
     Raises
     ------

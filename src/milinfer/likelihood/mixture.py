@@ -292,7 +292,7 @@ class EventRatio(Protocol):
     """Object that computes ln p_b(x)/p_s(x|θ0) of every event."""
 
     def log_ratio(self, sample: Sample) -> FloatArray:
-        """Return the log-ratio of every event, shape (n_events,)."""
+        """Return ln p_b(x)/p_s(x|θ0) of every event, shape (n_events,)."""
 
 
 Ratio: TypeAlias = EventRatio | Callable[[Sample], FloatArray]
@@ -319,7 +319,7 @@ class Component(NamedTuple):
 
     @property
     def parameter(self) -> str:
-        """Name of the normalisation."""
+        """Name of the normalisation parameter of this background."""
         return f"{self.name}_norm"
 
     def log_ratio(self, sample: Sample) -> FloatArray:
@@ -452,7 +452,7 @@ def mixture_terms(
     *,
     signal_alone: bool = False,
 ) -> MixtureTerms:
-    """Check signal and backgrounds, and combine them.
+    """Check that signal and backgrounds fit together, and combine them.
 
     Parameters
     ----------
@@ -565,7 +565,7 @@ def _validate_backgrounds(
 
 
 def require_linear(interpolation: Interpolation | ChebyshevBox, name: str) -> None:
-    """Raise if an interpolation is not linear in the values at the points.
+    """Raise an error if an interpolation is not linear in the values at the points.
 
     Parameters
     ----------

@@ -225,7 +225,10 @@ class Model(ABC):
         raise ModelError(msg)
 
     def log_polynomials(self, data: Sample) -> LogPolynomials | None:
-        """Return Λ of a dataset as logarithms of polynomials, or None if it has another form."""
+        """Return Λ of a dataset as a sum of logarithms of polynomials.
+
+        The result is None if Λ has another form.
+        """
         del data
         return None
 
@@ -255,7 +258,7 @@ class EventModel(Model):
         """Return the log-likelihood ratio of every event at every point, shape (n_events, K)."""
 
     def event_table(self, sample: Sample) -> Table:
-        """Return the log-likelihood ratios, shape (n_events, K)."""
+        """Return the log-likelihood ratios of the events at K points, shape (n_events, K)."""
         return _require_rows(self, sample, self.event_llr(sample))
 
     def segment_llr(
@@ -268,7 +271,7 @@ class EventModel(Model):
         return event_sums(table, index, signs, offsets)
 
     def event_ratios(self, table: Table) -> FloatArray:
-        """Return the table itself."""
+        """Return the table itself, which contains the log-ratios of single events."""
         return table.astype(np.float64, copy=False)
 
 
@@ -297,7 +300,7 @@ class BagModel(Model):
 
     @abstractmethod
     def event_summary(self, sample: Sample) -> Float32Array:
-        """Return the summary of every event, shape (n_events, S)."""
+        """Return the summary of every event, which consists of S numbers, shape (n_events, S)."""
 
     @abstractmethod
     def bag_llr(self, reduced: FloatArray, counts: IntArray) -> FloatArray:
@@ -308,7 +311,7 @@ class BagModel(Model):
         """
 
     def event_table(self, sample: Sample) -> Table:
-        """Return the summaries of events; for an additive model, the log-ratios.
+        """Return the summaries of the events; an additive model returns the log-ratios.
 
         The summaries have the shape (n_events, S).
         """
@@ -400,7 +403,7 @@ class CountModel(Model):
         """
 
     def event_table(self, sample: Sample) -> Table:
-        """Return the bin of each event; for an additive model, the log-ratios.
+        """Return the bin of each event; an additive model returns the log-ratios.
 
         The bins have the shape (n_events, 1).
         """
@@ -672,7 +675,7 @@ class Renamed(_Delegate):
         return self._source.segment_llr(table, index, signs, offsets)
 
     def data_llr(self, table: Table, weights: FloatArray) -> FloatArray:
-        """Return Λ of one dataset of observed events, shape (1, K)."""
+        """Return Λ of one observed dataset, shape (1, K)."""
         return self._source.data_llr(table, weights)
 
     def event_llr(self, sample: Sample) -> FloatArray:
@@ -684,7 +687,10 @@ class Renamed(_Delegate):
         return self._source.event_ratios(table)
 
     def log_polynomials(self, data: Sample) -> LogPolynomials | None:
-        """Return Λ of a dataset as logarithms of polynomials, or None."""
+        """Return Λ of a dataset as a sum of logarithms of polynomials.
+
+        The result is None if Λ has another form.
+        """
         return self._source.log_polynomials(data)
 
 
@@ -765,7 +771,7 @@ def trained_on(model: object) -> tuple[str, ...]:
 
 
 def has_seen(model: object, events: str) -> bool:
-    """Return whether a model was trained on a set of events, identified by its fingerprint.
+    """Return whether a model was trained on the events with the given fingerprint.
 
     Examples
     --------
@@ -777,7 +783,7 @@ def has_seen(model: object, events: str) -> bool:
 
 
 def require_unseen(model: object, samples: SampleSet, purpose: str) -> None:
-    """Raise if a model was trained on the events in one of the samples.
+    """Raise an error if a model was trained on events of one of the samples.
 
     Raises
     ------

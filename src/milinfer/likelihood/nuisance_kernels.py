@@ -216,7 +216,7 @@ def density_slopes(
     theta: FloatArray,
     alpha: FloatArray,
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Return the derivatives of the sum of log densities with respect to θ, factors and α.
+    """Return the derivatives of the sum of log densities with respect to θ, the factors and α.
 
     Parameters
     ----------
@@ -357,7 +357,7 @@ def add_uncertainties(  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=_SUMS)
 def dot(a, b, n):  # type: ignore[no-untyped-def]
-    """Return the sum of the products of the first n numbers."""
+    """Return the sum of the products of the first n numbers of two arrays."""
     total = 0.0
     for i in range(n):
         total += a[i] * b[i]
@@ -611,7 +611,7 @@ def _add_terms(columns, places, powers, mixing, alpha, row):  # type: ignore[no-
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def add_columns(columns, factors, row):  # type: ignore[no-untyped-def]
-    """Add columns times factors to a row, column by column."""
+    """Add several columns, each multiplied by its factor, to a row."""
     n_columns, n = columns.shape
     for start in range(0, n, _BLOCK):
         part = row[start : start + _BLOCK]
@@ -641,7 +641,7 @@ def _add_four(one, two, three, four, factors, row):  # type: ignore[no-untyped-d
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=_SUMS)
 def add_one(column, factor, row):  # type: ignore[no-untyped-def]
-    """Add one column times its factor to a row."""
+    """Add one column, multiplied by its factor, to a row."""
     for i in range(len(row)):
         row[i] += factor * column[i]
 

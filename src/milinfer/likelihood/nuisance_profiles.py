@@ -109,7 +109,7 @@ def profile_datasets(
     start: FloatArray,
     middle: int,
 ) -> tuple[FloatArray, FloatArray, IntArray]:
-    """Profile datasets that are given as rows of a table of events.
+    """Maximise the likelihood of datasets, which are given as rows of a table of events.
 
     Parameters
     ----------

@@ -242,7 +242,7 @@ class Oracle(EventModel):
         return relative
 
     def log_polynomials(self, data: Sample) -> LogPolynomials:
-        """Return Λ of a dataset, which is exact also between the grid points.
+        """Return Λ of a dataset as a function that is exact also between the grid points.
 
         Raises
         ------

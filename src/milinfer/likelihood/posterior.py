@@ -145,7 +145,10 @@ class Posterior:
         return cls.from_log_ratios(theta, surface(theta), prior)
 
     def expectation(self, values: ArrayLike) -> FloatArray:
-        """Return the posterior mean of a function of θ, given its values at `theta`, shape (m,)."""
+        """Return the posterior mean of a function of θ.
+
+        The argument contains the values of the function at `theta`, shape (m,).
+        """
         moments = self.density * np.asarray(values, dtype=np.float64)
         return np.asarray(np.trapezoid(moments, self.theta, axis=-1), dtype=np.float64)
 
@@ -167,7 +170,7 @@ class Posterior:
         return self.quantile(0.5)
 
     def quantile(self, probability: float) -> FloatArray:
-        """Return the value of θ below which the given posterior probability lies.
+        """Return the value of θ at which the cumulative posterior probability has a given value.
 
         Raises
         ------

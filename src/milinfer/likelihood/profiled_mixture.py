@@ -127,7 +127,7 @@ class ProfiledMixture(DatasetModel):
 
     @cached_property
     def terms(self) -> MixtureTerms:
-        """Signal and backgrounds."""
+        """Signal and backgrounds of the likelihood, checked and combined."""
         return mixture_terms(self.model, self.rate, self.backgrounds, self.reference)
 
     @property
@@ -352,7 +352,7 @@ _ROWS = 4
 
 
 class Profile(NamedTuple):
-    """Likelihood maximised over the normalisations.
+    """Maximum of a likelihood over the normalisations.
 
     Parameters
     ----------

@@ -27,7 +27,7 @@ __all__ = ["PublishedCost", "load_published"]
 
 
 def load_published(folder: PathLikeStr) -> PublishedCost:
-    """Read a likelihood that :func:`milinfer.publish` has written, as a cost.
+    """Read a likelihood that :func:`milinfer.publish` has written, and return it as a cost.
 
     Parameters
     ----------
@@ -116,7 +116,7 @@ class PublishedCost(UnbinnedCost):
 
     @property
     def title(self) -> str:
-        """Line that describes the measurement."""
+        """One line of text that describes the measurement."""
         return str(self.likelihood.content["title"])
 
     @property
@@ -168,7 +168,7 @@ class PublishedCost(UnbinnedCost):
 
     @property
     def calibrated(self) -> bool:
-        """Whether a term is calibrated.
+        """Whether at least one term of the cost is calibrated.
 
         If so, the intervals of this cost cover.  The intervals of a sum with other costs are not
         calibrated.
@@ -177,7 +177,7 @@ class PublishedCost(UnbinnedCost):
 
     @property
     def calibrated_for(self) -> tuple[CalibratedFor, ...]:
-        """Intervals that cover, for each calibrated term."""
+        """For each calibrated term, the parameters and levels whose intervals cover."""
         return self.likelihood.calibrated_for
 
     @property
@@ -192,7 +192,7 @@ class PublishedCost(UnbinnedCost):
     def for_any_interval(self) -> PublishedCost:
         """Return the same cost, but allow intervals of any confidence level and any parameter.
 
-        The coverage of such intervals is not calibrated; if you quote them, say so.
+        The coverage of intervals that this allows is not calibrated.  If you quote them, say so.
         """
         return PublishedCost(self.likelihood, self._constraints, any_interval=True)
 

@@ -103,7 +103,7 @@ class ArrayStore:
     arrays: dict[str, NDArray[Any]] = field(default_factory=dict)
 
     def within(self, part: str) -> ArrayStore:
-        """Return the same store with a longer prefix, for the arrays of a part."""
+        """Return the same store with a longer prefix of the names, for the arrays of a part."""
         return ArrayStore(f"{self.prefix}{part}.", self.error, self.arrays)
 
     def add(self, name: str, values: ArrayLike) -> str:
@@ -178,7 +178,10 @@ def published_polynomial(
 
 
 def published_smooth(polynomial: SmoothPolynomial, arrays: ArrayStore) -> dict[str, Any]:
-    """Convert a polynomial in scaled parameters, with the covariance of its coefficients."""
+    """Convert a polynomial in scaled parameters to a JSON object.
+
+    The object contains the covariance of the coefficients.
+    """
     return {
         "exponents": arrays.add("exponents", polynomial.basis.exponents),
         "coefficients": arrays.add("coefficients", polynomial.coefficients),

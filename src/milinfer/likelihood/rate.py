@@ -205,7 +205,7 @@ class Rate:
         return replace(self, fit=fit, luminosity=self.luminosity * luminosity)
 
     def linear(self) -> Rate:
-        """Return the rate with terms up to first order in the parameters, expanded around zero.
+        """Return the rate with constant and linear terms only, from an expansion around zero.
 
         Examples
         --------

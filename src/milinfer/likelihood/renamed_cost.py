@@ -1,4 +1,4 @@
-"""Rename the parameters of a cost, for a sum with costs that use other names."""
+"""Rename the parameters of a cost, so that it can be added to costs with other names."""
 
 from __future__ import annotations
 

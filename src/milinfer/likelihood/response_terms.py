@@ -105,7 +105,7 @@ class ResponseTerms:
         interpolation: Literal["polynomial", "code4"] = "polynomial",
         parameters: Mapping[str, tuple[float, float]] | None = None,
     ) -> ResponseTerms:
-        """Create the terms for some nuisance parameters.
+        """Create the terms for given nuisance parameters.
 
         Parameters
         ----------
@@ -238,7 +238,7 @@ class ResponseTerms:
         return np.concatenate([[1.0], (theta - self.centre) / self.half])
 
     def require_inside(self, alpha: FloatArray) -> None:
-        """Raise if a nuisance parameter is outside its limits.
+        """Raise an error if a nuisance parameter is outside its limits.
 
         Raises
         ------
@@ -296,5 +296,5 @@ class ResponseTable(NamedTuple):
         return row
 
     def take(self, index: IntArray | BoolArray | slice) -> ResponseTable:
-        """Return the table for some of the events."""
+        """Return the table of some of the events."""
         return ResponseTable(self.terms, self.columns[index])

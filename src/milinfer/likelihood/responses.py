@@ -57,7 +57,7 @@ class MeanAndYield(NamedTuple):
 
     @property
     def differ(self) -> bool:
-        """Whether the difference is significant and large enough to matter."""
+        """Whether `mean` and `ratio` differ significantly, and by enough to matter."""
         off = abs(self.mean - self.ratio)
         return off >= NEGLIGIBLE and off >= SIGMAS * self.error
 

@@ -71,7 +71,7 @@ class SignalStrength(EventModel):
 
     @property
     def parameters(self) -> tuple[str, ...]:
-        """Name of the signal strength, as a tuple."""
+        """Name of the signal strength, in a tuple."""
         return (self.parameter,)
 
     @property
@@ -81,7 +81,7 @@ class SignalStrength(EventModel):
 
     @property
     def interpolation(self) -> Interpolation:
-        """Range of the signal strength."""
+        """Range of the signal strength, as an interpolation between its two ends."""
         return Interpolation(np.array(self.bounds), "polynomial", 1)
 
     def event_llr(self, sample: Sample) -> FloatArray:

@@ -122,7 +122,7 @@ class Slice(EventModel):
         return Interpolation(np.linspace(first, last, _NODES), "spline")
 
     def point(self, t: float) -> dict[str, float]:
-        """Return the parameters at a value of t."""
+        """Return the parameter point that belongs to a value of t."""
         values = self._start + t * self._change
         return dict(zip(self.model.parameters, values.tolist(), strict=True))
 

@@ -105,7 +105,7 @@ class Interpolation:
 
     @property
     def limits(self) -> tuple[tuple[float, float], ...]:
-        """Range of the only parameter, as a tuple of one pair."""
+        """Range of the only parameter: a tuple that contains one pair ``(low, high)``."""
         return (self.range,)
 
     def surface(self, values: ArrayLike, exact: LogPolynomials | None = None) -> Surface:
@@ -113,7 +113,7 @@ class Interpolation:
         return Surface(self, np.asarray(values, dtype=np.float64), exact)
 
     def exact_surface(self, exact: LogPolynomials) -> Surface:
-        """Return a surface from a function that gives Λ at every θ."""
+        """Return the surface of a function that gives Λ at every θ."""
         return self.surface(exact.values_at(self.grid.reshape(-1, 1)), exact)
 
     def extrema(self, values: FloatArray, bounds: Bounds | None = None) -> Extremum:
@@ -339,7 +339,7 @@ class Surface:
 
     @property
     def limits(self) -> tuple[tuple[float, float], ...]:
-        """Range of the only parameter, as a tuple of one pair."""
+        """Range of the only parameter: a tuple that contains one pair ``(low, high)``."""
         return (self.range,)
 
     def value(self, theta: FloatArray) -> float:
@@ -364,7 +364,7 @@ class Surface:
 
     @property
     def function(self) -> Series | PiecewiseCubic | LogPolynomials:
-        """Function that is evaluated at one point inside the range."""
+        """Function that computes Λ at one point inside the range."""
         return self._series
 
     @cached_property
@@ -418,7 +418,7 @@ class Surface:
 
     @cached_property
     def extremum(self) -> Extremum:
-        """Maximum of the surface (arrays of length one)."""
+        """Maximum of the surface; the arrays have the length one."""
         extremum = self.interpolation.extrema(self.values[None])
         if self.exact is None:
             return extremum

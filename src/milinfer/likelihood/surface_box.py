@@ -134,7 +134,7 @@ class ChebyshevBox:
         return BoxSurface(self, np.asarray(values, dtype=np.float64), exact)
 
     def exact_surface(self, exact: LogPolynomials) -> BoxSurface:
-        """Return a surface from a function that gives Λ at every θ."""
+        """Return the surface of a function that gives Λ at every θ."""
         return self.surface(exact.values_at(self.grid), exact)
 
     def evaluate(self, values: FloatArray, theta: FloatArray) -> FloatArray:
@@ -346,7 +346,7 @@ class UntabulatedBox(ChebyshevBox):
         raise ParameterError(self._message())
 
     def exact_surface(self, exact: LogPolynomials) -> BoxSurface:
-        """Return a surface from a function that gives Λ at every θ."""
+        """Return the surface of a function that gives Λ at every θ."""
         return BoxSurface(self, np.empty(0), exact)
 
     def _message(self) -> str:
@@ -386,7 +386,7 @@ class BoxSurface:
 
     @property
     def function(self) -> Series | LogPolynomials:
-        """Function that is evaluated at one point inside the box."""
+        """Function that computes Λ at one point inside the box."""
         return self._series
 
     @cached_property
@@ -429,7 +429,7 @@ class BoxSurface:
 
     @cached_property
     def extremum(self) -> Extremum:
-        """Maximum of the surface (arrays of length one)."""
+        """Maximum of the surface; the arrays have the length one."""
         if isinstance(self.interpolation, UntabulatedBox) and self.exact is not None:
             theta = self.exact.maximum_near(self.exact.reference)
         else:

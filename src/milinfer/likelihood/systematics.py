@@ -174,13 +174,13 @@ class SystematicTerms:
 
     @cached_property
     def names(self) -> tuple[str, ...]:
-        """Names of all parameters, in the order of the cost."""
+        """Names of all parameters, in the order of the arguments of the cost."""
         lumi = (LUMINOSITY,) if self.luminosity else ()
         return (*self.parameters, *self.mixture.norms, *self.nuisances, *lumi)
 
     @cached_property
     def limits(self) -> dict[str, tuple[float, float]]:
-        """Range of each parameter."""
+        """Range of each parameter, by name."""
         limits = dict(zip(self.parameters, self.mixture.model.interpolation.limits, strict=True))
         limits |= dict.fromkeys(self.mixture.norms, (0.0, np.inf))
         for name in self.nuisances:

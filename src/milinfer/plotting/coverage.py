@@ -196,7 +196,10 @@ def _interval(
 
 
 def plot_scale(calibration: Calibration) -> Figure:
-    """Draw the calibration constant c_cicc against θ: values from toys, and the function used."""
+    """Draw the calibration constant c_cicc against θ.
+
+    The figure shows the values from toys, and the function that the calibration applies.
+    """
     with styled():
         figure, axis = figure_of()
         theta = calibration.thetas

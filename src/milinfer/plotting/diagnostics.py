@@ -440,7 +440,7 @@ def plot_bag_sizes(
 
 
 def plot_relative_widths(widths: Sequence[RelativeWidth]) -> Figure:
-    """Draw the width of each method's intervals, relative to the best histogram.
+    """Draw the width of the intervals of each method, relative to those of the best histogram.
 
     Examples
     --------

@@ -34,7 +34,7 @@ def plot_expected(
     expected: Mapping[str, ExpectedInterval],
     observed: Mapping[str, tuple[float, float]] | None = None,
 ) -> Figure:
-    """Draw the expected intervals of methods, with bands from toys for both ends.
+    """Draw the expected intervals of several methods, with bands from toys for both ends.
 
     The band for the lower end is drawn above the interval of the Asimov data, the band for the
     upper end below it.

@@ -96,7 +96,7 @@ def plot_contour(
 def plot_impacts(
     found: Sequence[Impact] | NuisanceImpacts, parameter: str, n_largest: int = 20
 ) -> Figure:
-    """Draw the impact of each nuisance parameter on a parameter, and its fitted value or pull.
+    """Draw the impact of each nuisance parameter on a parameter, and their fitted values or pulls.
 
     Parameters
     ----------

@@ -176,7 +176,9 @@ def figure_of(width: float = 6.4, height: float = 4.2, **grid: Any) -> tuple[Fig
 
 
 def edge_labels(edges: FloatArray) -> list[str]:
-    """Write bin edges with enough digits to differ; of equal edges only the first has a label.
+    """Return bin edges as texts, with enough digits to tell the edges apart.
+
+    If several edges are equal, only the first has a text.
 
     Examples
     --------

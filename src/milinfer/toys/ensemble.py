@@ -214,7 +214,7 @@ class ToyEnsemble:
 
     @cached_property
     def extremum(self) -> Extremum:
-        """Maximum of each Λ: θ̂, Λ(θ̂) and the curvature."""
+        """Maximum of Λ for each toy: its position θ̂, the value Λ(θ̂), and the curvature."""
         blocks = [
             self.interpolation.extrema(self.values[k : k + _BLOCK])
             for k in range(0, max(self.n_toys, 1), _BLOCK)
@@ -222,7 +222,7 @@ class ToyEnsemble:
         return Extremum(*(np.concatenate(column) for column in zip(*blocks, strict=True)))
 
     def with_truth(self, point: Point) -> ToyEnsemble:
-        """Return the same toys with another true point, without searching their maxima again."""
+        """Return the same toys with another true point, without searching the maxima of Λ again."""
         moved = replace(self, point=point)
         # The cached maxima of the same surfaces: to find them takes most of the time.
         vars(moved)["extremum"] = self.extremum
@@ -268,9 +268,9 @@ class ToyEnsemble:
         return float(np.sqrt(2 / self.n_effective))
 
     def test_statistic(self, theta: ArrayLike) -> FloatArray:
-        """Compute 2 [Λ(θ̂) − Λ(θ)] of each toy, shape (n_toys,), never negative.
+        """Compute the test statistic 2 [Λ(θ̂) − Λ(θ)] of each toy, shape (n_toys,).
 
-        `theta` is a number, or one value for each parameter.
+        It is never negative.  `theta` is a number, or one value for each parameter.
         """
         at = self.interpolation.values_at(self.values, theta)[:, 0]
         return np.maximum(2 * (self.extremum.maximum - at), 0.0)
@@ -501,7 +501,7 @@ def slope_at(interpolation: Interpolation | ChebyshevBox, point: FloatArray) -> 
 
 
 def require_unseen_toys(ensembles: Sequence[ToyEnsemble]) -> None:
-    """Raise if toys were drawn from the training events of their model.
+    """Raise an error if toys were drawn from the training events of their model.
 
     Raises
     ------
@@ -525,12 +525,14 @@ def require_unseen_toys(ensembles: Sequence[ToyEnsemble]) -> None:
 
 
 def truths(ensembles: Sequence[ToyEnsemble]) -> FloatArray:
-    """Return the true points of ensembles, shape (n_ensembles, n_parameters)."""
+    """Return the true points of ensembles of toys, shape (n_ensembles, n_parameters)."""
     return np.array([list(e.point.values()) for e in ensembles], dtype=np.float64)
 
 
 def require_toys(ensembles: object) -> None:
-    """Raise unless the argument is a list of toys at several true points (the list may be empty).
+    """Raise an error unless the argument is a list of toys at several true points.
+
+    The list may be empty.
 
     Raises
     ------
@@ -559,7 +561,10 @@ def require_toys(ensembles: object) -> None:
 
 
 def require_one_kind(ensembles: Sequence[ToyEnsemble]) -> None:
-    """Raise unless toys are of one model, with the same parameters and one kind of dataset.
+    """Raise an error unless all toys are of one model and one kind of dataset.
+
+    The toys must agree in model and parameters, and in Λ and the dataset: with or without rate
+    term, fixed or fluctuating number of events.
 
     If the number of events fluctuates, its mean may differ between the toys by up to one standard
     deviation.  Toys at different values of nuisance parameters differ in this way.

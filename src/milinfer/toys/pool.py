@@ -64,7 +64,7 @@ def _gathered(parts: Sequence[Array], rows: IntArray) -> Array:
 
 
 class PointPool(NamedTuple):
-    """Events to draw from at one parameter point.
+    """Events from which toys at one parameter point are drawn.
 
     Parameters
     ----------

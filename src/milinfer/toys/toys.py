@@ -571,7 +571,10 @@ class Tables:
         self.sums: list[SegmentSums] = []
 
     def of(self, samples: tuple[Sample, ...]) -> list[Table]:
-        """Return the table of each model, with all events; it is made once for the same samples."""
+        """Return the table of each model, with all events.
+
+        If the samples are the same as before, the tables are not made again.
+        """
         keys = [id(s) for s in samples]
         if keys != list(self._by_sample):
             # Remove the tables of samples that are no longer in use.
