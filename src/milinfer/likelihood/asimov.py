@@ -1,17 +1,19 @@
-r"""Build Asimov data of an unbinned likelihood: simulated events with expected weights.
+r"""Build Asimov data of an unbinned likelihood: simulated events, weighted to the expected density.
 
 Asimov data of a histogram are its expected counts.  For unbinned data, simulated events get weights
-such that they have the expected density at a point (θ, α) of parameters of interest and nuisance
-parameters.  Sums over events are then expectations (Cowan et al., arXiv:1007.1727), and the total
-weight is the expected number of events.
+such that they have the expected density at a point (θ, α).  Here θ are the parameters of interest
+and α the nuisance parameters.  Sums over events are then expectations (Cowan et al.,
+arXiv:1007.1727), and the total weight is the expected number of events.
 
-You can choose between two densities.  The density of the simulation shows the average result of a
-fit with the model, including its bias.  The density of the model is the default for expected
-intervals, limits and impacts; a fit then returns exactly the point.  It is obtained by reweighting
-the events at the reference with the model.  Because the number of events is finite, the mean score
-at the point is then not exactly zero.  A factor :math:`e^{\lambda\cdot s(x)}` on the weights, with
-the score s of an event, makes it zero.  This factor is the smallest such change of the weights in
-relative entropy.
+You can choose between two densities.  With the density of the simulation, a fit gives the average
+result of the model, including its bias.  With the density of the model, a fit returns exactly the
+point; this is the default for expected intervals, limits and impacts.
+
+The density of the model is obtained as follows.  The events at the reference are reweighted with
+the model.  The score s of an event is the derivative of its log-density with respect to the
+parameters.  Because the number of events is finite, the mean score at the point is not exactly
+zero.  To make it zero, the weights are multiplied by :math:`e^{\lambda\cdot s(x)}`.  Of all changes
+of the weights that make the mean score zero, this one is the smallest in relative entropy.
 """
 
 from __future__ import annotations
@@ -74,10 +76,11 @@ def asimov_cost(
         ``terms.scaled(factor)``.
     events
         Simulated events of each process, as a dictionary from the name of the process (``"signal"``
-        for the signal).  If there is no other process, the events of the signal.  The normalisation
-        of the event weights has no effect.
+        for the signal).  If the signal is the only process, you can pass its events without a
+        dictionary.  The normalisation of the event weights has no effect.
     point
-        Values of parameters by name; other parameters are at ``terms.start``.
+        Values of parameters by name.  Parameters that are not named have their values in
+        ``terms.start``.
     density
         ``"model"``: the events were generated at the reference and at nominal nuisance parameters,
         and the model and its responses reweight them to the point.  ``"simulation"``: the events
@@ -99,13 +102,13 @@ def asimov_cost(
     ParameterError
         If a parameter is unknown, or its value is outside its limits.
     ModelError
-        If no weights give the events the density of the model.
+        If the events cannot be reweighted to the density of the model.
 
     Warns
     -----
     MilinferWarning
-        If the weights had to change by more than 5 % (root mean square).  The model is then not
-        normalised, or there are too few events.
+        If the factor that makes the mean score zero changes the weights by more than 5 % (root mean
+        square).  The reason is that the model is not normalised or that there are too few events.
 
     Examples
     --------
@@ -128,16 +131,16 @@ def asimov_sample(
     density: Density = "model",
     **values: float,
 ) -> Sample:
-    """Return Asimov data, the dataset expected at a parameter point, to fit with any model.
+    """Return Asimov data (the dataset expected at a parameter point) as a sample for any model.
 
     The arguments are the same as for :func:`asimov_cost`.  The sample contains no auxiliary
-    measurements.  If nuisance parameters are not at their starting values, use
-    ``cost.measuring(…)`` or :func:`asimov_cost`.
+    measurements.  If the point has nuisance parameters away from their starting values, use
+    :func:`asimov_cost`, or set the auxiliary measurements of your cost with ``cost.measuring(…)``.
 
     Returns
     -------
     Sample
-        Events whose weights sum to the expected numbers; costs accept it as data.
+        Events whose weights sum to the expected number of events.  Costs accept the sample as data.
 
     Raises
     ------

@@ -3,7 +3,8 @@
 An auxiliary measurement is an independent measurement of a nuisance parameter, which the cost
 contains as a constraint.  The constraint is inside a
 :class:`~milinfer.likelihood.systematics.SystematicCost` or a
-:class:`~milinfer.binned.pyhf_cost.PyhfCost`, or it is a ``NormalConstraint`` of iminuit in a sum.
+:class:`~milinfer.binned.pyhf_cost.PyhfCost`, or it is a ``NormalConstraint`` of iminuit in a sum of
+costs.
 """
 
 from __future__ import annotations
@@ -65,12 +66,14 @@ class AuxiliaryMeasurements:
 
     @property
     def by_name(self) -> dict[str, AuxiliaryMeasurement]:
-        """Auxiliary measurement of each parameter that has one."""
+        """Mapping from the name of each constrained parameter to its auxiliary measurement."""
         return {c.name: c for c in self.constraints}
 
 
 def terms_of(cost: Cost) -> list[Cost]:
-    """Return the terms of a sum of costs; for any other cost, a list with the cost itself.
+    """Return a list of the terms of a sum of costs.
+
+    If the cost is not a sum, the list contains only the cost itself.
 
     Examples
     --------
@@ -90,13 +93,14 @@ def auxiliary_measurements(cost: Cost, interest: Sequence[str] = ()) -> Auxiliar
         Any iminuit cost or sum of costs.  A ``NormalConstraint`` measures all of its parameters;
         other costs list their measurements in the attribute ``constraints``.
     interest
-        Names of the parameters of interest.  A ``NormalConstraint`` of a parameter of interest
-        counts as data, such as an independent measurement of it, and is not listed.
+        Names of the parameters of interest.  A ``NormalConstraint`` of a parameter of interest is
+        not listed.  It counts as data, because it is an independent measurement of this parameter.
 
     Raises
     ------
     ParameterError
-        If two terms measure the same parameter, or a ``NormalConstraint`` has a vector parameter.
+        If two terms measure the same parameter, or a ``NormalConstraint`` has a parameter that is a
+        vector.
 
     Examples
     --------
@@ -164,14 +168,15 @@ def _scalars(term: NormalConstraint) -> list[str]:
 
 
 def measuring(cost: Cost, measured: Mapping[str, float], interest: Sequence[str] = ()) -> Cost:
-    """Return the same cost with other results of auxiliary measurements.
+    """Return the same cost with new results of its auxiliary measurements.
 
     Parameters
     ----------
     cost, interest
         As for :func:`auxiliary_measurements`.
     measured
-        New result for each parameter by name; measurements of other parameters do not change.
+        New results, by the name of the parameter.  The measurements of parameters that are not
+        named here do not change.
 
     Raises
     ------
@@ -195,7 +200,7 @@ def measuring(cost: Cost, measured: Mapping[str, float], interest: Sequence[str]
 
 
 def without_constraints(cost: Cost, interest: Sequence[str] = ()) -> Cost | None:
-    """Return the cost of the data alone, or None if a cost consists of constraints only.
+    """Return the cost without its constraints, or None if it consists of constraints only.
 
     Parameters
     ----------

@@ -29,17 +29,18 @@ CODE4_COEFFICIENTS = np.linalg.inv(_CONDITIONS)
 def log_interpolation(
     alpha: float, log_up: ArrayLike, log_down: ArrayLike
 ) -> tuple[FloatArray, FloatArray]:
-    r"""Return the logarithm of HistFactory's interpolation code 4, and its derivative by α.
+    r"""Return the logarithm of HistFactory's interpolation code 4, and its derivative in α.
 
-    The interpolation is exponential for \|α\| ≥ 1.  Between −1 and 1 it is the polynomial of degree
-    6 with the same value, slope and curvature at ±1 (CERN-OPEN-2012-016, as in pyhf).
+    The interpolation is exponential for \|α\| ≥ 1.  Between −1 and 1 it is a polynomial of degree
+    6.  At ±1, its value, slope and curvature agree with the exponentials (CERN-OPEN-2012-016, as in
+    pyhf).
 
     Parameters
     ----------
     alpha
         Value of the nuisance parameter α.
     log_up, log_down
-        Logarithms of the ratios at α = +1 and −1, of any shape.
+        Logarithms of the factors on the nominal value at α = +1 and α = −1; arrays of any shape.
 
     Examples
     --------

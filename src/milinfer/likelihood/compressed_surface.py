@@ -3,21 +3,22 @@ r"""Store Λ(θ) of a dataset without its events: Chebyshev series on boxes, wit
 :math:`\Lambda(\theta) = \sum_i w_i \ln p_i(\theta)` is a sum over logarithms of positive
 polynomials.  One Chebyshev series for the whole range converges slowly, because an event whose
 density nearly vanishes makes a narrow dip.  The range is therefore halved in one parameter after
-the other, until every polynomial is far from zero on every box.  Let u be the distance from the
-centre in half-widths of the box and :math:`p = \sum_m c_m u^m`.  Then the condition is
+the other, until every polynomial is far from zero on every box.  "Far from zero" means the
+following.  Let u be the distance from the centre of the box in half-widths of the box, and write a
+polynomial as :math:`p = \sum_m c_m u^m`.  Then it must fulfil
 
 .. math:: \sum_{m \ne 0} |c_m|\,R^{|m|} \le q\,c_0
 
-with R = 2 and q = 0.9.  It implies :math:`|p/c_0 - 1| \le q` and
-:math:`|\ln p/c_0| \le M = -\ln(1 - q)` for all complex :math:`|u_k| \le R`, and in particular on
-the Bernstein ellipses of semi-axis R, whose parameter is :math:`\rho = R + \sqrt{R^2 - 1}`.
+with R = 2 and q = 0.9.  This condition implies :math:`|p/c_0 - 1| \le q` and :math:`|\ln p/c_0| \le
+M = -\ln(1 - q)` for all complex :math:`|u_k| \le R`, and in particular on the Bernstein ellipses of
+semi-axis R, whose parameter is :math:`\rho = R + \sqrt{R^2 - 1}`.
 
 In one parameter the error of the interpolation of a logarithm in n + 1 Chebyshev points is at most
 :math:`4 M\,\rho^{-n}/(\rho - 1)` (Trefethen, Approximation Theory and Approximation Practice,
-theorem 8.2).  In several parameters, interpolated one after the other, it is at most this bound
-times :math:`\sum_k L^k`, where :math:`L = 1 + 2/\pi \ln(n + 1)` bounds the Lebesgue constant
-(theorem 15.2).  The error of Λ is at most :math:`\sum_i |w_i|` times as large.  The degree n is the
-smallest degree for which this bound is below the requested error.
+theorem 8.2).  If several parameters are interpolated one after the other, the error is at most this
+bound times :math:`\sum_k L^k`, where :math:`L = 1 + 2/\pi \ln(n + 1)` bounds the Lebesgue constant
+(theorem 15.2).  The error of Λ is at most :math:`\sum_i |w_i|` times the error of one logarithm.
+The degree n is the smallest degree for which this bound is below the requested error.
 """
 
 from __future__ import annotations
@@ -46,7 +47,9 @@ _CHUNK = 1 << 21
 
 
 def interpolation_bound(degree: int, n_parameters: int) -> float:
-    """Return the upper bound of the error per unit of weight; see the module for the formula.
+    """Return the upper bound of the interpolation error of the logarithm of one polynomial.
+
+    The docstring of the module contains the formula.
 
     Examples
     --------
@@ -80,7 +83,7 @@ class CompressedSurface:
     bound: float
 
     def published(self, arrays: ArrayStore) -> dict[str, Any]:
-        """Return the function as JSON content of a published likelihood."""
+        """Return Λ(θ) as JSON content of a published likelihood."""
         return {
             "kind": "pieces",
             "low": arrays.add("low", self.low),
@@ -103,8 +106,8 @@ def compressed_surface(sums: LogPolynomials, error: float) -> CompressedSurface:
     Raises
     ------
     ConfigurationError
-        If there are more than two parameters, or the error needs too high a degree or too many
-        boxes.
+        If there are more than two parameters, or if `error` is so small that the degree or the
+        number of boxes would become too large.
 
     Examples
     --------

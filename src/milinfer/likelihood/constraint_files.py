@@ -1,5 +1,8 @@
 """Write constraints in the formats of HEPData, SMEFiT and POPxf.
 
+A constraint describes −2 ln L near the best fit in two ways: by a covariance matrix, and by a
+polynomial in the parameters.
+
 * HEPData: ``submission.yaml``, and one table each for best fit, covariance, correlation and
   coefficients of the polynomial.
 * SMEFiT: a dataset whose observables are the parameters themselves (``NAME.yaml`` for the data and
@@ -29,7 +32,7 @@ _POPXF_DEGREE = 5
 
 
 class Described(Protocol):
-    """Content to write: the attributes of :class:`~milinfer.likelihood.constraints.Constraint`."""
+    """Attributes of a :class:`~milinfer.likelihood.constraints.Constraint` that are written."""
 
     @property
     def parameters(self) -> tuple[str, ...]:
@@ -41,19 +44,19 @@ class Described(Protocol):
 
     @property
     def best(self) -> FloatArray:
-        """Best fit."""
+        """Best-fit values of the parameters."""
 
     @property
     def covariance(self) -> FloatArray:
-        """Covariance matrix."""
+        """Covariance matrix of the parameters."""
 
     @property
     def correlation(self) -> FloatArray:
-        """Correlation matrix."""
+        """Correlation matrix of the parameters."""
 
     @property
     def errors(self) -> FloatArray:
-        """Square roots of the variances."""
+        """Standard errors of the parameters (square roots of their variances)."""
 
     @property
     def degree(self) -> int:
@@ -72,19 +75,19 @@ class Described(Protocol):
 
     @property
     def cl(self) -> float:
-        """Confidence level of the region."""
+        """Confidence level of the region in which the polynomial is valid."""
 
     @property
     def threshold(self) -> float:
-        """Value of −2 ln L at the edge of the region."""
+        """Value of −2 ln L at the edge of the confidence region."""
 
     @property
     def error(self) -> float:
-        """Largest error of the polynomial in the region."""
+        """Largest error of the polynomial in the confidence region."""
 
     @property
     def gaussian_error(self) -> float:
-        """Largest error of the parabola in the region."""
+        """Largest error of the parabola (covariance matrix) in the confidence region."""
 
 
 def write_hepdata(constraint: Described, folder: PathLikeStr, title: str) -> None:
@@ -183,8 +186,8 @@ def write_hepdata(constraint: Described, folder: PathLikeStr, title: str) -> Non
 def write_smefit(constraint: Described, folder: PathLikeStr, name: str) -> None:
     """Write a dataset and an external χ² for SMEFiT.
 
-    Use only one of the two in a fit: the dataset contains the parabola of the covariance matrix,
-    and the external χ² the polynomial.
+    Use only one of the two in a fit: the dataset contains the parabola given by the covariance
+    matrix, and the external χ² contains the polynomial.
 
     Parameters
     ----------

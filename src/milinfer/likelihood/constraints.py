@@ -2,10 +2,11 @@ r"""Publish a measurement of several parameters, so that global fits can use it.
 
 :func:`constraint` describes −2 ln L near the best fit, with nuisance parameters profiled, in two
 ways: by the parabola of the covariance matrix, and by a polynomial in the parameters.  The largest
-errors of both inside the joint confidence region are measured and stored.
+errors of both descriptions inside the joint confidence region are measured and stored.
 
-A :class:`Constraint` can be saved as a JSON file, and exported as tables for HEPData, a dataset or
-an external χ² for SMEFiT, or a POPxf file; see :mod:`milinfer.likelihood.constraint_files`.
+A :class:`Constraint` can be saved as a JSON file.  It can also be exported as tables for HEPData,
+as a dataset or an external χ² for SMEFiT, or as a POPxf file; see
+:mod:`milinfer.likelihood.constraint_files`.
 """
 
 from __future__ import annotations
@@ -73,17 +74,19 @@ class Constraint:
         Degree of the polynomial.
     coefficients
         Coefficients of the polynomial in (θ − best)/σ, where σ are the square roots of the
-        variances, shape (n_monomials,).  The monomials are those of
-        :class:`~milinfer.utils.polynomials.PolynomialBasis`, ordered by total degree.
+        variances, shape (n_monomials,).  :class:`~milinfer.utils.polynomials.PolynomialBasis`
+        defines the monomials and their order (by total degree).
     cl, threshold
         Confidence level of the region in which the polynomial is valid, and the value of −2 ln L at
-        its edge, which is the quantile of χ² with n_parameters degrees of freedom.
+        the edge of this region.  The value is the quantile of χ² with n_parameters degrees of
+        freedom.
     low, high
-        Smallest and largest values of the points in this region at which −2 ln L was computed,
-        shape (n_parameters,).
+        Smallest and largest value of each parameter, shape (n_parameters,), among the points of
+        this region at which −2 ln L was computed.
     error, gaussian_error
-        Largest difference from −2 ln L of the polynomial, and of the parabola, at `n_tests` random
-        points of the region that were not used to fit the polynomial.
+        Largest difference between the polynomial and −2 ln L, and between the parabola and −2 ln L.
+        The differences are computed at `n_tests` random points of the region that were not used to
+        fit the polynomial.
     n_tests
         Number of these test points.
     profiled
@@ -161,24 +164,24 @@ class Constraint:
         return matrix
 
     def value(self, theta: ArrayLike) -> float | FloatArray:
-        """Return −2 ln L from the polynomial.
+        """Return −2 ln L, computed with the polynomial.
 
         Parameters
         ----------
         theta
-            One point (n_parameters,) or several points (m, n_parameters).
+            One point, shape (n_parameters,), or several points, shape (m, n_parameters).
         """
         points = self._points(theta)
         values = self.basis.design((points - self.best) / self.errors) @ self.coefficients
         return float(values[0]) if np.ndim(theta) < 2 else np.asarray(values)
 
     def gaussian(self, theta: ArrayLike) -> float | FloatArray:
-        """Return −2 ln L from the covariance matrix.
+        """Return −2 ln L, computed with the covariance matrix (a parabola).
 
         Parameters
         ----------
         theta
-            One point (n_parameters,) or several points (m, n_parameters).
+            One point, shape (n_parameters,), or several points, shape (m, n_parameters).
         """
         off = self._points(theta) - self.best
         values = np.einsum("mi,mi->m", off, np.linalg.solve(self.covariance, off.T).T)
@@ -195,12 +198,12 @@ class Constraint:
         return points
 
     def raw_coefficients(self) -> FloatArray:
-        """Return the coefficients of the same monomials in θ itself, shape (n_monomials,)."""
+        """Return the coefficients of the polynomial written in θ, shape (n_monomials,)."""
         shift = self.basis.shift(-self.best / self.errors, 1 / self.errors)
         return np.asarray(shift @ self.coefficients)
 
     def renamed(self, names: Mapping[str, str]) -> Constraint:
-        """Return the same constraint with other parameter names, such as those of a global fit.
+        """Return the same constraint with other parameter names, such as the names in a global fit.
 
         Parameters
         ----------
@@ -336,7 +339,7 @@ def constraint(
     n_tests: int = 500,
     seed: int = 0,
 ) -> Constraint:
-    """Describe −2 ln L near the minimum of a fit by its covariance and by a polynomial.
+    """Describe −2 ln L near the minimum of a fit by a covariance matrix and by a polynomial.
 
     All parameters except the parameters of interest are profiled.
 
@@ -358,13 +361,13 @@ def constraint(
     Returns
     -------
     Constraint
-        The covariance, the polynomial and their errors.
+        The covariance matrix, the polynomial, and the errors of these two descriptions.
 
     Raises
     ------
     FitError
-        If the fit is not valid, a parameter is at its limit, there is a lower minimum, or the
-        confidence region is not closed.
+        If the fit is not valid, a parameter is at its limit, −2 ln L has a lower minimum than the
+        fit has found, or the confidence region is not closed.
     ParameterError
         If a name is not a free parameter of the fit, or `cl` is not between 0 and 1.
     ConfigurationError

@@ -37,22 +37,25 @@ class Correction(Protocol):
 
     @property
     def limits(self) -> tuple[tuple[float, float], ...]:
-        """Range of each θ for which m(θ) is inside the range of the surface."""
+        """Range of each parameter in which m(θ) is inside the range of the surface Λ(θ)."""
 
     def require_interval(self, parameter: str, cl: float, fixed: Sequence[str]) -> None:
-        """Raise CalibrationError unless intervals of this parameter and level are calibrated."""
+        """Raise a CalibrationError unless intervals of this parameter and level are calibrated."""
 
     def forward(self, theta: FloatArray) -> FloatArray:
-        """Return m(θ), the mean position of the maximum for the true value θ, (n_parameters,)."""
+        """Return m(θ), shape (n_parameters,): the mean position of the maximum if θ is true."""
 
     def jacobian(self, theta: FloatArray) -> FloatArray:
-        """Return dm_j/dθ_k, shape (n_parameters, n_parameters)."""
+        """Return the derivatives of :meth:`forward`, dm_j/dθ_k.
+
+        The shape is (n_parameters, n_parameters).
+        """
 
     def scale(self, theta: FloatArray) -> float:
-        """Return c(θ)."""
+        """Return c(θ), the factor on Λ."""
 
     def scale_gradient(self, theta: FloatArray) -> FloatArray:
-        """Return dc/dθ, shape (n_parameters,)."""
+        """Return the derivatives dc/dθ of the factor on Λ, shape (n_parameters,)."""
 
 
 def dataset_cost(
@@ -70,8 +73,8 @@ def dataset_cost(
         Reference point θ0 of the model.
     rate
         Expected number of events ν(θ), including all backgrounds
-        (:meth:`~milinfer.likelihood.rate.Rate.with_background`); adds the Poisson term of the
-        number of events.  Without `rate`, only the shape is used.
+        (:meth:`~milinfer.likelihood.rate.Rate.with_background`).  The cost then contains the
+        Poisson term of the number of events.  Without `rate`, only the shape is used.
 
     Raises
     ------
@@ -81,8 +84,8 @@ def dataset_cost(
     Warns
     -----
     MilinferWarning
-        If the errors of the cross-sections are so large that intervals lose coverage, because ν(θ)
-        is treated as exact.
+        If the errors of the cross-sections in `rate` are large.  The cost treats ν(θ) as exact, so
+        the coverage of its intervals is then too low.
 
     Examples
     --------
@@ -115,7 +118,7 @@ def dataset_cost(
 def within_limits(
     theta: FloatArray, low: FloatArray, high: FloatArray, names: Sequence[str]
 ) -> FloatArray:
-    """Move parameter values inside the range of a surface if they are outside by rounding only.
+    """Move parameter values into the range of a surface Λ(θ) if they are outside by rounding only.
 
     Parameters
     ----------
@@ -127,7 +130,8 @@ def within_limits(
     Raises
     ------
     ParameterError
-        If a value is outside the range by more than rounding, or NaN; the message names it.
+        If a value is NaN, or outside the range by more than rounding; the message names the
+        parameter.
 
     Examples
     --------
@@ -159,11 +163,13 @@ class LikelihoodCost(UnbinnedCost):
     .. math:: -2\,[\,\Lambda_\mathrm{shape}(\theta) + \nu(\theta_0) - \nu(\theta)
               + N \ln(\nu(\theta)/\nu(\theta_0))\,]
 
-    (Azakli and Stelzer [AS], eq. 1), where :math:`\Lambda_\mathrm{shape}` is the log-likelihood
-    ratio from the distributions of the events, N their number and ν(θ) the expected number.  The
-    limits of the parameters are the range of the training points.  Minuit uses these limits, so a
-    fit never extrapolates.  With a calibration, :math:`\Lambda_\mathrm{shape}` is replaced by
-    :math:`c(\theta)\,[\Lambda(m(\theta)) - \Lambda(\hat\theta)]`, whose maximum is zero.
+    (Azakli and Stelzer [AS], eq. 1).  Here :math:`\Lambda_\mathrm{shape}` is the log-likelihood
+    ratio from the distributions of the events, N is the number of events, and ν(θ) is the expected
+    number of events.  The limits of the parameters are the range of the training points.  Minuit
+    uses these limits, so a fit never extrapolates.  With a calibration,
+    :math:`\Lambda_\mathrm{shape}` is replaced by :math:`c(\theta)\,[\Lambda(m(\theta)) -
+    \Lambda(\hat\theta)]`, whose maximum is zero.  Here the factor c(θ) corrects the curvature, and
+    m(θ) is the mean estimate if θ is the true value.
 
     Parameters
     ----------
@@ -172,17 +178,17 @@ class LikelihoodCost(UnbinnedCost):
     parameters
         Name of the parameter, or names in the order of the surface.
     n_events
-        (Weighted) number of events N of the dataset; needed if there is a rate.
+        Number of events N of the dataset (the sum of their weights); needed if there is a rate.
     rate
         Expected number of events ν(θ); None for the shape alone.
     rate_in_surface
-        Whether the surface already includes the terms of `rate`, so that they are not added.
+        Whether the surface already includes the terms of `rate`.  If so, they are not added again.
     reference
         Reference point θ0: one value, or one value for each parameter.
     correction
         Calibration of the surface; see :class:`milinfer.intervals.calibration.Calibration`.
     tag
-        Tag of the model of the surface; a calibration must have the same tag.
+        Tag that identifies the model of the surface; a calibration must have the same tag.
 
     Examples
     --------
@@ -258,12 +264,12 @@ class LikelihoodCost(UnbinnedCost):
 
     @property
     def limits(self) -> tuple[float, float]:
-        """Range of the only parameter; for several parameters see ``box``."""
+        """Range of the only parameter; if there are several parameters, use ``box``."""
         only(self.parameters)
         return self.box[0]
 
     def corrected(self, correction: Correction, *, with_rate: bool = False) -> LikelihoodCost:
-        """Return the same cost with a calibrated surface.
+        """Return the same cost with a calibrated surface Λ(θ).
 
         Parameters
         ----------

@@ -1,18 +1,21 @@
 r"""Compute how the expected number of events of a process depends on nuisance parameters.
 
-With the density p of the events at θ and nominal nuisance parameters, and the response S (the
-differential cross-section at nuisance parameters α over that at 0), the expected number ν is
+The expected number of events ν(θ, α) of a process is the nominal number ν(θ, 0) times the mean
+response
 
 .. math:: \kappa(\theta, \alpha) = E_{x \sim p(\cdot|\theta)}\, S(x; \alpha, \theta)
-          = \nu(\theta, \alpha) / \nu(\theta, 0)
+          = \nu(\theta, \alpha) / \nu(\theta, 0).
 
-times the nominal one.  κ is computed from simulated events and the response itself, not from the
-yields of the varied samples, so that the likelihood is normalised for any learned response.
-:func:`milinfer.diagnose_response` checks that κ agrees with these yields.
+Here p is the density of the events at θ and nominal nuisance parameters.  The response S is the
+differential cross-section at nuisance parameters α divided by its value at α = 0.
+
+κ is computed from simulated nominal events and the response, not from the yields of the varied
+samples, so that the likelihood is normalised for any learned response.
+:func:`milinfer.diagnose_response` checks that κ agrees with the yields of the varied samples.
 
 ln κ is stored as one spline for each nuisance parameter and a small polynomial for each pair.
-Products of three or more nuisance parameters are neglected; they are of third order in the effects.
-All coefficients are polynomials in the parameters of interest.
+Products of three or more nuisance parameters are neglected, because they are of third order in the
+effects of the nuisance parameters.  All coefficients are polynomials in the parameters of interest.
 """
 
 from __future__ import annotations
@@ -56,7 +59,9 @@ _MOST_DEGREES = 4
 
 
 class LogYield(NamedTuple):
-    """ln κ at one point and its derivatives; κ is the expected number over the nominal one.
+    """ln κ at one point, and its derivatives.
+
+    κ is the expected number of events divided by its nominal value.
 
     Parameters
     ----------
@@ -75,7 +80,7 @@ class LogYield(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class ExpectedResponse:
-    """Expected number of events of a process over the nominal one, κ(θ, α).
+    """κ(θ, α), the expected number of events of a process divided by its nominal value.
 
     :func:`expected_response` computes it.
 
@@ -84,16 +89,17 @@ class ExpectedResponse:
     nuisances
         Names of the nuisance parameters α.
     limits
-        Largest value of each nuisance parameter, shape (n_nuisances,); the smallest is minus that.
+        Largest absolute value of each nuisance parameter, shape (n_nuisances,).
     basis
-        Monomials of the parameters of interest θ; None if the process does not depend on them.
+        Monomials of the parameters of interest θ; None if the process does not depend on θ.
     singles
         Coefficients of the splines, shape (n_replicas, n_nuisances, n_cells, 4, n_monomials),
-        highest power first.  The first replica is computed from all events; each of the others
+        highest power first.  The first replica is computed from all events.  Each other replica
         leaves out some events, to determine the Monte-Carlo error.
     pairs
-        Symmetric matrices M for pairs of nuisance parameters, shape (n_replicas, n_monomials,
-        2 n_nuisances, 2 n_nuisances).  They add v·M·v to ln κ, with v = (u, u²) and u = α/limit.
+        Symmetric matrices M for pairs of nuisance parameters, shape (n_replicas, n_monomials, 2
+        n_nuisances, 2 n_nuisances).  A matrix M adds v·M·v to ln κ, with v = (u, u²) and u = α
+        divided by its limit.
     """
 
     nuisances: tuple[str, ...]
@@ -104,11 +110,13 @@ class ExpectedResponse:
 
     @property
     def parameters(self) -> tuple[str, ...]:
-        """Names of the parameters of interest on which the expected number depends."""
+        """Names of the parameters of interest on which the expected number of events depends."""
         return self.basis.parameters if self.basis is not None else ()
 
     def log_yield(self, alpha: FloatArray, theta: FloatArray | None = None) -> LogYield:
         """Return ln κ and its derivatives at one point.
+
+        κ is the expected number of events divided by its nominal value.
 
         Parameters
         ----------
@@ -121,7 +129,10 @@ class ExpectedResponse:
         return LogYield(*self._log_yield(0, alpha, theta))
 
     def error(self, alpha: FloatArray, theta: FloatArray | None = None) -> float:
-        """Return the Monte-Carlo error of ln κ, from replicas that each leave out some events."""
+        """Return the Monte-Carlo error of ln κ, from replicas that each leave out some events.
+
+        κ is the expected number of events divided by its nominal value.
+        """
         replicas = range(1, len(self.singles))
         values = np.array([self._log_yield(r, alpha, theta)[0] for r in replicas])
         n = len(values)
@@ -129,7 +140,10 @@ class ExpectedResponse:
 
     @cached_property
     def exponents(self) -> IntArray:
-        """Powers of the parameters of interest in the monomials, (n_monomials, n_parameters)."""
+        """Powers of the parameters of interest in the monomials.
+
+        The shape is (n_monomials, n_parameters).
+        """
         return self.basis.exponents if self.basis is not None else np.empty((1, 0), dtype=np.int64)
 
     def _log_yield(
@@ -153,8 +167,8 @@ def weights_at_points(samples: SampleSet) -> list[tuple[Point, list[FloatArray |
     Returns
     -------
     list
-        For each point, the weights of the events of each sample, shape (n_events,), or None if the
-        sample has no weights at this point.
+        Pairs of a point and a list.  The list contains, for each sample, the weights of its events
+        at this point, shape (n_events,), or None if the sample has no weights there.
 
     Examples
     --------
@@ -173,7 +187,7 @@ def weights_at_points(samples: SampleSet) -> list[tuple[Point, list[FloatArray |
 
 
 def weights_at(sample: Sample, point: Point) -> FloatArray | None:
-    """Return the weights of events at a parameter point, or None if there are none.
+    """Return the weights of events at a parameter point; None if the sample has no weights there.
 
     Examples
     --------
@@ -193,7 +207,7 @@ def weights_at(sample: Sample, point: Point) -> FloatArray | None:
 def expected_response(
     table: Callable[[Sample], ResponseTable], nominal: SampleSet
 ) -> ExpectedResponse:
-    """Compute the mean of S over nominal events, at every parameter point with event weights.
+    """Compute the mean response S of nominal events at every point for which they have weights.
 
     Parameters
     ----------
@@ -243,14 +257,17 @@ def expected_response_of_parts(
     parts: Iterable[SampleSet],
     weight_sums: Sequence[Sequence[WeightSums | None]],
 ) -> ExpectedResponse:
-    """Compute the mean of S over nominal events in several parts; see :func:`expected_response`.
+    """Compute the mean response S of nominal events that are read in several parts.
+
+    It is the result of :func:`expected_response` for all parts together.
 
     Parameters
     ----------
     table
         Function that computes the response of the events of a sample.
     parts
-        Parts with events of every nominal sample; the weights of all parts have one normalisation.
+        The parts.  Each contains events of every nominal sample, and the weights of all parts have
+        the same normalisation.
     weight_sums
         Sums of the weights of all parts, from :func:`weight_sums_at_points`.
 

@@ -66,20 +66,20 @@ def shared_parameters(*costs: Cost, expected: Iterable[str] = ()) -> dict[str, t
     Parameters
     ----------
     costs
-        Any iminuit costs; a sum is treated as its terms.
+        Any iminuit costs.  The terms of a sum count as separate costs.
     expected
         Names of parameters that at least two costs must contain.
 
     Returns
     -------
     dict
-        Positions of the costs that contain a parameter, for each name.
+        For each name of a parameter, the positions of the costs that contain the parameter.
 
     Raises
     ------
     ParameterError
         If an expected name is in fewer than two costs, if two costs have limits of a parameter that
-        exclude each other, or if both contain its constraint.
+        exclude each other, or if two costs contain the constraint of the same parameter.
 
     Examples
     --------
@@ -126,8 +126,9 @@ def minuit(cost: Cost, *, start: Point | None = None, **values: float) -> Minuit
     takes the limits of the first term).  A parameter that one term fixes is fixed at its starting
     value.
 
-    A cost may contain the constraint of a nuisance parameter (``cost.constrained``).  A sum may
-    contain each constraint only once; ``cost.without_constraints(names)`` removes it from a cost.
+    A cost may contain constraints of nuisance parameters, whose names are in ``cost.constrained``.
+    A sum may contain each constraint only once; ``cost.without_constraints(names)`` removes it from
+    a cost.
 
     Parameters
     ----------
@@ -306,7 +307,7 @@ class Impact(NamedTuple):
 
     @property
     def size(self) -> float:
-        """Absolute value of the larger of the two shifts."""
+        """Absolute value of the larger shift of the parameter of interest (`down` or `up`)."""
         return max(abs(self.down), abs(self.up))
 
 
@@ -315,9 +316,9 @@ def impacts(
 ) -> tuple[Impact, ...]:
     """Compute the impacts of all other parameters of a cost on one parameter, the largest first.
 
-    Each parameter is fixed at the ends of its MINOS interval.  For impacts from shifts of auxiliary
-    measurements, impacts before the fit, impacts of groups, or impacts on several parameters, use
-    :func:`milinfer.intervals.nuisance_impacts`.
+    Each of these parameters is fixed at the ends of its MINOS interval.  For impacts from shifts of
+    auxiliary measurements, impacts before the fit, impacts of groups, or impacts on several
+    parameters, use :func:`milinfer.intervals.nuisance_impacts`.
 
     Parameters
     ----------
@@ -575,7 +576,10 @@ class Interval(NamedTuple):
         return html_facts(self.parameter, facts)
 
     def to_table(self) -> pa.Table:
-        """Return one row: ``parameter``, ``estimate``, ``low``, ``high``, ``cl``, ``error``."""
+        """Return a table with one row.
+
+        The columns are ``parameter``, ``estimate``, ``low``, ``high``, ``cl`` and ``error``.
+        """
         return tuples_table(Interval, [self])
 
 
@@ -590,10 +594,10 @@ def profile_interval(
 ) -> Interval:
     """Minimise a cost and compute the profile-likelihood interval of one parameter with MINOS.
 
-    The cost may have several minima.  It is scanned at 201 values of the parameter of interest
-    inside the limits (without limits: within five standard errors), with the other parameters at
-    the values that MIGRAD found, and the lowest minimum is used.  If the confidence set also
-    contains values around another minimum, they are in ``others`` of the result, and a warning
+    The cost may have several minima.  It is therefore scanned at 201 values of the parameter of
+    interest inside its limits (without limits: within five standard errors).  The other parameters
+    keep the values that MIGRAD found.  The lowest minimum is used.  If the confidence set also
+    contains values around another minimum, ``others`` of the result has their ranges, and a warning
     names them.
 
     Parameters
@@ -604,9 +608,9 @@ def profile_interval(
         Name of the parameter of interest.  All other parameters are profiled, except those that the
         cost fixes.
     cl
-        Confidence level of the interval.  At its ends −2 ln L is larger than at the minimum by the
-        quantile of χ² with one degree of freedom.  A calibrated cost is valid for one level:
-        ``profile_interval(calibration(cost, 0.95), "c_HW", 0.95)``.
+        Confidence level of the interval.  At the ends of the interval, −2 ln L is larger than at
+        the minimum by the quantile of χ² with one degree of freedom.  A calibrated cost is valid
+        for one level: ``profile_interval(calibration(cost, 0.95), "c_HW", 0.95)``.
     start
         Starting values of MIGRAD by name; default: as for :func:`minuit`.
     fixed
@@ -847,7 +851,7 @@ _MARGIN = 1e-3
 
 
 def contour(m: Minuit, x: str, y: str, cl: float = CL68, *, interpolated: int = 0) -> FloatArray:
-    """Return points of a confidence contour of two parameters, with all others profiled.
+    """Return points of a confidence contour of two parameters; all other parameters are profiled.
 
     Parameters
     ----------
@@ -859,7 +863,8 @@ def contour(m: Minuit, x: str, y: str, cl: float = CL68, *, interpolated: int = 
         Joint confidence level of both parameters.  On the contour −2 ln L is larger than at the
         minimum by the quantile of χ² with two degrees of freedom.
     interpolated
-        Number of points on a smooth curve through the 60 computed points; 0: only these 60.
+        Number of points on a smooth curve through the 60 computed points.  0: return the computed
+        points.
 
     Returns
     -------

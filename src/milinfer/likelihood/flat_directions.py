@@ -1,16 +1,16 @@
-r"""Find the directions in several parameters that data constrain, and those that they do not.
+r"""Find directions in parameter space that the data constrain, and those they do not constrain.
 
 Near its minimum −2 ln L is a quadratic function.  The parameters are divided by half of their
-range.  The eigenvectors of the second derivatives are then the directions in which −2 ln L rises
-most and least.  A direction is not constrained (flat) if −2 ln L rises by less than the threshold
-of the confidence level before the range of the training ends.  Two operators that change the same
-distribution in the same way make a flat direction, and so do too few events.  Intervals of
-parameters with a large part in a flat direction are meaningless, so this direction is reported
-instead.
+range.  The eigenvectors of the matrix of second derivatives are then the directions in which −2 ln
+L rises most and least.  A direction is flat (not constrained) if −2 ln L, up to the end of the
+training range, rises by less than the threshold of the confidence level.  Two operators that change
+the same distribution in the same way make a flat direction, and so do too few events.  If a
+parameter has a large part in a flat direction, its interval is meaningless; milinfer reports the
+direction instead.
 
-With the eigenvector v and the half ranges h, a step along a direction changes the combination
-:math:`\sum_k v_k \theta_k / h_k`, and leaves the combinations of the other eigenvectors unchanged.
-Data with a flat direction do not constrain this combination.
+Let v be an eigenvector and h the half ranges of the parameters.  A step along the direction of v
+changes the combination :math:`\sum_k v_k \theta_k / h_k`, and leaves the combinations of the other
+eigenvectors unchanged.  If the direction is flat, the data do not constrain this combination.
 """
 
 from __future__ import annotations
@@ -51,16 +51,18 @@ class Direction(NamedTuple):
         one parameter changes, a step is half of its range.
     coefficients
         Coefficients of the combination of parameters that changes along the direction, shape
-        (n_parameters,).  The first is positive and the largest is ±1.
+        (n_parameters,).  The first coefficient is positive, and the largest in absolute value is
+        ±1.
     value
         Value of the combination at the minimum.
     curvature
         Second derivative of −2 ln L with respect to the number of steps.
     down, up
         Values of the combination below and above the minimum at which −2 ln L has risen by the
-        quantile of χ² with one degree of freedom.  None if the range of the parameters ends before.
+        quantile of χ² with one degree of freedom.  None if the range of the parameters ends before
+        −2 ln L has risen so much.
     ends
-        Points at which the direction leaves the range, downwards and upwards.
+        The two points at which the direction leaves the range, downwards and upwards.
     rises
         Rise of −2 ln L at these points, or its largest rise on the way there; infinite if the cost
         is not defined there.
@@ -86,16 +88,16 @@ class Direction(NamedTuple):
 
     @property
     def flat(self) -> bool:
-        """Whether the data constrain the combination on neither side within the range."""
+        """Whether the data leave the combination of parameters unconstrained on both sides."""
         return self.down is None and self.up is None
 
     @property
     def open(self) -> bool:
-        """Whether the data leave the combination unconstrained on at least one side."""
+        """Whether the data do not constrain the combination of parameters on at least one side."""
         return self.down is None or self.up is None
 
     def involves(self, parameter: str) -> bool:
-        """Return whether a parameter has a part of a tenth or more in the direction."""
+        """Return whether a parameter has a component above 0.1 in the direction (a unit vector)."""
         k = self.parameters.index(parameter)
         return bool(abs(self._unit[k]) > _INVOLVED)
 
@@ -108,7 +110,7 @@ class Direction(NamedTuple):
 
     @property
     def sentence(self) -> str:
-        """Return a sentence that says how well the data constrain the combination."""
+        """Return a sentence that says how well the data constrain the combination of parameters."""
         if not self.open:
             return (
                 f"{self.combination} = {self.value:.4g}, from {self.down:.4g} to {self.up:.4g} at "
@@ -128,7 +130,7 @@ class Direction(NamedTuple):
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the results as plain numbers for JSON."""
+        """Return the results as a dictionary that can be written as JSON."""
         return {
             "combination": self.combination,
             "coefficients": dict(zip(self.parameters, self.coefficients.tolist(), strict=True)),
@@ -143,7 +145,9 @@ class Direction(NamedTuple):
 
 
 def combination_text(parameters: Sequence[str], coefficients: FloatArray) -> str:
-    """Return a linear combination as text, without coefficients below 1/20 of the largest.
+    """Return a linear combination as text.
+
+    Terms whose coefficient is below 1/20 of the largest coefficient are left out.
 
     Examples
     --------

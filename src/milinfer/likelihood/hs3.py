@@ -1,21 +1,23 @@
-r"""Convert a published likelihood to an HS3 document, for programs that evaluate this standard.
+r"""Convert a published likelihood to an HS3 document, for programs that read this standard.
 
-HS3 (version 0.2.9) cannot express a density that is known only at the events of a dataset.  It has
-mixtures :math:`\sum_k C_k(\theta) f_k(x)` of normalised densities :math:`f_k`, and weighted data.
-The density at event i is :math:`\sum_k c_k(\theta) a_{ik}`, with columns :math:`a_{ik}` of numbers.
-These columns become the observables.  Column k has the smallest value :math:`m_k` and the range
-:math:`r_k`, and is scaled to :math:`b_{ik}` between 0 and 1.  The density :math:`2 b_k` is
-normalised on the unit interval, and
+HS3 (version 0.2.9) cannot express a density that is known only at the events of a dataset.  It can
+express mixtures :math:`\sum_k C_k(\theta) f_k(x)` of normalised densities :math:`f_k`, and weighted
+data.  In a published likelihood, the density at event i is :math:`\sum_k c_k(\theta) a_{ik}`, where
+:math:`a_{ik}` are stored numbers, with one row for each event.  The columns of these numbers become
+the observables of the document.  Column k, with the smallest value :math:`m_k` and the range
+:math:`r_k`, is scaled to :math:`b_{ik}` between 0 and 1.  The density :math:`2 b_k` is normalised
+on the unit interval, and
 
 .. math:: \sum_k c_k a_{ik} = \sum_k \tfrac12 c_k r_k \, (2 b_{ik}) + \sum_k c_k m_k \cdot 1
 
 is a mixture of these densities and the constant density 1.  HS3 requires that the coefficients of a
-mixture add up to one.  An additional coefficient ensures this; its density is :math:`2z`, with an
-observable z that is zero at every event.  The mixture is therefore proportional to the density of
-the events only at the events themselves.  It can be evaluated, but no data can be drawn from it.
+mixture add up to one.  An additional coefficient ensures this.  Its density is :math:`2z`, with an
+observable z that is zero at every event.  Therefore the mixture is proportional to the published
+density only at the events of the dataset.  It can be evaluated there, but no data can be drawn from
+it.
 
-Terms of −2 ln L that are the same for all events, such as −N ln of a total, are written as data
-with one entry of weight −N.
+Terms of −2 ln L that are the same for all events, such as −N times the logarithm of a total, are
+written as data with one entry of weight −N.
 """
 
 from __future__ import annotations

@@ -1,16 +1,20 @@
-r"""Compute the likelihood with interference terms only, which EFT groups publish besides the full.
+r"""Compute the likelihood with linear (interference) terms only.
+
+EFT groups publish this likelihood in addition to the likelihood with all terms.
 
 A cross-section is a polynomial in the coefficients of the operators.  It contains the standard
 model, its interference with each operator (linear terms), and the squared operators (quadratic
-terms, of the order of neglected operators of dimension eight).  :func:`linear_cost` keeps only the
-standard model and the linear terms.  It replaces the cross-section of each event by
+terms).  The quadratic terms are of the same order as operators of dimension eight, which are
+neglected.  :func:`linear_cost` keeps only the standard model and the linear terms.  It replaces the
+cross-section of each event by
 
 .. math:: d\sigma(x|\theta) \propto 1 + \sum_k \theta_k\, \partial_k \ln d\sigma(x|\theta = 0),
 
-and the total cross-section and a rate in the same way.  The density is the ratio of the two.  If
-the model knows the cross-section of every event as a polynomial (polynomial heads, the exact
-ratio), the derivatives are those of the polynomials.  Other models provide the score, the
-derivative of the logarithm of the normalised density; the total is then one.
+and the total cross-section and a rate in the same way.  The density is the cross-section of the
+event divided by the total cross-section.  If the model knows the cross-section of every event as a
+polynomial (polynomial heads, the exact ratio), the derivatives are taken from the polynomials.
+Other models provide the score, which is the derivative of the logarithm of the normalised density;
+the total is then one.
 
 Without the quadratic terms a density can become negative.  There is no likelihood beyond the first
 θ at which the density of an event of the data is zero.  The range of the cost ends before this
@@ -52,12 +56,12 @@ _LINEAR = ", linear terms"
 
 
 def require_terms(terms: str) -> None:
-    """Raise unless `terms` is a known choice.
+    """Raise an error unless `terms` is ``"all"`` or ``"linear"``.
 
     Raises
     ------
     ParameterError
-        If it is not; the message names the choices.
+        If `terms` is unknown; the message names the choices.
 
     Examples
     --------
@@ -69,7 +73,7 @@ def require_terms(terms: str) -> None:
 
 
 def linear_cost(model: AnyModel, data: Sample, *, rate: Rate | None = None) -> LikelihoodCost:
-    """Return the cost −2 ln L of a dataset with linear terms in the parameters only.
+    """Return the cost −2 ln L of a dataset, with only the linear terms in the parameters.
 
     The squared terms of the cross-section are dropped; the interference with the standard model is
     kept.  The formula is in :mod:`milinfer.likelihood.linear_terms`.
@@ -81,7 +85,7 @@ def linear_cost(model: AnyModel, data: Sample, *, rate: Rate | None = None) -> L
     data
         Events of the dataset.
     rate
-        Expected number of events ν(θ), of which the linear terms are used.
+        Expected number of events ν(θ).  Only its linear terms are used.
 
     Raises
     ------
@@ -90,7 +94,8 @@ def linear_cost(model: AnyModel, data: Sample, *, rate: Rate | None = None) -> L
     ModelError
         If the model scores whole bags.
     FitError
-        If the density of an event vanishes within a hundredth of the range of the model.
+        If the density of an event is positive only in less than a hundredth of the range of the
+        model.
 
     Warns
     -----
@@ -181,7 +186,7 @@ def linear_cost(model: AnyModel, data: Sample, *, rate: Rate | None = None) -> L
 
 
 def is_linear(tag: ModelTag) -> bool:
-    """Return whether a tag is that of a cost with linear terms only.
+    """Return whether a tag belongs to a cost with linear terms only.
 
     Parameters
     ----------

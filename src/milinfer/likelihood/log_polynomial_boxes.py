@@ -1,10 +1,11 @@
 """Compute sums Σ wᵢ ln pᵢ(u) over polynomials in several parameters u, at one point at a time.
 
-Compiled loops sum the rows, one for each polynomial
-(:mod:`milinfer.likelihood.log_polynomial_kernels`).  If there are very many rows in two or three
-parameters, a box of u around a point is compressed once enough points in it have been requested.
-Polynomials with no zero near the box are then replaced by one Chebyshev series for the sum of their
-logarithms, with a bound for its error.  The few other polynomials are summed as before.
+The coefficients of each polynomial are one row of a table, and compiled loops sum over the rows
+(:mod:`milinfer.likelihood.log_polynomial_kernels`).  If there are very many rows and two or three
+parameters, boxes of u are compressed.  A box around a point is compressed once enough points in
+this box have been requested.  Polynomials with no zero near the box are then replaced by one
+Chebyshev series for the sum of their logarithms, with a bound for its error.  The few polynomials
+with a zero near the box are still summed row by row.
 """
 
 from __future__ import annotations
@@ -80,7 +81,7 @@ class _Box(NamedTuple):
 class LogSums:
     r"""The function :math:`\sum_i w_i \ln p_i(u)` of several parameters u.
 
-    After a box has been compressed, values in it change by less than :attr:`bound`.
+    After a box has been compressed, values in this box change by less than :attr:`bound`.
 
     Parameters
     ----------
@@ -131,21 +132,24 @@ class LogSums:
         return len(self._boxes)
 
     def value(self, u: FloatArray) -> float:
-        """Return the sum at a point (n_parameters,)."""
+        """Return the sum at one point, which has the shape (n_parameters,)."""
         box = self._box(u)
         if box is None:
             return self._sum(self._rows, u)
         return box.series.value(u) + self._sum(box.near, u)
 
     def gradient(self, u: FloatArray) -> FloatArray:
-        """Return the derivatives at a point (n_parameters,), shape (n_parameters,)."""
+        """Return the derivatives of the sum at one point, shape (n_parameters,)."""
         box = self._box(u)
         if box is None:
             return self._slope(self._rows, u)
         return box.series.gradient(u) + self._slope(box.near, u)
 
     def values_at(self, points: FloatArray) -> FloatArray:
-        """Return the sum at points (m, n_parameters), shape (m,), without compressed boxes."""
+        """Return the sum at m points without compressed boxes, shape (m,).
+
+        The points have the shape (m, n_parameters).
+        """
         from milinfer.likelihood.log_polynomial_kernels import sums_of_logs
 
         return sums_of_logs(*self._rows, np.ascontiguousarray(self.basis.design(points)))

@@ -48,8 +48,8 @@ def sum_of_logs(
     alike
         Whether the weights in each block of :data:`BLOCK` rows are all equal.
     parents, factors
-        Each monomial is the monomial number `parents` times the parameter number `factors`; the
-        first monomial is 1.
+        Monomial m is the monomial with the number ``parents[m]`` times the parameter with the
+        number ``factors[m]``.  The first monomial is 1.
     u
         Point, shape (n_parameters,).
     """

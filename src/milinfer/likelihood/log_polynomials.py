@@ -1,14 +1,15 @@
 r"""Λ(θ) of a dataset as a weighted sum of logarithms of polynomials, without interpolation.
 
-If the ratio of every event is a polynomial in θ, divided by a polynomial that is common to all
-events (squared amplitudes: the exact ratio, polynomial heads), then
-:math:`\Lambda(\theta) = \sum_i w_i \ln p_i(\theta)` is evaluated exactly.  An interpolation through
-points is not exact: an event whose amplitude nearly vanishes at some θ makes a narrow dip in Λ.
+In the exact ratio and in polynomial heads, the ratio of every event is a polynomial in θ (a squared
+amplitude), divided by a polynomial that is common to all events.  Then :math:`\Lambda(\theta) =
+\sum_i w_i \ln p_i(\theta)` is evaluated exactly.  An interpolation through points is not exact: an
+event whose amplitude nearly vanishes at some θ makes a narrow dip in Λ.
 
-Few events are summed at each call.  Many events are compressed, on a short interval of θ at a time.
-Polynomials with no zero near the interval are replaced by one Chebyshev series for the sum of their
-logarithms, with a bound for its error; the few other polynomials are summed as before.  Several
-parameters have boxes instead of intervals: :mod:`milinfer.likelihood.log_polynomial_boxes`.
+If there are few events, all are summed at each call.  Many events are compressed, on one short
+interval of θ at a time.  Polynomials with no zero near the interval are replaced by one Chebyshev
+series for the sum of their logarithms, with a bound for its error.  The few polynomials with a zero
+near the interval are still summed one by one.  With several parameters, there are boxes instead of
+intervals; see :mod:`milinfer.likelihood.log_polynomial_boxes`.
 """
 
 from __future__ import annotations
@@ -75,7 +76,7 @@ class LogPolynomials:
         for each event, and one for the common denominator.
     weights
         Weights :math:`w_i`, shape (n_rows,), of any sign; the weight of the denominator is minus
-        the sum of the others.
+        the sum of the weights of the events.
     low, high
         Corners of the box in which the polynomials are positive, shape (n_parameters,).
     reference
@@ -111,18 +112,21 @@ class LogPolynomials:
 
     @cached_property
     def bound(self) -> float:
-        """Upper bound of the error of :meth:`value`, without rounding errors; 0 for few events."""
+        """Upper bound of the error of :meth:`value`, without rounding errors.
+
+        It is 0 if no events are compressed.
+        """
         if self.n_parameters > 1:
             return self._sums.bound
         return _BOUND * float(np.abs(self.weights).sum()) if self._halvings else 0.0
 
     @property
     def n_boxes(self) -> int:
-        """Number of boxes, or intervals, that have been compressed."""
+        """Number of boxes (with one parameter: intervals) that have been compressed."""
         return self._sums.n_boxes if self.n_parameters > 1 else len(self._cells)
 
     def value(self, point: FloatArray) -> float:
-        """Return the function at a point (n_parameters,); takes microseconds."""
+        """Return Λ at one point, which has the shape (n_parameters,); it takes microseconds."""
         if self.n_parameters > 1:
             return self._sums.value(self._unit(point)) - self._offset
         monomials = self._monomials(point)
@@ -133,7 +137,7 @@ class LogPolynomials:
         return cell.series.value(point) + float(near) - self._offset
 
     def gradient(self, point: FloatArray) -> FloatArray:
-        """Return the derivatives at a point (n_parameters,), shape (n_parameters,)."""
+        """Return the derivatives of Λ at one point, shape (n_parameters,)."""
         if self.n_parameters > 1:
             return self._sums.gradient(self._unit(point)) / self.half
         monomials, slopes = self._monomials(point), self._slopes(point)
@@ -144,15 +148,18 @@ class LogPolynomials:
         return cell.series.gradient(point) + near
 
     def at(self, point: FloatArray) -> FloatArray:
-        """Return the values of the polynomials at a point (n_parameters,), shape (n_rows,)."""
+        """Return the values of the polynomials at one point, shape (n_rows,)."""
         return np.asarray(self.coefficients @ self._monomials(point), dtype=np.float64)
 
     def slopes_at(self, point: FloatArray) -> FloatArray:
-        """Return the derivatives of the polynomials at a point, shape (n_rows, n_parameters)."""
+        """Return the derivatives of the polynomials at one point, shape (n_rows, n_parameters)."""
         return np.asarray(self.coefficients @ self._slopes(point), dtype=np.float64)
 
     def values_at(self, points: FloatArray) -> FloatArray:
-        """Return the function at points (m, n_parameters), shape (m,), without compression."""
+        """Return Λ at m points without compression, shape (m,).
+
+        The points have the shape (m, n_parameters).
+        """
         if self.n_parameters > 1:
             return self._sums.values_at(self._unit(points)) - self._offset
         total = np.zeros(len(points))
@@ -163,7 +170,7 @@ class LogPolynomials:
         return total - self._offset
 
     def hessian(self, point: FloatArray) -> FloatArray:
-        """Return the second derivatives at a point, shape (n_parameters, n_parameters)."""
+        """Return the second derivatives of Λ at one point, shape (n_parameters, n_parameters)."""
         u, p = self._unit_point(point), self.n_parameters
         unit = np.eye(p, dtype=np.int64)
         second = [
@@ -185,7 +192,7 @@ class LogPolynomials:
         return out
 
     def maximum_near(self, start: FloatArray) -> FloatArray:
-        """Return the maximum that is uphill from a point inside the box (n_parameters,)."""
+        """Return the position of the maximum that is reached uphill from a point inside the box."""
 
         def downhill(at: FloatArray) -> tuple[float, FloatArray]:
             return -self.value(at), -self.gradient(at)
@@ -204,7 +211,10 @@ class LogPolynomials:
         return point
 
     def derivatives_at(self, points: FloatArray, order: int) -> FloatArray:
-        """Return the function or its first or second derivative at points (m, 1), one parameter."""
+        """Return Λ (order 0) or its first or second derivative at m points, for one parameter.
+
+        The points have the shape (m, 1).
+        """
         if order == 0:
             return self.values_at(points)
         if order == 1:

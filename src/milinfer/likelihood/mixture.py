@@ -1,12 +1,13 @@
 """The unbinned likelihood of signal and backgrounds, as an iminuit cost.
 
-The normalisations of the backgrounds are parameters like any other: constrain them with
-``NormalConstraint``, or share them with another channel by name.
+The normalisations of the backgrounds are parameters of the cost.  You can constrain them with
+``NormalConstraint``, or share them with another channel that uses the same names.
 
 :class:`MixtureTerms` contains yields and density ratios of signal and backgrounds.  Without a
 background Λ is the sum of the log-ratios of the events, which can be computed in advance.  With a
 background the cost is computed from each event at every call.  :class:`EventSurfaces` therefore
-stores Λ_i(θ) of all events i as coefficients, so that a call is one product with a small vector.
+stores Λ_i(θ) of all events i as coefficients, so that a call is one product of the coefficients
+with a small vector.
 """
 
 from __future__ import annotations
@@ -78,16 +79,16 @@ def mixture_cost(
         Expected number of signal events ν_s(θ); pass a number if it does not depend on the
         parameters.
     backgrounds
-        ``{name: (ratio, expected yield)}``.  The ratio is ln p_b(x)/p_s(x|θ0), with the densities
-        p_b of the background and p_s of the signal.  Pass a
+        ``{name: (ratio, expected yield)}``.  The ratio is given as its logarithm ln
+        p_b(x)/p_s(x|θ0), with the densities p_b of the background and p_s of the signal.  Pass a
         :class:`~milinfer.learning.background_ratio.BackgroundRatio`, another object with
         ``log_ratio(sample)``, or a function of a sample.  The cost gets the parameter
         ``{name}_norm``, which multiplies the expected yield.
     reference
         Reference point θ0 of the model; default: ``model.reference``.
     extended
-        Whether the likelihood contains the Poisson term of the number of events.  Without it the
-        yields determine only the fractions of the processes.
+        Whether the likelihood contains the Poisson term of the number of events.  Without this
+        term, the yields determine only the fractions of the processes.
 
     Raises
     ------
@@ -99,15 +100,15 @@ def mixture_cost(
     Warns
     -----
     MilinferWarning
-        If the errors of the cross-sections are so large that intervals lose coverage, because ν(θ)
-        is treated as exact.
+        If the errors of the cross-sections in `rate` are large.  The cost treats ν(θ) as exact, so
+        the coverage of its intervals is then too low.
 
     Examples
     --------
     >>> from iminuit import Minuit
     >>> from iminuit.cost import NormalConstraint
     >>> from milinfer.datasets import gaussian
-    >>> def ratio(sample):  # of N(2, 1) to N(0, 1)
+    >>> def ratio(sample):  # log of the density N(2, 1) over N(0, 1)
     ...     return gaussian.log_likelihood_ratio(sample.column("x0"), 2.0)
     >>> signal, other = (gaussian.generate(n, mu, seed=1) for n, mu in ((800, 0.1), (200, 2.0)))
     >>> data = Sample(np.concatenate([signal.features, other.features]), ("x0",))
@@ -156,14 +157,16 @@ class MixtureCost(UnbinnedCost):
               + \sum_b n_b \nu_b\,b_b(x_i)\Big] - \nu_s(\theta) - \sum_b n_b \nu_b
 
     Here :math:`r = p_s(x|\theta)/p_s(x|\theta_0)` and :math:`b_b = p_b(x)/p_s(x|\theta_0)` are the
-    density ratios of signal and background, :math:`\nu_s` and :math:`\nu_b` the expected numbers of
-    events, :math:`n_b` the normalisations and :math:`w_i` the event weights.  This is the extended
-    likelihood (Barlow, Nucl. Instrum. Meth. A 297, 496, 1990) divided by
-    :math:`\prod_i p_s(x_i|\theta_0)`.  If it is not ``extended``, the total yield :math:`\nu` is
-    replaced by :math:`N \ln \nu` for N events, so that only the fractions of the processes matter.
+    density ratios of signal and background, and :math:`\theta_0` is the reference point.
+    :math:`\nu_s` and :math:`\nu_b` are the expected numbers of events, :math:`n_b` the
+    normalisations and :math:`w_i` the event weights.  This is the extended likelihood (Barlow,
+    Nucl. Instrum. Meth. A 297, 496, 1990) divided by :math:`\prod_i p_s(x_i|\theta_0)`.  The last
+    two terms are minus the total yield :math:`\nu`.  If the likelihood is not ``extended``, they
+    are replaced by :math:`-N \ln \nu` for N events, so that only the fractions of the processes
+    matter.
 
-    The limits of the parameters of the model are its range; those of the normalisations are
-    :math:`[0, \infty)`.
+    The limits of the parameters of the model are the range of the model.  The limits of the
+    normalisations are :math:`[0, \infty)`.
 
     Parameters
     ----------
@@ -172,7 +175,7 @@ class MixtureCost(UnbinnedCost):
     surfaces
         Log-likelihood ratio Λ_i(θ) of each event.
     data
-        The same events.
+        The events to which `surfaces` belongs.
     extended
         Whether the likelihood contains the Poisson term of the number of events.
 
@@ -217,12 +220,12 @@ class MixtureCost(UnbinnedCost):
 
     @property
     def log_ratios(self) -> tuple[FloatArray, FloatArray]:
-        """Result of :meth:`MixtureTerms.log_reference` for the events."""
+        """Result of :meth:`MixtureTerms.log_reference` for the events of the dataset."""
         return self._log_reference, self._log_backgrounds
 
     @property
     def start(self) -> dict[str, float]:
-        """Starting values: θ0, and 1 for normalisations; ``Minuit(cost, **cost.start)``."""
+        """Starting values for ``Minuit(cost, **cost.start)``: θ0, and 1 for each normalisation."""
         at = dict(zip(self.parameters, self.terms.reference.tolist(), strict=True))
         return at | dict.fromkeys(self.norms, 1.0)
 
@@ -289,7 +292,7 @@ class EventRatio(Protocol):
     """Object that computes ln p_b(x)/p_s(x|θ0) of every event."""
 
     def log_ratio(self, sample: Sample) -> FloatArray:
-        """Return the log-ratio of every event, shape (n_events,)."""
+        """Return ln p_b(x)/p_s(x|θ0) of every event, shape (n_events,)."""
 
 
 Ratio: TypeAlias = EventRatio | Callable[[Sample], FloatArray]
@@ -304,7 +307,7 @@ class Component(NamedTuple):
     name
         Name of the background; its normalisation is the parameter ``{name}_norm``.
     ratio
-        Logarithm of the density of the background over that of the signal at θ0: an object with
+        Logarithm of the density ratio of the background to the signal at θ0: an object with
         ``log_ratio(sample)``, or a function of a sample.
     expected
         Expected number of events at a normalisation of one.
@@ -316,7 +319,7 @@ class Component(NamedTuple):
 
     @property
     def parameter(self) -> str:
-        """Name of the normalisation."""
+        """Name of the normalisation parameter of this background."""
         return f"{self.name}_norm"
 
     def log_ratio(self, sample: Sample) -> FloatArray:
@@ -386,13 +389,16 @@ class MixtureTerms:
         return np.array([c.expected for c in self.components], dtype=np.float64)
 
     def signal(self, theta: FloatArray) -> FloatArray:
-        """Return ν_s at points (m, n_parameters), shape (m,)."""
+        """Return the expected number of signal events ν_s at m points, shape (m,).
+
+        The points have the shape (m, n_parameters).
+        """
         if isinstance(self.rate, Rate):
             return self.rate.value(theta)
         return np.full(len(theta), float(self.rate))
 
     def signal_gradient(self, theta: FloatArray) -> FloatArray:
-        """Return dν_s/dθ at one point (n_parameters,), shape (n_parameters,)."""
+        """Return dν_s/dθ at one point, shape (n_parameters,)."""
         return self.rate.gradient(theta) if isinstance(self.rate, Rate) else np.zeros(len(theta))
 
     @cached_property
@@ -401,16 +407,16 @@ class MixtureTerms:
         return float(self.signal(self.reference[None])[0])
 
     def log_reference(self, sample: Sample) -> tuple[FloatArray, FloatArray]:
-        r"""Return the logarithms of total and background densities at the reference.
+        r"""Return the logarithms of the total density and of background densities at the reference.
 
         Returns
         -------
         log_total
-            Total density, :math:`u_i = \ln[\nu_s(\theta_0) + \sum_b \nu_b b_b(x_i)]`, shape
-            (n_events,).
+            Logarithm of the total density, :math:`u_i = \ln[\nu_s(\theta_0) + \sum_b \nu_b
+            b_b(x_i)]`, shape (n_events,).
         log_backgrounds
-            Densities of the backgrounds relative to the total, :math:`\ln \nu_b b_b(x_i) - u_i`,
-            not above zero, shape (n_backgrounds, n_events).
+            Logarithms of the densities of the backgrounds divided by the total density, :math:`\ln
+            \nu_b b_b(x_i) - u_i`.  They are at most zero.  The shape is (n_backgrounds, n_events).
         """
         with np.errstate(divide="ignore"):  # ln 0 of a background without expected events
             log_expected = np.log(self.expected)
@@ -446,7 +452,7 @@ def mixture_terms(
     *,
     signal_alone: bool = False,
 ) -> MixtureTerms:
-    """Check signal and backgrounds, and combine them.
+    """Check that signal and backgrounds fit together, and combine them.
 
     Parameters
     ----------
@@ -559,7 +565,7 @@ def _validate_backgrounds(
 
 
 def require_linear(interpolation: Interpolation | ChebyshevBox, name: str) -> None:
-    """Raise if an interpolation is not linear in the values at the points.
+    """Raise an error if an interpolation is not linear in the values at the points.
 
     Parameters
     ----------
@@ -595,7 +601,7 @@ class EventSurfaces:
     Parameters
     ----------
     interpolation
-        Points and interpolation between them, which must be linear in the values.
+        Points, and the interpolation between them.  It must be linear in the values at the points.
     values
         Λ_i of each event at the points, shape (n_events, K).
 
@@ -609,8 +615,9 @@ class EventSurfaces:
     coefficients
         One row for each term of the interpolation, shape (n_terms, n_events).
     spline
-        Left ends of the cells of a spline, and there the Taylor coefficients of the four B-splines
-        that are not zero, highest power first, shape (n_cells, 4, 4); None for polynomials.
+        Two arrays for a spline, None for polynomials: the left end of each cell, and the Taylor
+        coefficients at this end of the four B-splines that are not zero in the cell, highest power
+        first, shape (n_cells, 4, 4).
     degree
         Degree of the polynomials in each parameter; None for a spline.
 
@@ -659,12 +666,12 @@ class EventSurfaces:
         return coefficients
 
     def value(self, theta: FloatArray) -> FloatArray:
-        """Return Λ_i at one point (n_parameters,), shape (n_events,)."""
+        """Return Λ_i of each event at one point, shape (n_events,)."""
         rows, basis = self._basis(theta, (0,) * len(self._low))
         return np.asarray(basis @ self.coefficients[rows], dtype=np.float64)
 
     def gradient(self, theta: FloatArray) -> FloatArray:
-        """Return dΛ_i/dθ at one point (n_parameters,), shape (n_parameters, n_events)."""
+        """Return dΛ_i/dθ of each event at one point, shape (n_parameters, n_events)."""
         n = len(self._low)
         slopes = [self._basis(theta, tuple(int(j == k) for j in range(n))) for k in range(n)]
         rows = slopes[0][0]
@@ -729,10 +736,10 @@ class EventPolynomials:
         return mean
 
     def value(self, theta: FloatArray) -> FloatArray:
-        """Return Λ_i at one point (n_parameters,), shape (n_events,)."""
+        """Return Λ_i of each event at one point, shape (n_events,)."""
         return self._ratios(np.log(self.sums.at(theta))) - self._at_reference
 
     def gradient(self, theta: FloatArray) -> FloatArray:
-        """Return dΛ_i/dθ at one point (n_parameters,), shape (n_parameters, n_events)."""
+        """Return dΛ_i/dθ of each event at one point, shape (n_parameters, n_events)."""
         relative = self.sums.slopes_at(theta) / self.sums.at(theta)[:, None]
         return np.stack([self._ratios(column) for column in relative.T])

@@ -6,16 +6,19 @@
 - A :class:`BagModel` scores bags of events (attention, noisy-or).  It computes a summary of each
   event and combines the summaries of a bag, and Λ is the sum over the bags.
 - A :class:`CountModel` is a histogram whose templates have errors; Λ is a function of the counts.
-- A :class:`DatasetModel` profiles nuisance parameters, which depend on all events of the dataset.
+- A :class:`DatasetModel` profiles nuisance parameters.  Their values depend on all events of the
+  dataset.
 
-They are all a :class:`Model` with two methods.  :meth:`Model.event_table` evaluates each event
-once, and :meth:`Model.segment_llr` computes Λ of datasets, pseudo-experiments or bootstraps from
-this table.  An object of any class with ``name``, ``parameters``, ``interpolation`` and
-``event_llr(sample)`` is also a model (:class:`LLRModel`); :func:`as_model` adds the two methods.
+All four are kinds of :class:`Model`, which has two methods.  :meth:`Model.event_table` evaluates
+each event once, and :meth:`Model.segment_llr` computes Λ of datasets, pseudo-experiments or
+bootstraps from this table.  An object of any class with ``name``, ``parameters``, ``interpolation``
+and ``event_llr(sample)`` is also a model (:class:`LLRModel`); :func:`as_model` adds the two
+methods.
 
-A trained model follows the fluctuations of its training events, so its estimates on toys of these
-events are better than on data.  A model therefore stores fingerprints of its training events
-(:mod:`milinfer.samples.fingerprints`), and :func:`require_unseen` raises if they are test events.
+A trained model follows the fluctuations of its training events, so its estimates on toys drawn from
+these events are better than on data.  A model therefore stores fingerprints of its training events
+(:mod:`milinfer.samples.fingerprints`), and :func:`require_unseen` raises an error if training
+events are used as test events.
 """
 
 from __future__ import annotations
@@ -66,7 +69,7 @@ _BLOCK = 1 << 18
 
 
 class ModelTag(NamedTuple):
-    """Identity of a model, which toys, costs and calibrations contain.
+    """Identity of a model, which is stored in toys, costs and calibrations.
 
     Parameters
     ----------
@@ -145,7 +148,7 @@ class Model(ABC):
 
     @abstractmethod
     def event_table(self, sample: Sample) -> Table:
-        """Evaluate the model once for each event; Λ of datasets is computed from this table.
+        """Evaluate the model once for each event, and return the table from which Λ is computed.
 
         Returns
         -------
@@ -164,7 +167,7 @@ class Model(ABC):
     def segment_llr(
         self, table: Table, index: IntArray, signs: FloatArray, offsets: IntArray
     ) -> FloatArray:
-        """Return Λ of consecutive segments of a list of events (datasets or toys).
+        """Return Λ of consecutive segments of a list of events; a segment is a dataset or a toy.
 
         Parameters
         ----------
@@ -190,7 +193,7 @@ class Model(ABC):
         """
 
     def data_llr(self, table: Table, weights: FloatArray) -> FloatArray:
-        """Return Λ of one dataset of observed events, all rows of a table, shape (1, K)."""
+        """Return Λ of one observed dataset, which consists of all rows of a table, shape (1, K)."""
         n_events = len(weights)
         return self.segment_llr(table, np.arange(n_events), weights, np.array([0, n_events]))
 
@@ -209,7 +212,9 @@ class Model(ABC):
         raise ModelError(msg)
 
     def event_ratios(self, table: Table) -> FloatArray:
-        """Return log-ratios of single events from a table, for the effect of each event on toys.
+        """Return the log-ratios of single events from a table.
+
+        The effect of each event of a pool on toys is computed from them.
 
         Raises
         ------
@@ -220,7 +225,10 @@ class Model(ABC):
         raise ModelError(msg)
 
     def log_polynomials(self, data: Sample) -> LogPolynomials | None:
-        """Return Λ of a dataset as logarithms of polynomials, or None if it has another form."""
+        """Return Λ of a dataset as a sum of logarithms of polynomials.
+
+        The result is None if Λ has another form.
+        """
         del data
         return None
 
@@ -258,25 +266,29 @@ class EventModel(Model):
         """Return the log-likelihood ratio of every event at every point, shape (n_events, K)."""
 
     def event_table(self, sample: Sample) -> Table:
-        """Return the log-likelihood ratios, shape (n_events, K)."""
+        """Return the log-likelihood ratios of the events at K points, shape (n_events, K)."""
         return _require_rows(self, sample, self.event_llr(sample))
 
     def segment_llr(
         self, table: Table, index: IntArray, signs: FloatArray, offsets: IntArray
     ) -> FloatArray:
-        """Return the weighted sums over the events of each segment, shape (n_segments, K)."""
+        """Return the weighted sums over the events of each segment, shape (n_segments, K).
+
+        A segment is a dataset or a toy.
+        """
         return event_sums(table, index, signs, offsets)
 
     def event_ratios(self, table: Table) -> FloatArray:
-        """Return the table itself."""
+        """Return the table itself, which contains the log-ratios of single events."""
         return table.astype(np.float64, copy=False)
 
 
 class BagModel(Model):
     """Base class of models that compute log-ratios of bags from summaries of their events.
 
-    Λ of a dataset is the sum over its bags (Azakli and Stelzer [AS], eq. 10).  With some poolings a
-    model is ``additive`` instead, and :meth:`event_llr` returns the log-ratios of events.
+    Λ of a dataset is the sum over its bags (Azakli and Stelzer [AS], eq. 10).  With some poolings,
+    Λ is a sum over events instead; the model is then ``additive``, and :meth:`event_llr` returns
+    the log-ratios of events.
     """
 
     if TYPE_CHECKING:
@@ -296,17 +308,21 @@ class BagModel(Model):
 
     @abstractmethod
     def event_summary(self, sample: Sample) -> Float32Array:
-        """Return the summary of every event, shape (n_events, S)."""
+        """Return the summary of every event, which consists of S numbers, shape (n_events, S)."""
 
     @abstractmethod
     def bag_llr(self, reduced: FloatArray, counts: IntArray) -> FloatArray:
         """Return the log-likelihood ratio of bags at every point, shape (n_bags, K).
 
-        `reduced` are the combined summaries (n_bags, S), `counts` the numbers of events in bags.
+        `reduced` are the combined summaries, shape (n_bags, S), and `counts` are the numbers of
+        events in the bags.
         """
 
     def event_table(self, sample: Sample) -> Table:
-        """Return the summaries of events (n_events, S), or the log-ratios of an additive model."""
+        """Return the summaries of the events; an additive model returns the log-ratios.
+
+        The summaries have the shape (n_events, S).
+        """
         if self.additive:
             return _require_rows(self, sample, self.event_llr(sample))
         if np.any(sample.weights < 0):
@@ -320,7 +336,10 @@ class BagModel(Model):
     def segment_llr(
         self, table: Table, index: IntArray, signs: FloatArray, offsets: IntArray
     ) -> FloatArray:
-        """Return the sums over the bags of each segment, shape (n_segments, K)."""
+        """Return the sums over the bags of each segment, shape (n_segments, K).
+
+        A segment is a dataset or a toy.
+        """
         if self.additive:
             return event_sums(table, index, signs, offsets)
         if not np.all(signs == 1):
@@ -357,7 +376,7 @@ class BagModel(Model):
         return np.add.reduceat(of_bags, np.cumsum(n_bags) - n_bags, axis=0)
 
     def event_ratios(self, table: Table) -> FloatArray:
-        """Return the table of an additive model; raise for a model of bags."""
+        """Return the table of an additive model; raise an error for a model of bags."""
         if self.additive:
             return table.astype(np.float64, copy=False)
         return super().event_ratios(table)
@@ -366,8 +385,8 @@ class BagModel(Model):
 class CountModel(Model):
     """Base class of models that compute log-ratios of datasets from the counts in several bins.
 
-    If the templates have no errors, a model may be ``additive`` instead, and :meth:`event_llr`
-    returns the log-ratios of events.
+    If the templates have no errors, Λ is a sum over events.  The model may then be ``additive``,
+    and :meth:`event_llr` returns the log-ratios of events.
     """
 
     if TYPE_CHECKING:
@@ -378,7 +397,7 @@ class CountModel(Model):
 
         @property
         def bin_llr(self) -> FloatArray:
-            """Log-ratio of an event in each bin if Λ were a sum over events, (n_bins, K)."""
+            """Log-ratio of an event in each bin if Λ were a sum over events, shape (n_bins, K)."""
 
     @abstractmethod
     def event_bins(self, sample: Sample) -> IntArray:
@@ -386,10 +405,16 @@ class CountModel(Model):
 
     @abstractmethod
     def counts_llr(self, counts: FloatArray) -> FloatArray:
-        """Return the log-likelihood ratios (n_sets, K) of sets of counts (n_sets, n_bins)."""
+        """Return the log-likelihood ratio of each set of counts at every point, shape (n_sets, K).
+
+        The counts have the shape (n_sets, n_bins).
+        """
 
     def event_table(self, sample: Sample) -> Table:
-        """Return the bin of each event (n_events, 1), or the log-ratios of an additive model."""
+        """Return the bin of each event; an additive model returns the log-ratios.
+
+        The bins have the shape (n_events, 1).
+        """
         if self.additive:
             return _require_rows(self, sample, self.event_llr(sample))
         bins = self.event_bins(sample)[:, None].astype(np.float64)
@@ -398,7 +423,10 @@ class CountModel(Model):
     def segment_llr(
         self, table: Table, index: IntArray, signs: FloatArray, offsets: IntArray
     ) -> FloatArray:
-        """Return Λ of the histogram of each segment, shape (n_segments, K)."""
+        """Return Λ of the histogram of each segment, shape (n_segments, K).
+
+        A segment is a dataset or a toy.
+        """
         if self.additive:
             return event_sums(table, index, signs, offsets)
         n_segments = len(offsets) - 1
@@ -415,7 +443,7 @@ class CountModel(Model):
 
 
 class DatasetModel(Model):
-    """Base class of models whose Λ, including the rate term, is no sum over events or bags."""
+    """Base class of models whose Λ includes the rate term and is not a sum over events or bags."""
 
     @property
     def has_rate(self) -> bool:
@@ -424,7 +452,7 @@ class DatasetModel(Model):
 
     @abstractmethod
     def event_columns(self, sample: Sample) -> FloatArray:
-        """Return the columns of each event from which Λ of a dataset is computed, (n_events, C)."""
+        """Return the columns from which Λ of a dataset is computed, shape (n_events, C)."""
 
     @abstractmethod
     def dataset_llr(
@@ -438,18 +466,18 @@ class DatasetModel(Model):
     ) -> FloatArray:
         """Return Λ of datasets, shape (n_segments, K).
 
-        The arguments are the same as for :meth:`Model.segment_llr`.  Auxiliary measurements are
-        fixed for `observed` data and fluctuate in toys.
+        The arguments are the same as for :meth:`Model.segment_llr`.  The auxiliary measurements are
+        fixed if the data are `observed`, and they fluctuate in toys.
         """
 
     def event_table(self, sample: Sample) -> Table:
-        """Return the columns of each event from which Λ of a dataset is computed, (n_events, C)."""
+        """Return the columns from which Λ of a dataset is computed, shape (n_events, C)."""
         return _require_rows(self, sample, self.event_columns(sample))
 
     def segment_llr(
         self, table: Table, index: IntArray, signs: FloatArray, offsets: IntArray
     ) -> FloatArray:
-        """Return Λ of each segment as a toy, with fluctuating auxiliary measurements."""
+        """Return Λ of each segment, which is a toy with fluctuating auxiliary measurements."""
         return self.dataset_llr(table.astype(np.float64, copy=False), index, signs, offsets)
 
     def data_llr(self, table: Table, weights: FloatArray) -> FloatArray:
@@ -486,6 +514,8 @@ def _require_rows(model: Model, sample: Sample, table: Table) -> Table:
 
 def event_sums(table: Table, index: IntArray, signs: FloatArray, offsets: IntArray) -> FloatArray:
     """Return the weighted sums of the rows of each segment, in float64, shape (n_segments, K).
+
+    A segment is a dataset or a toy.
 
     Parameters
     ----------
@@ -565,7 +595,7 @@ class _PlainModel(_Delegate, EventModel):
 
 
 def as_model(model: AnyModel) -> Model:
-    """Return a model as it is, or make a model of an object with log-ratios of events.
+    """Return a model as it is, or make a model from an object that computes log-ratios of events.
 
     Parameters
     ----------
@@ -575,7 +605,7 @@ def as_model(model: AnyModel) -> Model:
     Raises
     ------
     ModelError
-        If it is neither.
+        If `model` is neither of the two.
 
     Examples
     --------
@@ -654,11 +684,11 @@ class Renamed(_Delegate):
     def segment_llr(
         self, table: Table, index: IntArray, signs: FloatArray, offsets: IntArray
     ) -> FloatArray:
-        """Return Λ of segments, shape (n_segments, K)."""
+        """Return Λ of segments (datasets or toys), shape (n_segments, K)."""
         return self._source.segment_llr(table, index, signs, offsets)
 
     def data_llr(self, table: Table, weights: FloatArray) -> FloatArray:
-        """Return Λ of one dataset of observed events, shape (1, K)."""
+        """Return Λ of one observed dataset, shape (1, K)."""
         return self._source.data_llr(table, weights)
 
     def event_llr(self, sample: Sample) -> FloatArray:
@@ -670,7 +700,10 @@ class Renamed(_Delegate):
         return self._source.event_ratios(table)
 
     def log_polynomials(self, data: Sample) -> LogPolynomials | None:
-        """Return Λ of a dataset as logarithms of polynomials, or None."""
+        """Return Λ of a dataset as a sum of logarithms of polynomials.
+
+        The result is None if Λ has another form.
+        """
         return self._source.log_polynomials(data)
 
 
@@ -712,7 +745,7 @@ def curve(model: AnyModel) -> Interpolation:
 def dataset_surface(model: AnyModel, data: Sample) -> Surface | BoxSurface:
     r"""Return the surface Λ(θ) of a dataset: its log-likelihood ratio as a function of θ.
 
-    At a parameter point :math:`\theta_k` it is :math:`\sum_i w_i \lambda_i(\theta_k)`, with the
+    At a parameter point :math:`\theta_k`, Λ is :math:`\sum_i w_i \lambda_i(\theta_k)`, with the
     log-ratio :math:`\lambda_i` and the weight :math:`w_i` of each event (or bag).  The sum is not
     divided by the sum of weights, so Λ is proportional to the weights.
 
@@ -721,7 +754,7 @@ def dataset_surface(model: AnyModel, data: Sample) -> Surface | BoxSurface:
     model
         Model that computes the log-ratios of events, or of bags of consecutive events.
     data
-        Events of the dataset; their weights are used (data have weights of one).
+        Events of the dataset.  Their weights are used (the weights of real data are one).
     """
     source = as_model(model)
     exact = source.log_polynomials(data)
@@ -739,7 +772,7 @@ def dataset_surface(model: AnyModel, data: Sample) -> Surface | BoxSurface:
 
 
 def trained_on(model: object) -> tuple[str, ...]:
-    """Return the fingerprints of the training events of a model; empty without training.
+    """Return the fingerprints of the training events of a model; empty if it was not trained.
 
     Examples
     --------
@@ -751,7 +784,7 @@ def trained_on(model: object) -> tuple[str, ...]:
 
 
 def has_seen(model: object, events: str) -> bool:
-    """Return whether a model was trained on a set of events, identified by its fingerprint.
+    """Return whether a model was trained on the events with the given fingerprint.
 
     Examples
     --------
@@ -763,12 +796,12 @@ def has_seen(model: object, events: str) -> bool:
 
 
 def require_unseen(model: object, samples: SampleSet, purpose: str) -> None:
-    """Raise if a model was trained on the events in one of the samples.
+    """Raise an error if a model was trained on events of one of the samples.
 
     Raises
     ------
     SampleError
-        If so; the message names the sample.
+        If the model was trained on them; the message names the sample.
 
     Examples
     --------

@@ -46,7 +46,7 @@ class NamedCost(Cost):  # type: ignore[misc]  # iminuit has no type information 
         return float(super().__call__(*self._checked(args, values)))
 
     def grad(self, *args: float, **values: float) -> FloatArray:
-        """Return the derivatives with respect to the parameters, shape (n_parameters,).
+        """Return the derivatives of the cost with respect to the parameters, shape (n_parameters,).
 
         Raises
         ------

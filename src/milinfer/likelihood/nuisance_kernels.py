@@ -63,10 +63,10 @@ class YieldProblem(NamedTuple):
         Indices of these nuisance parameters, shape (S, most), where ``most`` is the largest of
         `counts`; only the first ``counts[s]`` of a row are used.
     limits
-        Units of α, shape (S, most).
+        Largest absolute value of each α, which is its unit, shape (S, most).
     singles
-        Splines of ln κ (κ is the expected number over the nominal one), shape (S, most, n_cells, 4,
-        M) with M monomials of θ.
+        Splines of ln κ (κ is the expected number of events divided by its nominal value), shape (S,
+        most, n_cells, 4, M) with M monomials of θ.
     pairs
         Matrices of ln κ for pairs of nuisance parameters, shape (S, M, 2 most, 2 most).
     exponents
@@ -74,7 +74,8 @@ class YieldProblem(NamedTuple):
     norm_index
         Index of the nuisance parameter of each normalisation uncertainty, shape (U,).
     norm_up, norm_down
-        Logarithms of the factors of each uncertainty at +1 and −1, shape (U, S).
+        Logarithms of the factors on each process if the nuisance parameter of each uncertainty is
+        +1 or −1, shape (U, S).
     """
 
     counts: IntArray
@@ -94,11 +95,12 @@ class EventArrays(NamedTuple):
     Parameters
     ----------
     columns
-        Columns of the responses, one row for each column, shape (n_columns, n_events).
+        Columns of the responses; each column is stored as a row, shape (n_columns, n_events).
     log_reference
         Logarithm of the total density at the reference, shape (n_events,).
     log_backgrounds
-        Logarithm of the density of each background over the total, shape (S − 1, n_events).
+        Logarithm of the density of each background divided by the total density, shape (S − 1,
+        n_events).
     weights
         Weights of the events, shape (n_events,).
     """
@@ -126,8 +128,8 @@ class ResponseProblem(NamedTuple):
     counts
         Number of parameters of interest on which each response depends, shape (S,).
     own, centre, half
-        Indices of these parameters, and centre and half width of their ranges, shape (S, most);
-        only the first ``counts[s]`` of a row are used.
+        Indices of these parameters of interest, and centre and half width of their ranges, shape
+        (S, most); only the first ``counts[s]`` of a row are used.
     """
 
     starts: IntArray
@@ -149,17 +151,18 @@ class Densities(NamedTuple):
     log_density
         Weighted sum over events of the logarithm of the total density.
     ratios
-        Density of each process at a factor of one over the total density, shape (S, n_events).
+        Density of each process, with a factor of one, divided by the total density, shape (S,
+        n_events).
     at_one
-        Expected events of each process at a factor of one, shape (S,).
+        Expected events of each process, with a factor of one, shape (S,).
     norm_slopes
         Derivatives of the logarithms of normalisations with respect to α, shape (S, K).
     of_nuisances, of_parameters
         Derivatives of the total number of expected events with respect to α and θ, at fixed
         factors.
     highest, total
-        Logarithm of the largest density of a process at each event, and the total density over it,
-        shape (n_events,) each.
+        For each event, the logarithm of the density of the process with the largest density, and
+        the total density divided by this density, shape (n_events,).
     """
 
     log_density: float
@@ -182,7 +185,7 @@ def densities(
     theta: FloatArray,
     alpha: FloatArray,
 ) -> Densities:
-    """Compute the densities of the processes at the events of a dataset, and expected events.
+    """Compute the densities of the processes at the events of a dataset, and the expected events.
 
     Parameters
     ----------
@@ -193,7 +196,7 @@ def densities(
     factors
         Factors of the processes: ν_s(θ) of the signal and the normalisations, shape (S,).
     base
-        Expected events at a factor of one without nuisance parameters, shape (S,).
+        Expected events with a factor of one and without nuisance parameters, shape (S,).
     theta, alpha
         Values of the parameters of interest and of the nuisance parameters.
     """
@@ -213,7 +216,7 @@ def density_slopes(
     theta: FloatArray,
     alpha: FloatArray,
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Return the derivatives of the sum of log densities with respect to θ, factors and α.
+    """Return the derivatives of the sum of log densities with respect to θ, the factors and α.
 
     Parameters
     ----------
@@ -239,7 +242,9 @@ def density_slopes(
 
 
 def log_factors(problem: YieldProblem, theta: FloatArray, alpha: FloatArray) -> FloatArray:
-    """Return the logarithms of the factors of nuisance parameters on S yields, shape (S,).
+    """Return the logarithms of the factors by which nuisance parameters change S yields.
+
+    The shape is (S,).
 
     Parameters
     ----------
@@ -261,6 +266,8 @@ def log_yield(
     theta: FloatArray,
 ) -> tuple[float, FloatArray, FloatArray]:
     """Return ln κ of one process, and its derivatives with respect to α and θ.
+
+    κ is the expected number of events divided by its nominal value.
 
     Parameters
     ----------
@@ -294,14 +301,14 @@ def add_log_response(
     Parameters
     ----------
     columns
-        Columns of the responses, one row for each column, shape (n_columns, n_events).
+        Columns of the responses; each column is stored as a row, shape (n_columns, n_events).
     code4
         Whether the columns are ln S at +1 and at −1, between which code 4 interpolates.
     places, powers
         Indices of the nuisance parameters in each term of a polynomial, and their powers, shape
         (n_terms, n_factors).
     mixing
-        Factors of the columns of each term: 1, and parameters of interest.
+        Factors of the columns of each term: 1, and the parameters of interest.
     alpha
         Values of the nuisance parameters, shape (n_nuisances,).
     row
@@ -311,7 +318,7 @@ def add_log_response(
 
 
 def exponential(x: FloatArray) -> FloatArray:
-    """Return the exponential function as it is computed here, for several events at once.
+    """Return the exponential function as these loops compute it, for several events at once.
 
     This is not the exponential function of the system, which takes one number at a time.
 
@@ -350,7 +357,7 @@ def add_uncertainties(  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=_SUMS)
 def dot(a, b, n):  # type: ignore[no-untyped-def]
-    """Return the sum of the products of the first n numbers."""
+    """Return the sum of the products of the first n numbers of two arrays."""
     total = 0.0
     for i in range(n):
         total += a[i] * b[i]
@@ -362,6 +369,8 @@ def log_yield_expansion(  # type: ignore[no-untyped-def]
     singles, pairs, limits, places, n, x, monomials, of_monomial, slope, second
 ):
     """Compute ln κ of one process, and overwrite the given arrays with its derivatives.
+
+    κ is the expected number of events divided by its nominal value.
 
     `of_monomial` gets the coefficient of each monomial of θ; `slope` and `second` get the first and
     second derivatives of ln κ with respect to the nuisance parameters.  If `second` is empty, the
@@ -491,7 +500,10 @@ def _expected_yields(problem, to_coefficients, theta, alpha):  # type: ignore[no
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def code4_weights(alpha, to_coefficients, weights):  # type: ignore[no-untyped-def]
-    """Compute factors of the six conditions of the polynomial in [−1, 1], and two derivatives."""
+    """Compute the factors on the six conditions at ±1 that give the polynomial in [−1, 1].
+
+    Also compute the factors that give its first and second derivative.
+    """
     for condition in range(6):
         for order in range(3):
             weights[order, condition] = 0.0
@@ -599,7 +611,7 @@ def _add_terms(columns, places, powers, mixing, alpha, row):  # type: ignore[no-
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def add_columns(columns, factors, row):  # type: ignore[no-untyped-def]
-    """Add columns times factors to a row, column by column."""
+    """Add several columns, each multiplied by its factor, to a row."""
     n_columns, n = columns.shape
     for start in range(0, n, _BLOCK):
         part = row[start : start + _BLOCK]
@@ -629,7 +641,7 @@ def _add_four(one, two, three, four, factors, row):  # type: ignore[no-untyped-d
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=_SUMS)
 def add_one(column, factor, row):  # type: ignore[no-untyped-def]
-    """Add one column times its factor to a row."""
+    """Add one column, multiplied by its factor, to a row."""
     for i in range(len(row)):
         row[i] += factor * column[i]
 
@@ -783,7 +795,7 @@ def _add_log_response(  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def to_shares(rows, factors, highest, total):  # type: ignore[no-untyped-def]
-    """Replace logarithms of densities by the density of each process over the total density.
+    """Replace logarithms of densities by the density of each process divided by the total density.
 
     The factors of the processes enter only the total density, which is e^highest · total.
     """
@@ -826,7 +838,7 @@ def _to_two_shares(first, second, f1, f2, highest, total):  # type: ignore[no-un
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=_SUMS)
 def log_product(numbers):  # type: ignore[no-untyped-def]
-    """Return the sum of logarithms as logarithms of products, because logarithms take most time."""
+    """Return a sum of logarithms, computed as logarithms of products to save time."""
     value, n = 0.0, len(numbers)
     whole = n - n % _TOGETHER
     for start in range(0, whole, _TOGETHER):

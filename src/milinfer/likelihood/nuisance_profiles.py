@@ -2,8 +2,9 @@
 
 Thousands of toys need these maxima, so the code is compiled (numba).  For each toy the rows of its
 events are collected once.  At each θ Newton's method starts from an extrapolation of the maxima at
-the previous θ.  Near a maximum, f + λ²/2 with the Newton decrement λ is the value at the maximum up
-to third order, so one or two evaluations for each θ usually suffice.
+the previous θ.  Near the maximum of a function f, the value at the maximum is f + λ²/2 up to third
+order, where λ is the Newton decrement.  Therefore one or two evaluations for each θ usually
+suffice.
 
 The parameters are, in this order, nuisance parameters α, normalisations n of backgrounds, and the
 luminosity if there is one.
@@ -45,7 +46,9 @@ _ELSEWHERE, _SLOW = 0.02, 0.05
 
 
 class ProfileProblem(NamedTuple):
-    """Everything except the events, as arrays: G points θ, S processes, K nuisances, C columns.
+    """All facts except the events, as arrays.
+
+    There are G points θ, S processes, K nuisance parameters and C columns.
 
     Parameters
     ----------
@@ -54,20 +57,21 @@ class ProfileProblem(NamedTuple):
     mixing
         Factor of each column at each θ, shape (G, C).
     first, second
-        Indices of the nuisance parameters in the term of each column, shape (C,); −1 for a missing
-        second one.
+        Indices of the nuisance parameters in the term of each column, shape (C,); `second` is −1 if
+        the term has only one nuisance parameter.
     first_power, second_power
         Powers of these nuisance parameters, shape (C,).
     sides
-        In a list of all nuisance parameters that are interpolated with code 4, those of process s
-        are from ``sides[s]`` to ``sides[s + 1]``, shape (S + 1,); none if its response is a
-        polynomial.
+        Positions in a list of all nuisance parameters that are interpolated with code 4, shape (S +
+        1,).  Process s has those from ``sides[s]`` to ``sides[s + 1]``; it has none if its response
+        is a polynomial.
     yields
         Expected events without nuisance parameters at each θ, shape (G, S).
     counts, places, limits, norm_index, norm_up, norm_down
         As in :class:`~milinfer.likelihood.nuisance_kernels.YieldProblem`.
     singles, pairs
-        As there, but at each θ, shapes (G, S, most, n_cells, 4, 1) and (G, S, 1, 2 most, 2 most).
+        As in this class, but computed at each θ, shapes (G, S, most, n_cells, 4, 1) and (G, S, 1, 2
+        most, 2 most).
     low, high
         Limits of the parameters, shape (K + B + 1,) or (K + B,), for B backgrounds.
     luminosity
@@ -105,7 +109,7 @@ def profile_datasets(
     start: FloatArray,
     middle: int,
 ) -> tuple[FloatArray, FloatArray, IntArray]:
-    """Profile datasets that are given as rows of a table of events.
+    """Maximise the likelihood of datasets, which are given as rows of a table of events.
 
     Parameters
     ----------
@@ -120,7 +124,8 @@ def profile_datasets(
     measured
         Auxiliary measurements of each dataset, shape (n_datasets, X) for X parameters.
     precision
-        Inverse squares of their errors, shape (X,); 0 for a parameter that is not measured.
+        Inverse squares of the errors of the measurements, shape (X,); 0 for a parameter that is not
+        measured.
     start
         Starting point of the search for the first maximum, shape (n_datasets, X).
     middle
@@ -129,9 +134,10 @@ def profile_datasets(
     Returns
     -------
     tuple
-        The maximum of ln L, shape (n_datasets, G), without constants of the reference; its
-        position, shape (n_datasets, G, X); and a status of each dataset: 0 if all maxima were
-        found, else 1 + the index of the θ at which no maximum was found.
+        The maximum of ln L, shape (n_datasets, G), without the constants that come from the
+        reference; the position of the maximum, shape (n_datasets, G, X); and a status of each
+        dataset: 0 if all maxima were found, else 1 + the index of the θ at which no maximum was
+        found.
     """
     values, places, status = _profile_datasets(
         problem,

@@ -124,7 +124,7 @@ def log_ratio_observable(
 ) -> Callable[[Sample], FloatArray]:
     """Return a function that computes ln p(x|high)/p(x|low) of each event with a model.
 
-    This is the output of a classifier between the two points.
+    A classifier that is trained to separate the two points learns this function.
 
     Parameters
     ----------
@@ -138,7 +138,7 @@ def log_ratio_observable(
     Returns
     -------
     callable
-        Function that takes a sample and returns an array (n_events,).
+        Function that takes a sample and returns an array of shape (n_events,).
 
     Raises
     ------
@@ -207,10 +207,11 @@ def independent_scores(
 ) -> tuple[Callable[[Sample], FloatArray], ...]:
     """Return functions that compute uncorrelated scores of several parameters at θ0.
 
-    The first function computes the score of the first parameter.  Each other function computes the
-    score of its parameter minus the part that is correlated with the previous scores.  This is the
-    score that remains if the previous parameters are also fitted.  Together they contain the same
-    information as the original scores, and a histogram in several dimensions has no empty corners.
+    The first function computes the score of the first parameter.  Each of the following functions
+    computes the score of its parameter minus the part that is correlated with the scores of the
+    previous parameters.  This is the score that remains if the previous parameters are also fitted.
+    Together, the functions contain the same information as the original scores, and a histogram of
+    them in several dimensions has no empty corners.
 
     Parameters
     ----------

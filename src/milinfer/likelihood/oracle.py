@@ -1,8 +1,9 @@
 """The oracle: the exact joint likelihood ratio of a simulation, used as an estimator.
 
-Event weights at other parameter points determine |M(θ)|² of the events, a polynomial in θ.  Its
-ratio to the value at the reference, divided by the ratio of the cross-sections, is the exact
-p(x|θ)/p(x|θ0) at parton level.  No learned estimator can be better on the same pseudo-experiments.
+The weights of an event at other parameter points determine its squared amplitude ``|M(θ)|²``, a
+polynomial in θ.  The ratio ``|M(θ)|²/|M(θ0)|²``, divided by the ratio of the cross-sections at θ
+and θ0, is the exact ``p(x|θ)/p(x|θ0)`` at parton level.  No learned estimator can be better on the
+same pseudo-experiments.
 """
 
 from __future__ import annotations
@@ -145,7 +146,8 @@ class Oracle(EventModel):
         """Build the oracle from a sample, which determines the cross-section as a function of θ.
 
         More events give a more precise normalisation.  Far from the point of a sample, few events
-        have most of the weight; samples at several points give a precise normalisation everywhere.
+        have most of the weight.  With samples at several points, the normalisation is precise
+        everywhere.
 
         Parameters
         ----------
@@ -207,16 +209,16 @@ class Oracle(EventModel):
         return np.concatenate([self.interpolation.grid.reshape(-1, n), reference[None]])
 
     def cost(self, data: Sample, *, terms: Terms = "all") -> LikelihoodCost:
-        """Return the cost −2 ln L of a dataset, from its distribution alone (shape term).
+        """Return the cost −2 ln L of a dataset, which contains only the shape of its distribution.
 
         Parameters
         ----------
         data
             Events of the dataset.
         terms
-            ``"linear"``: keep the interference with the reference only and drop the squared
-            coefficients (:func:`milinfer.likelihood.linear_terms.linear_cost`); ``"all"``: keep
-            both.
+            ``"linear"``: keep only the terms that are linear in the parameters
+            (:func:`milinfer.likelihood.linear_terms.linear_cost`); ``"all"``: keep also the
+            quadratic and higher terms.
         """
         require_terms(terms)
         if terms == "linear":
@@ -240,7 +242,7 @@ class Oracle(EventModel):
         return relative
 
     def log_polynomials(self, data: Sample) -> LogPolynomials:
-        """Return Λ of a dataset, which is exact also between the grid points.
+        """Return Λ of a dataset as a function that is exact also between the grid points.
 
         Raises
         ------

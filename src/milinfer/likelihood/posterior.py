@@ -1,9 +1,10 @@
 r"""Compute the posterior density of a parameter from likelihood ratios.
 
-A direct regression estimates the same posterior.  A network trained on bags of known θ with the
-squared error learns the mean of the posterior, and with the absolute error its median, for the
-distribution of θ in the training as prior (Nachman and Thaler [NT], eqs. 28 and 29).  Both also
-follow from any learned Λ(θ) for a dataset D, without such a training:
+A direct regression estimates the same posterior.  If a network is trained on bags of known θ with
+the squared error, it learns the mean of the posterior; with the absolute error, it learns the
+median.  The prior is then the distribution of θ in the training (Nachman and Thaler [NT], eqs. 28
+and 29).  The posterior also follows from any learned Λ(θ) for a dataset D, without training a
+regression:
 
 .. math:: p(\theta|D) = \frac{e^{\Lambda(\theta)}\,p(\theta)}
           {\int e^{\Lambda(\theta')}\,p(\theta')\,d\theta'}.
@@ -11,8 +12,8 @@ follow from any learned Λ(θ) for a dataset D, without such a training:
 Λ of any number of events is the sum of their log-ratios, so more events need no new training.
 
 Λ must be the uncalibrated surface of the model.  A calibration makes intervals cover, but a prior
-cannot be multiplied with a calibrated surface, because it is no likelihood.  The default prior is
-uniform over the range of the training points.
+cannot be multiplied with a calibrated surface, because a calibrated surface is not a likelihood.
+The default prior is uniform over the range of the training points.
 """
 
 from __future__ import annotations
@@ -79,8 +80,8 @@ class Posterior:
         theta
             Parameter values in ascending order, shape (m,).
         log_ratios
-            Λ of one dataset (m,) or of n datasets (n, m) at these values.  A constant added to a
-            dataset has no effect.
+            Λ at these values: shape (m,) for one dataset, or (n, m) for n datasets.  A constant
+            that is added to Λ of a dataset has no effect.
         prior
             Prior density at `theta`, shape (m,), or a function of θ; default: uniform over the
             range of `theta`.
@@ -123,7 +124,8 @@ class Posterior:
         Raises
         ------
         ParameterError
-            If the surface has several parameters, or as for :meth:`from_log_ratios`.
+            If the surface has several parameters, and under the conditions of
+            :meth:`from_log_ratios`.
 
         Examples
         --------
@@ -143,7 +145,10 @@ class Posterior:
         return cls.from_log_ratios(theta, surface(theta), prior)
 
     def expectation(self, values: ArrayLike) -> FloatArray:
-        """Return the posterior mean of a function of θ, given its values at `theta`, shape (m,)."""
+        """Return the posterior mean of a function of θ.
+
+        The argument contains the values of the function at `theta`, shape (m,).
+        """
         moments = self.density * np.asarray(values, dtype=np.float64)
         return np.asarray(np.trapezoid(moments, self.theta, axis=-1), dtype=np.float64)
 
@@ -165,7 +170,7 @@ class Posterior:
         return self.quantile(0.5)
 
     def quantile(self, probability: float) -> FloatArray:
-        """Return the value of θ below which the given posterior probability lies.
+        """Return the value of θ at which the cumulative posterior probability has a given value.
 
         Raises
         ------
@@ -195,9 +200,9 @@ class Posterior:
     def interval(self, probability: float = CL68) -> FloatArray:
         """Return the central credible interval, shape (2,) or (2, n), with equal tails.
 
-        The interval covers on average over θ drawn from the prior, but not at every θ.  For
-        intervals that cover at every θ see :mod:`milinfer.intervals.calibration_fit` and
-        :mod:`milinfer.intervals.belt`.
+        If θ is drawn from the prior, the interval has the right coverage on average, but not at
+        every θ.  For intervals that cover at every θ see :mod:`milinfer.intervals.calibration_fit`
+        and :mod:`milinfer.intervals.belt`.
         """
         require_level(probability, ParameterError, "probability")
         tail = (1 - probability) / 2

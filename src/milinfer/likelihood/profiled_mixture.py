@@ -1,9 +1,9 @@
 """Signal and backgrounds as a model of whole datasets, with the backgrounds profiled.
 
 Use :class:`ProfiledMixture` for toys, and :class:`milinfer.likelihood.mixture.MixtureCost` for one
-fit.  Its surfaces depend on the parameters of interest only, so calibrations, belts and coverage
-accept them like those of any other model.  :func:`profile_norms` profiles the normalisations at
-many θ at once.
+fit.  The surfaces Λ(θ) of ``ProfiledMixture`` depend on the parameters of interest only, so
+calibrations, Neyman belts and coverage accept them like the surfaces of any other model.
+:func:`profile_norms` profiles the normalisations at many θ at once.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class ProfiledMixture(DatasetModel):
 
     Here D is the dataset, θ the parameters of interest, and :math:`n_b` the normalisation of
     background b with the auxiliary measurement :math:`a_b \pm \sigma_b`.  For data, :math:`a_b` is
-    one.  In toys it fluctuates around the true normalisation with the standard deviation
+    one.  In toys, :math:`a_b` fluctuates around the true normalisation with the standard deviation
     :math:`\sigma_b`, because coverage refers to repetitions of the whole experiment.  The
     fluctuation is computed from the events of the toy, so toys with the same seed are always the
     same.
@@ -71,8 +71,8 @@ class ProfiledMixture(DatasetModel):
         ``{name: (ratio, expected yield)}``, as for
         :func:`milinfer.likelihood.mixture.mixture_cost`.
     constraints
-        ``{name: σ}``: standard error of the auxiliary measurement of a normalisation.  Other
-        normalisations are free.
+        ``{name: σ}``: standard error of the auxiliary measurement of a normalisation.
+        Normalisations that are not named are free.
     reference
         Reference point θ0 of the model; default: ``model.reference``.
     name
@@ -81,8 +81,8 @@ class ProfiledMixture(DatasetModel):
         ``{name: normalisation}``: true normalisation in the toys, if it is not one.  It is the mean
         of the auxiliary measurement in toys.
     grid
-        Points and interpolation of the surfaces; default: a spline through 41 points, or a box with
-        more points in several parameters.
+        Parameter points of the surfaces Λ(θ), and the interpolation between them; default: a spline
+        through 41 points, or a box with more points in several parameters.
 
     Raises
     ------
@@ -94,7 +94,7 @@ class ProfiledMixture(DatasetModel):
     >>> from milinfer.datasets import gaussian
     >>> from milinfer.toys.pool import Background
     >>> from milinfer.toys.toys import Toys
-    >>> def ratio(sample):  # of N(2, 1) to N(0, 1)
+    >>> def ratio(sample):  # log of the density N(2, 1) over N(0, 1)
     ...     return gaussian.log_likelihood_ratio(sample.column("x0"), 2.0)
     >>> mixture = ProfiledMixture(gaussian.MeanModel(), 80.0, {"bkg": (ratio, 20.0)},
     ...                           {"bkg": 0.1}, reference=0.0)
@@ -127,7 +127,7 @@ class ProfiledMixture(DatasetModel):
 
     @cached_property
     def terms(self) -> MixtureTerms:
-        """Signal and backgrounds."""
+        """Signal and backgrounds of the likelihood, checked and combined."""
         return mixture_terms(self.model, self.rate, self.backgrounds, self.reference)
 
     @property
@@ -176,7 +176,7 @@ class ProfiledMixture(DatasetModel):
         return np.array(widths, dtype=np.float64) ** -2.0
 
     def event_columns(self, sample: Sample) -> FloatArray:
-        """Return the densities of signal and backgrounds, relative to those at the reference.
+        """Return the densities of signal and backgrounds divided by the total density at θ0.
 
         Returns
         -------
@@ -223,7 +223,7 @@ class ProfiledMixture(DatasetModel):
         Raises
         ------
         SampleError
-            If an event has a weight other than one, for which the likelihood is not concave.
+            If an event has a weight other than one, because the likelihood is then not concave.
         """
         if not np.all(signs == 1):
             msg = (
@@ -268,7 +268,7 @@ class ProfiledMixture(DatasetModel):
     def cost(self, data: Sample) -> LikelihoodCost:
         """Return the cost in the parameters of interest, with the normalisations profiled.
 
-        Use it with calibrations and belts.
+        Use it with calibrations and Neyman belts.
 
         Raises
         ------
@@ -282,7 +282,7 @@ class ProfiledMixture(DatasetModel):
 
 
 def profile_grid(signal: Interpolation | ChebyshevBox) -> Interpolation | ChebyshevBox:
-    """Return points and interpolation of profiled surfaces, with as many points as they need.
+    """Return the interpolation of profiled surfaces Λ(θ), with as many points as they need.
 
     Examples
     --------
@@ -318,7 +318,7 @@ def profile_cost(
     *,
     extended: bool = True,
 ) -> LikelihoodCost:
-    """Return the cost of a dataset in the parameters of interest, with all others profiled.
+    """Return the cost in the parameters of interest, with all other parameters profiled.
 
     Parameters
     ----------
@@ -357,7 +357,7 @@ _ROWS = 4
 
 
 class Profile(NamedTuple):
-    """Likelihood maximised over the normalisations.
+    """Maximum of a likelihood over the normalisations.
 
     Parameters
     ----------
@@ -383,10 +383,10 @@ def profile_norms(
     .. math:: \sum_i \ln\Big[s_{ik} + \sum_b n_b t_{ib}\Big] - \sum_b n_b \nu_b
               - \tfrac12 \sum_b \pi_b (n_b - a_b)^2
 
-    is maximised by Newton's method for all points k together.  With one background the slope is a
-    falling convex function of n, and undamped Newton steps always approach its zero from below.
-    With several backgrounds, steps are damped by 1/(1 + δ) with the Newton decrement δ, as for
-    self-concordant functions (Nesterov and Nemirovskii, 1994).
+    Newton's method maximises this function for all points k together.  With one background, the
+    slope is a falling convex function of n, and undamped Newton steps always approach the zero of
+    the slope from below.  With several backgrounds, steps are damped by 1/(1 + δ) with the Newton
+    decrement δ, as for self-concordant functions (Nesterov and Nemirovskii, 1994).
 
     Parameters
     ----------

@@ -1,9 +1,9 @@
-"""Signal, backgrounds and nuisance parameters as a model of whole datasets, all profiled.
+"""A model of whole datasets with signal, backgrounds and profiled nuisance parameters.
 
 Use :class:`ProfiledSystematics` for toys, and
-:class:`milinfer.likelihood.systematics.SystematicCost` for one fit.  Its surfaces depend on the
-parameters of interest only, so calibrations, belts and coverage accept them like those of any other
-model.
+:class:`milinfer.likelihood.systematics.SystematicCost` for one fit.  The surfaces Λ(θ) of
+``ProfiledSystematics`` depend on the parameters of interest only, so calibrations, Neyman belts and
+coverage accept them like the surfaces of any other model.
 """
 
 from __future__ import annotations
@@ -54,9 +54,9 @@ class NuisanceProfile(NamedTuple):
     values
         Profiled Λ at these points, shape (G,).
     names
-        Names of the other parameters.
+        Names of the profiled parameters.
     places
-        Values of the other parameters at the maximum, shape (G, n_others).
+        Values of the profiled parameters at the maximum, shape (G, n_others).
     """
 
     points: FloatArray
@@ -70,16 +70,16 @@ class ProfiledSystematics(DatasetModel):
     """Compute the likelihood of datasets, maximised over normalisations and nuisance parameters.
 
     For data, the auxiliary measurements are the values in the constraints of the terms.  In toys
-    they fluctuate around the true values with their errors, because coverage refers to repetitions
-    of the whole experiment.  The fluctuation is computed from the events of the toy, so toys with
-    the same seed are always the same.
+    they fluctuate around the true values by their errors, because coverage refers to repetitions of
+    the whole experiment.  The fluctuation is computed from the events of the toy, so toys with the
+    same seed are always the same.
 
     To generate toys at other values of the nuisance parameters, pass a pool of events from varied
     samples to ``Toys``, and the values as `truth` here.  Do not reweight events with the learned
-    response, because such toys cannot show its errors.
+    response, because such toys cannot show the errors of the learned response.
 
     Without `extended` the likelihood uses the shape only and ignores the number of events.
-    Generate its toys with ``Toys(…, n_events=…, poisson=True)``.
+    Generate toys for this likelihood with ``Toys(…, n_events=…, poisson=True)``.
 
     Parameters
     ----------
@@ -89,11 +89,12 @@ class ProfiledSystematics(DatasetModel):
     name
         Name of the method in tables and figures.
     truth
-        True values in the toys of normalisations, nuisance parameters and luminosity, by name.
-        Auxiliary measurements fluctuate around them.  Default: the starting values of the cost.
+        True values of normalisations, nuisance parameters and luminosity in the toys, by name.  The
+        auxiliary measurements fluctuate around these values.  Default: the starting values of the
+        cost.
     grid
-        Points and interpolation of the surfaces; default: a spline through 41 points, or a box with
-        more points in several parameters.
+        Parameter points of the surfaces Λ(θ), and the interpolation between them; default: a spline
+        through 41 points, or a box with more points in several parameters.
     extended
         Whether the likelihood contains the Poisson term of the number of events.
 
@@ -402,7 +403,7 @@ class ProfiledSystematics(DatasetModel):
         return scattered
 
     def profile(self, data: Sample) -> NuisanceProfile:
-        """Return Λ of a dataset at every point of the surface, and the values of other parameters.
+        """Return Λ of a dataset at every point of the surface, and the profiled parameters there.
 
         Raises
         ------
@@ -423,13 +424,13 @@ class ProfiledSystematics(DatasetModel):
     def cost(self, data: Sample) -> LikelihoodCost:
         """Return the cost in the parameters of interest, with all other parameters profiled.
 
-        Use it with calibrations and belts.
+        Use it with calibrations and Neyman belts.
 
         Raises
         ------
         SampleError
-            If an event has a weight other than one, or there are no events for a likelihood of the
-            shape.
+            If an event has a weight other than one, or if the likelihood uses the shape only and
+            there are no events.
         """
         require_sample(data, "ProfiledSystematics.cost()")
         data.require_data()
@@ -444,11 +445,11 @@ class ProfiledSystematics(DatasetModel):
         return profile_cost(self, data, mixture, norms, extended=self.extended)
 
     def profiled(self, cost: SystematicCost) -> LikelihoodCost:
-        """Return a cost in the parameters of interest that profiles the others with Minuit.
+        """Return a cost in the parameters of interest, with the others profiled by Minuit.
 
         :meth:`cost` is faster but needs events of weight one.  Use this method for weighted events,
         such as Asimov data (:func:`~milinfer.likelihood.asimov.asimov_cost`).  Calibrations and
-        belts accept both.
+        Neyman belts accept the results of both methods.
 
         Parameters
         ----------
@@ -459,7 +460,7 @@ class ProfiledSystematics(DatasetModel):
         Raises
         ------
         ParameterError
-            If the cost has other parameters.
+            If the cost has other parameters than :attr:`terms`.
         FitError
             If a fit is not valid; the message names the parameter point.
         """

@@ -27,7 +27,7 @@ __all__ = ["PublishedCost", "load_published"]
 
 
 def load_published(folder: PathLikeStr) -> PublishedCost:
-    """Read a likelihood that :func:`milinfer.publish` has written, as a cost.
+    """Read a likelihood that :func:`milinfer.publish` has written, and return it as a cost.
 
     Parameters
     ----------
@@ -62,16 +62,16 @@ class PublishedCost(UnbinnedCost):
     """Cost −2 ln L of a published likelihood, from :func:`load_published`.
 
     The cost contains the constraints of its nuisance parameters and normalisations.
-    :attr:`constrained` lists constraints that are Gaussian and independent of each other.
-    :meth:`without_constraints` removes them, for a sum with another cost that contains the same
-    constraints.  Constraints inside a HistFactory workspace are not listed.
+    :attr:`constrained` lists constraints that are Gaussian and independent of each other.  To add
+    another cost that contains the same constraints, remove them here with
+    :meth:`without_constraints`.  Constraints inside a HistFactory workspace are not listed.
 
     Parameters
     ----------
     likelihood
-        Likelihood from the reader of the folder.
+        Likelihood that the reader in the folder has read.
     constraints
-        Auxiliary measurements to use; None: those in the file.
+        Auxiliary measurements to use; None: use the measurements in the file.
     any_interval
         Whether intervals are allowed for which the likelihood is not calibrated; see
         :meth:`for_any_interval`.
@@ -116,7 +116,7 @@ class PublishedCost(UnbinnedCost):
 
     @property
     def title(self) -> str:
-        """Line that describes the measurement."""
+        """One line of text that describes the measurement."""
         return str(self.likelihood.content["title"])
 
     @property
@@ -148,7 +148,8 @@ class PublishedCost(UnbinnedCost):
     def inseparable(self) -> tuple[str, ...]:
         """Names of parameters whose constraint cannot be removed.
 
-        Such a constraint is in a HistFactory workspace, or correlated with another one.
+        Such a constraint is in a HistFactory workspace, or it is correlated with another
+        constraint.
         """
         names: list[str] = []
         for content, term in zip(self.content["terms"], self.likelihood._terms, strict=True):
@@ -167,20 +168,21 @@ class PublishedCost(UnbinnedCost):
 
     @property
     def calibrated(self) -> bool:
-        """Whether a term is calibrated.
+        """Whether at least one term of the cost is calibrated.
 
-        Its own intervals then cover, but those of a sum with other costs are not calibrated.
+        If so, the intervals of this cost cover.  The intervals of a sum with other costs are not
+        calibrated.
         """
         return bool(self.calibrated_for)
 
     @property
     def calibrated_for(self) -> tuple[CalibratedFor, ...]:
-        """Intervals that cover, for each calibrated term."""
+        """For each calibrated term, the parameters and levels whose intervals cover."""
         return self.likelihood.calibrated_for
 
     @property
     def correction(self) -> _PublishedCorrection | None:
-        """Object that raises for intervals without calibration; None if all are allowed."""
+        """Object that raises an error for uncalibrated intervals; None if all are allowed."""
         if self.any_interval or not self.calibrated:
             return None
         roles = self.likelihood.roles
@@ -188,9 +190,9 @@ class PublishedCost(UnbinnedCost):
         return _PublishedCorrection(self.calibrated_for, interest)
 
     def for_any_interval(self) -> PublishedCost:
-        """Return the same cost, with intervals of any confidence level or parameter allowed.
+        """Return the same cost, but allow intervals of any confidence level and any parameter.
 
-        The coverage of such intervals is not calibrated; if you quote them, say so.
+        The coverage of intervals that this allows is not calibrated.  If you quote them, say so.
         """
         return PublishedCost(self.likelihood, self._constraints, any_interval=True)
 
@@ -213,7 +215,7 @@ class PublishedCost(UnbinnedCost):
         return PublishedCost(self.likelihood, kept, any_interval=self.any_interval)
 
     def measuring(self, **measured: float) -> PublishedCost:
-        """Return the same cost with other results of auxiliary measurements, for toys.
+        """Return the same cost with new results of its auxiliary measurements, for toys.
 
         Parameters
         ----------

@@ -67,7 +67,7 @@ class PublishedTerm(NamedTuple):
     parameters
         Properties of the parameters by name, in the order of the term.
     bound
-        Upper bound of the difference from the cost, without rounding errors.
+        Upper bound of the difference between the term and the cost, without rounding errors.
     """
 
     content: dict[str, Any]
@@ -84,7 +84,8 @@ class ArrayStore:
     prefix
         Prefix of the names of arrays.
     error
-        Largest error of Λ if rows of single events are not allowed; None if they are allowed.
+        None if rows of single events may be stored.  If not, the largest error of Λ that is allowed
+        when Λ is stored without them.
     arrays
         Arrays that have been added.
 
@@ -102,7 +103,7 @@ class ArrayStore:
     arrays: dict[str, NDArray[Any]] = field(default_factory=dict)
 
     def within(self, part: str) -> ArrayStore:
-        """Return the same store with a longer prefix, for the arrays of a part."""
+        """Return the same store with a longer prefix of the names, for the arrays of a part."""
         return ArrayStore(f"{self.prefix}{part}.", self.error, self.arrays)
 
     def add(self, name: str, values: ArrayLike) -> str:
@@ -165,9 +166,10 @@ def published_polynomial(
     Parameters
     ----------
     exponents, coefficients
-        Powers (n_monomials, n_parameters) and coefficients (n_monomials,) of the monomials.
+        Powers of the monomials, shape (n_monomials, n_parameters), and their coefficients, shape
+        (n_monomials,).
     arrays
-        Store to which they are added.
+        Store to which these arrays are added.
     """
     return {
         "exponents": arrays.add("exponents", exponents),
@@ -176,7 +178,10 @@ def published_polynomial(
 
 
 def published_smooth(polynomial: SmoothPolynomial, arrays: ArrayStore) -> dict[str, Any]:
-    """Convert a polynomial in scaled parameters, with the covariance of its coefficients."""
+    """Convert a polynomial in scaled parameters to a JSON object.
+
+    The object contains the covariance of the coefficients.
+    """
     return {
         "exponents": arrays.add("exponents", polynomial.basis.exponents),
         "coefficients": arrays.add("coefficients", polynomial.coefficients),

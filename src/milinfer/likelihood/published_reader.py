@@ -124,7 +124,7 @@ def _no_number(text: str) -> float:
 
 
 def canonical_hash(content: Mapping[str, Any]) -> str:
-    """Return the SHA-256 of the content of the JSON without its checksum, in canonical form."""
+    """Return the SHA-256 of the JSON content in canonical form, without its checksum."""
     rest = {key: value for key, value in content.items() if key != "checksum"}
     text = json.dumps(rest, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()
@@ -819,13 +819,14 @@ class CalibratedFor(NamedTuple):
     Attributes
     ----------
     parameters
-        One parameter, whose interval covers with all others profiled, or several parameters, whose
-        joint region covers.  None: all parameters of the term, separately or jointly.
+        One parameter, whose interval covers if all other parameters are profiled, or several
+        parameters, whose joint region covers.  None: all parameters of the term, separately or
+        jointly.
     confidence_level
         Confidence level of these intervals, such as 0.6827; None: all levels.
     recorded
-        Whether the file contains this information.  Older files do not; they are calibrated for one
-        level only, which is not known.
+        Whether the file contains this information.  Older files do not contain it.  Their terms are
+        calibrated for only one level, which is not known.
     """
 
     parameters: tuple[str, ...] | None = None
@@ -1480,7 +1481,8 @@ class Likelihood:
     has_grad
         Whether the gradient is available.
     calibrated_for
-        Intervals that cover, for each calibrated term; other intervals of the term do not.
+        For each calibrated term, the intervals that cover.  Other intervals of the term are not
+        calibrated.
     content
         Content of the JSON file.
     """
@@ -1560,7 +1562,7 @@ class Likelihood:
         return float(sum(t.value(x[p]) for t, p in zip(self._terms, self._places, strict=True)))
 
     def grad(self, *values: float) -> _Array:
-        """Return the derivatives with respect to the parameters, in their order."""
+        """Return the derivatives with respect to the parameters, in the order of `parameters`."""
         x = self._point(values)
         out = np.zeros(len(x))
         for term, places in zip(self._terms, self._places, strict=True):
@@ -1568,7 +1570,10 @@ class Likelihood:
         return out
 
     def check(self) -> float:
-        """Return the largest difference from the values at some points in ``likelihood.json``."""
+        """Return the largest difference between −2 ln L and its values in ``likelihood.json``.
+
+        The file contains the values at a few points.
+        """
         return max((abs(self(*point) - value) for point, value in self._checks), default=0.0)
 
     def _point(self, values: Sequence[float]) -> _Array:

@@ -49,13 +49,14 @@ def published_surface(surface: Surface | BoxSurface, arrays: ArrayStore) -> dict
     surface
         The function.
     arrays
-        Store to which the arrays of this term are added.  If events are not allowed, sums of
-        logarithms of polynomials are replaced by a series for each part of the range.
+        Store to which the arrays of this term are added.  If rows of single events may not be
+        stored, sums of logarithms of polynomials are replaced by a series for each part of the
+        range.
 
     Raises
     ------
     ConfigurationError
-        If events are not allowed, and no series reaches the requested precision.
+        If rows of single events may not be stored, and no series reaches the requested precision.
     """
     function = surface.function
     if isinstance(function, PiecewiseCubic):

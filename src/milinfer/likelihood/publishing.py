@@ -1,8 +1,9 @@
 """Publish a likelihood: write −2 ln L of the data to a folder that needs no network.
 
 The folder contains ``likelihood.json``, its arrays in ``events.npz``, and ``read_likelihood.py``.
-The latter is :mod:`milinfer.likelihood.published_reader` and reads both with numpy only.
-``published_schema.json``, beside this file, is the JSON schema.
+``read_likelihood.py`` is a copy of :mod:`milinfer.likelihood.published_reader`.  It reads the other
+two files and needs only numpy.  ``published_schema.json``, in the folder of this module, is the
+schema of ``likelihood.json``.
 """
 
 from __future__ import annotations
@@ -97,13 +98,14 @@ def publish(
     units
         Units of parameters, by name.
     start
-        Starting values of fits by name, such as the best fit; default: those of the cost.
+        Starting values of fits by name, such as the best fit; default: the starting values of the
+        cost.
     events
         True: write the coefficients of each event.  False: write only Λ(θ) of all events together,
         as Chebyshev series with a proven bound on the error
         (:mod:`milinfer.likelihood.compressed_surface`).
     error
-        Largest error of −2 ln L, for ``events=False``.
+        Largest error of −2 ln L that is allowed with ``events=False``.
 
     Returns
     -------
@@ -113,8 +115,8 @@ def publish(
     Raises
     ------
     ConfigurationError
-        If a term of the cost cannot be published, or not with ``events=False``; the message names
-        the term.
+        If a term of the cost cannot be published at all, or cannot be published with
+        ``events=False``; the message names the term.
     ParameterError
         If a name in `units` or `start` is not a parameter of the cost, or a starting value is
         outside its limits.

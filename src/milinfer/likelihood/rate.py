@@ -1,7 +1,8 @@
 """Expected number of events ν(θ) as a polynomial, and the rate term of the likelihood.
 
 A SMEFT cross-section is a polynomial in the Wilson coefficients, and so is the expected number of
-events.  Its coefficients are fitted to the cross-sections of samples and their Monte-Carlo errors.
+events.  The coefficients are fitted to the cross-sections of samples, which have Monte-Carlo
+errors.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ class Rate:
     basis
         Monomials in the parameters.
     fit
-        Coefficients of the monomials in events, with their covariance and χ².
+        Coefficients of the monomials (numbers of events), their covariance, and the χ² of the fit.
     luminosity
         Integrated luminosity in 1/fb.
 
@@ -102,7 +103,8 @@ class Rate:
         ------
         SampleError
             If a sample has no cross-section or a wrong error, or if there are too few points for
-            the polynomial, or points too close to each other; the message says how many it needs.
+            the polynomial, or points too close to each other; the message says how many points are
+            needed.
         ConfigurationError
             If the luminosity is not positive, or an efficiency is not in (0, 1].
 
@@ -203,7 +205,7 @@ class Rate:
         return replace(self, fit=fit, luminosity=self.luminosity * luminosity)
 
     def linear(self) -> Rate:
-        """Return the rate with terms up to first order in the parameters, expanded around zero.
+        """Return the rate with constant and linear terms only, from an expansion around zero.
 
         Examples
         --------
@@ -231,7 +233,7 @@ class Rate:
 
     @property
     def coefficients(self) -> FloatArray:
-        """Coefficients in events, in the order of ``basis.exponents``, shape (n_coefficients,)."""
+        """Coefficients, in numbers of events and in the order of ``basis.exponents``."""
         return self.fit.coefficients[:, 0]
 
     @property
@@ -261,11 +263,11 @@ class Rate:
         return self._positive(self.basis.array(point))
 
     def at(self, point: Point) -> float:
-        """Return ν at a point, given as a dictionary."""
+        """Return the expected number of events ν at a point, which is given as a dictionary."""
         return self(**dict(point))
 
     def value(self, theta: ArrayLike) -> FloatArray:
-        """Return ν at several points.
+        """Return the expected number of events ν at several points.
 
         Parameters
         ----------
@@ -310,18 +312,18 @@ class Rate:
         return Series.of_monomials(self.basis.exponents, self.coefficients)
 
     def error(self, **point: float) -> float:
-        """Return the standard error of ν at a point, from the errors of the cross-sections."""
+        """Return the standard error of ν at a point, due to the errors of the cross-sections."""
         return float(np.sqrt(self.basis.variance(self.fit, self.basis.array(point))[0, 0]))
 
     def gradient(self, theta: ArrayLike) -> FloatArray:
-        """Return dν/dθ at parameter values (n_parameters,), shape (n_parameters,)."""
+        """Return dν/dθ at one point, shape (n_parameters,)."""
         return self._series.gradient(np.asarray(theta, dtype=np.float64).reshape(-1))
 
     def rate_term(self, theta: ArrayLike, reference: ArrayLike, n_events: float) -> float:
         """Return the rate term of Λ: ν(θ0) − ν(θ) + N ln(ν(θ)/ν(θ0)).
 
-        It is the logarithm of the ratio of the Poisson probabilities of N events at θ and at θ0
-        (Azakli and Stelzer [AS], eq. 1).
+        It is the logarithm of the ratio of the Poisson probabilities of N events at θ and at θ0,
+        where ν is the expected number of events (Azakli and Stelzer [AS], eq. 1).
 
         Parameters
         ----------
@@ -369,7 +371,7 @@ def require_factor(luminosity: float) -> None:
 
 
 def warn_of_rate_error(rate: Rate, reference: ArrayLike, n_background: float = 0.0) -> None:
-    """Warn if the error of ν(θ) from the cross-sections is too large to be neglected.
+    """Warn if the error of ν(θ) due to the cross-sections is too large to be neglected.
 
     Parameters
     ----------
@@ -383,7 +385,7 @@ def warn_of_rate_error(rate: Rate, reference: ArrayLike, n_background: float = 0
     Warns
     -----
     MilinferWarning
-        If the error is a fifth or more of the Poisson error of all events.
+        If the error of ν(θ0) is a fifth or more of the Poisson error of all events.
 
     Examples
     --------

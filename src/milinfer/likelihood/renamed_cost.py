@@ -1,4 +1,4 @@
-"""Rename the parameters of a cost, for a sum with costs that use other names."""
+"""Rename the parameters of a cost, so that it can be added to costs with other names."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class RenamedCost(NamedCost):
         return RenamedCost(cost.without_constraints(old), self.names)
 
     def measuring(self, **measured: float) -> RenamedCost:
-        """Return the same cost with other results of auxiliary measurements, for toys.
+        """Return the same cost with new results of its auxiliary measurements, for toys.
 
         Raises
         ------

@@ -3,13 +3,13 @@ r"""Responses: how nuisance parameters change the differential cross-section of 
 .. math:: S(x; \alpha, \theta) = \frac{d\sigma(x|\theta, \alpha)}{d\sigma(x|\theta, 0)}
           = \exp \sum_A f_A(\alpha)\,\Delta_A(x)
 
-is the differential cross-section of a process at nuisance parameters α over that at 0, after the
-selection; it contains both rate and shape.  The functions :math:`f_A` are monomials of the nuisance
-parameters (Schöfbeck, arXiv:2406.19076), or HistFactory's interpolation code 4 between up and down
-variations (ATLAS, arXiv:2412.01600); see :class:`ResponseTerms`.  The coefficients
-:math:`\Delta_A` of an event are the same at every α.  They are computed once, as a row of a table
-for each event (:class:`ResponseTable`), and the cost, its gradient and toys are then matrix
-products.
+Here θ are the parameters of interest, α the nuisance parameters, and dσ is the differential
+cross-section of a process after the selection.  The response S therefore contains the changes of
+both rate and shape.  The functions :math:`f_A` are monomials of the nuisance parameters (Schöfbeck,
+arXiv:2406.19076), or HistFactory's interpolation code 4 between up and down variations (ATLAS,
+arXiv:2412.01600); see :class:`ResponseTerms`.  The coefficients :math:`\Delta_A` of an event are
+the same at every α.  They are computed once and stored as one row of a table for each event
+(:class:`ResponseTable`).  The cost, its gradient and toys are then computed by matrix products.
 
 """
 
@@ -37,8 +37,8 @@ __all__ = [
 class ResponseTerms:
     """Functions of the nuisance parameters that multiply the coefficients of an event in ln S.
 
-    S is the response of a process: the differential cross-section at the nuisance parameters over
-    that at 0.  Create the terms with :meth:`of`.
+    S is the response of a process: the differential cross-section at the nuisance parameters
+    divided by its value at zero.  Create the terms with :meth:`of`.
 
     Parameters
     ----------
@@ -46,13 +46,13 @@ class ResponseTerms:
         Names of the nuisance parameters.
     exponents
         Powers of the nuisance parameters in each term, shape (n_terms, n_nuisances).  With
-        ``"code4"``, the two terms of a nuisance parameter are those of :meth:`of`.
+        ``"code4"``, each nuisance parameter has two terms; :meth:`of` creates them.
     limits
         Range (low, high) of each nuisance parameter.
     parameters
         Names of the parameters of interest on which the coefficients depend linearly; usually none.
     centre, half
-        Centre and half width of the range of these parameters, shape (n_parameters,).
+        Centre and half width of the range of these parameters of interest, shape (n_parameters,).
     interpolation
         ``"polynomial"``: ln S is a polynomial.  ``"code4"``: each nuisance parameter has two terms,
         ln S at +1 and at −1, between which code 4 of HistFactory interpolates.
@@ -105,7 +105,7 @@ class ResponseTerms:
         interpolation: Literal["polynomial", "code4"] = "polynomial",
         parameters: Mapping[str, tuple[float, float]] | None = None,
     ) -> ResponseTerms:
-        """Create the terms for some nuisance parameters.
+        """Create the terms for given nuisance parameters.
 
         Parameters
         ----------
@@ -177,7 +177,11 @@ class ResponseTerms:
 
     @property
     def n_columns(self) -> int:
-        """Number of values per event: one for each term, and for its slope in each parameter."""
+        """Number of values per event.
+
+        Each term has one value, and one slope for each parameter of interest on which it
+        depends.
+        """
         return self.n_terms * (1 + len(self.parameters))
 
     @property
@@ -195,7 +199,9 @@ class ResponseTerms:
         )
 
     def array(self, nuisances: Mapping[str, float]) -> FloatArray:
-        """Return the nuisance parameters as an array (n_nuisances,); missing ones are zero.
+        """Return the values of the nuisance parameters; missing values are zero.
+
+        The shape is (n_nuisances,).
 
         Raises
         ------
@@ -207,7 +213,7 @@ class ResponseTerms:
 
     @cached_property
     def factors(self) -> tuple[IntArray, IntArray]:
-        """Indices of the nuisance parameters of each term, and powers, shape (n_terms, n_factors).
+        """Indices and powers of the nuisance parameters in each term, shape (n_terms, n_factors).
 
         Terms with fewer factors are padded with powers of zero.
         """
@@ -232,12 +238,12 @@ class ResponseTerms:
         return np.concatenate([[1.0], (theta - self.centre) / self.half])
 
     def require_inside(self, alpha: FloatArray) -> None:
-        """Raise if a nuisance parameter is outside its limits.
+        """Raise an error if a nuisance parameter is outside its limits.
 
         Raises
         ------
         ParameterError
-            If so; the message names the nuisance parameter.
+            If a nuisance parameter is outside; the message names it.
         """
         for name, value, (low, high) in zip(self.nuisances, alpha, self.limits, strict=True):
             if not low - 1e-9 <= value <= high + 1e-9:
@@ -290,5 +296,5 @@ class ResponseTable(NamedTuple):
         return row
 
     def take(self, index: IntArray | BoolArray | slice) -> ResponseTable:
-        """Return the table for some of the events."""
+        """Return the table of some of the events."""
         return ResponseTable(self.terms, self.columns[index])

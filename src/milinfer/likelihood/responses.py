@@ -29,6 +29,8 @@ is below one per mille."""
 class MeanAndYield(NamedTuple):
     """Mean of a response at one point, and the ratio of the yields of held-out events there.
 
+    Held-out events are not used in the training.
+
     Parameters
     ----------
     point, nuisances
@@ -36,7 +38,7 @@ class MeanAndYield(NamedTuple):
     mean
         Mean of the response S over the nominal events.
     ratio
-        Expected number of varied events over that of nominal events.
+        Expected number of varied events divided by the expected number of nominal events.
     error
         Standard error of the difference between `mean` and `ratio`.
 
@@ -55,7 +57,7 @@ class MeanAndYield(NamedTuple):
 
     @property
     def differ(self) -> bool:
-        """Whether the difference is significant and large enough to matter."""
+        """Whether `mean` and `ratio` differ significantly, and by enough to matter."""
         off = abs(self.mean - self.ratio)
         return off >= NEGLIGIBLE and off >= SIGMAS * self.error
 
@@ -70,7 +72,7 @@ class Response(ABC):
     """Base class of the response of one process to nuisance parameters, learned or exact.
 
     The response S(x; α) is the differential cross-section of the process at the nuisance parameters
-    α over that at 0.
+    α divided by its value at α = 0.
     """
 
     if TYPE_CHECKING:
@@ -97,7 +99,7 @@ class Response(ABC):
 
         @property
         def expected(self) -> ExpectedResponse:
-            """Mean of S over the events of the process: expected number over the nominal one."""
+            """κ(θ, α), the mean of S over the events of the process."""
 
     @property
     def nuisances(self) -> tuple[str, ...]:
@@ -108,7 +110,7 @@ class Response(ABC):
     def at_ends(self) -> tuple[MeanAndYield, ...]:
         """Means of S and ratios of yields at both ends of the ranges of parameters of interest.
 
-        It is empty if they are not known, and for a response that depends on the parameters.
+        It is empty if they are not known, or if the response depends on the parameters of interest.
         """
         return ()
 

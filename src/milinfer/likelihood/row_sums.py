@@ -1,8 +1,8 @@
 """Compiled sums (numba) of the rows of tables, used for toys, bootstraps and bags.
 
 Eight rows are added at a time, in pairs and for all columns at once, and their sum is added to the
-sum of the segment.  The order is the same on every machine and does not depend on other sums, so a
-toy has the same last bits in every run.
+sum of the toy, bootstrap or bag.  The order is the same on every machine and does not depend on
+other sums, so a toy has the same last bits in every run.
 
 Importing this module imports numba.
 """
@@ -21,7 +21,9 @@ __all__ = ["row_sums"]
 def row_sums(
     table: FloatArray | Float32Array, index: IntArray, weights: FloatArray, offsets: IntArray
 ) -> FloatArray:
-    """Return weighted sums of rows over consecutive segments, in float64, (n_segments, K).
+    """Return weighted sums of rows over consecutive segments, in float64, shape (n_segments, K).
+
+    A segment is a toy, a bootstrap or a bag.
 
     Parameters
     ----------

@@ -35,7 +35,7 @@ class ProfileScan:
     values
         Values of the parameter, shape (n,).
     rises
-        −2 ln L at these values, with all other parameters fitted, minus its value at the minimum;
+        −2 ln L at these values, with all other parameters fitted, minus −2 ln L at the minimum;
         shape (n,).
     """
 
@@ -46,7 +46,10 @@ class ProfileScan:
     rises: FloatArray
 
     def to_table(self) -> pa.Table:
-        """Return a table with one row for each value: the parameter by its name, and ``rise``."""
+        """Return a table with one row for each value, and two columns: PARAMETER and ``rise``.
+
+        PARAMETER is the name of the parameter.
+        """
         rows = [
             {self.parameter: v, "rise": r} for v, r in zip(self.values, self.rises, strict=True)
         ]
@@ -58,7 +61,7 @@ class ProfileScan:
         Returns
         -------
         cabinetry.fit.ScanResults
-            The same numbers.
+            The numbers of this scan.
 
         Raises
         ------
@@ -73,7 +76,9 @@ class ProfileScan:
 def profile_scan(
     m: Minuit, parameter: str, values: ArrayLike | None = None, *, n: int = 21
 ) -> ProfileScan:
-    """Compute the profile likelihood of one parameter: fit all others at several of its values.
+    """Compute the profile likelihood of one parameter at several of its values.
+
+    At each value, all other parameters are fitted.
 
     Parameters
     ----------
@@ -139,7 +144,8 @@ def profiling_minuit(cost: Cost, parameters: Sequence[str], *, tolerance: float 
     parameters
         Names of the parameters of interest, which are fixed.
     tolerance
-        Tolerance of Minuit, which stops at an estimated distance of 0.002 times this in −2 ln L.
+        Tolerance of Minuit.  It stops if the estimated distance to the minimum in −2 ln L is below
+        0.002 times this number.
 
     Raises
     ------
@@ -177,8 +183,8 @@ def profiled_costs(
     points
         Values of the parameters of interest, shape (n, n_parameters).
     first
-        Index of the point that is fitted first.  The others follow on both sides, and each fit
-        starts from the result of its neighbour.
+        Index of the point that is fitted first.  The other points follow on both sides of it, and
+        each fit starts from the result of its neighbour.
     what
         Name of the likelihood, for messages.
 

@@ -45,7 +45,7 @@ class SignalStrength(EventModel):
     >>> from milinfer.datasets import gaussian
     >>> signal, background = gaussian.generate(90, 0.0, seed=1), gaussian.generate(400, 2.0, seed=2)
     >>> data = Sample(np.concatenate([signal.features, background.features]), ("x0",))
-    >>> def ratio(sample):  # of N(2, 1) to N(0, 1)
+    >>> def ratio(sample):  # log of the density N(2, 1) over N(0, 1)
     ...     return gaussian.log_likelihood_ratio(sample.column("x0"), 2.0)
     >>> strength = SignalStrength()
     >>> cost = mil.mixture_cost(strength, data, rate=strength.rate(100.0),
@@ -71,21 +71,24 @@ class SignalStrength(EventModel):
 
     @property
     def parameters(self) -> tuple[str, ...]:
-        """Name of the signal strength, as a tuple."""
+        """Name of the signal strength, in a tuple."""
         return (self.parameter,)
 
     @property
     def reference(self) -> float:
-        """Signal strength at which the yield is the expected one."""
+        """Signal strength at which the yield is the expected yield."""
         return 1.0
 
     @property
     def interpolation(self) -> Interpolation:
-        """Range of the signal strength."""
+        """Range of the signal strength, as an interpolation between its two ends."""
         return Interpolation(np.array(self.bounds), "polynomial", 1)
 
     def event_llr(self, sample: Sample) -> FloatArray:
-        """Return zeros (n_events, 2), because the density of the signal does not depend on μ."""
+        """Return zeros, because the density of the signal does not depend on μ.
+
+        The shape is (n_events, 2).
+        """
         return np.zeros((len(sample), 2))
 
     def rate(self, expected: float, *, luminosity: float = 1.0) -> Rate:

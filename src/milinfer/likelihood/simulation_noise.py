@@ -1,14 +1,15 @@
 r"""Compute how much the Monte-Carlo errors of expected yields move a fit with nuisance parameters.
 
-The mean response :math:`\kappa(\theta, \alpha)`, the expected number of events over the nominal
-one, comes from a finite number of simulated events.  Its error changes the slope of the expected
-number of events, and thereby moves the minimum.  If the data constrain every parameter, the fit
-moves by about :math:`\sqrt{n/N}` of its errors, with n events of data and N of simulation.
+The mean response :math:`\kappa(\theta, \alpha)` is the expected number of events divided by its
+nominal value.  It is computed from a finite number of simulated events.  The error of κ changes the
+slope of the expected number of events, and thereby moves the minimum.  If the data constrain every
+parameter, the minimum moves by about :math:`\sqrt{n/N}` times the errors of the fit, with n events
+of data and N simulated events.
 
 The shift is larger if a nuisance parameter and another parameter have nearly the same effect on
 events.  The densities of the events then determine only the sum of the two effects; only the number
-of events and the constraint separate them.  The shift is multiplied by the size of the variation in
-standard deviations of the data.
+of events and the constraint separate them.  In this case the shift is multiplied by the size of the
+variation, in standard deviations of the data.
 """
 
 from __future__ import annotations
@@ -42,8 +43,9 @@ def yield_noise(cost: SystematicCost, fit: Minuit) -> dict[str, float]:
     Returns
     -------
     dict
-        Standard deviation of the estimate of each fitted parameter, in units of its error.  A value
-        below 0.2 increases the total error by less than 2 %.
+        For each fitted parameter, the standard deviation of its estimate due to the finite
+        simulation, divided by the error of the parameter.  A value below 0.2 increases the total
+        error by less than 2 %.
 
     Raises
     ------

@@ -31,7 +31,7 @@ class Slice(EventModel):
     model
         Model of single events in several parameters.
     centre
-        Parameter point at t = 0, at which the ratio is one.
+        Parameter point at t = 0.  The likelihood ratios are relative to this point.
     step
         Change of the parameters from t = 0 to t = 1, by name; other parameters do not change.
     label
@@ -86,7 +86,7 @@ class Slice(EventModel):
 
     @property
     def reference(self) -> float:
-        """Value of t at which the ratio is one."""
+        """Value of t to which the likelihood ratios are relative."""
         return 0.0
 
     @property
@@ -122,7 +122,7 @@ class Slice(EventModel):
         return Interpolation(np.linspace(first, last, _NODES), "spline")
 
     def point(self, t: float) -> dict[str, float]:
-        """Return the parameters at a value of t."""
+        """Return the parameter point that belongs to a value of t."""
         values = self._start + t * self._change
         return dict(zip(self.model.parameters, values.tolist(), strict=True))
 

@@ -8,7 +8,8 @@ dataset (:class:`Surface`) or for thousands of pseudo-experiments at once.
 If every class has an independent (free) logit, the values of Λ at neighbouring points are learned
 independently, and Λ is rough.  Azakli and Stelzer ([AS], §C.4) determine estimate, interval and
 information from a parabola through the points near the highest one.  They quote the mean squared
-distance in Λ of the points from it; this is a quarter of :func:`parabola_error`, which is in −2Λ.
+distance of Λ at these points from the parabola.  :func:`parabola_error` gives this distance for
+−2Λ, which is four times as large.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ class Interpolation:
         ``"spline"``: cubic spline through all points.  ``"polynomial"``: Chebyshev polynomial of
         degree `degree`, fitted to all points by least squares, which smooths rough values of a
         classifier.  ``"parabola"``: parabola fitted by least squares to the points within `window`
-        of the highest one (Azakli and Stelzer [AS], §C.4).  ``"points"``: no interpolation, Λ is
+        of the highest point (Azakli and Stelzer [AS], §C.4).  ``"points"``: no interpolation, Λ is
         known only at the points.
     degree
         Degree of the polynomial, for ``kind="polynomial"``.
@@ -104,7 +105,7 @@ class Interpolation:
 
     @property
     def limits(self) -> tuple[tuple[float, float], ...]:
-        """Range of the only parameter, as a tuple of one pair."""
+        """Range of the only parameter: a tuple that contains one pair ``(low, high)``."""
         return (self.range,)
 
     def surface(self, values: ArrayLike, exact: LogPolynomials | None = None) -> Surface:
@@ -112,11 +113,11 @@ class Interpolation:
         return Surface(self, np.asarray(values, dtype=np.float64), exact)
 
     def exact_surface(self, exact: LogPolynomials) -> Surface:
-        """Return a surface from a function that is Λ at every θ."""
+        """Return the surface of a function that gives Λ at every θ."""
         return self.surface(exact.values_at(self.grid.reshape(-1, 1)), exact)
 
     def extrema(self, values: FloatArray, bounds: Bounds | None = None) -> Extremum:
-        """Find the maxima of many surfaces at once.
+        """Find the maxima of many surfaces Λ(θ) at once.
 
         Parameters
         ----------
@@ -321,7 +322,7 @@ class Surface:
     values
         Λ at the points, shape (K,).
     exact
-        Function that is Λ at every θ, if there is one; it is then used instead of `values`.
+        Function that gives Λ at every θ.  If there is one, it is used instead of `values`.
     """
 
     interpolation: Interpolation
@@ -338,7 +339,7 @@ class Surface:
 
     @property
     def limits(self) -> tuple[tuple[float, float], ...]:
-        """Range of the only parameter, as a tuple of one pair."""
+        """Range of the only parameter: a tuple that contains one pair ``(low, high)``."""
         return (self.range,)
 
     def value(self, theta: FloatArray) -> float:
@@ -363,7 +364,7 @@ class Surface:
 
     @property
     def function(self) -> Series | PiecewiseCubic | LogPolynomials:
-        """Function that is evaluated at one point inside the range."""
+        """Function that computes Λ at one point inside the range."""
         return self._series
 
     @cached_property
@@ -417,7 +418,7 @@ class Surface:
 
     @cached_property
     def extremum(self) -> Extremum:
-        """Maximum of the surface (arrays of length one)."""
+        """Maximum of the surface; the arrays have the length one."""
         extremum = self.interpolation.extrema(self.values[None])
         if self.exact is None:
             return extremum
@@ -455,7 +456,7 @@ class Extremum(NamedTuple):
 
 
 def restricted(limits: Limits, bounds: Bounds | None) -> Limits:
-    """Return the limits of each parameter of a surface, restricted to physical bounds.
+    """Return the limits of each parameter of a surface Λ(θ), restricted to physical bounds.
 
     Parameters
     ----------
@@ -496,16 +497,16 @@ def restricted(limits: Limits, bounds: Bounds | None) -> Limits:
 
 
 def blocks(values: FloatArray) -> list[FloatArray]:
-    """Split surfaces (n, K) into blocks whose maxima are searched together."""
+    """Split surfaces, shape (n, K), into blocks whose maxima are searched together."""
     return [values[i : i + _BLOCK] for i in range(0, max(len(values), 1), _BLOCK)]
 
 
 def parabola_error(interpolation: Interpolation, values: FloatArray) -> FloatArray:
-    """Return the mean squared distance of −2Λ from a parabola for each surface, (n_surfaces,).
+    """Return the mean squared distance of −2Λ from a parabola, shape (n_surfaces,).
 
-    The parabola is that of ``kind="parabola"``, a least-squares fit to the points within ``window``
-    of the highest point, and the mean is taken over these points.  A quarter of the result is the
-    mean squared distance of Λ, which is in tables 2 and 3 of Azakli and Stelzer ([AS]).
+    The parabola is a least-squares fit to the points within ``window`` of the highest point, as for
+    ``kind="parabola"``.  The mean is taken over these points.  A quarter of the result is the mean
+    squared distance of Λ, which Azakli and Stelzer ([AS]) quote in their tables 2 and 3.
 
     Parameters
     ----------

@@ -1,12 +1,13 @@
 """Surfaces Λ(θ) in several parameters: Chebyshev interpolation on a box.
 
 A box has the same purpose as :class:`milinfer.likelihood.surface.Interpolation` for one parameter.
-Sums over events give Λ(D|θ_k) of a dataset D at K nodes θ_k, and the product of Chebyshev
-polynomials through the nodes is Λ(θ), for one dataset (:class:`BoxSurface`) or for thousands of
+Sums over events give Λ(D|θ_k) of a dataset D at K nodes θ_k.  Products of Chebyshev polynomials
+interpolate Λ(θ) between the nodes, for one dataset (:class:`BoxSurface`) or for thousands of
 pseudo-experiments at once.
 
-A grid that describes the shape may be too coarse for the rate term of ν(θ).  Surfaces of datasets
-and toys are therefore resampled on a finer grid before a rate term is added (:func:`finer`).
+A grid that is fine enough for the shape may be too coarse for the rate term with ν(θ).  Surfaces of
+datasets and toys are therefore resampled on a finer grid before a rate term is added
+(:func:`finer`).
 """
 
 from __future__ import annotations
@@ -109,7 +110,10 @@ class ChebyshevBox:
         return np.asarray(matrix, dtype=np.float64)
 
     def coefficients(self, values: FloatArray) -> FloatArray:
-        """Return Chebyshev coefficients (n_surfaces, degree + 1, …) of values (n_surfaces, K)."""
+        """Return the Chebyshev coefficients of surfaces, shape (n_surfaces, degree + 1, …).
+
+        `values` are Λ at the nodes, shape (n_surfaces, K).
+        """
         n, p = self.degree + 1, self.n_parameters
         self._require_nodes(values)
         tensor = np.asarray(values, dtype=np.float64).reshape(-1, *(n,) * p)
@@ -130,15 +134,23 @@ class ChebyshevBox:
         return BoxSurface(self, np.asarray(values, dtype=np.float64), exact)
 
     def exact_surface(self, exact: LogPolynomials) -> BoxSurface:
-        """Return a surface from a function that is Λ at every θ."""
+        """Return the surface of a function that gives Λ at every θ."""
         return self.surface(exact.values_at(self.grid), exact)
 
     def evaluate(self, values: FloatArray, theta: FloatArray) -> FloatArray:
-        """Return Λ of each surface (n_surfaces, K) at its own point (n_surfaces, n_parameters)."""
+        """Return Λ of each surface at its own point, shape (n_surfaces,).
+
+        `values` are Λ at the nodes, shape (n_surfaces, K); `theta` are the points, shape
+        (n_surfaces, n_parameters).
+        """
         return self._contract(self.coefficients(values), theta, (0,) * self.n_parameters)
 
     def values_at(self, values: FloatArray, theta: ArrayLike) -> FloatArray:
-        """Return Λ of surfaces (n_surfaces, K) at points (m, n_parameters): (n_surfaces, m)."""
+        """Return Λ of all surfaces at common points, shape (n_surfaces, m).
+
+        `values` are Λ at the nodes, shape (n_surfaces, K); `theta` are the points, shape (m,
+        n_parameters).
+        """
         points = np.atleast_2d(np.asarray(theta, dtype=np.float64))
         scaled = (2 * points - self.low - self.high) / (self.high - self.low)
         table = np.asarray(values, dtype=np.float64)
@@ -151,7 +163,7 @@ class ChebyshevBox:
         return np.asarray(table.reshape(-1, table.shape[-1]) @ counts.T, dtype=np.float64)
 
     def extrema(self, values: FloatArray, bounds: Bounds | None = None) -> Extremum:
-        """Find the maxima of many surfaces at once.
+        """Find the maxima of many surfaces Λ(θ) at once.
 
         Parameters
         ----------
@@ -291,8 +303,8 @@ class ChebyshevBox:
 class UntabulatedBox(ChebyshevBox):
     """Box with too many parameters for a table of Λ at its nodes.
 
-    Surfaces are evaluated with a function that is Λ at every θ, which a polynomial head provides.
-    Toys, calibrations and belts need a table and raise an error.
+    Surfaces are evaluated with a function that gives Λ at every θ.  A polynomial head provides this
+    function.  Toys, calibrations and Neyman belts need a table and raise an error.
 
     Parameters
     ----------
@@ -334,7 +346,7 @@ class UntabulatedBox(ChebyshevBox):
         raise ParameterError(self._message())
 
     def exact_surface(self, exact: LogPolynomials) -> BoxSurface:
-        """Return a surface from a function that is Λ at every θ."""
+        """Return the surface of a function that gives Λ at every θ."""
         return BoxSurface(self, np.empty(0), exact)
 
     def _message(self) -> str:
@@ -357,7 +369,7 @@ class BoxSurface:
     values
         Λ at the nodes, shape (K,).
     exact
-        Function that is Λ at every θ, if there is one; it is then used instead of `values`.
+        Function that gives Λ at every θ.  If there is one, it is used instead of `values`.
     """
 
     interpolation: ChebyshevBox
@@ -374,7 +386,7 @@ class BoxSurface:
 
     @property
     def function(self) -> Series | LogPolynomials:
-        """Function that is evaluated at one point inside the box."""
+        """Function that computes Λ at one point inside the box."""
         return self._series
 
     @cached_property
@@ -385,7 +397,7 @@ class BoxSurface:
         return Series(box.coefficients(self.values[None])[0], box.low, box.high)
 
     def value(self, theta: FloatArray) -> float:
-        """Return Λ at one point (n_parameters,).
+        """Return Λ at one point, which has the shape (n_parameters,).
 
         Raises
         ------
@@ -396,7 +408,7 @@ class BoxSurface:
         return self._series.value(theta)
 
     def gradient(self, theta: FloatArray) -> FloatArray:
-        """Return dΛ/dθ at one point (n_parameters,), shape (n_parameters,).
+        """Return dΛ/dθ at one point, shape (n_parameters,).
 
         Raises
         ------
@@ -417,7 +429,7 @@ class BoxSurface:
 
     @cached_property
     def extremum(self) -> Extremum:
-        """Maximum of the surface (arrays of length one)."""
+        """Maximum of the surface; the arrays have the length one."""
         if isinstance(self.interpolation, UntabulatedBox) and self.exact is not None:
             theta = self.exact.maximum_near(self.exact.reference)
         else:
@@ -439,7 +451,9 @@ _DEGREE = 10
 
 
 def fine_degree(n_parameters: int) -> int:
-    """Return the degree of a box that describes more than a parabola, by number of parameters.
+    """Return the degree of a box that must describe more than a parabola.
+
+    The degree depends on the number of parameters.
 
     Examples
     --------
@@ -450,7 +464,9 @@ def fine_degree(n_parameters: int) -> int:
 
 
 def finer(interpolation: Interpolation | ChebyshevBox) -> Interpolation | ChebyshevBox:
-    """Return a grid on the same range that is fine enough for both ln ν(θ) and the shape.
+    """Return a grid on the same range that is fine enough for the shape and for ln ν(θ).
+
+    ν(θ) is the expected number of events.
 
     Examples
     --------
@@ -469,7 +485,9 @@ def finer(interpolation: Interpolation | ChebyshevBox) -> Interpolation | Chebys
 def resampled(
     old: Interpolation | ChebyshevBox, values: FloatArray, new: Interpolation | ChebyshevBox
 ) -> FloatArray:
-    """Return surfaces (n_surfaces, K) of one grid at the points of another, (n_surfaces, K′).
+    """Return surfaces that are given on one grid at the points of another grid.
+
+    The shape changes from (n_surfaces, K) to (n_surfaces, K′).
 
     Examples
     --------

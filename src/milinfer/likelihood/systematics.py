@@ -6,14 +6,14 @@ The expected density of events is a sum over processes s,
           \frac{p_s(x|\theta)}{p_0(x)}\;S_s(x; \alpha, \theta)\;p_0(x)
 
 with parameters of interest θ, nuisance parameters α, normalisations :math:`n_s` and expected
-numbers :math:`\nu_s`.  The density ratios :math:`p_s/p_0` to the signal at the reference are
-learned (:mod:`milinfer.likelihood.mixture`), and so are the responses :math:`S_s` to nuisance
-parameters (:mod:`milinfer.likelihood.response_terms`).  :math:`N_s` are normalisation
-uncertainties.  −2 ln L is that of the extended likelihood, plus :math:`(\alpha_k - a_k)^2` for each
-auxiliary measurement :math:`a_k`.
+numbers of events :math:`\nu_s`.  :math:`p_0` is the density of the signal at the reference.  The
+density ratios :math:`p_s/p_0` are learned (:mod:`milinfer.likelihood.mixture`), and so are the
+responses :math:`S_s` to nuisance parameters (:mod:`milinfer.likelihood.response_terms`).
+:math:`e^{N_s}` are the factors of normalisation uncertainties.  The cost is −2 ln L of the extended
+likelihood, plus :math:`(\alpha_k - a_k)^2` for each auxiliary measurement :math:`a_k`.
 
 Networks are evaluated once, when the cost is created.  :class:`MixtureEvents` stores their results
-for each event, and the cost is a sum over its rows.
+for each event, and the cost is a sum over these events.
 """
 
 from __future__ import annotations
@@ -89,8 +89,8 @@ _WIDE = (-5.0, 5.0)
 class NormalisationUncertainty(NamedTuple):
     """Effect of a nuisance parameter on the yields of processes, but not on their shapes.
 
-    The interpolation is code 4 of HistFactory, as for ``normsys`` in pyhf.  A modifier of the same
-    name in a pyhf workspace is the same parameter with the same meaning.
+    Code 4 of HistFactory interpolates the factors, as for ``normsys`` in pyhf.  If a modifier in a
+    pyhf workspace has the same name, it is the same parameter with the same meaning.
 
     Parameters
     ----------
@@ -124,8 +124,9 @@ class SystematicTerms:
     luminosity
         Whether there is a parameter ``lumi`` that scales all processes.
     replicas
-        Numbers of the replicas of mean responses to use instead of the response from all events, by
-        process; each replica leaves out some of the simulated events.
+        For a process, by name, the number of the replica of its mean response that is used instead
+        of the mean response from all simulated events.  Each replica leaves out some of these
+        events.
     """
 
     mixture: MixtureTerms
@@ -173,13 +174,13 @@ class SystematicTerms:
 
     @cached_property
     def names(self) -> tuple[str, ...]:
-        """Names of all parameters, in the order of the cost."""
+        """Names of all parameters, in the order of the arguments of the cost."""
         lumi = (LUMINOSITY,) if self.luminosity else ()
         return (*self.parameters, *self.mixture.norms, *self.nuisances, *lumi)
 
     @cached_property
     def limits(self) -> dict[str, tuple[float, float]]:
-        """Range of each parameter."""
+        """Range of each parameter, by name."""
         limits = dict(zip(self.parameters, self.mixture.model.interpolation.limits, strict=True))
         limits |= dict.fromkeys(self.mixture.norms, (0.0, np.inf))
         for name in self.nuisances:
@@ -195,14 +196,14 @@ class SystematicTerms:
 
     @cached_property
     def start(self) -> dict[str, float]:
-        """Starting values: θ0, 1 for normalisations and 0 for nuisance parameters."""
+        """Starting values: θ0, 1 for each normalisation, and 0 for each nuisance parameter."""
         at = dict(zip(self.parameters, self.mixture.reference.tolist(), strict=True))
         at |= dict.fromkeys(self.mixture.norms, 1.0) | dict.fromkeys(self.nuisances, 0.0)
         return at | ({LUMINOSITY: 1.0} if self.luminosity else {})
 
     @cached_property
     def places(self) -> dict[str, IntArray]:
-        """Positions in :attr:`nuisances` of the nuisance parameters of each response."""
+        """For each response, the positions of its nuisance parameters in :attr:`nuisances`."""
         order = {name: k for k, name in enumerate(self.nuisances)}
         return {
             process: np.array([order[n] for n in response.nuisances], dtype=np.int64)
@@ -211,15 +212,18 @@ class SystematicTerms:
 
     @cached_property
     def base(self) -> FloatArray:
-        """Expected events of each process at a factor of one; ν_s for the signal."""
+        """Expected events of each process with a factor of one.
+
+        It is 1 for the signal, whose factor is ν_s(θ).
+        """
         return np.concatenate([[1.0], self.mixture.expected])
 
     def factors(self, theta: FloatArray, norms: FloatArray) -> FloatArray:
-        """Return the factors on the processes: ν_s(θ) and normalisations, (n_processes,)."""
+        """Return the factors on the processes: ν_s(θ) and normalisations, shape (n_processes,)."""
         return np.concatenate([self.mixture.signal(theta[None]), norms])
 
     def log_norms(self, alpha: FloatArray) -> FloatArray:
-        """Return the logarithm of the uncertainty factor on each process, (n_processes,)."""
+        """Return the logarithm of the uncertainty factor on each process, shape (n_processes,)."""
         value = np.zeros(len(self.processes))
         for uncertainty in self.uncertainties:
             sides = [uncertainty.factors.get(s, (1.0, 1.0)) for s in self.processes]
@@ -373,12 +377,12 @@ class MixtureEvents(NamedTuple):
     log_reference
         Logarithm of the total density at the reference, shape (n_events,).
     log_backgrounds
-        Logarithm of the density of each background over the total density, shape (n_backgrounds,
-        n_events).
+        Logarithm of the density of each background divided by the total density, shape
+        (n_backgrounds, n_events).
     arrays
         Densities, weights, and coefficients of all responses.
     tables
-        Coefficients of each process that has a response.
+        Coefficients of the response, for each process that has one.
     """
 
     surfaces: EventSurfaces | EventPolynomials
@@ -442,7 +446,7 @@ def systematic_terms(
     Raises
     ------
     ModelError, ParameterError, ConfigurationError
-        If they do not fit together; the message names the process or parameter.
+        If the arguments do not fit together; the message names the process or parameter.
 
     Examples
     --------
@@ -621,7 +625,7 @@ def systematic_cost(
         backgrounds have their names in `backgrounds`.  Nuisance parameters of the same name in
         several responses are one parameter.
     uncertainties
-        Effects of nuisance parameters on yields only.
+        Normalisation uncertainties: nuisance parameters that change only the yields.
     luminosity_uncertainty
         Relative uncertainty of the luminosity.  It adds a parameter ``lumi`` that scales all
         processes.
@@ -643,8 +647,9 @@ def systematic_cost(
     Warns
     -----
     MilinferWarning
-        If a response does not depend on the parameters of interest, but its training has shown that
-        it is wrong at the ends of their range, by five errors and a per mille or more.
+        If a response does not depend on the parameters of interest, but is wrong at the ends of
+        their range.  The training of the response has shown a difference of at least five errors
+        and at least a per mille there.
 
     Examples
     --------
@@ -700,10 +705,11 @@ class SystematicCost(UnbinnedCost):
     """Cost −2 ln L of one dataset with nuisance parameters, as a function of all parameters.
 
     The cost is zero at the reference θ0, with normalisations of one and nuisance parameters of
-    zero, if these are also the measured values.  The parameters are, in this order, the parameters
-    of interest θ, the normalisations ``{background}_norm``, the nuisance parameters α and ``lumi``.
-    The cost contains the constraints of the last three kinds.  :attr:`constrained` lists them, and
-    :meth:`without_constraints` removes them.
+    zero, if these are also the results of the auxiliary measurements.  The parameters are, in this
+    order, the parameters of interest θ, the normalisations ``{background}_norm``, the nuisance
+    parameters α and ``lumi``.  The cost contains the constraints of normalisations, nuisance
+    parameters and ``lumi``.  :attr:`constrained` lists them, and :meth:`without_constraints`
+    removes them.
 
     Parameters
     ----------
@@ -753,7 +759,7 @@ class SystematicCost(UnbinnedCost):
 
     @property
     def start(self) -> dict[str, float]:
-        """Starting values: θ0, 1 and α = 0; ``Minuit(cost, **cost.start)``."""
+        """Starting values for ``Minuit(cost, **cost.start)``: θ0, normalisations 1 and α = 0."""
         return dict(self.terms.start)
 
     @property
@@ -784,7 +790,7 @@ class SystematicCost(UnbinnedCost):
         return SystematicCost(_without(self.terms, names), self.events, extended=self.extended)
 
     def measuring(self, **measured: float) -> SystematicCost:
-        """Return the same cost with other results of auxiliary measurements, for toys.
+        """Return the same cost with new results of its auxiliary measurements, for toys.
 
         Parameters
         ----------
@@ -805,7 +811,7 @@ class SystematicCost(UnbinnedCost):
         return SystematicCost(terms, self.events, extended=self.extended)
 
     def weighted(self, weights: FloatArray) -> SystematicCost:
-        """Return the same cost of the same events with other weights, shape (n_events,)."""
+        """Return the cost of the same events with other weights, shape (n_events,)."""
         arrays = self.events.arrays._replace(weights=np.require(weights, np.float64, ["C", "W"]))
         events = self.events._replace(arrays=arrays)
         return SystematicCost(self.terms, events, extended=self.extended)
@@ -833,7 +839,8 @@ class SystematicCost(UnbinnedCost):
         Parameters
         ----------
         **values
-            Values of parameters, such as ``mu=0.3``; other parameters are at :attr:`start`.
+            Values of parameters, such as ``mu=0.3``.  Parameters that are not named have their
+            values in :attr:`start`.
 
         Raises
         ------

@@ -112,7 +112,8 @@ class Tabulated(EventModel):
         Raises
         ------
         ModelError
-            If there are no models, or they differ in parameters, events or points of Λ.
+            If there are no models, or they differ in parameters, events, or points at which Λ is
+            known.
 
         Examples
         --------

@@ -2,8 +2,8 @@
 
 Every function ``plot_…`` returns a :class:`matplotlib.figure.Figure`, and ``diagnostic_figures``
 returns all figures of a diagnosis by name.  ``styled``, ``figure_of``, ``parameter_label`` and
-``PALETTE`` give other figures the same style.  Names are imported when they are first used, so that
-matplotlib is loaded only if something is drawn.
+``PALETTE`` give your own figures the same style.  Names are imported when they are first used, so
+that matplotlib is loaded only if something is drawn.
 
 Examples
 --------

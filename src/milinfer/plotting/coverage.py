@@ -47,9 +47,10 @@ __all__ = [
 def plot_coverage_scan(scan: CoverageScan) -> Figure:
     """Draw the coverage of each method against the true value of a parameter.
 
-    There is a panel for each confidence level.  Thick bars are Clopper–Pearson 68.27 % intervals
-    from the number of toys; thin bars also include the error from the finite number of events that
-    the toys are drawn from.  The bands are one and two binomial errors around the nominal coverage.
+    There is a panel for each confidence level.  Thick bars are the errors due to the number of toys
+    (Clopper–Pearson 68.27 % intervals).  Thin bars also include the error due to the finite number
+    of events from which the toys are drawn.  The bands are one and two binomial errors around the
+    nominal coverage.
 
     Parameters
     ----------
@@ -125,7 +126,7 @@ def plot_calibrated(
     Parameters
     ----------
     cost
-        Cost of the dataset, without calibration, in one parameter.
+        Cost of the dataset in one parameter, not yet calibrated.
     calibration
         Calibration to apply.
     cl
@@ -195,7 +196,10 @@ def _interval(
 
 
 def plot_scale(calibration: Calibration) -> Figure:
-    """Draw the calibration constant c_cicc against θ: values from toys and the applied function."""
+    """Draw the calibration constant c_cicc against θ.
+
+    The figure shows the values from toys, and the function that the calibration applies.
+    """
     with styled():
         figure, axis = figure_of()
         theta = calibration.thetas
@@ -266,10 +270,11 @@ def plot_belt(
 ) -> Figure:
     """Draw a Neyman belt, and the confidence set of one dataset.
 
-    For likelihood-ratio ordering the figure shows the critical value against θ with the errors from
-    the toys, the χ² quantile, and the statistic of the dataset.  For other orderings it shows the
-    belt of accepted estimates, and the estimate from the dataset.  For two parameters it shows the
-    critical values on the plane, without a dataset.
+    For likelihood-ratio ordering, the figure shows three things against θ: the critical value with
+    its error due to the number of toys, the χ² quantile, and the test statistic of the dataset.
+    For other orderings, it shows the belt of accepted estimates, and the estimate from the dataset.
+    For two parameters, it shows the critical values on the plane of the parameters, without a
+    dataset.
 
     Parameters
     ----------
@@ -278,7 +283,7 @@ def plot_belt(
     cl
         Confidence level, one of the levels of the belt.
     observed
-        Cost, or Λ(θ), of a dataset in one parameter; default: no dataset is drawn.
+        Cost or Λ(θ) of a dataset, with one parameter; default: no dataset is drawn.
 
     Examples
     --------

@@ -77,7 +77,7 @@ def diagnostic_figures(diagnosis: Diagnosis) -> dict[str, tuple[Figure, str]]:
 
 
 def plot_normalisation(diagnosis: Diagnosis) -> Figure:
-    """Draw the mean ratio E_θ0[r(x|θ)] against θ, and the effective number of events below.
+    """Draw the mean ratio E_θ0[r(x|θ)] against θ, and below it the effective number of events.
 
     For an exact ratio the mean is 1.
 
@@ -118,14 +118,17 @@ def plot_normalisation(diagnosis: Diagnosis) -> Figure:
 
 
 def plot_closure(diagnosis: Diagnosis, n_features: int = 4) -> Figure:
-    """Draw the features that agree worst, relative to the target, before and after reweighting.
+    """Draw the ratio of reference to target events, for the features that agree worst.
+
+    The target is a sample at another value than the reference.  The ratio is drawn before and after
+    the reference events are reweighted to this value.
 
     Parameters
     ----------
     diagnosis
         Diagnosis with at least one sample at another value than the reference.
     n_features
-        Largest number of features.  Each is drawn at the value at which it agrees worst.
+        Largest number of features.  Each feature is drawn at the value at which it agrees worst.
 
     Raises
     ------
@@ -166,7 +169,10 @@ def plot_closure(diagnosis: Diagnosis, n_features: int = 4) -> Figure:
 
 
 def plot_separation(diagnosis: Diagnosis) -> Figure:
-    """Draw the area under a classifier's ROC curve at each value, before and after reweighting.
+    """Draw the ROC area of a classifier at each parameter value, before and after reweighting.
+
+    The classifier separates events at the value from reference events.  The latter are used once
+    without weights, and once reweighted to the value.
 
     Raises
     ------
@@ -197,7 +203,10 @@ def plot_separation(diagnosis: Diagnosis) -> Figure:
 
 
 def plot_calibration_curves(diagnosis: Diagnosis, n_curves: int = 4) -> Figure:
-    """Draw the observed fraction of events from θ against the predicted one, and the difference.
+    """Draw the observed against the predicted fraction of events from θ, and their difference.
+
+    The events are those at θ and at the reference.  The prediction is r/(1 + r), with the learned
+    ratio r of the two densities.
 
     Parameters
     ----------
@@ -260,15 +269,15 @@ def plot_roc(scores: Mapping[str, Scores], weights: Weights = None) -> Figure:
     Parameters
     ----------
     scores
-        Pair of scores of signal and background, shapes (n_signal,) and (n_background,), by name of
-        the classifier.
+        For each classifier, by name: the scores of the signal and of the background, shapes
+        (n_signal,) and (n_background,).
     weights
         Weights of the signal and of the background, none negative; default: all 1.
 
     Raises
     ------
     SampleError
-        As :func:`milinfer.diagnostics.roc.roc_curve`.
+        Under the same conditions as for :func:`milinfer.diagnostics.roc.roc_curve`.
 
     Examples
     --------
@@ -323,19 +332,20 @@ def plot_bag_sizes(
 ) -> Figure:
     """Draw the information against bag size ([AS], fig. 2), with fits and the exact bound.
 
-    Filled markers are the effective information I_eff = R²/Var(θ̂), open markers I_MLE = 1/Var(θ̂);
-    small markers are single trainings if there are several at a size.  An I_MLE far above all other
-    points (a response R far below 1) becomes an arrow at the upper edge.
+    Filled markers are the effective information I_eff = R²/Var(θ̂), open markers I_MLE = 1/Var(θ̂).
+    If there are several trainings at a bag size, small markers show the single trainings.  If the
+    response R is far below 1, I_MLE can be far above all other points; it is then drawn as an arrow
+    at the upper edge.
 
     Parameters
     ----------
     scan
         Scan of bag sizes, from :func:`milinfer.diagnostics.scan_bag_sizes`.
     fits
-        Fits to draw, with their one-sigma bands, also beyond the largest size.
+        Fits to draw, with their one-sigma bands.  They are also drawn beyond the largest bag size.
     bound
-        True information, or a pair of the true information and its error; default: the bound of the
-        scan.
+        True information, or a pair of the true information and its error; default: the bound that
+        is stored in `scan`.
 
     Examples
     --------
@@ -430,7 +440,7 @@ def plot_bag_sizes(
 
 
 def plot_relative_widths(widths: Sequence[RelativeWidth]) -> Figure:
-    """Draw the width of each method's intervals, relative to the best histogram.
+    """Draw the width of the intervals of each method, relative to those of the best histogram.
 
     Examples
     --------

@@ -34,7 +34,7 @@ def plot_expected(
     expected: Mapping[str, ExpectedInterval],
     observed: Mapping[str, tuple[float, float]] | None = None,
 ) -> Figure:
-    """Draw the expected intervals of methods, with bands from toys for both ends.
+    """Draw the expected intervals of several methods, with bands from toys for both ends.
 
     The band for the lower end is drawn above the interval of the Asimov data, the band for the
     upper end below it.
@@ -42,15 +42,15 @@ def plot_expected(
     Parameters
     ----------
     expected
-        Expected interval by name of the method.
+        Expected interval of each method, by the name of the method.
     observed
-        Lower and upper end of the interval of the data by name of the method; default: none is
-        drawn.
+        Lower and upper end of the interval of the data for each method, by the name of the method;
+        default: only expected intervals are drawn.
 
     Raises
     ------
     ParameterError
-        If there is nothing to draw, or an observed interval has no expected one.
+        If there is nothing to draw, or a method has an observed interval but no expected interval.
 
     Examples
     --------
@@ -132,7 +132,7 @@ def plot_expected(
 
 
 def plot_upper_limit(limit: UpperLimit) -> Figure:
-    """Draw CLs against the parameter: observed, and expected with its bands.
+    """Draw the observed and the expected CLs against the parameter, with bands of the expected CLs.
 
     Parameters
     ----------

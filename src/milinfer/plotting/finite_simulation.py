@@ -1,4 +1,4 @@
-"""Figure of the error of a learned likelihood from the simulation that it was trained on."""
+"""Figure of the error of a learned likelihood due to the finite simulation it was trained on."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ _TOP = 8.0
 
 
 def plot_simulation_error(error: SimulationError, truth: float | None = None) -> Figure:
-    r"""Draw −2ΔlnL of one dataset with its error from the finite simulation of the training.
+    r"""Draw −2ΔlnL of one dataset with its error due to the finite training simulation.
 
-    The band is one standard error, with Λ(θ) taken relative to its value at the estimate.  Thin
-    lines are the single networks of the ensemble.  The dashed line is the cost that includes this
-    error (:func:`milinfer.add_simulation_error`).
+    The band is one standard error of the difference between the curve at θ and the curve at the
+    estimate.  Thin lines are the single networks of the ensemble.  The dashed line is the cost that
+    includes the simulation error (:func:`milinfer.add_simulation_error`).
 
     Parameters
     ----------
     error
-        From :func:`milinfer.simulation_error`, in one parameter.
+        Result of :func:`milinfer.simulation_error`, with one parameter.
     truth
         True value, drawn as a line.
 

@@ -1,4 +1,4 @@
-"""Figure of the tests of a fit: data over the fitted simulation, observable by observable."""
+"""Figure of the tests of a fit: the ratio of data to fitted simulation for each observable."""
 
 from __future__ import annotations
 
@@ -23,10 +23,12 @@ __all__ = ["plot_fit_tests"]
 
 
 def plot_fit_tests(result: GoodnessOfFit, n_observables: int = 6) -> Figure:
-    """Draw the ratio of data to the fitted simulation, in bins of each observable, the worst first.
+    """Draw the ratio of data to the fitted simulation in bins of each observable.
 
-    All bins have about the same content, and are drawn with equal widths.  The band is the error of
-    the fit and of the simulation.
+    The observables that agree worst come first.
+
+    All bins have about the same number of events, and are drawn with equal widths.  The band is the
+    error of the fit and of the simulation.
 
     Parameters
     ----------

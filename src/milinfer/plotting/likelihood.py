@@ -1,4 +1,4 @@
-"""Figures of likelihoods: contours of two parameters, impacts of the others, posteriors."""
+"""Figures of likelihoods: contours of two parameters, impacts and pulls, posteriors."""
 
 from __future__ import annotations
 
@@ -96,15 +96,15 @@ def plot_contour(
 def plot_impacts(
     found: Sequence[Impact] | NuisanceImpacts, parameter: str, n_largest: int = 20
 ) -> Figure:
-    """Draw the impact of each nuisance parameter on a parameter, and the fitted values or pulls.
+    """Draw the impact of each nuisance parameter on a parameter, and their fitted values or pulls.
 
     Parameters
     ----------
     found
-        Impacts from :func:`milinfer.intervals.nuisance_impacts`: bars are impacts after the fit,
-        frames impacts before the fit, and points are pulls, in errors of the auxiliary
-        measurements.  Or impacts from :func:`milinfer.likelihood.fits.impacts`: points are then
-        fitted values.
+        Impacts from one of two functions.  With :func:`milinfer.intervals.nuisance_impacts`, bars
+        are impacts after the fit, frames are impacts before the fit, and points are pulls in units
+        of the errors of the auxiliary measurements.  With :func:`milinfer.likelihood.fits.impacts`,
+        bars are impacts and points are fitted values.
     parameter
         Name of the parameter of interest.
     n_largest
@@ -113,7 +113,7 @@ def plot_impacts(
     Raises
     ------
     ParameterError
-        If there is nothing to draw, or the impacts are on other parameters.
+        If there is nothing to draw, or no impact is on `parameter`.
 
     Examples
     --------
@@ -204,13 +204,13 @@ def plot_impacts(
 
 
 def plot_pulls(fits: Mapping[str, Sequence[Impact]]) -> Figure:
-    """Draw fitted nuisance parameters of one or several methods, in units of their constraints.
+    """Draw fitted nuisance parameters in units of the errors of their auxiliary measurements.
 
     Parameters
     ----------
     fits
-        Value and errors of each nuisance parameter, by name of the method.  A parameter whose
-        auxiliary measurement is not 0 ± 1, such as a luminosity, is left out.
+        For each method, by name: the value and errors of each nuisance parameter.  A parameter
+        whose auxiliary measurement is not 0 ± 1, such as a luminosity, is left out.
 
     Raises
     ------

@@ -58,7 +58,8 @@ def plot_response_yields(diagnosis: ResponseDiagnosis, n_nuisances: int = 6) -> 
     """Draw the expected yield against each nuisance parameter, and the yields of varied events.
 
     The lower panel shows the difference between the mean of the response S over held-out nominal
-    events and the yield of the varied events.  Differences inside the band are too small to matter.
+    events (not used in the training) and the yield of the varied events.  Differences inside the
+    band are too small to matter.
 
     Parameters
     ----------
@@ -137,19 +138,19 @@ def _largest_pull(yields: list[YieldComparison]) -> float:
 
 
 def plot_response_closure(diagnosis: ResponseDiagnosis, n_panels: int = 4) -> Figure:
-    """Draw the features that agree worst: varied events, and nominal events weighted by S.
+    """Draw the features in which varied events and nominal events weighted by S agree worst.
 
-    Points are the varied events, lines the nominal events weighted by the response S.  All are
-    normalised to one and divided by the unweighted nominal events.  The error bars are for the
-    difference between point and line.
+    Points are the varied events, lines are the nominal events weighted by the response S.  Both are
+    normalised to one and divided by the unweighted nominal events.  The error bars are the errors
+    of the difference between point and line.
 
     Parameters
     ----------
     diagnosis
         Diagnosis of a response.
     n_panels
-        Largest number of panels.  A panel has all variations of the same nuisance parameters in one
-        feature; the panels with the smallest p-values are drawn.
+        Largest number of panels.  A panel shows one feature for all variations of the same nuisance
+        parameters.  The panels with the smallest p-values are drawn.
 
     Raises
     ------

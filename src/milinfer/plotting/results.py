@@ -2,7 +2,8 @@
 
 The figures do not use the global state of pyplot, so they can be drawn in a server, a notebook or a
 worker.  A method has the same colour, marker and line in all figures
-(:mod:`milinfer.plotting.style`), so that it can be recognised without colours.
+(:mod:`milinfer.plotting.style`).  Because of the markers and lines, methods can also be recognised
+without colours.
 """
 
 from __future__ import annotations
@@ -98,7 +99,7 @@ def plot_scans(
 ) -> Figure:
     """Draw −2ΔlnL of one dataset from several methods, with the thresholds of intervals.
 
-    The thresholds are those of 68.27 % and 95.45 % intervals.
+    The thresholds belong to 68.27 % and 95.45 % intervals.
 
     Parameters
     ----------
@@ -111,7 +112,7 @@ def plot_scans(
     truth
         True value, drawn as a line.
     dashed
-        Names of methods to draw with dashed lines, such as uncalibrated ones.
+        Names of methods to draw with dashed lines, such as methods that are not calibrated.
 
     Examples
     --------
@@ -152,12 +153,12 @@ def plot_scans(
 def plot_intervals(
     intervals: Mapping[str, tuple[Interval, Interval]], truth: float | None = None
 ) -> Figure:
-    """Draw estimates with 68.27 % (thick) and 95.45 % (thin) intervals, a line for each method.
+    """Draw estimates with 68.27 % (thick) and 95.45 % (thin) intervals, one row for each method.
 
     Parameters
     ----------
     intervals
-        Pair of the 68.27 % and the 95.45 % interval, by name of the method.
+        For each method, by name: the pair of the 68.27 % interval and the 95.45 % interval.
     truth
         True value, drawn as a dashed line; None: it is not known.
 
@@ -298,7 +299,8 @@ def plot_estimates(toys: Mapping[str, ToyEnsemble], bins: int = 40) -> Figure:
     toys
         Toy ensembles at one true value, by name of the method.
     bins
-        Number of bins between the quantiles 0.1 % and 99.9 % of all estimates together.
+        Number of bins.  The histograms reach from the 0.1 % quantile to the 99.9 % quantile of the
+        estimates of all methods.
 
     Examples
     --------
@@ -339,8 +341,8 @@ def plot_estimates(toys: Mapping[str, ToyEnsemble], bins: int = 40) -> Figure:
 def plot_coverage(coverages: Mapping[str, Sequence[Coverage]]) -> Figure:
     """Draw the measured coverage of each method with its errors, and the nominal coverage.
 
-    Thick bars are Clopper–Pearson 68.27 % intervals from the number of toys; thin bars also include
-    the error from the finite number of events that the toys are drawn from.
+    Thick bars are the errors due to the number of toys (Clopper–Pearson 68.27 % intervals).  Thin
+    bars also include the error due to the finite number of events from which the toys are drawn.
 
     Parameters
     ----------
@@ -391,7 +393,7 @@ def plot_coverage(coverages: Mapping[str, Sequence[Coverage]]) -> Figure:
 
 
 def plot_response(ensembles: Sequence[ToyEnsemble], calibration: Calibration) -> Figure:
-    """Draw the bias of the estimate against the true value, with the fit that corrects it.
+    """Draw the bias of the estimate against the true value, and the fit that corrects the bias.
 
     Parameters
     ----------

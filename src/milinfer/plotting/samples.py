@@ -99,24 +99,25 @@ def plot_templates(
     observable: str,
     errors: FloatArray | None = None,
 ) -> Figure:
-    """Draw the data and expected counts in bins, and their ratio to the first expectation.
+    """Draw data and expected counts in bins, and their ratios to the first expected counts.
 
-    Bins of very different widths, such as bins that keep the most information, are drawn with equal
-    widths, and their edges are written under them.
+    If the widths of the bins are very different, the bins are drawn with equal widths, and their
+    edges are written under them.
 
     Parameters
     ----------
     edges
         Bin edges, shape (n_bins + 1,).
     expected
-        Expected counts by label, each of shape (n_bins,).
+        For each label, expected counts, shape (n_bins,).  The first entry is the denominator of the
+        ratios.
     counts
         Observed counts, shape (n_bins,).
     observable
         Name of the observable; :func:`milinfer.plotting.style.observable_label` adds its unit.
     errors
-        Relative errors of the first expectation, shape (n_bins,), from Monte-Carlo statistics and
-        other sources; drawn as a band.
+        Relative errors of the first expected counts, shape (n_bins,), due to Monte-Carlo statistics
+        and other sources.  They are drawn as a band.
 
     Examples
     --------

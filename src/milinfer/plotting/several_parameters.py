@@ -35,14 +35,15 @@ def plot_contour_lines(
     truth: tuple[float, float] | None = None,
     truth_label: str = "truth",
 ) -> Figure:
-    """Draw the contours of two parameters from several methods, and their estimates.
+    """Draw the contours and the estimates of two parameters from several methods.
 
     Parameters
     ----------
     contours
-        Points of each contour, shape (n, 2), by name of the method and level.
+        For each method, by name, and each confidence level: the points of the contour, shape (n,
+        2).
     estimates
-        Estimate of both parameters, by name of the method.
+        Estimates of the two parameters, by name of the method.
     x, y
         Names of the parameters.
     truth
@@ -91,11 +92,12 @@ def _smooth(outline: FloatArray) -> FloatArray:
 
 
 def plot_point_coverage(scans: Mapping[str, CoverageScan], cl: float) -> Figure:
-    r"""Draw the coverage at points of several parameters, for regions and for single parameters.
+    r"""Draw the coverage of joint regions and of intervals of single parameters, at several points.
 
-    There is a panel for each entry of `scans`.  Thick bars are Clopper–Pearson 68.27 % intervals
-    from the number of toys; thin bars also include the error from the finite number of events that
-    the toys are drawn from.  The bands are one and two binomial errors around the nominal coverage.
+    There is a panel for each entry of `scans`.  Thick bars are the errors due to the number of toys
+    (Clopper–Pearson 68.27 % intervals).  Thin bars also include the error due to the finite number
+    of events from which the toys are drawn.  The bands are one and two binomial errors around the
+    nominal coverage.
 
     Parameters
     ----------

@@ -1,8 +1,8 @@
 """Style of all figures: colours, markers and lines of methods, labels with units.
 
 The colours are the palette of Okabe and Ito, with a dark grey, so that colour-blind readers can
-tell any two of them apart.  In print without colours they look alike; therefore methods also have
-different markers and lines.
+tell any two of them apart.  In print without colours these colours look alike; therefore methods
+also have different markers and lines.
 """
 
 from __future__ import annotations
@@ -176,7 +176,9 @@ def figure_of(width: float = 6.4, height: float = 4.2, **grid: Any) -> tuple[Fig
 
 
 def edge_labels(edges: FloatArray) -> list[str]:
-    """Edges with enough digits to differ from each other; of equal ones only the first has a label.
+    """Return bin edges as texts, with enough digits to tell the edges apart.
+
+    If several edges are equal, only the first has a text.
 
     Examples
     --------
@@ -263,11 +265,11 @@ def draw_contours(
     name
         Name of the method, for the legend.
     lines
-        Points of each contour, shape (n, 2), by level.
+        For each confidence level: the points of the contour, shape (n, 2).
     style
         Colour and line of the method.
     alone
-        Whether no other method is drawn: the line styles then distinguish the levels.
+        Whether no other method is drawn.  If so, the line styles distinguish the levels.
     """
     for k, level in enumerate(sorted(lines)):
         outline = lines[level]
@@ -282,7 +284,7 @@ def draw_contours(
 
 
 def plain(text: str) -> str:
-    """Escape dollars in a text of the user, so that they do not begin a formula."""
+    """Escape dollar signs in a text of the user, so that they do not begin a formula."""
     return text.replace("$", r"\$")
 
 
@@ -298,7 +300,7 @@ def parameter_label(parameter: str) -> str:
 
 
 def observable_unit(name: str) -> str:
-    """Return the unit of one of the package's features; empty if there is none or it is unknown.
+    """Return the unit of a feature of the package; empty if the feature has none or is unknown.
 
     Examples
     --------

@@ -25,7 +25,9 @@ _FEW = 32
 
 
 def seed_keys(point: Point) -> tuple[int, ...]:
-    """Return keys of random streams, so that toys at two true points are independent.
+    """Return the keys of the random streams of a true point.
+
+    Two points have different keys, so that their toys are independent.
 
     Examples
     --------
@@ -38,7 +40,9 @@ def seed_keys(point: Point) -> tuple[int, ...]:
 
 @dataclass(frozen=True, eq=False)
 class Draws:
-    """The sequence of toys of one seed at one true point, drawn in groups of :data:`STREAM` toys.
+    """The sequence of toys of one seed at one true point.
+
+    The toys are drawn in groups of :data:`STREAM` toys; a group is called a stream.
 
     Parameters
     ----------
@@ -55,8 +59,8 @@ class Draws:
     poisson
         Whether the numbers of events fluctuate.
     disjoint
-        None to draw with replacement.  A number to draw without replacement: the largest number of
-        toys.
+        None: events are drawn with replacement.  A number: events are drawn without replacement,
+        for at most this number of toys.
 
     Raises
     ------
@@ -112,14 +116,20 @@ class Draws:
         return None if np.all(signs == 1) else signs
 
     def signs(self, index: IntArray) -> FloatArray:
-        """Return the signs of the weights of events; if all are 1, a view that takes no memory."""
+        """Return the sign of the weight of each event.
+
+        If all signs are 1, the result is a view that takes no memory.
+        """
         return np.broadcast_to(1.0, len(index)) if self._signs is None else self._signs[index]
 
     def stream(self, number: int, last: int = STREAM) -> tuple[IntArray, IntArray]:
-        """Draw the toys of a stream: rows of the pool, one toy after the other, and their numbers.
+        """Draw the toys of a stream.
 
-        The rows end with the toy before `last`, because later toys of a stream need not be drawn.
-        Without replacement, they end with the last toy that was requested.
+        Returns the pool rows of all events, one toy after the other, and the number of events of
+        each toy.
+
+        The rows end with the toy before `last`, because later toys of the stream are not needed.
+        If events are drawn without replacement, the rows end with the last toy of `disjoint`.
         """
         rng = self._rng(number)
         if self.disjoint is not None:

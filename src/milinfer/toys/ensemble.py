@@ -1,12 +1,12 @@
 """Hold the log-likelihood ratios of many toys, and the effect of their finite pool of events.
 
-All toys from one pool of simulated events share the statistical fluctuation of the pool, which does
-not average out with more toys.  It shifts the mean and the spread of the estimates, and therefore
-the measured coverage.  The influence of an event is the shift of the estimate if the event is
-added.  To first order, the fluctuation shifts the mean of the estimates by the sum of the
-influences of the events of the pool, and their spread by the sum of the squared influences
-(:func:`pool_influence`).  Toys at two true values from one pool are correlated if the same events
-have large weights at both values.
+All toys from one pool of simulated events share the statistical fluctuation of the pool.  More toys
+do not average it out.  The fluctuation changes the mean and the spread of the estimates, and
+therefore the measured coverage.  The influence of an event is the shift of the estimate if the
+event is added to the data.  To first order, the mean of the estimates depends on the sum of the
+influences of all events in the pool.  The spread of the estimates depends on the sum of the squared
+influences (:func:`pool_influence`).  Toys at two true values from one pool are correlated if the
+same events have large weights at both values.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ _BLOCK = 1000
 class ToyEnsemble:
     """Many pseudo-experiments (toys) at one true point, with Λ(θ) of one model for each toy.
 
-    :meth:`milinfer.Toys.run` makes it.  Λ(θ) is the log-likelihood ratio ln L(θ)/L(θ0) of a toy,
-    and θ̂ is the estimate at its maximum.
+    :meth:`milinfer.Toys.run` makes a ToyEnsemble.  Λ(θ) is the log-likelihood ratio ln L(θ)/L(θ0)
+    of a toy, and θ̂ is the estimate at its maximum.
 
     Parameters
     ----------
@@ -66,15 +66,15 @@ class ToyEnsemble:
     interpolation
         Parameter values at which Λ is computed, and the interpolation between them.
     values
-        Λ at these K values, shape (n_toys, K).
+        Λ of each toy at the K parameter values of `interpolation`, shape (n_toys, K).
     n_events
         Mean number of events of a toy.
     poisson
         Whether the number of events fluctuates.
     pool_events
-        Number of simulated events from which the toys were drawn (the pool).
+        Number of simulated events in the pool, from which the toys were drawn.
     pool_id
-        Fingerprint of these events.  Ensembles whose pools have events in common
+        Fingerprint of the events in the pool.  Ensembles whose pools have events in common
         (:func:`milinfer.samples.fingerprints.share_events`) are not independent.
     seed
         Random seed of the toys.
@@ -84,20 +84,22 @@ class ToyEnsemble:
         Number of events of each toy, shape (n_toys,); default: `n_events`, rounded.
     n_effective
         Effective number of events of the pool at the point.  It is infinite for toys drawn without
-        replacement, which have no fluctuation in common.  Default: `pool_events`.
+        replacement, because they have no fluctuation in common.  Default: `pool_events`.
     extended
         Whether Λ includes the rate term (the Poisson term of the number of events).
     pool_variance_error
         Relative standard error of Var(θ̂) due to the finite pool; NaN if it is not known (models of
-        bags).  For several parameters the largest of their errors.
+        bags).  With several parameters it is the largest of their errors.
     pool_influence
-        Effect of each part of the pool on mean and spread of θ̂, from which the correlation of toys
-        at two true points follows; None if it is not known (models of bags).
+        How much each group of pool events changes the mean and the spread of θ̂.  The correlation
+        of toys at two true points follows from these numbers.  None if they are not known (models
+        of bags).
     seen
-        Whether the model was trained on events of the pool.  Calibrations, belts and coverages
-        refuse such toys, because they do not behave like data.
+        Whether the model was trained on events of the pool.  If it was, calibrations, Neyman belts
+        and coverages refuse the toys, because these toys do not behave like data.
     pieces
-        Seed, start and stop of each run, if several runs were joined; default: one run.
+        If several runs were joined: seed, first toy number, and last toy number plus one of each
+        run.  Default: one run.
     profiled_truth
         True values in the toys of the parameters over which Λ is maximised (nuisance parameters and
         normalisations), by name; empty for models without such parameters.
@@ -213,12 +215,15 @@ class ToyEnsemble:
 
     @property
     def reuse(self) -> float:
-        """Mean number of uses of an (effective) event of the pool; 0 without replacement."""
+        """How often an effective event of the pool of simulated events is used on average.
+
+        It is 0 if events are drawn without replacement.
+        """
         return self.n_toys * self.n_events / self.n_effective
 
     @cached_property
     def extremum(self) -> Extremum:
-        """Maximum of each Λ: θ̂, Λ(θ̂) and the curvature."""
+        """Maximum of Λ for each toy: its position θ̂, the value Λ(θ̂), and the curvature."""
         blocks = [
             self.interpolation.extrema(self.values[k : k + _BLOCK])
             for k in range(0, max(self.n_toys, 1), _BLOCK)
@@ -226,7 +231,7 @@ class ToyEnsemble:
         return Extremum(*(np.concatenate(column) for column in zip(*blocks, strict=True)))
 
     def with_truth(self, point: Point) -> ToyEnsemble:
-        """Return the same toys with another true point, without a new search of their maxima."""
+        """Return the same toys with another true point, without searching the maxima of Λ again."""
         moved = replace(self, point=point)
         # The cached maxima of the same surfaces: to find them takes most of the time.
         vars(moved)["extremum"] = self.extremum
@@ -234,15 +239,19 @@ class ToyEnsemble:
 
     @property
     def theta_hat(self) -> FloatArray:
-        """Maximum-likelihood estimates, shape (n_toys,), or (n_toys, n_parameters) for several."""
+        """Maximum-likelihood estimates.
+
+        The shape is (n_toys,) or, with several parameters, (n_toys, n_parameters).
+        """
         return self.extremum.theta_hat
 
     @property
     def mean_error(self) -> float:
-        """Standard error of the mean of θ̂ in one parameter, including the finite pool.
+        """Standard error of the mean of θ̂ in one parameter, including the pool error.
 
-        The statistical fluctuation of the pool of events shifts all toys together, by
-        ``sqrt(n_events / n_effective)`` standard deviations of θ̂.  More toys do not reduce this.
+        The pool error is due to the finite number of events from which toys are drawn.  It shifts
+        all toys together, by ``sqrt(n_events / n_effective)`` standard deviations of θ̂.  More toys
+        do not reduce this shift.
         """
         only(tuple(self.point))
         variance = float(np.var(self.theta_hat, ddof=1))
@@ -250,9 +259,10 @@ class ToyEnsemble:
 
     @property
     def variance_error(self) -> float:
-        """Relative error of Var(θ̂) due to the finite pool: `pool_variance_error`, if it is known.
+        """Relative error of Var(θ̂) due to the finite pool of simulated events.
 
-        Otherwise it is the error for Gaussian estimates.
+        It is `pool_variance_error` if this is known.  If not, it is the error for Gaussian
+        estimates, ``sqrt(2 / n_effective)``.
 
         Examples
         --------
@@ -267,23 +277,25 @@ class ToyEnsemble:
         return float(np.sqrt(2 / self.n_effective))
 
     def test_statistic(self, theta: ArrayLike) -> FloatArray:
-        """Compute 2 [Λ(θ̂) − Λ(θ)] of each toy, shape (n_toys,), never negative.
+        """Compute the test statistic 2 [Λ(θ̂) − Λ(θ)] of each toy, shape (n_toys,).
 
-        `theta` is a number, or one value for each parameter.
+        It is never negative.  `theta` is a number, or one value for each parameter.
         """
         at = self.interpolation.values_at(self.values, theta)[:, 0]
         return np.maximum(2 * (self.extremum.maximum - at), 0.0)
 
     def pool_coverage_error(self, cl: float = CL68) -> float:
-        r"""Compute the error of the coverage of central intervals due to the finite pool of events.
+        r"""Compute the error of the coverage of central intervals due to the finite pool.
 
-        The formula holds for Gaussian estimates of one parameter.  Toys have n events, and φ is the
-        normal density at the z standard deviations of the confidence level.  The fluctuation of the
-        pool shifts all estimates by :math:`\sigma\sqrt{n/n_\mathrm{eff}}`, which reduces the
-        coverage by :math:`z\varphi(z)\,n/n_\mathrm{eff}` on average.  It also changes their spread,
-        which changes the coverage by :math:`z\varphi(z)` times ``pool_variance_error`` in either
-        direction.  These two changes are added in quadrature.  If ``pool_variance_error`` is NaN,
-        the result is NaN.
+        The pool contains the simulated events from which toys are drawn.  The formula holds for
+        Gaussian estimates of one parameter.  Let n be the number of events of a toy, z the number
+        of standard deviations that belongs to the confidence level, and φ the density of the normal
+        distribution.  The fluctuation of the pool shifts all estimates by
+        :math:`\sigma\sqrt{n/n_\mathrm{eff}}`, which reduces the coverage by
+        :math:`z\varphi(z)\,n/n_\mathrm{eff}` on average.  The fluctuation also changes the spread
+        of the estimates, which moves the coverage up or down by :math:`z\varphi(z)` times
+        ``pool_variance_error``.  The two changes of the coverage are added in quadrature.  If
+        ``pool_variance_error`` is NaN, the result is NaN.
 
         Examples
         --------
@@ -302,12 +314,13 @@ class ToyEnsemble:
     def __add__(self, other: ToyEnsemble) -> ToyEnsemble:
         """Join toys of the same model, true point and pool, from the same seed or other seeds.
 
-        Toys of the same seed must be the next ones in its sequence.
+        If both have the same seed, the toys of the second must directly follow those of the first
+        in the sequence.
 
         Raises
         ------
         SampleError
-            If the ensembles differ in anything else, or some toys could be the same.
+            If the ensembles differ in anything but the seed, or if both could contain the same toy.
         """
         same = all(
             getattr(self, name) == getattr(other, name)
@@ -353,17 +366,22 @@ GROUPS = 1024
 
 
 class PoolInfluence(NamedTuple):
-    """Effect of groups of events of the pool on mean and spread of θ̂, (GROUPS, n_parameters).
+    r"""How much each group of pool events changes the mean and the spread of θ̂.
+
+    The arrays have the shape (GROUPS, n_parameters).
 
     Parameters
     ----------
     shift
-        Shift of the mean of θ̂, in standard deviations of the estimates of one event.  The sum of
-        squares is one over the effective number of events.
+        Shift of the mean of θ̂, divided by :math:`\sqrt{n}\,\sigma`, where σ is the standard
+        deviation of θ̂ for toys of n events.  The sum of its squares over the groups is
+        :math:`1/n_\mathrm{eff}`, where :math:`n_\mathrm{eff}` is the effective number of events in
+        the pool.
     spread
-        Relative change of Var(θ̂).
+        Relative change of Var(θ̂) due to the group.
     variance_error
-        Relative standard error of Var(θ̂) from all events; for several parameters the largest.
+        Relative standard error of Var(θ̂) due to the finite pool (all groups together).  With
+        several parameters it is the largest of their errors.
     """
 
     shift: FloatArray
@@ -381,17 +399,17 @@ def pool_influence(
     r"""Compute the influence of the events of a pool on toys that are drawn from the pool.
 
     The influence of event i on θ̂ is in proportion to :math:`y_i = d\lambda_i/d\theta` at the true
-    value, with the log-likelihood ratio :math:`\lambda_i(\theta)` of the event.  The relative error
-    of Var(θ̂) due to the finite pool is the relative error of the variance of y:
-    :math:`\sqrt{(\kappa - 1)/n_\mathrm{eff}}` with the kurtosis κ of y, or for weighted events
-    :math:`\sqrt{\sum_i w_i^2 (y_i^2/\sigma_y^2 - 1)^2}/\sum_i |w_i|`.  (The formulas agree if
-    weights and y are independent.)
+    value, where :math:`\lambda_i(\theta)` is the log-likelihood ratio of the event.  The relative
+    error of Var(θ̂) due to the finite pool is the relative error of the variance of y.  For
+    unweighted events it is :math:`\sqrt{(\kappa - 1)/n_\mathrm{eff}}`, where κ is the kurtosis of
+    y.  For weighted events it is :math:`\sqrt{\sum_i w_i^2 (y_i^2/\sigma_y^2 - 1)^2}/\sum_i |w_i|`.
+    (The two formulas agree if weights and y are independent.)
 
     Parameters
     ----------
     interpolation, table
-        Interpolation of the log-likelihood ratio of an event, and its values at the K grid points,
-        shape (n_events, K).
+        Interpolation of the log-likelihood ratio of an event, and the log-likelihood ratios of the
+        events at its K grid points, shape (n_events, K).
     weights
         Weights of the events, shape (n_events,).  The influence of an event has the sign of its
         weight.
@@ -399,7 +417,8 @@ def pool_influence(
         The true point, shape (n_parameters,).
     log_rate
         Logarithm of the expected number of events at the grid points, shape (K,), if Λ includes the
-        rate.  The number of events then fluctuates, so that the mean influence adds to the spread.
+        rate.  The number of events then fluctuates, so that the mean influence of an event also
+        contributes to the spread.
 
     Returns
     -------
@@ -460,7 +479,9 @@ def _mean(share: FloatArray, values: FloatArray) -> FloatArray:
 
 
 def slope_at(interpolation: Interpolation | ChebyshevBox, point: FloatArray) -> FloatArray:
-    """Return the factors on the K values of Λ whose sum is its slope at a point, (K, n_parameters).
+    """Return the factors with which Λ at the K grid points is summed to its slope at a point.
+
+    The shape is (K, n_parameters).
 
     Examples
     --------
@@ -492,12 +513,12 @@ def slope_at(interpolation: Interpolation | ChebyshevBox, point: FloatArray) -> 
 
 
 def require_unseen_toys(ensembles: Sequence[ToyEnsemble]) -> None:
-    """Raise if toys were drawn from the training events of their model.
+    """Raise an error if toys were drawn from the training events of their model.
 
     Raises
     ------
     CalibrationError
-        The message names the model and the true point.
+        If they were; the message names the model and the true point.
 
     Examples
     --------
@@ -516,12 +537,14 @@ def require_unseen_toys(ensembles: Sequence[ToyEnsemble]) -> None:
 
 
 def truths(ensembles: Sequence[ToyEnsemble]) -> FloatArray:
-    """Return the true points of ensembles, shape (n_ensembles, n_parameters)."""
+    """Return the true points of ensembles of toys, shape (n_ensembles, n_parameters)."""
     return np.array([list(e.point.values()) for e in ensembles], dtype=np.float64)
 
 
 def require_toys(ensembles: object) -> None:
-    """Raise unless the argument is a list of toys at several true points (it may be empty).
+    """Raise an error unless the argument is a list of toys at several true points.
+
+    The list may be empty.
 
     Raises
     ------
@@ -586,15 +609,18 @@ def toys_with(ranges: Mapping[str, tuple[float, float]]) -> str:
 
 
 def require_one_kind(ensembles: Sequence[ToyEnsemble]) -> None:
-    """Raise unless toys are of one model, with the same parameters and one kind of dataset.
+    """Raise an error unless all toys are of one model and one kind of dataset.
 
-    If the number of events fluctuates, its mean may differ by a standard deviation, as for toys at
-    other values of nuisance parameters.
+    The toys must agree in model and parameters, and in Λ and the dataset: with or without rate
+    term, fixed or fluctuating number of events.
+
+    If the number of events fluctuates, its mean may differ between the toys by up to one standard
+    deviation.  Toys at different values of nuisance parameters differ in this way.
 
     Raises
     ------
     CalibrationError
-        If they are not, or there are no toys.
+        If the toys are of different kinds, or there are no toys.
     """
     require_toys(ensembles)
     if not ensembles:

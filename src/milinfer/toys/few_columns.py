@@ -1,8 +1,9 @@
-"""Sum a few columns of a table of log-likelihood ratios, from which all columns follow.
+"""Sum only a few columns of a table of log-likelihood ratios; the other columns follow from them.
 
-λ(θ) of an event is a smooth function of θ, so that its values at most grid points follow from its
-values at a few.  Most of the time of a toy is the gathering of its events from a table that does
-not fit into the caches of the processor; it is in proportion to the number of columns.
+The log-likelihood ratio λ(θ) of an event is a smooth function of θ, so that its values at most grid
+points follow from its values at a few of them.  Most of the time of a toy is needed to read its
+events from the table, which does not fit into the caches of the processor.  This time is in
+proportion to the number of columns.
 
 Importing this module imports numba.
 """
@@ -33,19 +34,20 @@ _HARD = 0.05
 
 @dataclass(frozen=True, eq=False)
 class ColumnSums:
-    """Sums of rows for all K columns, from the k columns of a smaller table.
+    """Sum rows of a table with K columns, by means of a smaller table with k of these columns.
 
     Parameters
     ----------
     columns
-        The columns of the smaller table, shape (k,).
+        Numbers of the columns that the smaller table contains, shape (k,).
     factors
-        Every column as a combination of these, shape (k, K).
+        Each of the K columns as a linear combination of the k columns, shape (k, K).
     hard
-        Row of `rest` for each event whose other columns do not follow, and −1 for all others, shape
-        (n_events,).  The density of such an event almost vanishes somewhere on the grid.
+        −1 for each event whose K columns follow from the k columns, shape (n_events,).  For a hard
+        event, whose columns do not follow, it is the row of this event in `rest`.  The density of a
+        hard event almost vanishes somewhere on the grid.
     rest
-        What must be added to these events, shape (n_hard, K).
+        What must be added to the combinations of the hard events, shape (n_hard, K).
     """
 
     columns: IntArray
@@ -83,12 +85,13 @@ class ColumnSums:
 
 
 def choose_columns(table: Table) -> ColumnSums | None:
-    """Choose columns of a table from which all others follow.
+    """Choose columns of a table from which all other columns follow.
 
-    An interpolative decomposition of some events chooses them (Cheng, Gimbutas, Martinsson and
-    Rokhlin, SIAM J. Sci. Comput. 26 (2005) 1389).  The errors are then computed for all events.
-    Events whose error is larger than 1e-11 of the largest value of the table keep all columns; if
-    they are many, those with the largest errors join the events that choose.
+    The columns are chosen by an interpolative decomposition of some rows of the table (Cheng,
+    Gimbutas, Martinsson and Rokhlin, SIAM J. Sci. Comput. 26 (2005) 1389).  The errors are then
+    computed for all events.  Events whose error is larger than 1e-11 of the largest value of the
+    table keep all their columns.  If there are many of these events, the decomposition is repeated
+    with more rows: the rows with the largest errors are added.
 
     Parameters
     ----------

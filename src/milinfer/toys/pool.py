@@ -1,10 +1,10 @@
 """Pools of simulated events from which toys are drawn, at the points of samples or at any point.
 
 If the weight of each event is a polynomial in the parameters θ, a pool can be used at every θ.  All
-samples together form one mixture of events.  Reweighting the mixture to θ uses all events, wherever
-they were generated (multiple importance sampling with the balance heuristic; Veach and Guibas,
-SIGGRAPH 95).  The effective number of events measures the precision of a pool at θ.  Fingerprints
-show whether two pools have events in common.
+samples together form one mixture of events.  Reweighting the mixture to θ uses all events, no
+matter at which point they were generated (multiple importance sampling with the balance heuristic;
+Veach and Guibas, SIGGRAPH 95).  The effective number of events measures the precision of a pool at
+θ.  Fingerprints show whether two pools have events in common.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def _gathered(parts: Sequence[Array], rows: IntArray) -> Array:
 
 
 class PointPool(NamedTuple):
-    """Events to draw from at one parameter point.
+    """Events from which toys at one parameter point are drawn.
 
     Parameters
     ----------
@@ -84,7 +84,10 @@ class PointPool(NamedTuple):
     pool_id: str
 
     def take(self, rows: IntArray, point: Point) -> Sample:
-        """Return events as a dataset with weights ±1, and the reweights common to all samples."""
+        """Return rows of the pool as a dataset.
+
+        The weights of the dataset are ±1.  It keeps the reweights that all samples have.
+        """
         signs = np.sign(self.weights[rows])
         if len(self.samples) == 1:
             return replace(self.samples[0].take(rows), weights=signs)
@@ -139,8 +142,8 @@ class PointPool(NamedTuple):
         Raises
         ------
         SampleError
-            If events have negative weights, because the fraction of a process among the drawn
-            events would then be wrong; or if a process has no events of positive weight.
+            If a process has no events of positive weight, or if events have negative weights.  With
+            negative weights, the fraction of a process among the drawn events would be wrong.
         """
         if not backgrounds:
             return self
@@ -177,11 +180,11 @@ class EventPool:
     samples
         Set of samples with the events.
     degree
-        None: toys can be drawn only at the points of the samples, each from its own sample.  A
-        number: all events together are reweighted to any point; the number is the degree of the
-        event weights as polynomials in the parameters (2 for one operator insertion, 4 for
-        insertions in production and decay).  Far from the points of the samples, most of the weight
-        is on a few events: check ``at(point).n_effective``.
+        None: toys can be drawn only at the points of the samples, and a toy uses only the sample at
+        its point.  A number: all events together are reweighted to any point.  The number is the
+        degree of the event weights as polynomials in the parameters (2 for one operator insertion,
+        4 for insertions in production and decay).  Far from the points of the samples, most of the
+        weight is on a few events: check ``at(point).n_effective``.
 
     Raises
     ------
@@ -244,7 +247,8 @@ class EventPool:
         Raises
         ------
         ParameterError
-            If the parameters differ or, without a degree, there is no sample at the point.
+            If the point has other parameters than the pool.  If the pool has no degree, also if
+            there is no sample at the point.
         SampleError
             If the density of an event is not positive at the point; the message names the event.
         """
@@ -274,8 +278,8 @@ class EventPool:
     def reweighted(self, point: Mapping[str, float]) -> Sample:
         """Return the events for a point as one sample, with weights in arbitrary units.
 
-        With a degree, these are all events of the pool, so that samples at two points have the same
-        events.
+        If the pool has a degree, the sample always contains all events of the pool.  Samples at two
+        points then have the same events.
 
         Raises
         ------

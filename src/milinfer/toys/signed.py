@@ -1,10 +1,10 @@
 """Correct toys of events with negative weights, so that they fluctuate like data.
 
 A generator at next-to-leading order makes events with negative weights.  Suppose that n events are
-drawn for a toy, with probabilities in proportion to their absolute weights, and that each counts
-with the sign of its weight.  The toy then describes only n·f events of data, where f is the sum of
-the weights divided by the sum of their absolute values, but its fluctuation is that of n events.
-Intervals calibrated with such toys are too wide by 1/√f.
+drawn for a toy, with probabilities in proportion to their absolute weights, and that each event
+counts with the sign of its weight.  The toy then describes only n·f events of data, but it
+fluctuates like n events.  Here f is the sum of the weights divided by the sum of their absolute
+values.  Intervals calibrated with such toys are too wide by a factor 1/√f.
 """
 
 from __future__ import annotations
@@ -35,15 +35,16 @@ def as_data(
     weights: FloatArray,
     slope: FloatArray | None,
 ) -> FloatArray:
-    r"""Correct Λ of toys of signed events, so that mean and fluctuation are those of data.
+    r"""Correct Λ of toys of signed events, so that its mean and fluctuation agree with data.
 
-    λ is the log-likelihood ratio of an event, and λ′ its derivative at the true value.  For data of
-    n events, the mean of Λ is n λ̄, with λ̄ = Σwλ/Σw, and the variance of its slope at the true
-    value is n Var(λ′).  For toys of n signed events, the mean is n f λ̄ and the variance is
-    n (⟨λ′²⟩ − f² λ̄′²), with f from :func:`net_share` and the mean ⟨⟩ weighted by absolute weights.
-    The function therefore scales the distance of each toy from the mean by the ratio of the two
-    standard deviations, and replaces the mean.  Higher moments are of the next order in 1/n; only
-    the even ones are approximately right.
+    λ is the log-likelihood ratio of an event, and λ′ its derivative at the true value.  A bar is a
+    mean with the signed weights, λ̄ = Σwλ/Σw, and ⟨⟩ is a mean with their absolute values.  For
+    data of n events, the mean of Λ is n λ̄, and the variance of the slope of Λ at the true value is
+    n Var(λ′).  For toys of n signed events, the mean is n f λ̄ and the variance is n (⟨λ′²⟩ − f²
+    λ̄′²), where f is :func:`net_share` of the weights.  The distance of each toy from the mean of
+    the toys is therefore multiplied by a factor and added to the mean of data.  The factor is the
+    standard deviation of data divided by the standard deviation of toys.  Higher moments are of the
+    next order in 1/n; only the even moments are approximately right.
 
     Parameters
     ----------
@@ -54,13 +55,14 @@ def as_data(
     ratios, weights
         Log-ratios and weights of the events of the pool, shapes (n_events, K) and (n_events,).
     slope
-        Factors on the K values whose sum is the slope at the true value, shape (K, n_parameters);
-        None if Λ has no slope.  For several parameters, the geometric mean of their ratios is used.
+        Factors with which the K values are summed to the slope at the true value, shape (K,
+        n_parameters); None if Λ has no slope.  With several parameters, there is a ratio of
+        standard deviations for each of them, and the geometric mean of these ratios is used.
 
     Returns
     -------
     ndarray
-        Shape (n_toys, K).
+        Corrected Λ of the toys, shape (n_toys, K).
 
     Examples
     --------
@@ -89,8 +91,9 @@ def as_data(
 def influence_as_data(influence: PoolInfluence, weights: FloatArray) -> PoolInfluence:
     """Compute the influence of a pool on toys that are corrected by :func:`as_data`.
 
-    The mean of the pool is scaled to the number of events of data, but is measured with the
-    effective number of signed events, which is smaller.
+    The corrected toys fluctuate like data, but the pool error is still that of signed events.
+    Relative to the fluctuation of a toy it is larger, so all numbers are divided by f from
+    :func:`net_share`.
 
     Examples
     --------

@@ -72,16 +72,18 @@ class Toys:
         Whether the number of events fluctuates.
     background
         Background processes, which do not depend on the parameters.  Events are drawn from the
-        mixture of signal and backgrounds.  If the number of events does not fluctuate, it is the
-        sum of the expected numbers, rounded.
+        mixture of signal and backgrounds.  If the number of events does not fluctuate, each toy has
+        the sum of the expected numbers of signal and background events, rounded.
     rate
         Expected number of signal events ν(θ), positive also at θ = 0.  The number of events N is
-        then Poisson distributed around μ(θ), the sum of ν(θ) and the backgrounds, and Λ includes
-        the rate term :math:`\mu(0) - \mu(\theta) + N\ln(\mu(\theta)/\mu(0))`.  The cost of a
-        dataset with backgrounds needs :meth:`~milinfer.likelihood.rate.Rate.with_background`.
+        then Poisson distributed around μ(θ), the sum of ν(θ) and the expected backgrounds.  Λ then
+        includes the rate term :math:`\mu(0) - \mu(\theta) + N\ln(\mu(\theta)/\mu(0))`.  The cost of
+        a dataset with backgrounds needs the rate from
+        :meth:`~milinfer.likelihood.rate.Rate.with_background`.
     disjoint
-        Whether to draw without replacement.  No event is then in two toys of one true value, so
-        that toys are independent.  The pool must have enough events, all of the same weight.
+        Whether to draw without replacement.  Two toys at the same true value then have no event in
+        common, so that they are independent.  The pool must have enough events, all of the same
+        weight.
 
     Raises
     ------
@@ -204,9 +206,10 @@ class Toys:
         workers
             Number of threads; the toys do not depend on it.  Models of bags run in one thread.
         client
-            Client of a dask cluster whose workers generate the toys, with identical results.
-            Models are evaluated in this process, and their output for each event is sent once.
-            Models of bags and of whole datasets are sent to the workers and must be picklable.
+            Client of a dask cluster whose workers generate the toys, with identical results.  The
+            models are evaluated in this process, and their output for each event is sent to the
+            workers once.  Models of bags and of whole datasets are sent too, so they must be
+            picklable.
         on_toys
             Function that is called with the number of toys done since the last call.
 
@@ -243,7 +246,7 @@ class Toys:
         Returns
         -------
         dict
-            By the name of the model, one :class:`ToyEnsemble` for each true value.
+            For each model, by name, a list with one :class:`ToyEnsemble` for each true value.
 
         Raises
         ------
@@ -261,9 +264,9 @@ class Toys:
         MilinferWarning
             If events have negative weights and Λ of a model is not a sum over events (histograms
             with errors, profiled backgrounds).  The toys of this model then fluctuate more than
-            data, and intervals that are calibrated with them are too wide.  For other models, Λ is
-            corrected for negative weights (:mod:`milinfer.toys.signed`), so that it differs from Λ
-            of the events of :meth:`dataset`.
+            data, and intervals that are calibrated with them are too wide.  For models whose Λ is a
+            sum over events, Λ is corrected for negative weights (:mod:`milinfer.toys.signed`).  It
+            then differs from Λ that you compute from the events of :meth:`dataset`.
 
         Examples
         --------
@@ -343,7 +346,7 @@ class Toys:
         return self.draws(truth, toy + 1).dataset(toy)
 
     def asimov(self, truth: float | Point, *, luminosity: float = 1.0) -> Sample:
-        """Make an Asimov dataset: all events of the pool, weighted to the expected numbers.
+        """Make an Asimov dataset: all events of the pool, weighted to the expected number.
 
         Its events follow the simulation, so that a fit with a model need not give back the point
         exactly.  :func:`milinfer.likelihood.asimov_cost` uses the density of the model instead, so
@@ -354,13 +357,14 @@ class Toys:
         truth
             Parameter point, or the value if there is one parameter.
         luminosity
-            Factor on the numbers of events, for example for a larger dataset.  The rate of a fit
-            needs the same factor (:meth:`milinfer.likelihood.rate.Rate.scaled`).
+            Factor on the expected number of events, for example for a larger dataset.  The rate of
+            a fit needs the same factor (:meth:`milinfer.likelihood.rate.Rate.scaled`).
 
         Returns
         -------
         Sample
-            Events whose weights are expected numbers of events.  Costs accept them as data.
+            Events whose weights sum to the expected number of events.  Costs accept the sample as
+            data.
 
         Raises
         ------
@@ -405,19 +409,19 @@ class Toys:
             raise ConfigurationError(msg)
 
     def draws(self, truth: Point, stop: int) -> Draws:
-        """Return the sequence of toys at a true point, to take its datasets one by one.
+        """Return the sequence of toys at a true point, from which datasets can be taken one by one.
 
         Parameters
         ----------
         truth
             Parameter point.
         stop
-            Number of the last toy plus one; it only matters for disjoint toys.
+            Number of the last toy plus one.  It only matters if toys are drawn without replacement.
 
         Raises
         ------
         SampleError, ParameterError
-            If the pool has no events for the toys, or other parameters.
+            If the pool has no events for the toys, or has other parameters.
         """
         pool = self._pool
         names = pool.samples.parameters
@@ -536,7 +540,7 @@ SegmentSums: TypeAlias = Callable[[Table, IntArray, FloatArray, IntArray], Float
 
 
 class Thrown(NamedTuple):
-    """Λ and numbers of events of toys.
+    """Λ and the number of events of each toy.
 
     Parameters
     ----------
@@ -568,7 +572,10 @@ class Tables:
         self.sums: list[SegmentSums] = []
 
     def of(self, samples: tuple[Sample, ...]) -> list[Table]:
-        """Return a table for each model, with all events; it is made once for these samples."""
+        """Return the table of each model, with all events.
+
+        If the samples are the same as before, the tables are not made again.
+        """
         keys = [id(s) for s in samples]
         if keys != list(self._by_sample):
             # Remove the tables of samples that are no longer in use.
@@ -635,9 +642,9 @@ def throw(
     Parameters
     ----------
     sums
-        What sums the rows of each table: ``Tables.sums``, one for each model.
+        Functions that sum the rows of the tables, one for each model (``Tables.sums``).
     tables
-        The tables: ``Tables.summed``.
+        The tables whose rows are summed (``Tables.summed``).
     draws
         The sequence of toys.
     toys

@@ -1,4 +1,4 @@
-"""Compiled search (numba) for rows with probabilities in proportion to weights.
+"""Draw rows with probabilities in proportion to their weights, by a compiled search (numba).
 
 Importing this module imports numba.
 """
@@ -20,7 +20,10 @@ _TRIES = 8
 
 
 def first_rows(cumulative: FloatArray) -> Int32Array:
-    """Make the table for :func:`find_rows`: the row in which each step begins, or the row before.
+    """Make the table with which :func:`find_rows` starts its search.
+
+    The total weight is divided into equal steps, two for each row.  The table contains, for each
+    step, the row in which the step begins or the row before it.
 
     Parameters
     ----------
@@ -30,7 +33,7 @@ def first_rows(cumulative: FloatArray) -> Int32Array:
     Returns
     -------
     ndarray
-        Rows at equal steps of the cumulative weight, two for each row, shape (2 n,).
+        A row for each step, shape (2 n,).
 
     Examples
     --------
@@ -44,7 +47,7 @@ def first_rows(cumulative: FloatArray) -> Int32Array:
 
 
 def find_rows(uniforms: FloatArray, cumulative: FloatArray, first: Int32Array) -> IntArray:
-    """Find the first row whose cumulative weight is larger than each number.
+    """Find, for each number, the first row whose cumulative weight is larger than the number.
 
     Parameters
     ----------
