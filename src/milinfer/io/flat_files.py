@@ -118,7 +118,8 @@ class FlatTable:
         Raises
         ------
         SampleError
-            The message names the missing columns and those of the file.
+            If a column is missing.  The message names the missing columns and the columns of the
+            file.
         """
         missing = [name for name in names if name not in self.columns]
         if missing:
@@ -341,12 +342,12 @@ class RootTable(FlatTable):
         The file.
     tree
         Name of the tree.  Default: the tree of a sample or of an event file (``Features``,
-        ``Events``), or else the only tree of the file.
+        ``Events``); if there is no tree with these names, the only tree of the file.
 
     Raises
     ------
     SampleError
-        If the file is damaged, or has several trees and `tree` is not given.
+        If the file is damaged, or if `tree` is not given and the default is not clear.
     """
 
     def __init__(self, path: PathLikeStr, tree: str | None) -> None:

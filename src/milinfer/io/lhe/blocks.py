@@ -36,10 +36,10 @@ class BlockReader:
     name
         Name of the file, for messages.
     preamble
-        Header and init.
+        Header and ``<init>``.
     left_out
         Names of content that is neither in ``preamble`` nor in the lines and weights of the first
-        events; complete after :meth:`first_event`.
+        events.  The list is complete only after a call of :meth:`first_event`.
 
     Raises
     ------
@@ -107,7 +107,8 @@ class BlockReader:
     def blocks(self, size: int) -> Iterator[bytes]:
         """Yield blocks of about ``size`` bytes, each up to the end of an event.
 
-        It stops at the end of the file, or if the file cannot be read; :meth:`finish` then raises.
+        The blocks stop at the end of the file, or at a place where it cannot be read.  If it cannot
+        be read, :meth:`finish` raises.
         """
         more = True
         while more:
