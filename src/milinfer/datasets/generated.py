@@ -30,7 +30,7 @@ _MOTHERS = np.array(
 
 
 class CrossSectionRatio(NamedTuple):
-    """Coefficients of the quartic σ(θ)/σ(θ_gen) in `GeneratedEvents.basis`, and their covariance."""
+    """Coefficients of the quartic σ(θ)/σ(θ_gen) in `GeneratedEvents.basis`, with covariance."""
 
     coefficients: FloatArray
     covariance: FloatArray

@@ -36,7 +36,8 @@ class RootWriter(ColumnWriter):
     The tree ``Events`` has the branches of NanoAOD (``LHEPart_pt``, …, ``genWeight``, ``run``,
     ``luminosityBlock``, ``event``) and further branches for a lossless record, such as the exact
     momenta ``LHEPart_exact_px``, ….  (coffea refuses files with both ``LHEPart_px`` and
-    ``LHEPart_pt``.)  The string ``milinfer`` in the file contains header, ``<init>`` and weight ids.
+    ``LHEPart_pt``.)  The string ``milinfer`` in the file contains header, ``<init>`` and weight
+    ids.
 
     Raises
     ------

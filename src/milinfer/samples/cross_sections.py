@@ -242,7 +242,9 @@ class Part(NamedTuple):
 
 
 class JoinedCrossSection(NamedTuple):
-    """Cross-section of joined samples in pb, its error, and a factor on the weights of each sample.
+    """Cross-section of joined samples in pb, its error, and factors on the weights of the samples.
+
+    There is one factor for each sample.
     """
 
     cross_section: float
