@@ -465,7 +465,8 @@ class Sample:
             ``process``: the name of the process.
 
             ``cross_section``, ``cross_section_error``: cross-section before any selection, and its
-            error, in pb.  The fraction of the weights that pass the cut flow multiplies them.
+            error, in pb.  milinfer multiplies them by the fraction of the weights that pass the cut
+            flow.
 
             ``sum_of_weights``: sum of the weights of all generated events.  Give it if the
             processor did not see all of these events (skims), or if there is no cut flow.
