@@ -229,7 +229,9 @@ def odd_forms_of_invariants(
 
 
 def odd_square_of_invariants(s: Invariants) -> FloatArray:
-    """Compute |T̃|², the last result of :func:`odd_forms_of_invariants`, without the determinant.
+    """Compute |T̃|², the coefficient of c_HWtil², without the determinant.
+
+    It is equal to the last result of :func:`odd_forms_of_invariants`.
 
     Examples
     --------
@@ -375,7 +377,9 @@ def decay_ww_of_invariants(
 
 
 def decay_zz(p: FloatArray) -> FloatArray:
-    """Compute ``|M|²`` of H → Z Z* → e+ e− ν ν̄ for one neutrino flavour, summed over helicities.
+    """Compute ``|M|²`` of H → Z Z* → e+ e− ν ν̄ for one neutrino flavour.
+
+    The result is summed over the helicities of the electrons.
 
     Parameters
     ----------

@@ -66,7 +66,7 @@ def generate(
     mu
         Mean μ of the nominal signal.
     nuisances
-        Values of nuisance parameters, ``{"shift": value, …}``; all others are 0.
+        Values of nuisance parameters, ``{"shift": value, …}``.  Those that are not given are 0.
     seed
         Random seed.  The random numbers do not depend on the parameters, so that two samples of the
         same seed contain the same events with different features.
@@ -290,7 +290,7 @@ class GaussianCost(UnbinnedCost):
     ConfigurationError
         If a yield is negative, if both yields are zero, or if σ_b is not positive.
     ParameterError
-        If `measured` contains another parameter.
+        If `measured` contains an unknown parameter.
 
     Examples
     --------

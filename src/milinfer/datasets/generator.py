@@ -367,12 +367,13 @@ class Channel:
         Returns
         -------
         momenta
-            Shape (n, n_particles, 4).
+            Momenta, shape (n, n_particles, 4).
         coefficients
             Coefficients of ``|M|²`` of each phase-space point, shape (n, n_monomials), up to a
             factor.
         overshoot
-            Fraction of the integral that is above the maximum weight.  Repeated points supply it.
+            Fraction of the integral that is above the maximum weight.  It comes from repeated
+            points.
         """
         factors = self._factors(point)
         largest = self._found(tuple(factors.tolist())).largest

@@ -14,8 +14,8 @@ With the decay through Z Z*, the integral gives the density of the background
 :mod:`milinfer.datasets.vbf_hzz`, in the units of the density of the signal.
 
 With several operators, c stands for all of them.  A detector can only see CP violation of the
-production: at given y_H, the CP-odd terms of the decay change sign if Ω* is reflected on the plane
-of the leptons, so that their integral vanishes.
+production: at given y_H, the CP-odd terms of the decay change sign if Ω* is reflected at the plane
+of the leptons, so that the integral of these terms is zero.
 
 The integrands are functions of invariants and of the sign of a determinant.  If θ* is the angle to
 a charged lepton, the invariant s of the W that decays to this lepton is linear in cos θ*.  Let
@@ -129,7 +129,7 @@ def observable_coefficients(
     Raises
     ------
     SampleError
-        If the events belong to another process.
+        If the events do not belong to one of these processes.
     ParameterError
         If a number of points is not positive, if n_rapidity is odd, or if an operator is unknown.
 
@@ -165,7 +165,7 @@ def require_points(n_rapidity: int, n_angles: int) -> None:
     Raises
     ------
     ParameterError
-        If the numbers are not positive, or n_rapidity is odd.
+        If a number is not positive, or if n_rapidity is odd.
     """
     if n_rapidity < 2 or n_rapidity % 2 or n_angles < 1:
         msg = f"n_rapidity = {n_rapidity} must be even and positive, n_angles = {n_angles} positive"
@@ -242,7 +242,7 @@ def densities_in_rapidity(
     seed: int,
     operators: tuple[str, ...] = ("c_HW",),
 ) -> FloatArray:
-    """Compute quartic coefficients and background at random rapidities of the Higgs boson.
+    """Compute signal coefficients and background at random rapidities of the Higgs boson.
 
     The random numbers depend only on the seed and on the number of the event.  If the momenta of an
     event are scaled, the error of its integral is therefore nearly the same as before.
@@ -261,9 +261,10 @@ def densities_in_rapidity(
     Returns
     -------
     ndarray
-        Shape (n_monomials + 1, n, n_rapidity), with n_monomials = 5 for one operator.  The mean
-        over the rapidities, times the range of the rapidities, is dσ/dx up to a factor that is the
-        same for all events.
+        Coefficients of the quartic polynomial, followed by the background, shape
+        (n_monomials + 1, n, n_rapidity), with n_monomials = 5 for one operator.  The mean over the
+        rapidities, times the range of the rapidities, is dσ/dx up to a factor that is the same for
+        all events.
 
     Examples
     --------
@@ -301,17 +302,18 @@ def integrands(
     n_angles: int,
     operators: tuple[str, ...] = ("c_HW",),
 ) -> tuple[list[FloatArray], list[FloatArray], FloatArray]:
-    """Sum ``|M|²`` of production and decay over protons and directions, with all factors.
+    """Compute the factors of the integrand in y_H: sums over protons and neutrino directions.
 
     Parameters
     ----------
     seen
         [E, px, py, pz] of e+, e−, d and u, shape (n, 4, 4), GeV.
     z
-        Position of y_H in its range (with q² = 0 at the ends), from −1 to 1, shape (n, m).
+        Position of y_H in its allowed range, from −1 to 1, shape (n, m).  At the ends of the range,
+        the invariant mass of the neutrino pair is zero.
     shifts
-        Three random numbers in [0, 1) for each y_H, each of shape (n, m): for cos θ* around both
-        leptons, and for the azimuth.
+        Three random numbers in [0, 1) for each y_H, each of shape (n, m): two for cos θ* (one
+        around each lepton), and one for the azimuth.
     n_angles
         Number of directions of the neutrino around each lepton.
     operators

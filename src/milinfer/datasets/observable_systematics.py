@@ -16,8 +16,8 @@ scales with the square of the momentum.  In this measure
           h = \operatorname{arcosh} \frac{m_H^2 + m_{\ell\ell}^2 + 2\,p_{T,H}\cdot p_{T,\ell\ell}}
           {2\,m_{T,H}\,m_{T,\ell\ell}}
 
-where h is half the range of the rapidity of the Higgs boson.  It is the only factor that differs
-between events and is left out in :func:`milinfer.datasets.observable.integrands`; flux, parton
+where h is half the range of the rapidity of the Higgs boson.  Of all factors that differ between
+events, only h is left out in :func:`milinfer.datasets.observable.integrands`: flux, parton
 densities and 1/E of the phase space are part of the integrand or of dx.  h goes to zero like a
 square root where the transverse mass reaches its end point, and is computed exactly for every α.
 The remaining density is smooth.  It is tabulated for each event at Chebyshev points of α_j and α_ℓ,
@@ -243,7 +243,7 @@ class EventDensities:
         return self._evaluate(point, gradient=False)[0]
 
     def log_density_and_gradient(self, point: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Compute ln dσ/dx at (c_HW, α), and its derivatives, shape (4, n)."""
+        """Compute ln dσ/dx at (c_HW, α), shape (n,), and its derivatives, shape (4, n)."""
         return self._evaluate(point, gradient=True)
 
     def _evaluate(self, point: FloatArray, *, gradient: bool) -> tuple[FloatArray, FloatArray]:
@@ -364,7 +364,7 @@ class ObservableCost(UnbinnedCost):
     ConfigurationError
         If the luminosity is not positive.
     ParameterError
-        If `measured` contains another parameter.
+        If `measured` contains an unknown parameter.
     SampleError
         If there are no events, and `luminosity` is None.
 

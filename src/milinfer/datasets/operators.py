@@ -99,8 +99,8 @@ def check_point(point: Point | None, operators: Sequence[str] = OPERATORS) -> di
     Raises
     ------
     ParameterError
-        If the point is empty, if it contains another parameter, or if a value is outside ±5.  The
-        sampling has been tested within ±5.
+        If the point is empty, if it contains a parameter that is not in `operators`, or if a value
+        is outside ±5.  The sampling has been tested within ±5.
 
     Examples
     --------
@@ -214,9 +214,9 @@ def expand(forms: Sequence[FloatArray], operators: tuple[str, ...]) -> list[Floa
 
 @lru_cache(maxsize=16)
 def product_table(n_operators: int) -> IntArray:
-    """Tell which monomial of a quartic polynomial the product of two monomials is.
+    """Find the positions of products of two monomials in a quartic polynomial.
 
-    The two factors are monomials of degree 2 or less.
+    Both factors of a product are monomials of degree 2 or less.
 
     Returns
     -------

@@ -55,7 +55,7 @@ def generate(n_events: int, point: Point, *, seed: int) -> Sample:
     Raises
     ------
     ParameterError
-        If the point has another parameter, or if the fraction is not between 0 and 1.
+        If the point has an unknown parameter, or if the fraction is not between 0 and 1.
 
     Examples
     --------

@@ -119,9 +119,9 @@ def paper_dijets(folder: PathLikeStr, bag_size: int = 3) -> tuple[SampleSet, Sam
     The features are standardised, and the files do not contain the original means and widths.  In
     bags of three events, the first, second and third events have been standardised separately, with
     widths that differ by less than 1 %.  The files of single events and of bags contain the same
-    196 647 events, but the halves for training and tests have been chosen independently.  Half of
-    the events in the test bags are therefore also single events for the training: use either single
-    events or bags, and not both.
+    196 647 events, but the halves for training and tests have been chosen independently.  Therefore
+    half of the events in the test bags are also among the single events for training: use either
+    single events or bags, and not both.
 
     Parameters
     ----------
@@ -139,7 +139,7 @@ def paper_dijets(folder: PathLikeStr, bag_size: int = 3) -> tuple[SampleSet, Sam
     Raises
     ------
     ConfigurationError
-        For other bag sizes.
+        If `bag_size` is neither 1 nor 3.
     SampleError
         If a file is missing, or if its shape or its labels are not those of the published file.
 

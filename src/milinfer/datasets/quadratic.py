@@ -11,7 +11,7 @@ joint likelihood ratio, which depends on φ, therefore scatters around the exact
 
 .. math:: \frac{p(x|\theta)}{p(x|0)} =
           \frac{(1 + \theta\cdot a)^2 + (\theta\cdot u)^2}{Z(\theta)},\qquad
-          Z(\theta) = \theta^T \langle a a^T + u u^T\rangle\,\theta + 1,
+          Z(\theta) = \theta^T \langle a a^T + u u^T\rangle\,\theta + 1.
 
 The exact likelihood ratio is a sum of squares of amplitudes, like every leading-order EFT
 prediction.  a and u are odd functions whose moments are known in closed form.  Therefore Z and the
@@ -158,7 +158,7 @@ def generate(n_events: int, point: Point, *, seed: int, weights: Sequence[Point]
     Raises
     ------
     ParameterError
-        If the point has other parameters, or if a value is outside [−1, 1].
+        If the point has unknown parameters, or if a value is outside [−1, 1].
 
     Examples
     --------

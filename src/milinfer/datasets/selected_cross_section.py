@@ -166,7 +166,7 @@ class SelectedCrossSection:
         return float(self._rows(alpha) @ self.coefficients @ float(c_hw) ** _POWERS) * self.scale
 
     def value_and_gradient(self, point: FloatArray) -> tuple[float, FloatArray]:
-        """Return the cross-section in pb and its derivatives by c_HW and α, at (c_HW, α)."""
+        """Return the cross-section in pb, and its derivatives with respect to c_HW and α."""
         c, alpha = point[0], point[1:]
         powers = c**_POWERS
         slopes = np.concatenate([[0.0], _POWERS[1:] * c ** _POWERS[:-1]])

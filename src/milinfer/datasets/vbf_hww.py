@@ -64,8 +64,8 @@ def generate(
     point
         ``{"c_HW": value}``, or values of several of :data:`OPERATORS`, each within ±5.  Default:
         the standard model, ``{"c_HW": 0.0}``.  The weight of an event is known as a polynomial in
-        the operators of `point`.  If the events are generated at the value 0 of an operator, and
-        weights at other values are needed, give the operator with the value 0.
+        the operators of `point`.  To get weights at other values of an operator, include it in
+        `point`, also if its value there is 0.
     seed
         Random seed; the same seed gives the same events for any `workers`.
     workers
@@ -74,7 +74,7 @@ def generate(
     Raises
     ------
     ParameterError
-        If the point has other parameters, or if a value is outside ±5.
+        If the point has unknown parameters, or if a value is outside ±5.
     SampleError
         If `n_events` is less than one.
 

@@ -32,7 +32,7 @@ class ConversionSummary(NamedTuple):
     source, target
         Paths of the file to convert and of the new file.
     n_events_in, n_events_out
-        Number of events that were read from the source, and number counted in the target.
+        Number of events read from the source, and number of events counted in the target.
     seconds
         Duration of the conversion.
     left_out
@@ -102,7 +102,7 @@ def convert(
         If the source is damaged.  No incomplete file is left, and a ``dst`` that existed before is
         kept.
     ConfigurationError
-        If source and target are the same file, or a suffix is unknown.
+        If source and target are the same file, or if a suffix is unknown.
 
     Warns
     -----

@@ -93,7 +93,8 @@ class EventRange(NamedTuple):
         Raises
         ------
         SampleError
-            The message names the number of events of the file, and the range.
+            If the file ends before the end of the range.  The message names the number of events of
+            the file, and the range.
 
         Examples
         --------

@@ -35,9 +35,9 @@ class RootWriter(ColumnWriter):
 
     The tree ``Events`` has the branches of NanoAOD (``LHEPart_pt``, …, ``genWeight``, ``run``,
     ``luminosityBlock``, ``event``) and further branches for a lossless record, such as the exact
-    momenta ``LHEPart_exact_px``, ….  (coffea refuses files with both ``LHEPart_px`` and
-    ``LHEPart_pt``.)  The string ``milinfer`` in the file contains header, ``<init>`` and weight
-    ids.
+    momenta ``LHEPart_exact_px``, ….  These have long names, because coffea refuses files with
+    ``LHEPart_px`` and ``LHEPart_pt``.  The string ``milinfer`` in the file contains header,
+    ``<init>`` and weight ids.
 
     Raises
     ------
@@ -286,7 +286,7 @@ def open_root(path: PathLikeStr) -> Any:
     ConfigurationError
         If an address needs a package that is missing; the message names it.
     SampleError
-        If the file is not a ROOT file or is truncated, or an address cannot be reached.
+        If the file is not a ROOT file or is truncated, or if an address cannot be reached.
 
     Examples
     --------

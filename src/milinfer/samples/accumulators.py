@@ -171,9 +171,9 @@ def varied_accumulators(
         Two items: the nominal accumulator, and a list with one tuple of four values for each
         variation.  The first value contains the shifts.  For a variation of features, the second
         value is the accumulator of the varied events, and the third value gives for each varied
-        event its number in the nominal sample, or −1 if it is not there.  For a variation of
-        weights, the fourth value contains the varied weights of the nominal events.  The values
-        that do not apply are None.
+        event its number in the nominal sample, or −1 if the nominal selection rejects it.  For a
+        variation of weights, the fourth value contains the varied weights of the nominal events.
+        The values that do not apply are None.
 
     Raises
     ------

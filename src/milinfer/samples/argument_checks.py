@@ -27,7 +27,7 @@ def require_sample(value: object, where: str, *, data: bool = True) -> None:
     Raises
     ------
     SampleError
-        If the value is not what the function expects.  The message says how to make it.
+        If the value is not such a sample.  The message says how to make one.
 
     Examples
     --------

@@ -24,8 +24,8 @@ and the other way round:
 Both kinds of classifiers give log-ratios of events, shape (n_events, K), so that they can be
 compared on the same bags.
 
-The likelihood ratio of a bag does not depend on the order of its events.  For a classifier that
-does not assume this, a bag is a list of events; :func:`listed_bags` makes one row of each bag.
+The likelihood ratio of a bag does not depend on the order of its events.  :func:`listed_bags` makes
+one row of each bag, for classifiers whose output may depend on this order.
 """
 
 from __future__ import annotations
@@ -197,9 +197,9 @@ def bag_log_ratio(event_log_ratio: ArrayLike, offsets: ArrayLike) -> FloatArray:
 def listed_bags(sample: Sample, bag_size: int, sort_by: str | None = None) -> Sample:
     """Make one row of each bag of consecutive events, with their features side by side.
 
-    A network that is trained with these rows is a classifier of bags that does not assume that the
-    order of the events has no meaning.  It is the list classifier of [NT], or with `sort_by` the
-    sorted classifier of [NT].
+    A network that is trained with these rows is a classifier of bags whose output may depend on the
+    order of the events.  It is the list classifier of [NT], or with `sort_by` the sorted classifier
+    of [NT].
 
     Parameters
     ----------

@@ -105,7 +105,7 @@ def warn_of_mean_weight(
     Warns
     -----
     MilinferWarning
-        The message gives the mean weight and the cross-section.
+        If the difference is larger.  The message gives the mean weight and the cross-section.
     """
     sigma, error = info.cross_section, info.cross_section_error
     if abs(info.weighting_strategy) != 4 or not n_events or math.isnan(sigma):
@@ -312,9 +312,11 @@ def join_cross_sections(
     combine
         ``"sum"``: disjoint slices of one process.  The cross-sections add up.  The weights of each
         slice are scaled so that their sum is in proportion to the cross-section of the slice.
+
         ``"mean"``: runs of one process.  The cross-sections are averaged
         (:func:`mean_cross_section`).  If the mean weights of the runs differ by more than their
         errors, the weights are scaled so that all runs have the same mean weight.
+
         Default: ``"mean"``, if the cross-sections agree within their errors (:func:`differ`); an
         error if they do not agree.
 
@@ -493,7 +495,7 @@ def selected_cross_section(
     all_events: tuple[float, float],
     selected: tuple[float, float],
 ) -> tuple[float, float]:
-    """Cross-section in pb after a selection, with its error.
+    """Compute the cross-section in pb after a selection, and its error.
 
     Parameters
     ----------
@@ -521,7 +523,7 @@ def selected_cross_section(
 def varied_cross_section(
     cross_section: float, error: float, nominal: FloatArray, varied: FloatArray
 ) -> tuple[float, float]:
-    """Cross-section of varied events, and its error, in pb.
+    """Compute the cross-section of varied events in pb, and its error.
 
     Parameters
     ----------

@@ -719,7 +719,7 @@ def points_remedy(info: LHEInfo | None = None) -> str:
 
 
 def same_point(a: Point, b: Point) -> bool:
-    """Whether two points have the same parameters with the same values.
+    """Tell whether two points have the same parameters with the same values, up to rounding.
 
     Examples
     --------

@@ -55,8 +55,8 @@ def sketch(events: Sample | Iterable[Sample] | Float32Array | FloatArray) -> str
     -------
     str
         The 128 smallest hashes, as hexadecimal numbers.  If more than 0.5 % of the events of a
-        sample have the features of another event (discrete features), a single hash of all events
-        of the sample.
+        sample have the features of another event (discrete features), there is a single hash for
+        all events of the sample.
 
     Examples
     --------
@@ -133,8 +133,9 @@ def overlap(a: str, b: str) -> float:
 
     The overlap is the number of events in both sets, divided by the number of events in at least
     one of them.  Its standard error is about ``sqrt(overlap / 128)``.  Samples of discrete features
-    have only one hash for all events, so that they can only be equal or different.  Their overlap
-    is computed separately from the overlap of the other events, and the larger overlap is returned.
+    have only one hash for all events, so that they can only be equal or different.  The overlap is
+    computed once with these samples and once with all remaining events, and the larger result is
+    returned.
 
     Examples
     --------

@@ -74,7 +74,7 @@ def joined_fields(samples: Sequence[Joinable], combine: Combine | None) -> dict[
 
 
 def join_factors(samples: Sequence[Joinable], combine: Combine | None) -> Sequence[float]:
-    """Return the factor by which the weights of each sample are multiplied when they are joined.
+    """Return the factors by which joining the samples multiplies their weights, one per sample.
 
     Raises
     ------

@@ -2,7 +2,7 @@
 
 A generator may write the weight of each event at several parameter points (``<rwgt>`` in LHE
 files).  These weights determine the squared matrix element of the parton-level truth z of the
-event.  It is a polynomial in the parameters θ.  The ratio of this polynomial at two points is the
+event, which is a polynomial in the parameters θ.  The ratio of this polynomial at two points is the
 joint likelihood ratio, and the gradient of its logarithm is the joint score (Brehmer, Cranmer,
 Louppe, Pavez, arXiv:1805.00013 and 1805.00020).  Averaged over z at fixed observables x, the joint
 likelihood ratio and the joint score are the likelihood ratio and the score of x.  A network can
@@ -272,9 +272,9 @@ def joint_density(
     shares: FloatArray | None = None,
     remedy: str = _REMEDY,
 ) -> JointDensity:
-    """Compute the density of each event as a function of θ.
+    """Compute the density of the parton-level truth of each event as a function of θ.
 
-    The events of all samples together determine the normalisation of the densities.
+    The events of all samples together determine the normalisation of the density.
 
     Parameters
     ----------
@@ -451,17 +451,18 @@ def bennett(
     r"""Average quantities at the reference point with events of all points (Bennett's method).
 
     The events i with weights :math:`w_i` follow a mixture of G densities,
-    :math:`q = \sum_g a_g r_g\,p_0/Z_g`, in which :math:`p_0` is the density at the reference.  The
-    mean of a quantity v under :math:`p_0` is :math:`\sum_i w_i v(x_i)\,p_0/q`.  The normalisation
-    :math:`Z_g` is the mean of the unnormalised ratio :math:`r_g`, so that it appears on both sides
-    of this equation.  The equations for all :math:`Z_g` are therefore solved by iteration (Shirts
-    and Chodera, J. Chem. Phys. 129, 124105, 2008).  In this way the events of all points determine
-    the normalisation, not only the events at the reference.
+    :math:`q = \sum_g a_g r_g\,p_0/Z_g`.  Here :math:`p_0` is the density at the reference, and
+    :math:`r_g` is the ratio of density g to :math:`p_0`, without normalisation.  The mean of a
+    quantity v under :math:`p_0` is :math:`\sum_i w_i v(x_i)\,p_0/q`.  The normalisation
+    :math:`Z_g` is the mean of :math:`r_g` under :math:`p_0`, and q contains all :math:`Z_g`.  The
+    equations for all :math:`Z_g` are therefore solved by iteration (Shirts and Chodera, J. Chem.
+    Phys. 129, 124105, 2008).  In this way the events of all points determine the normalisation, not
+    only the events at the reference.
 
     Parameters
     ----------
     ratios
-        Unnormalised :math:`r_g(x_i)` at the points of generation, shape (n_events, G), positive.
+        Ratios :math:`r_g(x_i)` for the points of generation, shape (n_events, G), positive.
     weights
         Event weights, shape (n_events,); the weights of sample g sum to :math:`a_g`.
     values

@@ -73,8 +73,8 @@ def make_executor(
     Raises
     ------
     ConfigurationError
-        If the executor is unknown, if `client` is not a dask client, or if `client` is given
-        together with another executor than ``"dask"``.
+        If the executor is unknown, if `client` is not a dask client, or if `client` is given and
+        the executor is not ``"dask"``.
 
     Examples
     --------

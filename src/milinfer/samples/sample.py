@@ -67,9 +67,9 @@ class Sample:
         Cross-section and its error in pb, after all cuts; NaN if unknown.  The sum of the weights
         corresponds to this cross-section; the weights may have any normalisation.
     reweights
-        Weights of the same events at other points, by name, each of shape (n_events,).
+        Mapping from names to weights of the same events at other points, each of shape (n_events,).
     reweight_points
-        The parameter point of each weight in `reweights` whose point is known, by name.
+        Mapping from the name of a weight in `reweights` to its parameter point, if it is known.
     provenance
         Origin of the events.  JSON must be able to store it (numbers, texts, lists, dicts).
 
@@ -202,7 +202,7 @@ class Sample:
 
     @property
     def fields(self) -> SampleFields:
-        """The arguments that make this sample, as files store them."""
+        """The arguments from which this sample can be made again.  Files store them."""
         from milinfer.samples.sample_fields import SampleFields
 
         return SampleFields(**{name: getattr(self, name) for name in SampleFields._fields})
@@ -301,8 +301,10 @@ class Sample:
             ``"sum"`` for disjoint slices of a process (in HT, in m_jj): the cross-sections are
             added.  The weights of each slice are scaled so that their sum is in proportion to the
             cross-section of the slice; the weights at other points are scaled by the same factor.
+
             ``"mean"`` for runs of one process: the cross-sections are averaged.  If the runs have
             different mean weights, the weights are scaled to one mean.
+
             Default: ``"mean"`` if the cross-sections agree within their errors; an error if they do
             not agree.  See :func:`milinfer.samples.cross_sections.join_cross_sections`.
 
@@ -571,7 +573,7 @@ def split_rows(n_events: int, fractions: Sequence[float], seed: Seed) -> tuple[I
     Raises
     ------
     SampleError
-        If the fractions are not positive, or sum to more than one.
+        If the fractions are not positive, or if they sum to more than one.
 
     Examples
     --------
@@ -668,7 +670,7 @@ def as_features(sample: Sample | ArrayLike, names: Sequence[str]) -> Float32Arra
     Raises
     ------
     SampleError
-        If features are missing, or an array has another shape.
+        If features are missing, or if an array has a wrong shape.
     """
     if isinstance(sample, Sample):
         if sample.feature_names == tuple(names):

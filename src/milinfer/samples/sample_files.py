@@ -90,7 +90,7 @@ def write_sample(sample: SampleFields, path: PathLikeStr) -> None:
     Raises
     ------
     ConfigurationError
-        If the file has another suffix.
+        If the suffix is not one of these.
     SampleError
         If a feature has the name of a weight, or if JSON cannot store the provenance.
 
@@ -270,8 +270,8 @@ def read_sample(
         the file, and gives them the cross-section of the whole file.
     invisible, visible
         Absolute PDG ids of final-state particles that escape the detector (`invisible`) or are
-        measured (`visible`).  For these particles they replace what
-        :mod:`milinfer.features.visibility` says; for all other particles its lists apply.
+        measured (`visible`).  For these particles, the lists of :mod:`milinfer.features.visibility`
+        are not used.
 
     Raises
     ------

@@ -274,7 +274,10 @@ class StreamedVariations:
 
     @property
     def outline(self) -> ProcessVariations:
-        """All samples with one event of weight 1 each: names, points and kinds of variations."""
+        """All samples, but with only one event of weight 1 in each sample.
+
+        They give names, points and kinds of variations.
+        """
         return self.folders[0].outline
 
     @property
@@ -345,7 +348,7 @@ class StreamedVariations:
 
     @property
     def sketches(self) -> tuple[str, ...]:
-        """Fingerprint of each sample that has its own features, and one of all these samples.
+        """Fingerprints of all samples that have their own features, and of their union.
 
         Folders that :meth:`parts` has not read yet are read now.
         """

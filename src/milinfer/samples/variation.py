@@ -5,8 +5,8 @@ A nuisance parameter α has the nominal value 0; its auxiliary measurement has a
 
 - *features* vary if an energy scale, a resolution or a selection changes.  The varied events are
   the same events analysed again, or events of another simulation.
-- *weights* vary if the probability of an event changes: scales, parton densities, tagging
-  efficiencies.  The ratio of varied to nominal weight is then known for each event.
+- *weights* vary if the probability of an event changes: renormalisation scales, parton densities,
+  tagging efficiencies.  The ratio of varied to nominal weight is then known for each event.
 """
 
 from __future__ import annotations
@@ -40,9 +40,8 @@ class Variation:
         Values of the shifted nuisance parameters, ``{"jet_scale": 1.0}``.  Nuisance parameters that
         are not given are zero.
     sample
-        The events at these values, with weights and cross-section after the varied selection.  The
-        varied selection may reject nominal events and accept other events: the sample has the
-        events that it accepts.
+        The events that the varied selection accepts, with their weights, and the cross-section
+        after this selection.  The nominal selection may reject some of these events.
     partners
         For each event of `sample`, the number of the same event in the nominal sample, or −1 if the
         nominal selection rejects this event; shape (n_events,).  None if the events are from

@@ -594,7 +594,7 @@ class ProcessVariations:
         )
 
     def restricted(self, nuisances: Sequence[str]) -> ProcessVariations:
-        """Keep only the variations that shift no other nuisance parameters than the given ones.
+        """Keep the variations that shift only the given nuisance parameters, or some of them.
 
         Raises
         ------

@@ -146,7 +146,9 @@ def weighted_mean(values: FloatArray, weights: FloatArray) -> tuple[FloatArray, 
 def weighted_ratio(
     numerator: FloatArray, denominator: FloatArray, weights: FloatArray
 ) -> tuple[float, float]:
-    """Compute the ratio of two means over the same events, and its error with their correlation.
+    """Compute the ratio of two means over the same events, and its error.
+
+    The error takes into account that the two means are correlated.
 
     Examples
     --------

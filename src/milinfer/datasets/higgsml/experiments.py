@@ -81,7 +81,8 @@ def shape_values(alpha: Point, *, scale_error: float = SCALE_ERROR) -> dict[str,
     Parameters
     ----------
     alpha
-        Nuisance parameters in units of their errors, ``{"tes": 1.0}``; all others are 0.
+        Nuisance parameters in units of their errors, ``{"tes": 1.0}``.  Those that are not given
+        are 0.
     scale_error
         Error of the energy scales.
 

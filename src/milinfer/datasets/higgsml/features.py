@@ -59,7 +59,7 @@ _EPSILON = 1e-4
 
 
 def derived(events: HiggsEvents) -> dict[str, FloatArray]:
-    """Compute the derived features, each of shape (n_events,), as a mapping with their names.
+    """Compute the derived features: a mapping from their names to arrays of shape (n_events,).
 
     A feature is NaN for events that do not have the jets from which it is computed.
 

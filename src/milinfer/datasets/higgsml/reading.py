@@ -3,7 +3,7 @@
 The public files (Zenodo, 10.5281/zenodo.15131565) have one row for each event, with measured
 columns ``PRI_…``, ``weights``, ``labels`` (1: signal) and ``detailed_labels``.  Small files of the
 organisers also have derived columns, which are computed again here.  A JSON file in the same folder
-contains the expected number of events, to which the weights sum.
+contains the expected number of events, which is the sum of the weights.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def read_events(
         If a file is missing or damaged, if a column is missing, or if a column has impossible
         values.  The message names file, column and event.
     ConfigurationError
-        If `events` is not a range, or `expected` is not positive.
+        If `events` is not a range, or if `expected` is not positive.
 
     Examples
     --------

@@ -76,7 +76,7 @@ class EventWriter:
 
 
 class ColumnWriter(EventWriter):
-    """Write files with columns.  All chunks must have the weights of the first chunk."""
+    """Write files with columns.  All chunks must have the same weight ids."""
 
     def __init__(self, path: PathLikeStr, info: LHEInfo) -> None:
         super().__init__(path, info)

@@ -48,7 +48,7 @@ _NEEDED: Final = (*_EXACT.values(), "mass", "pdgId", "status", "mother1", "mothe
 
 
 class FileMetadata:
-    """Header, init and weight ids that a ROOT or Parquet file stores with its columns.
+    """Header, ``<init>`` and weight ids that a ROOT or Parquet file stores with its columns.
 
     Parameters
     ----------

@@ -64,7 +64,8 @@ class CardSetting(NamedTuple):
     value
         The new value.
     original
-        Value of the sample itself, if the line states it (``# orig: 0.0``); else NaN.
+        Value at which the sample was generated, if the line states it (``# orig: 0.0``); NaN if it
+        does not.
     """
 
     block: str
@@ -82,10 +83,10 @@ class Launch(NamedTuple):
     id
         Name of the weight, or ``rwgt_`` and a number that counts the weights without a name.
     settings
-        Parameters that the weight sets; None if the weight changes anything but parameters.
+        Parameters that the weight sets; None if it also changes something that is not a parameter.
     other_change
-        The line that changes something other than a parameter, or that cannot be read.  It is empty
-        if `settings` is not None.
+        The line that changes something that is not a parameter, or that cannot be read.  It is
+        empty if `settings` is not None.
     """
 
     id: str

@@ -147,7 +147,7 @@ class LHEInfo:
         return math.nan if unknown else math.hypot(*errors)
 
     def with_weights(self, ids: Collection[str]) -> LHEInfo:
-        """Add an entry for each new weight id; existing entries stay unchanged.
+        """Add an entry for each new weight id; descriptions and groups stay unchanged.
 
         If an existing id differs from a new id only by blanks at its beginning or end, the new id
         replaces the existing id.

@@ -100,7 +100,8 @@ def are_relative(names: Collection[str]) -> bool:
 def entry_description(title: str, position: int) -> str:
     """Return the part of the title of a branch that describes one of its numbers.
 
-    If the title does not describe single numbers, the whole title is returned.
+    If the title does not describe single numbers, the whole title is returned.  A title that
+    contains only the type of the branch counts as empty.
 
     Examples
     --------

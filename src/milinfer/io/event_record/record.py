@@ -133,7 +133,7 @@ def make_events(
     Raises
     ------
     LHEError
-        If a column is missing, has another length or does not consist of numbers.
+        If a column is missing, has a wrong length or does not consist of numbers.
 
     Examples
     --------

@@ -161,7 +161,7 @@ def read_preamble(
     Raises
     ------
     LHEError
-        If the file is not an LHE file, or its header or init block is damaged.
+        If the file is not an LHE file, or if its header or ``<init>`` is damaged.
 
     Examples
     --------

@@ -139,7 +139,7 @@ class LHEReader:
             yield columns.record()
 
     def columns(self, chunk_size: int) -> Iterator[EventColumns]:
-        """Yield the same events as :meth:`chunks` in flat columns, which is faster.
+        """Yield the events as flat columns, which is faster than :meth:`chunks`.
 
         Raises
         ------
