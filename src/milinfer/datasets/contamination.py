@@ -270,7 +270,7 @@ def composition_llr(llr: ArrayLike, log_background: ArrayLike, n_signal: int) ->
 
     All choices of the :math:`n_s` signal events are equally likely.  The likelihood of a bag is
     therefore proportional to the elementary symmetric polynomial :math:`e_{n_s}` of the ratios
-    :math:`p_s(x_i|\theta)/p_b(x_i)`, which is computed event by event.
+    :math:`p_s(x_i|\theta)/p_b(x_i)`.  The polynomial is computed event by event.
 
     Parameters
     ----------
@@ -287,7 +287,7 @@ def composition_llr(llr: ArrayLike, log_background: ArrayLike, n_signal: int) ->
     Raises
     ------
     ParameterError
-        If the shapes do not agree, or `n_signal` is not between 1 and n.
+        If the shapes do not agree, or if `n_signal` is not between 1 and n.
 
     Examples
     --------

@@ -90,7 +90,7 @@ def log_likelihood_ratio(x: ArrayLike, mu: ArrayLike, reference: float = 0.0) ->
     Returns
     -------
     ndarray
-        Shape (n, m), or (n,) if `mu` is a number.
+        Log-likelihood ratios, shape (n, m), or (n,) if `mu` is a number.
 
     Examples
     --------

@@ -3,9 +3,10 @@ r"""A Gaussian signal and background with nuisance parameters, and their exact l
 .. math:: \text{signal: } x \sim N(\mu + 0.3\,\alpha_1,\; (1 + 0.1\,\alpha_2)^2),\qquad
           \text{background: } x \sim N(2 + 0.2\,\alpha_1,\; 1.5^2)
 
-The nuisance parameter α1 is called ``shift``, and α2 ``width``.  α3, ``rate``, multiplies the yield
-of the signal by exp(0.05 α3).  Each nuisance parameter has an auxiliary measurement a ~ N(α, 1),
-which is 0 in data.  There is no selection, so that ``shift`` and ``width`` do not change yields.
+The nuisance parameters are α1 (``shift``), α2 (``width``) and α3 (``rate``).  The yield of the
+signal is multiplied by exp(0.05 α3).  Each nuisance parameter has an auxiliary measurement
+a ~ N(α, 1), which is 0 in data.  There is no selection, so that ``shift`` and ``width`` do not
+change yields.
 """
 
 from __future__ import annotations

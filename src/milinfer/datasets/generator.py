@@ -2,7 +2,8 @@
 
 Production and decay are sampled and unweighted separately, which is exact for a scalar.  For each
 process, a million weighted phase-space points are computed once.  They give the cross-section and
-the largest weight at any parameter point, because the weights are quadratic in the operators.
+the largest weight at any parameter point, because weights are quadratic polynomials in the
+operators.
 Phase-space points are drawn by importance sampling with adaptive one-dimensional grids (VEGAS).
 Events are generated in chunks of fixed size, each with its own seed, so that they do not depend on
 the number of workers.

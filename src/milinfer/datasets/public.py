@@ -11,7 +11,8 @@ function         files                                    format
 ================ ======================================== =====================================
 
 All functions return events with features in the form of a :class:`~milinfer.SampleSet`.  Its
-parameter is ``signal`` (0 or 1) for dijets, and ``m_t`` for top quarks.  Nothing is downloaded.
+parameter is ``signal`` (0 or 1) for dijets, and ``m_t`` for top quarks.  `paper_dijets` returns two
+sets, for training and for tests.  Nothing is downloaded.
 """
 
 from __future__ import annotations

@@ -69,9 +69,9 @@ def witness_bags(
 ) -> WitnessBags:
     """Draw labelled bags, half of them positive.
 
-    A bag has no witness, the first kind, the second kind, or both kinds.  Those of these four cases
-    for which the rule is true are equally frequent among the positive bags, and those for which it
-    is false are equally frequent among the negative bags.
+    There are four cases: a bag has no witness, the first kind, the second kind, or both kinds.
+    Among the positive bags, all cases for which the rule is true are equally frequent.  Among the
+    negative bags, all cases for which the rule is false are equally frequent.
 
     Parameters
     ----------

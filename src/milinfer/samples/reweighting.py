@@ -210,7 +210,7 @@ class JointRatios(NamedTuple):
 
 
 class JointDensity(NamedTuple):
-    """Density of the parton-level truth z of events: at any θ, and of the mixture of samples.
+    """Density of the parton-level truth z of events: at any θ, and in the mixture of all samples.
 
     Parameters
     ----------

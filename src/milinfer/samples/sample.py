@@ -622,7 +622,7 @@ def check_sample_counts(sample: Sample, source: str) -> str:
     Raises
     ------
     SampleError
-        If they do not add up.
+        If the numbers do not add up.
 
     Examples
     --------

@@ -222,7 +222,7 @@ def pseudo_experiment(
     Raises
     ------
     ParameterError
-        If a name is not one of :data:`NUISANCES`, or a factor on a yield is negative.
+        If a name is not one of :data:`NUISANCES`, or if a factor on a yield is negative.
 
     Examples
     --------

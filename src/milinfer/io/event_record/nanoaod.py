@@ -74,7 +74,7 @@ class WeightEntry(NamedTuple):
 
 
 def is_weight_vector(name: str) -> bool:
-    """Tell whether NanoAOD has several weights per event, all relative, in a branch of this name.
+    """Tell whether a branch of this name has several relative weights for each event in NanoAOD.
 
     A relative weight is the weight divided by the weight of the event.
 

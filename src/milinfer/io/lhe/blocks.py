@@ -95,7 +95,7 @@ class BlockReader:
         self._file.close()
 
     def first_event(self) -> bytes:
-        """Return the text up to the end of the next event; empty if there is no event."""
+        """Return the text up to the end of the first event; empty if there is no event."""
         while not (close := CLOSE.search(self._rest)):
             if not self._grow(self._as_much_again()):
                 return b""
@@ -107,8 +107,8 @@ class BlockReader:
     def blocks(self, size: int) -> Iterator[bytes]:
         """Yield blocks of about ``size`` bytes, each up to the end of an event.
 
-        The blocks stop at the end of the file, or at a place where it cannot be read.  If it cannot
-        be read, :meth:`finish` raises.
+        The blocks stop at the end of the file, or at a place where the file cannot be read.  In the
+        second case, :meth:`finish` raises.
         """
         more = True
         while more:

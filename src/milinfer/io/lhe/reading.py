@@ -298,7 +298,7 @@ def read(
 
 
 def read_info(path: PathLikeStr, *, limits: Limits | None = None) -> LHEInfo:
-    """Read header, init and the weights of the first event of an LHE file.
+    """Read the header, ``<init>`` and the weights of the first event of an LHE file.
 
     Parameters
     ----------
