@@ -37,7 +37,7 @@ __all__ = [
 ]
 
 DIJET_FEATURES = ("m_lighter", "delta_m", "tau21_lighter", "tau21_heavier")
-"""Features of [NT], §III A 2: lighter jet mass, difference of the masses (TeV), τ21 of both."""
+"""Features of [NT], §III A 2: lighter jet mass, difference of jet masses (TeV), τ21 of each jet."""
 
 LHCO_COLUMNS = tuple(
     f"{name}{jet}"

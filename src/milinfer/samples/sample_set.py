@@ -324,7 +324,7 @@ class SampleSet:
         return html_samples(self)
 
     def to_table(self) -> pa.Table:
-        """Make a table of the samples; see :func:`milinfer.samples.sample.samples_table`."""
+        """Make a table of the samples; see :func:`milinfer.samples.sample_set.samples_table`."""
         return samples_table(self)
 
 

@@ -16,7 +16,7 @@ from milinfer.utils.points import format_point, shifts_of_key
 __all__ = ["VariedRows", "partners_of", "varied_rows"]
 
 VariedRows = tuple[dict[str, float], dict[str, Any] | None, IntArray | None, FloatArray | None]
-"""Shifts; events and partners where features change, or else the weights of the nominal events."""
+"""Shifts, varied events, their partners, and varied nominal weights; None for those not used."""
 
 
 def varied_rows(

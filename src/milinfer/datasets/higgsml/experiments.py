@@ -60,10 +60,10 @@ NORMALISATION_ERRORS = {"ttbar_scale": 0.02, "diboson_scale": 0.25, "bkg_scale":
 NUISANCES = (*SHAPES, *NORMALISATION_ERRORS)
 
 SCALE_ERROR = 0.01
-"""Error of both energy scales in the competition."""
+"""Error of ``tes`` and of ``jes`` in the competition."""
 
 PACKAGE_SCALE_ERROR = 0.001
-"""Error of both energy scales in the package HiggsML 0.1.5."""
+"""Error of ``tes`` and of ``jes`` in the package HiggsML 0.1.5."""
 
 # Ranges of drawn nuisance parameters in the competition: energy scales to ten errors, and others.
 _RANGES = {

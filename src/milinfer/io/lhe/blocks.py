@@ -44,7 +44,7 @@ class BlockReader:
     Raises
     ------
     LHEError
-        If header or init are not complete.
+        If header or ``<init>`` is not complete.
 
     Examples
     --------

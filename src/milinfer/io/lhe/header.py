@@ -67,7 +67,7 @@ class Preamble:
     left_out: tuple[str, ...] = ()
 
     def for_pylhe(self) -> bytes:
-        """Write header and init as strict XML that pylhe can read."""
+        """Write header and ``<init>`` as strict XML that pylhe can read."""
         lines = [f"<LesHouchesEvents version={quoteattr(self.version)}>", "<header>"]
         if self.weights:
             lines += ["<initrwgt>", '<weightgroup name="all">']

@@ -45,7 +45,7 @@ _LARGEST_BLOCK: Final = 1 << 20
 
 
 class LHEFile(NamedTuple):
-    """Events (awkward record, see :func:`milinfer.io.lhe.make_events`), header and init."""
+    """Events (awkward record, see :func:`milinfer.io.lhe.make_events`), header and ``<init>``."""
 
     events: AwkwardArray
     info: LHEInfo
@@ -350,7 +350,7 @@ class BlockParser:
     Raises
     ------
     LHEError
-        If header or init cannot be read.
+        If header or ``<init>`` cannot be read.
     """
 
     def __init__(self, preamble: Preamble, name: str) -> None:
