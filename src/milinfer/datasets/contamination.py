@@ -41,7 +41,7 @@ __all__ = [
 def contaminate(
     samples: SampleSet, background: Sample, ratio: float, *, seed: int = 0
 ) -> SampleSet:
-    """Add background events to every signal sample: `ratio` of them for each signal event.
+    """Add background to every signal sample: `ratio` background events for each signal event.
 
     The background events are distributed at random, and no background event is in two samples.  A
     bag of N events of a mixture has N/(1 + ratio) signal events on average.

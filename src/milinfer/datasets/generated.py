@@ -62,7 +62,8 @@ class GeneratedEvents:
         Random seed of the generation.
     overshoot
         Fraction of the cross-section that is above the maximum weight of the unweighting.  The
-        sample includes it, because some production or decay points are used more than once.
+        sample includes this fraction, because some production or decay points are used more than
+        once.
 
     Examples
     --------

@@ -5,8 +5,8 @@ process, a million weighted phase-space points are computed once.  They give the
 the largest weight at any parameter point, because weights are quadratic polynomials in the
 operators.
 Phase-space points are drawn by importance sampling with adaptive one-dimensional grids (VEGAS).
-Events are generated in chunks of fixed size, each with its own seed, so that they do not depend on
-the number of workers.
+Events are generated in chunks of fixed size, each with its own seed, so that the events do not
+depend on the number of workers.
 """
 
 from __future__ import annotations

@@ -17,11 +17,11 @@ one operator, 15 for two and 35 for three, in the order of
 :class:`milinfer.utils.polynomials.PolynomialBasis`.
 
 Shapes depend only on :math:`a_1/a_0` and :math:`a_2/a_0`.  ``c_Hbox`` is therefore an example of a
-flat direction.  At the standard model its score is 4 v²/Λ² for all events, so that the shape does
-not constrain it.  If c_HW is not zero, a larger ``c_Hbox`` has the same effect on shapes as a
-smaller c_HW.  The number of events depends on ``c_Hbox``, but at linear order this single number
-only constrains one combination of ``c_Hbox`` and ``c_HW``.  To constrain ``c_Hbox`` and ``c_HW``,
-the shape and the number of events are both needed.
+flat direction.  At the standard model the score of ``c_Hbox`` is 4 v²/Λ² for all events, so that
+the shape does not constrain it.  If c_HW is not zero, a larger ``c_Hbox`` has the same effect on
+shapes as a smaller c_HW.  The number of events depends on ``c_Hbox``, but at linear order this
+single number only constrains one combination of ``c_Hbox`` and ``c_HW``.  To constrain ``c_Hbox``
+and ``c_HW``, the shape and the number of events are both needed.
 """
 
 from __future__ import annotations

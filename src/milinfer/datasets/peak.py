@@ -1,7 +1,7 @@
 r"""Generate a peak over a background, to measure its mass and fraction with a known likelihood.
 
-An event has a reconstructed mass ``m_rec`` (m, in GeV), and a discriminant ``d`` that is
-independent of m.  For a peak at the mass M with the fraction f,
+An event has a reconstructed mass ``m_rec`` (m, in GeV), and a discriminant ``d``.  Within the peak
+and within the background, d is independent of m.  For a peak at the mass M with the fraction f,
 
 .. math:: p(m, d|M, f) = f\,N(m; M, 8)\,N(d; \tfrac12, 1)
           + (1 - f)\,N(m; 160, 30)\,N(d; -\tfrac12, 1).
@@ -136,7 +136,9 @@ def fisher_information(point: Point) -> FloatArray:
 
 @dataclass(frozen=True, eq=False)
 class PeakModel(EventModel):
-    """Model with the exact likelihood ratio of the mass or the fraction; one of them is fixed.
+    """Model with the exact likelihood ratio of one parameter, mass or fraction.
+
+    The second parameter is fixed.
 
     Parameters
     ----------

@@ -22,10 +22,10 @@ the scales change which events are selected.  For ``|α| ≤ 4``, no event that 
 
 The transverse mass of leptons and missing momentum cannot exceed m_H, and the selection also
 removes events close to this end point.  The density of the visible momenta rises with the square
-root of the distance from the end point.  A change of the scales can move an event beyond it, where
-the density is zero.  Without this selection, the Fisher information about the scales would be
-infinite: the likelihood would not be a parabola, and no smooth response could describe it.  An
-event is therefore selected only if its transverse mass is below m_H for all ``|α| ≤ 5``, which
+root of the distance from the end point.  A change of the scales can move an event beyond the end
+point, where the density is zero.  Without this selection, the Fisher information about the scales
+would be infinite: the likelihood would not be a parabola, and no smooth response could describe it.
+An event is therefore selected only if its transverse mass is below m_H for all ``|α| ≤ 5``, which
 removes one event in six.  The selection also removes the few events with so much energy that the
 beams could not have made them at other scales.
 """

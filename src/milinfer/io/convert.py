@@ -64,8 +64,8 @@ def convert(
 
     All numbers of the event record (event line, particles and weights) keep their exact values.
     From LHE files the conversion also keeps the text of the header, the numbers of ``<init>``, and
-    ids, descriptions and groups of weights.  It leaves out all other content, and lists it in the
-    result: comments outside the header, ``<generator>``, elements of events such as ``<mgrwt>``,
+    ids, descriptions and groups of weights.  All other content is left out, and the result lists
+    it: comments outside the header, ``<generator>``, elements of events such as ``<mgrwt>``,
     ``<scales>`` or ``<clustering>``, lines such as ``#aMCatNLO`` or ``#pdf``, and attributes.
 
     If ``dst`` exists, it is replaced only after the events of the new file have been counted.

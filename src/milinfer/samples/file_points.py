@@ -115,9 +115,9 @@ def file_points(
     r"""Find the point of a file and of its weights.
 
     The point of a weight is looked for in this order: `reweight_points`, the description of the
-    weight in ``<initrwgt>``, a reweight card in the header, the id of the weight.  If a parameter
-    is not mentioned there, it has the value at which the sample was generated.  A weight that also
-    changes a parameter that is not in `parameters` has no point.
+    weight in ``<initrwgt>``, a reweight card in the header, the id of the weight.  A parameter that
+    the description, card or id does not mention has the value at which the sample was generated.  A
+    weight that also changes a parameter that is not in `parameters` has no point.
 
     Parameters
     ----------

@@ -6,7 +6,7 @@ event, which is a polynomial in the parameters θ.  The ratio of this polynomial
 joint likelihood ratio, and the gradient of its logarithm is the joint score (Brehmer, Cranmer,
 Louppe, Pavez, arXiv:1805.00013 and 1805.00020).  Averaged over z at fixed observables x, the joint
 likelihood ratio and the joint score are the likelihood ratio and the score of x.  A network can
-therefore be trained on them, and not only on labels.
+therefore be trained on joint likelihood ratios and scores, and not only on labels.
 
 :func:`bennett` computes averages over the density at one point with the events of all points, by
 the multistate Bennett acceptance ratio.
@@ -199,7 +199,7 @@ class JointRatios(NamedTuple):
         Derivatives of ``log_sigma`` with respect to the parameters, shape (K, n_parameters).
     effective_events
         Effective number of events for the mixture of the K points in equal parts.  Negative
-        weights, and points far from the points of the samples, lower it.
+        weights, and points far from the points of the samples, reduce this number.
     """
 
     targets: tuple[JointTargets, ...]

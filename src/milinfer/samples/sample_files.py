@@ -246,8 +246,8 @@ def read_sample(
         Cross-section and its error in pb; default: the values in the file.
     keep_reweights
         Whether to read the weights at other points.  In NanoAOD a branch contains several weights.
-        They get names such as ``"LHEReweightingWeight[3]"``, and are multiplied by the event weight
-        if they are stored relative to it.
+        These weights get names such as ``"LHEReweightingWeight[3]"``, and are multiplied by the
+        event weight if they are stored relative to it.
     on_missing
         What to do with events that lack particles or columns that the features need: ``"raise"`` an
         error, or ``"reject"`` the events.  The number of rejected events is in
@@ -266,8 +266,8 @@ def read_sample(
         Parameter point if neither `point` nor the file gives one; default: an error.
     events
         Number N of events to read from the start (``events=1000``), or a pair START, STOP
-        (``events=(1000, 2000)``, without STOP).  milinfer assumes that they are a random part of
-        the file, and gives them the cross-section of the whole file.
+        (``events=(1000, 2000)``, without STOP).  milinfer assumes that these events are a random
+        part of the file, and gives them the cross-section of the whole file.
     invisible, visible
         Absolute PDG ids of final-state particles that escape the detector (`invisible`) or are
         measured (`visible`).  For these particles, the lists of :mod:`milinfer.features.visibility`

@@ -211,8 +211,8 @@ class SampleSet:
         features
             Columns to take, in this order; default: all, in the order of the first dataset.
         points
-            Mapping from the name of a dataset to its parameter point.  Datasets that it does not
-            contain are left out.
+            Mapping from the name of a dataset to its parameter point.  Datasets that are not in
+            this mapping are left out.
         options
             As for :meth:`Sample.from_accumulator`, but ``cross_section``, ``cross_section_error``
             and ``sum_of_weights`` are mappings from the name of a dataset to a number.

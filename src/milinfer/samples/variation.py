@@ -135,7 +135,8 @@ class Variation:
             Values of the shifted nuisance parameters.
         weights
             Name of one of the ``reweights`` of the sample, or the new weights themselves, shape
-            (n_events,).  Weights at other parameter points change by the same factor.
+            (n_events,).  The weights of an event at other parameter points are multiplied by the
+            ratio of its new weight to its nominal weight.
 
         Raises
         ------

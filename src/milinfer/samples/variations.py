@@ -70,9 +70,9 @@ class ProcessVariations:
     ------
     SampleError
         If process or features of a variation are not those of the nominal samples, if there is no
-        nominal sample at its point, if its yield is not positive, or if it is given twice.  Also if
-        its `partners` contain a number twice, or the number of an event that does not exist in the
-        nominal sample.
+        nominal sample at its point, if its yield is not positive, or if a variation is given twice.
+        Also if `partners` contains a number twice, or the number of an event that does not exist in
+        the nominal sample.
 
     Examples
     --------
@@ -188,8 +188,9 @@ class ProcessVariations:
         """Read event files, and compute the features of the nominal and of the varied events.
 
         Each file is read once.  The selection is applied to every variation separately.  The
-        `partners` of a variation show which events it gains or loses relative to the nominal
-        events, and ``provenance["rejected"]`` of its sample is the number of rejected events.
+        `partners` of a variation show which events the variation gains or loses relative to the
+        nominal events, and ``provenance["rejected"]`` of its sample is the number of rejected
+        events.
 
         Parameters
         ----------

@@ -201,8 +201,8 @@ def pseudo_experiment(
 ) -> Sample:
     """Draw a dataset at a signal strength and values of the nuisance parameters.
 
-    Each event is used a Poisson distributed number of times, with its weight as the mean.  Copies
-    of an event get different soft momenta.
+    Each event is used a Poisson distributed number of times.  The mean of this number is the weight
+    of the event, times the factors on its process.  Copies of an event get different soft momenta.
 
     Parameters
     ----------

@@ -107,8 +107,8 @@ def feature_matrix(events: HiggsEvents, features: Sequence[str] = FEATURES) -> F
     """Compute features for networks and trees, shape (n_events, n_features).
 
     Azimuths are relative to the azimuth of the lepton, because physics does not depend on absolute
-    azimuths.  ``has_leading`` and ``has_subleading`` are 1 if the event has this jet.  If the event
-    does not have it, they and all features of the jet are 0.
+    azimuths.  ``has_leading`` and ``has_subleading`` are 1 if the event has this jet, and 0 if not.
+    All features of a jet are 0 if the event does not have the jet.
 
     Parameters
     ----------

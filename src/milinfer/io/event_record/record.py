@@ -1,7 +1,7 @@
 """Hold the event record as awkward arrays with vector behaviour, or as flat columns.
 
 :class:`EventColumns` contains flat columns, as stored in files.  :func:`make_events` makes awkward
-arrays from them, with the methods of vectors.
+arrays, with the methods of vectors, from flat columns.
 """
 
 from __future__ import annotations
