@@ -191,8 +191,8 @@ def odd_forms_of_invariants(
     S, T and T̃ are the structures of the hWW vertex in :mod:`milinfer.datasets.operators`.  With
     the determinant D of the momenta and
     :math:`z = (s_{14} s_{23} + s_{12} s_{34} - s_{13} s_{24})/2 + 2 i D`, T/S is proportional to
-    :math:`s_{14} z + s_{23} z^*`, and T̃/S to :math:`i (s_{14} z - s_{23} z^*)`, with one real
-    factor for T/S and T̃/S.
+    :math:`s_{14} z + s_{23} z^*`, and T̃/S to :math:`i (s_{14} z - s_{23} z^*)`.  The real factor
+    of proportionality of T/S is also that of T̃/S.
 
     Parameters
     ----------
@@ -267,9 +267,9 @@ def production(p: FloatArray, operators: Sequence[str] = ("c_HW",)) -> FloatArra
     Returns
     -------
     ndarray
-        Coefficients of the monomials of degree 2 or less in the coefficients of the operators: for
-        c_HW, of 1, c_HW and c_HW².  Their order is that of
-        :class:`milinfer.utils.polynomials.PolynomialBasis`, their shape (n, n_monomials), their
+        Coefficients of ``|M|²``, a polynomial of degree 2 in the operators: for c_HW, the
+        coefficients of 1, c_HW and c_HW².  They are in the order of
+        :class:`milinfer.utils.polynomials.PolynomialBasis`, with the shape (n, n_monomials) and the
         dimension GeV⁻².
 
     Raises

@@ -28,7 +28,7 @@ _KEY = b"milinfer"
 def arrow_file(path: PathLikeStr, mode: Literal["rb", "wb"] = "rb") -> Any:
     """Return something that pyarrow can open.
 
-    This is the path.  If the path is an address, or a name that is not UTF-8, it is an open file.
+    The result is the path itself, or an open file if the path is an address or not UTF-8.
 
     Examples
     --------

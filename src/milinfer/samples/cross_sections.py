@@ -502,7 +502,7 @@ def selected_cross_section(
     cross_section, error
         Cross-section of all events before the selection, with its error.
     all_events, selected
-        Sum of weights and sum of squared weights, of all events and of the selected events.
+        Sum of weights and sum of squared weights: of all events, and of the selected events.
 
     Examples
     --------

@@ -122,7 +122,7 @@ def samples_from_events(
     -------
     tuple
         The nominal events, and a list of variations.  The cross-sections of variations are NaN: the
-        caller computes them from the nominal cross-section and the ratio of the sums of weights.
+        caller computes them from the nominal cross-section and the sums of the weights.
 
     Warns
     -----

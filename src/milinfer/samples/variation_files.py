@@ -63,7 +63,8 @@ def read_variations(
     -------
     tuple
         The nominal events, and a list of variations.  The cross-section of varied events is the
-        nominal cross-section times the ratio of the sums of weights.
+        nominal cross-section, times the sum of the varied weights, divided by the sum of the
+        nominal weights.
 
     Raises
     ------

@@ -331,7 +331,7 @@ _UNREADABLE: Final = (ValueError, IndexError, KeyError, OverflowError, Attribute
 
 
 class BlockParser:
-    """Parser of the blocks of one file; the first event defines the weights of all events.
+    """Parser of the blocks of one file; the first event defines the weight ids of all events.
 
     Parameters
     ----------
@@ -372,7 +372,7 @@ class BlockParser:
             raise LHEError(msg) from error
 
     def first(self, text: bytes) -> EventColumns:
-        """Parse event 0 alone; all later events must have the same weights.
+        """Parse event 0 alone; all later events must have the weight ids of event 0.
 
         Raises
         ------
