@@ -3,10 +3,9 @@
 Production and decay are sampled and unweighted separately, which is exact for a scalar.  For each
 process, a million weighted phase-space points are computed once.  They give the cross-section and
 the largest weight at any parameter point, because weights are quadratic polynomials in the
-operators.
-Phase-space points are drawn by importance sampling with adaptive one-dimensional grids (VEGAS).
-Events are generated in chunks of fixed size, each with its own seed, so that the events do not
-depend on the number of workers.
+operators.  Phase-space points are drawn by importance sampling with adaptive one-dimensional grids
+(VEGAS).  Events are generated in chunks of fixed size, each with its own seed, so that the events
+do not depend on the number of workers.
 """
 
 from __future__ import annotations

@@ -245,8 +245,8 @@ def quartic(produced: FloatArray, decayed: FloatArray) -> FloatArray:
     Returns
     -------
     ndarray
-        Coefficients of the product, divided by its value in the standard model, shape
-        (n, n_quartic).
+        Coefficients of the product, divided by the value of the product in the standard model,
+        shape (n, n_quartic).
 
     Examples
     --------

@@ -35,9 +35,9 @@ class RootWriter(ColumnWriter):
 
     The tree ``Events`` has the branches of NanoAOD (``LHEPart_pt``, …, ``genWeight``, ``run``,
     ``luminosityBlock``, ``event``) and further branches for a lossless record, such as the exact
-    momenta ``LHEPart_exact_px``, ….  These have long names, because coffea refuses files with
-    ``LHEPart_px`` and ``LHEPart_pt``.  The string ``milinfer`` in the file contains header,
-    ``<init>`` and weight ids.
+    momenta ``LHEPart_exact_px``, ….  Their names are not ``LHEPart_px``, …, because coffea refuses
+    files that have ``LHEPart_px`` and ``LHEPart_pt``.  The string ``milinfer`` in the file contains
+    header, ``<init>`` and weight ids.
 
     Raises
     ------

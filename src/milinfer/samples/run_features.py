@@ -177,7 +177,7 @@ def run_features(
     Raises
     ------
     FeatureError, SampleError
-        If events lack what the features need, or files are unusable.
+        If events lack what the features need, or if files cannot be used.
     ParameterError
         If the point of a dataset is unknown, or if its files state different points.
     ConfigurationError
