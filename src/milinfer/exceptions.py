@@ -93,15 +93,15 @@ class MilinferWarning(UserWarning):
 
 
 class SecondMinimumWarning(MilinferWarning):
-    """The confidence set contains values around a second minimum, which the interval leaves out."""
+    """The interval leaves out values around a second minimum that are in the confidence set."""
 
 
 class TurningResponseWarning(MilinferWarning):
-    """The mean estimate is not monotonic in the true value; a linear function is used instead."""
+    """The mean estimate is not monotonic in the true value; a linear function is fitted to it."""
 
 
 class UnusedVariationWarning(MilinferWarning):
-    """Histograms do not use all systematic variations; the closure test leaves out the others."""
+    """The closure test of histograms leaves out systematic variations that they do not use."""
 
 
 class ConvergenceWarning(MilinferWarning):

@@ -50,8 +50,9 @@ class DatasetCost(NamedTuple):
         Cost without calibration.  It includes the error from finite simulation if the user asks for
         this error and there is no calibration.
     calibration
-        Calibration to apply, or None.  If the user asks for the error from finite simulation, its
-        intervals include the error of the calibration.
+        Calibration to apply, or None.  If the user asks for the error from finite simulation, the
+        calibrated intervals include the error of the calibration, which comes from the finite
+        number of calibration events.
     error
         Error from the finite simulation of the training, if `cost` includes it.
     """
@@ -66,7 +67,7 @@ class DatasetCost(NamedTuple):
 
 
 def cost_options(function: F) -> F:
-    """Add the options that :func:`read_cost` needs to a command."""
+    """Add to a command the options that :func:`read_cost` needs."""
     for option in reversed(
         [
             model_option,
@@ -130,7 +131,7 @@ def read_cost(
     Raises
     ------
     ConfigurationError, click.UsageError
-        If options do not fit together.
+        If an option is given without another one that it needs.
     """
     from milinfer.exceptions import ConfigurationError
     from milinfer.learning.bag_likelihood import BagLikelihood

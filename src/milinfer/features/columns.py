@@ -1,10 +1,10 @@
 """Define the columns of the standard feature sets, as functions of the leading objects of an event.
 
 The invariant columns do not change if an event is rotated about the beam axis, or by half a turn
-about a transverse axis, which exchanges the two protons.  Such rotations give equally likely
-events.  A network with the 36 standard columns has to learn this symmetry from the events; the
-invariant columns contain it.  They use the logarithms of momenta and masses, because cross-sections
-fall like powers.  All columns can be pickled.
+about a transverse axis, which exchanges the two protons.  A rotated event is as likely as the
+original one.  A network with the 36 standard columns has to learn this symmetry from the events;
+the invariant columns contain it.  They use the logarithms of momenta and masses, because
+cross-sections fall like powers.  All columns can be pickled.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Value:
 
 @dataclass(frozen=True)
 class Mass:
-    """Column with the invariant mass of an object; rounding errors below zero become zero."""
+    """Column with the invariant mass of an object; a negative mass (rounding) becomes zero."""
 
     name: str
 
@@ -65,7 +65,7 @@ class Mass:
 
 @dataclass(frozen=True)
 class IsId:
-    """Column that is 1 if an object has one of some PDG ids, else 0."""
+    """Column that is 1 if the PDG id of an object is one of the given ids, else 0."""
 
     name: str
     ids: tuple[int, ...]

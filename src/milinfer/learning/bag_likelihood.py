@@ -58,9 +58,9 @@ __all__ = ["BagLikelihood", "classifier_output", "log_training", "single_models"
 class BagLikelihood(LikelihoodSettings, BagModel):
     r"""Learn the log-likelihood ratio Λ(θ) in one or several parameters with neural networks.
 
-    Λ of a dataset is a sum over its events for a polynomial head, and for mean pooling with a
-    linear last layer, however the events are grouped into bags.  The other poolings score bags of
-    consecutive events.
+    For a polynomial head, and for mean pooling with a linear last layer, Λ of a dataset is a sum
+    over its events, and does not depend on how the events are grouped into bags.  With other
+    poolings, Λ is a sum over bags of consecutive events.
 
     With mean pooling, the outputs (logits) for a bag of :math:`N_B` events are
     :math:`W\bar\phi + b`, where :math:`\bar\phi` is the mean of the summaries :math:`\phi(x_i)` of
