@@ -164,7 +164,7 @@ class BackgroundRatio:
             raise ConfigurationError(msg)
 
     def fit(self, signal: Sample, background: Sample) -> BackgroundRatio:
-        """Train the classifier, scale its log-ratio, check the result, and return the trained ratio.
+        """Train the classifier, scale its log-ratio and check it; return the trained ratio.
 
         The object itself is not changed.
 

@@ -497,7 +497,7 @@ def _require_members(content: Mapping[str, Any], n: int) -> None:
 
 
 def pack_model(settings: LikelihoodSettings, fitted: Fitted) -> dict[str, bytes]:
-    """Return the files of :func:`save_model` by name, to send a model to another process."""
+    """Return the files of a saved model by name, to send the model to another process."""
     with tempfile.TemporaryDirectory() as parent:
         folder = Path(parent, "model")
         save_model(settings, fitted, folder)
@@ -570,10 +570,10 @@ def _tuples(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 @contextmanager
 def new_model_folder(path: PathLikeStr) -> Iterator[Path]:
-    """Create a directory for a model, which gets the name `path` if the block ends without error.
+    """Create the directory of a model; if the ``with`` block succeeds, it gets the name `path`.
 
-    The directory has a temporary name until then, so that `path` is always complete or absent.  An
-    older model at `path` is replaced.
+    Inside the block, the directory has a temporary name, so that `path` is always complete or
+    absent.  An older model at `path` is replaced.
 
     Raises
     ------
@@ -669,7 +669,7 @@ def require_unchanged(file: Path, saved: str) -> None:
     Raises
     ------
     ModelError
-        If so; the message names the file.
+        If one of these is the case; the message names the file.
 
     Examples
     --------
