@@ -61,7 +61,8 @@ _NO_MEANS = (
 class MemberSeeds(NamedTuple):
     """Random seeds of one member of an ensemble.
 
-    `weights` and `bags` contain one seed for each network of the member (or more than needed).  Twins have the same seed `bootstrap`; see :func:`milinfer.learning.bootstrap.bootstrap_groups`.
+    `weights` and `bags` contain a seed for each network of the member.  Twins have the same seed
+    `bootstrap`; see :func:`milinfer.learning.bootstrap.bootstrap_groups`.
     """
 
     split: int

@@ -50,7 +50,7 @@ def weight_shapes(config: NetworkConfig, n_inputs: int, n_outputs: int) -> list[
 
 @dataclass(frozen=True, eq=False)
 class EventNetwork:
-    """Network from the features of an event to outputs, as arrays.
+    """Network that computes outputs from the features of an event; its weights are arrays.
 
     Parameters
     ----------
@@ -94,7 +94,7 @@ class EventNetwork:
 
     @property
     def is_evaluated(self) -> bool:
-        """Whether numpy can evaluate the network; only Keras can if not in :data:`ACTIVATIONS`."""
+        """Whether numpy can evaluate the network: its activation is in :data:`ACTIVATIONS`."""
         return self.config.activation in ACTIVATIONS
 
     def __call__(self, features: Float32Array) -> Float32Array:
