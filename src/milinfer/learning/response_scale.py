@@ -282,7 +282,8 @@ def closure_at_ends(
     Returns
     -------
     tuple
-        Empty if the response depends on the parameters of interest, or all events have one value.
+        One comparison for each end and each shift.  Empty if the response depends on the parameters
+        of interest, or if the events do not reach two points in these parameters.
     """
     points = () if terms.parameters else _ends(variations)
     if not points:

@@ -277,14 +277,14 @@ class NominalFiles(_TemporaryFolder):
 
 
 class StackedFiles(_TemporaryFolder):
-    """Events with weights at all base points in temporary files, deleted with this object.
+    """Temporary files of events and their weights at all base points, deleted with this object.
 
     Parameters
     ----------
     base
         The base points.
     n_pieces
-        Number of pieces that an epoch is read in.
+        Number of pieces in which an epoch is read.
     n_files
         Number of files, a multiple of `n_pieces`.
     """
@@ -298,7 +298,7 @@ class StackedFiles(_TemporaryFolder):
         self._like: ResponseEvents | None = None
 
     def append(self, events: ResponseEvents, rng: np.random.Generator) -> None:
-        """Append events, distributed at random and equally over the files.
+        """Append events; they are distributed over all files equally, and at random.
 
         Parameters
         ----------
@@ -352,7 +352,10 @@ class StackedFiles(_TemporaryFolder):
                 file.write(part.tobytes())
 
     def read(self, numbers: Sequence[int] | IntArray) -> ResponseEvents:
-        """Read the events of some files; weights sum to the number of events over all files."""
+        """Read the events of some files.
+
+        The weights are scaled so that their sum over all files is the number of all events.
+        """
         like = self._like
         assert like is not None
         factor = float(self.n_rows.sum()) / self._total
@@ -393,7 +396,7 @@ class StackedFiles(_TemporaryFolder):
             yield self.read(numbers)
 
     def bags(self) -> StreamedBags:
-        """Return bags of one event for training."""
+        """Return bags with one event each, for the training."""
         from milinfer.learning.networks.training_bags import PairedEvents, StreamedBags
 
         # All pieces have this many events, so that one compilation serves all.  The few additional
