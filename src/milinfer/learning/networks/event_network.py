@@ -206,4 +206,4 @@ ACTIVATIONS: Final[dict[str, Callable[[Float32Array], Float32Array]]] = {
     "softplus": _softplus,
     "softsign": lambda x: x / (1 + np.abs(x)),
 }
-"""Activations of Keras that numpy evaluates, with the defaults of Keras; they may change x."""
+"""Activations of Keras that numpy evaluates, with Keras's defaults; they may overwrite x."""

@@ -70,9 +70,11 @@ class RatioLoss:
     n_classes
         2 for losses of a numerator against a reference, None for any number of classes.
 
-    Notes ----- Source: Nachman & Thaler, table I.  The classes must have equal total weight in
-    training, as in the paper; if they do not, the learned ratio contains the ratio of the total
-    weights as a factor.
+    Notes
+    -----
+    Source: Nachman & Thaler, table I.  The classes must have equal total weight in training, as in
+    the paper; if they do not, the learned ratio contains the ratio of the total weights as a
+    factor.
 
     Except for ``mlc-linear`` the log-ratio is the output itself (up to the limit on exponents), so
     the mean of outputs over a bag is the mean of log-ratios.
