@@ -101,7 +101,7 @@ class TurningResponseWarning(MilinferWarning):
 
 
 class UnusedVariationWarning(MilinferWarning):
-    """The closure test of histograms leaves out systematic variations that they do not use."""
+    """The closure test of histograms leaves out variations that the histograms do not use."""
 
 
 class ConvergenceWarning(MilinferWarning):

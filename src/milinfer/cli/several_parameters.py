@@ -41,7 +41,7 @@ _REGION = "region"
 
 
 def contour_files(out: Path, parameters: tuple[str, ...]) -> dict[tuple[str, str], Path]:
-    """Figure of each pair of parameters: `out` itself if there is one pair.
+    """Return the file of the figure for each pair of parameters; `out` if there is one pair.
 
     Examples
     --------

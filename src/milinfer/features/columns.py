@@ -47,7 +47,7 @@ class Value:
     column: str
 
     def __call__(self, o: Objects) -> NDArray[Any]:
-        """Evaluate, shape (n_events,)."""
+        """Return the values of the column, shape (n_events,)."""
         return o.get(self.name, self.column)
 
 
@@ -58,7 +58,7 @@ class Mass:
     name: str
 
     def __call__(self, o: Objects) -> FloatArray:
-        """Evaluate, in GeV, shape (n_events,)."""
+        """Return the values of the column in GeV, shape (n_events,)."""
         mass: FloatArray = np.maximum(o.get(self.name, "mass"), 0.0)
         return mass
 
@@ -72,7 +72,7 @@ class IsId:
     absolute: bool
 
     def __call__(self, o: Objects) -> BoolArray:
-        """Evaluate, shape (n_events,)."""
+        """Return the values of the column, shape (n_events,)."""
         ids = o.get(self.name, "pdgId")
         ids = np.abs(ids) if self.absolute else ids
         matches: BoolArray = ids == self.ids[0]
@@ -83,7 +83,7 @@ class IsId:
 
 @dataclass(frozen=True)
 class SignedDeltaPhi:
-    """Column with φ_a − φ_b in (−π, π] of two objects, in which a is the object with the larger η.
+    """Column with φ_a − φ_b of two objects, in (−π, π], where a is the object with the larger η.
 
     If both have the same η, a is the leading object.
     """
@@ -92,7 +92,7 @@ class SignedDeltaPhi:
     second: str
 
     def __call__(self, o: Objects) -> FloatArray:
-        """Evaluate, in radians, shape (n_events,)."""
+        """Return the values of the column in radians, shape (n_events,)."""
         difference = o.get(self.first, "phi") - o.get(self.second, "phi")
         swapped = o.get(self.first, "eta") < o.get(self.second, "eta")
         difference = np.where(swapped, -difference, difference)
@@ -157,7 +157,7 @@ class LogPt:
     key: str
 
     def __call__(self, o: Objects) -> FloatArray:
-        """Evaluate, shape (n_events,)."""
+        """Return the values of the column, shape (n_events,)."""
         return _log(_pt(o, self.key))
 
 
@@ -168,7 +168,7 @@ class SidedEta:
     key: str
 
     def __call__(self, o: Objects) -> FloatArray:
-        """Evaluate, shape (n_events,)."""
+        """Return the values of the column, shape (n_events,)."""
         eta: FloatArray = o.get(self.key, "eta") * _side(o)
         return eta
 
@@ -185,7 +185,7 @@ class DeltaPhi:
     function: Callable[[FloatArray], FloatArray]
 
     def __call__(self, o: Objects) -> FloatArray:
-        """Evaluate, shape (n_events,)."""
+        """Return the values of the column, shape (n_events,)."""
         value = self.function(_phi(o, self.first) - _phi(o, self.second))
         return value * _side(o) if self.function is np.sin else value
 
@@ -198,7 +198,7 @@ class LogMass:
     second: str
 
     def __call__(self, o: Objects) -> FloatArray:
-        """Evaluate, shape (n_events,)."""
+        """Return the values of the column, shape (n_events,)."""
         sums = (o.get(self.first, a) + o.get(self.second, a) for a in ("energy", "px", "py", "pz"))
         return _log(invariant_mass(*sums))
 
@@ -210,7 +210,7 @@ class LogTransverseMass:
     key: str
 
     def __call__(self, o: Objects) -> FloatArray:
-        """Evaluate, shape (n_events,)."""
+        """Return the values of the column, shape (n_events,)."""
         cosine = np.cos(_phi(o, self.key) - _phi(o, "met"))
         return _log(np.sqrt(2 * _pt(o, self.key) * _pt(o, "met") * (1 - cosine)))
 

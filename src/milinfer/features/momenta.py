@@ -50,8 +50,9 @@ class Particles:
     array
         Jagged or regular array of momentum records, of shape (n_events, var) or (n_events, k); or a
         sequence of k one-dimensional record arrays, each of shape (n_events,), with None if an
-        event has no such particle.  Fields are px, py, pz or pt, eta, phi in GeV and radians, with
-        mass or energy in GeV; without mass and energy, the particles are taken as massless.
+        event has no such particle.  The fields are px, py, pz or pt, eta, phi (in GeV and radians),
+        and mass or energy (in GeV).  With pt, eta, phi both mass and energy may be missing; the
+        particles are then taken as massless.
     name
         Name of the collection, for messages.
 
@@ -133,7 +134,10 @@ class Particles:
 
     @cached_property
     def offsets(self) -> IntArray:
-        """Flat index of the first particle of each event, then the total, shape (n_events + 1,)."""
+        """Flat index of the first particle of each event, shape (n_events + 1,).
+
+        The last entry is the number of particles.
+        """
         return np.concatenate([[0], np.cumsum(self.counts)])
 
     def subset(self, mask: BoolArray, name: str) -> Particles:

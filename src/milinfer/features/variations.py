@@ -71,7 +71,7 @@ class ScaleVariation:
     nuisances
         Values of the shifted nuisance parameters, ``{"jes": 1.0}``.
     factor
-        Factor on the momenta at these values; positive and different from 1.
+        Factor on energy, momentum and mass; positive and different from 1.
     objects
         Particles to scale: ``"jets"``, ``"leptons"``, ``"photons"``, ``"electrons"``, ``"muons"``,
         ``"taus"``, the name of a collection of the feature set, or absolute PDG ids.

@@ -2,8 +2,8 @@
 
 The classifier is a :class:`~milinfer.learning.bag_likelihood.BagLikelihood` or a
 :class:`~milinfer.learning.boosted_trees.BoostedLikelihood`, trained on one sample of the signal and
-one of the background.  Held-out events determine the scale of its log-ratio, and other held-out
-events check the result.
+one of the background.  Some of the held-out events determine the scale of the log-ratio of the
+classifier; the other held-out events check the result.
 """
 
 from __future__ import annotations
@@ -57,10 +57,11 @@ class RatioFit(NamedTuple):
     Parameters
     ----------
     slope, slope_error
-        Factor on the log-ratio of the classifier, and its standard error.  It should be near one.
+        Factor on the log-ratio of the classifier, and its standard error.  The factor should be
+        near one.
     shift, shift_error
-        Constant that is added to correct the normalisation, and its standard error.  It should be
-        near zero. ln b is slope · (log-ratio of the classifier) + shift.
+        Constant that is added to correct the normalisation, and its standard error.  The constant
+        should be near zero.  The result is ln b = slope · (log-ratio of the classifier) + shift.
     mean_signal, mean_signal_error
         :math:`E_{p_s}[b]`, the mean of b over signal events that neither the training nor the fit
         of `slope` and `shift` has used, and its standard error.  The mean should be one.

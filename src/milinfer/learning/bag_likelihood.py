@@ -58,8 +58,8 @@ __all__ = ["BagLikelihood", "classifier_output", "log_training", "single_models"
 class BagLikelihood(LikelihoodSettings, BagModel):
     r"""Learn the log-likelihood ratio Λ(θ) in one or several parameters with neural networks.
 
-    For a polynomial head, and for mean pooling with a linear last layer, Λ of a dataset is a sum
-    over its events, and does not depend on how the events are grouped into bags.  With other
+    For a polynomial head, and for mean or sum pooling with a linear last layer, Λ of a dataset is a
+    sum over its events, and does not depend on how the events are grouped into bags.  With other
     poolings, Λ is a sum over bags of consecutive events.
 
     With mean pooling, the outputs (logits) for a bag of :math:`N_B` events are :math:`W\bar\phi +
@@ -96,7 +96,7 @@ class BagLikelihood(LikelihoodSettings, BagModel):
         Number of networks, each trained with another random seed.
     bootstrap
         Train each network of the ensemble on a Poisson bootstrap sample of the events.  The spread
-        of the networks then contains the error from the finite simulation; see
+        of the networks then contains the error due to the finite simulation; see
         :func:`milinfer.simulation_error`.  The samples must be in memory, and `ensemble` must be at
         least 4 (16 is better).
     average
@@ -309,11 +309,11 @@ class BagLikelihood(LikelihoodSettings, BagModel):
         )
 
     def uncertainty(self, data: Sample) -> FloatArray:
-        """Return the standard error of Λ from the spread of the networks of the ensemble.
+        """Return the standard error of Λ, computed from the spread of the ensemble's networks.
 
         The error includes the differences between the trainings.  It does not include errors that
-        are the same for all networks, such as the error from the finite simulation.  For this
-        error, train with ``bootstrap=True`` and use :func:`milinfer.simulation_error`.
+        are the same for all networks, such as the error due to the finite simulation.  To obtain
+        that error, train with ``bootstrap=True`` and use :func:`milinfer.simulation_error`.
 
         Returns
         -------

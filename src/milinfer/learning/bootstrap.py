@@ -25,8 +25,8 @@ def bootstrap_groups(n_members: int) -> IntArray:
 
     Half of the members are twins, which share a bootstrap sample in pairs.  With more twins there
     would be fewer different bootstrap samples, and the error due to the finite simulation would be
-    known less well.  With fewer twins the scatter of the training, which must be subtracted, would
-    be known less well.
+    known less well.  With fewer twins it would be known less well which part of the scatter of the
+    members is due to the training.
 
     Examples
     --------

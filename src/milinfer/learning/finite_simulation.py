@@ -1,11 +1,11 @@
-r"""Compute the error of a learned Λ(θ) from the finite simulation used for the training.
+r"""Compute the error of a learned Λ(θ) that is due to the finite number of training events.
 
 Other simulated events would have given another network.  A Poisson bootstrap imitates such other
 events: each member of ``BagLikelihood(ensemble=B, bootstrap=True)`` is trained on a sample in which
-each event counts a random number of times.  Λ of one member has the variance :math:`V_d` from the
-choice of the events, and :math:`V_s` from the training itself (split, initial weights and order of
-the events).  The mean squared difference of two members is :math:`2 (V_d + V_s)` if their bootstrap
-samples differ, and :math:`2 V_s` if they share one (twins).
+each event counts a random number of times.  The variance of Λ of one member is :math:`V_d + V_s`:
+:math:`V_d` is due to the choice of the events, and :math:`V_s` to the training itself (split,
+initial weights and order of the events).  The mean squared difference of two members is :math:`2
+(V_d + V_s)` if their bootstrap samples differ, and :math:`2 V_s` if they share one (twins).
 
 The likelihood is the mean of the B members.  If :math:`n_g` members share the bootstrap sample g,
 this mean has the variance :math:`V_d \sum_g n_g^2/B^2 + V_s/B` around the result of a training
@@ -71,7 +71,10 @@ class MemberVariances:
 
     @property
     def data_share(self) -> float:
-        """Share V_d / (V_d + V_s) of the variance, averaged over the quantities that vary."""
+        """Share V_d / (V_d + V_s) of the variance that comes from the choice of the events.
+
+        The share is averaged over the quantities that vary.
+        """
         varies = self.total > 0
         if not varies.any():
             return 1.0
@@ -205,12 +208,12 @@ class SimulationError:
 
     @property
     def estimate_error(self) -> FloatArray:
-        """Standard error of the estimate of each parameter, shape (n_parameters,)."""
+        """Standard error of each estimate due to the finite simulation, shape (n_parameters,)."""
         return np.asarray(np.sqrt(self._of_estimates.of_mean))
 
     @property
     def estimate_covariance(self) -> FloatArray:
-        """Covariance of the estimates, shape (n_parameters, n_parameters)."""
+        """Covariance of the estimates due to the simulation, shape (n_parameters, n_parameters)."""
         rows = _pair_root(self.groups, same=False) @ self.estimates
         covariance: FloatArray = rows.T @ rows * self._of_estimates.factor
         return covariance

@@ -1,8 +1,8 @@
 """Compute the log-ratios of events with trained networks.
 
 For every head the result is one table: ln p(x|θ_k)/p(x|θ0) of each event, at the parameter points
-θ_k at which Λ is computed.  It is zero at the reference θ0.  Importing this module does not import
-Keras.
+θ_k at which Λ is computed.  The log-ratio is zero at the reference θ0.  Importing this module does
+not import Keras.
 """
 
 from __future__ import annotations
@@ -67,8 +67,8 @@ class Fitted:
         a polynomial head, which has `z`, and for ratios that are not normalised.
     scale
         Factor of each member, determined with held-out events.  It multiplies the outputs of a
-        polynomial head, or the log-ratios of any other head.  It is 1 if the log-ratios of any
-        other head are not normalised.
+        polynomial head, or the log-ratios of any other head.  It is 1 if the head is not polynomial
+        and its log-ratios are not normalised.
     feature_names, mean, variance
         Names of the features, and their means and variances over the training set.
     network, training
@@ -215,7 +215,7 @@ def trained_log_ratios(
     Returns
     -------
     ndarray
-        Shape (n_events, m).
+        Log-ratios, shape (n_events, m).
     """
     # The logits of a bag are the mean over its events, so an event contributes its own over N_B.
     share = 1.0 if settings.pooling == "sum" else 1.0 / settings.events_in_bag

@@ -154,7 +154,7 @@ def build_member(
     seeds: MemberSeeds,
     task: MemberTask | None = None,
 ) -> tuple[BagNetwork, ...]:
-    """Build the untrained networks of one member, whose weights depend on its seed only.
+    """Build the untrained networks of one member; their weights depend only on its seeds.
 
     Parameters
     ----------
@@ -221,7 +221,8 @@ class MemberTask:
     train
         Events to train on.
     validation
-        Held-out events, which stop the training and determine the scale of the outputs.
+        Held-out events.  They decide when the training stops, and determine the scale of the
+        outputs.
 
     Attributes
     ----------

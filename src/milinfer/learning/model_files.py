@@ -358,7 +358,7 @@ def training_config(entries: Mapping[str, Any]) -> TrainingConfig:
 
 
 def histories(entries: Any, n_networks: int) -> list[dict[str, list[float]]]:
-    """Read losses and learning rates of each network, one value of each for every epoch.
+    """Read the losses and learning rates of each network: lists with one value for each epoch.
 
     Raises
     ------
@@ -613,7 +613,7 @@ def write_content(folder: Path, content: Mapping[str, Any]) -> None:
 
 
 def read_content(folder: Path, file_format: str, reader: str) -> dict[str, Any]:
-    """Read ``model.json`` from the directory of a model that `reader` has saved.
+    """Read ``model.json`` from the directory of a saved model of the class `reader`.
 
     Raises
     ------

@@ -202,7 +202,7 @@ class ResponseEvents:
     """Nominal and varied events as rows of a table; the nominal events come first.
 
     The weight of an event at a base point is its weight at the parameter point of this base point,
-    times a factor of its sample.  Weight variations have their own table.
+    times a factor of its sample.  Weight variations have their own table, `soft`.
 
     Parameters
     ----------
@@ -254,7 +254,8 @@ class ResponseEvents:
         variations
             Nominal and varied samples.
         base
-            Result of :func:`base_points` for these variations, or for a larger set of events.
+            Result of :func:`base_points` for these variations, or for a larger set that contains
+            them.
         names
             Names of the nuisance parameters, in the order of the base points.
 

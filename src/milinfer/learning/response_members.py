@@ -1,9 +1,9 @@
 """Train the networks or boosted trees that compute the columns of a response.
 
-A member of an ensemble has one network for all nuisance parameters of a process, or one for each.
-Networks and trees are stored as arrays, so that they can be pickled and saved.  The Keras network
-or the XGBoost trees are built from the arrays when they are first used.  Importing this module does
-not import Keras.
+A member of an ensemble has one network for all nuisance parameters of a process, or one network for
+each nuisance parameter.  Networks and trees are stored as arrays, so that they can be pickled and
+saved.  The Keras network or the XGBoost trees are built from the arrays when they are first used.
+Importing this module does not import Keras.
 """
 
 from __future__ import annotations

@@ -283,7 +283,7 @@ def closure_at_ends(
     -------
     tuple
         One comparison for each end and each shift.  Empty if the response depends on the parameters
-        of interest, or if the events do not reach two points in these parameters.
+        of interest, or if fewer than two points in these parameters have enough events.
     """
     points = () if terms.parameters else _ends(variations)
     if not points:

@@ -1,4 +1,4 @@
-"""Read the events from which a response is learned from files if they do not fit into memory.
+"""Read the training events of a response from files, if they do not fit into memory.
 
 The events are read in parts, in two passes.  The first pass computes sums of weights and moments,
 keeps the held-out events in memory, and writes the nominal events to temporary files, from which
@@ -77,7 +77,7 @@ class StreamedEvents:
 
     @property
     def outline(self) -> ProcessVariations:
-        """Return all samples with a single event of weight 1 each."""
+        """Return all samples, each reduced to one event of weight 1."""
         return self._restricted(self.variations.outline)
 
     def splits(

@@ -5,8 +5,8 @@ The response
 .. math:: S(x; \alpha) = \exp \sum_A f_A(\alpha)\,\Delta_A(x)
 
 is the ratio of the differential cross-sections at the nuisance parameters α and at 0.  The
-:math:`f_A` are given functions of α, such as powers, and one network computes all columns
-:math:`\Delta_A` of an event, so S(x; 0) = 1 by construction.  The network is trained on nominal and
+:math:`f_A` are given functions of α, such as powers.  They are zero at α = 0, so S(x; 0) = 1.  One
+network computes all columns :math:`\Delta_A` of an event.  The network is trained on nominal and
 varied events with the cross-entropy of all variations together (Schöfbeck, arXiv:2406.19076).  If a
 variation changes only weights, the ratio of each event is known and replaces the label.
 """

@@ -142,7 +142,7 @@ def moments(samples: SampleSet | StreamedSamples) -> tuple[FloatArray, FloatArra
 def resolved_moments(
     mean: FloatArray, variance: FloatArray, feature_names: Sequence[str]
 ) -> tuple[FloatArray, FloatArray]:
-    """Return the means, and variances that are 1 for features that do not vary.
+    """Return means and variances; a feature that does not vary gets the variance 1.
 
     Raises
     ------
@@ -226,7 +226,7 @@ class MomentSums:
         self._origin: FloatArray | None = None
 
     def add(self, k: int, part: Sample) -> None:
-        """Add some events of sample number `k`, weighted with the absolute values of weights."""
+        """Add events of sample number `k`, weighted with the absolute values of their weights."""
         x = part.features.astype(np.float64)
         if self._origin is None:
             # Relative to a value close to the mean, so that no digits cancel in the variance.
@@ -255,7 +255,7 @@ def streamed_sketches(samples: StreamedSamples) -> tuple[str, ...]:
 def streamed_joint_total(
     samples: StreamedSamples, weights: WeightSums, points: FloatArray, degree: int
 ) -> tuple[FloatArray, float]:
-    """Compute σ(θ)/σ(0) and the effective number of events, as :func:`~milinfer.joint_targets`.
+    """Compute σ(θ)/σ(0) and the effective number of events of streamed samples.
 
     Parameters
     ----------
@@ -397,7 +397,7 @@ def _part_density(part: Sample, degree: int, total: FloatArray) -> JointDensity:
 
 @contextmanager
 def on_disk(n: int, *widths: int) -> Iterator[tuple[NDArray[Any], ...]]:
-    """Yield arrays in temporary files: one of n rows for each width, and one of width 1."""
+    """Yield arrays of n rows in temporary files: one for each width, and one of width 1."""
     with ExitStack() as stack:
         arrays = []
         for width in (*widths, 1):

@@ -136,7 +136,7 @@ class EventNetwork:
 
     @cached_property
     def layers(self) -> tuple[list[tuple[Float32Array, Float32Array]], Sequence[Float32Array]]:
-        """Kernel and bias of each hidden layer, and of the last one.
+        """Kernel and bias of each hidden layer and of the last layer.
 
         After the training, batch normalisation is a factor and a shift, which are included in the
         layer before it.

@@ -1,8 +1,9 @@
 r"""Heads: how the outputs of a network determine the log-ratio as a function of θ.
 
 * :class:`LinearHead`: log-ratios at the K training points, which are the outputs times a fixed
-matrix.  If the matrix is the identity, each point has its own logit (multi-class network of Azakli
-and Stelzer [AS], §B.2.4).  If the matrix contains the values of polynomials in θ, Λ(θ) is smooth.
+  matrix.  If the matrix is the identity, each point has its own logit (multi-class network of
+  Azakli and Stelzer [AS], §B.2.4).  If the matrix contains the values of polynomials in θ, Λ(θ) is
+  smooth.
 * :class:`PolynomialHead`: the ratio of squared amplitudes itself,
 
   .. math:: r(x|\theta) = \Big[\big(1 + \sum_k \theta^k a_k(x)\big)^2

@@ -61,7 +61,7 @@ MIN_LINEAR_RATIO = 0.01
 
 @dataclass(frozen=True)
 class RatioLoss:
-    """Loss functional, and the function from outputs of the network to log-ratios.
+    """Loss functional, and the function that converts outputs of the network to log-ratios.
 
     Parameters
     ----------

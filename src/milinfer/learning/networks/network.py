@@ -6,9 +6,9 @@ the class probabilities.  Because the last layer is linear, the logits of a bag 
 logits of its events.  For Λ of a dataset, :attr:`BagNetwork.event_model` therefore runs once on
 every event, and the rest is sums.
 
-A polynomial head computes ln r of each event, and ln r of a bag is their sum.  With any other
-pooling (attention, noisy-or, …) the event model ends in a summary of each event, and ``bag_head``
-turns the combined summaries of a bag into outputs.
+A polynomial head computes ln r of each event, and ln r of a bag is their sum.  With poolings that
+are neither mean nor sum (attention, noisy-or, …) the event model ends in a summary of each event,
+and ``bag_head`` turns the combined summaries of a bag into outputs.
 
 Importing this module imports Keras.
 """

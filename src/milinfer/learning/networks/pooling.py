@@ -172,8 +172,9 @@ class BagPooling(keras.layers.Layer):  # type: ignore[misc]  # keras has no type
     def summarise(self, embedding: Any) -> Any:
         """Return the summaries of single events, which do not depend on the bag.
 
-        For both kinds of attention the last column is eᵃ.  Divided by its sum over a bag, it is the
-        attention weight of the event in the bag.
+        For both kinds of attention the last column is eᵃ, where a is the attention score of the
+        event.  Divided by the sum of eᵃ over a bag, it is the attention weight of the event in the
+        bag.
 
         Parameters
         ----------
