@@ -53,7 +53,7 @@ class SampleError(MilinferError, ValueError):
 
 
 class FeatureError(MilinferError, ValueError):
-    """Features cannot be computed from these events, or do not match those of a model."""
+    """Features cannot be computed from these events, or do not match the features of a model."""
 
 
 class ParameterError(MilinferError, ValueError):

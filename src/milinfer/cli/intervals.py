@@ -405,7 +405,7 @@ def coverage(
     out: Path | None,
     json_path: Path | None,
 ) -> None:
-    """Measure coverage on toys from events that were not used for the calibration or the belt.
+    """Measure coverage with toys of events that neither the calibration nor the belt has used.
 
     \b
     milinfer coverage eval/*.parquet --model model --calibration calibration.json \\

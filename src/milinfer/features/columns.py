@@ -85,7 +85,7 @@ class IsId:
 class SignedDeltaPhi:
     """Column with φ_a − φ_b of two objects, in (−π, π], where a is the object with the larger η.
 
-    If both have the same η, a is the leading object.
+    If the two objects have the same η, a is the leading object.
     """
 
     first: str

@@ -180,7 +180,7 @@ def invariant_mass(
 def missing_momentum(
     visible: Sequence[Particles], events_or_met: AwkwardArray | None, generator: Callable[..., Any]
 ) -> tuple[FloatArray, FloatArray]:
-    """Return the missing transverse momentum (px, py) in GeV, both of shape (n_events,).
+    """Return px and py of the missing transverse momentum in GeV, each of shape (n_events,).
 
     A record with ``pt``, ``phi`` or ``px``, ``py`` is used as it is.  From a record of the events,
     ``MET``, ``PuppiMET`` or ``PFMET`` is read; if there is none, the result is minus the sum of the

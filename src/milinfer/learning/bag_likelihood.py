@@ -142,8 +142,8 @@ class BagLikelihood(LikelihoodSettings, BagModel):
         alone (SALLY), at all points at once.  ``"ratio-mse"`` is the loss of ROLR; with
         `score_weight` it is the loss of RASCAL.
     symmetric
-        For a parametrised network: whether the training set contains pairs of bag and θ in both
-        ways, bags of the reference with every other θ and bags of other points with the θ of the
+        The training set of a parametrised network contains bags with their own θ, and bags of the
+        reference with every other θ.  True: it also contains bags of other points with the θ of the
         reference; see :class:`milinfer.learning.networks.training_bags.PairBags`.
     reference
         Parameter point θ0 at which Λ is zero: one number for all parameters, or one number for each

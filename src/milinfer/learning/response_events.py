@@ -51,8 +51,9 @@ class BasePoints(NamedTuple):
     shifts
         Shifts of the nuisance parameters, shape (n_shifts, n_nuisances).
     design
-        Factors of the columns of the response, shape (n_columns, n_points · n_shifts).  ln S at the
-        base points is the matrix product of the columns of an event and `design`.
+        Factors of the columns of the response, shape (n_columns, n_points · n_shifts).  The
+        logarithm of the response at the base points is the matrix product of the columns of an
+        event and `design`.
     """
 
     points: tuple[Point, ...]
@@ -61,10 +62,11 @@ class BasePoints(NamedTuple):
 
 
 def term_values(terms: ResponseTerms, shift: FloatArray) -> FloatArray:
-    """Return the factors of the terms in ln S at a shift, shape (n_terms,).
+    """Return the values of the terms of a response at a shift, shape (n_terms,).
 
-    With interpolation code 4, the terms multiply the values of ln S at +1 and at −1, and the
-    factors are those for shifts of ±1 and beyond.
+    The logarithm of the response S is a sum over terms: functions of the nuisance parameters, each
+    times a learned function of the event.  With interpolation code 4, the learned functions are ln
+    S at +1 and at −1, and the values of the terms are those for shifts of ±1 and beyond.
 
     Raises
     ------
@@ -201,8 +203,9 @@ def _require_terms(
 class ResponseEvents:
     """Nominal and varied events as rows of a table; the nominal events come first.
 
-    The weight of an event at a base point is its weight at the parameter point of this base point,
-    times a factor of its sample.  Weight variations have their own table, `soft`.
+    A base point is a shift of the nuisance parameters at a parameter point.  The weight of an event
+    at a base point is its weight at this parameter point, times a factor of its sample.  Weight
+    variations have their own table, `soft`.
 
     Parameters
     ----------

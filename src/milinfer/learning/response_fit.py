@@ -108,7 +108,10 @@ class ResponseFit:
 def raw_columns(
     members: Sequence[Sequence[ResponsePart]], terms: ResponseTerms, features: Float32Array
 ) -> FloatArray:
-    """Return columns before scaling, averaged over members, shape (n_events, n_columns)."""
+    """Return response columns before scaling, averaged over members.
+
+    The shape is (n_events, n_columns).
+    """
     total = np.zeros((len(features), terms.n_columns))
     for member in members:
         for part in member:

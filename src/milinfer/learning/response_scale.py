@@ -48,7 +48,7 @@ _ENOUGH = 100.0
 
 
 class ResponseScale(NamedTuple):
-    """Factor and constant of each column, and their errors.
+    """Factor and constant of each column of a response, and their errors.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ class ResponseClosure(NamedTuple):
 
 
 def response_scale(columns: FloatArray, events: ResponseEvents) -> ResponseScale:
-    """Determine the factors and constants of the columns from held-out events.
+    """Determine the factors and constants of the columns of a response from held-out events.
 
     Parameters
     ----------
@@ -337,7 +337,7 @@ def _nominal_blocks(events: ResponseEvents) -> Sequence[IntArray]:
 def linear_size(
     parts: Iterable[ResponseEvents], base: BasePoints, mean: FloatArray, variance: FloatArray
 ) -> FloatArray:
-    """Estimate the typical size of each column by a fit linear in features and their squares.
+    """Estimate the typical size of response columns by a fit linear in features and squares.
 
     Parameters
     ----------
