@@ -2,9 +2,9 @@
 
 A :class:`FeatureSet` is an ordered mapping from column names to functions of the leading objects of
 an event.  It takes scikit-hep or coffea vectors, as jagged arrays or as one array for each leading
-object, eager or virtual, and computes about a million events per second.  The result is a
-:class:`FeatureTable`, which coffea can accumulate.  :func:`check_event_counts` checks that events
-read = events kept + events rejected.
+object; the arrays may be eager or virtual.  It computes about a million events per second.  The
+result is a :class:`FeatureTable`, which coffea can accumulate.  :func:`check_event_counts` checks
+that events read = events kept + events rejected.
 """
 
 from __future__ import annotations

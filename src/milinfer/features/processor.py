@@ -99,7 +99,7 @@ class FeatureProcessor(ProcessorABC):  # type: ignore[misc]  # coffea has no typ
     """coffea processor that selects events and computes their features.
 
     It reads NanoAOD (``NanoAODSchema`` or :class:`EventSchema`) and flat files whose columns are
-    already the features (``BaseSchema``), eager or virtual.
+    already the features (``BaseSchema``).  The arrays may be eager or virtual.
     :meth:`milinfer.Sample.from_accumulator` makes a sample from the output for a dataset;
     :meth:`milinfer.ProcessVariations.from_accumulator` makes nominal and varied samples from an
     output with variations.
@@ -117,8 +117,8 @@ class FeatureProcessor(ProcessorABC):  # type: ignore[misc]  # coffea has no typ
         ``LHEPart``.
     weight
         Name of the event weight; ``"auto"``: ``genWeight`` or ``weight``; None: all weights are 1.
-        It can also be a function that takes the events and returns one number for each event, or
-        ``Weights`` of coffea.  With `variations`, the function is also called for varied events,
+        `weight` can also be a function that takes the events and returns one number for each event,
+        or ``Weights`` of coffea.  With `variations`, the function is also called for varied events,
         and the variations of ``Weights`` are kept.
     reweights
         Whether to keep the weights in ``LHEWeight`` (or ``weight:…`` columns) and the weights of

@@ -154,7 +154,7 @@ class SimulationError:
     parameters
         Names of the parameters.
     interpolation
-        Parameter points at which Λ is computed, and the interpolation between them.
+        The K parameter points at which Λ is computed, and the interpolation between them.
     values
         Λ of each ensemble member at these K points, shape (n_members, K).
     estimate
