@@ -470,7 +470,7 @@ def feature_set(name: str | FeatureSet) -> FeatureSet:
     GeV and radians; leptons and jets are ordered by pT.  ``"vbf_2l2j_invariant"``: 50 columns of
     the same objects, with logarithms of momenta and masses.  These columns do not change if the
     event is rotated about the beam axis or if the two protons are exchanged.  A network needs fewer
-    events for its training with them than with the 36 columns.  ``"vbf_2l2j_reco"`` and
+    training events with these columns than with the 36 columns.  ``"vbf_2l2j_reco"`` and
     ``"vbf_2l2j_invariant_reco"`` do not use the flavour of jets, which is not measured in data; use
     them for reconstructed objects.
 

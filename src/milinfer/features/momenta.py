@@ -271,10 +271,10 @@ class Particles:
         return good
 
     def vectors(self, index: IntArray) -> AwkwardArray:
-        """Return the particles of a flat index as ``Momentum4D`` vectors of the same shape.
+        """Return the particles at the flat indices `index` as ``Momentum4D`` vectors.
 
-        A stored mass is used unchanged, and the energy is computed from it, so that rounding in a
-        file does not give a mass to massless particles.
+        The result has the shape of `index`.  A stored mass is used unchanged, and the energy is
+        computed from it, so that rounding in a file does not give a mass to massless particles.
         """
         axes = ("px", "py", "pz") if self.cartesian else ("pt", "eta", "phi")
         fields = {axis: self.column(axis, index) for axis in axes}

@@ -270,7 +270,7 @@ class SimulationError:
         return components
 
     def error_at(self, theta: ArrayLike, origin: ArrayLike | None = None) -> FloatArray:
-        """Return the standard error of Λ(θ) relative to its value at `origin`.
+        """Return the standard error of the difference Λ(θ) − Λ(origin).
 
         Parameters
         ----------

@@ -166,7 +166,7 @@ class Fitted:
 def member_log_ratios(
     settings: LikelihoodSettings, fitted: Fitted, sample: Sample
 ) -> Iterator[FloatArray]:
-    """Yield the log-ratios of every event from each member of the ensemble, shape (n_events, K).
+    """For each member of the ensemble, yield the log-ratios of all events, shape (n_events, K).
 
     Raises
     ------

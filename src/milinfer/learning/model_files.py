@@ -313,7 +313,7 @@ def read_weights(
 def network_config(entries: Mapping[str, Any]) -> NetworkConfig:
     """Build the architecture of the networks from the entries of ``model.json``.
 
-    The widths of the layers are checked later, with the sizes of the files.
+    The widths of the layers are checked later, when the sizes of the files are known.
 
     Raises
     ------
@@ -664,7 +664,7 @@ def complete_content(folder: Path) -> Iterator[None]:
 
 
 def require_unchanged(file: Path, saved: str) -> None:
-    """Raise if a file is missing, or its checksum differs from the checksum `saved` with it.
+    """Raise if a file is missing, or if its checksum differs from `saved`, the saved checksum.
 
     Raises
     ------

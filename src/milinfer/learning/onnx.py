@@ -122,11 +122,11 @@ def export_response(
     """Write an ONNX graph that computes the response columns of events.
 
     The input ``features`` is the same as for :func:`export_onnx`.  The output ``columns`` is
-    float64 of shape (n_events, n_columns), as
-    :meth:`~milinfer.learning.systematic_response.SystematicResponse.event_columns` returns it.  The
-    metadata of the file, in JSON, are ``format``, ``milinfer_version``, ``head``,
-    ``feature_names``, ``nuisances``, ``terms``, ``exponents``, ``interpolation``, ``limits``,
-    ``parameters``, ``centre`` and ``half``.
+    float64 of shape (n_events, n_columns).  It contains the columns of
+    :meth:`~milinfer.learning.systematic_response.SystematicResponse.event_columns`.  The metadata
+    of the file, in JSON, are ``format``, ``milinfer_version``, ``head``, ``feature_names``,
+    ``nuisances``, ``terms``, ``exponents``, ``interpolation``, ``limits``, ``parameters``,
+    ``centre`` and ``half``.
 
     Parameters
     ----------

@@ -264,7 +264,7 @@ def train_member(
     Returns
     -------
     tuple
-        Networks or trees of the member, and the losses of each.
+        Networks or trees of the member, and their losses.
     """
     seeds = np.random.SeedSequence(job.seed).spawn(job.ensemble)[number].spawn(len(job.parts))
     parts, histories = [], []

@@ -67,8 +67,8 @@ def _is_awkward(data: Any) -> bool:
 def is_bags(data: Any) -> bool:
     """Return whether the data are bags (True) or a plain table of numbers (False).
 
-    Bags are a numpy or awkward array of three dimensions, or a list, tuple or array of tables,
-    which may be tables of pandas, polars or pyarrow.
+    Bags are a numpy or awkward array of three dimensions, or a list, tuple or array of tables. The
+    tables may be those of pandas, polars or pyarrow.
 
     Examples
     --------

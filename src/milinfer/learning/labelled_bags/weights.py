@@ -22,7 +22,7 @@ __all__ = ["TrainingBags", "bag_weights", "distinct_bags", "weighted_moments"]
 
 
 class TrainingBags(NamedTuple):
-    """Bags for a training, which are all different.
+    """Bags for a training; equal bags with equal targets have been merged.
 
     Parameters
     ----------

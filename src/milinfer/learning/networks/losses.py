@@ -20,7 +20,8 @@ ratio-mse          K classes: Σ (softmax(o)ₖ − yₖ)²
 ``ratio-mse`` is the regression of ROLR and RASCAL (arXiv:1805.00020).  It learns the ratio to the
 equal mixture of the classes, which is bounded, instead of the ratio to one class.
 
-With all losses an output of zero is a ratio of one, so an untrained network starts near one.
+With all losses an output of zero means a ratio of one, so the ratio of an untrained network is near
+one.
 
 An exponential can overflow in float32, and a weight of zero turns the overflow into NaN.  Even a
 large exponential that does not overflow spoils the running mean of squared gradients in Adam.  For

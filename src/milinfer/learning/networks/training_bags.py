@@ -315,8 +315,8 @@ class WeightedPairs(Protocol):
 class PairedEvents:
     """Nominal and varied events as bags of one event, for ``loss_name="pairs"``.
 
-    An event and its varied copies follow each other in an epoch.  Most of the noise of a step is
-    common to them and cancels in the gradient.
+    An event and its varied copies follow each other in an epoch.  Most of the noise of a training
+    step is common to an event and its copies, and cancels in the gradient.
 
     Parameters
     ----------
