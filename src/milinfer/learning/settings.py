@@ -37,7 +37,7 @@ class LikelihoodSettings:
     """Settings of the networks and of their training.
 
     :class:`~milinfer.learning.bag_likelihood.BagLikelihood` has the same settings and describes
-    each of them; it adds the result of the training.
+    each of them. In addition, it contains the result of the training.
 
     Examples
     --------
