@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from iminuit.cost import NormalConstraint
+from matplotlib.text import Text
 
 import milinfer as mil
 from milinfer.cli import cli
@@ -34,7 +35,7 @@ from milinfer.workflow.systematics import (
     systematics_table,
 )
 from milinfer.workflow.systematics_demo import SystematicsDemoConfig, run_systematics_demo
-from milinfer.workflow.systematics_report import add_nuisances
+from milinfer.workflow.systematics_report import add_nuisances, nuisance_figures
 from reports import without_links
 from shifted_gaussian import Shift
 
@@ -508,6 +509,10 @@ def test_an_exact_model_covers_at_all_values():
         assert abs(row.inner.coverage - 0.6827) < 0.08
         assert abs(row.outer.coverage - 0.9545) < 0.04
         assert abs(row.bias) < 0.35
+    # Real data have no truth, and simulated data have one.
+    for truth, line in ((None, 0), (0.0, 1)):
+        figure, _ = nuisance_figures(result, truth)["nuisance_profile"]
+        assert sum("truth" in t.get_text() for t in figure.findobj(Text)) == line
 
 
 def test_a_wrong_width_and_a_bias_are_calibrated():

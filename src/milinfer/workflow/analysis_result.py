@@ -118,11 +118,17 @@ class AnalysisResult:
         made = {m.name: m.calibration for m in self.comparison if m.name in learned}
         return {name: c for name, c in made.items() if c is not None}
 
+    @property
+    def known_truth(self) -> float | None:
+        """True value of the data if they are simulated, None for real data."""
+        return self.truth if self.analysis.simulated else None
+
     def __repr__(self) -> str:
         return f"AnalysisResult({', '.join(m.name for m in self.comparison)})"
 
     def _repr_html_(self) -> str:
-        title = f"{self.analysis.model.parameter}, truth {self.truth:g}"
+        at = "compared at" if self.known_truth is None else "truth"
+        title = f"{self.analysis.model.parameter}, {at} {self.truth:g}"
         rows = [[w.name, measured(w.ratio, w.error)] for w in self.widths]
         header = ("method", "width over that of the best histogram")
         parts = [self.comparison._repr_html_(), self.coverage._repr_html_()]

@@ -431,7 +431,7 @@ def _data_figures(result: AnalysisResult) -> dict[str, tuple[Figure, str]]:
                 scans,
                 model.parameter,
                 window,
-                result.truth if analysis.simulated else None,
+                result.known_truth,
                 dashed=[f"{first}, as trained"],
             ),
             (
@@ -442,7 +442,7 @@ def _data_figures(result: AnalysisResult) -> dict[str, tuple[Figure, str]]:
         "intervals": (
             plotting.plot_intervals(
                 {method_title(name): interval for name, interval in fitted.items()},
-                result.truth if analysis.simulated else None,
+                result.known_truth,
             ),
             "Estimates with 68.27 % (thick) and 95.45 % (thin) intervals"
             + (". The dashed line is the truth." if analysis.simulated else "."),
@@ -481,7 +481,7 @@ def _calibration_figures(
             "Intervals of the first 50 evaluation toys, before and after calibration.",
         ),
         "surface": (
-            coverage_figures.plot_calibrated(raw, calibration, truth=result.truth),
+            coverage_figures.plot_calibrated(raw, calibration, truth=result.known_truth),
             f"{title}: −2ΔlnL and the 68.27 % interval before and after calibration.",
         ),
         "scale": (
@@ -592,7 +592,7 @@ def draw_figures(result: AnalysisResult) -> dict[str, tuple[Figure, str]]:
     simulation = result.training_errors.get(model.name)
     if isinstance(simulation, TrainingError):
         out["simulation"] = (
-            plot_simulation_error(simulation.error, result.truth if analysis.simulated else None),
+            plot_simulation_error(simulation.error, result.known_truth),
             f"{method_title(model.name)} as trained, with the error from the finite simulation.",
         )
     if len({r.theta for r in result.coverage}) > 1:
@@ -616,7 +616,7 @@ def draw_figures(result: AnalysisResult) -> dict[str, tuple[Figure, str]]:
             "Ratio of the data to simulated events at the fit, in bins of about equal content.",
         )
     if isinstance(result.systematics, NuisanceResult):
-        out |= nuisance_figures(result.systematics)
+        out |= nuisance_figures(result.systematics, result.known_truth)
     diagnosis = result.diagnoses.get(model.name)
     if isinstance(diagnosis, Diagnosis):
         out |= {f"diagnosis_{name}": drawn for name, drawn in diagnostic_figures(diagnosis).items()}

@@ -195,12 +195,19 @@ def _pull_rows(result: NuisanceResult) -> list[list[str]]:
     return rows
 
 
-def nuisance_figures(result: NuisanceResult) -> dict[str, tuple[Figure, str]]:
+def nuisance_figures(result: NuisanceResult, truth: float | None) -> dict[str, tuple[Figure, str]]:
     """Figures with captions, by name: profiles, pulls, impacts, and those of the response.
+
+    Parameters
+    ----------
+    result
+        Fits to draw.
+    truth
+        True value of the parameter of interest in the data, drawn as a line; None: it is not known.
 
     Examples
     --------
-    >>> nuisance_figures(NuisanceResult("mu", 0.0, ("shift",), True, {}))
+    >>> nuisance_figures(NuisanceResult("mu", 0.0, ("shift",), True, {}), truth=None)
     {}
     """
     out: dict[str, tuple[Figure, str]] = {}
@@ -212,7 +219,7 @@ def nuisance_figures(result: NuisanceResult) -> dict[str, tuple[Figure, str]]:
                 {_SHORT.get(n, n): CubicSpline(*p) for n, p in profiles.items()},
                 result.parameter,
                 (float(ends[0]), float(ends[1])),
-                result.truth,
+                truth,
                 dashed=[_SHORT[IGNORING]],
             ),
             "Profile likelihood of the same data, with nuisance parameters and without.",
