@@ -276,9 +276,10 @@ def _verdict(result: AnalysisResult, name: str) -> str:
         if not diagnosis.undecided:
             return diagnosis.verdict
         undecided = f"{len(diagnosis.undecided)} of {len(diagnosis.checks)} undecided"
-        if not diagnosis.significant:
+        deviating = (*diagnosis.significant, *diagnosis.fluctuations)
+        if not deviating:
             return f"nothing wrong found, {undecided}"
-        deviations = ", ".join(f"{c.name} ({c.pull:.1f}σ)" for c in diagnosis.significant)
+        deviations = ", ".join(f"{c.name} ({c.pull:.1f}σ)" for c in deviating)
         return f"deviations in {deviations}; {undecided}"
     if name in result.templates:
         found = result.templates[name].diagnose(len(result.analysis.data))
