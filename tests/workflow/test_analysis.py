@@ -153,7 +153,8 @@ def test_a_first_model_that_cannot_be_calibrated_stays_as_trained(analysis):
     # Without what takes longest, to make SVG of them.
     drawn = {name: ("<svg></svg>", caption) for name, (_, caption) in figures.items()}
     page = without_links(build_report(result, drawn).to_html())
-    assert "as trained (not calibrated); such intervals contain the true value in" in page
+    contain = f"such intervals contain the true value in {learned.coverages[0].with_errors()} of"
+    assert f"as trained (not calibrated); {contain}" in page
     assert page.count(f"&lt;off&gt;: {problem} (settings that affect") == 1
     assert "There is no calibration; the reason is below the first table" in page
     assert result.comparison.to_table()["c_cicc"].to_pylist()[0] is None

@@ -87,10 +87,11 @@ class ToyEnsemble:
         Whether Λ includes the rate term (the Poisson term of the number of events).
     pool_variance_error
         Relative standard error of Var(θ̂) due to the finite pool; NaN if it is not known (models of
-        bags).  For several parameters the largest of their errors.
+        bags).  For likelihoods with profiled nuisance parameters it is the error for Gaussian
+        estimates.  For several parameters it is the largest of their errors.
     pool_influence
         Effect of each part of the pool on mean and spread of θ̂, from which the correlation of toys
-        at two true points follows; None if it is not known (models of bags).
+        at two true points follows; None if it is not known (models of bags, profiled likelihoods).
     seen
         Whether the model was trained on events of the pool.  Calibrations, belts and coverages
         refuse such toys, because they do not behave like data.

@@ -36,7 +36,6 @@ from milinfer.workflow.report_parts import (
     add_fit_tests,
     add_provenance,
     calibration_words,
-    with_errors,
     write_figures,
 )
 from milinfer.workflow.several_parameters import SeveralResult
@@ -179,7 +178,7 @@ def _headline(result: AnalysisResult) -> str:
     inner = learned.intervals[0]
     covered = (
         "as trained (not calibrated); such intervals contain the true value in "
-        f"{learned.coverages[0].coverage:.1%} of the toys"
+        f"{learned.coverages[0].with_errors()} of the toys"
     )
     kind = covered if learned.applied is None else calibration_words(learned.applied)
     return (
@@ -202,8 +201,8 @@ def _executive_table(report: Report, result: AnalysisResult) -> None:
                 method_title(m.name),
                 "—" if m.intervals is None else f"{m.intervals[0].estimate:+.3f}",
                 *ends,
-                with_errors(m.coverages[0]),
-                with_errors(m.coverages[1]),
+                m.coverages[0].with_errors(),
+                m.coverages[1].with_errors(),
                 f"{m.information.info_eff:.0f} ± {m.information.info_eff_error:.0f}",
                 "—" if ratio is None else f"{ratio.ratio:.2f} ± {ratio.error:.2f}",
                 _verdict(result, m.name),

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from milinfer.diagnostics.fit_tests import GoodnessOfFit
 from milinfer.intervals.calibration import Calibration
-from milinfer.intervals.coverage import Coverage
 from milinfer.learning.tracking import flat_settings, png_bytes
 from milinfer.plotting.style import method_title
 from milinfer.typing import PathLikeStr
@@ -24,7 +23,6 @@ __all__ = [
     "add_fit_tests",
     "add_provenance",
     "calibration_words",
-    "with_errors",
     "write_figures",
 ]
 
@@ -46,13 +44,6 @@ def write_figures(
             write_whole(plots / f"{name}.png", png_bytes(figure))
         drawn[name] = svg, caption
     return drawn
-
-
-def with_errors(coverage: Coverage) -> str:
-    """A coverage with its binomial error and, if that is larger, the error from the pool."""
-    text = f"{coverage.coverage:.1%} ± {coverage.error:.1%}"
-    larger = coverage.pool_error > coverage.error  # no if it is unknown
-    return f"{text} ± {coverage.pool_error:.1%} (events)" if larger else text
 
 
 def calibration_words(calibration: Calibration) -> str:

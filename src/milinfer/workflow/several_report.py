@@ -26,7 +26,6 @@ from milinfer.workflow.report_parts import (
     add_fit_tests,
     add_provenance,
     calibration_words,
-    with_errors,
 )
 from milinfer.workflow.several_parameters import REGION, SeveralMethod, SeveralResult
 
@@ -310,7 +309,7 @@ def _parameter_table(report: Report, result: SeveralResult, parameter: str) -> N
                 _NONE if own is None or own.error is None else f"{own.estimate:+.3f}",
                 _ends(None if own is None else own.inner),
                 _ends(None if own is None else own.outer),
-                *(with_errors(covered[k]) if k in covered else _NONE for k in ("68", "95")),
+                *(covered[k].with_errors() if k in covered else _NONE for k in ("68", "95")),
                 constant,
             ]
         )
@@ -477,15 +476,15 @@ def _coverage_table(report: Report, result: SeveralResult) -> None:
     for target, scan in result.coverage.items():
         for method in scan.methods:
             for cl in scan.cls:
-                own = scan.of(method, cl)
+                own = sorted(scan.of(method, cl), key=lambda r: r.coverage)
                 value, n, p = scan.chi2(method, cl)
                 rows.append(
                     [
                         "regions" if target == REGION else target,
                         _title_of(method),
                         f"{cl:.2%}",
-                        f"{min(r.coverage for r in own):.1%}",
-                        f"{max(r.coverage for r in own):.1%}",
+                        own[0].with_errors(),
+                        own[-1].with_errors(),
                         f"{value / n:.2f}",
                         f"{p:.2g}",
                     ]
@@ -493,8 +492,8 @@ def _coverage_table(report: Report, result: SeveralResult) -> None:
     report.table(
         ["of", "method", "claimed", "lowest", "highest", "χ²/n", "p-value"],
         rows,
-        "Coverage at all points together. χ² compares it with the nominal level, with the errors "
-        "from the number of toys and from the finite event pool.",
+        "Coverage at all points together, with the binomial error and, if it is larger, the error "
+        "from the finite event pool. χ² compares it with the nominal level, with both errors.",
         {"method": "text"},
     )
 

@@ -60,6 +60,7 @@ from milinfer.utils.display import rich_table
 from milinfer.utils.points import format_point
 from milinfer.utils.polynomials import PolynomialBasis
 from milinfer.workflow.comparison import fitted_intervals
+from milinfer.workflow.summary_parts import coverage_cell, coverage_errors
 from milinfer.workflow.systematics_expected import (
     NuisanceExpectation,
     expected_of,
@@ -239,7 +240,8 @@ class NuisanceCoverage(NamedTuple):
     inner, outer
         Coverage of 68.27 % and 95.45 % intervals.
     bias, bias_error
-        Mean of the estimates minus the truth, in standard deviations of the estimates.
+        Mean of the estimates minus the truth, in standard deviations of the estimates; the error is
+        that from the toys and from the event pool.
     """
 
     method: str
@@ -257,8 +259,10 @@ class NuisanceCoverage(NamedTuple):
             "nuisances": dict(self.nuisances),
             "coverage68": self.inner.coverage,
             "coverage68_error": self.inner.error,
+            "coverage68_pool_error": self.inner.known_pool_error,
             "coverage95": self.outer.coverage,
             "coverage95_error": self.outer.error,
+            "coverage95_pool_error": self.outer.known_pool_error,
             "bias_in_sigmas": self.bias,
             "bias_in_sigmas_error": self.bias_error,
             "n_toys": self.inner.n_toys,
@@ -662,7 +666,7 @@ def _coverage_row(
         inner=inner,
         outer=outer,
         bias=float(estimates.mean() - truth) / spread,
-        bias_error=len(estimates) ** -0.5,
+        bias_error=ensemble.mean_error / float(np.std(ensemble.theta_hat, ddof=1)),
     )
 
 
@@ -814,18 +818,12 @@ def systematics_table(section: Mapping[str, Any]) -> Table:
         return rich_table(
             "nuisance parameters", ("fit", "reason"), [["none", "; ".join(section["problems"])]]
         )
-    nominal = {
-        row["method"]: f"{row['coverage68']:.1%}"
-        for row in section["coverage"]
-        if not row["nuisances"]
-    }
-    worst: dict[str, tuple[float, str]] = {}
-    for row in section["coverage"]:
-        if row["nuisances"]:
-            text = f"{row['coverage68']:.1%}"
-            worst[row["method"]] = min(
-                worst.get(row["method"], (np.inf, "")), (row["coverage68"], text)
-            )
+    # Highest first, so that the lowest of each method is the one that stays.
+    measured = sorted(section["coverage"], key=lambda row: -row["coverage68"])
+    nominal, worst = (
+        {row["method"]: coverage_cell(row) for row in measured if bool(row["nuisances"]) is varied}
+        for varied in (False, True)
+    )
     rows = []
     for name, fit in section["fits"].items():
         rows.append(
@@ -835,7 +833,7 @@ def systematics_table(section: Mapping[str, Any]) -> Table:
                 _ends(fit["interval68"]),
                 _ends(fit.get("statistical68")),
                 nominal.get(name, "—"),
-                worst.get(name, (0.0, "—"))[1],
+                worst.get(name, "—"),
             ]
         )
     kind = "with rate" if section["extended"] else "shape only"
@@ -850,6 +848,7 @@ def systematics_table(section: Mapping[str, Any]) -> Table:
                     "fixed: nuisance parameters fixed; at ±1: lowest coverage with a nuisance "
                     "parameter at ±1"
                 ),
+                *([coverage_errors(measured)] if measured else []),
                 *section["problems"],
                 *_said_of_response(section.get("diagnosis")),
             ]

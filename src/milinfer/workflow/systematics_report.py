@@ -129,15 +129,17 @@ def add_nuisances(
                 [
                     format_point(c.nuisances) or "nominal",
                     _TITLES.get(c.method, c.method),
-                    f"{c.inner.coverage:.1%} ± {c.inner.error:.1%}",
-                    f"{c.outer.coverage:.1%} ± {c.outer.error:.1%}",
+                    c.inner.with_errors(),
+                    c.outer.with_errors(),
                     f"{c.bias:+.2f} ± {c.bias_error:.2f}",
                 ]
                 for c in result.coverage
             ],
             f"Toys at {result.parameter} = {result.truth:g}, {result.coverage[0].inner.n_toys} at "
             "each point. Their events are simulated with the true values, not reweighted by the "
-            "learned response; auxiliary measurements are drawn around these values.",
+            "learned response; auxiliary measurements are drawn around these values. Coverages "
+            "have a binomial error and, if it is larger, an error from the finite event pool; the "
+            "error of the bias includes both.",
             {"fit": "text"},
         )
     add_expectation(report, result.expectation)
