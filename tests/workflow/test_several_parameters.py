@@ -181,6 +181,8 @@ def test_report_table_and_inspect(folder, summary):
     assert "ratio of determinants" in text
     assert "the data do not constrain c2" in text
     assert len(list((folder / "results" / "plots").glob("contours_c1_c2.*"))) == 2
+    assert "The interval of c1 from the data (" in without_links(text)
+    assert "twenty simulated datasets of this size at c1=0.1,c2=-0.1 (line)" in without_links(text)
     # The lowest coverage of regions, from a small pool, has the error from this pool beside it.
     regions = [r for r in summary["coverage_scan"] if r["of"] == "region" and r["cl"] == CL68]
     lowest = min(

@@ -114,7 +114,10 @@ def write(folder, text=CONFIGURATION):
     return file
 
 
-NUISANCE_PICTURES = ("nuisance_profile", "nuisance_pulls", "nuisance_impacts", "nuisance_expected")
+NUISANCE_PICTURES = (
+    *("nuisance_profile", "nuisance_datasets", "nuisance_pulls", "nuisance_impacts"),
+    "nuisance_expected",
+)
 RESPONSE_PICTURES = ("response_yields", "response_closure")
 
 
@@ -232,6 +235,8 @@ def test_the_report_has_tables_and_figures(finished, inputs):
     page = (inputs / "results" / "report.html").read_text(encoding="utf-8")
     assert '<h2 id="nuisance-parameters">' in page
     assert "learned, nuisance parameters ignored" in page
+    beside = "The interval of the data (learned, with nuisance parameters, calibrated), above the "
+    assert f"{beside}intervals of twenty simulated datasets" in without_links(page)
     for name in NUISANCE_PICTURES:
         assert (inputs / "results" / "plots" / f"{name}.svg").is_file()
 
@@ -524,6 +529,15 @@ def test_an_exact_model_covers_at_all_values():
         assert abs(row.inner.coverage - 0.6827) < 0.08
         assert abs(row.outer.coverage - 0.9545) < 0.04
         assert abs(row.bias) < 0.35
+    # The intervals of toys that stand beside that of the data cover as often.
+    datasets = result.datasets["learned"]
+    assert datasets.covers.mean() == rows[0].inner.coverage
+    assert set(result.datasets) == {"learned"}
+    figure, caption = nuisance_figures(result, None)["nuisance_datasets"]
+    assert "twenty simulated datasets of this size at mu = 0 and nominal nuisance" in caption
+    (axis,) = figure.axes
+    drawn = sum(len(c.get_segments()) for c in axis.collections)
+    assert drawn == 20
     # Real data have no truth, and simulated data have one.
     for truth, line in ((None, 0), (0.0, 1)):
         figure, _ = nuisance_figures(result, truth)["nuisance_profile"]

@@ -291,6 +291,28 @@ class ToyEnsemble:
         shift = self.n_events / self.n_effective
         return float(z * norm.pdf(z) * np.hypot(shift, self.pool_variance_error))
 
+    def first(self, n_toys: int) -> ToyEnsemble:
+        """Return the first toys alone, or all if there are fewer.
+
+        Raises
+        ------
+        SampleError
+            If these toys were joined from several runs.
+
+        Examples
+        --------
+        >>> from milinfer.datasets import gaussian
+        >>> from milinfer.toys.toys import Toys
+        >>> toys = Toys(gaussian.samples(1000, [0.0], seed=1), n_events=100, seed=2)
+        >>> toys.run([gaussian.MeanModel()], 0.0, 50)["mean"].first(20).n_toys
+        20
+        """
+        if len(self.pieces) > 1:
+            msg = f"toys {self._label} were joined from several runs; take the first toys of one"
+            raise SampleError(msg)
+        part = slice(0, n_toys)
+        return replace(self, values=self.values[part], counts=self.counts[part], pieces=())
+
     def __add__(self, other: ToyEnsemble) -> ToyEnsemble:
         """Join toys of the same model, true point and pool, from the same seed or other seeds.
 

@@ -36,6 +36,7 @@ from milinfer.workflow.report_parts import (
     add_fit_tests,
     add_provenance,
     calibration_words,
+    datasets_caption,
     write_figures,
 )
 from milinfer.workflow.several_parameters import SeveralResult
@@ -458,10 +459,8 @@ def _among_others(
     if name not in fitted:
         return {}
     toys = toy_intervals(result.evaluation_toys[name], result.comparison[name].applied)
-    caption = (
-        f"The interval of the data from {method_title(name)}, above the intervals of twenty "
-        f"simulated datasets of this size at {parameter} = {result.truth:g} (line). About one in "
-        "three 68.27 % intervals is expected to miss the truth."
+    caption = datasets_caption(
+        f"The interval of the data from {method_title(name)}", f"{parameter} = {result.truth:g}"
     )
     return {"datasets": (plotting.plot_datasets(fitted[name][0], toys), caption)}
 

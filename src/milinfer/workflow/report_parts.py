@@ -23,6 +23,7 @@ __all__ = [
     "add_fit_tests",
     "add_provenance",
     "calibration_words",
+    "datasets_caption",
     "write_figures",
 ]
 
@@ -50,6 +51,20 @@ def calibration_words(calibration: Calibration) -> str:
     """Words for the headline: calibrated, and whether intervals contain the calibration's error."""
     more = ", including the error of the calibration" if calibration.widen else ""
     return f"calibrated on toys{more}"
+
+
+def datasets_caption(drawn: str, point: str) -> str:
+    """Caption of the interval of the data above those of simulated datasets at a point.
+
+    Examples
+    --------
+    >>> datasets_caption("The interval of the data", "c_HW=0").split(", ")[0]
+    'The interval of the data'
+    """
+    return (
+        f"{drawn}, above the intervals of twenty simulated datasets of this size at {point} "
+        "(line). About one in three 68.27 % intervals is expected to miss the truth."
+    )
 
 
 def add_fit_tests(report: Report, model: str, tests: GoodnessOfFit | str) -> None:

@@ -32,6 +32,7 @@ from milinfer.exceptions import (
 from milinfer.intervals.calibration import Calibration
 from milinfer.intervals.calibration_fit import calibrate
 from milinfer.intervals.coverage import Coverage, coverage
+from milinfer.intervals.toy_intervals import ToyIntervals, toy_intervals
 from milinfer.likelihood.fits import Impact, Interval, impacts, minuit, profile_interval
 from milinfer.likelihood.models import AnyModel
 from milinfer.likelihood.profiled_systematics import ProfiledSystematics
@@ -299,6 +300,8 @@ class NuisanceResult:
     yield_noise
         How far the simulated events of the mean response move each estimate of the learned fit, in
         units of its error; empty without a response.
+    datasets
+        Intervals of toys at nominal values, by name of the method; empty without toys.
     """
 
     parameter: str
@@ -313,6 +316,7 @@ class NuisanceResult:
     expectation: NuisanceExpectation = field(default_factory=NuisanceExpectation)
     fit_tests: GoodnessOfFit | None = None
     yield_noise: Mapping[str, float] = field(default_factory=dict)
+    datasets: Mapping[str, ToyIntervals] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Section ``systematics`` of ``summary.json``."""
@@ -457,6 +461,12 @@ def fit_with_nuisances(inputs: NuisanceInputs) -> NuisanceResult:
                     remarks=(*expectation.remarks, *found.remarks),
                 )
     fits = _profiles(fits, parameter, guard)
+    datasets: dict[str, ToyIntervals] = {}
+    if LEARNED in nominal:
+        with guard("intervals of toys"):
+            datasets[LEARNED] = toy_intervals(nominal[LEARNED])
+            if calibration is not None:
+                datasets[CALIBRATED] = toy_intervals(nominal[LEARNED], calibration)
     return NuisanceResult(
         parameter=parameter,
         truth=inputs.truth,
@@ -470,6 +480,7 @@ def fit_with_nuisances(inputs: NuisanceInputs) -> NuisanceResult:
         expectation=expectation,
         fit_tests=fit_tests,
         yield_noise=noise,
+        datasets=datasets,
     )
 
 

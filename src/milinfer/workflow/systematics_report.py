@@ -12,12 +12,19 @@ from milinfer.diagnostics.response_diagnosis import ResponseDiagnosis
 from milinfer.plotting.fit_tests import plot_fit_tests
 from milinfer.plotting.likelihood import plot_impacts, plot_pulls
 from milinfer.plotting.response_diagnostics import response_figures
-from milinfer.plotting.results import plot_scans
+from milinfer.plotting.results import plot_datasets, plot_scans
 from milinfer.utils.confidence_levels import CL68, CL95
 from milinfer.utils.points import format_point
 from milinfer.workflow.comparison import Unavailable
 from milinfer.workflow.html_report import Report
-from milinfer.workflow.systematics import IGNORING, LEARNED, NuisanceFit, NuisanceResult
+from milinfer.workflow.report_parts import datasets_caption
+from milinfer.workflow.systematics import (
+    CALIBRATED,
+    IGNORING,
+    LEARNED,
+    NuisanceFit,
+    NuisanceResult,
+)
 from milinfer.workflow.systematics_expected import add_expectation, expectation_figures
 
 if TYPE_CHECKING:
@@ -225,6 +232,16 @@ def nuisance_figures(result: NuisanceResult, truth: float | None) -> dict[str, t
                 dashed=[_SHORT[IGNORING]],
             ),
             "Profile likelihood of the same data, with nuisance parameters and without.",
+        )
+    drawn_beside = [n for n in (CALIBRATED, LEARNED) if n in result.datasets and n in result.fits]
+    if drawn_beside:
+        name = drawn_beside[0]
+        out["nuisance_datasets"] = (
+            plot_datasets(result.fits[name].inner, result.datasets[name]),
+            datasets_caption(
+                f"The interval of the data ({_TITLES[name]})",
+                f"{result.parameter} = {result.truth:g} and nominal nuisance parameters",
+            ),
         )
     pulls = {_SHORT.get(n, n): f.nuisances for n, f in result.fits.items() if f.nuisances}
     if pulls:
