@@ -461,6 +461,7 @@ def test_systematics(run):
     for coverage in record["coverage"].values():
         for name in ("learned", "calibrated", "belt"):
             assert 0 <= coverage[f"{name}_68.27"] <= coverage[f"{name}_95.45"] <= 1
+            assert coverage[f"{name}_68.27_pool_error"] > 0
     assert positive({k: v for k, v in record["speed"].items() if isinstance(v, float)})
 
 
