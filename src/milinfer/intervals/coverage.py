@@ -518,7 +518,7 @@ class CoverageScan:
         return html_table(self.header, self.table_rows(), title=title)
 
     _title: ClassVar = "Coverage at all truths"
-    _errors: ClassVar = "±: errors from the toys and from the event pool, in quadrature"
+    _errors: ClassVar = "± is the error from the toys and from the event pool, added in quadrature"
 
     def to_table(self) -> pa.Table:
         """Return an Arrow table with one row for each method, level and true value.
