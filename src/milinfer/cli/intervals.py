@@ -472,5 +472,4 @@ def coverage(
 
 def _claim(result: Coverage) -> str:
     """Coverage with its errors from the toys and from their pool, and the claimed level."""
-    pool = "" if np.isnan(result.pool_error) else f" ± {result.pool_error:.2%} (event pool)"
-    return f"{result.coverage:.2%} ± {result.error:.2%}{pool} for {result.cl:.2%} claimed"
+    return f"{result.with_errors(2, both=True)} for {result.cl:.2%} claimed"

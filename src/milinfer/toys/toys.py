@@ -469,10 +469,13 @@ class Toys:
         self, model: Model, table: Table, draws: Draws, log_rate: FloatArray | None
     ) -> tuple[float, PoolInfluence | None]:
         """Error of Var(θ̂) from the finite pool, and the influence of each part of the pool."""
-        if model.scores_bags or model.has_rate:
+        if model.scores_bags:
             return float("nan"), None
         if self.disjoint:
             return 0.0, None
+        if model.has_rate:
+            # Profiled: the influence of an event is not known; this is for Gaussian estimates.
+            return float(np.sqrt(2 / draws.pool.n_effective)), None
         ratios = model.event_ratios(table)
         point = np.array([draws.point[name] for name in model.parameters])
         influence = pool_influence(model.interpolation, ratios, draws.pool.weights, point, log_rate)
