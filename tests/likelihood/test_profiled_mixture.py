@@ -159,7 +159,7 @@ def test_profiled_intervals_cover_where_the_background_is_not_as_expected():
 
 
 def test_toys_of_another_background_than_expected_are_refused():
-    """Their auxiliary measurements would fluctuate around a normalisation that is not the true one."""
+    """Their auxiliary measurements would fluctuate around a wrong normalisation."""
     with pytest.raises(ConfigurationError, match=r"toys have .* but mixture expects .*bkg=1\.3"):
         toys(seed=6).run([mixture(true_norms={"bkg": 1.3})], 0.0, 10)
     with pytest.raises(ConfigurationError, match="true_norms="):
