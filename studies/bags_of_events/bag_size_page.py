@@ -180,7 +180,11 @@ def bag_size_tables(results: Mapping[str, Any]) -> str:
         rows = [r for r in results["rows"] if r["family"] == family]
         text += [f"### {family}", ""]
         if family in PAPER:
-            text += ["The columns of the paper (in brackets: the values of the paper):", "", _paper(family, rows)]
+            text += [
+                "The columns of the paper (in brackets: the values of the paper):",
+                "",
+                _paper(family, rows),
+            ]
             text += ["", definitions(rows)]
             if family == "multi-class":
                 text += ["", roughness_table(rows, size)]
@@ -321,9 +325,9 @@ def roughness_table(rows: Sequence[Mapping[str, Any]], size: Mapping[str, Any]) 
     return (
         "The next table shows the roughness of Λ before calibration (MSE, the mean squared "
         "distance from the parabola). Each free logit has an additive constant, which the training "
-        "determines with an error. From these errors alone the MSE is N²/(N_B n)·(1 − 3/K), without "
-        "a free parameter, for N events in a dataset, n training events of a class and K points in "
-        f"the window:\n\n{markdown(titles, cells)}\n\nThe MSE "
+        "determines with an error. From these errors alone the MSE is N²/(N_B n)·(1 − 3/K), "
+        "without a free parameter, for N events in a dataset, n training events of a class and K points "
+        f"in the window:\n\n{markdown(titles, cells)}\n\nThe MSE "
         f"of the paper falls from {max(values):.3f} to {min(values):.3f}, and is always "
         f"{min(ratios):.2f} to {max(ratios):.2f} times the MSE from constants alone."
     )
