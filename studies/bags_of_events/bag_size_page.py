@@ -326,8 +326,8 @@ def roughness_table(rows: Sequence[Mapping[str, Any]], size: Mapping[str, Any]) 
         "The next table shows the roughness of Λ before calibration (MSE, the mean squared "
         "distance from the parabola). Each free logit has an additive constant, which the training "
         "determines with an error. From these errors alone the MSE is N²/(N_B n)·(1 − 3/K), "
-        "without a free parameter, for N events in a dataset, n training events of a class and K points "
-        f"in the window:\n\n{markdown(titles, cells)}\n\nThe MSE "
+        "without a free parameter, for N events in a dataset, n training events of a class and K "
+        f"points in the window:\n\n{markdown(titles, cells)}\n\nThe MSE "
         f"of the paper falls from {max(values):.3f} to {min(values):.3f}, and is always "
         f"{min(ratios):.2f} to {max(ratios):.2f} times the MSE from constants alone."
     )
