@@ -256,7 +256,8 @@ def tables(results: Mapping[str, Any]) -> str:
         parts.append(
             f"### c_HW = {c} against 0\n\nFraction of the information that a method keeps "
             f"({trainings} trainings of MIL and of MLP, one search and training of XGBoost at each "
-            f"contamination):\n\n{info}\n\nArea under the ROC curve for bags of "
+            "contamination). *Exact* is the exact ratio of the *mixture*:\n\n"
+            f"{info}\n\nArea under the ROC curve for bags of "
             f"{results['n_signal']} signal events, with the same bags for all methods:\n\n"
             f"{markdown(titles, lines)}"
         )
