@@ -124,15 +124,15 @@ SECTIONS = (
             ),
             Picture(
                 "calibration_curves",
-                "Reliability diagram of the classifier: fraction of events that belong to a "
-                "class against the predicted probability of this class.",
+                "Reliability diagram of the classifier: the fraction of events that really belong "
+                "to a class, as a function of the predicted probability of this class.",
                 "plot_calibration_curves(diagnosis)",
             ),
             Picture(
                 "response_yields",
-                "Expected number of events as a function of each nuisance parameter (lines), "
-                "and the yields of varied samples (points). The lower panels show their "
-                "difference, and a band within which the difference is harmless.",
+                "Expected number of events as a function of each nuisance parameter (lines), and "
+                "the yields of varied samples (points). The lower panels show the difference "
+                "between lines and points, and a band within which this difference is harmless.",
                 "plot_response_yields(response_diagnosis)",
             ),
             Picture(
@@ -144,8 +144,8 @@ SECTIONS = (
             Picture(
                 "response_closure",
                 "Effect of nuisance parameters on the features that agree worst: varied events "
-                "(points), and nominal events weighted with the learned response to the "
-                "nuisance parameter (lines).",
+                "(points) are compared with nominal events that are weighted with the learned "
+                "response to the nuisance parameter (lines).",
                 "plot_response_closure(response_diagnosis)",
             ),
         ),
@@ -204,9 +204,9 @@ SECTIONS = (
             ),
             Picture(
                 "expected_intervals",
-                "Expected intervals of an analysis: the interval of the Asimov data, and bands "
-                "that show where the lower and upper ends of the intervals of toys "
-                "(pseudo-experiments) are.",
+                "Expected intervals of an analysis: the interval of the Asimov data, with a band "
+                "for its lower end and a band for its upper end, from the intervals of toys "
+                "(pseudo-experiments).",
                 'plot_expected(expectations, {"backgrounds profiled": observed})',
             ),
             Picture(
@@ -281,8 +281,8 @@ SECTIONS = (
             ),
             Picture(
                 "estimates",
-                "Distribution of the estimates of all methods on the same toys "
-                "(pseudo-experiments), which shows their spread and bias.",
+                "Distributions of the estimates of all methods on the same toys "
+                "(pseudo-experiments). They show the spread and the bias of each method.",
                 "plot_estimates(result.evaluation_toys)",
             ),
         ),
@@ -317,15 +317,15 @@ SECTIONS = (
             ),
             Picture(
                 "relative_widths",
-                "Width that the interval of each method has if its coverage is correct, divided "
-                "by the width of such an interval from the best histogram.",
+                "Widths of intervals with correct coverage: the width for each method, divided by "
+                "the width for the best histogram.",
                 "plot_relative_widths(result.widths)",
             ),
             Picture(
                 "templates",
-                "Histogram of the data, and templates at the true value and at the best fit "
-                "with the errors from finite simulation. All bins are drawn with the same "
-                "width.",
+                "Histogram of the data, and the templates at the true value and at the best fit, "
+                "with the errors of the templates from finite simulation. All bins are drawn with "
+                "the same width.",
                 'plot_templates(edges, expected, counts, "classifier_output", errors)',
             ),
         ),
@@ -342,7 +342,7 @@ SECTIONS = (
             ),
             Picture(
                 "cabinetry_correlations",
-                "Correlation matrix of the parameters of the same fit, drawn by cabinetry.",
+                "Correlation matrix of the parameters of an unbinned fit, drawn by cabinetry.",
                 "correlation_matrix(fit, save_figure=False)",
                 "cabinetry.visualize",
             ),

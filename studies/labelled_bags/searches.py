@@ -184,8 +184,8 @@ def conclusions(results: Mapping[str, Any]) -> None:
 
 def tables(results: Mapping[str, Any]) -> str:
     titles = {
-        "no search": ("one setting by chance", 1),
-        "chance": ("settings by chance", results["tried"]),
+        "no search": ("one setting drawn at random", 1),
+        "chance": ("settings drawn at random", results["tried"]),
         "Optuna": ("`optuna_search`", results["tried"]),
         "stepwise": ("`stepwise_search`", results["tried"]),
         "all": ("all settings", results["all"]),
