@@ -217,9 +217,21 @@ def conclusions(results: Mapping[str, Any]) -> None:
             last["auc_of_distance"] < first["auc_of_distance"] - 0.01,
             f"c_HW = {c}: the optimal ROC curve does not depend on the contamination",
         )
+        gain, error = last["labelled_minus_mixture"]
+        require(
+            gain > 2 * error,
+            f"c_HW = {c}: to know which events are signal adds {gain:.3f} ± {error:.3f} to the "
+            f"area at {percent(last['ratio'])}; it should add more than two errors",
+        )
         for x in levels:
-            labelled = x["labelled_minus_mixture"][0]
-            require(labelled > -1e-9, f"c_HW = {c}: labels of events are of no use")
+            gain, error = x["labelled_minus_mixture"]
+            lost = first["auc_of_distance"] - x["auc_of_distance"]
+            require(
+                abs(gain - lost) < 3 * error + 1e-9,
+                f"c_HW = {c}, {percent(x['ratio'])} background: to know which events are signal "
+                f"adds {gain:.3f} ± {error:.3f} to the area; the background costs {lost:.3f}, and "
+                "the two should agree within three errors",
+            )
             value, error = x["number_minus_mixture"]
             require(abs(value) < 3 * error + 0.002, "the number of signal events tells something")
         for m in METHODS:

@@ -130,7 +130,11 @@ def test_demo_seeds(run, load, tmp_path, capsys):
     load("demo_seeds").main(["--table", str(file)])
     table = capsys.readouterr().out.splitlines()
     assert len(table) == 2 + len(rows)
-    assert table[2].startswith(f"| 1 | {record['rows'][0]['method']} |")
+    first = record["rows"][0]
+    assert table[2].startswith(f"| 1 | {first['method']} |")
+    # The errors from the toys and from the pool.
+    assert table[2].endswith(f"± {first['coverage68_pool_error']:.1%} |")
+    assert table[2].count("±") == 4
 
 
 def test_demo_seeds_calls_the_demo_as_it_is(load, tmp_path):
@@ -457,6 +461,7 @@ def test_systematics(run):
     for coverage in record["coverage"].values():
         for name in ("learned", "calibrated", "belt"):
             assert 0 <= coverage[f"{name}_68.27"] <= coverage[f"{name}_95.45"] <= 1
+            assert coverage[f"{name}_68.27_pool_error"] > 0
     assert positive({k: v for k, v in record["speed"].items() if isinstance(v, float)})
 
 
