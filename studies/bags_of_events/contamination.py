@@ -253,7 +253,8 @@ def tables(results: Mapping[str, Any]) -> str:
         for x in levels:
             kept = [pair(*mean_of(m["kept"], m["kept_error"])) for m in x["methods"].values()]
             lines.append([percent(x["ratio"]), pair(*x["survives"]), *kept])
-        titles = ["background", "exact, of *labelled*", *(f"{m}, of exact" for m in METHODS)]
+        titles = ["background", "exact, divided by *labelled*"]
+        titles += [f"{m}, divided by exact" for m in METHODS]
         info = markdown(titles, lines)
         lines = []
         for x in levels:
@@ -267,7 +268,8 @@ def tables(results: Mapping[str, Any]) -> str:
         parts.append(
             f"### c_HW = {c} against 0\n\nFraction of the information that a method keeps "
             f"({trainings} trainings of MIL and of MLP, one search and training of XGBoost at each "
-            f"contamination):\n\n{info}\n\nArea under the ROC curve for bags of "
+            "contamination). *Exact* is the exact ratio of the *mixture*:\n\n"
+            f"{info}\n\nArea under the ROC curve for bags of "
             f"{results['n_signal']} signal events, with the same bags for all methods:\n\n"
             f"{markdown(titles, lines)}"
         )
@@ -295,12 +297,12 @@ def words(results: Mapping[str, Any]) -> list[str]:
         areas = ", ".join(f"{x['auc_of_distance']:.4f}" for x in (first, *ends))
         value, error = hundred["number_minus_mixture"]
         out.append(
-            f"**c_HW = {c}: the optimal discriminator depends on the contamination.**  The "
-            f"fraction of the information of the same signal without background that is left is "
-            f"{costs}; the areas for bags at "
+            f"**c_HW = {c}: the optimal discriminator depends on the contamination.**  With "
+            f"background, the exact ratio keeps only a part of the information that the same "
+            f"signal has without background: {costs}.  The areas for bags at "
             f"{', '.join(percent(x['ratio']) for x in (first, *ends))}, in the normal "
             f"approximation, are {areas}.  The ROC curve is the same at all contaminations only if "
-            f"it is known which events are signal.  Knowing how many are signal changes the "
+            f"it is known which events are signal.  Knowing only how many are signal changes the "
             f"area by {value:+.4f} ± {error:.4f} at {percent(hundred['ratio'])}."
         )
         falls = []
