@@ -290,6 +290,23 @@ def test_the_interval_is_that_of_the_lowest_minimum():
     np.testing.assert_allclose(found, [0.6, 0.5, 0.7], atol=1e-4)
 
 
+@pytest.mark.parametrize("tilt", [-2.0, 2.0])
+def test_the_interval_is_found_from_a_maximum_at_the_start(tilt):
+    """Regression: MIGRAD left a step of nan, with which the next fit had no interval."""
+    grid = np.linspace(-1.5, 1.5, 31)
+    surface = Interpolation(grid, "polynomial", 4).surface(
+        20 * grid**2 - 20 * grid**4 + tilt * grid
+    )
+    cost = LikelihoodCost(surface, "mu", n_events=1)
+    fit = minuit(cost).migrad()
+    assert np.isnan(fit.errors["mu"])
+    interval = profile_interval(cost, "mu")
+    best = grid[np.argmin([cost(x) for x in grid])]
+    assert interval.estimate == pytest.approx(best, abs=0.05)
+    for end in (interval.low, interval.high):
+        assert cost(end) - cost(interval.estimate) == pytest.approx(1.0, abs=1e-3)
+
+
 def test_another_minimum_in_the_confidence_set_is_said_aloud():
     cost = Wells(0.0, 0.6, depth=0.2)
     message = r"x has a second minimum near 0, .* by 0\.2: .*68\.27%"

@@ -754,6 +754,7 @@ def _find_lowest(m: Minuit, parameter: str, given: Point) -> tuple[FloatArray, F
     first, first_cost = float(m.values[parameter]), float(m.fval)
     converged = m.valid
     for n_restarts in range(_RESTARTS + 1):
+        _require_steps(m)
         values, costs = _scan(m, parameter)
         best = int(np.argmin(costs))
         lowest = bool(costs[best] >= m.fval - _LOWER)
@@ -774,6 +775,16 @@ def _find_lowest(m: Minuit, parameter: str, given: Point) -> tuple[FloatArray, F
             stacklevel=3,
         )
     return values, costs
+
+
+def _require_steps(m: Minuit) -> None:
+    """Replace errors that are nan, which the next fit would use as its first steps.
+
+    MIGRAD leaves them if it started near a maximum of the cost.
+    """
+    for name in m.parameters:
+        if not np.isfinite(m.errors[name]):
+            m.errors[name] = abs(m.values[name]) / 100 or 0.1  # as iminuit does at first
 
 
 def _warn_of_other_minima(interval: Interval, values: FloatArray, costs: FloatArray) -> None:
