@@ -109,6 +109,22 @@ def test_toys_give_the_asymptotic_limits(toys):
     assert limit.to_table().num_rows == len(TRUTHS)
 
 
+def test_the_error_of_the_upper_band_is_its_scatter():
+    """Regression: quantiles of the background were taken as exact, and the error was 0.6 of it."""
+    truths = [0.0, 0.31, 0.35, 0.39, 0.43]
+    samples = gaussian.samples(50_000, truths, seed=1)
+    limits = [
+        upper_limit_of_toys(
+            mil.Toys(samples, N, seed=seed).scan([gaussian.MeanModel()], truths, 400)["mean"]
+        )
+        for seed in range(30)
+    ]
+    scatter = np.std([limit.expected[4] for limit in limits], ddof=1)
+    quoted = np.sqrt(np.mean([limit.expected_errors[4] ** 2 for limit in limits]))
+    # 30 limits know their scatter to 13 %.
+    assert 0.8 < quoted / scatter < 1.5
+
+
 def test_a_belt_of_upper_limits_lies_beside(toys):
     """θ̂ + 1.64 σ, which CLs never falls below."""
     belt = mil.neyman(toys, cl=0.95, ordering="upper")

@@ -394,7 +394,8 @@ def upper_limit_of_toys(
         of_background = np.sort(background.statistic(mu))
         # A small statistic gives a high limit.
         q = np.quantile(of_background, 1 - shares, method="inverted_cdf")
-        bands[k], errors[1][k] = _cls_of_toys(q, of_signal, of_background)
+        bands[k], error = _cls_of_toys(q, of_signal, of_background)
+        errors[1][k] = np.hypot(error, _error_of_quantiles(shares, of_signal, of_background))
         if own is not None:
             at = np.array([own.statistic(mu)[0]])
             one, error = _cls_of_toys(at, of_signal, of_background)
@@ -480,6 +481,20 @@ def _cls_of_toys(
     ratio = signal / background
     relative = (1 - signal) / np.maximum(signal, 1 / n) / n + (1 - background) / background / m
     return np.minimum(ratio, 1.0), np.maximum(ratio, 1 / n) * np.sqrt(relative)
+
+
+def _error_of_quantiles(
+    shares: FloatArray, of_signal: FloatArray, of_background: FloatArray
+) -> FloatArray:
+    """Error of CLs because the quantiles of the background are those of a finite number of toys."""
+    size = np.sqrt(shares * (1 - shares) / len(of_background))
+    ends = [
+        np.quantile(of_background, np.clip(1 - shares + sign * size, 0, 1), method="inverted_cdf")
+        for sign in (-1, 1)
+    ]
+    signal = [1 - np.searchsorted(of_signal, q, side="left") / len(of_signal) for q in ends]
+    out: FloatArray = np.abs(signal[0] - signal[1]) / 2 / shares
+    return out
 
 
 def _crossing(
