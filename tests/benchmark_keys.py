@@ -59,6 +59,8 @@ KEYS: dict[str, tuple[str, ...]] = {
     ),
     "committee": (
         *(f"goodness_of_fit/*/tests/*/{key}" for key in ("below_5_percent", "error")),
+        *(f"flat_azimuth/*/tests/*/{key}" for key in ("below_5_percent", "error")),
+        "flat_azimuth/*/largest_power",
         "goodness_of_fit_with_nuisances/tests/*/uniform_p_value",
         *(f"expected/{k}" for k in ("largest_slope_at_the_point", "profiled_toys_per_second")),
         "expected/width_over_median_toy_at_4_times_the_luminosity",
