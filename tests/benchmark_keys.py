@@ -78,7 +78,7 @@ KEYS: dict[str, tuple[str, ...]] = {
         *(f"impacts/{key}" for key in ("ranking_to_cabinetry", "observables_to_pyhf")),
         *(f"impacts/closed_form/{kind}" for kind in ("observable", "postfit", "prefit", "groups")),
         "impacts/nuisance_at_a_limit",
-        *(f"maxima/*/{key}" for key in ("disagreement", "raises", "warns", "silent_and_wrong")),
+        *(f"maxima/*/{key}" for key in ("disagreement", "raises", "warns", "coverage")),
         *(f"blinding/{key}" for key in ("changed_by_other_data", "changed_steps", "openings")),
         *(
             f"from_other_results/{key}"
