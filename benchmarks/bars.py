@@ -248,9 +248,7 @@ def of_maxima(found: Mapping[str, Any]) -> Iterator[Missed]:
     for truth, row in found.items():
         title = f"{truth}: fraction of toys whose maximum is another if they are fitted as data"
         yield from below(title, 0.0, row["disagreement"])
-        title = (
-            f"{truth}: fraction of reported sets that are not the measured ones"
-        )
+        title = f"{truth}: fraction of reported sets that are not the measured ones"
         yield from below(title, 0.002, row["other_sets"])
         error = row["set_coverage_error"]
         title = f"{truth}: coverage of the reported sets"
