@@ -131,7 +131,8 @@ class CoverageFunction(NamedTuple):
     def at(self, theta: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
         """Return the coverage at points θ, and the lower and upper end of its 68.27 % band.
 
-        `theta` has the shape (m, n_parameters)."""
+        `theta` has the shape (m, n_parameters).
+        """
         centre, error = self.logit(theta), self.logit.error(theta)
         return expit(centre), expit(centre - error), expit(centre + error)
 

@@ -187,7 +187,8 @@ class EnumeratedBelt:
         """Return the confidence set of an outcome.
 
         The ends of each interval are the first and the last accepted point.  The argument `outcome`
-        is the number of the outcome, counted from 0."""
+        is the number of the outcome, counted from 0.
+        """
         runs = accepted_runs(self.accepted[outcome])
         last = len(self.points) - 1
         return ConfidenceSet(
