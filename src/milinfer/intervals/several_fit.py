@@ -99,7 +99,8 @@ class JointFit:
         Contours from the uncalibrated cost: for each pair of parameters and each confidence level,
         the points of the contour.  A contour that leaves the range of the parameters is missing.
     calibrated_contours
-        The same from the calibrated cost, if there are two parameters; None without a calibration.
+        Contours from the calibrated cost, in the same form.  None without a calibration, or if
+        there are more than two parameters.
     directions
         Directions in the space of the parameters, and how well the data constrain each of them.
         The direction that is constrained least is the first.
