@@ -1,4 +1,4 @@
-"""Decide the outcome of two-sample tests: is the remaining difference significant and large."""
+"""Decide the outcomes of two-sample tests, by the difference that remains after reweighting."""
 
 from __future__ import annotations
 
