@@ -16,9 +16,12 @@ proportional to (θ − θ̂)².  The estimate then does not change, and its var
 data and simulation.
 
 An alternative would be to write the error as a sum of components :math:`v_k(\theta)` with Gaussian
-factors :math:`\eta_k`, and to profile over these factors: :math:`\min_\eta [q - 2\sum_k \eta_k v_k
-+ \sum_k \eta_k^2] = q - s^2`.  To first order in s²/q, this gives the same statistic.  But :math:`q
-- s^2` has no minimum if s² grows faster than q away from the estimate.
+factors :math:`\eta_k`, and to profile over these factors:
+
+.. math:: \min_\eta \Big[q - 2\sum_k \eta_k v_k + \sum_k \eta_k^2\Big] = q - s^2.
+
+To first order in s²/q, this gives the same statistic.  But q − s² has no minimum if s² grows faster
+than q away from the estimate.
 """
 
 from __future__ import annotations
