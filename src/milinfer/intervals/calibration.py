@@ -553,7 +553,7 @@ class Calibration:
         """Compute the standard errors of the ends of an interval due to the calibration.
 
         A calibration has statistical errors from the finite number of toys and from the finite pool
-        of simulated events.  The error of the bias shifts both ends of the interval. If c has a
+        of simulated events.  The error of the bias shifts both ends of the interval.  If c has a
         relative error of 2 %, the distance of an end from the estimate has a relative error of 1 %.
 
         Parameters

@@ -211,7 +211,7 @@ def belt_from_outcomes(
     """Make a belt with likelihood-ratio ordering, for an experiment with known outcomes.
 
     An outcome is a possible result of the experiment, for example an observed number of events.
-    See Feldman and Cousins, Phys.  Rev.  D 57 (1998) 3873, §IV.
+    See Feldman and Cousins, Phys. Rev. D 57 (1998) 3873, §IV.
 
     Parameters
     ----------
@@ -221,7 +221,7 @@ def belt_from_outcomes(
         ln L of every outcome at every point, shape (n_outcomes, n_points).
     log_best
         For every outcome, the highest ln L at any physical value of the parameter, shape
-        (n_outcomes,).  This value need not be one of `points`.
+        (n_outcomes,).  The value of the parameter at this maximum need not be one of `points`.
     probability
         Probability of every outcome at every point, shape (n_points, n_outcomes).  Each row sums to
         1.

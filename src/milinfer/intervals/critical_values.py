@@ -379,7 +379,7 @@ def quantile_regression(
 
     The loss is :math:`\sum_i \max(cl\,(q_i - c(\theta_i)), (cl - 1)(q_i - c(\theta_i)))`.  Its
     minimum is found by linear programming, in the dual form (Koenker, *Quantile Regression*, 2005,
-    ch.  6).  The covariance of the coefficients is the sandwich estimate of ch.  3 of this book.
+    ch. 6).  The covariance of the coefficients is the sandwich estimate of ch. 3 of this book.
     For this estimate the density of q at the quantile is needed.  It is computed from two further
     quantiles, one bandwidth above and one bandwidth below (Hendricks and Koenker; bandwidth of Hall
     and Sheather).  The covariance is therefore right even if the scale of q depends on θ.

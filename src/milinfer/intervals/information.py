@@ -141,7 +141,7 @@ class Information(NamedTuple):
         return html_table(("quantity", "value"), rows, title=title)
 
     def to_table(self) -> pa.Table:
-        """One row with the fields as columns."""
+        """Return a table with one row, whose columns are the fields."""
         return tuples_table(Information, [self])
 
 
@@ -325,10 +325,10 @@ class InformationMatrix(NamedTuple):
         """Sentences about parameters whose estimates do not follow the true value.
 
         There is one sentence for each such parameter.  A parameter is listed if the diagonal
-        element of `response` that belongs to it is smaller than 0.5 and smaller than three times
-        its standard error.  There are three possible reasons: the features have no information
-        about the sign of the parameter (CP-even features, for example, have none about a CP-odd
-        operator); there are too few events; or the estimator has learned nothing.
+        element of `response` that belongs to it is, in absolute value, smaller than 0.5 and smaller
+        than three times its standard error.  There are three possible reasons: the features have no
+        information about the sign of the parameter (CP-even features, for example, have none about
+        a CP-odd operator); there are too few events; or the estimator has learned nothing.
         """
         found = []
         for k, name in enumerate(self.parameters):
@@ -412,7 +412,7 @@ class RelativeInformation(NamedTuple):
         return html_table(("quantity", "value"), rows, title="Relative to the reference")
 
     def to_table(self) -> pa.Table:
-        """One row with the fields as columns."""
+        """Return a table with one row, whose columns are the fields."""
         return tuples_table(RelativeInformation, [self])
 
 

@@ -49,7 +49,7 @@ def neyman(
         Confidence levels.
     ordering
         Which values are accepted.  ``"likelihood-ratio"``: small values of the statistic q(θ) = 2
-        [max Λ − Λ(θ)], as in the method of Feldman and Cousins (Phys.  Rev.  D 57 (1998) 3873, eq.
+        [max Λ − Λ(θ)], as in the method of Feldman and Cousins (Phys. Rev. D 57 (1998) 3873, eq.
         4.1).  With several parameters, only this ordering is possible.  ``"central"``: θ̂ between
         its quantiles (1 − cl)/2 and (1 + cl)/2.  ``"upper"`` (for upper limits): θ̂ above its
         quantile 1 − cl.  ``"lower"`` (for lower limits): θ̂ below its quantile cl.
@@ -60,7 +60,7 @@ def neyman(
     smooth
         A polynomial in θ can be fitted to the critical values c, to reduce their Monte-Carlo
         errors; if all c are above 0, it is fitted to ln c.  A number is the degree of this
-        polynomial. ``"auto"``: the lowest degree up to 6 that describes the critical values
+        polynomial.  ``"auto"``: the lowest degree up to 6 that describes the critical values
         (p-value above 5 %).  If no degree does, which can happen near a physical bound, the
         critical values are interpolated linearly.  None: they are always interpolated linearly.
     calibration

@@ -18,7 +18,7 @@ answer different questions:
 
 If the likelihood is a Gaussian, the three impacts of a nuisance parameter :math:`\alpha` on a
 parameter :math:`\theta` follow from the covariance :math:`C` of the fit and the error
-:math:`\sigma_\mathrm{pre}` of the auxiliary measurement:
+:math:`\sigma_\mathrm{pre}` of the auxiliary measurement, in the order above:
 :math:`C_{\theta\alpha}/\sigma_\mathrm{pre}`, :math:`C_{\theta\alpha}/\sqrt{C_{\alpha\alpha}}` and
 :math:`\sigma_\mathrm{pre}\,C_{\theta\alpha}/C_{\alpha\alpha}`
 (:meth:`NuisanceImpacts.from_covariance`).  The components of an error are always computed from the
@@ -256,7 +256,7 @@ class NuisanceImpacts:
         )
 
     def from_covariance(self, kind: Kind, parameter: str | None = None) -> FloatArray:
-        """Compute upward impacts from the covariance, without further fits; shape (n_nuisances,).
+        """Compute the impacts of upward variations from the covariance; shape (n_nuisances,).
 
         Parameters
         ----------

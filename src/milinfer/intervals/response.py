@@ -32,7 +32,7 @@ class Response:
     """Mean estimate m(θ) = E[θ̂] at the true value θ, as a smooth function of θ.
 
     :func:`mean_response` fits it to toys.  The methods take arrays of parameter values, with the
-    shape (m,) for one parameter or (m, n_parameters) for several. Their results have the same
+    shape (m,) for one parameter or (m, n_parameters) for several.  Their results have the same
     shape, unless another shape is given.
 
     Parameters

@@ -59,7 +59,7 @@ class ParameterFit(NamedTuple):
     outer: Interval | None
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain numbers, for JSON."""
+        """Return plain numbers, for JSON."""
         return {
             "estimate": self.estimate,
             "error": self.error,
@@ -155,7 +155,7 @@ class JointFit:
         }
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain numbers, for JSON."""
+        """Return plain numbers, for JSON."""
         own = {}
         for name in self.parameters:
             own[name] = {
@@ -329,7 +329,7 @@ def parameter_fit(
     Parameters
     ----------
     costs
-        Cost for the 68.27 % interval and cost for the 95.45 % interval. They differ only if they
+        Cost for the 68.27 % interval and cost for the 95.45 % interval.  They differ only if they
         are calibrated, because the calibration depends on the level.
     name
         The parameter.

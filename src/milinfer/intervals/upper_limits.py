@@ -169,7 +169,7 @@ def upper_limit(
     cl
         Confidence level.
     null
-        Value of the parameter without a signal. Limits are above this value.
+        Value of the parameter without a signal.  Limits are above this value.
     values
         Values of the parameter at which CLs is computed for tables and figures.  Default: 21 values
         from the null value up to 1.3 times the highest limit.

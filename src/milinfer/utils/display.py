@@ -288,7 +288,7 @@ def rich_table(
     caption: str = "",
     **style: Any,
 ) -> Table:
-    """Make a table for the terminal. Cells are plain texts: ``[r]`` is not read as a style.
+    """Make a table for the terminal.  Cells are plain texts: ``[r]`` is not read as a style.
 
     Parameters
     ----------

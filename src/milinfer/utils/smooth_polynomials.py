@@ -294,7 +294,7 @@ def fit_smooth(
     beyond
         How the function continues outside the range of the points; see :class:`SmoothPolynomial`.
     degree
-        Degree of the polynomial. Default: the lowest degree, from `lowest` on, whose p-value is at
+        Degree of the polynomial.  Default: the lowest degree, from `lowest` on, whose p-value is at
         least 5 %; if there is none, the highest degree that was tried.
     lowest, highest
         Lowest and highest degree that is tried.  Without `highest`, all degrees that the points
