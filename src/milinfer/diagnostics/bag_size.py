@@ -1,14 +1,14 @@
-r"""Fit the effective information as a function of the bag size N_B ([AS], eq. 15, fig.  2).
+r"""Fit the effective information as a function of the bag size N_B ([AS], eq. 15, fig. 2).
 
 .. math:: I_\text{eff}(N_B) = \frac{I_\text{true}}{1 + g(N_B)},\qquad
           g(N_B) = \frac{\sigma^2_\epsilon(N_B)}{N_B\,I_1\,\Delta\theta^2}
 
 I_true is the information of a perfect estimator for datasets of N events, :math:`I_1 =
 I_\text{true}/N` is the information of one event, and Δθ is the distance between the two points of a
-log-likelihood ratio.  σ²_ε is the variance of the error of the log-likelihood ratio of a bag.  Its
-dependence on N_B is not known, so an ansatz is needed.  Its constant C and I₁ enter only as
-:math:`k = C/(I_1 \Delta\theta^2)`.  A fit therefore gives k; from it follows :math:`C =
-k\,\Delta\theta^2 I_\text{true}/N`.
+log-likelihood ratio.  σ²_ε is the variance of the error of the log-likelihood ratio of a bag.  It
+is not known how σ²_ε depends on N_B, so an ansatz is needed.  The constant C of the ansatz and I₁
+enter only as :math:`k = C/(I_1 \Delta\theta^2)`.  A fit therefore gives k; from it follows :math:`C
+= k\,\Delta\theta^2 I_\text{true}/N`.
 
 =========== ======================================= =============================== =============
 ansatz      :math:`\sigma^2_\epsilon`               g                               parameters

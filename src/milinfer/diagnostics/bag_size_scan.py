@@ -1,4 +1,4 @@
-"""Measure the effective information as a function of the bag size ([AS], §3.2 and fig.  2).
+"""Measure the effective information as a function of the bag size ([AS], §3.2 and fig. 2).
 
 The same network is trained on the same events at every bag size, and all trained networks are
 applied to the same pseudo-experiments (toys).  The fluctuation of the toys is therefore common to

@@ -2,7 +2,7 @@
 
 For datasets, the second Bartlett identity says I_curv = I_eff ([AS], eq. 17).  In [AS], §C.2, all
 learned ratios violate it; surfaces with steps, from parametrised and multi-class networks, are
-shown in §4.3 (Fig.  3) and §C.4 (Fig.  5).
+shown in §4.3 (Fig. 3) and §C.4 (Fig. 5).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Two-sample tests: do weights r(x|θ) turn events of θ0 into events of θ? An exact ratio does.
 
 If r is exact, events of θ0 with weights r(x|θ) have the distribution of the events of θ in every
-feature ([NT], §III C 2 and Fig.  3a), and no classifier can separate the two (Cranmer, Pavez and
+feature ([NT], §III C 2 and Fig. 3a), and no classifier can separate the two (Cranmer, Pavez and
 Louppe, arXiv:1506.02169).  The same comparison without the weights r shows how large the difference
 between θ0 and θ is.  Event weights may be negative.
 """

@@ -349,7 +349,7 @@ class Coverage(NamedTuple):
 
     @property
     def total_error(self) -> float:
-        """Errors due to toys and pool, added in quadrature; only due to toys without pool_error."""
+        """Errors due to the toys and, if known, due to the pool, added in quadrature."""
         return (
             self.error
             if np.isnan(self.pool_error)

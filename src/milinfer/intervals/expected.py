@@ -1,4 +1,4 @@
-"""Compute expected intervals from Asimov data, and how much intervals fluctuate, from toys."""
+"""Compute expected intervals from Asimov data, and their fluctuation from toys."""
 
 from __future__ import annotations
 

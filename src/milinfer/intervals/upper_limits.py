@@ -162,8 +162,8 @@ def upper_limit(
     asimov
         Cost of the Asimov data at the null value, with the same parameters:
         :func:`~milinfer.likelihood.asimov.asimov_cost`, or ``cost.asimov(mu=0.0)`` of a
-        ``PyhfCost``.  The nuisance parameters of the Asimov data can be nominal or fitted; pyhf
-        fits them to the data at the null value.
+        ``PyhfCost``.  pyhf uses Asimov data whose nuisance parameters come from a fit to the data
+        at the null value.
     parameter
         Parameter of interest; all others are profiled.
     cl
