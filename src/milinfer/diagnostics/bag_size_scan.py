@@ -76,7 +76,7 @@ class BagSizeScan:
     sizes
         Bag sizes, ascending, shape (S,).
     points
-        One training for each size and repeat.
+        Results of all trainings, one for each size and repeat.
     info_eff, info_mle
         Effective information I_eff and inverse variance I_MLE of the estimates, averaged over the
         trainings at each size, shape (S,).

@@ -268,7 +268,7 @@ _NO_POWER = (
 
 
 def closure_check(held_out: HeldOut) -> tuple[tuple[FeatureClosure, ...], Check]:
-    """Check that events of θ0, reweighted by r, have the distributions of each other sample."""
+    """Check that events of θ0, reweighted by r, agree with every other sample in each feature."""
     name, tolerance = "closure", held_out.tolerances.closure
     if not held_out.others:
         return (), Check(name, "skipped", _ALONE)

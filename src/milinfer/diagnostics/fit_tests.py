@@ -17,8 +17,8 @@ statistics compare these events with the data:
 p-values are computed with toys that are generated at the fitted parameters.  The model is fitted to
 each toy again, because a fit absorbs part of a deviation, in the data as well as in toys.  The fit
 of a toy is one step of Newton's method, θ̂ + V Σ s(x_i), with the scores s of the events of the toy
-and the covariance matrix V of the fit to the data.  It differs from the maximum by terms of order
-1/N.
+and the covariance matrix V of the fit to the data.  The result differs from the maximum of the
+likelihood by terms of order 1/N.
 
 One half of the simulated events is used to set up the bins and the classifier.  The other half
 gives the expectation and the toys, so that the classifier has seen neither the toys nor the data.

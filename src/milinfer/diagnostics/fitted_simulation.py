@@ -1,4 +1,4 @@
-"""Simulated events weighted to a fitted model, and the response of the fit to events."""
+"""Simulated events weighted to a fitted model, and what is needed to fit toys drawn from them."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ _CLOSE = 0.05  # standard errors to the end of a range, below which the fit is a
 
 @dataclass(frozen=True, eq=False)
 class FittedSimulation:
-    """Simulated events weighted to a fitted model, and the response of the fit to events.
+    """Simulated events weighted to a fitted model, and what is needed to fit toys of them.
 
     Parameters
     ----------
     sample, data
         Simulated events and the data, with the same features.
     point
-        The fit.
+        Fitted values of the parameters, by name.
     covariance
         Covariance of the fitted parameters, shape (n_parameters, n_parameters).
     steps
@@ -120,12 +120,15 @@ class FittedSimulation:
         )
 
     def expansion(self, columns: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """Compute means over the fitted simulation, and their derivatives by the parameters.
+        """Compute weighted means over the simulated events, and their derivatives.
+
+        The derivatives are those by the parameters of the fit.
 
         Parameters
         ----------
         columns
-            A row for each column, shape (n_columns, n_events).
+            Quantities of the simulated events, one row for each quantity, shape (n_columns,
+            n_events).
 
         Returns
         -------
@@ -172,7 +175,8 @@ class FittedSimulation:
         Parameters
         ----------
         columns
-            A row for each column, shape (n_columns, n_events).
+            Quantities of the simulated events, one row for each quantity, shape (n_columns,
+            n_events).
         """
         weights = self.weights
         groups = np.zeros(len(weights), int) if self.processes is None else self.processes
