@@ -58,6 +58,13 @@ def docs(session: nox.Session) -> None:
 
 # Those whose changes reach users of milinfer first, and the tests that would notice.
 CANARIES = {
+    "cabinetry": (
+        "binned/test_polynomial_workspace",
+        "binned/test_workspaces",
+        "intervals/test_ranking",
+        "intervals/test_upper_limits",
+        "likelihood/test_fits",
+    ),
     "coffea": (
         "features/test_processor",
         "learning/test_model_columns",
@@ -72,21 +79,30 @@ CANARIES = {
         "binned/test_workspaces",
     ),
 }
+# Those that are rarely released, and where their development version is.
+DEVELOPED = {"cabinetry": "git+https://github.com/scikit-hep/cabinetry"}
 
 
 @nox.session(default=False, python="3.11", venv_backend="uv")
-@nox.parametrize("end", ["oldest", "newest"])
+@nox.parametrize("end", ["oldest", "newest", "development"])
 def canary(session: nox.Session, end: str) -> None:
-    """Run what uses coffea, iminuit and pyhf with their oldest and newest releases."""
+    """Run what uses cabinetry, coffea, iminuit and pyhf with their oldest and newest releases.
+
+    The end "development" is the development version of cabinetry.
+    """
     session.install(".[test]")
-    if end == "newest":
+    chosen = DEVELOPED if end == "development" else CANARIES
+    if end == "development":
+        session.install("--upgrade", *(f"{name} @ {where}" for name, where in DEVELOPED.items()))
+    elif end == "newest":
         session.install("--upgrade", "--prerelease=allow", *CANARIES)
     else:
-        content = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))
-        bounds = [b for b in content["project"]["dependencies"] if b.split(">=")[0] in CANARIES]
+        project = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]
+        given = (*project["dependencies"], *project["optional-dependencies"]["test"])
+        bounds = [b for b in given if b.split(">=")[0] in CANARIES]
         session.install(*(bound.replace(">=", "==") for bound in bounds))
-    files = [Path("tests", f"{name}.py") for names in CANARIES.values() for name in names]
-    session.run("pytest", *map(str, files), *session.posargs)
+    names = dict.fromkeys(name for package in chosen for name in CANARIES[package])
+    session.run("pytest", *(str(Path("tests", f"{name}.py")) for name in names), *session.posargs)
 
 
 @nox.session(default=False, python="3.11")

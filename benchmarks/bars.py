@@ -102,6 +102,20 @@ def of_systematics(found: Mapping[str, Any]) -> Iterator[Missed]:
                 yield from near(
                     f"{truth}: constraint of {name} over the exact one", 1.0, 0.05, value
                 )
+    yield from of_coverages_and_rates(found)
+    speed = found.get("speed", {})
+    for job, goal in (
+        ("10 nuisances, 1000 events", 200.0),
+        ("50 nuisances, 10000 events", 20_000.0),
+    ):
+        if job in speed:
+            yield from below(
+                f"{job}: µs for cost and gradient", goal, speed[job]["cost_and_gradient_us"]
+            )
+
+
+def of_coverages_and_rates(found: Mapping[str, Any]) -> Iterator[Missed]:
+    """Coverage with profiled nuisance parameters, and how many toys are profiled per second."""
     for truth, row in found.get("coverage", {}).items():
         n = row["learned_error"] ** 2 / (CL68 * (1 - CL68))  # one over the number of toys
         for method in ("learned", "calibrated", "belt"):
@@ -112,43 +126,163 @@ def of_systematics(found: Mapping[str, Any]) -> Iterator[Missed]:
                     row[f"{method}_{100 * level:.2f}"],
                     math.sqrt(n * level * (1 - level)),
                 )
-    speed = found.get("speed", {})
-    for job, goal in (
-        ("10 nuisances, 1000 events", 200.0),
-        ("50 nuisances, 10000 events", 20_000.0),
-    ):
-        if job in speed:
-            yield from below(
-                f"{job}: µs for cost and gradient", goal, speed[job]["cost_and_gradient_us"]
-            )
-    for job, rate in speed.items():
+    for job, rate in found.get("speed", {}).items():
         if job.startswith("profiled toys"):
             yield from above(job, 1000.0, rate)
 
 
+def of_combination(found: Mapping[str, Any]) -> Iterator[Missed]:
+    """Coverage of calibrated fits of learned and binned terms together, at nine points."""
+    for row in found["rows"]:
+        if row["method"] == "calibrated":
+            error = math.hypot(row["error"], row["pool_error"])
+            title = f"c1 = {row['c1']:g}, efficiency = {row['efficiency']:g}: calibrated coverage"
+            yield from covers(title, CL68, row["coverage"], error)
+
+
+def of_simulation_error(found: Mapping[str, Any]) -> Iterator[Missed]:
+    """The quoted error over the scatter of independent simulations, and coverage over them."""
+    for problem, figures in found["problems"].items():
+        for what in ("estimate", "llr"):
+            scatter = figures[what]
+            error = scatter["ratio"] * scatter["scatter_error"] / scatter["scatter"]
+            title = f"{problem}: error of the {what} over its scatter between simulations"
+            yield from near(title, 1.0, 0.2, scatter["ratio"], error)
+        for method in ("with the error", "calibrated, with its error"):
+            coverage = figures["coverage"][method]
+            title = f"{problem}: coverage over simulations, {method}"
+            yield from covers(title, CL68, coverage["mean"], coverage["error"])
+    pools = found["pools"]["calibrated, with its error"]
+    yield from covers("coverage over small pools", CL68, pools["mean"], pools["error"])
+
+
 def of_committee(found: Mapping[str, Any]) -> Iterator[Missed]:
-    """Expected results, impacts, and tests of the data if the model is right."""
-    expected, impacts = found["expected"], found["impacts"]
+    """All groups of questions that a result has."""
+    for group, check in COMMITTEE.items():
+        if group in found:
+            yield from check(found[group])
+
+
+def of_expected(found: Mapping[str, Any]) -> Iterator[Missed]:
+    """Asimov data beside toys."""
+    slope = abs(found["largest_slope_at_the_point"])
+    yield from below("slope of Asimov data at their point", 1e-6, slope)
+    for key, title in (
+        ("width_over_median_toy", "expected width over the median toy"),
+        (
+            "width_over_median_toy_at_4_times_the_luminosity",
+            "expected width over the median toy, 4 times the luminosity",
+        ),
+    ):
+        yield from near(title, 1.0, 0.02, found[key])
+    rate = found["profiled_toys_per_second"]
+    yield from above("profiled toys per second, two nuisance parameters", 1000.0, rate)
+
+
+def of_bands(found: Mapping[str, Any]) -> Iterator[Missed]:
+    """Quantiles of toys beside their values in closed form."""
+    # The largest of fifteen, of which five are independent.
+    yield from below("largest pull of a band of toys", 3.5, found["largest_pull"])
+    yield from near("expected width over the exact one", 1.0, 0.02, found["width_over_exact"])
+
+
+def of_limits(found: Mapping[str, Any]) -> Iterator[Missed]:
+    """CLs limits beside pyhf, closed forms, toys and belts."""
+    yield from below("CLs limits to those of pyhf, relative", 1e-3, found["limits_to_pyhf"])
+    yield from below("CLs to that of pyhf, relative", 1e-3, found["cls_to_pyhf"])
     yield from below(
-        "slope of Asimov data at their point", 1e-6, abs(expected["largest_slope_at_the_point"])
+        "asymptotic CLs limits to the closed form, relative",
+        1e-4,
+        found["asymptotic_to_closed_form"],
     )
-    yield from near(
-        "expected width over the median toy", 1.0, 0.02, expected["width_over_median_toy"]
-    )
-    yield from above("profiled toys per second", 1000.0, expected["profiled_toys_per_second"])
-    yield from near(
-        "parts of the error in quadrature over the whole",
-        1.0,
-        0.01,
-        impacts["quadrature_over_whole"],
-    )
+    yield from below("largest pull of a CLs limit of toys", 3.5, found["largest_pull_of_toys"])
+    belt = found["median_of_belt_in_sigma"]
+    yield from near("median limit of the belt, in sigmas", 1.645, 0.1, belt)
+    cls = found["median_with_cls_in_sigma"]
+    yield from near("median CLs limit of toys, in sigmas", 1.96, 0.1, cls)
     yield from below(
-        "impacts to those of cabinetry, in errors", 1e-3, impacts["ranking_to_cabinetry"]
+        "limits of the belt above those with CLs, in sigmas", 0.1, found["belt_above_cls_in_sigma"]
     )
-    for name, row in found["goodness_of_fit"]["as simulated"]["tests"].items():
+
+
+def of_expected_of_network(found: Mapping[str, Any]) -> Iterator[Missed]:
+    """Widths at five true values, and how often other data are in the bands."""
+    for truth, row in found.items():
+        width, error = row["width_over_median_toy"], row["width_over_median_toy_error"]
+        yield from near(f"{truth}: expected width over the median toy", 1.0, 0.02, width, error)
+        for of in ("low", "high", "estimate"):
+            title = f"{truth}: fraction of data whose {of} is in the 95 % band"
+            yield from near(title, 0.95, 0.02, row[f"{of}_in_band"], row["error"])
+
+
+def of_impacts(found: Mapping[str, Any]) -> Iterator[Missed]:
+    """Impacts beside closed forms, pyhf and cabinetry."""
+    whole = found["quadrature_over_whole"]
+    yield from near("parts of the error in quadrature over the whole", 1.0, 0.01, whole)
+    for to in ("ranking_to_cabinetry", "observables_to_pyhf"):
+        other = to.rpartition("_")[2]
+        yield from below(f"impacts to those of {other}, in errors", 1e-3, found[to])
+    for name, difference in found["closed_form"].items():
+        yield from below(f"{name} to its closed form", 1e-3, difference)
+
+
+def of_tests(found: Mapping[str, Any]) -> Iterator[Missed]:
+    """p-values under the model are uniform."""
+    for name, row in found["tests"].items():
         # Of some forty tests one is below by chance.
         uniform = row["uniform_p_value"]
         yield from above(f"p-value that the p-values of {name} are uniform", 0.02, uniform)
+
+
+def of_flat_azimuth(found: Mapping[str, Any]) -> Iterator[Missed]:
+    """The power of all tests together, where any test can have it."""
+    for name, row in found.items():
+        power = row["tests"]["all tests"]
+        title = f"power for 10 % of events with flat azimuths of {name}"
+        if row["largest_power"] > 0.9:
+            yield from above(title, 0.9, power["below_5_percent"], power["error"])
+
+
+def of_maxima(found: Mapping[str, Any]) -> Iterator[Missed]:
+    """Data and toys have the same maximum, and a second one is said."""
+    for truth, row in found.items():
+        title = f"{truth}: fraction of toys whose maximum is another if they are fitted as data"
+        yield from below(title, 0.0, row["disagreement"])
+        title = f"{truth}: fraction of intervals that are wrong and silent of a second maximum"
+        yield from below(title, 1 - 0.667, row["silent_and_wrong"])
+
+
+def of_blinding(found: Mapping[str, Any]) -> Iterator[Missed]:
+    """Nothing depends on blind data, and opening them is one act that changes nothing else."""
+    for key in ("changed_by_other_data", "coverages_changed_by_opening", "changed_steps"):
+        yield from below(f"blind analysis: {key.replace('_', ' ')}", 0.0, found[key])
+    yield from near("blind analysis: openings", 1.0, 0.0, found["openings"])
+
+
+def of_other_results(found: Mapping[str, Any]) -> Iterator[Missed]:
+    """Bars of the figures that are repeated from other results."""
+    yield from of_coverages_and_rates(found["systematics.json"])
+    for truth, row in found["systematics.json"]["coverage"].items():
+        title = f"{truth}: bias with nuisance parameters, in sigmas"
+        bias, error = abs(row["learned_bias_in_sigmas"]), row["pool_error_of_bias"]
+        yield from below(title, 0.2, bias, error)
+    yield from of_combination(found["combination.json"])
+    yield from of_simulation_error(found["simulation_error.json"])
+
+
+COMMITTEE: dict[str, Callable[[Mapping[str, Any]], Iterator[Missed]]] = {
+    "goodness_of_fit": lambda found: of_tests(found["as simulated"]),
+    "flat_azimuth": of_flat_azimuth,
+    "goodness_of_fit_with_nuisances": of_tests,
+    "expected": of_expected,
+    "bands": of_bands,
+    "limits": of_limits,
+    "expected_of_network": of_expected_of_network,
+    "impacts": of_impacts,
+    "maxima": of_maxima,
+    "blinding": of_blinding,
+    "from_other_results": of_other_results,
+}
 
 
 def of_operators(found: Mapping[str, Any]) -> Iterator[Missed]:
@@ -177,6 +311,8 @@ def of_operators(found: Mapping[str, Any]) -> Iterator[Missed]:
 BARS: dict[str, Callable[[Mapping[str, Any]], Iterator[Missed]]] = {
     "histograms": of_histograms,
     "systematics": of_systematics,
+    "combination": of_combination,
+    "simulation_error": of_simulation_error,
     "committee": of_committee,
     "operators": of_operators,
 }

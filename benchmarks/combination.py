@@ -27,6 +27,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pyhf
+from bars import short
 from quick_size import parse, small
 
 import milinfer as mil
@@ -152,7 +153,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
                         }
                     )
                     print(rows[-1], file=sys.stderr, flush=True)
-    print(json.dumps({"rows": rows, "n_toys": options.toys, "seconds_per_toy": seconds}))
+    record = {"rows": rows, "n_toys": options.toys, "seconds_per_toy": seconds}
+    print(json.dumps(record | {"short": short("combination", record)}))
 
 
 if __name__ == "__main__":

@@ -1,171 +1,107 @@
 """Answers to questions of a statistics committee about a fit, as numbers.
 
-Goodness of fit for vbf_hww: a network learns the log-likelihood ratio Λ(c_HW).  Datasets are
-simulated at c_HW = 0.1 and fitted.  :func:`milinfer.diagnostics.goodness_of_fit` tests each dataset
-against simulated events, which event weights reweight to the fit.  There are three kinds of
-datasets:
+The result has one key for each group of questions:
 
-* ``as simulated``: the p-values have to be uniform (Kolmogorov-Smirnov test);
-* ``jet scale +2 %``: jets in the data have 2 % more energy, which the model does not contain;
-* ``background 5 %``: 5 % of the data events are from an unknown process, whose events combine the
-  leptons and the jets of different VBF events at c_HW = 0.
+* ``goodness_of_fit``: a network for vbf_hww is fitted to datasets at c_HW = 0.1, and
+  :func:`milinfer.diagnostics.goodness_of_fit` tests each dataset.  The datasets are of three kinds.
+  ``as simulated``: the p-values have to be uniform.  ``jet scale +2 %``: jets in the data have 2 %
+  more energy, which the model does not contain.  ``background 5 %``: 5 % of the data events are
+  from an unknown process, whose events combine the leptons and the jets of different VBF events at
+  c_HW = 0.  Each test has the fraction of datasets with p < 5 % and its binomial error;
+* ``flat_azimuth``: the same for data in which 10 % of the events have a flat distribution of the
+  azimuth between the jets, or of this and of the azimuth between the leptons, with the power of the
+  best possible test;
+* ``goodness_of_fit_with_nuisances``: p-values under a model whose nuisance parameters are profiled;
+* ``expected``: Asimov data with an uncertain background and trigger efficiency.  It has the largest
+  slope of −2 ln L at the point for which the Asimov data were made, the width of their interval
+  divided by the width of the median toy (also for four times the luminosity), and profiled toys per
+  second of CPU time, with two nuisance parameters;
+* ``bands``: quantiles of ±1σ and ±2σ of toys beside their values in closed form;
+* ``limits``: CLs limits beside pyhf, beside toys, and beside a belt of upper limits;
+* ``expected_of_network``: widths of Asimov data of a trained network at five true values, and how
+  often the intervals of other datasets are in the bands of the toys;
+* ``impacts``: the quadratic sum of the statistical and the systematic error divided by the total
+  error; the largest differences to cabinetry, to pyhf, and to closed forms by three definitions of
+  an impact, in units of the error;
+* ``maxima``: how often data and toys find another maximum, for a likelihood with two maxima;
+* ``blinding``: what changes in a blind analysis if its data change, and if they are opened;
+* ``from_other_results``: figures that other benchmarks measure, repeated from their result files:
+  coverages with nuisance parameters and of a combined fit, the rate of profiled toys with five
+  nuisance parameters, and the error from finite simulation.
 
-No two datasets share events, and the datasets are compared with several independent simulations in
-turn: datasets or a simulation in common would move all p-values together.  For each kind,
-``goodness_of_fit`` has the fraction of datasets with p < 5 %, for every test and for all tests
-together, with its binomial error.
-
-``expected`` tests Asimov data, with Gaussian events and an uncertain background and trigger
-efficiency.  It has the largest slope of −2 ln L at the point for which the Asimov data were made,
-the width of their interval divided by the width of the median toy, and profiled toys per second of
-CPU time.  ``impacts`` has the quadratic sum of the statistical and the systematic error divided by
-the total error, and the largest difference to cabinetry in the ranking of a template fit, in units
-of the error.
+``commands`` has for each group the options of the run that measured it.  With ``--groups`` and
+``--json`` only these groups are measured, and all others stay as they are in the file.
 
 The last line on standard output is one line of JSON.
 
 python benchmarks/committee.py [--events 40000] [--datasets 200] [--simulations 10] [--toys 1000]
-                               [--quick]
+                               [--groups impacts limits] [--json FILE] [--quick]
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import sys
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
-import numpy as np
 from bars import short
-from iminuit.cost import NormalConstraint
-from quick_size import parse, small
-from scipy.stats import kstest
+from committee_groups.blinding import blinding_results
+from committee_groups.expected import band_results, expected_results, limit_results
+from committee_groups.fit_tests import (
+    FittedModel,
+    flat_azimuth_results,
+    goodness_of_fit_results,
+    message,
+)
+from committee_groups.impacts import impact_results
+from committee_groups.maxima import maximum_results
+from committee_groups.nuisance_fit_tests import nuisance_results
+from committee_groups.other_results import other_results
+from committee_groups.trained_network import network_results
+from quick_size import parse
 
-import milinfer as mil
-from milinfer.datasets import gaussian, gaussian_systematics, vbf_hww_systematics
-from milinfer.diagnostics.fit_tests import goodness_of_fit
-from milinfer.exceptions import MilinferError, MilinferWarning
-from milinfer.likelihood.asimov import asimov_cost
+from milinfer.exceptions import MilinferWarning
 
-QUICK = {"events": 500, "datasets": 2, "simulations": 2, "toys": 50, "data": 200, "repeats": 1}
-POINTS = (-1.0, -0.5, 0.0, 0.5, 1.0)
-TRUTH = 0.1
-SIZE = 0.05
-# jet_scale = 1 is 3 %
-# Simulated samples come with variations; one of weights alone costs nothing.
-CHEAP = ({"theory": 1.0},)
-TWO_PERCENT = {"jet_scale": 2.0 / 3.0}
-
-
-def message(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
-def sample_of(
-    options: argparse.Namespace, value: float, seed: int, nuisances: dict[str, float] | None = None
-) -> mil.Sample:
-    """Selected events at a value of c_HW, enough for all datasets of a kind."""
-    events = vbf_hww_systematics.generate(
-        options.datasets * options.data,
-        {"c_HW": value},
-        nuisances,
-        seed=seed,
-        workers=options.workers,
-    )
-    return events.to_sample("vbf_2l2j")
+QUICK = {
+    "events": 500,
+    "datasets": 2,
+    "simulations": 2,
+    "toys": 50,
+    "data": 200,
+    "nuisance_datasets": 2,
+    "network_events": 500,
+    "network_pool": 2000,
+    "intervals": 5,
+}
 
 
-def unknown(sample: mil.Sample, rng: np.random.Generator) -> mil.Sample:
-    """Events whose leptons and jets are of different events."""
-    features = np.array(sample.features)
-    of_leptons = [k for k, name in enumerate(sample.feature_names) if "q" not in name]
-    features[:, of_leptons] = features[rng.permutation(len(features))][:, of_leptons]
-    return replace(sample, features=features)
-
-
-def expected_results(options: argparse.Namespace) -> dict[str, float]:
-    """Asimov data of a likelihood with nuisance parameters, beside toys."""
-
-    def density_ratio(sample: mil.Sample) -> np.ndarray:
-        return gaussian.log_likelihood_ratio(sample.column("x0"), 2.0)
-
-    terms = mil.systematic_terms(
-        gaussian.MeanModel(),
-        rate=800.0,
-        responses={},
-        reference=0.0,
-        backgrounds={"top": (density_ratio, 200.0)},
-        norm_constraints={"top": 0.2},
-        uncertainties=[mil.NormalisationUncertainty("trigger", {"signal": (0.95, 1.05)})],
-    )
-    signal = gaussian.generate(40_000, 0.0, seed=31)
-    top = mil.Sample(gaussian.generate(10_000, 2.0, seed=32).features, ("x0",), process="top")
-    processes = {"signal": signal, "top": top}
-    asimov = asimov_cost(terms, processes, mu=0.1, trigger=0.5)
-    point = {"mu": 0.1, "top_norm": 1.0, "trigger": 0.5}
-    slopes = asimov.grad(*(point[name] for name in terms.names))
-    toys = mil.Toys(
-        mil.SampleSet((signal,)),
-        800,
-        seed=33,
-        poisson=True,
-        background=(mil.Background(top, 200.0),),
-    )
-    toys.run([mil.ProfiledSystematics(terms)], 0.0, 10)  # compiles
-    start = time.process_time()
-    ensemble = toys.run([mil.ProfiledSystematics(terms)], 0.0, options.toys)["profiled"]
-    seconds = time.process_time() - start
-    expected = mil.intervals.expected_interval(ensemble, asimov_cost(terms, processes))
+def groups(options: argparse.Namespace) -> dict[str, Callable[[], dict[str, Any]]]:
+    """How each group is measured, by its key in the result."""
+    fitted = FittedModel(options)
     return {
-        "largest_slope_at_the_point": float(np.max(np.abs(slopes))),
-        "width_over_median_toy": expected.width / float(expected.widths[2]),
-        "profiled_toys_per_second": options.toys / seconds,
-    }
-
-
-def impact_results() -> dict[str, float]:
-    """Parts of an error, and a ranking beside that of cabinetry."""
-    import cabinetry
-    import pyhf
-
-    data = gaussian_systematics.dataset(0.1, signal=2000, background=400, seed=1)
-    cost = gaussian_systematics.GaussianCost(data, signal=2000, background=400, constrained=False)
-    names = ["shift", "width", "rate", "background_norm"]
-    constraint = NormalConstraint(names, [0, 0, 0, 1], [1, 1, 1, 0.1])
-    impacts = mil.intervals.nuisance_impacts(cost + constraint, "mu")
-    parts = {part.name: part.error for part in impacts.breakdown()}
-    quadrature = float(np.hypot(parts["statistical"], parts["systematic"]))
-    shifts = {"lo_data": [95.0, 92.0], "hi_data": [105.0, 87.0]}
-    modifiers = [
-        {"name": "xs", "type": "normsys", "data": {"lo": 0.9, "hi": 1.1}},
-        {"name": "jes", "type": "histosys", "data": shifts},
-        {"name": "stat", "type": "staterror", "data": [4.0, 3.0]},
-    ]
-    strength = [{"name": "mu", "type": "normfactor", "data": None}]
-    samples = [
-        {"name": "s", "data": [10.0, 40.0], "modifiers": strength},
-        {"name": "b", "data": [100.0, 90.0], "modifiers": modifiers},
-    ]
-    model = pyhf.Model({"channels": [{"name": "SR", "samples": samples}]}, poi_name="mu")
-    template = mil.PyhfCost(model, [108.0, 133.0])
-    of_template = mil.intervals.nuisance_impacts(template, "mu", kinds=["prefit", "postfit"])
-    ours = of_template.to_cabinetry()
-    theirs = cabinetry.fit.ranking(model, template.data.tolist(), custom_fit=True, tolerance=1e-4)
-    away = [
-        np.max(np.abs(getattr(ours, name) - getattr(theirs, name)))
-        for name in ("prefit_up", "prefit_down", "postfit_up", "postfit_down")
-    ]
-    return {
-        "quadrature_over_whole": quadrature / parts["total"],
-        "ranking_to_cabinetry": float(np.max(away)) / float(of_template.errors[0]),
+        "goodness_of_fit": lambda: goodness_of_fit_results(fitted),
+        "flat_azimuth": lambda: flat_azimuth_results(fitted),
+        "goodness_of_fit_with_nuisances": lambda: nuisance_results(options),
+        "expected": lambda: expected_results(options),
+        "bands": lambda: band_results(options),
+        "limits": lambda: limit_results(options),
+        "expected_of_network": lambda: network_results(options),
+        "impacts": impact_results,
+        "maxima": lambda: maximum_results(options),
+        "blinding": lambda: blinding_results(options),
+        "from_other_results": other_results,
     }
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Train, simulate, fit and test."""
+    """Measure the groups that are asked for."""
+    names = list(groups(argparse.Namespace()))
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
         "--events", type=int, default=40_000, help="simulated events at each parameter point"
@@ -173,84 +109,62 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--data", type=int, default=1000, help="events in a dataset")
     parser.add_argument("--datasets", type=int, default=200, help="number of datasets of each kind")
     parser.add_argument(
+        "--nuisance-datasets",
+        type=int,
+        default=1000,
+        help="number of datasets that are fitted with nuisance parameters",
+    )
+    parser.add_argument(
         "--simulations",
         type=int,
         default=10,
         help="number of independent simulations, each with these events",
     )
     parser.add_argument("--toys", type=int, default=1000)
+    parser.add_argument(
+        "--network-events",
+        type=int,
+        default=20_000,
+        help="training events at each point, of the network with expected intervals",
+    )
+    parser.add_argument(
+        "--network-pool",
+        type=int,
+        default=200_000,
+        help="events at each point from which the toys of this network are drawn",
+    )
+    parser.add_argument(
+        "--intervals",
+        type=int,
+        default=2000,
+        help="datasets for each true value with a likelihood of two maxima",
+    )
+    parser.add_argument("--groups", nargs="+", choices=names, default=names)
+    parser.add_argument(
+        "--json",
+        type=Path,
+        help="also write the result to this file; groups that are not measured stay as they are",
+    )
     parser.add_argument("--workers", type=int, default=2)
     options = parse(parser, QUICK, arguments)
     warnings.simplefilter("ignore", MilinferWarning)
-    begin = time.process_time()
-    process = vbf_hww_systematics.variations(
-        options.events, POINTS, CHEAP, seed=21, features="vbf_2l2j", workers=options.workers
-    )
-    model = small(mil.BagLikelihood(head="polynomial", labels="joint", seed=1), options.quick)
-    model = model.fit(process.nominal)
-    message(f"trained: {time.process_time() - begin:.0f} s of CPU")
-    simulations = [
-        vbf_hww_systematics.variations(
-            options.events, POINTS, CHEAP, seed=100 + k, features="vbf_2l2j",
-            workers=options.workers,
-        ).nominal
-        for k in range(options.simulations)
-    ]  # fmt: skip
-    message(f"simulated: {time.process_time() - begin:.0f} s of CPU")
-    rng = np.random.default_rng(23)
-    true = sample_of(options, TRUTH, 24)
-    moved = sample_of(options, TRUTH, 25, TWO_PERCENT)
-    other = unknown(sample_of(options, 0.0, 26), rng)
-
-    def part(sample: mil.Sample, k: int, n: int) -> mil.Sample:
-        return sample.take(slice(k * options.data, k * options.data + n)).as_data()
-
-    def mixed(k: int) -> mil.Sample:
-        n = int(rng.binomial(options.data, 0.05))
-        parts = part(true, k, options.data - n), part(other, k, n)
-        return mil.Sample(
-            np.concatenate([p.features for p in parts]), parts[0].feature_names
-        ).as_data()
-
-    cases: dict[str, Callable[[int], mil.Sample]] = {
-        "as simulated": lambda k: part(true, k, options.data),
-        "jet scale +2 %": lambda k: part(moved, k, options.data),
-        "background 5 %": mixed,
-    }
-    figures: dict[str, dict[str, object]] = {}
-    for name, make in cases.items():
-        p_values: dict[str, list[float]] = {}
-        failed = 0
-        for k in range(options.datasets):
-            data = make(k)
-            simulation = simulations[k % options.simulations]
-            try:
-                result = goodness_of_fit(
-                    model, data, simulation, degree=4, n_toys=options.toys, seed=k
-                )
-            except MilinferError as error:
-                message(f"{name}: {error}")
-                failed += 1
-                continue
-            p_values.setdefault("all tests", []).append(result.p_value)
-            for test in result.tests:
-                p_values.setdefault(test.name, []).append(test.p_value)
-        figures[name] = {"datasets": options.datasets, "failed": failed, "tests": {}}
-        for test_name, values in p_values.items():
-            share = float(np.mean(np.array(values) < SIZE))
-            figures[name]["tests"][test_name] = {  # type: ignore[index]
-                "below_5_percent": share,
-                "error": float(np.sqrt(share * (1 - share) / len(values))),
-                "uniform_p_value": float(kstest(values, "uniform").pvalue),
-            }
-        message(f"{name}: {json.dumps(figures[name])}")
-    message(f"{time.process_time() - begin:.0f} s of CPU")
-    result = {
-        "goodness_of_fit": figures,
-        "expected": expected_results(options),
-        "impacts": impact_results(),
-    }
-    print(json.dumps(result | {"short": short("committee", result)}))
+    measured: dict[str, Any] = {}
+    for name, measure in groups(options).items():
+        if name in options.groups:
+            begin = time.process_time()
+            measured[name] = measure()
+            message(f"{name}: {time.process_time() - begin:.0f} s of CPU")
+    command = shlex.join(map(str, sys.argv[1:] if arguments is None else arguments))
+    before: dict[str, Any] = {}
+    if options.json is not None and options.json.exists() and options.groups != names:
+        before = json.loads(options.json.read_text("utf-8"))
+    result = before | measured
+    commands = before.get("commands", {}) | dict.fromkeys(measured, command)
+    ordered = {name: result[name] for name in names if name in result} | {"commands": commands}
+    text = json.dumps(ordered | {"short": short("committee", ordered)}, ensure_ascii=False)
+    if options.json is not None:
+        options.json.write_text(text + "\n", encoding="utf-8")
+    print(text)
 
 
 if __name__ == "__main__":

@@ -162,6 +162,7 @@ def rows(results: list[dict]) -> list[dict]:
     """Figures of each seed and method."""
     kept = ("estimate", "interval68", "info_eff", "info_eff_error", "response")
     kept += ("c_cicc", "c_cicc_error", "coverage68", "coverage68_error")
+    kept += ("coverage68_pool_error",)
     return [
         {"seed": r["provenance"]["seed"], "method": m}
         | {key: r[m].get(key) for key in kept}
@@ -170,6 +171,13 @@ def rows(results: list[dict]) -> list[dict]:
         for r in results
         for m in methods([r])
     ]
+
+
+def coverage(row: Mapping[str, float | None]) -> str:
+    """Coverage with the error from the toys and, if it is known, that from their pool of events."""
+    text = f"{row['coverage68']:.1%} ± {row['coverage68_error']:.1%}"
+    pool = row.get("coverage68_pool_error")
+    return text if pool is None else f"{text} ± {pool:.1%}"
 
 
 def table(rows: list[dict]) -> str:
@@ -196,7 +204,7 @@ def table(rows: list[dict]) -> str:
             f"| [{low:+.3f}, {high:+.3f}] | {marks} "
             f"| {r['info_eff']:.0f} ± {r['info_eff_error']:.0f} | {r['response']:.2f} "
             f"| {scale} "
-            f"| {r['coverage68']:.1%} ± {r['coverage68_error']:.1%} |"
+            f"| {coverage(r)} |"
         )
     return "\n".join(lines)
 

@@ -29,6 +29,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
+from bars import short
 from quick_size import parse, small
 from vbf_samples import vbf_samples
 
@@ -254,7 +255,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "problems": figures,
         "pools": pools(options),
     }
-    print(json.dumps(record))
+    print(json.dumps(record | {"short": short("simulation_error", record)}))
 
 
 if __name__ == "__main__":

@@ -358,18 +358,17 @@ def coverage_of_profiles(
         ensembles = toys.run(models, truth.point, options.coverage_toys, workers=options.workers)
         figures: dict[str, Any] = {}
         for name, ensemble in ensembles.items():
-            q = ensemble.test_statistic(truth.point)
-            for level in LEVELS:
-                share = float(np.mean(q < chi2.ppf(level, 1)))
-                figures[f"{name}_{100 * level:.2f}"] = share
             figures[f"{name}_error"] = (LEVELS[0] * (1 - LEVELS[0]) / ensemble.n_toys) ** 0.5
             figures[f"{name}_bias_in_sigmas"] = float(
                 (ensemble.theta_hat.mean() - truth.point) / ensemble.theta_hat.std()
             )
-        for name, method in methods.items():
+        judged = {name: (name, None) for name in ensembles}
+        judged |= {name: ("learned", method) for name, method in methods.items()}
+        for name, (model, method) in judged.items():
             for level in LEVELS:
-                covered = coverage(ensembles["learned"], method, level, warn_of_pool=False)
+                covered = coverage(ensembles[model], method, level, warn_of_pool=False)
                 figures[f"{name}_{100 * level:.2f}"] = covered.coverage
+                figures[f"{name}_{100 * level:.2f}_pool_error"] = covered.known_pool_error
         # A mean shift of this many standard deviations comes from the events of the pool alone.
         figures["pool_error_of_bias"] = (truth.expected / options.coverage_pool) ** 0.5
         out[truth.label] = figures

@@ -144,6 +144,8 @@ FIGURES = (
     Figure("published_combination", "mean/*/coverage", LEVELS["68"], ("error",)),
     # How often tests of a fit see nothing where there is nothing, and something where it is.
     Figure("committee", "goodness_of_fit/as simulated/tests/*/below_5_percent", 0.05, ("error",)),
+    Figure("committee", "goodness_of_fit_with_nuisances/tests/*/below_5_percent", 0.05, ("error",)),
+    Figure("committee", "flat_azimuth/*/tests/all tests/below_5_percent", error=("error",)),
     *(
         Figure(
             "committee",

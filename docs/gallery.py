@@ -101,37 +101,38 @@ SECTIONS = (
         (
             Picture(
                 "normalisation",
-                "Mean of the learned ratio over events at the reference point, for several "
-                "values of the parameter, with bands of one and two errors. It is 1 for an "
-                "exact ratio.",
+                "Mean of the learned ratio over events at the reference point, for several values "
+                "of the parameter, with bands of one and two errors. For an exact ratio this mean "
+                "is 1.",
                 "plot_normalisation(diagnosis)",
             ),
             Picture(
                 "closure",
-                "Ratio of two samples, generated at the reference point and at another (target) "
-                "point, before and after the reference sample is weighted with the learned "
-                "ratio. The figure shows the features that agree worst.",
+                "Two samples, one generated at the reference point and one at another (target) "
+                "point: the ratio of their distributions, before and after the reference sample "
+                "is weighted with the learned ratio. The figure shows the features that agree "
+                "worst.",
                 "plot_closure(diagnosis)",
             ),
             Picture(
                 "separation",
-                "Area under the ROC curve of a classifier that tries to separate a sample at "
-                "the reference point from a sample at another (target) point, before and after "
-                "the reference sample is weighted with the learned ratio. It is 0.5 if the "
+                "Area under the ROC curve of a classifier that tries to separate a sample at the "
+                "reference point from a sample at another (target) point, before and after the "
+                "reference sample is weighted with the learned ratio. The area is 0.5 if the "
                 "samples agree.",
                 "plot_separation(diagnosis)",
             ),
             Picture(
                 "calibration_curves",
-                "Reliability diagram of the classifier: fraction of events that belong to a "
-                "class against the predicted probability of this class.",
+                "Reliability diagram of the classifier: the fraction of events that really belong "
+                "to a class, as a function of the predicted probability of this class.",
                 "plot_calibration_curves(diagnosis)",
             ),
             Picture(
                 "response_yields",
-                "Expected number of events as a function of each nuisance parameter (lines), "
-                "and the yields of varied samples (points). The lower panels show their "
-                "difference, and a band within which the difference is harmless.",
+                "Expected number of events as a function of each nuisance parameter (lines), and "
+                "the yields of varied samples (points). The lower panels show the difference "
+                "between lines and points, and a band within which this difference is harmless.",
                 "plot_response_yields(response_diagnosis)",
             ),
             Picture(
@@ -143,8 +144,8 @@ SECTIONS = (
             Picture(
                 "response_closure",
                 "Effect of nuisance parameters on the features that agree worst: varied events "
-                "(points), and nominal events weighted with the learned response to the "
-                "nuisance parameter (lines).",
+                "(points) are compared with nominal events that are weighted with the learned "
+                "response to the nuisance parameter (lines).",
                 "plot_response_closure(response_diagnosis)",
             ),
         ),
@@ -154,14 +155,14 @@ SECTIONS = (
         (
             Picture(
                 "scans",
-                "−2 ln L of one dataset as a function of c_HW, with every method. The dotted "
-                "lines mark the thresholds of the 68.27 % and 95.45 % intervals.",
+                "−2 ln L of one dataset as a function of c_HW, for every method. The dotted lines "
+                "mark the thresholds of the 68.27 % and 95.45 % intervals.",
                 'plot_scans(scans, "c_HW", (-0.6, 0.6), truth=0.0)',
             ),
             Picture(
                 "intervals",
-                "Estimates of c_HW and their intervals for one dataset, with every method: "
-                "68.27 % (thick) and 95.45 % (thin).",
+                "Estimates of c_HW and their intervals for one dataset, for every method: 68.27 % "
+                "(thick) and 95.45 % (thin).",
                 "plot_intervals(intervals, truth=0.0)",
             ),
             Picture(
@@ -173,7 +174,8 @@ SECTIONS = (
             Picture(
                 "simulation_error",
                 "Learned −2 ln L relative to its minimum, with the error from the finite number "
-                "of simulated events (band). The dashed curve includes this error.",
+                "of simulated events (band). The dashed curve is the wider −2 ln L that includes "
+                "this error.",
                 "plot_simulation_error(simulation)",
             ),
             Picture(
@@ -183,8 +185,8 @@ SECTIONS = (
             ),
             Picture(
                 "contour_lines",
-                "Contours of two parameters, drawn from saved points such as those in "
-                "`summary.json`, with the estimates.",
+                "Contours of two parameters, drawn from saved points of the contours (such as "
+                "those in `summary.json`), and the estimates.",
                 'plot_contour_lines({"exact ratio": outlines}, estimates, "c1", "c2")',
             ),
             Picture(
@@ -202,8 +204,9 @@ SECTIONS = (
             ),
             Picture(
                 "expected_intervals",
-                "Expected intervals of an analysis: the interval of the Asimov data, and the "
-                "bands that contain the ends of the intervals of toys (pseudo-experiments).",
+                "Expected intervals of an analysis: the interval of the Asimov data, with a band "
+                "for its lower end and a band for its upper end, from the intervals of toys "
+                "(pseudo-experiments).",
                 'plot_expected(expectations, {"backgrounds profiled": observed})',
             ),
             Picture(
@@ -230,15 +233,16 @@ SECTIONS = (
             ),
             Picture(
                 "scale",
-                "Factor on Λ that gives the claimed coverage, from toys (pseudo-experiments) at "
-                "each true value, with fitted functions. If it is below 1, the learned Λ is too "
-                "steep; if it is above 1, too flat.",
+                "Factor on Λ that gives the claimed coverage: its values from toys "
+                "(pseudo-experiments) at each true value, and functions fitted to these values. "
+                "If the factor is below 1, the learned Λ is too steep; if it is above 1, too "
+                "flat.",
                 "plot_scale(calibration)",
             ),
             Picture(
                 "response",
-                "Bias of the estimate as a function of the true value. A slope means that the "
-                "response, the slope of the mean estimate, differs from 1.",
+                "Bias of the estimate as a function of the true value. If the bias changes with "
+                "the true value, the response (the slope of the mean estimate) differs from 1.",
                 "plot_response(calibration_toys, calibration)",
             ),
             Picture(
@@ -277,8 +281,8 @@ SECTIONS = (
             ),
             Picture(
                 "estimates",
-                "Distribution of the estimates of all methods on the same toys "
-                "(pseudo-experiments), which shows their spread and bias.",
+                "Distributions of the estimates of all methods on the same toys "
+                "(pseudo-experiments). They show the spread and the bias of each method.",
                 "plot_estimates(result.evaluation_toys)",
             ),
         ),
@@ -313,15 +317,15 @@ SECTIONS = (
             ),
             Picture(
                 "relative_widths",
-                "Width of the interval of each method with correct coverage, divided by the "
-                "width of the interval of the best histogram.",
+                "Widths of intervals with correct coverage: the width for each method, divided by "
+                "the width for the best histogram.",
                 "plot_relative_widths(result.widths)",
             ),
             Picture(
                 "templates",
-                "Histogram of the data, and templates at the true value and at the best fit "
-                "with the errors from finite simulation. All bins are drawn with the same "
-                "width.",
+                "Histogram of the data, and the templates at the true value and at the best fit, "
+                "with the errors of the templates from finite simulation. All bins are drawn with "
+                "the same width.",
                 'plot_templates(edges, expected, counts, "classifier_output", errors)',
             ),
         ),
@@ -338,7 +342,7 @@ SECTIONS = (
             ),
             Picture(
                 "cabinetry_correlations",
-                "Correlation matrix of the parameters of the same fit, drawn by cabinetry.",
+                "Correlation matrix of the parameters of an unbinned fit, drawn by cabinetry.",
                 "correlation_matrix(fit, save_figure=False)",
                 "cabinetry.visualize",
             ),
@@ -699,7 +703,8 @@ def page() -> str:
         "",
         "All functions return a `matplotlib.figure.Figure` and do not use pyplot. Save vector",
         'graphics with `figure.savefig("scan.pdf")` or `"scan.svg"`.',
-        "`milinfer.workflow.html_report.svg_text(figure)` gives the same bytes in every run.",
+        "`milinfer.workflow.html_report.svg_text(figure)` returns the figure as SVG text, which is",
+        "the same in every run, byte for byte.",
         "Colour-blind readers can distinguish the colours. Every method has its own marker and",
         "line style, for print in grey. Labels of features have units; c_HW is dimensionless",
         "(for a scale of new physics of 1 TeV).",

@@ -14,6 +14,8 @@ RESULTS = Path(__file__).parents[1] / "benchmarks" / "results"
 
 _CLUSTER_JOBS = ("toys", "toys of bags", "ensemble of 2")
 
+# The rate of profiled toys, which has a bar.
+RATE = "speed/profiled toys of 1000 events per second, 5 nuisances, 11 points to 0.25"
 # Keys from the top, separated by /; * is every key or row, of which there has to be one.
 KEYS: dict[str, tuple[str, ...]] = {
     "training": (
@@ -54,15 +56,51 @@ KEYS: dict[str, tuple[str, ...]] = {
         *(f"coverage/*/learned_{key}" for key in ("68.27", "95.45", "error")),
         "speed/10 nuisances, 1000 events/cost_and_gradient_us",
         "speed/10 nuisances, 1000 events/straightforward_value_us",
-        "speed/profiled toys of 1000 events per second, 5 nuisances, 11 points to 0.25",
+        RATE,
         "short",
     ),
     "cluster": tuple(f"seconds/{job}, 2 workers" for job in _CLUSTER_JOBS),
     "cluster_hosts": tuple(f"seconds/{job}, 2 hosts" for job in _CLUSTER_JOBS),
     "committee": (
         *(f"goodness_of_fit/*/tests/*/{key}" for key in ("below_5_percent", "error")),
+        *(f"flat_azimuth/*/tests/*/{key}" for key in ("below_5_percent", "error")),
+        "flat_azimuth/*/largest_power",
+        "goodness_of_fit_with_nuisances/tests/*/uniform_p_value",
         *(f"expected/{k}" for k in ("largest_slope_at_the_point", "profiled_toys_per_second")),
-        "impacts/ranking_to_cabinetry",
+        "expected/width_over_median_toy_at_4_times_the_luminosity",
+        "bands/largest_pull",
+        *(f"limits/{key}" for key in ("limits_to_pyhf", "cls_to_pyhf", "largest_pull_of_toys")),
+        *(f"limits/median_{of}_in_sigma" for of in ("with_cls", "of_belt")),
+        *(
+            f"expected_of_network/*/{key}"
+            for key in ("width_over_median_toy", "low_in_band", "high_in_band")
+        ),
+        *(f"impacts/{key}" for key in ("ranking_to_cabinetry", "observables_to_pyhf")),
+        *(f"impacts/closed_form/{kind}" for kind in ("observable", "postfit", "prefit", "groups")),
+        "impacts/nuisance_at_a_limit",
+        *(f"maxima/*/{key}" for key in ("disagreement", "raises", "warns", "silent_and_wrong")),
+        *(f"blinding/{key}" for key in ("changed_by_other_data", "changed_steps", "openings")),
+        *(
+            f"from_other_results/{key}"
+            for key in (
+                "systematics.json/coverage/*/learned_68.27",
+                "systematics.json/coverage/*/ignoring_bias_in_sigmas",
+                f"systematics.json/{RATE}",
+                "combination.json/rows/*/coverage",
+                "simulation_error.json/problems/*/llr/ratio",
+                "simulation_error.json/problems/*/coverage",
+            )
+        ),
+        "commands/goodness_of_fit",
+        "short",
+    ),
+    "combination": (
+        *(f"rows/*/{key}" for key in ("method", "coverage", "error", "pool_error")),
+        "short",
+    ),
+    "simulation_error": (
+        *(f"problems/*/{of}/ratio" for of in ("estimate", "llr")),
+        "pools/calibrated, with its error/mean",
         "short",
     ),
     "operators": (

@@ -101,7 +101,10 @@ def one_picture() -> Iterator[None]:
         yield
 
 
-WRITTEN = ("training", "simulation", "templates_pyhf", "nuisance_profile", "contours_c1_c2")
+WRITTEN = (
+    *("training", "simulation", "templates_pyhf", "nuisance_profile"),
+    *("contours_c1_c2", "datasets_c1"),
+)
 """Pictures that :func:`few_pictures` leaves."""
 
 

@@ -16,7 +16,7 @@ SMOOTH = "three layers of 128, rate 0.002, 24 passes (SMOOTH of benchmarks/effic
 SETTINGS = {
     "polynomial head, joint labels": "defaults",
     "polynomial head": "defaults, and for quadratic " + SMOOTH,
-    "multi-class head, single events": "defaults",
+    "multi-class head, single events": "bags of one event (bag_size=1), otherwise defaults",
 }
 SOURCE = "docs/heads.md"
 

@@ -53,7 +53,7 @@ class SampleError(MilinferError, ValueError):
 
 
 class FeatureError(MilinferError, ValueError):
-    """Features cannot be computed from these events, or do not match those of a model."""
+    """Features cannot be computed from these events, or do not match the features of a model."""
 
 
 class ParameterError(MilinferError, ValueError):
@@ -93,15 +93,15 @@ class MilinferWarning(UserWarning):
 
 
 class SecondMinimumWarning(MilinferWarning):
-    """The confidence set contains values around a second minimum, which the interval leaves out."""
+    """The interval leaves out values around a second minimum that are in the confidence set."""
 
 
 class TurningResponseWarning(MilinferWarning):
-    """The mean estimate is not monotonic in the true value; a linear function is used instead."""
+    """The mean estimate is not monotonic in the true value; a linear function is fitted to it."""
 
 
 class UnusedVariationWarning(MilinferWarning):
-    """Histograms do not use all systematic variations; the closure test leaves out the others."""
+    """The closure test of histograms leaves out variations that the histograms do not use."""
 
 
 class ConvergenceWarning(MilinferWarning):

@@ -158,21 +158,58 @@ def conclusions(results: Mapping[str, Any]) -> None:
     def gap(row: Mapping[str, Any]) -> Difference:
         return difference(row["bag"], row["event"])
 
-    require(abs(gap(base).mean) < 0.05, "a bag as such is better, or worse")
+    for problem in TITLES:
+        d = gap(of_problem(results, problem)["base"])
+        require(
+            abs(d.mean) < 0.05,
+            f"{problem}: at the settings of the base bag − event is {d}; it should be within 0.05",
+        )
     d = gap(mean)
     require(d.mean > 0.1 and d.mean > 3 * d.error, "mean pooling does not help at equal settings")
+    vbf = of_problem(results, "vbf_hww")
+    for problem, row in (
+        ("quadratic", found["mean pooling, learning rate × 3"]),
+        ("quadratic", found["mean pooling, learning rate × 10"]),
+        ("vbf_hww", vbf["mean pooling"]),
+    ):
+        d = gap(row)
+        require(
+            d.mean > 3 * d.error,
+            f"{problem}, {row['title']}: bag − event is {d}; bags should be ahead by three errors, "
+            "because the events overfit",
+        )
+    d = gap(found["mean pooling, L2 1e-3"])
+    require(
+        abs(d.mean) < 0.02 + 2 * d.error,
+        f"mean pooling, L2 1e-3: bag − event is {d}, although both are regularised",
+    )
+    for row in of_problem(results, "gaussian").values():
+        d = gap(row)
+        require(
+            np.mean(row["event"]) > 0.95,
+            f"two Gaussians, {row['title']}: events keep {mean_of(row['event'])}, so they overfit",
+        )
+        require(
+            abs(d.mean) < 0.03,
+            f"two Gaussians, {row['title']}: bag − event is {d}; it should be within 0.03, because "
+            "the events do not overfit",
+        )
     d = gap(found[divided])
     require(abs(d.mean) < 0.02 + 2 * d.error, "divided logits of events are no substitute for bags")
     gain = difference(found[divided]["event"], base["event"])
     require(gain.mean > 3 * gain.error, "to divide the logit of events does not help them")
-    d = gap(of_problem(results, "vbf_hww")[divided])
+    d = gap(vbf[divided])
     require(d.mean < -2 * d.error, "bags are not behind divided events on vbf_hww")
     for title in ("bags of 10", "bags of 250"):
         require(gap(found[title]).mean < 0.05, f"{title} are better than events")
     for row in found.values():
         if row["group"] == SIGNAL:
             d = gap(row)
-            require(d.mean < 0.06, f"{row['title']}: bags win at the settings of the base")
+            require(
+                abs(d.mean) < 0.06,
+                f"{row['title']}: at the settings of the base bag − event is {d}; it should be "
+                "within 0.06",
+            )
     for problem in ("quadratic", "vbf_hww"):
         d = gap(of_problem(results, problem)[paper])
         require(d.mean > 3 * d.error, f"{problem}: with its settings, bags of [AS] are not better")

@@ -114,7 +114,8 @@ def sentences(results: Mapping[str, Any]) -> list[str]:
                 + _scatter(found)
                 + f" Eq. 15 extrapolates to an I_true of {' and '.join(extrapolated)}; the exact "
                 "information is "
-                f"{pair(results['bound']['info_eff'], results['bound']['info_eff_error'], 0)}."
+                f"{pair(results['bound']['info_eff'], results['bound']['info_eff_error'], 0)} (in "
+                "brackets: the difference to it)."
                 if found["members"] > 1
                 else f", one training each: {'; '.join(text)}. Without the spread between "
                 "trainings nothing follows from this."
@@ -179,7 +180,11 @@ def bag_size_tables(results: Mapping[str, Any]) -> str:
         rows = [r for r in results["rows"] if r["family"] == family]
         text += [f"### {family}", ""]
         if family in PAPER:
-            text += ["The columns of the paper (its values in brackets):", "", _paper(family, rows)]
+            text += [
+                "The columns of the paper (in brackets: the values of the paper):",
+                "",
+                _paper(family, rows),
+            ]
             text += ["", definitions(rows)]
             if family == "multi-class":
                 text += ["", roughness_table(rows, size)]
@@ -243,8 +248,9 @@ def definitions(rows: Sequence[Mapping[str, Any]]) -> str:
     least, most = min(ratios.values()), max(ratios.values())
     return (
         "*Mean Fisher info* of the paper is the mean curvature of Λ; after calibration it is "
-        "c_cicc times the mean curvature. It is not 1/Var(θ̂), which stands next to it: for the "
-        f"same networks the ratio of the two is {least:.2f} to {most:.2f}."
+        "c_cicc times the mean curvature. It is not 1/Var(θ̂) (next column): for the same networks, "
+        "the mean Fisher info after calibration divided by 1/Var(θ̂) is "
+        f"{least:.2f} to {most:.2f}."
     )
 
 
@@ -318,9 +324,10 @@ def roughness_table(rows: Sequence[Mapping[str, Any]], size: Mapping[str, Any]) 
     values = [theirs for _, theirs, *_ in found]
     return (
         "The next table shows the roughness of Λ before calibration (MSE, the mean squared "
-        "distance from the parabola). The errors of the constants of free logits alone give "
-        "N²/(N_B n)·(1 − 3/K), without a free parameter, for N events in a dataset, n training "
-        f"events of a class and K points in the window:\n\n{markdown(titles, cells)}\n\nThe MSE "
+        "distance from the parabola). Each free logit has an additive constant, which the training "
+        "determines with an error. From these errors alone the MSE is N²/(N_B n)·(1 − 3/K), "
+        "without a free parameter, for N events in a dataset, n training events of a class and K "
+        f"points in the window:\n\n{markdown(titles, cells)}\n\nThe MSE "
         f"of the paper falls from {max(values):.3f} to {min(values):.3f}, and is always "
         f"{min(ratios):.2f} to {max(ratios):.2f} times the MSE from constants alone."
     )

@@ -360,19 +360,35 @@ def conclusions(results: Mapping[str, Any]) -> None:
         abs(own[0] - other[0]) < 2 * np.hypot(own[1], other[1]),
         "bags of the standard model and of neighbours are told apart",
     )
-    best = max(row["relative"]["far"][0] for row in results["pairs"])
-    slopes_of = {h["head"]: h["relative"]["far"] for h in results["heads"]}
-    joint, hard = slopes_of["polynomial, joint labels"][0], slopes_of["polynomial"][0]
-    classes = max(v[0] for k, v in slopes_of.items() if k.startswith("multi-class"))
-    require(abs(joint - 1) < 0.05, f"the slope of joint labels is {joint:.2f}")
-    require(joint > hard + 0.05, "joint labels are no better than hard ones")
-    require(hard > classes > best, "heads that know the shape of Λ have no steeper slope")
-    for kind in (SYMMETRIC, NO_REFERENCE, POSITIVE):
-        first, after = (
-            np.mean([r["relative"]["far"][0] for r in of_kind(results, kind, n)])
-            for n in (sizes[0], last)
+    for kind in (SYMMETRIC, NO_REFERENCE):
+        p, error = mean(kind, last, "mean_at_zero")
+        require(
+            abs(p - 0.5) < 3 * error,
+            f"{kind}: standard-model bags at θ = 0 have the probability {p:.2f} ± {error:.2f}; it "
+            "should be within three errors of one half, because θ does not determine the label",
         )
-        require(after < first / 2, f"{kind}: the slope does not fall with the bag size")
+        require(
+            own[0] - p > 2 * np.hypot(own[1], error),
+            f"{kind}: θ = 0 determines the label as it does if its pairs are {POSITIVE}",
+        )
+    for where in ("near", "far"):
+        best = max(row["relative"][where][0] for row in results["pairs"])
+        slopes_of = {h["head"]: h["relative"][where] for h in results["heads"]}
+        joint, hard = slopes_of["polynomial, joint labels"][0], slopes_of["polynomial"][0]
+        classes = max(v[0] for k, v in slopes_of.items() if k.startswith("multi-class"))
+        require(abs(joint - 1) < 0.05, f"{where}: the slope of joint labels is {joint:.2f}")
+        require(joint > hard + 0.05, f"{where}: joint labels are no better than hard ones")
+        require(
+            hard > classes > best, f"{where}: heads that know the shape of Λ have no steeper slope"
+        )
+        for kind in (SYMMETRIC, NO_REFERENCE, POSITIVE):
+            first, after = (
+                np.mean([r["relative"][where][0] for r in of_kind(results, kind, n)])
+                for n in (sizes[0], last)
+            )
+            require(
+                after < first / 2, f"{where}, {kind}: the slope does not fall with the bag size"
+            )
 
 
 def tables(results: Mapping[str, Any]) -> str:

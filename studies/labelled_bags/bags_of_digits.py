@@ -305,8 +305,8 @@ def tables(results: Mapping[str, Any]) -> str:
     images, sizes = results["images"], results["sizes"]
     text = (
         f"Each of {images['tested']} images ({images['threes tested']} of them threes) is in test "
-        f"bags of one of {sizes['folds']} folds. {images['to choose by']} other images were used "
-        f"to choose the settings. Each fold has {sizes['train']} bags for the training and "
+        f"bags of exactly one of {sizes['folds']} folds. {images['to choose by']} more images were "
+        f"used to choose the settings. Each fold has {sizes['train']} bags for the training and "
         f"{sizes['test']} for the test. The errors come from the spread of the folds, or from the "
         "number of threes if this error is larger. If instances are ranked by their attention "
         f"alone, the largest digit comes first in {', '.join(weights)} of the "

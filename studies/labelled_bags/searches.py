@@ -184,8 +184,8 @@ def conclusions(results: Mapping[str, Any]) -> None:
 
 def tables(results: Mapping[str, Any]) -> str:
     titles = {
-        "no search": ("one setting by chance", 1),
-        "chance": ("settings by chance", results["tried"]),
+        "no search": ("one setting drawn at random", 1),
+        "chance": ("settings drawn at random", results["tried"]),
         "Optuna": ("`optuna_search`", results["tried"]),
         "stepwise": ("`stepwise_search`", results["tried"]),
         "all": ("all settings", results["all"]),
@@ -208,10 +208,10 @@ def tables(results: Mapping[str, Any]) -> str:
     ]
     text = (
         f"The numbers are means over {results['sizes']['data_sets']} data sets of {BAGS} bags with "
-        f"{FOLDS} folds. *Distance to the best score*: difference of the cross-validated "
-        "log-likelihood of a bag to that of the best setting of the grid. *Information on test "
-        "bags*: fraction of the information of the exact posterior. *Best setting found*: how "
-        "often the search finds the best setting of the grid."
+        f"{FOLDS} folds. *Distance to the best score*: cross-validated log-likelihood per "
+        "bag of the best setting of the grid, minus that of the setting found. *Information on "
+        "test bags*: fraction of the information of the exact posterior that the setting found "
+        "keeps. *Best setting found*: fraction of searches that find the best setting of the grid."
     )
     return f"{markdown(heads, rows)}\n\n{text}"
 

@@ -235,6 +235,15 @@ def conclusions(results: dict) -> None:
         )
         ratio = slope[1]["value"] / slope[0]["value"]
         require(0.8 < ratio < 1.1, f"{loss}: bags bend the loss along the slope: {ratio:.2f}")
+    for direction in DIRECTIONS:
+        for bag in BAGS[:2]:
+            bce, mlc = (of_curvature(results, loss, direction, bag) for loss in ("bce", "mlc"))
+            half = bce["value"] / mlc["value"]
+            require(
+                abs(half - 0.5) < 0.06,
+                f"{direction}, bags of {bag}: the curvature of cross-entropy is {half:.2f} of that "
+                "of the MLC loss; it should be about half",
+            )
     require(
         of_curvature(results, "bce", "slope", 50)["value"]
         < 0.9 * of_curvature(results, "bce", "slope", 1)["value"],
@@ -248,8 +257,22 @@ def conclusions(results: dict) -> None:
             1.02 < own["std"] / best["std"] < 1.4 and own["correlation"] > 0.8,
             f"{name} is not the maximum of the likelihood with the noise of the simulation",
         )
+    widths = [spread(results, name)["std"] for name in ("mlc, linear", "bce, linear", "auc")]
+    require(
+        max(widths) < 1.05 * min(widths),
+        f"the standard deviations of both losses and of the area, {np.round(widths, 2)}, differ "
+        "by more than five per cent",
+    )
     for loss in LOSSES:
-        own = spread(results, f"{loss}, network")
+        own, linear = (spread(results, f"{loss}, {how}") for how in ("network", "linear"))
+        # Error of so few data sets if the spread is the same: a wrong one has a wrong error too.
+        error = linear["std"] / (2 * (len(results["estimates"][f"{loss}, network"]) - 1)) ** 0.5
+        require(
+            abs(own["std"] - linear["std"]) < 3 * error,
+            f"{loss}: estimates of networks have the standard deviation {own['std']:.2f}, those of "
+            f"linear classifiers {linear['std']:.2f}; the two should agree within three errors of "
+            f"{error:.2f}",
+        )
         require(own["correlation"] > 0.7, f"{loss} of a network has little to do with it")
 
 

@@ -260,7 +260,7 @@ def tables(results: dict) -> str:
         *(f"bias at {t}" for t in at),
         "standard deviation at μ = 0",
         "root mean square error over the prior",
-        "difference of the mean squared error to the exact method, same sets, σ²/N",
+        "mean squared error minus that of the exact method, same sets, in σ²/N",
     )
     paired = "; ".join(
         f"{kind}: {pair(entry['value'], entry['error'], 4)}"
@@ -268,8 +268,8 @@ def tables(results: dict) -> str:
         for entry in (results[f"{kind} − per instance"],)
     )
     return (
-        f"{markdown(titles, rows)}\n\nDifference of the mean squared errors of per-ensemble and "
-        f"per-instance regression on the same sets, in σ²/N: {paired}."
+        f"{markdown(titles, rows)}\n\nMean squared error of per-ensemble regression minus that of "
+        f"per-instance regression, on the same sets, in σ²/N: {paired}."
     )
 
 

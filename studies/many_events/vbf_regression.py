@@ -265,19 +265,20 @@ def tables(results: dict) -> str:
         "regression",
         *(f"mean estimate at c_HW = {points[i]:g}" for i in shown),
         "root mean square error over the prior",
-        "difference of the mean squared error to the exact ratio, same sets, 10⁻³",
+        "mean squared error minus that of the exact ratio, same sets, in 10⁻³",
     )
     paired, both = results["per ensemble − per instance"], results["correlation"]
     both_kinds = zip(maxima(results, "learned"), maxima(results, "exact"), strict=True)
     of_scans = "; ".join(
-        f"{truth:g}: {found:.3f} (exact {exact:.3f})" for (truth, found), (_, exact) in both_kinds
+        f"{found:.3f} for data at c_HW = {truth:g} (exact ratio: {exact:.3f})"
+        for (truth, found), (_, exact) in both_kinds
     )
     return (
-        f"{markdown(titles, rows)}\n\nDifference of the mean squared errors of per-ensemble and "
-        "per-instance regression on the same sets, 10⁻³: "
+        f"{markdown(titles, rows)}\n\nMean squared error of per-ensemble regression minus that of "
+        "per-instance regression, on the same sets, in 10⁻³: "
         f"{pair(1e3 * paired['difference'], 1e3 * paired['error'], 1)}. Correlation of the two "
         f"estimates: {pair(both['difference'], both['error'])}.\n\nMaxima of the scans, from a "
-        f"parabola through three points, for data at c_HW = {of_scans}."
+        f"parabola through three points: {of_scans}."
     )
 
 

@@ -38,8 +38,15 @@ def check(name, outcome, pull=0.5, threshold=3.0):
             [check("a", "undecided", 3.2), check("b", "undecided"), check("c", "passed", 4.0)],
             TWO_KINDS,
         ),
-        # the threshold of a check with many looks is larger
-        ([check("a", "passed", 3.4, threshold=3.6)], "nothing wrong found"),
+        # the threshold of a check with many looks is larger, and 3.4σ are named all the same
+        (
+            [check("a", "passed", 3.4, threshold=3.6)],
+            "deviation that may be a fluctuation: a (3.4σ)",
+        ),
+        (
+            [check("a", "undecided", 3.4, threshold=3.6), check("b", "passed", 2.9, threshold=3.6)],
+            "deviation that may be a fluctuation: a (3.4σ), undecided: a",
+        ),
     ],
 )
 def test_a_significant_deviation_is_not_nothing(checks, verdict):

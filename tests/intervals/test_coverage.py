@@ -107,6 +107,16 @@ def test_a_small_pool_is_warned_of():
     with pytest.warns(MilinferWarning, match="use a larger pool"):
         row = coverage(toys[0])
     assert row.pool_error > row.error
+    # Wherever the coverage is written, the larger error stands beside it.
+    pool = f" ± {row.pool_error:.2%} (event pool)"
+    assert f"{row.coverage:.2%} ± {row.error:.2%}{pool} (claimed 68.27%, 2000 toys)" in str(row)
+    assert row.with_errors(2).endswith(pool)
+    (cells,) = CoverageScan((row,)).table_rows()
+    total = np.hypot(row.error, row.pool_error)
+    assert cells[3] == cells[4] == f"{100 * row.coverage:.1f}±{total:.1%}"
+    unknown = row._replace(pool_error=np.nan)
+    assert "event pool" not in str(unknown)
+    assert CoverageScan((unknown,)).table_rows()[0][3].endswith(f"±{row.error:.1%}")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         coverage(throw(GaussianMean(), 400)[0])

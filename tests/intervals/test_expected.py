@@ -27,10 +27,17 @@ def toys():
     return mil.Toys(samples, N, seed=2).scan([gaussian.MeanModel()], TRUTHS, 1000)["mean"]
 
 
+TERMS = systematic_terms(gaussian.MeanModel(), rate=float(N), responses={}, reference=0.0)
+
+
 @pytest.fixture(scope="module")
-def asimov():
-    terms = systematic_terms(gaussian.MeanModel(), rate=float(N), responses={}, reference=0.0)
-    return asimov_cost(terms, gaussian.generate(8000, 0.0, seed=3))
+def events():
+    return gaussian.generate(8000, 0.0, seed=3)
+
+
+@pytest.fixture(scope="module")
+def asimov(events):
+    return asimov_cost(TERMS, events)
 
 
 def test_bands_are_quantiles_of_a_gaussian(toys, asimov):
@@ -44,6 +51,22 @@ def test_bands_are_quantiles_of_a_gaussian(toys, asimov):
     assert (expected.n_cut, expected.n_empty) == (0, 0)
     assert expected.to_table().column("of").to_pylist()[0] == "Asimov"
     assert "median of 1000 toys" in str(expected)
+
+
+def test_data_are_in_the_bands_at_five_true_values(events):
+    """Of a trained network: ``expected_of_network`` in benchmarks/committee.py."""
+    bands, data = (
+        mil.Toys(gaussian.samples(100_000, TRUTHS, seed=seed), N, seed=seed + 1).scan(
+            [gaussian.MeanModel()], TRUTHS, 2000
+        )["mean"]
+        for seed in (11, 13)
+    )
+    for ensemble, observed in zip(bands, data, strict=True):
+        expected = expected_interval(ensemble, asimov_cost(TERMS, events, mu=ensemble.truth))
+        assert expected.width == pytest.approx(expected.widths[2], rel=0.02)
+        intervals = toy_intervals(observed)
+        for ends, band in ((intervals.low, expected.lows), (intervals.high, expected.highs)):
+            assert 0.93 < np.mean((ends > band[0]) & (ends < band[-1])) < 0.97
 
 
 def test_two_sigma_intervals_are_twice_as_wide(toys, asimov):

@@ -196,18 +196,17 @@ def test_observables_of_a_template_fit_are_its_auxiliary_data(template_model):
     cost = PyhfCost(template_model, [108.0, 133.0])
     impacts = nuisance_impacts(cost, "mu", kinds=["observable"])
     found = by_name(impacts, "observable")
-    for name in ("xs", "control[1]"):
+    assert set(found) == set(cost._constraints)
+    for name, term in cost._constraints.items():
         for side, sign in enumerate((-1, 1)):
-            term = cost._constraints[name]
             data = cost.data.copy()
-            width = 1.0 if term.is_normal else np.sqrt(term.scale)
+            width = term.scale if term.is_normal else np.sqrt(term.scale)
             data[template_model.config.nmaindata + term.datum] += sign * width
             with pyhf_minuit():
                 best = pyhf.infer.mle.fit(data, template_model)
             estimate = best[template_model.config.poi_index]
-            # pyhf's own tolerance is a percent of the error.
             assert found[name][side] == pytest.approx(
-                estimate - impacts.estimates[0], abs=3e-3 * impacts.errors[0]
+                estimate - impacts.estimates[0], abs=1e-3 * impacts.errors[0]
             )
     parts = {p.name: p.error for p in impacts.breakdown()}
     assert np.hypot(parts["statistical"], parts["systematic"]) == pytest.approx(
@@ -218,10 +217,14 @@ def test_observables_of_a_template_fit_are_its_auxiliary_data(template_model):
 
 
 class pyhf_minuit:  # noqa: N801
-    """pyhf with Minuit while the context lasts."""
+    """pyhf with Minuit while the context lasts.
+
+    MIGRAD may end 2e-3 times its tolerance above the minimum.  With the tolerance 1e-3 that is up
+    to 1.4e-3 of an error, and with 1e-5 up to 1.4e-4.
+    """
 
     def __enter__(self):
-        pyhf.set_backend("numpy", pyhf.optimize.minuit_optimizer(tolerance=1e-3))
+        pyhf.set_backend("numpy", pyhf.optimize.minuit_optimizer(tolerance=1e-5))
 
     def __exit__(self, *_):
         pyhf.set_backend("numpy", "scipy")

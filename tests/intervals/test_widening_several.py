@@ -17,6 +17,7 @@ from milinfer.exceptions import MilinferWarning
 from milinfer.intervals.calibration import Calibration
 from milinfer.intervals.calibration_fit import calibrate
 from milinfer.intervals.several_fit import joint_fit
+from milinfer.intervals.toy_intervals import toy_intervals
 from milinfer.likelihood.cost import LikelihoodCost
 from milinfer.likelihood.fits import profile_interval
 from milinfer.likelihood.surface_box import ChebyshevBox
@@ -146,6 +147,8 @@ def test_toys_and_costs_agree(case, correct):
     other = evaluation(case, 8, truth)
     calibration = small_pool(case, 2, FIVE, correct=correct).widened()
     contained = {n: calibration.profiled(n).contains_truth(other, 0.6827) for n in "ab"}
+    plain = replace(calibration, widen=False)
+    many = {n: toy_intervals(other, plain, parameter=n) for n in "ab"}
     for k, (one, cost) in enumerate(costs(other, 8)):
         expected = calibration.statistic(one, truth, 0.6827)[0]
         joint = calibration(cost, 0.6827)
@@ -155,6 +158,10 @@ def test_toys_and_costs_agree(case, correct):
             for name, value in zip("ab", truth, strict=True):
                 interval = profile_interval(calibration(cost, parameter=name), name)
                 assert (interval.low <= value <= interval.high) == contained[name][k]
+                exact, of_toys = profile_interval(plain(cost, parameter=name), name), many[name]
+                assert (exact.low <= value <= exact.high) == of_toys.covers[k]
+                ends = (of_toys.low[k], of_toys.high[k], of_toys.estimate[k])
+                assert ends == pytest.approx((exact.low, exact.high, exact.estimate), abs=3e-3)
 
 
 def joint_minimum(cost):

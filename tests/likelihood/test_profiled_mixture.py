@@ -158,6 +158,14 @@ def test_profiled_intervals_cover_where_the_background_is_not_as_expected():
     assert abs(coverage(ensemble).pull) < 3
 
 
+def test_toys_of_another_background_than_expected_are_refused():
+    """Their auxiliary measurements would fluctuate around a wrong normalisation."""
+    with pytest.raises(ConfigurationError, match=r"toys have .* but mixture expects .*bkg=1\.3"):
+        toys(seed=6).run([mixture(true_norms={"bkg": 1.3})], 0.0, 10)
+    with pytest.raises(ConfigurationError, match="true_norms="):
+        toys(seed=6, expected=1.3 * BACKGROUND).run([mixture()], 0.0, 10)
+
+
 def test_calibration_and_cost_go_together():
     truths = [-0.3, 0.0, 0.3]
     thrown = toys(truths, n_pool=50_000, seed=7)

@@ -46,6 +46,44 @@ def test_bars_that_were_not_met_are_listed(name):
     assert short == bars.short(name, read(name)), "python benchmarks/bars.py --write"
 
 
+def test_figures_of_other_results_are_repeated():
+    others = load_script(RESULTS.parent / "committee_groups" / "other_results.py").other_results()
+    assert read("committee")["from_other_results"] == others, (
+        "python benchmarks/committee.py --groups from_other_results "
+        "--json benchmarks/results/committee.json"
+    )
+    assert all(row["method"] == "calibrated" for row in others["combination.json"]["rows"])
+    assert len(others["combination.json"]["rows"]) == 9
+    assert len(others["systematics.json"]["coverage"]) == 9
+
+
+@pytest.mark.parametrize(
+    ("group", "steps", "value", "message"),
+    [
+        ("bands", ["largest_pull"], 9.0, "largest pull of a band of toys"),
+        ("maxima", ["c = 0", "disagreement"], 0.01, "c = 0: fraction of toys whose maximum"),
+        ("blinding", ["changed_by_other_data"], 1, "blind analysis: changed by other data"),
+        ("limits", ["limits_to_pyhf"], 0.002, "CLs limits to those of pyhf"),
+        ("impacts", ["closed_form", "prefit"], 0.01, "prefit to its closed form"),
+        ("expected_of_network", ["c1 = 0", "high_in_band"], 0.9, "c1 = 0: fraction of data whose"),
+        (
+            "from_other_results",
+            ["simulation_error.json", "problems", "vbf", "llr", "ratio"],
+            1.5,
+            "vbf: error of the llr over its scatter",
+        ),
+    ],
+)
+def test_bars_of_the_committee_are_listed(group, steps, value, message):
+    record = read("committee")
+    holder = record[group]
+    for step in steps[:-1]:
+        holder = holder[step]
+    holder[steps[-1]] = value
+    (entry,) = [b for b in bars.short("committee", record) if b["bar"].startswith(message)]
+    assert entry["measured"] == value
+
+
 def test_a_bar_that_is_missed_is_listed_with_its_error():
     record = read("systematics")
     truth = next(iter(record["fits"]))

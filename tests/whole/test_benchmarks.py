@@ -130,7 +130,11 @@ def test_demo_seeds(run, load, tmp_path, capsys):
     load("demo_seeds").main(["--table", str(file)])
     table = capsys.readouterr().out.splitlines()
     assert len(table) == 2 + len(rows)
-    assert table[2].startswith(f"| 1 | {record['rows'][0]['method']} |")
+    first = record["rows"][0]
+    assert table[2].startswith(f"| 1 | {first['method']} |")
+    # The errors from the toys and from the pool.
+    assert table[2].endswith(f"± {first['coverage68_pool_error']:.1%} |")
+    assert table[2].count("±") == 4
 
 
 def test_demo_seeds_calls_the_demo_as_it_is(load, tmp_path):
@@ -457,6 +461,7 @@ def test_systematics(run):
     for coverage in record["coverage"].values():
         for name in ("learned", "calibrated", "belt"):
             assert 0 <= coverage[f"{name}_68.27"] <= coverage[f"{name}_95.45"] <= 1
+            assert coverage[f"{name}_68.27_pool_error"] > 0
     assert positive({k: v for k, v in record["speed"].items() if isinstance(v, float)})
 
 
@@ -507,19 +512,43 @@ def test_published_combination(run):
     assert positive(record["seconds_per_toy"])
 
 
-def test_committee(run):
-    """Every kind of data is fitted and tested."""
-    record = run("committee")
+def test_committee(run, monkeypatch, tmp_path):
+    """Each group of questions has its figures, and a group alone leaves the others in the file."""
+    # Twenty pictures take longer than the rest of the blind analysis.
+    monkeypatch.setattr("milinfer.workflow.report.draw_figures", lambda _: {})
+    file = tmp_path / "committee.json"
+    record = run("committee", "--json", file)
     assert record["expected"]["largest_slope_at_the_point"] < 1e-6
     assert record["expected"]["profiled_toys_per_second"] > 0
-    assert record["impacts"]["ranking_to_cabinetry"] < 1e-3
-    tests = record["goodness_of_fit"]
-    assert set(tests) == {"as simulated", "jet scale +2 %", "background 5 %"}
-    for figures in tests.values():
+    impacts = record["impacts"]
+    assert max(impacts["ranking_to_cabinetry"], impacts["observables_to_pyhf"]) < 1e-3
+    assert max(impacts["closed_form"].values()) < 1e-3
+    assert impacts["nuisance_at_a_limit"] == "both"
+    for figures in record["goodness_of_fit"].values():
         assert figures["failed"] < figures["datasets"]
         assert {"all tests", "d_phi_qq", "score of c_HW"} <= figures["tests"].keys()
-        for test in figures["tests"].values():
-            assert 0 <= test["below_5_percent"] <= 1
+    assert set(record["goodness_of_fit"]) == {"as simulated", "jet scale +2 %", "background 5 %"}
+    assert 0.05 < record["flat_azimuth"]["jets"]["largest_power"] < 1
+    with_nuisances = record["goodness_of_fit_with_nuisances"]["tests"]
+    assert {"all tests", "x0", "number of events"} <= with_nuisances.keys()
+    assert record["limits"]["limits_to_pyhf"] < 1e-3
+    assert record["bands"]["largest_pull"] < 5
+    assert len(record["expected_of_network"]) == len(record["maxima"]) == 5
+    assert all(row["disagreement"] == 0 for row in record["maxima"].values())
+    blinding = record["blinding"]
+    assert blinding["numbers"] > 100
+    assert blinding["changed_by_other_data"] == blinding["changed_steps"] == 0
+    assert blinding["openings"] == 1
+    assert blinding["estimates_changed_by_opening"] > 0
+    saved = json.loads(file.read_text("utf-8"))
+    assert saved == record
+    saved["impacts"]["closed_form"]["pull"] = 0.5
+    file.write_text(json.dumps(saved), encoding="utf-8")
+    again = run("committee", "--json", file, "--groups", "bands")
+    assert again["impacts"] == saved["impacts"]
+    assert "pull to its closed form" in [bar["bar"] for bar in again["short"]]
+    assert "--groups bands" in again["commands"]["bands"]
+    assert "--groups" not in again["commands"]["limits"]
 
 
 def test_retrained(run):

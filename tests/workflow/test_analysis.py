@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from matplotlib.text import Text
 
 from milinfer.binned import binning, chosen_templates
 from milinfer.binned.weighted_templates import event_yields
@@ -76,6 +77,24 @@ def test_a_method_that_fails_does_not_end_the_others(whole, crippled):
     assert set(result.belts) == {"exact"}
 
 
+def test_only_simulated_data_have_a_truth(whole):
+    """Regression: the line of the toys was the "truth" of real data in figures and notebooks."""
+
+    def labels(result):
+        texts = {
+            name: [t.get_text() for t in figure.findobj(Text)]
+            for name, (figure, _) in draw_figures(result).items()
+        }
+        return {name for name, found in texts.items() if any("truth" in t for t in found)}
+
+    simulated = replace(whole, analysis=replace(whole.analysis, simulated=True))
+    assert whole.known_truth is None
+    assert labels(whole) == set()
+    assert labels(simulated) == {"scans", "surface", "templates_pyhf"}
+    assert "<p>mu, compared at 0</p>" in whole._repr_html_()
+    assert "<p>mu, truth 0</p>" in simulated._repr_html_()
+
+
 def test_what_failed_is_shown(crippled):
     result, _ = crippled
     summary = json.loads(json.dumps(result.summary()))
@@ -134,7 +153,8 @@ def test_a_first_model_that_cannot_be_calibrated_stays_as_trained(analysis):
     # Without what takes longest, to make SVG of them.
     drawn = {name: ("<svg></svg>", caption) for name, (_, caption) in figures.items()}
     page = without_links(build_report(result, drawn).to_html())
-    assert "as trained (not calibrated); such intervals contain the true value in" in page
+    contain = f"such intervals contain the true value in {learned.coverages[0].with_errors()} of"
+    assert f"as trained (not calibrated); {contain}" in page
     assert page.count(f"&lt;off&gt;: {problem} (settings that affect") == 1
     assert "There is no calibration; the reason is below the first table" in page
     assert result.comparison.to_table()["c_cicc"].to_pylist()[0] is None

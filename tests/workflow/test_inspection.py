@@ -256,6 +256,9 @@ def test_results(tmp_path):
         "network": "mu = 0.1, 68.3 % in [0, 0.2], coverage 68.0 ± 1.0 %",
     }
     assert inspect_file(tmp_path) == inspect_file(tmp_path / "summary.json") == expected
+    method["coverage68_pool_error"] = 0.023
+    (tmp_path / "summary.json").write_text(json.dumps(content))
+    assert inspect_file(tmp_path)["network"].endswith("coverage 68.0 ± 1.0 ± 2.3 %")
     del method["estimate"]
     (tmp_path / "summary.json").write_text(json.dumps(content))
     with pytest.raises(ModelError, match=r"summary\.json is an incomplete summary .*'estimate'"):

@@ -17,6 +17,7 @@ from milinfer.intervals.calibration import Calibration
 from milinfer.utils.confidence_levels import CL68, CL95
 from milinfer.workflow.blinding import pseudo_data
 from milinfer.workflow.inspection import inspect_file
+from reports import without_links
 
 # Pools of few events, which make a test short; that they are small is tested elsewhere.
 pytestmark = [
@@ -180,6 +181,16 @@ def test_report_table_and_inspect(folder, summary):
     assert "ratio of determinants" in text
     assert "the data do not constrain c2" in text
     assert len(list((folder / "results" / "plots").glob("contours_c1_c2.*"))) == 2
+    assert "The interval of c1 from the data (" in without_links(text)
+    assert "twenty simulated datasets of this size at c1=0.1,c2=-0.1 (line)" in without_links(text)
+    # The lowest coverage of regions, from a small pool, has the error from this pool beside it.
+    regions = [r for r in summary["coverage_scan"] if r["of"] == "region" and r["cl"] == CL68]
+    lowest = min(
+        (r for r in regions if r["method"] == "polynomial-joint"), key=lambda r: r["coverage"]
+    )
+    assert lowest["pool_error"] > lowest["error"]
+    cell = "{coverage:.1%} ± {error:.1%} ± {pool_error:.1%} (event pool)".format(**lowest)
+    assert cell in without_links(text)
     done = CliRunner().invoke(cli, ["report", str(folder / "results")])
     assert done.exit_code == 0, done.output
     assert "c1, c2, truth c1=0.1,c2=-0.1" in done.output

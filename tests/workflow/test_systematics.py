@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from iminuit.cost import NormalConstraint
+from matplotlib.text import Text
 
 import milinfer as mil
 from milinfer.cli import cli
@@ -34,7 +35,7 @@ from milinfer.workflow.systematics import (
     systematics_table,
 )
 from milinfer.workflow.systematics_demo import SystematicsDemoConfig, run_systematics_demo
-from milinfer.workflow.systematics_report import add_nuisances
+from milinfer.workflow.systematics_report import add_nuisances, nuisance_figures
 from reports import without_links
 from shifted_gaussian import Shift
 
@@ -113,7 +114,10 @@ def write(folder, text=CONFIGURATION):
     return file
 
 
-NUISANCE_PICTURES = ("nuisance_profile", "nuisance_pulls", "nuisance_impacts", "nuisance_expected")
+NUISANCE_PICTURES = (
+    *("nuisance_profile", "nuisance_datasets", "nuisance_pulls", "nuisance_impacts"),
+    "nuisance_expected",
+)
 RESPONSE_PICTURES = ("response_yields", "response_closure")
 
 
@@ -173,8 +177,8 @@ def test_the_error_has_parts_and_is_expected(finished):
     assert bands["low_bands"] == sorted(bands["low_bands"])
 
 
-def test_coverage_is_lost_where_a_shift_is_ignored(finished):
-    section, _ = finished
+def test_coverage_is_lost_where_a_shift_is_ignored(finished, inputs):
+    section, output = finished
     rows = {
         (row["method"], *row["nuisances"].items()): row["coverage68"] for row in section["coverage"]
     }
@@ -182,6 +186,21 @@ def test_coverage_is_lost_where_a_shift_is_ignored(finished):
     for side in (-1.0, 1.0):
         assert rows["learned", ("shift", side)] > rows["ignoring", ("shift", side)] + 0.1
     assert len(rows) == 15
+    # 300 events in each toy: the pool of 20 000 shifts all estimates by 0.12 of their error.
+    for row in section["coverage"]:
+        assert row["coverage95_pool_error"] > 0
+        if not row["nuisances"]:
+            error = np.hypot(480**-0.5, 0.1225)
+            assert row["bias_in_sigmas_error"] == pytest.approx(error, rel=0.01)
+    shifted = min(section["coverage"], key=lambda row: row["coverage68"])
+    assert shifted["method"] == "ignoring"
+    assert shifted["coverage68_pool_error"] > shifted["coverage68_error"]
+    total = np.hypot(shifted["coverage68_error"], shifted["coverage68_pool_error"])
+    assert f"{100 * shifted['coverage68']:.1f}±{total:.1%}" in output
+    assert "the event pool dominates, so use more events" in " ".join(output.split())
+    page = without_links((inputs / "results" / "report.html").read_text(encoding="utf-8"))
+    quoted = [shifted[f"coverage68{name}"] for name in ("", "_error", "_pool_error")]
+    assert "{:.1%} ± {:.1%} ± {:.1%} (event pool)".format(*quoted) in page
 
 
 def test_the_fit_is_calibrated_on_toys_of_its_own(finished, inputs):
@@ -216,6 +235,8 @@ def test_the_report_has_tables_and_figures(finished, inputs):
     page = (inputs / "results" / "report.html").read_text(encoding="utf-8")
     assert '<h2 id="nuisance-parameters">' in page
     assert "learned, nuisance parameters ignored" in page
+    beside = "The interval of the data (learned, with nuisance parameters, calibrated), above the "
+    assert f"{beside}intervals of twenty simulated datasets" in without_links(page)
     for name in NUISANCE_PICTURES:
         assert (inputs / "results" / "plots" / f"{name}.svg").is_file()
 
@@ -508,6 +529,19 @@ def test_an_exact_model_covers_at_all_values():
         assert abs(row.inner.coverage - 0.6827) < 0.08
         assert abs(row.outer.coverage - 0.9545) < 0.04
         assert abs(row.bias) < 0.35
+    # The intervals of toys that stand beside that of the data cover as often.
+    datasets = result.datasets["learned"]
+    assert datasets.covers.mean() == rows[0].inner.coverage
+    assert set(result.datasets) == {"learned"}
+    figure, caption = nuisance_figures(result, None)["nuisance_datasets"]
+    assert "twenty simulated datasets of this size at mu = 0 and nominal nuisance" in caption
+    (axis,) = figure.axes
+    drawn = sum(len(c.get_segments()) for c in axis.collections)
+    assert drawn == 20
+    # Real data have no truth, and simulated data have one.
+    for truth, line in ((None, 0), (0.0, 1)):
+        figure, _ = nuisance_figures(result, truth)["nuisance_profile"]
+        assert sum("truth" in t.get_text() for t in figure.findobj(Text)) == line
 
 
 def test_a_wrong_width_and_a_bias_are_calibrated():

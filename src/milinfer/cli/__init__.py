@@ -143,7 +143,7 @@ def cli(ctx: click.Context, debug: bool) -> None:
 
 
 def main() -> None:
-    """Run the command line; an error of milinfer ends with one message and exit code 2."""
+    """Run a command; if milinfer raises an error, print one message and exit with code 2."""
     for stream in (sys.stdout, sys.stderr):
         # Names of files and symbols such as σ are no reason to fail where only ASCII is printed.
         if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":

@@ -147,12 +147,13 @@ def convert(
 ) -> None:
     """Convert event files between LHE, ROOT and Parquet.
 
-    All numbers of events and weights are kept to the last bit. The header, the init block, and ids,
-    descriptions and groups of weights are kept, too. Everything else in an LHE file (comments
-    outside the header, <generator>, <mgrwt>, <scales>, lines such as #pdf) is left out, and the
-    command lists it.
+    All numbers that describe an event, weights included, are kept to the last bit. The header, the
+    init block, and the ids, descriptions and groups of the weights are kept, too. Everything else
+    in an LHE file (comments outside the header, <generator>, <mgrwt>, <scales>, lines such as #pdf)
+    is left out. The command lists what it leaves out.
 
-    From NanoAOD files, generator particles and weights are converted; the command lists the rest.
+    From NanoAOD files, only generator particles and weights are converted. The command lists the
+    columns that it leaves out.
 
     \b
     milinfer convert events.lhe.gz --out events.root

@@ -43,17 +43,18 @@ class DatasetCost(NamedTuple):
     Parameters
     ----------
     model, data, rate
-        Model, dataset, and expected yield; None if there are no samples for the expected yield.
+        Model, dataset, and expected yield.  The yield is None if there are no samples for it.
     as_trained
-        Cost without calibration and without the error from finite simulation.
+        Cost without calibration and without the error due to the finite simulation.
     cost
-        Cost without calibration.  It includes the error from finite simulation if the user asks for
-        this error and there is no calibration.
+        Cost without calibration.  It includes the error due to the finite simulation if the user
+        asks for this error and there is no calibration.
     calibration
-        Calibration to apply, or None.  If the user asks for the error from finite simulation, its
-        intervals include the error of the calibration.
+        Calibration to apply, or None.  If the user asks for the error due to the finite simulation,
+        the calibrated intervals include the error of the calibration, which comes from the finite
+        number of calibration events.
     error
-        Error from the finite simulation of the training, if `cost` includes it.
+        Error due to the finite number of training events, if `cost` includes it.
     """
 
     model: BagLikelihood
@@ -66,7 +67,7 @@ class DatasetCost(NamedTuple):
 
 
 def cost_options(function: F) -> F:
-    """Add the options that :func:`read_cost` needs to a command."""
+    """Add to a command the options that :func:`read_cost` needs."""
     for option in reversed(
         [
             model_option,
@@ -130,7 +131,7 @@ def read_cost(
     Raises
     ------
     ConfigurationError, click.UsageError
-        If options do not fit together.
+        If an option is given without another one that it needs.
     """
     from milinfer.exceptions import ConfigurationError
     from milinfer.learning.bag_likelihood import BagLikelihood

@@ -177,8 +177,8 @@ def train(
     milinfer train points/*.parquet --out model
     milinfer train one.lhe.gz --head polynomial --labels joint --out model
 
-    One sample is enough if its events carry weights at other points: with --labels joint the
-    network learns between these points, in all of their parameters.
+    One sample is enough if its events carry weights at other points. With --labels joint the
+    network learns the likelihood ratio between these points, in all parameters.
     """
     from milinfer.exceptions import ConfigurationError
     from milinfer.learning.bag_likelihood import BagLikelihood
@@ -494,7 +494,7 @@ def compare(
     seed: int,
     json_path: Path | None,
 ) -> None:
-    """Fit the same data with the network and with pyhf on histograms; test both on the same toys.
+    """Fit data with the network and with pyhf on histograms; test both methods on the same toys.
 
     \b
     milinfer compare data.parquet --model model --templates a.parquet --templates b.parquet … \\

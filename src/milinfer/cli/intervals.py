@@ -243,8 +243,8 @@ def calibrate(
 ) -> None:
     """Calibrate the intervals of a model with toys at several true values.
 
-    The calibration has the bias of the estimate, and c_cicc, a factor on the log-likelihood ratio
-    with which intervals cover.
+    The calibration contains the bias of the estimate and the factor c_cicc. Intervals cover if the
+    log-likelihood ratio is multiplied by c_cicc.
 
     \b
     milinfer calibrate calib/*.parquet --model model --events-per-toy 1000 \\
@@ -405,7 +405,7 @@ def coverage(
     out: Path | None,
     json_path: Path | None,
 ) -> None:
-    """Measure coverage on toys from events that were not used for the calibration or the belt.
+    """Measure coverage with toys of events that neither the calibration nor the belt has used.
 
     \b
     milinfer coverage eval/*.parquet --model model --calibration calibration.json \\
@@ -472,5 +472,4 @@ def coverage(
 
 def _claim(result: Coverage) -> str:
     """Coverage with its errors from the toys and from their pool, and the claimed level."""
-    pool = "" if np.isnan(result.pool_error) else f" ± {result.pool_error:.2%} (event pool)"
-    return f"{result.coverage:.2%} ± {result.error:.2%}{pool} for {result.cl:.2%} claimed"
+    return f"{result.with_errors(2, both=True)} for {result.cl:.2%} claimed"

@@ -65,7 +65,7 @@ FILES_HELP = (
 
 
 class FileOrAddress(click.Path):
-    """An existing path, or the address of a file on a network, which stays as it is.
+    """An existing path, or the address of a file on a network, which is not checked.
 
     Parameters
     ----------
@@ -502,7 +502,7 @@ def streamed_samples(specs: Sequence[str], events_in_memory: int) -> StreamedSam
 
 
 def weights_notice(sample: Sample) -> list[str]:
-    """Return a line about the points of the weights, and lines that say why weights have no point.
+    """Return a line about the points of the weights, and lines about weights without a point.
 
     Examples
     --------
@@ -535,9 +535,9 @@ def read_samples(
 ) -> SampleSet:
     """Read samples given on the command line; several files of one point are joined.
 
-    `points` has the keywords of :func:`points_options`, the first `events` are read from each file,
-    `combine` is the way to join files of one point, and `on_file` is called with each file and what
-    came out of it.
+    `points` contains the keyword arguments made by :func:`points_options`. `events` selects the
+    events to read from each file. `combine` is the way to join files of one point. After each file,
+    `on_file` is called with the file and its sample.
     """
     parts: list[Sample] = []
     for spec in specs:

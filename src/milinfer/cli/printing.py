@@ -1,4 +1,4 @@
-"""Printing by commands, also if standard output cannot be written.
+"""Print the output of commands, even if writing to standard output fails.
 
 If a line cannot be printed, the command still writes its files, and ends with exit code 2 and a
 message.
@@ -44,7 +44,7 @@ def show_table(table: Table) -> None:
 
 
 def lost_output() -> OSError | None:
-    """Return why something that was printed is lost, if it is, and forget it."""
+    """Return the error with which printing failed, or None, and clear it."""
     return _LOST.pop() if _LOST else None
 
 

@@ -41,7 +41,7 @@ _REGION = "region"
 
 
 def contour_files(out: Path, parameters: tuple[str, ...]) -> dict[tuple[str, str], Path]:
-    """Figure of each pair of parameters: `out` itself if there is one pair.
+    """Return the file of the figure for each pair of parameters; `out` if there is one pair.
 
     Examples
     --------
@@ -62,7 +62,7 @@ def contour_files(out: Path, parameters: tuple[str, ...]) -> dict[tuple[str, str
 def fit_several(
     name: str, cost: Cost, words: str, out: Path | None, calibration: Calibration | None = None
 ) -> dict[str, Any]:
-    """Print estimates, profile intervals and correlations; draw contours; return all for JSON.
+    """Print estimates, profile intervals and correlations; draw contours; return results for JSON.
 
     Parameters
     ----------
@@ -80,8 +80,9 @@ def fit_several(
     Raises
     ------
     FitError
-        If the minimum is not valid, or no contour of a figure lies inside the range.  If only an
-        interval or one of the contours leaves the range, a line of the output states this.
+        If the minimum is not valid, or if all contours of a figure leave the range of the
+        parameters.  If only an interval or one of the contours leaves the range, a line of the
+        output states this.
     """
     fit = joint_fit(cost, calibration)
     rows = []
@@ -223,14 +224,15 @@ def coverage_several(
     methods: Mapping[str, IntervalMethod | None],
     out: Path | None,
 ) -> dict[str, Any]:
-    """Measure the coverage of regions and of intervals of each parameter; print and draw it.
+    """Measure the coverage of regions, and of intervals of each parameter; print and draw it.
 
     Parameters
     ----------
     ensembles
         Toys at several points.
     methods
-        Makers of intervals by name; None: as the model was trained.
+        Objects that make intervals, by name; None stands for the model as trained, without
+        calibration.
     out
         Figure.
     """

@@ -92,8 +92,8 @@ def variations(
 ) -> None:
     """Split Parquet files of nominal and varied events into folders for training a response.
 
-    `milinfer response` reads these folders one after the other, so that not all events have to be
-    in memory.
+    `milinfer response` reads these folders one after the other, so that it never has all events in
+    memory.
 
     \b
     milinfer variations nominal.parquet --varied jes=1 up.parquet --varied jes=-1 down.parquet \\

@@ -41,7 +41,7 @@ def init(path: Path, overwrite: bool) -> None:
 def run(path: Path, dry_run: bool, json_path: Path | None) -> None:
     """Run an analysis from its configuration file, without repeating finished steps.
 
-    After an interruption, the next run continues after the last finished step. Its result is the
+    After an interruption, the next run continues after the last finished step. The results are the
     same as without the interruption.
 
     \b

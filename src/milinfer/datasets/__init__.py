@@ -7,7 +7,7 @@
 `vbf_hzz`
     A background to the main example.
 `observable`
-    Exact likelihood ratio of the main example, given only the observables of a detector.
+    Exact likelihood ratio of the main example, given only what a detector can measure.
 `vbf_hww_systematics`
     The main example with nuisance parameters: energy scales and a theory weight.
 `observable_systematics`
@@ -23,13 +23,14 @@
 `quadratic`
     A quadratic EFT problem in one to ten parameters, with a hidden variable.
 `witness_bags`
-    Labelled bags, whose label is the OR, AND or XOR of two kinds of instances.
+    Labelled bags of two kinds of key instances.  The label is OR, AND or XOR of "the bag has the
+    first kind" and "the bag has the second kind".
 `peak`
-    A peak over a background, whose mass and fraction are measured.
+    A peak over a background.  The parameters are the mass and the fraction of the peak.
 `higgsml`
     The FAIR Universe HiggsML challenge: files, nuisance parameters, pseudo-experiments, score.
 `public`
-    Readers of the public samples of Nachman and Thaler [NT], which are not part of the package.
+    Readers of the public samples of Nachman and Thaler [NT].  The samples are not in the package.
 """
 
 from __future__ import annotations

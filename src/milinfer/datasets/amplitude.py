@@ -9,10 +9,11 @@ configuration contributes.  The hWW vertex is
           c_{HW} (q_2^\mu q_1^\nu - q_1\!\cdot q_2\, g^{\mu\nu})
           + c_{H\tilde W}\, \epsilon^{\mu\nu\rho\sigma} q_{1\rho} q_{2\sigma} \Big)\Big]
 
-(all momenta incoming, Λ = 1 TeV, :math:`\epsilon^{0123} = -1` as in SMEFTsim and MadGraph), both in
-production and in decay.  Because the Higgs boson is a scalar, ``|M|²`` is the product of two
-quadratic polynomials in the coefficients, and therefore quartic
-(:mod:`milinfer.datasets.operators`).  Momenta are [E, px, py, pz].
+with all momenta incoming, Λ = 1 TeV, and :math:`\epsilon^{0123} = -1` as in SMEFTsim and MadGraph.
+The production and the decay have the same vertex.  Because the Higgs boson is a scalar, ``|M|²`` is
+the product of two quadratic polynomials in the coefficients, one of the production and one of the
+decay.  It is therefore a quartic polynomial (:mod:`milinfer.datasets.operators`).  Momenta are
+[E, px, py, pz].
 
 A reflection of all momenta is equivalent to a change of the sign of :math:`c_{H\tilde W}`.  With a
 positive :math:`c_{H\tilde W}`, events with :math:`\sin(\phi_a - \phi_b) > 0` are more likely, where
@@ -150,15 +151,16 @@ def quadratic_of_invariants(
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Compute ``|M|²`` without propagators and constants, from s_ij = (p_i + p_j)² alone.
 
-    If the momenta themselves are not needed, this is much faster than spinors.
+    The polynomial holds for the production and for the decay to W bosons.  It is much faster than
+    :func:`production` and :func:`decay_ww`, which compute spinors from the momenta.
 
     Parameters
     ----------
     s12, s34, s13, s24, s14, s23
         Invariants in GeV², broadcast against each other.  For the decay, particles 1 to 4 are e+,
-        νe, e−, ν̄e.  For the production they are u (incoming), d (from the u), u (from the d) and d
-        (incoming); incoming particles have negative momenta, so that s12, s34, s13 and s24 are
-        negative.
+        νe, e−, ν̄e.  For the production, they are the incoming u, the outgoing d (from the u), the
+        outgoing u (from the d) and the incoming d.  The momenta of incoming particles are taken
+        with a minus sign, so that s12, s34, s13 and s24 are negative.
 
     Returns
     -------
@@ -186,22 +188,25 @@ def odd_forms_of_invariants(
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     r"""Compute the terms with the CP-odd structure T̃ that belong to `quadratic_of_invariants`.
 
-    With the value :math:`z = r - i I` of a trace of four momenta, T/S is half of the sum of
-    :math:`s_{14} z` and :math:`s_{23} z^*`, and T̃/S is i/2 times their difference, up to the same
-    factor.  S, T and T̃ are defined in :mod:`milinfer.datasets.operators`.
+    S, T and T̃ are the structures of the hWW vertex in :mod:`milinfer.datasets.operators`.  With
+    the determinant D of the momenta and
+    :math:`z = (s_{14} s_{23} + s_{12} s_{34} - s_{13} s_{24})/2 + 2 i D`, T/S is proportional to
+    :math:`s_{14} z + s_{23} z^*`, and T̃/S to :math:`i (s_{14} z - s_{23} z^*)`.  The real factor
+    of proportionality of T/S is also that of T̃/S.
 
     Parameters
     ----------
     s
         Invariants, as for :func:`quadratic_of_invariants`.
     determinant
-        Determinant of the matrix whose rows are the momenta [E, px, py, pz] of particles 1 to 4,
-        GeV⁴.  It is odd under reflections, and only its square follows from the invariants.
+        Determinant D of the matrix whose rows are the momenta [E, px, py, pz] of particles 1 to 4,
+        GeV⁴.  A reflection changes its sign, so that only its square follows from the invariants.
 
     Returns
     -------
     tuple of ndarray
-        2 Re S*T̃, 2 Re T*T̃ and |T̃|², coefficients of c_HWtil, c_HW c_HWtil and c_HWtil², GeV⁴.
+        2 Re S*T̃, 2 Re T*T̃ and |T̃|², GeV⁴.  They are the coefficients of c_HWtil, of
+        c_HW c_HWtil and of c_HWtil².
 
     Examples
     --------
@@ -224,7 +229,9 @@ def odd_forms_of_invariants(
 
 
 def odd_square_of_invariants(s: Invariants) -> FloatArray:
-    """Compute |T̃|², the last of :func:`odd_forms_of_invariants`, without the determinant.
+    """Compute |T̃|², the coefficient of c_HWtil², without the determinant.
+
+    It is equal to the last result of :func:`odd_forms_of_invariants`.
 
     Examples
     --------
@@ -260,8 +267,9 @@ def production(p: FloatArray, operators: Sequence[str] = ("c_HW",)) -> FloatArra
     Returns
     -------
     ndarray
-        Coefficients of the monomials of degree 2 or less in the operators (1, c_HW, c_HW²), in the
-        order of :class:`milinfer.utils.polynomials.PolynomialBasis`, shape (n, n_monomials),
+        Coefficients of ``|M|²``, a polynomial of degree 2 in the operators: for c_HW, the
+        coefficients of 1, c_HW and c_HW².  They are in the order of
+        :class:`milinfer.utils.polynomials.PolynomialBasis`, with the shape (n, n_monomials) and the
         dimension GeV⁻².
 
     Raises
@@ -295,8 +303,8 @@ def production_of_invariants(
     s
         Invariants.
     determinant
-        As for :func:`odd_forms_of_invariants`; if it is given, the terms of that function are
-        added.
+        As for :func:`odd_forms_of_invariants`.  If it is given, the result also has the three
+        coefficients of that function, after those of 1, c_HW and c_HW².
 
     Examples
     --------
@@ -369,7 +377,9 @@ def decay_ww_of_invariants(
 
 
 def decay_zz(p: FloatArray) -> FloatArray:
-    """Compute ``|M|²`` of H → Z Z* → e+ e− ν ν̄ for one flavour, summed over electron helicities.
+    """Compute ``|M|²`` of H → Z Z* → e+ e− ν ν̄ for one neutrino flavour.
+
+    The result is summed over the helicities of the electrons.
 
     Parameters
     ----------
@@ -379,7 +389,7 @@ def decay_zz(p: FloatArray) -> FloatArray:
     Returns
     -------
     ndarray
-        Shape (n,).
+        ``|M|²`` of each event, shape (n,).
 
     Examples
     --------
@@ -417,17 +427,18 @@ def decay_zz_of_invariants(s: Invariants) -> FloatArray:
 def mean_decay_zz(
     m_ll2: FloatArray, q2: FloatArray, positron_q: FloatArray, electron_q: FloatArray
 ) -> FloatArray:
-    r"""Average ``|M|²`` of H → Z Z* → e+ e− ν ν̄ over directions of ν in the rest frame of ν ν̄.
+    r"""Average ``|M|²`` of H → Z Z* → e+ e− ν ν̄ over the directions of ν in the ν ν̄ rest frame.
 
-    With :math:`q = ν + ν̄`, the mean of :math:`ν^μ ν̄^ν` is
-    :math:`(q^2 g^{μν} + 2 q^μ q^ν)/12`, and ``|M|²`` is bilinear in ν and ν̄.
+    ``|M|²`` is bilinear in the momenta ν and ν̄.  With :math:`q = ν + ν̄`, the mean of
+    :math:`ν^μ ν̄^ν` over the directions is :math:`(q^2 g^{μν} + 2 q^μ q^ν)/12`.
 
     Parameters
     ----------
     m_ll2, q2
-        Squared masses of e+ e− and of ν ν̄, GeV².
+        Squared invariant masses of e+ e− and of ν ν̄, GeV².
     positron_q, electron_q
-        2 p·q of e+ and of e−, GeV²; all broadcast against each other.
+        2 p·q, where p is the momentum of e+ or of e−, GeV².  All four arguments are broadcast
+        against each other.
 
     Returns
     -------

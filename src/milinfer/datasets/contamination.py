@@ -5,14 +5,15 @@ of a background that does not.  Let :math:`b = p_b(x)/p_s(x|\theta_0)`, and let 
 the log-likelihood ratio of a signal event between θ and θ0.  The exact log-likelihood ratio of a
 bag depends on the information about the bag:
 
-* If it is known which events are signal, it is the sum of their λ; the background has no effect.
-* If only their number is known, it is the logarithm of a sum over all choices of the signal events
-  (:func:`composition_llr`).
-* If each event may be signal or background, it is the sum of :func:`mixture_llr`.  This is exact if
-  the number of signal events fluctuates binomially.
+* If it is known which events are signal, the ratio is the sum of the λ of these events.  The
+  background events have no effect.
+* If only the number of signal events is known, the ratio is the logarithm of a sum over all choices
+  of the signal events (:func:`composition_llr`).
+* If each event may be signal or background, the ratio is the sum of :func:`mixture_llr` over the
+  events.  This is exact if the number of signal events fluctuates binomially.
 
-The first ratio is no useful bound for classifiers: unless signal and background do not overlap, no
-function of the features can reach it.
+The first ratio is no useful bound for classifiers: if signal and background overlap, no function of
+the features can reach it.
 """
 
 from __future__ import annotations
@@ -40,10 +41,10 @@ __all__ = [
 def contaminate(
     samples: SampleSet, background: Sample, ratio: float, *, seed: int = 0
 ) -> SampleSet:
-    """Add `ratio` background events for each signal event to every sample.
+    """Add background to every signal sample: `ratio` background events for each signal event.
 
-    The background events are first split at random, so that no background event is in two samples.
-    A bag of N events of such a sample has N/(1 + ratio) signal events on average.
+    The background events are distributed at random, and no background event is in two samples.  A
+    bag of N events of a mixture has N/(1 + ratio) signal events on average.
 
     Parameters
     ----------
@@ -52,22 +53,25 @@ def contaminate(
     background
         Background with the same features.
     ratio
-        Number of background events for each signal event, not negative; the total is rounded.
+        Number of background events for each signal event, not negative.  For each sample, the
+        number of background events is rounded.
     seed
-        Seed of the split.
+        Random seed of the distribution of the background events.
 
     Returns
     -------
     SampleSet
-        The mixtures at the same points.  In each mixture, the weights of signal and of background
-        both have the mean one.  Weights at other points are not kept.
+        The mixtures, one at the point of each signal sample.  In each mixture, the weights of the
+        signal events are scaled to the mean one, and so are the weights of the background events.
+        Weights at other points are not kept.
 
     Raises
     ------
     ParameterError
-        If the ratio is negative or not a number.
+        If the ratio is negative, infinite or not a number.
     SampleError
-        If features differ, the background has too few events, or weights have no positive mean.
+        If signal and background have different features, if there are too few background events, or
+        if a mean weight is not positive.
 
     Examples
     --------
@@ -142,12 +146,12 @@ class ContaminatedBags(NamedTuple):
     weights: FloatArray
 
     def with_background(self, n_background: int) -> ContaminatedBags:
-        """Keep only the first background events of each bag.
+        """Keep only the first `n_background` background events of each bag.
 
         Raises
         ------
         ParameterError
-            If the bags have fewer background events.
+            If the bags have fewer than `n_background` background events.
         """
         if not 0 <= n_background <= self.background.shape[1]:
             most = self.background.shape[1]
@@ -156,7 +160,11 @@ class ContaminatedBags(NamedTuple):
         return self._replace(background=self.background[:, :n_background])
 
     def gather(self, signal: FloatArray, background: FloatArray) -> FloatArray:
-        """Arrange values of all signal and background events by bag, shape (n_bags, n)."""
+        """Take the values of the events of each bag, with the shape (n_bags, n).
+
+        The arguments have one value for each event of the signal sample and of the background
+        sample.  In each bag of n events, the signal events are first.
+        """
         return np.concatenate([signal[self.signal], background[self.background]], axis=1)
 
 
@@ -171,8 +179,8 @@ def contaminated_bags(
 ) -> ContaminatedBags:
     """Group events into bags of `n_signal` signal and `n_background` background events.
 
-    If all weights are equal, each event is in at most one bag; otherwise see
-    :func:`milinfer.samples.bags.draw_bags`.
+    If all weights are equal, each event is in at most one bag.
+    :func:`milinfer.samples.bags.draw_bags` describes how events with different weights are drawn.
 
     Parameters
     ----------
@@ -233,16 +241,16 @@ def mixture_llr(llr: ArrayLike, log_background: ArrayLike, ratio: float) -> Floa
     Parameters
     ----------
     llr
-        Log-likelihood ratio of the signal, λ = ln p_s(x|θ)/p_s(x|θ0), of any shape.
+        Log-likelihood ratio of the signal, λ = ln p_s(x|θ)/p_s(x|θ0), an array of any shape.
     log_background
-        ln b = ln p_b(x)/p_s(x|θ0), of the same shape.
+        ln b = ln p_b(x)/p_s(x|θ0), with the shape of `llr`.
     ratio
         Expected number f of background events for each signal event.
 
     Returns
     -------
     ndarray
-        Shape of `llr`.
+        Log-likelihood ratio of each event of the mixture, with the shape of `llr`.
 
     Examples
     --------
@@ -262,28 +270,28 @@ def composition_llr(llr: ArrayLike, log_background: ArrayLike, n_signal: int) ->
 
     All choices of the :math:`n_s` signal events are equally likely.  The likelihood of a bag is
     therefore proportional to the elementary symmetric polynomial :math:`e_{n_s}` of the ratios
-    :math:`p_s(x_i|\theta)/p_b(x_i)`, which is computed event by event.
+    :math:`p_s(x_i|\theta)/p_b(x_i)`.  The polynomial is computed event by event.
 
     Parameters
     ----------
     llr, log_background
-        As for :func:`mixture_llr`, shape (n_bags, n).
+        As for :func:`mixture_llr`.  For bags of n events, the shape is (n_bags, n).
     n_signal
         Number of signal events in each bag, from 1 to n.
 
     Returns
     -------
     ndarray
-        Shape (n_bags,).
+        Log-likelihood ratio of each bag, shape (n_bags,).
 
     Raises
     ------
     ParameterError
-        If the shapes do not agree, or `n_signal` is not between 1 and n.
+        If the shapes do not agree, or if `n_signal` is not between 1 and n.
 
     Examples
     --------
-    One of two events is signal, and both are equally likely as background events:
+    One of two events is signal.  For both events, p_b(x) is equal to p_s(x|θ0):
 
     >>> composition_llr([[1.0, -1.0]], [[0.0, 0.0]], 1).round(4)  # ln cosh 1
     array([0.4338])

@@ -29,7 +29,7 @@ __all__ = [
 
 
 def generate(n_events: int, mu: float, *, seed: int, n_features: int = 1) -> Sample:
-    """Generate events with mean `mu` and unit variance in ``x0`` (noise in ``x1``, ``x2``, …).
+    """Generate events: ``x0`` has the mean `mu` and unit variance, ``x1``, ``x2``, … are noise.
 
     Examples
     --------
@@ -90,7 +90,7 @@ def log_likelihood_ratio(x: ArrayLike, mu: ArrayLike, reference: float = 0.0) ->
     Returns
     -------
     ndarray
-        Shape (n, m), or (n,) if `mu` is a number.
+        Log-likelihood ratios, shape (n, m), or (n,) if `mu` is a number.
 
     Examples
     --------
@@ -116,7 +116,7 @@ def fisher_information(n_events: int) -> float:
 
 @dataclass(frozen=True)
 class MeanModel(EventModel):
-    r"""Model of the mean of a Gaussian, exact or wrong by known factors, to test calibrations.
+    r"""Model for the mean of a Gaussian: exact, or wrong by known numbers to test calibrations.
 
     Its log-likelihood ratio for N events with mean :math:`\bar x` is
     :math:`\Lambda(\mu) = c\,N\,[(r\bar x + b)\,\mu - \mu^2/2]`.
@@ -149,10 +149,10 @@ class MeanModel(EventModel):
 
     @property
     def interpolation(self) -> Interpolation:
-        """Parabolas in μ on [−1, 1]."""
+        """Parabolas in μ, through 9 points from −1 to 1."""
         return Interpolation(np.linspace(-1, 1, 9), "polynomial", 2)
 
     def event_llr(self, sample: Sample) -> FloatArray:
-        """Log-likelihood ratio of every event to μ = 0, shape (n_events, 9)."""
+        """Log-likelihood ratios of the events to μ = 0, at 9 values of μ, shape (n_events, 9)."""
         x = self.response * sample.column("x0").astype(np.float64) + self.shift
         return self.scale * log_likelihood_ratio(x, self.interpolation.grid)

@@ -3,9 +3,10 @@ r"""A Gaussian signal and background with nuisance parameters, and their exact l
 .. math:: \text{signal: } x \sim N(\mu + 0.3\,\alpha_1,\; (1 + 0.1\,\alpha_2)^2),\qquad
           \text{background: } x \sim N(2 + 0.2\,\alpha_1,\; 1.5^2)
 
-The nuisance parameter α1 is called ``shift``, and α2 ``width``.  α3, ``rate``, multiplies the yield
-of the signal by exp(0.05 α3).  Each nuisance parameter has an auxiliary measurement a ~ N(α, 1),
-which is 0 in data.  There is no selection, so that ``shift`` and ``width`` do not change yields.
+The nuisance parameters are α1 (``shift``), α2 (``width``) and α3 (``rate``).  The yield of the
+signal is multiplied by exp(0.05 α3).  Each nuisance parameter has an auxiliary measurement
+a ~ N(α, 1), which is 0 in data.  There is no selection, so that ``shift`` and ``width`` do not
+change yields.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ def generate(
     *,
     seed: Seed,
 ) -> Sample:
-    """Generate events of one process at μ and values of the nuisance parameters.
+    """Generate events of one process at given values of μ and of the nuisance parameters.
 
     Parameters
     ----------
@@ -66,7 +67,7 @@ def generate(
     mu
         Mean μ of the nominal signal.
     nuisances
-        Values of nuisance parameters, ``{"shift": value, …}``; all others are 0.
+        Values of nuisance parameters, ``{"shift": value, …}``.  Those that are not given are 0.
     seed
         Random seed.  The random numbers do not depend on the parameters, so that two samples of the
         same seed contain the same events with different features.
@@ -74,12 +75,12 @@ def generate(
     Returns
     -------
     Sample
-        Events with the feature ``x0``; the cross-section of the sample is the factor on the yield.
+        Events with the feature ``x0``.  The cross-section of the sample is :func:`yield_factor`.
 
     Raises
     ------
     ParameterError
-        If the process or a nuisance parameter is unknown, or a value is not possible.
+        If the process or a nuisance parameter is unknown, or if a value is not allowed.
 
     Examples
     --------
@@ -150,8 +151,7 @@ def log_density(
 ) -> FloatArray:
     """Compute the exact ln p(x|μ, α) of one process, with the shape of `x`.
 
-    Subtract the log-density of the signal at default values to get the log-ratio to the nominal
-    signal.
+    The logarithm of the ratio to the nominal signal is this value minus ``log_density(x)``.
 
     Examples
     --------
@@ -167,9 +167,10 @@ def log_density(
 def log_response(
     x: ArrayLike, nuisances: Point, process: str = "signal", mu: float = 0.0
 ) -> FloatArray:
-    """Compute the exact ln S(x; α): S is the differential yield at α over that at nominal values.
+    """Compute the exact ln S(x; α), the logarithm of a ratio of differential yields.
 
-    S contains both rate and shape: its mean over nominal events is :func:`yield_factor`.
+    S is the differential yield at α divided by the differential yield at nominal values.  It
+    contains both rate and shape: its mean over nominal events is :func:`yield_factor`.
 
     Examples
     --------
@@ -182,7 +183,7 @@ def log_response(
 
 
 def yield_factor(process: str, nuisances: Point | None = None) -> float:
-    """Compute the yield of a process at α over the yield at nominal values, κ(α).
+    """Compute κ(α), the yield of a process at α divided by the yield at nominal values.
 
     Examples
     --------
@@ -216,14 +217,14 @@ def fisher_information(
     mu
         Mean μ of the nominal signal.
     background_constraint
-        Relative error of the measured normalisation of the background; None: not measured.
+        Relative error of the measured normalisation of the background; None if it is not measured.
     constrained
         Whether the auxiliary measurements of the nuisance parameters are included.
 
     Returns
     -------
     ndarray
-        Shape (5, 5), in the order of :data:`PARAMETERS`.
+        Information matrix, shape (5, 5), in the order of :data:`PARAMETERS`.
 
     Examples
     --------
@@ -265,9 +266,9 @@ class GaussianCost(UnbinnedCost):
               + \frac{(n_b - a_b)^2}{\sigma_b^2}
 
     Here ν_s and ν_b are the expected numbers of signal and background events, n_b is the
-    normalisation of the background, w_i are the weights of the events, and a are the auxiliary
-    measurements.  The cost is zero at μ = 0, n_b = 1, α = 0 if all auxiliary measurements are
-    nominal.
+    normalisation of the background, w_i are the weights of the events, and a_k and a_b are the
+    auxiliary measurements of α_k and n_b.  A constant is subtracted, so that the cost is zero at
+    μ = 0, n_b = 1, α = 0 if all auxiliary measurements are nominal.
 
     Parameters
     ----------
@@ -276,10 +277,11 @@ class GaussianCost(UnbinnedCost):
     signal, background
         Expected numbers of events at nominal values.
     background_constraint
-        Relative error σ_b of the measured normalisation of the background; None: not measured.
+        Relative error σ_b of the measured normalisation of the background; None if it is not
+        measured.
     measured
-        Auxiliary measurements of nuisance parameters and of ``background_norm``.  They are 0 and 1
-        in data, and fluctuate in toys.
+        Auxiliary measurements of nuisance parameters and of ``background_norm``.  In data, they are
+        0 for a nuisance parameter and 1 for ``background_norm``.  In toys, they fluctuate.
     constrained
         Whether the cost contains the constraints of the nuisance parameters.  If several costs are
         added, only one of them should contain these constraints.
@@ -287,9 +289,9 @@ class GaussianCost(UnbinnedCost):
     Raises
     ------
     ConfigurationError
-        If a yield is negative, both are zero, or σ_b is not positive.
+        If a yield is negative, if both yields are zero, or if σ_b is not positive.
     ParameterError
-        If `measured` contains another parameter.
+        If `measured` contains an unknown parameter.
 
     Examples
     --------

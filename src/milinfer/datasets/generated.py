@@ -30,7 +30,7 @@ _MOTHERS = np.array(
 
 
 class CrossSectionRatio(NamedTuple):
-    """Coefficients and covariance of the quartic σ(θ)/σ(θ_gen) in `GeneratedEvents.basis`."""
+    """Coefficients of the quartic σ(θ)/σ(θ_gen) in `GeneratedEvents.basis`, with covariance."""
 
     coefficients: FloatArray
     covariance: FloatArray
@@ -50,19 +50,20 @@ class GeneratedEvents:
     coefficients
         Coefficients of the joint likelihood ratio ``|M(θ)|²/|M(0)|²`` in the monomials of
         :attr:`basis`, shape (n, n_monomials).  For one operator c the ratio is Σ_j a_j c^j with
-        a_0 = 1; for a background all other coefficients are zero.
+        a_0 = 1.  For a background, only a_0 is not zero.
     cross_section, cross_section_error
         Cross-section after all cuts, and its error, in pb.
     point
-        Parameter point of the generation, with the operators of `coefficients`; empty for a
-        background.
+        Parameter point of the generation, with a value for each operator of `coefficients`; empty
+        for a background.
     process
         Name of the process.
     seed
         Random seed of the generation.
     overshoot
-        Fraction of the cross-section above the maximum weight of the unweighting.  It is accounted
-        for by using some production or decay points more than once.
+        Fraction of the cross-section that is above the maximum weight of the unweighting.  The
+        sample includes this fraction, because some production or decay points are used more than
+        once.
 
     Examples
     --------
@@ -96,7 +97,9 @@ class GeneratedEvents:
         return PolynomialBasis(check_operators(self.operators or None), 4)
 
     def joint_ratio(self, point: Point | float) -> FloatArray:
-        r"""Compute ``|M(θ)|²/|M(0)|²`` of each event, shape (n,), without cross-sections.
+        r"""Compute ``|M(θ)|²/|M(0)|²`` of each event, shape (n,).
+
+        The ratio is not divided by the ratio of the cross-sections.
 
         Parameters
         ----------
@@ -106,7 +109,7 @@ class GeneratedEvents:
         Raises
         ------
         ParameterError
-            If the point has other parameters.
+            If the point does not have the parameters of the events.
 
         Examples
         --------
@@ -165,7 +168,7 @@ class GeneratedEvents:
         )
 
     def to_events(self, weights: Sequence[Point] | Mapping[str, Point] = ()) -> tuple[Any, LHEInfo]:
-        """Convert to event records, as :func:`milinfer.io.lhe.read` returns them, and a header.
+        """Convert to event records and a header, as :func:`milinfer.io.lhe.read` returns them.
 
         Every event has the cross-section in pb as its weight, so that the mean of the weights is
         the cross-section (IDWTUP = −4).
@@ -173,14 +176,16 @@ class GeneratedEvents:
         Parameters
         ----------
         weights
-            Points for further weights of each event, genWeight · ``|M(θ)|²/|M(θ_gen)|²``.  Each
-            point contains all operators of the events.  The ids of the weights are the keys of a
-            mapping, or else from :func:`milinfer.utils.points.point_id`.
+            Points θ for further weights of each event, genWeight · ``|M(θ)|²/|M(θ_gen)|²``.  Each
+            point contains all operators of the events.  If `weights` is a mapping, its keys are the
+            ids of the weights; if it is a list, :func:`milinfer.utils.points.point_id` makes the
+            ids.
 
         Raises
         ------
         ParameterError
-            If a point has other parameters than the events, or the process has none.
+            If a point does not have the parameters of the events, or if the process has no
+            parameters.
         """
         from milinfer.io.event_record.info import LHEInfo, LHEProcess, LHEWeight
         from milinfer.io.event_record.record import make_events
@@ -248,7 +253,8 @@ class GeneratedEvents:
         Raises
         ------
         ParameterError
-            If a point has other parameters than the events, or the process has none.
+            If a point does not have the parameters of the events, or if the process has no
+            parameters.
 
         Examples
         --------

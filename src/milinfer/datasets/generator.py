@@ -2,10 +2,10 @@
 
 Production and decay are sampled and unweighted separately, which is exact for a scalar.  For each
 process, a million weighted phase-space points are computed once.  They give the cross-section and
-the largest weight at any parameter point, because the weights are quadratic in the operators.
-Phase-space points are drawn by importance sampling with adaptive one-dimensional grids (VEGAS).
-Events are generated in chunks of fixed size, each with its own seed, so that they do not depend on
-the number of workers.
+the largest weight at any parameter point, because weights are quadratic polynomials in the
+operators.  Phase-space points are drawn by importance sampling with adaptive one-dimensional grids
+(VEGAS).  Events are generated in chunks of fixed size, each with its own seed, so that the events
+do not depend on the number of workers.
 """
 
 from __future__ import annotations
@@ -257,14 +257,15 @@ class Phase(NamedTuple):
     n_dim
         Dimension of the cube.
     weigh
-        Function from points (n, n_dim) to weights for each product of amplitudes
-        (:func:`milinfer.datasets.operators.form_weights`), shape (n, n_forms).  The integral over
-        the cube is the cross-section or width.
+        Function that gives the weights of points of the cube.  The points have the shape
+        (n, n_dim).  The weights have the shape (n, n_forms), with one column for each product of
+        amplitudes (:func:`milinfer.datasets.operators.form_weights`).  The integral of a weight
+        over the cube is a cross-section or a width.
     momenta
-        Function from points to momenta, shape (n, n_particles, 4).
+        Function that gives the momenta at points of the cube, shape (n, n_particles, 4).
     squared
-        Function from momenta and operators to the coefficients of ``|M|²``, which is quadratic in
-        the operators, shape (n, n_monomials).
+        Function that takes momenta and operators, and gives the coefficients of ``|M|²``, shape
+        (n, n_monomials).  ``|M|²`` is a quadratic polynomial in the operators.
     """
 
     n_dim: int
@@ -283,7 +284,7 @@ class _Found(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Channel:
-    """A process that can be sampled by acceptance and rejection at any point.
+    """A process that can be sampled by acceptance and rejection at any parameter point.
 
     Parameters
     ----------
@@ -303,7 +304,10 @@ class Channel:
     explored: FloatArray
 
     def weighted(self, n: int, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
-        """Draw points (n, n_dim) and their weights (n, n_forms), whose mean is the integral."""
+        """Draw points, shape (n, n_dim), and their weights, shape (n, n_forms).
+
+        The mean of the weights is the integral.
+        """
         uniform = rng.random((n, len(self.grids[0].edges)))
         parts = np.array_split(uniform, len(self.grids))
         mapped = [grid.map(part) for grid, part in zip(self.grids, parts, strict=True)]
@@ -321,7 +325,10 @@ class Channel:
         return points, self.phase.weigh(points) / density[:, None]
 
     def integral(self, point: Point | float) -> tuple[float, float]:
-        """Return cross-section (pb) or width (GeV) at a point or value of c_HW, and its error."""
+        """Return the cross-section (pb) or the width (GeV) at a parameter point, and its error.
+
+        A number for `point` is a value of c_HW.
+        """
         found = self._found(tuple(self._factors(point).tolist()))
         return found.integral, found.error
 
@@ -360,12 +367,13 @@ class Channel:
         Returns
         -------
         momenta
-            Shape (n, n_particles, 4).
+            Momenta, shape (n, n_particles, 4).
         coefficients
             Coefficients of ``|M|²`` of each phase-space point, shape (n, n_monomials), up to a
             factor.
         overshoot
-            Fraction of the integral above the maximum weight, which comes from repeated points.
+            Fraction of the integral that is above the maximum weight.  It comes from repeated
+            points.
         """
         factors = self._factors(point)
         largest = self._found(tuple(factors.tolist())).largest
@@ -489,7 +497,10 @@ class Grid:
         return np.stack([np.searchsorted(e, starts, side="right") - 1 for e in self.edges])
 
     def map(self, uniform: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Map uniform numbers (n, n_dim) to points, and return points and Jacobian (n,)."""
+        """Map uniform numbers, shape (n, n_dim), to points; return the points and their Jacobians.
+
+        The array of Jacobians has the shape (n,).
+        """
         n_cells = self.edges.shape[1] - 1
         points, jacobian = np.empty_like(uniform), np.ones(len(uniform))
         for d, (edges, widths) in enumerate(zip(self.edges, self._widths, strict=True)):
@@ -515,7 +526,7 @@ class Grid:
         return out
 
     def refined(self, uniform: FloatArray, values: FloatArray, damping: float = 0.7) -> Grid:
-        """Move the edges so that each cell carries about the same Σ values²."""
+        """Move the edges so that the sum of `values` squared is about equal in all cells."""
         n_cells = self.edges.shape[1] - 1
         edges = np.empty_like(self.edges)
         for d in range(len(edges)):

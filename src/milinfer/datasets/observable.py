@@ -2,31 +2,31 @@ r"""Compute the exact likelihood ratio of the observables in VBF H → WW* → e
 
 The joint likelihood ratio of an event depends on both neutrinos and on the proton from which each
 quark came.  The observables x (leptons, jets with their flavours, missing transverse momentum) do
-not determine these hidden variables, and
+not determine these hidden variables.  The density of x is therefore an integral over them:
 
 .. math:: p(x|c) \propto \int\! dy_H \sum_\text{protons} \frac{x_1 f(x_1)\,x_2 f(x_2)}{\hat s^2}
           \,|M_\text{prod}(c)|^2 \int\! \frac{d\Omega^*}{4\pi}\, |M_\text{dec}(c)|^2\;\Theta(q^2)
 
-is an integral over the rapidity y_H of the Higgs boson and the direction Ω* of the νe in the rest
-frame of the neutrino pair, whose momentum is q = p_H − p_ℓℓ.  The transverse momentum of the Higgs
+Here y_H is the rapidity of the Higgs boson, and Ω* is the direction of the νe in the rest frame of
+the neutrino pair, which has the momentum q = p_H − p_ℓℓ.  The transverse momentum of the Higgs
 boson balances the jets.  No estimator that uses x can do better than the ratio of p(x|c) to p(x|0).
-The same integral with the decay through Z Z* is the density of the background
-:mod:`milinfer.datasets.vbf_hzz`, in the same units.
+With the decay through Z Z*, the integral gives the density of the background
+:mod:`milinfer.datasets.vbf_hzz`, in the units of the density of the signal.
 
 With several operators, c stands for all of them.  A detector can only see CP violation of the
-production: at given y_H, the CP-odd terms of the decay change sign if Ω* is reflected on the plane
-of the leptons, so that their integral vanishes.
+production: at given y_H, the CP-odd terms of the decay change sign if Ω* is reflected at the plane
+of the leptons, so that the integral of these terms is zero.
 
-The integrands are functions of invariants and of the sign of a determinant.  Around the axis of a
-charged lepton, the invariant s of its W is linear in cos θ*.  With
-:math:`B_i^{-1} = (s_i - m_W^2)^2 + m_W^2 Γ_W^2`, the product of both propagators is split into two
-parts,
+The integrands are functions of invariants and of the sign of a determinant.  If θ* is the angle to
+a charged lepton, the invariant s of the W that decays to this lepton is linear in cos θ*.  Let
+:math:`B_i^{-1} = (s_i - m_W^2)^2 + m_W^2 Γ_W^2`, for the W bosons i = 1 and 2.  The product of
+their propagators is split into two parts, one with the numerator B_1 and one with B_2:
 
-.. math:: B_1 B_2 = \frac{B_1 + B_2}{B_1^{-1} + B_2^{-1}},
+.. math:: B_1 B_2 = \frac{B_1 + B_2}{B_1^{-1} + B_2^{-1}}
 
-and s_i is sampled in proportion to B_i in part i.  The remaining integrand is smooth, because the
-two W bosons cannot both be on shell.  For Z Z* → e+ e− ν ν̄ the propagators do not depend on the
-direction, and the integral is elementary.
+In part i, s_i is sampled in proportion to B_i.  The remaining integrand is smooth, because the two
+W bosons cannot both be on shell.  For Z Z* → e+ e− ν ν̄ the propagators do not depend on Ω*, and
+the integral over Ω* has a closed form.
 """
 
 from __future__ import annotations
@@ -83,8 +83,8 @@ class ObservableRatio(NamedTuple):
         lowest power first, with a_0 = 1.  For several operators the shape is (n, n_monomials), in
         the order of :class:`milinfer.utils.polynomials.PolynomialBasis`.
     background, background_error
-        dσ/dx of the ZZ background over dσ/dx of the signal at c = 0, shape (n,).  Multiply by
-        σ(0)/σ_b to get p_b(x)/p(x|0).
+        dσ/dx of the ZZ background divided by dσ/dx of the signal at c = 0, and the error of this
+        ratio, each of shape (n,).  Multiply by σ(0)/σ_b to get p_b(x)/p(x|0).
     """
 
     coefficients: FloatArray
@@ -121,16 +121,17 @@ def observable_coefficients(
     n_angles
         Number of directions of the neutrino for each y_H and around each charged lepton.
     seed
-        Random seed of the points of the integration, which also depend on the number of the event.
+        Random seed of the points of the integration.  The points also depend on the number of the
+        event.
     workers
         Number of processes; it does not change the result.
 
     Raises
     ------
     SampleError
-        If the events belong to another process.
+        If the events do not belong to one of these processes.
     ParameterError
-        If the numbers of points are not positive, n_rapidity is odd, or an operator is unknown.
+        If a number of points is not positive, if n_rapidity is odd, or if an operator is unknown.
 
     Examples
     --------
@@ -164,7 +165,7 @@ def require_points(n_rapidity: int, n_angles: int) -> None:
     Raises
     ------
     ParameterError
-        If the numbers are not positive, or n_rapidity is odd.
+        If a number is not positive, or if n_rapidity is odd.
     """
     if n_rapidity < 2 or n_rapidity % 2 or n_angles < 1:
         msg = f"n_rapidity = {n_rapidity} must be even and positive, n_angles = {n_angles} positive"
@@ -177,13 +178,13 @@ def in_parts(
     numbers: N,
     workers: int,
 ) -> tuple[FloatArray, ...]:
-    """Compute columns of all events, in one process or several with a part of the events each.
+    """Compute columns for all events, in one process or in several that share the events.
 
     Parameters
     ----------
     integrate
-        Function of a module that takes visible momenta, the number of their first event, and
-        `numbers`.
+        Function at the top level of a module.  It takes visible momenta, the number of their first
+        event, and `numbers`.
     seen
         Visible momenta, shape (n, 4, 4).
     numbers
@@ -241,11 +242,10 @@ def densities_in_rapidity(
     seed: int,
     operators: tuple[str, ...] = ("c_HW",),
 ) -> FloatArray:
-    """Compute quartic coefficients and background at random rapidities of the Higgs boson.
+    """Compute signal coefficients and background at random rapidities of the Higgs boson.
 
-    The random numbers depend only on the seed and on the number of the event.  The integral for an
-    event with scaled momenta therefore has nearly the same error as the integral for the event
-    itself.
+    The random numbers depend only on the seed and on the number of the event.  If the momenta of an
+    event are scaled, the error of its integral is therefore nearly the same as before.
 
     Parameters
     ----------
@@ -261,9 +261,10 @@ def densities_in_rapidity(
     Returns
     -------
     ndarray
-        Shape (n_monomials + 1, n, n_rapidity), with n_monomials = 5 for one operator.  The mean
-        over the rapidities, times the range of the rapidities, is dσ/dx up to a factor that is the
-        same for all events.
+        Coefficients of the quartic polynomial, followed by the background, shape
+        (n_monomials + 1, n, n_rapidity), with n_monomials = 5 for one operator.  The mean over the
+        rapidities, times the range of the rapidities, is dσ/dx up to a factor that is the same for
+        all events.
 
     Examples
     --------
@@ -301,17 +302,18 @@ def integrands(
     n_angles: int,
     operators: tuple[str, ...] = ("c_HW",),
 ) -> tuple[list[FloatArray], list[FloatArray], FloatArray]:
-    """Sum ``|M|²`` of production and decay over protons and directions, with all factors.
+    """Compute the factors of the integrand in y_H: sums over protons and neutrino directions.
 
     Parameters
     ----------
     seen
         [E, px, py, pz] of e+, e−, d and u, shape (n, 4, 4), GeV.
     z
-        Position of y_H in its range (with q² = 0 at the ends), from −1 to 1, shape (n, m).
+        Position of y_H in its allowed range, from −1 to 1, shape (n, m).  At the ends of the range,
+        the invariant mass of the neutrino pair is zero.
     shifts
-        Three random numbers in [0, 1) for each y_H, each of shape (n, m): for cos θ* around both
-        leptons, and for the azimuth.
+        Three random numbers in [0, 1) for each y_H, each of shape (n, m): two for cos θ* (one
+        around each lepton), and one for the azimuth.
     n_angles
         Number of directions of the neutrino around each lepton.
     operators
@@ -320,12 +322,13 @@ def integrands(
     Returns
     -------
     produced, decayed
-        Coefficients of the monomials of degree 2 or less in the operators (1, c_HW, c_HW²), each of
-        shape (n, m), without a factor for each event, half the range of y_H.  The mean of their
-        products over z is proportional to p(x|c) over this factor.
+        Coefficients of the monomials of degree 2 or less in the operators (for c_HW: 1, c_HW,
+        c_HW²), each of shape (n, m).  One factor that differs between events is left out: half the
+        range of y_H.  The product of both polynomials, averaged over z and multiplied by this
+        factor, is proportional to p(x|c).
     background
-        Replaces `decayed` for H → Z Z* → e+ e− ν ν̄, with the same normalisation, so that
-        cross-sections can be compared; shape (n, m).
+        Takes the place of `decayed` for H → Z Z* → e+ e− ν ν̄, shape (n, m).  Its normalisation is
+        that of `decayed`, so that cross-sections can be compared.
 
     Examples
     --------

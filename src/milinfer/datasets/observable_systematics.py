@@ -8,19 +8,20 @@ An event with the visible momenta x at shifted energy scales had the momenta
             (1 + 0.03\,\alpha_j)^{-4}\,(1 + 0.005\,\alpha_\ell)^{-4}\;
             e^{0.1\,\alpha_t(\ln m_{jj}(T_\alpha^{-1}x) - 6)}
 
-with :math:`dx = \prod d^3p/E` for two jets and two leptons, each of which scales with the square of
-the momentum.  In this measure
+Here α_j, α_ℓ and α_t are the nuisance parameters of the jet energy, of the lepton energy and of the
+theory.  The measure is :math:`dx = \prod d^3p/E` for two jets and two leptons, and each factor
+scales with the square of the momentum.  In this measure
 
 .. math:: \frac{d\sigma}{dx} \propto h(x)\,\langle \text{integrand}\rangle_{z},\qquad
           h = \operatorname{arcosh} \frac{m_H^2 + m_{\ell\ell}^2 + 2\,p_{T,H}\cdot p_{T,\ell\ell}}
           {2\,m_{T,H}\,m_{T,\ell\ell}}
 
-where h is half the range of the rapidity of the Higgs boson.  It is the only factor that differs
-between events and is left out in :func:`milinfer.datasets.observable.integrands`; flux, parton
+where h is half the range of the rapidity of the Higgs boson.  Of all factors that differ between
+events, only h is left out in :func:`milinfer.datasets.observable.integrands`: flux, parton
 densities and 1/E of the phase space are part of the integrand or of dx.  h goes to zero like a
-square root at the end of the transverse mass, and is computed exactly for every α.  The remaining
-density is smooth.  It is tabulated for each event at Chebyshev points of both scales, with the same
-random points of the integration.
+square root where the transverse mass reaches its end point, and is computed exactly for every α.
+The remaining density is smooth.  It is tabulated for each event at Chebyshev points of α_j and α_ℓ,
+and all of these integrals use the same random points.
 """
 
 from __future__ import annotations
@@ -82,12 +83,13 @@ class EventDensities:
     Parameters
     ----------
     coefficients
-        Chebyshev coefficients in both energy scales, shape (n, 5, n_jet_scale, n_lepton_scale).
-        The first is for the logarithm of the density at c_HW = 0, without half the range of the
-        rapidity; the others are for the coefficients of c_HW, …, c_HW⁴ over this density.
+        Chebyshev coefficients in ``jet_scale`` and ``lepton_scale``, for five functions of each
+        event, shape (n, 5, n_jet_scale, n_lepton_scale).  The first function is the logarithm of
+        the density at c_HW = 0, without the factor h (half the range of the rapidity).  The other
+        functions are the coefficients of c_HW, …, c_HW⁴, divided by this density.
     transverse
-        For each event: pT² of the jets, transverse mass of the leptons, mass² of the leptons, and
-        minus the scalar product of the pT of jets and leptons, shape (n, 4).
+        For each event: pT² of the jets, transverse mass of the leptons, squared mass of the
+        leptons, and minus the scalar product of the pT of jets and leptons, shape (n, 4).
     exponent
         Logarithm of the theory weight at ``theory`` = 1 before the jets are scaled, shape (n,).
 
@@ -117,7 +119,7 @@ class EventDensities:
         seed: int = 0,
         workers: int = 1,
     ) -> EventDensities:
-        """Integrate over the neutrinos of selected events, at a grid of both energy scales.
+        """Integrate over the neutrinos of selected events, on a grid of jet and lepton scales.
 
         With the default settings, an event takes 4 ms.  The numerical error of the log-ratio
         between ``jet_scale`` = 2 and 0 is 0.002 for an event, while the standard deviation of the
@@ -127,8 +129,8 @@ class EventDensities:
         Parameters
         ----------
         events
-            Events of :func:`milinfer.datasets.vbf_hww_systematics.generate` with their observed
-            momenta, generated at any values of the parameters.
+            Events of :func:`milinfer.datasets.vbf_hww_systematics.generate`, at any values of the
+            parameters.  Their observed momenta are used.
         nodes
             Numbers of Chebyshev points in ``jet_scale`` and ``lepton_scale``, two or more.
         n_rapidity, n_angles, seed, workers
@@ -137,9 +139,10 @@ class EventDensities:
         Raises
         ------
         SampleError
-            If an event is not selected, or has no density at one of the scales.
+            If an event does not pass the selection, or if its density is zero at a point of the
+            grid.
         ParameterError
-            If the numbers of points are not possible.
+            If a number of points is not possible.
         """
         require_points(n_rapidity, n_angles)
         if min(nodes) < 2:
@@ -172,7 +175,7 @@ class EventDensities:
         return f"EventDensities({len(self)} events)"
 
     def take(self, index: IntArray | slice) -> EventDensities:
-        """Select events by index or slice, such as those of a toy."""
+        """Select events by index or slice, for example the events of a toy."""
         return dataclasses.replace(
             self,
             coefficients=self.coefficients[index],
@@ -195,11 +198,11 @@ class EventDensities:
         extended: bool = True,
         constrained: bool = True,
     ) -> FloatArray:
-        """Compute the Fisher information of datasets at the point at which these events are.
+        """Compute the Fisher information of datasets at the point at which the events were made.
 
-        A diagonal element of the inverse matrix is the variance of the parameter with all other
-        parameters profiled; the inverse of a diagonal element of the matrix itself is the variance
-        with all other parameters fixed.
+        For many events, a diagonal element of the inverse matrix is the variance of the parameter
+        with all other parameters profiled.  One over a diagonal element of the matrix is the
+        variance with all other parameters fixed.
 
         Parameters
         ----------
@@ -215,7 +218,7 @@ class EventDensities:
         Returns
         -------
         ndarray
-            Shape (4, 4), in the order of :data:`PARAMETERS`.
+            Information matrix, shape (4, 4), in the order of :data:`PARAMETERS`.
 
         Examples
         --------
@@ -236,11 +239,11 @@ class EventDensities:
         return information
 
     def log_density(self, point: FloatArray) -> FloatArray:
-        """Compute ln dσ/dx at (c_HW, α), up to a constant, shape (n,)."""
+        """Compute ln dσ/dx of each event at (c_HW, α), up to a constant, shape (n,)."""
         return self._evaluate(point, gradient=False)[0]
 
     def log_density_and_gradient(self, point: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Compute ln dσ/dx at (c_HW, α), and its derivatives, shape (4, n)."""
+        """Compute ln dσ/dx at (c_HW, α), shape (n,), and its derivatives, shape (4, n)."""
         return self._evaluate(point, gradient=True)
 
     def _evaluate(self, point: FloatArray, *, gradient: bool) -> tuple[FloatArray, FloatArray]:
@@ -338,9 +341,9 @@ class ObservableCost(UnbinnedCost):
               - \sum_i \ln \frac{d\sigma}{dx}(x_i; \theta, \alpha)\Big]
               + \sum_k (\alpha_k - a_k)^2
 
-    :math:`\mathcal{L}` is the luminosity, σ the cross-section after the selection, and a are the
-    auxiliary measurements.  Without the number of events N, the first term in brackets is
-    :math:`N \ln \sigma`.
+    :math:`\mathcal{L}` is the luminosity, σ the cross-section after the selection, and a_k are the
+    auxiliary measurements.  If the likelihood contains only the shape (`luminosity` is None), the
+    first term in brackets is :math:`N \ln \sigma` for N events.
 
     Parameters
     ----------
@@ -351,7 +354,7 @@ class ObservableCost(UnbinnedCost):
     luminosity
         Luminosity in 1/fb for the extended likelihood; None for only the shape.
     measured
-        Auxiliary measurements a of nuisance parameters, which are 0 in data.
+        Auxiliary measurements a_k of nuisance parameters, which are 0 in data.
     constrained
         Whether the cost contains the constraints of the nuisance parameters.  If several costs are
         added, only one of them should contain these constraints.
@@ -361,9 +364,9 @@ class ObservableCost(UnbinnedCost):
     ConfigurationError
         If the luminosity is not positive.
     ParameterError
-        If `measured` contains another parameter.
+        If `measured` contains an unknown parameter.
     SampleError
-        If there are no events and the likelihood contains only the shape.
+        If there are no events, and `luminosity` is None.
 
     Examples
     --------

@@ -2,7 +2,8 @@ r"""Define the operators of the hWW vertex, and squared amplitudes as polynomial
 
 The vertex has three Lorentz structures, so that an amplitude is
 :math:`a_0 S + a_1 T + a_2 \tilde T`, with the structure S of the standard model, the CP-even T and
-the CP-odd T̃.  Operators change the strengths a (Λ = 1 TeV):
+the CP-odd T̃.  The coefficients of the operators, called like the operators, change the strengths a
+(Λ = 1 TeV):
 
 =========== ================================================ =======================
 ``c_HW``    H†H W W                                          a_1 = c_HW
@@ -16,11 +17,11 @@ one operator, 15 for two and 35 for three, in the order of
 :class:`milinfer.utils.polynomials.PolynomialBasis`.
 
 Shapes depend only on :math:`a_1/a_0` and :math:`a_2/a_0`.  ``c_Hbox`` is therefore an example of a
-flat direction.  At the standard model its score is 4 v²/Λ² for all events, so that the shape does
-not constrain it.  If c_HW is not zero, a larger ``c_Hbox`` has the same effect on shapes as a
-smaller c_HW.  The number of events depends on ``c_Hbox``, but at linear order this single number
-only constrains one combination of ``c_Hbox`` and ``c_HW``.  Only shape and number of events
-together constrain both.
+flat direction.  At the standard model the score of ``c_Hbox`` is 4 v²/Λ² for all events, so that
+the shape does not constrain it.  If c_HW is not zero, a larger ``c_Hbox`` has the same effect on
+shapes as a smaller c_HW.  The number of events depends on ``c_Hbox``, but at linear order this
+single number only constrains one combination of ``c_Hbox`` and ``c_HW``.  To constrain ``c_Hbox``
+and ``c_HW``, the shape and the number of events are both needed.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ def check_operators(operators: Sequence[str] | None) -> tuple[str, ...]:
     Raises
     ------
     ParameterError
-        If there are no names, or a name is unknown or repeated.
+        If there are no names, or if a name is unknown or repeated.
 
     Examples
     --------
@@ -90,16 +91,16 @@ def check_point(point: Point | None, operators: Sequence[str] = OPERATORS) -> di
     Parameters
     ----------
     point
-        Values of operators by name.  Other operators are zero, and the weights of events are no
-        polynomials in them.
+        Values of operators by name.  Operators that are not given are zero, and the polynomials of
+        the events do not contain them.
     operators
         Names that are allowed.
 
     Raises
     ------
     ParameterError
-        If the point is empty, contains another parameter, or a value outside ±5, the range for
-        which the sampling has been tested.
+        If the point is empty, if it contains a parameter that is not in `operators`, or if a value
+        is outside ±5.  The sampling has been tested within ±5.
 
     Examples
     --------
@@ -138,14 +139,14 @@ def has_odd(operators: Sequence[str]) -> bool:
 
 
 def form_weights(point: Point, n_forms: int) -> FloatArray:
-    """Compute the factors a_i a_j on the terms S S, S T, T T, S T̃, T T̃ and T̃ T̃ at a point.
+    """Compute the factors a_i a_j of the terms S S, S T, T T, S T̃, T T̃ and T̃ T̃ at a point.
 
     Parameters
     ----------
     point
-        Values of operators by name; others are zero.
+        Values of operators by name.  Operators that are not given are zero.
     n_forms
-        Number of terms: 6, or 3 without the terms with T̃.
+        6 for all terms, or 3 for the terms without T̃.
 
     Examples
     --------
@@ -179,20 +180,20 @@ def _expansion(operators: tuple[str, ...]) -> tuple[tuple[tuple[int, float], ...
 
 
 def expand(forms: Sequence[FloatArray], operators: tuple[str, ...]) -> list[FloatArray]:
-    """Compute the coefficients of the quadratic in the operators, from products of amplitudes.
+    """Compute the squared amplitude, a quadratic polynomial, from products of the structures.
 
     Parameters
     ----------
     forms
-        Arrays of the same shape with ``|S|²``, ``2 Re S*T`` and ``|T|²``; if one of the operators
-        is odd under CP, also ``2 Re S*T̃``, ``2 Re T*T̃`` and ``|T̃|²``.
+        Arrays with ``|S|²``, ``2 Re S*T`` and ``|T|²``.  If one of the operators is odd under CP,
+        also arrays with ``2 Re S*T̃``, ``2 Re T*T̃`` and ``|T̃|²``.  All have the same shape.
     operators
         Names of the operators, in order.
 
     Returns
     -------
     list of ndarray
-        One array for each monomial of degree 2 or less, in order.
+        Coefficients of the polynomial: one array for each monomial of degree 2 or less, in order.
 
     Examples
     --------
@@ -213,12 +214,15 @@ def expand(forms: Sequence[FloatArray], operators: tuple[str, ...]) -> list[Floa
 
 @lru_cache(maxsize=16)
 def product_table(n_operators: int) -> IntArray:
-    """Return the positions of products of two monomials of degree 2 among monomials of degree 4.
+    """Find the positions of products of two monomials in a quartic polynomial.
+
+    Both factors of a product are monomials of degree 2 or less.
 
     Returns
     -------
     ndarray
-        Positions, shape (n_quadratic, n_quadratic).
+        Position of each product among the monomials of degree 4 or less, shape
+        (n_quadratic, n_quadratic).
 
     Examples
     --------
@@ -234,12 +238,15 @@ def product_table(n_operators: int) -> IntArray:
 
 
 def quartic(produced: FloatArray, decayed: FloatArray) -> FloatArray:
-    """Multiply the quadratics of production and decay, both of shape (n, n_quadratic).
+    """Multiply the quadratic polynomials of production and decay.
+
+    The coefficients of each of the two polynomials have the shape (n, n_quadratic).
 
     Returns
     -------
     ndarray
-        Coefficients of the product relative to the standard model, shape (n, n_quartic).
+        Coefficients of the product, divided by the value of the product in the standard model,
+        shape (n, n_quartic).
 
     Examples
     --------
@@ -267,8 +274,9 @@ _NODES = (0.0, 1.0, -1.0, 0.5, -0.5)
 def default_weights(operators: Sequence[str] = _DEFAULT) -> tuple[Point, ...]:
     """Return points whose weights determine the quartic polynomial of each event.
 
-    There are 5, 15 or 35 points for 1, 2 or 3 operators.  They have the coordinates 0, 1, −1, 0.5
-    and −0.5, numbered from 0 to 4; the numbers of the coordinates of a point sum to at most 4.
+    There are 5, 15 or 35 points for 1, 2 or 3 operators.  The coordinates of the points are from
+    the list 0, 1, −1, 0.5, −0.5.  For each point, the positions of its coordinates in this list
+    (from 0 to 4) sum to at most 4.
 
     Examples
     --------

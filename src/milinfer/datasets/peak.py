@@ -1,7 +1,7 @@
 r"""Generate a peak over a background, to measure its mass and fraction with a known likelihood.
 
-An event has a reconstructed mass ``m_rec`` (m, in GeV), and a discriminant ``d`` from the rest of
-the event that is independent of m.  For a peak at the mass M with the fraction f,
+An event has a reconstructed mass ``m_rec`` (m, in GeV), and a discriminant ``d``.  Within the peak
+and within the background, d is independent of m.  For a peak at the mass M with the fraction f,
 
 .. math:: p(m, d|M, f) = f\,N(m; M, 8)\,N(d; \tfrac12, 1)
           + (1 - f)\,N(m; 160, 30)\,N(d; -\tfrac12, 1).
@@ -46,15 +46,16 @@ def generate(n_events: int, point: Point, *, seed: int) -> Sample:
     n_events
         Number of events.
     point
-        ``mass`` in GeV, ``fraction`` between 0 and 1, or both.  A parameter that is left out has
-        the value 172.5 GeV or 0.5, and is no parameter of the sample.
+        ``mass`` in GeV, ``fraction`` between 0 and 1, or both.  If ``mass`` is left out, it is
+        172.5 GeV; if ``fraction`` is left out, it is 0.5.  A parameter that is left out is no
+        parameter of the sample.
     seed
         Random seed.
 
     Raises
     ------
     ParameterError
-        If the point has another parameter, or the fraction is not between 0 and 1.
+        If the point has an unknown parameter, or if the fraction is not between 0 and 1.
 
     Examples
     --------
@@ -135,18 +136,22 @@ def fisher_information(point: Point) -> FloatArray:
 
 @dataclass(frozen=True, eq=False)
 class PeakModel(EventModel):
-    """Model with the exact likelihood ratio in the mass or the fraction; the other is known.
+    """Model with the exact likelihood ratio of one parameter, mass or fraction.
+
+    The second parameter is fixed.
 
     Parameters
     ----------
     parameter
         ``"mass"`` or ``"fraction"``.
     interpolation
-        Points of the parameter, which must contain `reference`.
+        Points at which the model gives the likelihood ratio, and the interpolation between them.
+        `reference` must be one of the points.
     reference
         Value θ0 of the parameter at which the log-likelihood ratio is zero.
     fixed
-        Value of the other parameter; default: 172.5 GeV or 0.5.
+        Value of the parameter that is not `parameter`; default: a mass of 172.5 GeV, or a fraction
+        of 0.5.
 
     Examples
     --------
@@ -172,7 +177,7 @@ class PeakModel(EventModel):
         return (self.parameter,)
 
     def event_llr(self, sample: Sample) -> FloatArray:
-        """Log-likelihood ratio of every event to θ0, shape (n_events, K)."""
+        """Log-likelihood ratios of the events to θ0, at the K points, shape (n_events, K)."""
         m, d = (sample.column(name).astype(np.float64) for name in ("m_rec", "d"))
         (other,) = set(_DEFAULTS) - {self.parameter}
         rest = {} if self.fixed is None else {other: self.fixed}

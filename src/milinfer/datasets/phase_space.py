@@ -104,9 +104,9 @@ def production_weights(x: FloatArray, odd: bool = False) -> FloatArray:
     Returns
     -------
     ndarray
-        Weights for the products in :func:`milinfer.datasets.operators.form_weights`, shape (n, 3 or
-        6).  The first three are the coefficients of a quadratic in c_HW.  Weights are zero for
-        points that fail the cuts on jets.
+        Weights for the products in :func:`milinfer.datasets.operators.form_weights`, shape (n, 3),
+        or (n, 6) with `odd`.  The first three are the coefficients of a quadratic polynomial in
+        c_HW.  Weights are zero for points that fail the cuts on jets.
 
     Examples
     --------
@@ -140,7 +140,9 @@ def production_weights(x: FloatArray, odd: bool = False) -> FloatArray:
 
 
 def production_momenta(x: FloatArray) -> FloatArray:
-    """Compute momenta of u, d, d, u and H at points of the unit cube (n, 6): (n, 5, 4), in GeV.
+    """Compute momenta of u, d, d, u and H at points of the unit cube, in GeV.
+
+    The points have the shape (n, 6), the momenta the shape (n, 5, 4).
 
     Examples
     --------
@@ -164,7 +166,7 @@ def production_momenta(x: FloatArray) -> FloatArray:
 
 
 def parton_densities(x_up: FloatArray, x_down: FloatArray) -> FloatArray:
-    """Compute the invented parton densities x u(x) · x d(x) at two momentum fractions.
+    """Compute the product x1 u(x1) · x2 d(x2) of the invented densities of u and d quarks.
 
     Examples
     --------
@@ -236,15 +238,15 @@ def decay_weights(x: FloatArray, boson: Literal["W", "Z"], odd: bool = False) ->
     x
         Points, shape (n, 7).
     boson
-        Kind of both bosons.
+        Kind of the two bosons.
     odd
         As for :func:`production_weights`.
 
     Returns
     -------
     ndarray
-        Weights, shape (n, 3 or 6).  For Z bosons only the first is not zero, because the operators
-        have no effect.
+        Weights, shape (n, 3), or (n, 6) with `odd`.  For Z bosons only the first column is not
+        zero, because the operators have no effect.
 
     Examples
     --------
@@ -284,10 +286,10 @@ def decay_weights(x: FloatArray, boson: Literal["W", "Z"], odd: bool = False) ->
 
 
 def decay_momenta(x: FloatArray, boson: Literal["W", "Z"]) -> FloatArray:
-    """Compute the four lepton momenta in the rest frame of H at points of the unit cube (n, 7).
+    """Compute the four lepton momenta in the rest frame of H, at points of the unit cube.
 
-    The axis of the boson pair and one azimuth are fixed; because H has no spin, events are rotated
-    at random later.
+    The points have the shape (n, 7).  The axis of the boson pair and one azimuth are fixed.  Events
+    are rotated at random later; this is exact, because H has no spin.
 
     Returns
     -------
@@ -329,9 +331,10 @@ def _two_body(s: FloatArray, cos: FloatArray, phi: FloatArray) -> FloatArray:
 
 
 def boost(p: FloatArray, frame: FloatArray) -> FloatArray:
-    """Boost momenta (n, k, 4) from the rest frame of a particle to the frame in which it moves.
+    """Boost momenta from the rest frame of a particle to the frame in which it moves.
 
-    `frame` is the momentum of the particle in the new frame, shape (n, 4).
+    The momenta have the shape (n, k, 4).  `frame` is the momentum of the particle in the new frame,
+    shape (n, 4).
 
     Examples
     --------

@@ -10,8 +10,9 @@ function         files                                    format
 `top_quarks`     samples at two top masses (on Zenodo)    as the authors' notebook reads them
 ================ ======================================== =====================================
 
-All functions return events with features as a :class:`~milinfer.SampleSet`, with the parameter
-``signal`` (0 or 1) or ``m_t``.  Nothing is downloaded.
+All functions return events with features in the form of a :class:`~milinfer.SampleSet`.  Its
+parameter is ``signal`` (0 or 1) for dijets, and ``m_t`` for top quarks.  `paper_dijets` returns two
+sets, for training and for tests.  Nothing is downloaded.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ __all__ = [
 ]
 
 DIJET_FEATURES = ("m_lighter", "delta_m", "tau21_lighter", "tau21_heavier")
-"""Features of [NT], §III A 2: lighter jet mass, difference of the masses (TeV), τ21 of both."""
+"""Features of [NT], §III A 2: lighter jet mass, difference of jet masses (TeV), τ21 of each jet."""
 
 LHCO_COLUMNS = tuple(
     f"{name}{jet}"
@@ -80,7 +81,8 @@ def lhco_dijets(
     Raises
     ------
     SampleError
-        If a file is not such a table, lacks columns, or has no signal or no background events.
+        If a file is not a table of this kind, if it lacks columns, or if there are no signal events
+        or no background events.
 
     Examples
     --------
@@ -115,18 +117,19 @@ def lhco_dijets(
 def paper_dijets(folder: PathLikeStr, bag_size: int = 3) -> tuple[SampleSet, SampleSet]:
     """Read the dijets of figs. 2 and 6 of [NT] as published by the authors, for training and tests.
 
-    The features are standardised, and the files do not contain their scales.  For bags of three
-    events, the first, second and third events have been standardised separately; the scales differ
-    by less than 1 %.  Single events and bags consist of the same 196 647 events, but they have been
-    split into halves independently.  Half of the events in the test bags are therefore also in the
-    single training events: use either single events or bags, and not both.
+    The features are standardised, and the files do not contain the original means and widths.  In
+    bags of three events, the first, second and third events have been standardised separately, with
+    widths that differ by less than 1 %.  The files of single events and of bags contain the same
+    196 647 events, but the halves for training and tests have been chosen independently.  Therefore
+    half of the events in the test bags are also among the single events for training: use either
+    single events or bags, and not both.
 
     Parameters
     ----------
     folder
         Folder ``datafiles`` of the authors' repository.
     bag_size
-        3 for the events of the bags of three, bag after bag; 1 for the single events.
+        3 for the events of the bags of three, in the order of the bags; 1 for the single events.
 
     Returns
     -------
@@ -137,9 +140,9 @@ def paper_dijets(folder: PathLikeStr, bag_size: int = 3) -> tuple[SampleSet, Sam
     Raises
     ------
     ConfigurationError
-        For other bag sizes.
+        If `bag_size` is neither 1 nor 3.
     SampleError
-        If a file is missing, or has another shape or other labels than the published file.
+        If a file is missing, or if its shape or its labels are not those of the published file.
 
     Examples
     --------
@@ -209,7 +212,7 @@ def top_quarks(folder: PathLikeStr, *, level: str = "simulation") -> SampleSet:
     Raises
     ------
     SampleError
-        If a file or the array in it is missing, or does not have four columns.
+        If a file or its array is missing, or if an array does not have four columns.
 
     Examples
     --------

@@ -11,11 +11,11 @@ joint likelihood ratio, which depends on φ, therefore scatters around the exact
 
 .. math:: \frac{p(x|\theta)}{p(x|0)} =
           \frac{(1 + \theta\cdot a)^2 + (\theta\cdot u)^2}{Z(\theta)},\qquad
-          Z(\theta) = \theta^T \langle a a^T + u u^T\rangle\,\theta + 1,
+          Z(\theta) = \theta^T \langle a a^T + u u^T\rangle\,\theta + 1.
 
-which is a sum of squares of amplitudes, like every leading-order EFT prediction.  a and u are odd
-functions whose moments are known in closed form.  Therefore Z and the Fisher information at θ = 0,
-:math:`4\langle a a^T\rangle` for each event, are known exactly.
+The exact likelihood ratio is a sum of squares of amplitudes, like every leading-order EFT
+prediction.  a and u are odd functions whose moments are known in closed form.  Therefore Z and the
+Fisher information at θ = 0, :math:`4\langle a a^T\rangle` for each event, are known exactly.
 """
 
 from __future__ import annotations
@@ -152,13 +152,13 @@ def generate(n_events: int, point: Point, *, seed: int, weights: Sequence[Point]
     seed
         Random seed; the same seed gives the same events.
     weights
-        Points for the weights of each event; default: points that determine the quadratic
-        polynomial, :func:`default_weights`.
+        Points for the weights of each event; default: those of :func:`default_weights`, which
+        determine the quadratic polynomial of the event.
 
     Raises
     ------
     ParameterError
-        If the point has other parameters, or a value is outside [−1, 1].
+        If the point has unknown parameters, or if a value is outside [−1, 1].
 
     Examples
     --------
@@ -210,9 +210,9 @@ def generate(n_events: int, point: Point, *, seed: int, weights: Sequence[Point]
 def default_weights(n_parameters: int) -> tuple[Point, ...]:
     """Return points whose weights determine the quadratic polynomial of an event.
 
-    For one or two parameters they are all points with coordinates −1, 0 and 1.  For more
-    parameters, there are as many points as coefficients: the origin, ±1 along each axis, and points
-    with two parameters at 1.
+    For one or two parameters, these are all points with coordinates −1, 0 and 1.  For three or more
+    parameters, there are as many points as the polynomial has coefficients: the origin, ±1 along
+    each axis, and points with two parameters at 1.
 
     Examples
     --------
@@ -258,7 +258,7 @@ def log_likelihood_ratio(x: ArrayLike, theta: ArrayLike) -> FloatArray:
     Returns
     -------
     ndarray
-        Shape (n_events, m).
+        Log-likelihood ratio of each event at each point, shape (n_events, m).
 
     Examples
     --------

@@ -1,8 +1,8 @@
 """Compute the cross-section of VBF H → WW* after the selection, with nuisance parameters.
 
-For a simulated sample, the yield after a selection is a step function of an energy scale.  The
-yields of a large sample at a grid of scales are therefore fitted by a polynomial.  The dependence
-on the theory weight and on c_HW is exact for each event.
+For a simulated sample, the yield after a selection is a step function of an energy scale.
+Therefore a polynomial is fitted to the yields of a large sample on a grid of scales.  At each point
+of the grid, the dependence on the theory weight and on c_HW is known exactly for each event.
 """
 
 from __future__ import annotations
@@ -52,10 +52,10 @@ class SelectedCrossSection:
     coefficients
         Coefficients of the polynomials P_j in monomials of α/4, shape (n_monomials, 5).
     batches
-        Coefficients from disjoint parts of the events, shape (n_batches, n_monomials, 5); their
-        scatter gives the statistical error.
+        The same coefficients, computed from disjoint parts of the events, shape
+        (n_batches, n_monomials, 5).  Their scatter gives the statistical error.
     largest
-        Largest absolute value of c_HW of the samples.
+        Largest absolute value of c_HW among the samples.
 
     Examples
     --------
@@ -81,7 +81,7 @@ class SelectedCrossSection:
         seed: int,
         workers: int = 1,
     ) -> SelectedCrossSection:
-        """Simulate `n_events` events at each of some values of c_HW, and fit the cross-section."""
+        """Simulate `n_events` events at each of the values of c_HW, and fit the cross-section."""
         seeds = np.random.SeedSequence(seed).generate_state(len(values))
         return cls.from_events(
             [
@@ -97,13 +97,13 @@ class SelectedCrossSection:
         Parameters
         ----------
         samples
-            Events of :func:`milinfer.datasets.vbf_hww.generate` at different values of c_HW.  All
-            events are reweighted to all values.
+            Events of :func:`milinfer.datasets.vbf_hww.generate` at different values of c_HW.  Every
+            event is reweighted to all values.
 
         Raises
         ------
         SampleError
-            If there are no samples, too few events, or events with other operators.
+            If there are too few events, or if their operators are not c_HW alone.
         """
         for events in samples:
             if events.operators != (vbf_hww.PARAMETER,):
@@ -166,7 +166,7 @@ class SelectedCrossSection:
         return float(self._rows(alpha) @ self.coefficients @ float(c_hw) ** _POWERS) * self.scale
 
     def value_and_gradient(self, point: FloatArray) -> tuple[float, FloatArray]:
-        """Return the cross-section in pb and its derivatives by c_HW and α, at (c_HW, α)."""
+        """Return the cross-section in pb, and its derivatives with respect to c_HW and α."""
         c, alpha = point[0], point[1:]
         powers = c**_POWERS
         slopes = np.concatenate([[0.0], _POWERS[1:] * c ** _POWERS[:-1]])
@@ -176,7 +176,7 @@ class SelectedCrossSection:
         return float(of_c @ powers) * self.scale, gradient * self.scale
 
     def relative_error(self, c_hw: float, nuisances: Point | None = None) -> float:
-        """Return the relative error of the ratio to the cross-section at c_HW = 0 and α = 0."""
+        """Return the relative error of the ratio σ(c_HW, α)/σ(0, 0)."""
         alpha = np.array(list(nuisance_values(nuisances).values()))
         at = self._rows(alpha) @ self.batches @ float(c_hw) ** _POWERS
         nominal = self._rows(0 * alpha) @ self.batches @ 0.0**_POWERS

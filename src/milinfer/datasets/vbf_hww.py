@@ -1,14 +1,14 @@
 """Generate VBF H → W W* → e+ νe e− ν̄e with SMEFT operators from the exact matrix element.
 
 The operators are c_HW, c_HWtil (odd under CP) and c_Hbox (no effect on shapes); see
-:mod:`milinfer.datasets.operators`.  Each event has its exact weight as a polynomial in the
-operators of the parameter point at which it was generated.
+:mod:`milinfer.datasets.operators`.  The exact weight of each event is known as a polynomial in the
+operators that its parameter point contains.
 
 The production is u d → d u H at leading order and 13 TeV, with both assignments of quarks to beams.
 The parton densities are invented: x u(x) ∝ 2.0 x^−0.35 (1−x)^3.2 and
 x d(x) ∝ 1.2 x^−0.35 (1−x)^4.2.  Shapes are realistic enough for examples, but cross-sections are
-not predictions.  The branching fraction is the partial width over 4.07 MeV.  Cuts: jets
-pT > 20 GeV, ``|η| < 5``; leptons pT > 10 GeV, ``|η| < 2.5``; ΔR > 0.4 between all of them.
+not predictions.  The branching fraction is the partial width divided by 4.07 MeV.  Cuts: jets
+pT > 20 GeV, ``|η| < 5``; leptons pT > 10 GeV, ``|η| < 2.5``; ΔR > 0.4 between all jets and leptons.
 """
 
 from __future__ import annotations
@@ -63,8 +63,9 @@ def generate(
         Number of events.
     point
         ``{"c_HW": value}``, or values of several of :data:`OPERATORS`, each within ±5.  Default:
-        the standard model, ``{"c_HW": 0.0}``.  The weights of an event are known as a polynomial in
-        the operators of `point`: give an operator the value 0 to get its weights at other values.
+        the standard model, ``{"c_HW": 0.0}``.  The weight of an event is known as a polynomial in
+        the operators of `point`.  To get weights at other values of an operator, include it in
+        `point`, also if its value there is 0.
     seed
         Random seed; the same seed gives the same events for any `workers`.
     workers
@@ -73,7 +74,7 @@ def generate(
     Raises
     ------
     ParameterError
-        If the point has other parameters, or a value outside ±5.
+        If the point has unknown parameters, or if a value is outside ±5.
     SampleError
         If `n_events` is less than one.
 
@@ -104,7 +105,7 @@ def samples(
     n_events
         Number of events in each sample.
     values
-        Values of c_HW, one for each sample, or points, all of the same operators.
+        For each sample, the value of c_HW or the point.  All points must have the same operators.
     seed
         Random seed; the same seed gives the same events for any `workers`.
     features
@@ -112,12 +113,12 @@ def samples(
     workers
         Number of processes; each generates complete samples.
     on_sample
-        Function that is called with the value or point after each sample.
+        Function that is called after each sample, with its value or point.
 
     Raises
     ------
     ParameterError
-        If a point is not possible, or points have different operators.
+        If a point is not possible, or if points have different operators.
 
     Examples
     --------

@@ -20,14 +20,14 @@ The analysis selects jets with pT > 30 GeV and leptons with pT > 15 GeV *after* 
 the scales change which events are selected.  For ``|α| ≤ 4``, no event that the generator's cuts
 (20 and 10 GeV) remove would be selected.
 
-The selection also removes events close to the end of the transverse mass of leptons and missing
-momentum, which cannot exceed m_H.  The density of the visible momenta rises with the square root of
-the distance from this end.  A change of the scales can move an event over the end, where the
-density is zero.  Such events would have an infinite Fisher information about the scales: the
-likelihood would not be a parabola, and no smooth response could describe it.  An event is therefore
-selected only if its transverse mass is below m_H for all ``|α| ≤ 5``, which removes one event in
-six.  The selection also removes the few events with so much energy that the beams could not have
-made them at other scales.
+The transverse mass of leptons and missing momentum cannot exceed m_H, and the selection also
+removes events close to this end point.  The density of the visible momenta rises with the square
+root of the distance from the end point.  A change of the scales can move an event beyond the end
+point, where the density is zero.  Without this selection, the Fisher information about the scales
+would be infinite: the likelihood would not be a parabola, and no smooth response could describe it.
+An event is therefore selected only if its transverse mass is below m_H for all ``|α| ≤ 5``, which
+removes one event in six.  The selection also removes the few events with so much energy that the
+beams could not have made them at other scales.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ def nuisance_values(nuisances: Point | None) -> dict[str, float]:
     Raises
     ------
     ParameterError
-        If a nuisance parameter is unknown, or its absolute value is above :data:`LIMIT`.
+        If a nuisance parameter is unknown, or if its absolute value is above :data:`LIMIT`.
 
     Examples
     --------
@@ -150,7 +150,7 @@ def visible(events: GeneratedEvents) -> FloatArray:
     Raises
     ------
     SampleError
-        If the events belong to another process.
+        If the events do not belong to the process of :mod:`milinfer.datasets.vbf_hww`.
 
     Examples
     --------
@@ -209,10 +209,10 @@ def _transverse_mass(pair: FloatArray, jets: FloatArray) -> FloatArray:
 
 
 def scaled(events: GeneratedEvents, nuisances: Point) -> GeneratedEvents:
-    """Scale the visible momenta of events, without a selection and without weights.
+    """Scale the visible momenta of events, without selecting or weighting the events.
 
-    Neutrinos, bosons, incoming partons and ``|M|²`` do not change.  Features use only the visible
-    particles.
+    Neutrinos, bosons, incoming partons and ``|M|²`` do not change.  Features do not depend on them:
+    they use only the visible particles.
 
     Examples
     --------
@@ -285,10 +285,10 @@ def generate(
     seed: int,
     workers: int = 1,
 ) -> GeneratedEvents:
-    """Generate unweighted events after the selection, at a point and nuisance parameters.
+    """Generate unweighted events after the selection, at values of c_HW and nuisance parameters.
 
-    Events are accepted or rejected according to their theory weights.  To get weighted events
-    instead, generate events at ``theory`` = 0 and use :func:`theory_weights`.
+    Events are accepted or rejected according to their theory weights.  To get weighted events,
+    generate events at ``theory`` = 0 and use :func:`theory_weights`.
 
     Parameters
     ----------
@@ -297,7 +297,8 @@ def generate(
     point
         As for :func:`milinfer.datasets.vbf_hww.generate`.
     nuisances
-        Values of nuisance parameters (:data:`NUISANCES`) within ±4; all others are 0.
+        Values of nuisance parameters (:data:`NUISANCES`) within ±4.  Those that are not given are
+        0.
     seed
         Random seed; the same seed gives the same events for any `workers`.
     workers
@@ -307,7 +308,8 @@ def generate(
     -------
     GeneratedEvents
         Events with scaled visible momenta.  Their cross-section is after the selection and includes
-        the theory weight; its error includes the generator and the selected fraction.
+        the theory weight.  Its error includes the errors of the generated cross-section and of the
+        selected fraction.
 
     Raises
     ------
@@ -360,8 +362,8 @@ def variations(
 ) -> ProcessVariations:
     """Make nominal samples at several values of c_HW, and variations of the same events.
 
-    Every sample has the weights at :data:`milinfer.datasets.vbf_hww.DEFAULT_WEIGHTS`, and the
-    weights ``theory_up`` and ``theory_down`` for ``theory`` larger and smaller by 1.
+    Every sample has the weights at :data:`milinfer.datasets.vbf_hww.DEFAULT_WEIGHTS`.  It also has
+    the weights ``theory_up`` (``theory`` larger by 1) and ``theory_down`` (smaller by 1).
 
     Parameters
     ----------
@@ -371,8 +373,8 @@ def variations(
         Values of c_HW.
     shifts
         Values of nuisance parameters of each variation, ``[{"jet_scale": 1.0}, …]``.  If only
-        ``theory`` is shifted, only the weights change.  Otherwise features and selection are
-        computed again for the variation, and its weights include the theory weight.
+        ``theory`` is shifted, only the weights change.  If an energy scale is shifted, features and
+        selection are computed again for the variation, and its weights include the theory weight.
     seed
         Random seed; the same seed gives the same samples for any `workers`.
     features
@@ -385,7 +387,7 @@ def variations(
     ParameterError
         If a point or a shift is not possible.
     SampleError
-        If `n_events` is less than one, or there are no shifts.
+        If `n_events` is less than one, or if there are no shifts.
 
     Examples
     --------

@@ -1,6 +1,6 @@
 """Generate a background: VBF H → Z Z* → e+ e− ν ν̄ (three flavours) without SMEFT effects.
 
-Production, parton densities and cuts are the same as in :mod:`milinfer.datasets.vbf_hww`.
+Production, parton densities and cuts are those of :mod:`milinfer.datasets.vbf_hww`.
 """
 
 from __future__ import annotations

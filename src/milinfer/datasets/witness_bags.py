@@ -1,22 +1,24 @@
-"""Draw labelled bags of instances, whose label is the OR, AND or XOR of two kinds of witnesses.
+"""Draw labelled bags whose labels depend on two special instances (witnesses): OR, AND or XOR.
 
 Instances are vectors of numbers.  Ordinary instances are drawn from a unit Gaussian.  A witness is
-a special instance: the first (second) kind is drawn from a unit Gaussian that is shifted by
-`distance` along the first (second) axis.  A bag has at most one witness of each kind, and its label
-says which kinds it contains:
+a special instance.  There are two kinds of witnesses: the first kind is drawn from a unit Gaussian
+that is shifted by `distance` along the first axis, the second kind from one that is shifted along
+the second axis.  A bag has at most one witness of each kind.  A rule decides which bags are
+positive (label 1):
 
-=======  ==========================  ==============================================================
-rule     positive bags               pooling, followed by a linear layer, that can learn it
-=======  ==========================  ==============================================================
-``or``   a witness of either kind    every one; noisy-or exactly
-``and``  witnesses of both kinds     sum, mean, maximum, log-sum-exp
-``xor``  one kind without the other  maximum, log-sum-exp
-=======  ==========================  ==============================================================
+=======  =======================================  =================================================
+rule     positive bags                            poolings before a linear layer that can learn it
+=======  =======================================  =================================================
+``or``   a witness of one kind, or of both kinds  all; noisy-or describes the rule exactly
+``and``  witnesses of both kinds                  sum, mean, maximum, log-sum-exp
+``xor``  a witness of exactly one kind            maximum, log-sum-exp
+=======  =======================================  =================================================
 
-With a sum or a mean, a witness changes the output by the same amount with or without a witness of
-the other kind, whereas XOR needs changes of opposite sign.  Attention gives bags with both kinds an
-output between those of bags with one kind.  With hidden layers between pooling and output
-(``bag_hidden``), these poolings can learn XOR, too.
+With a sum or a mean, a witness of the first kind changes the output by the same amount whether or
+not the bag has a witness of the second kind, whereas XOR needs changes of opposite sign.  With
+attention, the output for bags with both kinds is between the outputs for bags with only the first
+kind and with only the second kind.  With hidden layers between pooling and output
+(``bag_hidden``), a sum, a mean and attention can learn XOR, too.
 
 References
 ----------
@@ -48,7 +50,7 @@ class WitnessBags(NamedTuple):
         Label of each bag, 0 or 1, shape (n_bags,).
     kinds
         For each bag, the kinds of its instances, shape (n_instances,): 1 or 2 for a witness, 0 for
-        other instances.
+        an ordinary instance.
     """
 
     bags: list[FloatArray]
@@ -67,8 +69,9 @@ def witness_bags(
 ) -> WitnessBags:
     """Draw labelled bags, half of them positive.
 
-    Combinations of witnesses for which the rule is true are equally frequent among positive bags,
-    and combinations for which it is false are equally frequent among negative bags.
+    There are four cases: a bag has no witness, the first kind, the second kind, or both kinds.
+    Among the positive bags, all cases for which the rule is true are equally frequent.  Among the
+    negative bags, all cases for which the rule is false are equally frequent.
 
     Parameters
     ----------
@@ -81,14 +84,14 @@ def witness_bags(
     n_features
         Number of features of an instance.
     distance
-        Distance of the witnesses from other instances, in standard deviations.
+        Distance between the centres of witnesses and ordinary instances, in standard deviations.
     seed
         Random seed.
 
     Raises
     ------
     ConfigurationError
-        If the rule is unknown, or a number is not possible.
+        If the rule is unknown, or if a number is not possible.
 
     Examples
     --------

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["CheckList"]
 
+# A deviation beyond so many standard errors is named, whatever the threshold of its check.
+_LARGE = 3.0
 _SUMMARY = ("verdict", "passed", "n_events", "reference", "checks")
 _STYLES = {"passed": "green", "failed": "bold red", "undecided": "yellow", "skipped": "dim"}
 # Colours that are readable on white and on black.
@@ -60,19 +62,31 @@ class CheckList:
         return tuple(c for c in self.checks if c.outcome != "failed" and c.pull > c.threshold)
 
     @property
+    def fluctuations(self) -> tuple[Check, ...]:
+        """Checks with a deviation of more than 3σ that may still be a fluctuation.
+
+        A check that consists of several measurements shows the measurement with the largest
+        deviation.  By chance this may be larger than 3σ, so the threshold of the check is larger,
+        too.
+        """
+        return tuple(c for c in self.checks if _LARGE < c.pull <= c.threshold)
+
+    @property
     def verdict(self) -> str:
         """One line that sums up the checks."""
         if self.failures:
             return f"do not trust as it is: {', '.join(c.name for c in self.failures)}"
         parts = []
-        if not self.significant:
+        if not self.significant and not self.fluctuations:
             parts.append("nothing wrong found")
-        for outcome, harm in (("passed", "too small to matter"), ("undecided", "that may matter")):
-            deviations = [
-                f"{c.name} ({c.pull:.1f}σ)" for c in self.significant if c.outcome == outcome
-            ]
+        for harm, deviations in (
+            ("too small to matter", [c for c in self.significant if c.outcome == "passed"]),
+            ("that may matter", [c for c in self.significant if c.outcome == "undecided"]),
+            ("that may be a fluctuation", self.fluctuations),
+        ):
             if deviations:
-                parts.append(f"deviation {harm}: {', '.join(deviations)}")
+                named = ", ".join(f"{c.name} ({c.pull:.1f}σ)" for c in deviations)
+                parts.append(f"deviation {harm}: {named}")
         undecided = [c.name for c in self.undecided if c not in self.significant]
         if undecided:
             parts.append(f"undecided: {', '.join(undecided)}")

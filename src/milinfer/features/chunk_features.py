@@ -42,11 +42,11 @@ class Analysis(NamedTuple):
     table
         Features of the selected events.
     rows
-        Number in the chunk of each event in the table.
+        For each event in the table, its position in the chunk (counted from 0).
     cutflow
         Sums of weights after each step.
     rejected
-        Number of events without a row, by reason.
+        Number of events that are not in the table, by reason.
     """
 
     table: FeatureTable
@@ -64,12 +64,13 @@ class ChunkFeatures:
     features
         Feature set.
     selection
-        Function that returns masks of the events to keep; None: all events.
+        Function that returns masks of the events to keep; None: keep all events.
     objects
-        Function that returns the objects of the feature set; None: the particles of ``LHEPart``, or
-        columns that are already features.
+        Function that returns the objects (leptons, jets, …) from which the features are computed.
+        None: use the particles of ``LHEPart``, or columns of the events that are already features.
     on_missing
-        ``"raise"`` or ``"reject"`` for selected events without the objects that the features need.
+        For a selected event without the objects that the features need: ``"raise"`` an error, or
+        ``"reject"`` the event.
 
     Examples
     --------
@@ -93,7 +94,7 @@ class ChunkFeatures:
         events
             Events of a chunk.
         weights
-            Weights of the events, shape (n_events,), for the cut flow.
+            Weights of the events, shape (n_events,). They are only used for the cut flow.
 
         Raises
         ------
@@ -181,7 +182,7 @@ def source_of(events: AwkwardArray) -> str | None:
 
 
 def chunk_key(events: AwkwardArray) -> tuple[str, int]:
-    """Return file and first entry of a chunk; random for events that are not from a file."""
+    """Return file and first entry of a chunk; a random key if the events are not from a file."""
     metadata = chunk_metadata(events)
     source, start = source_of(events), int(metadata.get("entrystart", 0))
     return (source, start) if source and "entrystart" in metadata else (uuid4().hex, start)

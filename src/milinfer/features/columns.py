@@ -1,10 +1,10 @@
 """Define the columns of the standard feature sets, as functions of the leading objects of an event.
 
 The invariant columns do not change if an event is rotated about the beam axis, or by half a turn
-about a transverse axis, which exchanges the two protons.  Such rotations give equally likely
-events.  A network with the 36 standard columns has to learn this symmetry from the events; the
-invariant columns contain it.  They use the logarithms of momenta and masses, because cross-sections
-fall like powers.  All columns can be pickled.
+about a transverse axis, which exchanges the two protons.  A rotated event is as likely as the
+original one.  A network with the 36 standard columns has to learn this symmetry from the events;
+the invariant columns contain it.  They use the logarithms of momenta and masses, because
+cross-sections fall like powers.  All columns can be pickled.
 """
 
 from __future__ import annotations
@@ -47,32 +47,32 @@ class Value:
     column: str
 
     def __call__(self, o: Objects) -> NDArray[Any]:
-        """Evaluate, shape (n_events,)."""
+        """Return the values of the column, shape (n_events,)."""
         return o.get(self.name, self.column)
 
 
 @dataclass(frozen=True)
 class Mass:
-    """Column with the invariant mass of an object; rounding errors below zero become zero."""
+    """Column with the invariant mass of an object; a negative mass (rounding) becomes zero."""
 
     name: str
 
     def __call__(self, o: Objects) -> FloatArray:
-        """Evaluate, in GeV, shape (n_events,)."""
+        """Return the values of the column in GeV, shape (n_events,)."""
         mass: FloatArray = np.maximum(o.get(self.name, "mass"), 0.0)
         return mass
 
 
 @dataclass(frozen=True)
 class IsId:
-    """Column that is 1 if an object has one of some PDG ids, else 0."""
+    """Column that is 1 if the PDG id of an object is one of the given ids, else 0."""
 
     name: str
     ids: tuple[int, ...]
     absolute: bool
 
     def __call__(self, o: Objects) -> BoolArray:
-        """Evaluate, shape (n_events,)."""
+        """Return the values of the column, shape (n_events,)."""
         ids = o.get(self.name, "pdgId")
         ids = np.abs(ids) if self.absolute else ids
         matches: BoolArray = ids == self.ids[0]
@@ -83,16 +83,16 @@ class IsId:
 
 @dataclass(frozen=True)
 class SignedDeltaPhi:
-    """Column with φ_a − φ_b in (−π, π] of two objects, in which a is the object with the larger η.
+    """Column with φ_a − φ_b of two objects, in (−π, π], where a is the object with the larger η.
 
-    If both have the same η, a is the leading object.
+    If the two objects have the same η, a is the leading object.
     """
 
     first: str
     second: str
 
     def __call__(self, o: Objects) -> FloatArray:
-        """Evaluate, in radians, shape (n_events,)."""
+        """Return the values of the column in radians, shape (n_events,)."""
         difference = o.get(self.first, "phi") - o.get(self.second, "phi")
         swapped = o.get(self.first, "eta") < o.get(self.second, "eta")
         difference = np.where(swapped, -difference, difference)
@@ -157,7 +157,7 @@ class LogPt:
     key: str
 
     def __call__(self, o: Objects) -> FloatArray:
-        """Evaluate, shape (n_events,)."""
+        """Return the values of the column, shape (n_events,)."""
         return _log(_pt(o, self.key))
 
 
@@ -168,7 +168,7 @@ class SidedEta:
     key: str
 
     def __call__(self, o: Objects) -> FloatArray:
-        """Evaluate, shape (n_events,)."""
+        """Return the values of the column, shape (n_events,)."""
         eta: FloatArray = o.get(self.key, "eta") * _side(o)
         return eta
 
@@ -185,7 +185,7 @@ class DeltaPhi:
     function: Callable[[FloatArray], FloatArray]
 
     def __call__(self, o: Objects) -> FloatArray:
-        """Evaluate, shape (n_events,)."""
+        """Return the values of the column, shape (n_events,)."""
         value = self.function(_phi(o, self.first) - _phi(o, self.second))
         return value * _side(o) if self.function is np.sin else value
 
@@ -198,7 +198,7 @@ class LogMass:
     second: str
 
     def __call__(self, o: Objects) -> FloatArray:
-        """Evaluate, shape (n_events,)."""
+        """Return the values of the column, shape (n_events,)."""
         sums = (o.get(self.first, a) + o.get(self.second, a) for a in ("energy", "px", "py", "pz"))
         return _log(invariant_mass(*sums))
 
@@ -210,7 +210,7 @@ class LogTransverseMass:
     key: str
 
     def __call__(self, o: Objects) -> FloatArray:
-        """Evaluate, shape (n_events,)."""
+        """Return the values of the column, shape (n_events,)."""
         cosine = np.cos(_phi(o, self.key) - _phi(o, "met"))
         return _log(np.sqrt(2 * _pt(o, self.key) * _pt(o, "met") * (1 - cosine)))
 

@@ -73,7 +73,7 @@ def event_weights(
     source
         File or dataset, for messages.
     first_event
-        Number of the first event (or of each event) in the file, for messages.
+        Number that the first event has in the file, or the numbers of all events, for messages.
 
     Raises
     ------

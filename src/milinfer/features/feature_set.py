@@ -2,9 +2,9 @@
 
 A :class:`FeatureSet` is an ordered mapping from column names to functions of the leading objects of
 an event.  It takes scikit-hep or coffea vectors, as jagged arrays or as one array for each leading
-object, eager or virtual, and computes about a million events per second.  The result is a
-:class:`FeatureTable`, which coffea can accumulate.  :func:`check_event_counts` checks that events
-read = events kept + events rejected.
+object; the arrays may be eager or virtual.  It computes about a million events per second.  The
+result is a :class:`FeatureTable`, which coffea can accumulate.  :func:`check_event_counts` checks
+that events read = events kept + events rejected.
 """
 
 from __future__ import annotations
@@ -64,15 +64,16 @@ class FeatureSet:
         Mapping from the name of each column, in order, to a function.  The function gets the
         leading objects (:class:`Objects`) and returns one value for each event.
     collections
-        The kinds of object, and how many of each kind an event must have.  A call takes one array
-        for each kind in this order.
+        The kinds of object, and how many of each kind an event must have.  To compute features,
+        call the feature set with one array for each kind, in this order.
     selector
-        Function that selects the objects from events in :meth:`from_lhe` and returns them by the
-        name of the collection; default: final-state particles with the ``pdg_ids`` of each
-        collection.
+        Function that :meth:`from_lhe` calls to select the objects.  It takes the events and returns
+        a mapping from the name of each collection to its objects.  Default: the final-state
+        particles with the ``pdg_ids`` of each collection.
     invisible, visible
-        Absolute PDG ids of final-state particles that escape the detector, and that are measured,
-        in addition to the standard lists of :mod:`milinfer.features.visibility`.
+        Absolute PDG ids of final-state particles that escape the detector (`invisible`) or are
+        measured (`visible`).  They are added to the standard lists of
+        :mod:`milinfer.features.visibility`.
 
     Raises
     ------
@@ -209,16 +210,18 @@ class FeatureSet:
             One array of momenta for each collection (for ``vbf_2l2j``: leptons, jets), of shape
             (n_events, var): scikit-hep or coffea vectors in GeV, or a tuple of one-dimensional
             arrays, one for each leading object.  If an event has more objects than needed, those of
-            highest pT are used.  The last argument can be the missing transverse momentum: a record
-            of ``pt, phi`` or ``px, py``, or the events, from which ``MET`` (``PuppiMET``,
-            ``PFMET``) or else the visible particles of ``LHEPart`` are used.  Default: minus the
-            sum of all given momenta.
+            highest pT are used.  One more argument can follow for the missing transverse momentum:
+            a record with ``pt, phi`` or ``px, py``, or a record of the events.  From a record of
+            the events, ``MET``, ``PuppiMET`` or ``PFMET`` is read; if there is none, the missing
+            momentum is minus the sum of the visible particles of ``LHEPart``.  Without this
+            argument, it is minus the sum of all given momenta.
         on_missing
             What to do with events that lack the needed particles or have momenta that are not
             finite: ``"raise"`` an error, or ``"reject"`` the events.  Rejected events have no row;
             ``table.kept`` marks the other events and ``table.rejected`` counts the rejected events.
         source, first_event
-            File name and number of the first event (or of each event), for messages.
+            Name of the file, and the number that the first event has in it (or the numbers of all
+            events), for messages.
 
         Returns
         -------
@@ -274,9 +277,9 @@ class FeatureSet:
     ) -> FeatureTable:
         """Compute the columns from the final-state particles of ``events.LHEPart``.
 
-        Leptons are e, μ, τ; jets are quarks up to b and gluons.  Particles with charge or colour,
-        hadrons and photons are visible; see :mod:`milinfer.features.visibility`.  Parameters and
-        errors are the same as for a call of the feature set.
+        Leptons are e, μ, τ; jets are gluons and the quarks d, u, s, c, b.  Hadrons, photons, and
+        all particles with charge or colour are visible; see :mod:`milinfer.features.visibility`.
+        Parameters and errors are the same as for a call of the feature set.
         """
         if "LHEPart" not in ak.fields(events):
             msg = (
@@ -304,7 +307,7 @@ class FeatureSet:
         source: str | None = None,
         first_event: int | IntArray = 0,
     ) -> FeatureTable:
-        """Compute the columns from flat columns: faster than :meth:`from_lhe`, with equal results.
+        """Compute features from flat columns; faster than :meth:`from_lhe`, with equal results.
 
         Examples
         --------
@@ -465,10 +468,11 @@ def feature_set(name: str | FeatureSet) -> FeatureSet:
 
     ``"vbf_2l2j"``: 36 columns of two charged leptons, two jets and missing transverse momentum, in
     GeV and radians; leptons and jets are ordered by pT.  ``"vbf_2l2j_invariant"``: 50 columns of
-    the same objects that do not change if the event is rotated about the beam axis or the two
-    protons are exchanged, with logarithms of momenta and masses; a network needs fewer events for
-    training.  ``"vbf_2l2j_reco"`` and ``"vbf_2l2j_invariant_reco"`` do not use the flavour of jets,
-    which is not measured in data; use them for reconstructed objects.
+    the same objects, with logarithms of momenta and masses.  These columns do not change if the
+    event is rotated about the beam axis or if the two protons are exchanged.  A network needs fewer
+    training events with these columns than with the 36 columns.  ``"vbf_2l2j_reco"`` and
+    ``"vbf_2l2j_invariant_reco"`` do not use the flavour of jets, which is not measured in data; use
+    them for reconstructed objects.
 
     Raises
     ------
@@ -506,7 +510,7 @@ class FeatureTable:
     kept
         Mask of the input events that have a row, shape (n_input,).
     rejected
-        Number of events without a row, by reason.
+        Number of input events that have no row, by reason.
     """
 
     columns: Mapping[str, Float32Array]
@@ -527,12 +531,12 @@ class FeatureTable:
         return int(np.count_nonzero(self.kept))
 
     def weights(self, weights: ArrayLike | AwkwardArray | None) -> FloatArray:
-        """Return the weights of the rows, shape (n_events,), from weights of rows or all events.
+        """Return one weight for each row, given the weights of the rows or of all input events.
 
         Raises
         ------
         FeatureError
-            If the number of weights is neither the number of rows nor that of all events.
+            If the number of weights is neither the number of rows nor the number of input events.
         SampleError
             If an event has no weight, several weights, or a weight that is not finite.
         """
@@ -630,7 +634,7 @@ def weight_sums(weights: FloatArray) -> dict[str, float | int]:
 def join_cutflows(
     cutflows: Sequence[Mapping[str, Mapping[str, float | int]]],
 ) -> dict[str, dict[str, float | int]]:
-    """Sum cut flows exactly, so that rounding does not depend on their order.
+    """Add up cut flows exactly, so that the result does not depend on the order of the cut flows.
 
     Examples
     --------
@@ -651,7 +655,7 @@ def join_cutflows(
 
 
 def check_event_counts(n_in: int, n_out: int, rejected: Mapping[str, int], source: str) -> str:
-    """Check that events read = events kept + events rejected, and return them as text.
+    """Check that events read = events kept + events rejected, and return these numbers as text.
 
     Parameters
     ----------

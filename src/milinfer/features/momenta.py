@@ -1,9 +1,9 @@
 """Read the momenta of a varying number of particles in each event.
 
-Momenta come in several forms: scikit-hep vectors from LHE files, vectors of coffea's NanoEvents,
-Cartesian or as pT, η, φ, in jagged arrays or in one array for each leading particle.
-:class:`Particles` reads all of these, column by column, so that virtual arrays load only the
-columns that are used.
+Momenta are scikit-hep vectors (from LHE files) or vectors of coffea's NanoEvents.  Their components
+are Cartesian, or pT, η and φ. They are stored in a jagged array, or in one array for each leading
+particle. :class:`Particles` reads all these forms, column by column, so that virtual arrays load
+only the columns that are used.
 """
 
 from __future__ import annotations
@@ -49,9 +49,10 @@ class Particles:
     ----------
     array
         Jagged or regular array of momentum records, of shape (n_events, var) or (n_events, k); or a
-        sequence of k one-dimensional record arrays, each of shape (n_events,), None if an event has
-        no such particle.  Fields are px, py, pz or pt, eta, phi in GeV and radians, with mass or
-        energy in GeV; without mass and energy, the particles are taken as massless.
+        sequence of k one-dimensional record arrays, each of shape (n_events,), with None if an
+        event has no such particle.  The fields are px, py, pz or pt, eta, phi (in GeV and radians),
+        and mass or energy (in GeV).  With pt, eta, phi both mass and energy may be missing; the
+        particles are then taken as massless.
     name
         Name of the collection, for messages.
 
@@ -86,7 +87,7 @@ class Particles:
     def from_columns(
         cls, counts: IntArray, columns: Mapping[str, NDArray[Any]], name: str
     ) -> Particles:
-        """Make particles from flat columns of shape (n_particles,), each read on first use.
+        """Make particles from flat columns of shape (n_particles,), which are read when first used.
 
         Examples
         --------
@@ -133,11 +134,14 @@ class Particles:
 
     @cached_property
     def offsets(self) -> IntArray:
-        """First particle of each event, and the end, shape (n_events + 1,)."""
+        """Flat index of the first particle of each event, shape (n_events + 1,).
+
+        The last entry is the number of particles.
+        """
         return np.concatenate([[0], np.cumsum(self.counts)])
 
     def subset(self, mask: BoolArray, name: str) -> Particles:
-        """Select particles by a flat mask of shape (n_particles,); columns are shared."""
+        """Select particles by a flat mask of shape (n_particles,); columns are not copied."""
         other = object.__new__(Particles)
         other.__dict__.update(self.__dict__)
         offsets = self.offsets
@@ -156,7 +160,7 @@ class Particles:
         return other
 
     def at(self, index: IntArray) -> tuple[Particles, IntArray]:
-        """Return all particles from which these were selected, and the flat index among them."""
+        """Return the particles before any selection, and the index converted to these particles."""
         if self._index is None:
             return self, np.ascontiguousarray(index)
         everything = object.__new__(Particles)
@@ -206,7 +210,7 @@ class Particles:
         return self.column("pt")
 
     def transverse(self) -> tuple[FloatArray, FloatArray]:
-        """Sum px and py over the particles of each event; both of shape (n_events,)."""
+        """Sum px and py over the particles of each event.  Both sums have the shape (n_events,)."""
         if self.cartesian:
             px, py = self.column("px"), self.column("py")
         else:
@@ -267,10 +271,10 @@ class Particles:
         return good
 
     def vectors(self, index: IntArray) -> AwkwardArray:
-        """Return scikit-hep ``Momentum4D`` vectors by flat index, with the shape of the index.
+        """Return the particles at the flat indices `index` as ``Momentum4D`` vectors.
 
-        A stored mass is used unchanged, and the energy is computed from it, so that rounding in a
-        file does not give a mass to massless particles.
+        The result has the shape of `index`.  A stored mass is used unchanged, and the energy is
+        computed from it, so that rounding in a file does not give a mass to massless particles.
         """
         axes = ("px", "py", "pz") if self.cartesian else ("pt", "eta", "phi")
         fields = {axis: self.column(axis, index) for axis in axes}

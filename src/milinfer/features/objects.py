@@ -58,12 +58,13 @@ class Collection:
 
 @dataclass
 class Objects:
-    """Leading objects of each event as vectors: the argument of a function for a column.
+    """Leading objects of each event as vectors: the argument of functions that compute a column.
 
     For an argument ``o``, the leading leptons ``o.l0``, ``o.l1`` and jets ``o.q0``, ``o.q1``, … are
-    scikit-hep ``Momentum4D`` arrays of shape (n_events,), ordered by decreasing pT.  ``o.ll`` and
-    ``o.qq`` are their sums, and ``o.met`` is the missing transverse momentum as ``Momentum2D``.
-    ``o.get("q0", "btag")`` returns another field of an object.
+    scikit-hep ``Momentum4D`` arrays of shape (n_events,), ordered by decreasing pT.  ``o.ll`` is
+    the sum of these leptons, ``o.qq`` is the sum of these jets, and ``o.met`` is the missing
+    transverse momentum as ``Momentum2D``.  ``o.get("q0", "btag")`` returns any other stored field
+    of an object.
     """
 
     particles: Mapping[str, Particles]
@@ -97,8 +98,8 @@ class Objects:
         """Return a stored field or a kinematic quantity of an object, shape (n_events,).
 
         ``px``, ``py``, ``pz``, ``pt``, ``eta``, ``phi``, ``mass`` and ``energy`` have the same
-        values as the properties of the vectors, but are much faster.  They are also available for
-        sums (``"ll"``) and the missing momentum (``"met"``).
+        values as the properties of the vectors, but are computed much faster.  They are also
+        available for sums (``"ll"``) and the missing momentum (``"met"``).
 
         Raises
         ------
@@ -179,11 +180,12 @@ def invariant_mass(
 def missing_momentum(
     visible: Sequence[Particles], events_or_met: AwkwardArray | None, generator: Callable[..., Any]
 ) -> tuple[FloatArray, FloatArray]:
-    """Return the missing transverse momentum (px, py) in GeV, both of shape (n_events,).
+    """Return px and py of the missing transverse momentum in GeV, each of shape (n_events,).
 
-    A record of momenta (``pt``, ``phi`` or ``px``, ``py``) is used as it is.  From events, ``MET``
-    (``PuppiMET``, ``PFMET``) is used, or else the visible particles of ``LHEPart``.  If neither is
-    given, the result is minus the sum of the given visible particles.
+    A record with ``pt``, ``phi`` or ``px``, ``py`` is used as it is.  From a record of the events,
+    ``MET``, ``PuppiMET`` or ``PFMET`` is read; if there is none, the result is minus the sum of the
+    visible particles of ``LHEPart``.  If no record is given, the result is minus the sum of the
+    particles in `visible`.
     """
     if events_or_met is not None:
         fields = set(ak.fields(events_or_met))

@@ -99,7 +99,7 @@ class FeatureProcessor(ProcessorABC):  # type: ignore[misc]  # coffea has no typ
     """coffea processor that selects events and computes their features.
 
     It reads NanoAOD (``NanoAODSchema`` or :class:`EventSchema`) and flat files whose columns are
-    already the features (``BaseSchema``), eager or virtual.
+    already the features (``BaseSchema``).  The arrays may be eager or virtual.
     :meth:`milinfer.Sample.from_accumulator` makes a sample from the output for a dataset;
     :meth:`milinfer.ProcessVariations.from_accumulator` makes nominal and varied samples from an
     output with variations.
@@ -117,13 +117,13 @@ class FeatureProcessor(ProcessorABC):  # type: ignore[misc]  # coffea has no typ
         ``LHEPart``.
     weight
         Name of the event weight; ``"auto"``: ``genWeight`` or ``weight``; None: all weights are 1.
-        It can also be a function that takes the events and returns one number for each event, or
-        ``Weights`` of coffea.  The function is called for varied events, too, and with `variations`
-        the variations of ``Weights`` are kept.
+        `weight` can also be a function that takes the events and returns one number for each event,
+        or ``Weights`` of coffea.  With `variations`, the function is also called for varied events,
+        and the variations of ``Weights`` are kept.
     reweights
         Whether to keep the weights in ``LHEWeight`` (or ``weight:…`` columns) and the weights of
         NanoAOD, such as ``LHEReweightingWeight[3]``.  Weights of NanoAOD are relative to the weight
-        of the event and are multiplied by `weight`.
+        of the event, so milinfer multiplies them by `weight`.
     on_missing
         What to do with selected events that lack objects for the features: ``"raise"`` an error, or
         ``"reject"`` the events.
@@ -188,11 +188,12 @@ class FeatureProcessor(ProcessorABC):  # type: ignore[misc]  # coffea has no typ
         Returns
         -------
         dict
-            By dataset: ``cutflow`` (``n_events``, ``sum_of_weights``, ``sum_of_squared_weights``
-            and ``n_negative`` after each step), the same sums for the rows, ``rejected`` by reason,
-            and ``chunks``, which :meth:`postprocess` replaces by ``columns``, ``weight`` and
-            ``reweights``.  With variations: only ``chunks``, which :meth:`postprocess` replaces by
-            ``nominal``, ``variations`` and ``weight_variations``.
+            For each dataset: ``cutflow`` (``n_events``, ``sum_of_weights``,
+            ``sum_of_squared_weights`` and ``n_negative`` after each step), these four numbers for
+            the kept events, ``rejected`` (the number of rejected events by reason), and ``chunks``,
+            which :meth:`postprocess` replaces by ``columns``, ``weight`` and ``reweights``.  With
+            variations: only ``chunks``, which :meth:`postprocess` replaces by ``nominal``,
+            ``variations`` and ``weight_variations``.
 
         Raises
         ------
@@ -249,7 +250,7 @@ class FeatureProcessor(ProcessorABC):  # type: ignore[misc]  # coffea has no typ
         return _VariedChunk(key, {**output, "chunks": {key: 1}})
 
     def postprocess(self, accumulator: dict[str, Any]) -> dict[str, Any]:
-        """Join the chunks, by file name and entry.
+        """Join the chunks in the order of file names and entries.
 
         Raises
         ------

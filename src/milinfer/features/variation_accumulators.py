@@ -2,8 +2,8 @@
 
 An event may pass the nominal selection, the selection of a variation, or several selections.  The
 accumulated columns have one entry for each event that passes any selection, and a mask for each
-selection.  Such columns can be added over chunks and datasets in any order, because no event number
-depends on the chunks before.
+selection.  The columns of chunks and datasets can be joined in any order, because they contain no
+event numbers, which would depend on the chunks before.
 """
 
 from __future__ import annotations
@@ -77,29 +77,32 @@ def accumulate_variations(
     weights
         Weights of all events: one number for each event, None (all are 1), or ``Weights`` of
         coffea, whose variations ``muRUp`` and ``muRDown`` are used for the nuisance parameter
-        ``muR`` at ±1.  (If only the weight up was given, coffea takes nominal²/up for down.)  It
-        can also be a function of the events that returns one of these.  The function is called for
-        varied events, too, so that scale factors are computed for the varied objects.
+        ``muR`` at ±1.  (If only the weight up was given, coffea takes nominal²/up as the weight
+        down.) `weights` can also be a function that takes events and returns one of these forms.
+        The function is called for varied events, too, so that scale factors are computed for the
+        varied objects.
     objects, selection, on_missing
-        As for :class:`~milinfer.FeatureProcessor`; called for nominal and for varied events.
+        As for :class:`~milinfer.FeatureProcessor`.  The functions are called for the nominal and
+        for the varied events.
     reweights
-        Weights of all events at other parameter points, by name; if a variation changes the weight
-        of an event, they change by the same factor.
+        Weights of all events at other parameter points, by name.  If a variation changes the weight
+        of an event, the weights of this event at other points are multiplied by the same factor.
     one_sided
-        Names of nuisance parameters that are varied only up or only down; all others need both
-        variations.
+        Names of nuisance parameters that are varied only up or only down.  All other nuisance
+        parameters need a variation up and a variation down.
 
     Returns
     -------
     dict
-        ``nominal``, ``variations`` and ``weight_variations`` (both by shifts), which coffea can
-        add.
+        ``nominal``: the accumulated nominal events; ``variations`` and ``weight_variations``:
+        varied events and varied weights, by the shifts of the nuisance parameters. coffea can add
+        such dicts.
 
     Raises
     ------
     SampleError
-        If the variation up or down is missing, the varied events are not the nominal events, or a
-        nuisance parameter is used for both events and weights.
+        If the variation up or down is missing, if the varied events are not the same events as the
+        nominal ones, or if a nuisance parameter varies both events and weights.
     FeatureError
         If events lack what the features need, or a feature is not finite.
 

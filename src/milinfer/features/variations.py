@@ -71,7 +71,7 @@ class ScaleVariation:
     nuisances
         Values of the shifted nuisance parameters, ``{"jes": 1.0}``.
     factor
-        Factor on the momenta at these values; positive and different from 1.
+        Factor on energy, momentum and mass; positive and different from 1.
     objects
         Particles to scale: ``"jets"``, ``"leptons"``, ``"photons"``, ``"electrons"``, ``"muons"``,
         ``"taus"``, the name of a collection of the feature set, or absolute PDG ids.
@@ -79,7 +79,7 @@ class ScaleVariation:
     Raises
     ------
     SampleError
-        If the factor is not positive, is one, or there are no such objects.
+        If the factor is not positive or is one, or if `objects` is not a name or a list of ids.
 
     Examples
     --------
@@ -235,7 +235,7 @@ class FunctionVariation:
 
 @dataclass(frozen=True)
 class WeightVariation:
-    """Variation that changes the weights of the events, but not the events.
+    """Variation that changes the weights of events, but not their particles.
 
     Parameters
     ----------
@@ -377,12 +377,12 @@ def up_and_down(
 
 
 def require_one_meaning(variations: Iterable[EventVariation]) -> None:
-    """Raise if two variations of one nuisance parameter are of different kinds or objects.
+    """Raise if two variations of a nuisance parameter differ in kind or in the scaled objects.
 
     Raises
     ------
     SampleError
-        The message names the nuisance parameter and both meanings.
+        If two variations differ; the message names the nuisance parameter and describes both.
 
     Examples
     --------
@@ -432,7 +432,8 @@ def varied_table(
 ) -> tuple[FeatureTable, int]:
     """Compute the features of varied events, and count the particles that were scaled.
 
-    For a :class:`FunctionVariation` the number is unknown, and −1 is returned.
+    For a :class:`FunctionVariation` the number of particles is unknown; −1 is returned in its
+    place.
 
     Raises
     ------

@@ -23,7 +23,7 @@ from milinfer.samples.fingerprints import share_events
 from milinfer.toys.ensemble import ToyEnsemble, require_one_kind, require_unseen_toys
 from milinfer.typing import BoolArray, FloatArray, Point
 from milinfer.utils.confidence_levels import CL68, CL95, chi2_quantile, require_level, same_level
-from milinfer.utils.display import html_facts, html_table, rich_table, tuples_table
+from milinfer.utils.display import html_facts, html_table, percent, rich_table, tuples_table
 from milinfer.utils.points import format_point, only
 
 if TYPE_CHECKING:
@@ -343,6 +343,11 @@ class Coverage(NamedTuple):
         return self.point[only(tuple(self.point))]
 
     @property
+    def known_pool_error(self) -> float | None:
+        """The error `pool_error`, but None instead of NaN if it is unknown."""
+        return None if np.isnan(self.pool_error) else self.pool_error
+
+    @property
     def pull(self) -> float:
         """Coverage minus claimed level, divided by the binomial error of the claimed level."""
         return (self.coverage - self.cl) / float(binomial_errors(self.cl, self.n_toys))
@@ -363,10 +368,32 @@ class Coverage(NamedTuple):
         pool = 0.0 if np.isnan(self.pool_error) else self.pool_error
         return (self.coverage - self.cl) / float(np.hypot(toys, pool))
 
+    def with_errors(self, places: int = 1, *, both: bool = False) -> str:
+        """Write the coverage with its binomial error and, if larger, the error due to the event
+        pool.
+
+        Parameters
+        ----------
+        places
+            Decimal places of the percentages.
+        both
+            Whether to write the error due to the event pool even if it is smaller than the binomial
+            error.
+
+        Examples
+        --------
+        >>> row = Coverage("m", "belt", {"mu": 0.0}, 0.6827, 0.7, 0.01, 0.69, 0.71, 2000, 0.002)
+        >>> row.with_errors(), row._replace(pool_error=0.03).with_errors()
+        ('70.0% ± 1.0%', '70.0% ± 1.0% ± 3.0% (event pool)')
+        """
+        text = f"{self.coverage:.{places}%} ± {self.error:.{places}%}"
+        quoted = not np.isnan(self.pool_error) if both else self.pool_error > self.error
+        return f"{text} ± {self.pool_error:.{places}%} (event pool)" if quoted else text
+
     def __str__(self) -> str:
         return (
             f"{self.method} of {self.model} at {format_point(self.point)}: "
-            f"{self.coverage:.2%} ± {self.error:.2%} (claimed {self.cl:.2%}, {self.n_toys} toys)"
+            f"{self.with_errors(2, both=True)} (claimed {self.cl:.2%}, {self.n_toys} toys)"
         )
 
     def _repr_html_(self) -> str:
@@ -459,15 +486,14 @@ class CoverageScan:
         out = []
         for method in self.methods:
             for cl in self.cls:
-                rows = self.of(method, cl)
+                rows = sorted(self.of(method, cl), key=lambda r: r.coverage)
                 value, n, p = self.chi2(method, cl)
                 out.append(
                     [
                         method,
                         f"{cl:.2%}",
                         str(n),
-                        f"{min(r.coverage for r in rows):.2%}",
-                        f"{max(r.coverage for r in rows):.2%}",
+                        *(percent(r.coverage, r.total_error) for r in (rows[0], rows[-1])),
                         f"{value / n:.2f}",
                         f"{p:.2g}",
                         str(len(self.outside(method, cl))),
@@ -487,14 +513,17 @@ class CoverageScan:
             self.header,
             self.table_rows(),
             no_wrap=True,
+            caption=self._errors,
             box=SIMPLE_HEAD,
             collapse_padding=True,
         )
 
     def _repr_html_(self) -> str:
-        return html_table(self.header, self.table_rows(), title=self._title)
+        title = f"{self._title}; {self._errors}"
+        return html_table(self.header, self.table_rows(), title=title)
 
     _title: ClassVar = "Coverage at all truths"
+    _errors: ClassVar = "± is the error from the toys and from the event pool, added in quadrature"
 
     def to_table(self) -> pa.Table:
         """Return an Arrow table with one row for each method, level and true value.
@@ -512,7 +541,7 @@ class CoverageScan:
                 "point": dict(r.point),
                 "pull": r.pull,
                 "total_pull": r.total_pull,
-                "pool_error": None if np.isnan(r.pool_error) else r.pool_error,
+                "pool_error": r.known_pool_error,
             }
             for r in self.rows
         ]

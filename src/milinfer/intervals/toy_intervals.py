@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from milinfer.exceptions import CalibrationError
+from milinfer.exceptions import CalibrationError, ParameterError
 from milinfer.intervals.belt import Belt, bounded_estimates
 from milinfer.intervals.calibration import Calibration, calibrated_toys
+from milinfer.intervals.profile_constants import profile_statistic
 from milinfer.toys.ensemble import ToyEnsemble
 from milinfer.typing import BoolArray, FloatArray, IntArray
 from milinfer.utils.confidence_levels import CL68, chi2_quantile, require_level
@@ -22,6 +23,8 @@ __all__ = ["ToyIntervals", "belt_excess", "toy_intervals"]
 
 # Values of the parameter at which toys are compared with a threshold.
 _FINE = 801
+# The same for one of several parameters, where every value needs a search for the others.
+_FINE_PROFILE = 161
 
 
 class ToyIntervals(NamedTuple):
@@ -71,6 +74,7 @@ def toy_intervals(
     cl: float = CL68,
     *,
     belt: Belt | None = None,
+    parameter: str | None = None,
 ) -> ToyIntervals:
     """Compute the interval of every toy, with or without a calibration or a belt.
 
@@ -86,7 +90,7 @@ def toy_intervals(
     Parameters
     ----------
     ensemble
-        Toys in one parameter.
+        Toys in one parameter, or in several if `parameter` is given.
     calibration
         Calibration of the model of the toys; None: no calibration.
     cl
@@ -94,12 +98,19 @@ def toy_intervals(
     belt
         Belt of the model of the toys, instead of a calibration.  If the belt was made with a
         calibration, this calibration is applied to the toys.
+    parameter
+        With several parameters: the parameter whose intervals are computed, with all other
+        parameters profiled.  For a widened calibration, the error of the calibration is computed at
+        the true values of the other parameters.
 
     Raises
     ------
     CalibrationError
-        If `cl` is not between 0 and 1, if it is not a level of the calibration or the belt, or if
-        both a calibration and a belt are given.
+        If `cl` is not between 0 and 1; if it is not a level of the calibration or the belt; if both
+        a calibration and a belt are given; or if a belt is given together with one of several
+        parameters.
+    ParameterError
+        If `parameter` is not one of the parameters, or is missing although there are several.
     """
     require_level(cl)
     if belt is not None and calibration is not None:
@@ -107,6 +118,14 @@ def toy_intervals(
             "a belt applies its own calibration to the toys; give a belt or a calibration, not both"
         )
         raise CalibrationError(msg)
+    if parameter is not None and len(ensemble.point) > 1:
+        if belt is not None:
+            msg = (
+                "a belt in several parameters has regions, and no intervals of one parameter; give "
+                "a calibration"
+            )
+            raise CalibrationError(msg)
+        return _profiled(ensemble, calibration, cl, parameter)
     if belt is not None:
         return _between(belt_excess(belt, ensemble, cl), belt.limits[0], belt, ensemble, cl)
     limits = ensemble.range if calibration is None else calibration.limits[0]
@@ -127,6 +146,34 @@ def toy_intervals(
     low, high = _crossings(excess, limits)
     covers = statistic(ensemble.truth) <= threshold
     return ToyIntervals(truth=ensemble.truth, estimate=estimate, low=low, high=high, covers=covers)
+
+
+def _profiled(
+    ensemble: ToyEnsemble, calibration: Calibration | None, cl: float, parameter: str
+) -> ToyIntervals:
+    """Intervals of one parameter, with the others profiled."""
+    names = list(ensemble.point)
+    if parameter not in names:
+        msg = f"{parameter!r} is not one of the parameters {', '.join(names)}"
+        raise ParameterError(msg)
+    k, threshold = names.index(parameter), float(chi2_quantile(cl, 1))
+    own = None if calibration is None else calibration.profiled(parameter)
+    box = ensemble.interpolation.limits if own is None else own.limits
+
+    def statistic(value: float) -> FloatArray:
+        if own is None:
+            return profile_statistic(ensemble, k, value, box)
+        return own.statistic(ensemble, list({**ensemble.point, parameter: value}.values()), cl)
+
+    fine = np.linspace(*box[k], _FINE_PROFILE)
+    excess = np.stack([statistic(float(t)) for t in fine], axis=1) - threshold
+    low, high = _crossings(excess, box[k])
+    estimate = ensemble.theta_hat
+    if own is not None:
+        estimate = own.correct_estimate(estimate)
+    truth = ensemble.point[parameter]
+    covers = statistic(truth) <= threshold
+    return ToyIntervals(truth=truth, estimate=estimate[:, k], low=low, high=high, covers=covers)
 
 
 def belt_excess(belt: Belt, ensemble: ToyEnsemble, cl: float) -> FloatArray:

@@ -17,7 +17,7 @@ import numpy as np
 from iminuit import Minuit
 from iminuit.cost import Cost
 from numpy.typing import ArrayLike
-from scipy.special import log_ndtr, ndtr
+from scipy.special import log_ndtr, ndtr, ndtri
 
 from milinfer.exceptions import CalibrationError, FitError, ParameterError
 from milinfer.intervals.expected import BANDS
@@ -305,10 +305,14 @@ class _Profile:
 
     def _at(self, mu: float) -> float:
         if mu not in self._values:
-            self._m.fixed[self._parameter] = True
-            self._m.values[self._parameter] = mu
-            self._fit(f"at {self._parameter} = {mu:.4g}")
-            self._values[mu] = float(self._m.fval)
+            m = self._m
+            m.fixed[self._parameter] = True
+            m.values[self._parameter] = mu
+            if all(m.fixed):  # MIGRAD finds no valid minimum of no parameters
+                self._values[mu] = float(m.fcn(m.values))
+            else:
+                self._fit(f"at {self._parameter} = {mu:.4g}")
+                self._values[mu] = float(m.fval)
         return self._values[mu]
 
     def _fit(self, where: str) -> None:
@@ -404,16 +408,26 @@ def upper_limit_of_toys(
         of_background = np.sort(background.statistic(mu))
         # A small statistic gives a high limit.
         q = np.quantile(of_background, 1 - shares, method="inverted_cdf")
-        bands[k], errors[1][k] = _cls_of_toys(q, of_signal, of_background)
+        bands[k], error = _cls_of_toys(q, of_signal, of_background)
+        errors[1][k] = np.hypot(error, _error_of_quantiles(shares, of_signal, of_background))
         if own is not None:
             at = np.array([own.statistic(mu)[0]])
             one, error = _cls_of_toys(at, of_signal, of_background)
             observed[k], errors[0][k] = one[0], error[0]
     alpha = 1 - cl
-    limits = [_crossing(grid, bands[:, b], errors[1][:, b], alpha, parameter) for b in range(5)]
+    n_toys = min(e.n_toys for e in above)
+    limits = [
+        _crossing(grid, bands[:, b], errors[1][:, b], alpha, float(shares[b]), n_toys, parameter)
+        for b in range(5)
+    ]
     of_data = (float("nan"), 0.0)
     if own is not None:
-        of_data = _crossing(grid, observed, errors[0], alpha, parameter)
+        estimate = float(own.estimates[0])
+        # A Gaussian estimate has the same share of toys below it for all values of μ.
+        below = float(np.mean(background.estimates <= estimate))
+        size = 1 / (2 * len(background.estimates))
+        share = min(max(below, size), 1 - size)
+        of_data = _crossing(grid, observed, errors[0], alpha, share, n_toys, parameter)
     return UpperLimit(
         parameter=parameter,
         null=null,
@@ -492,10 +506,34 @@ def _cls_of_toys(
     return np.minimum(ratio, 1.0), np.maximum(ratio, 1 / n) * np.sqrt(relative)
 
 
+def _error_of_quantiles(
+    shares: FloatArray, of_signal: FloatArray, of_background: FloatArray
+) -> FloatArray:
+    """Error of CLs because the quantiles of the background are those of a finite number of toys."""
+    size = np.sqrt(shares * (1 - shares) / len(of_background))
+    ends = [
+        np.quantile(of_background, np.clip(1 - shares + sign * size, 0, 1), method="inverted_cdf")
+        for sign in (-1, 1)
+    ]
+    signal = [1 - np.searchsorted(of_signal, q, side="left") / len(of_signal) for q in ends]
+    out: FloatArray = np.abs(signal[0] - signal[1]) / 2 / shares
+    return out
+
+
 def _crossing(
-    grid: FloatArray, cls: FloatArray, errors: FloatArray, alpha: float, parameter: str
+    grid: FloatArray,
+    cls: FloatArray,
+    errors: FloatArray,
+    alpha: float,
+    share: float,
+    n_toys: int,
+    parameter: str,
 ) -> tuple[float, float]:
-    """Value at which CLs falls below α, by linear interpolation, and its error."""
+    r"""Value at which CLs falls below α, and its error; `share` is 1 − p_b of the background.
+
+    Interpolated is :math:`\Phi^{-1}(p_{s+b})`, which is a line if estimates are Gaussian.  With CLs
+    itself limits would be too high, and with ln CLs too low.
+    """
     below = np.flatnonzero(cls < alpha)
     if not len(below):
         msg = (
@@ -504,6 +542,10 @@ def _crossing(
         )
         raise CalibrationError(msg)
     k = int(below[0])
-    slope = (cls[k] - cls[k - 1]) / (grid[k] - grid[k - 1])
-    place = grid[k - 1] + (alpha - cls[k - 1]) / slope
-    return float(place), float(np.hypot(errors[k - 1], errors[k]) / abs(slope) / np.sqrt(2))
+    # If no toy is left there, half a toy: 0 has no quantile.
+    p = share * np.maximum(cls[k - 1 : k + 1], min(1 / (2 * n_toys), alpha / 2))
+    ends = ndtri(p)
+    sizes = share * errors[k - 1 : k + 1] * np.sqrt(2 * np.pi) * np.exp(ends**2 / 2)
+    slope = (ends[1] - ends[0]) / (grid[k] - grid[k - 1])
+    place = grid[k - 1] + (ndtri(share * alpha) - ends[0]) / slope
+    return float(place), float(np.hypot(*sizes) / abs(slope) / np.sqrt(2))

@@ -32,13 +32,14 @@ class ConversionSummary(NamedTuple):
     source, target
         Paths of the file to convert and of the new file.
     n_events_in, n_events_out
-        Numbers of events converted from the source and counted in the target.
+        Number of events read from the source, and number of events counted in the target.
     seconds
         Duration of the conversion.
     left_out
         Content of the source that is not in the target.  For LHE files: elements (``<mgrwt>``),
         attributes, comments and lines of comments (``lines #pdf``), found in the header and in the
-        first events.  For other files: branches and trees; :func:`convert` warns if there are any.
+        first events.  For ROOT and Parquet files: branches and trees.  :func:`convert` warns if
+        there are such branches or trees.
     """
 
     source: str
@@ -63,11 +64,11 @@ def convert(
 
     All numbers of the event record (event line, particles and weights) keep their exact values.
     From LHE files the conversion also keeps the text of the header, the numbers of ``<init>``, and
-    ids, descriptions and groups of weights.  It leaves out all other content, and lists it in the
-    result: comments outside the header, ``<generator>``, elements of events such as ``<mgrwt>``,
+    ids, descriptions and groups of weights.  All other content is left out, and the result lists
+    it: comments outside the header, ``<generator>``, elements of events such as ``<mgrwt>``,
     ``<scales>`` or ``<clustering>``, lines such as ``#aMCatNLO`` or ``#pdf``, and attributes.
 
-    An older file is replaced only after the events of the new file have been counted.
+    If ``dst`` exists, it is replaced only after the events of the new file have been counted.
 
     From NanoAOD, generated particles and weights are converted; a warning lists content that is
     left out, such as reconstructed objects.  Weights that NanoAOD stores relative to the event
@@ -86,7 +87,7 @@ def convert(
     tree
         Name of the TTree or RNTuple in a ROOT file to convert.
     workers
-        Number of threads that parse an LHE file; the new file does not depend on it.
+        Number of threads that parse an LHE file.  It has no effect on the content of the new file.
     limits
         Largest sizes of the parts of an LHE file; see :class:`milinfer.io.lhe.Limits`.
 
@@ -98,9 +99,10 @@ def convert(
     Raises
     ------
     LHEError, SampleError
-        If the source is damaged.  No incomplete file is left, and an older ``dst`` is kept.
+        If the source is damaged.  No incomplete file is left, and a ``dst`` that existed before is
+        kept.
     ConfigurationError
-        If source and target are the same file, or a suffix is unknown.
+        If source and target are the same file, or if a suffix is unknown.
 
     Warns
     -----
@@ -213,7 +215,8 @@ def convert_many(
     Raises
     ------
     LHEError, SampleError
-        The first error; conversions that have not started yet are not made.
+        If a conversion fails.  The first error is raised, and conversions that have not started
+        yet are not made.
     ConfigurationError
         If two conversions have the same target.
 

@@ -28,7 +28,7 @@ class EventRange(NamedTuple):
         Raises
         ------
         ConfigurationError
-            If `events` is neither of these, or contains no events.
+            If `events` is neither a number nor a pair, or if the range contains no events.
 
         Examples
         --------
@@ -88,12 +88,13 @@ class EventRange(NamedTuple):
         return self.start < other[1] and other[0] < self.stop
 
     def require_within(self, n_events: int, path: PathLikeStr) -> None:
-        """Raise if a file of `n_events` events ends before this range.
+        """Raise if a file of `n_events` events does not contain this whole range.
 
         Raises
         ------
         SampleError
-            The message names both numbers.
+            If the file ends before the end of the range.  The message names the number of events of
+            the file, and the range.
 
         Examples
         --------
@@ -118,7 +119,7 @@ def events_in_range(
 ) -> Iterator[tuple[int, EventColumns]]:
     """Yield the events of a range in chunks, with the number of the first event of each chunk.
 
-    Chunks after the range are not read.
+    Reading stops at the end of the range.
 
     Parameters
     ----------
@@ -132,7 +133,7 @@ def events_in_range(
     Raises
     ------
     SampleError
-        If the file ends before the range.
+        If the file ends before the end of the range.
 
     Examples
     --------

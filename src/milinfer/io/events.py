@@ -1,4 +1,4 @@
-"""Read and write event records in LHE, ROOT (TTree or RNTuple) or Parquet files, by suffix."""
+"""Read and write event records in LHE, ROOT (TTree or RNTuple) or Parquet files."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def iterate(
     tree
         Name of the TTree or RNTuple in a ROOT file.
     workers
-        Number of threads that parse an LHE file; the events do not depend on it.
+        Number of threads that parse an LHE file.  It has no effect on the events.
     limits
         Largest sizes of the parts of an LHE file; see :class:`milinfer.io.lhe.Limits`.
 
@@ -158,7 +158,7 @@ def read(
     Returns
     -------
     LHEFile
-        ``events``, the event records, and ``info``, header and init.
+        ``events`` (the event records) and ``info`` (header and ``<init>``).
 
     Examples
     --------
@@ -182,11 +182,11 @@ def write(
     Parameters
     ----------
     path
-        LHE (gzip if it ends in ``.gz``), ROOT or Parquet file, by suffix.
+        LHE (gzip if it ends in ``.gz``), ROOT or Parquet file.  The suffix determines the format.
     events
         Event records; see :func:`milinfer.io.lhe.make_events`.
     info
-        Header and init.
+        Header and ``<init>``.
     ntuple
         ``"ttree"`` or ``"rntuple"`` to write a TTree or an RNTuple to a ROOT file.
 

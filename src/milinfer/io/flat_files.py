@@ -1,7 +1,7 @@
 """Read flat Parquet and ROOT files, with one number for each event in each column.
 
-Columns are read on demand.  Files of milinfer also contain a description of their sample: in the
-schema metadata (Parquet), or in a string in the same folder as the tree (ROOT).
+Columns are read on demand.  Files that milinfer has written also contain a description of their
+sample: in the schema metadata (Parquet), or in a string in the folder of the tree (ROOT).
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class FlatTable:
     path
         The file.
     columns
-        Name of each column in the file.
+        Mapping from the name of each column to its name in the file.
     metadata
         Description of a sample that milinfer has written; None for other files.
     """
@@ -62,7 +62,7 @@ class FlatTable:
 
     @property
     def first_event(self) -> int:
-        """Number in the file of the first event that is read."""
+        """Number of the first event that is read, counted from the start of the file."""
         return 0
 
     @property
@@ -83,7 +83,7 @@ class FlatTable:
         Raises
         ------
         SampleError
-            If the file is damaged, or a column is not one number for each event.
+            If the file is damaged, or if a column does not have one number for each event.
         """
         raise NotImplementedError
 
@@ -118,7 +118,8 @@ class FlatTable:
         Raises
         ------
         SampleError
-            The message names the missing columns and those of the file.
+            If a column is missing.  The message names the missing columns and the columns of the
+            file.
         """
         missing = [name for name in names if name not in self.columns]
         if missing:
@@ -325,7 +326,7 @@ class RowGroupTable(ParquetTable):
 
     @property
     def first_event(self) -> int:
-        """Number in the file of the first event that is read."""
+        """Number of the first event that is read, counted from the start of the file."""
         return sum(self.sizes[: self.number])
 
     def _read(self, names: list[str]) -> Any:
@@ -341,12 +342,12 @@ class RootTable(FlatTable):
         The file.
     tree
         Name of the tree.  Default: the tree of a sample or of an event file (``Features``,
-        ``Events``), or else the only tree of the file.
+        ``Events``); if there is no tree with these names, the only tree of the file.
 
     Raises
     ------
     SampleError
-        If the file is damaged, or has several trees and `tree` is not given.
+        If the file is damaged, or if `tree` is not given and the default is not clear.
     """
 
     def __init__(self, path: PathLikeStr, tree: str | None) -> None:

@@ -28,7 +28,7 @@ _KEY = b"milinfer"
 def arrow_file(path: PathLikeStr, mode: Literal["rb", "wb"] = "rb") -> Any:
     """Return something that pyarrow can open.
 
-    This is the path, or an open file if the name is not UTF-8 or an address.
+    The result is the path itself, or an open file if the path is an address or not UTF-8.
 
     Examples
     --------
@@ -50,12 +50,12 @@ class ParquetWriter(ColumnWriter):
     """Write event records to a Parquet file in chunks; a failure leaves no incomplete file.
 
     Columns of particles are lists (``LHEPart_exact_px``, …), all other columns are numbers.  Header
-    and init are in the metadata of the schema.
+    and ``<init>`` are in the metadata of the schema.
 
     Raises
     ------
     SampleError
-        If the events lack a column, or chunks have different weights.
+        If the events lack a column, or if chunks have different weights.
 
     Examples
     --------
@@ -88,7 +88,7 @@ class ParquetWriter(ColumnWriter):
         Raises
         ------
         SampleError
-            If the events lack a column, or have other weights than the events before.
+            If the events lack a column, or if their weights are not those of the events before.
         """
         import pyarrow as pa
         import pyarrow.parquet as pq
@@ -119,7 +119,7 @@ class ParquetReader(ColumnReader):
     n_events
         Number of events in the file.
     info
-        Header and init; without processes if milinfer has not written the file.
+        Header and ``<init>``.  If another program has written the file, it contains no processes.
 
     Raises
     ------

@@ -35,13 +35,14 @@ class RootWriter(ColumnWriter):
 
     The tree ``Events`` has the branches of NanoAOD (``LHEPart_pt``, …, ``genWeight``, ``run``,
     ``luminosityBlock``, ``event``) and further branches for a lossless record, such as the exact
-    momenta ``LHEPart_exact_px``, ….  (coffea refuses files with both ``LHEPart_px`` and
-    ``LHEPart_pt``.)  The string ``milinfer`` in the file contains header, init and weight ids.
+    momenta ``LHEPart_exact_px``, ….  Their names are not ``LHEPart_px``, …, because coffea refuses
+    files that have ``LHEPart_px`` and ``LHEPart_pt``.  The string ``milinfer`` in the file contains
+    header, ``<init>`` and weight ids.
 
     Raises
     ------
     SampleError
-        If the events lack a column, or chunks have different weights.
+        If the events lack a column, or if chunks have different weights.
 
     Examples
     --------
@@ -91,7 +92,7 @@ class RootWriter(ColumnWriter):
         Raises
         ------
         SampleError
-            If the events lack a column, or have other weights than the events before.
+            If the events lack a column, or if their weights are not those of the events before.
         """
         for start in range(0, len(events), _BASKET):
             self._extend(events[start : start + _BASKET])
@@ -125,12 +126,13 @@ class RootReader(ColumnReader):
     n_events
         Number of events in the file.
     info
-        Header and init; without processes if milinfer has not written the file.
+        Header and ``<init>``.  If another program has written the file, it contains no processes.
 
     Raises
     ------
     SampleError
-        If the file has no such tree or lacks branches; the message names the file and the branches.
+        If the file has no tree of this name or lacks branches.  The message names the file and the
+        branches.
 
     Examples
     --------
@@ -174,13 +176,13 @@ class RootReader(ColumnReader):
     def columns(self, chunk_size: int) -> Iterator[EventColumns]:
         """Yield flat columns of about ``chunk_size`` events at a time, which are read on first use.
 
-        If a basket or a cluster of the file has more events, chunks have the size of the basket or
-        cluster, so that nothing is decompressed twice.
+        If a basket or a cluster of the file has more than ``chunk_size`` events, the chunks have
+        the size of the basket or cluster, so that nothing is decompressed twice.
 
         Raises
         ------
         SampleError
-            If a branch cannot be read, while reading it.
+            If a branch cannot be read.  The error is raised when the branch is used first.
         """
         starts = self._starts()
         start = 0
@@ -284,7 +286,7 @@ def open_root(path: PathLikeStr) -> Any:
     ConfigurationError
         If an address needs a package that is missing; the message names it.
     SampleError
-        If the file is not a ROOT file or is truncated, or an address cannot be reached.
+        If the file is not a ROOT file or is truncated, or if an address cannot be reached.
 
     Examples
     --------

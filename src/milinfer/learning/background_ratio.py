@@ -2,8 +2,8 @@
 
 The classifier is a :class:`~milinfer.learning.bag_likelihood.BagLikelihood` or a
 :class:`~milinfer.learning.boosted_trees.BoostedLikelihood`, trained on one sample of the signal and
-one of the background.  Held-out events determine the scale of its log-ratio, and other held-out
-events check the result.
+one of the background.  Some of the held-out events determine the scale of the log-ratio of the
+classifier; the other held-out events check the result.
 """
 
 from __future__ import annotations
@@ -57,16 +57,17 @@ class RatioFit(NamedTuple):
     Parameters
     ----------
     slope, slope_error
-        Factor on the log-ratio of the classifier, and its standard error; near one.
+        Factor on the log-ratio of the classifier, and its standard error.  The factor should be
+        near one.
     shift, shift_error
-        Constant added to the scaled log-ratio, which corrects the normalisation, and its standard
-        error; near zero.  ln b is slope · (log-ratio of the classifier) + shift.
+        Constant that is added to correct the normalisation, and its standard error.  The constant
+        should be near zero.  The result is ln b = slope · (log-ratio of the classifier) + shift.
     mean_signal, mean_signal_error
-        :math:`E_{p_s}[b]`, the mean of b over signal events that no fit has used, and its standard
-        error; should be one.
+        :math:`E_{p_s}[b]`, the mean of b over signal events that neither the training nor the fit
+        of `slope` and `shift` has used, and its standard error.  The mean should be one.
     mean_background, mean_background_error
-        :math:`E_{p_b}[1/b]`, the mean of 1/b over background events that no fit has used, and its
-        standard error; should be one.
+        :math:`E_{p_b}[1/b]`, the mean of 1/b over background events that neither the training nor
+        the fit of `slope` and `shift` has used, and its standard error.  The mean should be one.
     n_held_out
         Numbers of signal events and of background events in these two means.
     """
@@ -100,11 +101,11 @@ class BackgroundRatio:
 
     Regularisation and early stopping make the log-ratio of the classifier too small or too large by
     a common factor.  A logistic regression on held-out events corrects this factor and the
-    normalisation; its intercept is the acceptance ratio of Bennett, J. Comput. Phys. 22, 245, 1976,
-    for two densities.  Other held-out events check that the corrected ratio b fulfils
-    :math:`E_{p_s}[b] = E_{p_b}[1/b] = 1`.  These means reveal a wrong scale, but they do not reveal
-    a ratio that is right on average and wrong in detail.  If the background has events where the
-    signal has few, b has a heavy tail and its mean has a large error.
+    normalisation. (Its intercept is the acceptance ratio of two densities: Bennett, J. Comput.
+    Phys. 22, 245, 1976.) Held-out events that the regression has not used check that the corrected
+    ratio b fulfils :math:`E_{p_s}[b] = E_{p_b}[1/b] = 1`.  These means reveal a wrong scale, but
+    they do not reveal a ratio that is right on average and wrong in detail.  If the background has
+    events in regions where the signal has few, b has a heavy tail and its mean has a large error.
 
     If there are several backgrounds, train one ratio for each:
     ``{name: BackgroundRatio().fit(signal, sample) …}``.
@@ -117,14 +118,15 @@ class BackgroundRatio:
         :class:`~milinfer.learning.boosted_trees.BoostedLikelihood`.  Default: a network.
     held_out
         Fraction of the events of each process on which the classifier is not trained, between 0 and
-        1.  Half of these events stop the training and determine the scale; the other half check it.
+        1.  Half of these events decide when the training stops, and determine the scale of the
+        ratio.  The other half check the ratio.
     seed
         Random seed of the split and of the default classifier.
 
     Raises
     ------
     ConfigurationError
-        If the classifier scores bags, or `held_out` is not between 0 and 1.
+        If the classifier classifies bags of several events, or `held_out` is not between 0 and 1.
 
     Examples
     --------
@@ -163,7 +165,7 @@ class BackgroundRatio:
             raise ConfigurationError(msg)
 
     def fit(self, signal: Sample, background: Sample) -> BackgroundRatio:
-        """Train the classifier, determine its scale and check it; return the trained ratio.
+        """Train the classifier, scale its log-ratio and check it; return the trained ratio.
 
         The object itself is not changed.
 

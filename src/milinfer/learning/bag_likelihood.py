@@ -58,16 +58,17 @@ __all__ = ["BagLikelihood", "classifier_output", "log_training", "single_models"
 class BagLikelihood(LikelihoodSettings, BagModel):
     r"""Learn the log-likelihood ratio Λ(θ) in one or several parameters with neural networks.
 
-    Λ of a dataset is a sum over its events for a polynomial head, and for mean pooling with a
-    linear last layer, however the events are grouped into bags.  The other poolings score bags of
-    consecutive events.
+    For a polynomial head, and for mean or sum pooling with a linear last layer, Λ of a dataset is a
+    sum over its events, and does not depend on how the events are grouped into bags.  With other
+    poolings, Λ is a sum over bags of consecutive events.
 
-    With mean pooling, the outputs (logits) for a bag of :math:`N_B` events are
-    :math:`W\bar\phi + b`, where :math:`\bar\phi` is the mean of the summaries :math:`\phi(x_i)` of
-    the events and W, b are the weights of the last layer.  An event thus contributes
-    :math:`\lambda_i(\theta_k) = [(W_k - W_0)\phi(x_i) + b_k - b_0] / N_B` to Λ at the training
-    point :math:`\theta_k`.  The sum over events equals the sum over full bags in eq. 10 of Azakli
-    and Stelzer ([AS]), and it also includes the :math:`N \bmod N_B` events that fill no bag.
+    With mean pooling, the outputs (logits) for a bag of :math:`N_B` events are :math:`W\bar\phi +
+    b`, where :math:`\bar\phi` is the mean over the events of their summaries :math:`\phi(x_i)`,
+    which the network computes from the features, and W, b are the weights of the last layer.  An
+    event thus contributes :math:`\lambda_i(\theta_k) = [(W_k - W_0)\phi(x_i) + b_k - b_0] / N_B` to
+    Λ at the training point :math:`\theta_k`.  The sum over events equals the sum over full bags in
+    eq. 10 of Azakli and Stelzer ([AS]), and it also includes the :math:`N \bmod N_B` events that
+    fill no bag.
 
     Parameters
     ----------
@@ -86,8 +87,8 @@ class BagLikelihood(LikelihoodSettings, BagModel):
         Weight of the squared error of the joint score in the loss, for a polynomial head: ALICES
         with joint labels, CASCAL with hard labels (arXiv:1805.00020).
     points
-        Parameter points between which the ratio is learned, for joint labels: dictionaries
-        (``{"c_HW": 0.5}``), or values in the order of the parameters.  Default: the points of the
+        For joint labels: parameter points between which the ratio is learned, as dictionaries
+        (``{"c_HW": 0.5}``) or as values in the order of the parameters.  Default: the points of the
         samples.
     bag_size
         Number of events in a training bag; default 1 for a polynomial head, else 10.
@@ -95,29 +96,30 @@ class BagLikelihood(LikelihoodSettings, BagModel):
         Number of networks, each trained with another random seed.
     bootstrap
         Train each network of the ensemble on a Poisson bootstrap sample of the events.  The spread
-        of the networks then contains the error from the finite simulation; see
-        :func:`milinfer.simulation_error`.  The samples must be in memory, and `ensemble` must be 4
-        or more, better 16.
+        of the networks then contains the error due to the finite simulation; see
+        :func:`milinfer.simulation_error`.  The samples must be in memory, and `ensemble` must be at
+        least 4 (16 is better).
     average
         Quantity that is averaged over the networks of an ensemble, event by event: the
-        ``"log-ratio"`` (a geometric mean, on which an outlier of one network has little influence),
-        the ``"ratio"`` (keeps :math:`E_{\theta_0}[r] = 1` for the ratio r) or the ``"probability"``
-        of each class.
+        ``"log-ratio"`` (an outlier of one network has little influence on this geometric mean of
+        ratios), the ``"ratio"`` r (this mean keeps :math:`E_{\theta_0}[r] = 1`) or the
+        ``"probability"`` of each class.
     order
-        Order of the amplitude in the parameters, for a polynomial head; the event weights of joint
-        labels are polynomials of twice this degree.  Pass 2 if an operator enters both the
-        production and the decay, else 1.
+        Order of the amplitude in the parameters, for a polynomial head.  Squared amplitudes, and
+        with joint labels the event weights, are polynomials in θ of twice this degree.  Pass 2 if
+        an operator enters both the production and the decay, else 1.
     squares
         Number of squared amplitudes in a polynomial head, in addition to the first amplitude, which
-        interferes with the reference.  Pass one for each amplitude that the data cannot distinguish
-        (helicities, hidden momenta).  Default: as many as are needed for any positive polynomial,
-        which is 1 in one parameter, and the number of monomials of the amplitude in several
-        parameters.  Fewer squares need fewer events for the training.
+        interferes with the reference.  Count one square for each amplitude that the data cannot
+        distinguish from others, for example because helicities or momenta are not measured.
+        Default: the number of squares that can represent every positive polynomial.  This is 1 with
+        one parameter, and the number of monomials of the amplitude with several parameters.  A
+        network with fewer squares needs fewer training events.
     degree
-        Degree in θ of the polynomials that the logits of a multi-class head follow (``"auto"``: 4,
-        or less if there are few points, but at least 2).  Λ(θ) is then smooth and needs no
-        interpolation.  None: every class has an independent (free) logit, as in [AS], and
-        `interpolation_kind` interpolates Λ between the classes.
+        The logits of a multi-class head are polynomials in θ of this degree, so that Λ(θ) is smooth
+        and needs no interpolation.  ``"auto"``: degree 4, or less if there are few points, but at
+        least 2.  None: every class has an independent (free) logit, as in [AS], and Λ is
+        interpolated between the classes as `interpolation_kind` says.
     interpolation_kind, window
         Interpolation of Λ between free logits: ``"polynomial"`` (of degree 4), ``"spline"`` or
         ``"parabola"``, and the window of the parabola; see
@@ -125,23 +127,24 @@ class BagLikelihood(LikelihoodSettings, BagModel):
     normalise
         Multiply the log-ratios by the factor that describes the held-out events best, and divide
         the ratios by their means over the training events, so that :math:`E_{\theta_0}[r] = 1` at
-        every θ, as it must be for a ratio of densities.  If the ratios are not normalised, the
-        effect of the errors of the learned constants on Λ grows with the number of events of a
-        dataset.  All training events are used for the means
+        every θ, as it must be for a ratio of densities.  Every event adds the error of the learned
+        normalisation to Λ, so without this option the error of Λ grows in proportion to the number
+        of events of a dataset.  All training events are used for the means
         (:func:`milinfer.samples.reweighting.bennett`).  A polynomial head is always normalised,
-        whatever this option says; poolings that score whole bags are never normalised.  False: the
-        logits as they were trained, as in [AS].
+        whatever this option says; poolings that score whole bags are never normalised.  False: use
+        the logits as they were trained, as in [AS].
     pooling
         Rule that combines the events of a bag: ``"mean"``, ``"sum"``, or another name in
         :data:`milinfer.learning.networks.pooling.POOLINGS`.
     loss
         A loss of :mod:`milinfer.learning.networks.losses`; default ``"bce"`` for binary and
         parametrised networks, else ``"cross-entropy"``.  ``"score"`` learns from the joint score
-        alone (SALLY), at all points at once.  ``"ratio-mse"`` is the regression of ROLR, and with
-        `score_weight` that of RASCAL.
+        alone (SALLY), at all points at once.  ``"ratio-mse"`` is the loss of ROLR; with
+        `score_weight` it is the loss of RASCAL.
     symmetric
-        Whether the training set of a parametrised network is symmetric in the pairs of points; see
-        :class:`milinfer.learning.networks.training_bags.PairBags`.
+        The training set of a parametrised network contains bags with their own θ, and bags of the
+        reference with every other θ.  True: it also contains bags of other points with the θ of the
+        reference; see :class:`milinfer.learning.networks.training_bags.PairBags`.
     reference
         Parameter point θ0 at which Λ is zero: one number for all parameters, or one number for each
         parameter.  It must be a training point.
@@ -152,8 +155,9 @@ class BagLikelihood(LikelihoodSettings, BagModel):
     label
         Name of the method in tables and files, to distinguish models with the same head.
     network, training
-        Architecture of the networks, and settings of the optimiser.  Default: the values of [AS];
-        for a polynomial head, a network without batch normalisation and a cosine schedule.
+        Architecture of the networks, and settings of the optimiser.  Default: the values of [AS].
+        For a polynomial head the default is a cosine schedule and a network without batch
+        normalisation.
 
     Examples
     --------
@@ -191,12 +195,13 @@ class BagLikelihood(LikelihoodSettings, BagModel):
             member is finished, with the reports of all its epochs.
         client
             Client of a dask cluster, whose workers train the networks of the ensemble, one member
-            for each task.  Start the workers with one thread each.  On equal processors the trained
-            weights equal those without a cluster to the bit; other processors and GPUs round
-            differently.
+            for each task.  Start the workers with one thread each.  If the processors are of the
+            same type, the trained weights are equal to the bit to the weights of a training without
+            a cluster.  Other processors and GPUs round differently.
         tracker
             Object that logs the settings, and the losses and the learning rate of each network
-            after every epoch (from a cluster, after each member).  It is not closed at the end.
+            after every epoch (with a cluster, when a member is finished).  `fit` does not close the
+            tracker.
 
         Raises
         ------
@@ -214,7 +219,7 @@ class BagLikelihood(LikelihoodSettings, BagModel):
         ConvergenceWarning
             If the loss of a network was still falling in the last epochs.
         MilinferWarning
-            If there are too few points to determine a polynomial head between them.
+            If there are too few points to determine a polynomial head between the points.
         """
         # Who only evaluates a saved model needs nothing of the training.
         from milinfer.learning.fitting import fit
@@ -267,7 +272,7 @@ class BagLikelihood(LikelihoodSettings, BagModel):
 
     @property
     def additive(self) -> bool:
-        """Whether Λ of a dataset is a sum over its events, however they are grouped into bags."""
+        """Whether Λ of a dataset is a sum over its events, so that bags do not matter."""
         return self.fitted.additive
 
     @property
@@ -304,11 +309,11 @@ class BagLikelihood(LikelihoodSettings, BagModel):
         )
 
     def uncertainty(self, data: Sample) -> FloatArray:
-        """Return the standard error of Λ from the spread of the networks of the ensemble.
+        """Return the standard error of Λ, computed from the spread of the ensemble's networks.
 
         The error includes the differences between the trainings.  It does not include errors that
-        are the same for all networks, such as the error from the finite simulation.  For this
-        error, train with ``bootstrap=True`` and use :func:`milinfer.simulation_error`.
+        are the same for all networks, such as the error due to the finite simulation.  To obtain
+        that error, train with ``bootstrap=True`` and use :func:`milinfer.simulation_error`.
 
         Returns
         -------
@@ -333,11 +338,11 @@ class BagLikelihood(LikelihoodSettings, BagModel):
         return self.fitted.members[0][0].reduction
 
     def event_summary(self, sample: Sample) -> Float32Array:
-        """Return the summaries of events for a pooling that scores whole bags, (n_events, S)."""
+        """Return summaries of events, shape (n_events, S), for poolings that score whole bags."""
         return event_summary(self.fitted, sample)
 
     def bag_llr(self, reduced: FloatArray, counts: IntArray) -> FloatArray:
-        """Return the log-likelihood ratios (n_bags, K) of bags from their summaries (n_bags, S)."""
+        """Compute log-ratios of bags (shape (n_bags, K)) from summaries (shape (n_bags, S))."""
         return bag_llr(self, self.fitted, reduced, counts)
 
     def log_polynomials(self, data: Sample) -> LogPolynomials | None:
@@ -345,7 +350,7 @@ class BagLikelihood(LikelihoodSettings, BagModel):
         return log_polynomials(self, self.fitted, data)
 
     def surface(self, data: Sample) -> Surface | BoxSurface:
-        """Return the surface Λ(θ) of a dataset, from its distribution alone (shape term)."""
+        """Return the surface Λ(θ) of a dataset: the shape term, without the number of events."""
         return dataset_surface(self, data)
 
     def cost(
@@ -358,12 +363,13 @@ class BagLikelihood(LikelihoodSettings, BagModel):
         data
             Events of the dataset.
         rate
-            Expected number of events ν(θ), including all backgrounds; adds the Poisson term of the
-            number of events.  Without `rate`, the cost contains the shape term only.
+            Expected number of events ν(θ), including all backgrounds.  With `rate`, the cost also
+            contains the Poisson term of the number of events.  Without `rate`, it contains the
+            shape term only.
         terms
-            ``"linear"``: keep the interference with the reference only and drop the squared
-            coefficients (:func:`milinfer.likelihood.linear_terms.linear_cost`); ``"all"``: keep
-            both.
+            ``"linear"``: keep only the interference with the reference, and drop the terms with
+            squared coefficients (:func:`milinfer.likelihood.linear_terms.linear_cost`).  ``"all"``:
+            keep all terms.
         """
         require_terms(terms)
         if terms == "linear":

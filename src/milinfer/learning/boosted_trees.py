@@ -87,13 +87,14 @@ class BoostedLikelihood(EventModel):
     """Learn the log-likelihood ratio of single events in one parameter with boosted trees.
 
     Samples at two points train a binary classifier, and samples at more points a multi-class
-    classifier.  All samples have equal weight.  An event of weight two counts as two events, except
-    in the regularisation, which uses the effective number of events.
+    classifier.  Event weights are scaled so that they add up to the same number for every sample.
+    An event of weight two counts as two events, except in the regularisation, which uses the
+    effective number of events.
 
     Calibrate the model (:func:`milinfer.calibrate`) before you read a width from Λ(θ):
     regularisation and early stopping make the log-ratio of an event too small, by some per cent if
-    the classes overlap, and a search for the best area under the ROC curve does not depend on its
-    scale at all.
+    the classes overlap.  A search for the best area under the ROC curve does not correct this,
+    because this area does not depend on the scale of the log-ratio.
 
     Parameters
     ----------
@@ -275,7 +276,7 @@ class BoostedLikelihood(EventModel):
         Raises
         ------
         ModelError
-            If the model was trained at two points, which determine no curve in the parameter.
+            If the model was trained at two points: two points do not determine a curve Λ(θ).
         """
         if len(self.fitted.grid) == 2:
             msg = (
@@ -326,7 +327,7 @@ class BoostedLikelihood(EventModel):
         return self.event_llr(sample)[:, 1 - self._reference_index(self.fitted.grid)]
 
     def surface(self, data: Sample) -> Surface | BoxSurface:
-        """Return the surface Λ(θ) of a dataset, from its distribution alone (shape term)."""
+        """Return the surface Λ(θ) of a dataset: the shape term, without the number of events."""
         return dataset_surface(self, data)
 
     def cost(self, data: Sample, *, rate: Rate | None = None) -> LikelihoodCost:
@@ -337,8 +338,9 @@ class BoostedLikelihood(EventModel):
         data
             Events of the dataset.
         rate
-            Expected number of events ν(θ), including all backgrounds; adds the Poisson term of the
-            number of events.  Without `rate`, the cost contains the shape term only.
+            Expected number of events ν(θ), including all backgrounds.  With `rate`, the cost also
+            contains the Poisson term of the number of events.  Without `rate`, it contains the
+            shape term only.
         """
         return dataset_cost(self, data, reference=self.reference, rate=rate)
 
@@ -593,8 +595,8 @@ class TrialReport:
     number, n_trials
         Number of this trial, counted from 0, and number of all trials.
     value, best
-        Value of this trial and the best value so far: the area under the ROC curve for two classes,
-        the log loss for more.
+        Value of this trial and the best value so far.  The value is the area under the ROC curve
+        for two classes, and the log loss for more than two classes.
     parameters
         Hyperparameters of this trial.
     """
@@ -624,9 +626,9 @@ def require(module: str) -> Any:
 def event_matrix(samples: SampleSet, reference: int, n_jobs: int) -> Any:
     """Return events with labels and weights as ``xgboost.DMatrix``.
 
-    The weights of every class are scaled to a common sum, the mean of the effective numbers of
-    events of the classes.  The label of an event is the number of its sample; if there are two
-    samples, the reference has label 0.
+    Each class (sample) has an effective number of events.  The weights of every class are scaled so
+    that their sum is the mean of these numbers.  The label of an event is the number of its sample;
+    if there are two samples, the reference has label 0.
 
     Raises
     ------

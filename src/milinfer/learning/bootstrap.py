@@ -2,9 +2,9 @@
 
 In the training of an ensemble member each event counts 0, 1, 2, … times.  This number follows a
 Poisson distribution of mean one and imitates another run of the simulation.  An event keeps its
-weights and its joint labels.  Half of the members are in pairs (twins) that share one bootstrap
-sample, so that they differ only by split, initial weights and order of the events.  Twins separate
-the scatter of the training from the error due to the finite simulation
+weights and its joint labels.  Half of the members form pairs.  The two members of a pair (twins)
+share one bootstrap sample, so that they differ only in split, initial weights and order of the
+events.  Twins separate the scatter of the training from the error due to the finite simulation
 (:mod:`milinfer.learning.finite_simulation`).
 """
 
@@ -21,11 +21,12 @@ __all__ = ["bootstrap_groups", "bootstrap_samples", "bootstrap_split", "multipli
 
 
 def bootstrap_groups(n_members: int) -> IntArray:
-    """Return the number of the bootstrap sample of each ensemble member, shape (n_members,).
+    """Return, for each ensemble member, the index of its bootstrap sample, shape (n_members,).
 
-    Half of the members are twins, which share a bootstrap sample in pairs.  More twins would leave
-    fewer different samples, whose number determines how well the error is known.  Fewer twins would
-    leave the scatter of the training, which is part of the error, unknown.
+    Half of the members are twins, which share a bootstrap sample in pairs.  With more twins there
+    would be fewer different bootstrap samples, and the error due to the finite simulation would be
+    known less well.  With fewer twins it would be known less well which part of the scatter of the
+    members is due to the training.
 
     Examples
     --------
@@ -45,11 +46,11 @@ def multiplicities(
     Parameters
     ----------
     samples
-        All events.  The drawn numbers do not depend on which of the events train a member.
+        All events.  The drawn numbers do not depend on a later split of these events.
     seed
         Random seed of the bootstrap sample.
     part
-        Number of the set of events; each set gets independent random numbers.
+        Number that identifies the set of events; each set gets independent random numbers.
 
     Examples
     --------
@@ -84,7 +85,7 @@ def bootstrap_samples(samples: SampleSet, numbers: Sequence[IntArray]) -> Sample
 def bootstrap_split(
     samples: SampleSet, numbers: Sequence[IntArray], fractions: Sequence[float], seed: int
 ) -> tuple[SampleSet, ...]:
-    """Split bootstrapped events into disjoint parts, with all copies of an event in one part.
+    """Split a bootstrap sample into disjoint parts; all copies of an event are in one part.
 
     Parameters
     ----------
@@ -93,8 +94,8 @@ def bootstrap_split(
     numbers
         How often each event was drawn, from :func:`multiplicities`.
     fractions, seed
-        Fractions of the parts and random seed; the split is the same as that of
-        :meth:`milinfer.samples.sample_set.SampleSet.split`.
+        Fractions of the parts, and random seed.  The events are split as by
+        :meth:`milinfer.samples.sample_set.SampleSet.split` with these arguments.
 
     Examples
     --------

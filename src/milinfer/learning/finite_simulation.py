@@ -1,21 +1,23 @@
-r"""Compute the error of a learned Λ(θ) from the finite simulation used for the training.
+r"""Compute the error of a learned Λ(θ) that is due to the finite number of training events.
 
-Other simulated events would have given another network.  A Poisson bootstrap imitates them: each
-member of ``BagLikelihood(ensemble=B, bootstrap=True)`` is trained on a sample in which each event
-counts a random number of times.  Λ of one member has the variance :math:`V_d` from the choice of
-the events, and :math:`V_s` from the training itself (split, initial weights and order of the
-events).  The mean squared difference of two members is :math:`2 (V_d + V_s)` if their bootstrap
-samples differ, and :math:`2 V_s` if they share one (twins).
+Other simulated events would have given another network.  A Poisson bootstrap imitates such other
+events: each member of ``BagLikelihood(ensemble=B, bootstrap=True)`` is trained on a sample in which
+each event counts a random number of times.  The variance of Λ of one member is :math:`V_d + V_s`:
+:math:`V_d` is due to the choice of the events, and :math:`V_s` to the training itself (split,
+initial weights and order of the events).  The mean squared difference of two members is :math:`2
+(V_d + V_s)` if their bootstrap samples differ, and :math:`2 V_s` if they share one (twins).
 
 The likelihood is the mean of the B members.  If :math:`n_g` members share the bootstrap sample g,
-this mean scatters by :math:`V_d \sum_g n_g^2/B^2 + V_s/B` around the result for the real events.
-The real events themselves, which all members have in common, add another :math:`V_d`:
+this mean has the variance :math:`V_d \sum_g n_g^2/B^2 + V_s/B` around the result of a training
+without bootstrap.  The simulated events, which all members have in common, fluctuate themselves and
+add another :math:`V_d`:
 
 .. math:: \sigma^2 = V_d \Big(1 + \sum_g \frac{n_g^2}{B^2}\Big) + \frac{V_s}{B}.
 
-The scatter of whole bootstrap ensembles of the same events would give :math:`V_d\sum_g n_g^2/B^2 +
-V_s/B` only.  It goes to zero for many members, because it does not contain the fluctuation of the
-events that all members have in common (arXiv:2505.19156).
+If one trained many bootstrap ensembles on the same events, the variance between these ensembles
+would be :math:`V_d\sum_g n_g^2/B^2 + V_s/B` only.  This variance goes to zero for many members,
+because it does not contain the fluctuation of the events that all members have in common
+(arXiv:2505.19156).
 """
 
 from __future__ import annotations
@@ -50,14 +52,15 @@ class MemberVariances:
     Parameters
     ----------
     total
-        Variance V_d + V_s of one member, from members with different bootstrap samples; its shape
-        is the shape of the quantities.
+        Variance V_d + V_s of one member: V_d comes from the choice of the events, V_s from the
+        training itself.  It is computed from the differences of members with different bootstrap
+        samples, and has the shape of the quantities.
     training
-        Variance V_s from the training alone, from members that share a bootstrap sample.
+        Variance V_s, computed from the differences of members that share a bootstrap sample.
     n_groups, n_members
         Number of bootstrap samples, and number of members.
     shared
-        Σ n_g²/B² for B members, of which n_g share the bootstrap sample g.
+        The sum Σ n_g²/B² over the bootstrap samples g; n_g of the B members share the sample g.
     """
 
     total: FloatArray
@@ -68,7 +71,10 @@ class MemberVariances:
 
     @property
     def data_share(self) -> float:
-        """Share V_d / (V_d + V_s) of the events, averaged over the quantities that vary."""
+        """Share V_d / (V_d + V_s) of the variance that comes from the choice of the events.
+
+        The share is averaged over the quantities that vary.
+        """
         varies = self.total > 0
         if not varies.any():
             return 1.0
@@ -77,13 +83,13 @@ class MemberVariances:
 
     @property
     def factor(self) -> float:
-        """Variance of the mean of the members, including that of the real events, over `total`."""
+        """Ratio of the variance :attr:`of_mean` to the variance `total` of one member."""
         share = self.data_share
         return share * (1 + self.shared) + (1 - share) / self.n_members
 
     @property
     def of_mean(self) -> FloatArray:
-        """Variance of the mean of the members, including that of the real events."""
+        """Variance of the mean of the members, including the fluctuation of their common events."""
         return self.total * self.factor
 
 
@@ -95,7 +101,7 @@ def member_variances(values: ArrayLike, groups: IntArray) -> MemberVariances:
     values
         Values of each member, shape (n_members, ...).
     groups
-        Number of the bootstrap sample of each member; twins have the same number.
+        Index of the bootstrap sample of each member; twins have the same index.
 
     Examples
     --------
@@ -148,7 +154,7 @@ class SimulationError:
     parameters
         Names of the parameters.
     interpolation
-        Parameter points at which Λ is computed, and the interpolation between them.
+        The K parameter points at which Λ is computed, and the interpolation between them.
     values
         Λ of each ensemble member at these K points, shape (n_members, K).
     estimate
@@ -156,7 +162,7 @@ class SimulationError:
     estimates
         Estimates from each member alone, shape (n_members, n_parameters).
     groups
-        Number of the bootstrap sample of each member, shape (n_members,).
+        Index of the bootstrap sample of each member, shape (n_members,).
     tag
         Tag of the model.  :func:`milinfer.add_simulation_error` accepts only a cost with this tag.
     """
@@ -202,12 +208,12 @@ class SimulationError:
 
     @property
     def estimate_error(self) -> FloatArray:
-        """Standard error of the estimate of each parameter, shape (n_parameters,)."""
+        """Standard error of each estimate due to the finite simulation, shape (n_parameters,)."""
         return np.asarray(np.sqrt(self._of_estimates.of_mean))
 
     @property
     def estimate_covariance(self) -> FloatArray:
-        """Covariance of the estimates due to the finite simulation (n_parameters, n_parameters)."""
+        """Covariance of the estimates due to the simulation, shape (n_parameters, n_parameters)."""
         rows = _pair_root(self.groups, same=False) @ self.estimates
         covariance: FloatArray = rows.T @ rows * self._of_estimates.factor
         return covariance
@@ -216,13 +222,13 @@ class SimulationError:
     def data_share(self) -> float:
         """Share of the variance of one member's estimates that is due to the simulated events.
 
-        The rest is due to split, initial weights and order of the events.
+        The rest is due to the training: split, initial weights and order of the events.
         """
         return self._of_estimates.data_share
 
     @property
     def relative_error(self) -> float:
-        """Relative standard error of all errors in this object; it is large for few members."""
+        """Relative standard error of each error in this object; large if there are few members."""
         return 1 / float(np.sqrt(2 * (self._of_estimates.n_groups - 1)))
 
     @property
@@ -249,7 +255,7 @@ class SimulationError:
         return np.asarray(np.sqrt(np.sum(self.components() ** 2, axis=0)))
 
     def components(self, origin: ArrayLike | None = None) -> FloatArray:
-        """Return independent deviations of Λ of one standard error, shape (n_components, K).
+        """Return independent deviations of Λ, each of one standard error, shape (n_components, K).
 
         The sum of their squares is the variance of Λ at each of the K :attr:`points`.
 
@@ -264,7 +270,7 @@ class SimulationError:
         return components
 
     def error_at(self, theta: ArrayLike, origin: ArrayLike | None = None) -> FloatArray:
-        """Return the standard error of Λ(θ) relative to its value at `origin`.
+        """Return the standard error of the difference Λ(θ) − Λ(origin).
 
         Parameters
         ----------

@@ -1,8 +1,8 @@
 """Compute the log-ratios of events with trained networks.
 
 For every head the result is one table: ln p(x|θ_k)/p(x|θ0) of each event, at the parameter points
-θ_k at which Λ is computed.  It is zero at the reference θ0.  Importing this module does not import
-Keras.
+θ_k at which Λ is computed.  The log-ratio is zero at the reference θ0.  Importing this module does
+not import Keras.
 """
 
 from __future__ import annotations
@@ -60,13 +60,15 @@ class Fitted:
         Networks of each member of the ensemble: one network, or one for each point of a binary
         head.
     z
-        Coefficients of the normalisation Z(θ) of each member for a polynomial head, else empty.
+        For a polynomial head, coefficients of the normalisation Z(θ) of each member.  Empty for
+        other heads.
     log_z
         ln Z of each member at the points at which Λ is computed, zero at the reference.  Empty for
         a polynomial head, which has `z`, and for ratios that are not normalised.
     scale
-        Factor of each member, determined with held-out events: on the outputs of a polynomial head,
-        or on the log-ratios of another head.  1 for another head that is not normalised.
+        Factor of each member, determined with held-out events.  It multiplies the outputs of a
+        polynomial head, or the log-ratios of any other head.  It is 1 if the head is not polynomial
+        and its log-ratios are not normalised.
     feature_names, mean, variance
         Names of the features, and their means and variances over the training set.
     network, training
@@ -76,9 +78,9 @@ class Fitted:
     n_events
         Number of events of each sample.
     effective_events
-        Number of events of weight one with the same statistical power.  For joint labels it is that
-        of the equal mixture of the training points.  Negative weights reduce it, and more so for
-        larger bags.
+        Number of events of weight one with the same statistical power as the training events.  With
+        joint labels, the weights are those of the equal mixture of all training points.  Negative
+        weights reduce the number, and more so for larger bags.
     trained_on
         Fingerprints of the events used for training and early stopping, one for each sample and one
         for all samples; see :func:`milinfer.samples.fingerprints.sketch_each`.
@@ -128,7 +130,7 @@ class Fitted:
 
     @property
     def at_reference(self) -> FloatArray:
-        """Weights (K,) with which the values at the points of `interpolation` give that at θ0."""
+        """Weights, shape (K,), that interpolate Λ at θ0 from its values at the K points."""
         return self.where.at_reference
 
     @property
@@ -152,7 +154,7 @@ class Fitted:
 
     @property
     def additive(self) -> bool:
-        """Whether Λ of a dataset is a sum over its events, however they are grouped into bags."""
+        """Whether Λ of a dataset is a sum over its events, so that bags do not matter."""
         return self.members[0][0].bag_head is None
 
     @cached_property
@@ -164,7 +166,7 @@ class Fitted:
 def member_log_ratios(
     settings: LikelihoodSettings, fitted: Fitted, sample: Sample
 ) -> Iterator[FloatArray]:
-    """Yield the log-ratios of every event from each member of the ensemble, shape (n_events, K).
+    """For each member of the ensemble, yield the log-ratios of all events, shape (n_events, K).
 
     Raises
     ------
@@ -213,7 +215,7 @@ def trained_log_ratios(
     Returns
     -------
     ndarray
-        Shape (n_events, m).
+        Log-ratios, shape (n_events, m).
     """
     # The logits of a bag are the mean over its events, so an event contributes its own over N_B.
     share = 1.0 if settings.pooling == "sum" else 1.0 / settings.events_in_bag
@@ -274,8 +276,8 @@ def average_log_ratio(ratios: Sequence[FloatArray], average: str) -> FloatArray:
     ratios
         Log-ratios of each member, shape (n_events, K), zero at the reference.
     average
-        Quantity to average: ``"log-ratio"``, ``"ratio"`` or ``"probability"`` (of the points as
-        classes).
+        Quantity to average: ``"log-ratio"``, ``"ratio"`` or ``"probability"`` (of each class, if
+        every point is a class).
 
     Examples
     --------
@@ -299,7 +301,7 @@ def average_log_ratio(ratios: Sequence[FloatArray], average: str) -> FloatArray:
 
 
 def event_summary(fitted: Fitted, sample: Sample) -> Float32Array:
-    """Return the summaries of events from all members, side by side (n_events, n_members · S)."""
+    """Return the summaries of events from all members, shape (n_events, n_members · S)."""
     features = as_features(sample, fitted.feature_names)
     parts = [m[0].outputs(features) for m in fitted.members]
     return np.concatenate(parts, axis=1)

@@ -59,9 +59,10 @@ _NO_MEANS = (
 
 
 class MemberSeeds(NamedTuple):
-    """Random seeds of one member of an ensemble; weights and bags have one for each network.
+    """Random seeds of one member of an ensemble.
 
-    Twins have the same seed `bootstrap`; see :func:`milinfer.learning.bootstrap.bootstrap_groups`.
+    `weights` and `bags` contain a seed for each network of the member.  Twins have the same seed
+    `bootstrap`; see :func:`milinfer.learning.bootstrap.bootstrap_groups`.
     """
 
     split: int
@@ -118,7 +119,7 @@ class MemberLayout(NamedTuple):
         mean: FloatArray,
         variance: FloatArray,
     ) -> MemberLayout:
-        """Return the layout of a head, from means and variances of the features (n_features,)."""
+        """Return the layout for a head; `mean` and `variance` have the shape (n_features,)."""
         head: LinearHead | PolynomialHead
         n_networks = 1
         if settings.head == "polynomial":
@@ -142,7 +143,7 @@ class MemberLayout(NamedTuple):
         )
 
     def trained(self, networks: Sequence[BagNetwork]) -> tuple[TrainedNetwork, ...]:
-        """Return the networks of a member in trained form, after a training or from files."""
+        """Convert the networks of a member, after a training or a load, to ``TrainedNetwork``."""
         return tuple(TrainedNetwork.of(n, self.mean, self.variance) for n in networks)
 
 
@@ -153,7 +154,7 @@ def build_member(
     seeds: MemberSeeds,
     task: MemberTask | None = None,
 ) -> tuple[BagNetwork, ...]:
-    """Build the untrained networks of one member, whose weights depend on its seed only.
+    """Build the untrained networks of one member; their weights depend only on its seeds.
 
     Parameters
     ----------
@@ -166,7 +167,7 @@ def build_member(
     seeds
         Seeds of the member.
     task
-        Training of the member, which provides ln Z; needed for joint labels.
+        Training of the member.  It provides ln Z, and is needed for joint labels only.
     """
     from milinfer.learning.networks.network import build_network
 
@@ -195,11 +196,12 @@ class Normalisation(NamedTuple):
     Parameters
     ----------
     z
-        Coefficients of the normalisation Z(θ) for a polynomial head, else empty.
+        For a polynomial head, coefficients of the normalisation Z(θ).  Empty for other heads.
     log_z
-        ln Z at the points at which Λ is computed, for another head that is normalised, else empty.
+        For other heads, ln Z at the points at which Λ is computed, or empty if the ratios are not
+        normalised.  Empty for a polynomial head.
     scale
-        Factor on the outputs of a polynomial head, or on the log-ratios of another head.
+        Factor on the outputs of a polynomial head, or on the log-ratios of any other head.
     """
 
     z: FloatArray
@@ -219,14 +221,17 @@ class MemberTask:
     train
         Events to train on.
     validation
-        Held-out events, which stop the training and determine the scale of the outputs.
+        Held-out events.  They decide when the training stops, and determine the scale of the
+        outputs.
 
     Attributes
     ----------
     effective_events
-        Number of events of weight one with the same statistical power.
+        Number of events of weight one with the same statistical power as the training events.
     log_z, score_offset
-        ln Z at the points and its gradient with joint labels, else None.
+        `log_z` is ln Z at the points if a polynomial head is trained with joint labels or a score
+        weight.  `score_offset` is the gradient of ln Z if it is trained with a score weight.  Both
+        are None in all other cases.
 
     Raises
     ------
@@ -335,9 +340,9 @@ class MemberTask:
         """Determine the scale from held-out events, and the constants that make E_θ0[r] = 1.
 
         A network trained on labels is slightly over-confident, or under-confident if its training
-        stopped early.  This changes the curvature of Λ.  The scale, one factor on all amplitudes or
-        log-ratios, maximises the likelihood of the held-out events and corrects the change that is
-        common to all events.
+        stopped early.  This changes the curvature of Λ.  The scale is one factor on all amplitudes
+        or log-ratios.  It is the factor that maximises the likelihood of the held-out events.  It
+        corrects only what is common to all events.
 
         Raises
         ------

@@ -39,11 +39,11 @@ class ModelColumns:
     points
         Parameter points θ of the log-ratio columns, one column for each.
     score_at
-        Value of the parameter at which the score (the derivative of the log-ratio) is computed.  It
-        is the optimal observable near this value.  None: no score column.
+        Value of the parameter at which the score (the derivative of the log-ratio) is computed.
+        The score is the optimal observable near this value.  None: no score column.
     embed
-        Whether the files of the model are sent together with the processor.  Otherwise the workers
-        read the files from `path`, which they must be able to access.
+        Whether the files of the model are sent together with the processor.  If not, the workers
+        read the files from `path`, and must be able to access this path.
 
     Raises
     ------
@@ -159,7 +159,7 @@ class ModelColumns:
         nominal: FeatureTable | Sample,
         variations: Mapping[str, FeatureTable | Sample],
     ) -> dict[str, FloatArray]:
-        """Compute the changes of the columns of each event under variations of the features.
+        """Compute how much the columns of each event change if its features are varied.
 
         Parameters
         ----------
@@ -176,8 +176,8 @@ class ModelColumns:
         Raises
         ------
         ModelError
-            If a variation has other events.  If events migrate across a cut, select all events that
-            pass the cut nominally or in any variation.
+            If a variation does not have the same events. (If variations move events across a cut,
+            select all events that pass the cut nominally or in any variation.)
         """
         nominal_columns = self(nominal)
         shifts: dict[str, FloatArray] = {}

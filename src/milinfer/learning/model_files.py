@@ -313,7 +313,7 @@ def read_weights(
 def network_config(entries: Mapping[str, Any]) -> NetworkConfig:
     """Build the architecture of the networks from the entries of ``model.json``.
 
-    The widths of the layers are checked later, with the sizes of the files.
+    The widths of the layers are checked later, when the sizes of the files are known.
 
     Raises
     ------
@@ -358,7 +358,7 @@ def training_config(entries: Mapping[str, Any]) -> TrainingConfig:
 
 
 def histories(entries: Any, n_networks: int) -> list[dict[str, list[float]]]:
-    """Read losses and learning rates of each network, one value of each for every epoch.
+    """Read the losses and learning rates of each network: lists with one value for each epoch.
 
     Raises
     ------
@@ -497,7 +497,7 @@ def _require_members(content: Mapping[str, Any], n: int) -> None:
 
 
 def pack_model(settings: LikelihoodSettings, fitted: Fitted) -> dict[str, bytes]:
-    """Return the files of :func:`save_model` by name, to send a model to another process."""
+    """Return the files of a saved model by name, to send the model to another process."""
     with tempfile.TemporaryDirectory() as parent:
         folder = Path(parent, "model")
         save_model(settings, fitted, folder)
@@ -570,10 +570,10 @@ def _tuples(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 @contextmanager
 def new_model_folder(path: PathLikeStr) -> Iterator[Path]:
-    """Create a directory for a model, which gets the name `path` if the block ends without error.
+    """Create the directory of a model; if the ``with`` block succeeds, it gets the name `path`.
 
-    The directory has a temporary name until then, so that `path` is always complete or absent.  An
-    older model at `path` is replaced.
+    Inside the block, the directory has a temporary name, so that `path` is always complete or
+    absent.  An older model at `path` is replaced.
 
     Raises
     ------
@@ -613,7 +613,7 @@ def write_content(folder: Path, content: Mapping[str, Any]) -> None:
 
 
 def read_content(folder: Path, file_format: str, reader: str) -> dict[str, Any]:
-    """Read ``model.json`` from the directory of a model that `reader` has saved.
+    """Read ``model.json`` from the directory of a saved model of the class `reader`.
 
     Raises
     ------
@@ -664,12 +664,12 @@ def complete_content(folder: Path) -> Iterator[None]:
 
 
 def require_unchanged(file: Path, saved: str) -> None:
-    """Raise if a file is missing, or its checksum differs from the checksum `saved` with it.
+    """Raise if a file is missing, or if its checksum differs from `saved`, the saved checksum.
 
     Raises
     ------
     ModelError
-        If so; the message names the file.
+        If one of these is the case; the message names the file.
 
     Examples
     --------

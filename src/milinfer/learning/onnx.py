@@ -1,6 +1,6 @@
 """Export trained likelihoods to ONNX, for programs that have neither Keras nor milinfer.
 
-One ONNX file computes the same as
+One ONNX file computes the same numbers as
 :meth:`milinfer.learning.bag_likelihood.BagLikelihood.event_llr`.  It contains the networks of all
 members, the head, the held-out scale, the normalisation Z(θ), the average over the members and the
 subtraction at θ0.  The networks compute in float32, as in Keras; everything after their outputs is
@@ -57,7 +57,7 @@ _OPSET, _IR_VERSION = 17, 8
 
 
 def export_onnx(settings: LikelihoodSettings, fitted: Fitted, path: PathLikeStr) -> None:
-    """Write a graph that computes the log-ratios of events with a trained likelihood to ONNX.
+    """Write an ONNX graph that computes log-ratios of events with a trained likelihood.
 
     The input ``features`` is float32 of shape (n_events, n_features), in the order of
     ``fitted.feature_names``.  The output ``log_ratio`` is float64 of shape (n_events, K).  It
@@ -119,14 +119,14 @@ def export_response(
     terms: ResponseTerms,
     path: PathLikeStr,
 ) -> None:
-    """Write a graph that computes the response columns of events to ONNX.
+    """Write an ONNX graph that computes the response columns of events.
 
     The input ``features`` is the same as for :func:`export_onnx`.  The output ``columns`` is
-    float64 of shape (n_events, n_columns), as
-    :meth:`~milinfer.learning.systematic_response.SystematicResponse.event_columns` returns it.  The
-    metadata of the file, in JSON, are ``format``, ``milinfer_version``, ``head``,
-    ``feature_names``, ``nuisances``, ``terms``, ``exponents``, ``interpolation``, ``limits``,
-    ``parameters``, ``centre`` and ``half``.
+    float64 of shape (n_events, n_columns).  It contains the columns of
+    :meth:`~milinfer.learning.systematic_response.SystematicResponse.event_columns`.  The metadata
+    of the file, in JSON, are ``format``, ``milinfer_version``, ``head``, ``feature_names``,
+    ``nuisances``, ``terms``, ``exponents``, ``interpolation``, ``limits``, ``parameters``,
+    ``centre`` and ``half``.
 
     Parameters
     ----------
@@ -135,7 +135,7 @@ def export_response(
     scale
         Factors and constants of the columns.
     feature_names, terms
-        Names of the features, and functions of the nuisance parameters that the columns multiply.
+        Names of the features, and terms of the response in the nuisance parameters.
     path
         File to write; an existing file is replaced.
 
@@ -198,7 +198,7 @@ def write_graph(
     graph
         Graph with its nodes and constants.
     inputs
-        Shapes of the inputs, which are float32, by name.
+        Mapping from the name of each input, which is float32, to its shape.
     output, shape
         Name and shape of the output.
     metadata
@@ -206,7 +206,7 @@ def write_graph(
     path
         File to write; an existing file is replaced.
     single
-        Whether the output is float32; otherwise it is float64.
+        Whether the output is float32 (True) or float64 (False).
     """
     onnx = require_onnx()
     helper, types = onnx.helper, onnx.TensorProto
@@ -430,13 +430,13 @@ class Graph:
     def dense(
         self, x: str, kernel: FloatArray | Float32Array, bias: FloatArray | Float32Array
     ) -> str:
-        """Add a product with a kernel (n_in, n_out) plus a bias (n_out,), in float32."""
+        """Add a dense layer in float32: kernel of shape (n_in, n_out), bias of shape (n_out,)."""
         return self.add(
             "Gemm", x, self.constant(kernel, np.float32), self.constant(bias, np.float32)
         )
 
     def double(self, value: str) -> str:
-        """Cast to float64."""
+        """Add a conversion to float64, and return the name of the result."""
         return self.add("Cast", value, to=self._onnx.TensorProto.DOUBLE)
 
 

@@ -2,8 +2,8 @@
 
 ``RooONNXFunc`` of RooFit needs graphs whose inputs have fixed shapes and whose output is one
 float32 number.  The inputs of the exported graph are the features of an event and the parameters,
-and its output is ln r at any θ, without interpolation.  It contains only operators that SOFIE
-translates to C++: products, sums, activations and one logarithm.
+and its output is ln r at any θ, without interpolation.  The graph contains only operators that
+SOFIE translates to C++: products, sums, activations and one logarithm.
 
 Importing this module imports neither Keras nor onnx.
 """
@@ -29,7 +29,7 @@ ACTIVATIONS = (
 
 
 def export_for_roofit(settings: LikelihoodSettings, fitted: Fitted, path: PathLikeStr) -> None:
-    """Write a graph that computes ln p(x|θ)/p(x|θ0) of one event at any θ to an ONNX file.
+    """Write an ONNX graph that computes ln p(x|θ)/p(x|θ0) of one event at any θ.
 
     The inputs are ``features``, float32 of shape (1, n_features) in the order of
     ``fitted.feature_names``, and ``parameters``, float32 of shape (1, n_parameters) in the order of

@@ -30,26 +30,26 @@ __all__ = ["ResponseData", "response_data"]
 
 
 class ResponseData(NamedTuple):
-    """Training events and held-out events of a response.
+    """Training events and held-out events of a response to nuisance parameters.
 
     Parameters
     ----------
     train
-        Events to train each network on.
+        Training events of each network.
     stop, check
-        Held-out events: `stop` stops the training and determines the scale, `check` checks the
-        result.
+        Held-out events.  Those in `stop` decide when the training stops and determine the scale.
+        Those in `check` check the result.
     mean, variance
         Means and variances of the features.
     n_train
-        Number of nominal events, and of events of feature variations, to train on.
+        Number of training events: nominal events plus events of feature variations.
     n_events
         Number of events of each sample.
     trained_on
         Fingerprints of all events.
     expected
-        Function that takes the table of a response for a sample, and returns the mean of the
-        response over all nominal events.
+        Function that computes the mean of the response over all nominal events.  Its argument is a
+        function that takes a sample and returns a table of the response of each event.
     """
 
     train: tuple[ProcessVariations | StreamedEvents, ...]
@@ -70,20 +70,20 @@ def response_data(
     validation_fraction: float,
     seed: int,
 ) -> ResponseData:
-    """Split variations into training and held-out events; streamed variations are read once.
+    """Split variations into training events and held-out events; streamed ones are read once.
 
     Parameters
     ----------
     variations
         Nominal and varied events.
     validation
-        Other events of the same variations: half of them stop the training, the other half check
-        it.
+        Other events of the same variations: half of them decide when the training stops, the other
+        half check the result.
     groups
         Terms of each network.
     validation_fraction
-        Fraction of the events that is held out if there is no `validation`.  For streamed events it
-        is at most a quarter of the events allowed in memory.
+        Fraction of the events that is held out if there is no `validation`.  For streamed events,
+        at most a quarter of the number of events that may be in memory is held out.
     seed
         Random seed of the split.
 

@@ -2,10 +2,10 @@
 
 A base point is a shift of the nuisance parameters, together with one parameter point if the
 response depends on the parameters of interest.  At each base point an event counts in the nominal
-sample or in the varied sample; if a variation changes only weights, it counts in both.  The weights
-at a base point sum to one for the nominal events, and to the ratio of varied to nominal yield for
-the varied events.  Rate and shape are thus learned together.  Importing this module does not import
-Keras.
+sample or in the varied sample; if a variation changes only weights, the event counts in both.  The
+weights at a base point sum to one for the nominal events, and to the ratio of varied to nominal
+yield for the varied events.  Rate and shape are thus learned together.  Importing this module does
+not import Keras.
 """
 
 from __future__ import annotations
@@ -51,8 +51,9 @@ class BasePoints(NamedTuple):
     shifts
         Shifts of the nuisance parameters, shape (n_shifts, n_nuisances).
     design
-        Factors of the columns of the response, shape (n_columns, n_points · n_shifts).  ln S at the
-        base points is the matrix product of the columns of an event and `design`.
+        Factors of the columns of the response, shape (n_columns, n_points · n_shifts).  The
+        logarithm of the response at the base points is the matrix product of the columns of an
+        event and `design`.
     """
 
     points: tuple[Point, ...]
@@ -61,9 +62,11 @@ class BasePoints(NamedTuple):
 
 
 def term_values(terms: ResponseTerms, shift: FloatArray) -> FloatArray:
-    """Return the factors of the terms in ln S at a shift, shape (n_terms,).
+    """Return the values of the terms of a response at a shift, shape (n_terms,).
 
-    With interpolation code 4, ln S at ±1 and beyond is linear in its values at +1 and −1.
+    The logarithm of the response S is a sum over terms: functions of the nuisance parameters, each
+    times a learned function of the event.  With interpolation code 4, the learned functions are ln
+    S at +1 and at −1, and the values of the terms are those for shifts of ±1 and beyond.
 
     Raises
     ------
@@ -92,7 +95,7 @@ def term_values(terms: ResponseTerms, shift: FloatArray) -> FloatArray:
 
 
 def base_points(variations: ProcessVariations, terms: ResponseTerms) -> BasePoints:
-    """Return the base points of variations, which must determine all terms.
+    """Return the base points of variations; the variations must determine all terms.
 
     Parameters
     ----------
@@ -200,8 +203,9 @@ def _require_terms(
 class ResponseEvents:
     """Nominal and varied events as rows of a table; the nominal events come first.
 
-    The weight of an event at a base point is its weight at the parameter point of this base point,
-    times a factor of its sample.  Weight variations have their own table.
+    A base point is a shift of the nuisance parameters at a parameter point.  The weight of an event
+    at a base point is its weight at this parameter point, times a factor of its sample.  Weight
+    variations have their own table, `soft`.
 
     Parameters
     ----------
@@ -212,21 +216,22 @@ class ResponseEvents:
     weights
         Weights of the events at each parameter point, shape (n, n_points).
     labels
-        Number of the nominal sample, or number of the shift plus the number of nominal samples,
-        shape (n,).
+        Label of each event, shape (n,): for a nominal event the index of its sample, for a varied
+        event the index of its shift plus the number of nominal samples.
     groups
         Number that an event and its varied copies have in common, shape (n,).
     factors, varied
-        Factors on the weights of each label in the nominal and in the varied samples, at each base
-        point, shape (n_labels, n_base).
+        Factors on the weights of the events of each label, at each base point, shape (n_labels,
+        n_base): `factors` for their nominal weights, `varied` for their varied weights.
     soft
-        Varied weights of the nominal events, shape (n_nominal, n_soft).
+        Weights of the nominal events in the weight variations, shape (n_nominal, n_soft).
     soft_places
         1 at the base point of each column of `soft`, else 0, shape (n_soft, n_base).
     paired
-        Whether the varied events of each base point are copies of the nominal events, (n_base,).
+        Whether the varied events of each base point are copies of the nominal events, shape
+        (n_base,).
     yield_errors
-        Errors of the ratios of yields, shape (n_base,).
+        Errors of the ratios of varied to nominal yields, shape (n_base,).
     """
 
     base: BasePoints
@@ -252,7 +257,8 @@ class ResponseEvents:
         variations
             Nominal and varied samples.
         base
-            Result of :func:`base_points` for these variations, or for a larger set of events.
+            Result of :func:`base_points` for these variations, or for a larger set that contains
+            them.
         names
             Names of the nuisance parameters, in the order of the base points.
 
@@ -284,7 +290,7 @@ class ResponseEvents:
         names: Sequence[str],
         totals: EventTotals,
     ) -> ResponseEvents:
-        """Combine some of the events, with weights normalised to the sums over all events.
+        """Combine some of the events; their weights are normalised by the sums over all events.
 
         Parameters
         ----------
@@ -308,7 +314,7 @@ class ResponseEvents:
         return len(self.soft)
 
     def dense(self, rows: IntArray | slice) -> tuple[FloatArray, FloatArray]:
-        """Return nominal and varied weights of events at all base points, each (n, n_base)."""
+        """Return nominal and varied weights of events, both of shape (n, n_base)."""
         index = np.arange(len(self))[rows]
         labels = self.labels[index]
         n_shifts = len(self.base.shifts)
@@ -320,7 +326,7 @@ class ResponseEvents:
         return weights * self.factors[labels], varied
 
     def in_groups(self) -> Iterator[IntArray]:
-        """Yield rows in blocks, with an event and its varied copies in the same block."""
+        """Yield rows in blocks; an event and its varied copies are in the same block."""
         order = np.argsort(self.groups, kind="stable")
         ordered = self.groups[order]
         start = 0
@@ -376,16 +382,17 @@ class EventTotals:
     nominal
         Sums of each nominal sample at each point; None if the sample has no weights at the point.
     varied
-        The same sums of each variation.
+        Sums of each variation at each point; None as for `nominal`.
     own
-        Sums of the weights of each nominal sample, then of each variation, at their own points.
+        Sums of the weights of each nominal sample, then of each variation; each at the point of its
+        own events.
     n_events
         Number of events of each nominal sample, then of each variation.
     partners
-        Number of the nominal sample whose events each variation changes; None for a variation with
-        other events.
+        For each variation, the index of the nominal sample whose events it changes; None if the
+        variation does not change nominal events but has its own events.
     ratios
-        Yield of each variation over the nominal yield.
+        Yield of each variation, divided by the nominal yield.
     """
 
     nominal: list[list[WeightSums | None]]
@@ -424,7 +431,7 @@ class EventTotals:
 
     @classmethod
     def joined(cls, parts: Sequence[EventTotals]) -> EventTotals:
-        """Add the sums of several parts, whose weights have one normalisation."""
+        """Add the sums of several parts, whose weights must have the same normalisation."""
         own = np.sum([p.own for p in parts], axis=0)
         ratios = []
         for m, (s, first) in enumerate(zip(parts[0].partners, parts[0].ratios, strict=True)):
@@ -580,9 +587,9 @@ def _stacked(
 
 
 def total_weight(events: ResponseEvents) -> float:
-    """Return the sum of the weights over all base points, nominal and varied.
+    """Return the sum of the nominal and varied weights over all base points.
 
-    The weights are scaled such that this sum is the number of events.
+    The training scales the weights so that this sum becomes the number of events.
     """
     total = 0.0
     for start in range(0, len(events), _ROWS):

@@ -38,7 +38,7 @@ class ResponseFit:
     process, feature_names
         Name of the process, and names of the features of the training.
     terms
-        Nuisance parameters, and terms of the response in them.
+        Nuisance parameters, and terms of the response in these parameters.
     members
         Networks or trees of each member of the ensemble.
     scale
@@ -46,11 +46,12 @@ class ResponseFit:
     base
         Shifts of the nuisance parameters, and parameter points, at which the response was trained.
     closure
-        Means of the response over nominal events at these shifts, compared with the yields of the
-        varied samples.
+        Means of the response over nominal events at the shifts of `base`, compared with the yields
+        of the varied samples.
     at_ends
-        The same comparison at the ends of the range of the parameters of interest, if the response
-        does not depend on them and was trained on events at several of their values.
+        The comparison of `closure`, made at the ends of the range of the parameters of interest. It
+        is made if the response does not depend on these parameters but was trained on events at
+        several of their values.
     expected
         Mean of the response over the nominal events, as a function of all parameters.
     network, training
@@ -107,7 +108,10 @@ class ResponseFit:
 def raw_columns(
     members: Sequence[Sequence[ResponsePart]], terms: ResponseTerms, features: Float32Array
 ) -> FloatArray:
-    """Return the columns before scaling, averaged over the members, (n_events, n_columns)."""
+    """Return response columns before scaling, averaged over members.
+
+    The shape is (n_events, n_columns).
+    """
     total = np.zeros((len(features), terms.n_columns))
     for member in members:
         for part in member:

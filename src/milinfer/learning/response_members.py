@@ -1,9 +1,9 @@
 """Train the networks or boosted trees that compute the columns of a response.
 
-A member of an ensemble has one network for all nuisance parameters of a process, or one for each.
-Networks and trees are stored as arrays, so that they can be pickled and saved.  The Keras network
-or the XGBoost trees are built from the arrays when they are first used.  Importing this module does
-not import Keras.
+A member of an ensemble has one network for all nuisance parameters of a process, or one network for
+each nuisance parameter.  Networks and trees are stored as arrays, so that they can be pickled and
+saved.  The Keras network or the XGBoost trees are built from the arrays when they are first used.
+Importing this module does not import Keras.
 """
 
 from __future__ import annotations
@@ -75,13 +75,13 @@ class ResponseNetwork:
 
     @cached_property
     def network(self) -> TrainedNetwork:
-        """Network from features to outputs, as arrays and as a Keras model."""
+        """Network that computes outputs from features, as arrays and as a Keras model."""
         event_network = EventNetwork(self.config, self.mean, self.variance, self.weights)
         return TrainedNetwork.of_weights(event_network, self._untrained)
 
     @property
     def event_model(self) -> Any:
-        """Keras model from features to outputs."""
+        """Keras model that computes outputs from features."""
         return self.network.event_model
 
     def _untrained(self) -> BagNetwork:
@@ -116,7 +116,7 @@ class ResponseNetwork:
         return response
 
     def prepare(self) -> None:
-        """Build the network now, which raises if its weights or its settings are damaged."""
+        """Build the network now; raise an error if its weights or its settings are damaged."""
         self.network.prepare()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -125,16 +125,17 @@ class ResponseNetwork:
 
 @dataclass(frozen=True, eq=False)
 class ResponseTrees:
-    """Boosted trees that learn the ratio at each base point, converted to response columns.
+    """Boosted trees that learn the response at each base point, converted to response columns.
 
-    The columns are those whose ratios are closest to the learned ratios.
+    A base point is a shift of the nuisance parameters (at a parameter point) at which events were
+    varied.  The columns are the least-squares solution that fits ln S at all base points best.
 
     Parameters
     ----------
     log_yields
-        Logarithm of the varied yield over the nominal one at each base point, (n_base,).
+        Logarithm of the ratio of varied to nominal yield at each base point, shape (n_base,).
     inverse
-        Matrix from ln S at the base points to columns, shape (n_base, n_columns).
+        Matrix that converts ln S at the base points to columns, shape (n_base, n_columns).
     trees
         Trees of each base point, as bytes in the format of XGBoost.
     n_jobs
@@ -161,7 +162,7 @@ class ResponseTrees:
         return [read_booster(self.n_jobs, bytearray(t)) for t in self.trees]
 
     def prepare(self) -> None:
-        """Read the trees now, which raises if they are damaged."""
+        """Read the trees now; raise an error if they are damaged."""
         _ = self._boosters
 
     @property
@@ -200,8 +201,8 @@ class MemberJob:
     terms
         Terms of the whole response.
     parts
-        For each network: nominal and varied samples to train on, the samples that stop the
-        training, and the terms.
+        For each network: the nominal and varied samples for the training, the held-out samples that
+        decide when the training stops, and the terms.
     mean, variance
         Means and variances of the features.
     network, training, trees
@@ -224,7 +225,7 @@ class MemberJob:
     )
 
     def stacked(self, k: int) -> tuple[ResponseEvents | StackedFiles, ResponseEvents]:
-        """Return the events that train network `k` and that stop it, the same for all members."""
+        """Return training and held-out events of network `k`, which all members share."""
         if k not in self.events:
             train, stop, terms = self.parts[k]
             names = terms.nuisances
@@ -257,13 +258,13 @@ def train_member(
     job
         Events and settings.
     reporter
-        ``reporter(part, network)`` returns the function that is called with the number and the
-        losses of every epoch.
+        ``reporter(part, network)`` returns a function.  After every epoch, this function is called
+        with the number of the epoch and its losses.
 
     Returns
     -------
     tuple
-        Networks or trees of the member, and the losses of each.
+        Networks or trees of the member, and their losses.
     """
     seeds = np.random.SeedSequence(job.seed).spawn(job.ensemble)[number].spawn(len(job.parts))
     parts, histories = [], []

@@ -1,11 +1,12 @@
 r"""Determine the scale of a learned response, and check it, with held-out events.
 
 Early stopping makes a response too small or too large, and its normalisation differs slightly from
-the ratio of the yields.  Each column :math:`\Delta_A` gets a factor and a constant,
-:math:`\Delta_A \to s_A \Delta_A + t_A`, which minimise the loss of the training on held-out events.
-An event and its varied copies are one measurement, so errors are computed from the sums over both.
-Factors and constants that the held-out events do not determine stay as they are, such as the factor
-of a column that is the same for all events.
+the ratio of the yields.  The logarithm of the response is a sum over columns :math:`\Delta_A`, each
+times a function of the nuisance parameters.  Each column gets a factor and a constant,
+:math:`\Delta_A \to s_A \Delta_A + t_A`, that minimise the training loss of held-out events.  An
+event and its varied copies are one measurement, so errors are computed from their sum.  Some
+factors and constants are not determined by the held-out events, for example the factor of a column
+that has the same value for all events.  These factors and constants are not changed.
 """
 
 from __future__ import annotations
@@ -47,15 +48,15 @@ _ENOUGH = 100.0
 
 
 class ResponseScale(NamedTuple):
-    """Factor and constant of each column, and their errors.
+    """Factor and constant of each column of a response, and their errors.
 
     Parameters
     ----------
     factors, constants
         Factor and constant of each column, shape (n_columns,).
     covariance
-        Covariance of the factors, followed by the constants, from the spread of the events
-        (sandwich estimate), shape (2 n_columns, 2 n_columns).
+        Covariance of all factors and constants (factors first), computed from the spread of the
+        events (sandwich estimate), shape (2 n_columns, 2 n_columns).
     """
 
     factors: FloatArray
@@ -67,14 +68,14 @@ class ResponseClosure(NamedTuple):
     """Means of the response over nominal events, compared with the yields of the varied events.
 
     All arrays have shape (n_base,), for n_base base points (shifts of the nuisance parameters).
-    The events were held out and used for no fit.
+    The events were used neither for the training nor for the scale.
 
     Parameters
     ----------
     means
         Mean of the response S over the nominal events.
     yields
-        Expected number of varied events over that of nominal events.
+        Expected number of varied events, divided by the expected number of nominal events.
     errors
         Errors of the differences `means` − `yields`.
     """
@@ -95,7 +96,7 @@ class ResponseClosure(NamedTuple):
 
 
 def response_scale(columns: FloatArray, events: ResponseEvents) -> ResponseScale:
-    """Determine the factors and constants of the columns from held-out events.
+    """Determine the factors and constants of the columns of a response from held-out events.
 
     Parameters
     ----------
@@ -215,8 +216,8 @@ def response_closure(
 ) -> ResponseClosure:
     """Compute the means of the response over nominal events, and the yields of varied events.
 
-    The errors include those of the scale, because the scale is determined from fewer events than it
-    is applied to.
+    The errors of the results include the errors of the scale, because the scale is determined from
+    fewer events than it is applied to.
 
     Parameters
     ----------
@@ -281,7 +282,8 @@ def closure_at_ends(
     Returns
     -------
     tuple
-        Empty if the response depends on the parameters of interest, or all events have one value.
+        One comparison for each end and each shift.  Empty if the response depends on the parameters
+        of interest, or if fewer than two points in these parameters have enough events.
     """
     points = () if terms.parameters else _ends(variations)
     if not points:
@@ -335,7 +337,7 @@ def _nominal_blocks(events: ResponseEvents) -> Sequence[IntArray]:
 def linear_size(
     parts: Iterable[ResponseEvents], base: BasePoints, mean: FloatArray, variance: FloatArray
 ) -> FloatArray:
-    """Estimate the typical size of each column by a linear fit in features and their squares.
+    """Estimate the typical size of response columns by a fit linear in features and squares.
 
     Parameters
     ----------

@@ -1,10 +1,10 @@
-"""Read the events from which a response is learned from files if they do not fit into memory.
+"""Read the training events of a response from files, if they do not fit into memory.
 
 The events are read in parts, in two passes.  The first pass computes sums of weights and moments,
-keeps the held-out events in memory, and writes the nominal events to temporary files, for the mean
-response.  The second pass writes the training events with their weights at all base points to
-temporary files.  It assigns events to files at random, and an event and its varied copies to the
-same file.  An epoch reads these files in pieces.
+keeps the held-out events in memory, and writes the nominal events to temporary files, from which
+the mean response is computed later.  The second pass writes the training events with their weights
+at all base points to temporary files.  It assigns events to files at random, and an event and its
+varied copies to the same file.  An epoch reads these files in pieces.
 """
 
 from __future__ import annotations
@@ -59,7 +59,8 @@ class StreamedEvents:
     variations
         All events.
     held_out
-        Fraction of the events in each of two held-out parts; 0 if separate events are held out.
+        Fraction of the events in each of two held-out parts; 0 if separate validation events are
+        given.
     seed
         Random seed of the split.
     names
@@ -76,7 +77,7 @@ class StreamedEvents:
 
     @property
     def outline(self) -> ProcessVariations:
-        """Return all samples with a single event of weight 1 each."""
+        """Return all samples, each reduced to one event of weight 1."""
         return self._restricted(self.variations.outline)
 
     def splits(
@@ -87,7 +88,8 @@ class StreamedEvents:
         Parameters
         ----------
         nominal
-            Files to which the nominal events of all parts are written as well.
+            Files to which the nominal events of all parts are also written; None: do not write
+            them.
         """
         for number, whole in enumerate(self.variations.parts()):
             if nominal is not None:
@@ -137,8 +139,8 @@ class StreamedPass(NamedTuple):
     Parameters
     ----------
     stop, check
-        Held-out events: `stop` stops the training and determines the scale, `check` checks the
-        result.  None if no events are held out.
+        Held-out events.  Those in `stop` decide when the training stops and determine the scale.
+        Those in `check` check the result.  None if no events are held out.
     mean, variance
         Means and variances of the features.
     weight_sums
@@ -146,7 +148,7 @@ class StreamedPass(NamedTuple):
     totals
         Sums of the weights of the training events, for each set of base points.
     n_train
-        Number of nominal events, and of events of feature variations, to train on.
+        Number of training events: nominal events plus events of feature variations.
     nominal
         All nominal events.
     """
@@ -214,7 +216,7 @@ def read_streamed(
 
 
 def number_of_rows(process: ProcessVariations) -> int:
-    """Return the number of nominal events, plus varied events with their own features."""
+    """Return the number of nominal events plus the number of varied events with own features."""
     nominal = sum(len(s) for s in process.nominal)
     return nominal + sum(len(v.sample) for v in process.variations if not v.weights_only)
 
@@ -275,14 +277,14 @@ class NominalFiles(_TemporaryFolder):
 
 
 class StackedFiles(_TemporaryFolder):
-    """Events with weights at all base points in temporary files, deleted with this object.
+    """Temporary files of events and their weights at all base points, deleted with this object.
 
     Parameters
     ----------
     base
         The base points.
     n_pieces
-        Number of pieces that an epoch is read in.
+        Number of pieces in which an epoch is read.
     n_files
         Number of files, a multiple of `n_pieces`.
     """
@@ -296,7 +298,7 @@ class StackedFiles(_TemporaryFolder):
         self._like: ResponseEvents | None = None
 
     def append(self, events: ResponseEvents, rng: np.random.Generator) -> None:
-        """Append events, distributed at random and equally over the files.
+        """Append events; they are distributed over all files equally, and at random.
 
         Parameters
         ----------
@@ -350,7 +352,10 @@ class StackedFiles(_TemporaryFolder):
                 file.write(part.tobytes())
 
     def read(self, numbers: Sequence[int] | IntArray) -> ResponseEvents:
-        """Read the events of some files; weights sum to the number of events over all files."""
+        """Read the events of some files.
+
+        The weights are scaled so that their sum over all files is the number of all events.
+        """
         like = self._like
         assert like is not None
         factor = float(self.n_rows.sum()) / self._total
@@ -391,7 +396,7 @@ class StackedFiles(_TemporaryFolder):
             yield self.read(numbers)
 
     def bags(self) -> StreamedBags:
-        """Return bags of one event for training."""
+        """Return bags with one event each, for the training."""
         from milinfer.learning.networks.training_bags import PairedEvents, StreamedBags
 
         # All pieces have this many events, so that one compilation serves all.  The few additional

@@ -37,7 +37,7 @@ class LikelihoodSettings:
     """Settings of the networks and of their training.
 
     :class:`~milinfer.learning.bag_likelihood.BagLikelihood` has the same settings and describes
-    each of them; it adds the result of the training.
+    each of them. In addition, it contains the result of the training.
 
     Examples
     --------
@@ -124,7 +124,7 @@ def require_consistent(settings: LikelihoodSettings) -> None:
     Raises
     ------
     ConfigurationError
-        If so; the message names the setting and the allowed values.
+        If one of these is the case; the message names the setting and the allowed values.
 
     Examples
     --------
@@ -239,7 +239,9 @@ def _require_points(points: object) -> None:
 
 
 def is_normalised(settings: LikelihoodSettings) -> bool:
-    """Return whether the ratios of a head that is not polynomial are divided by their means.
+    """Return whether the ratios of a head are divided by their means.
+
+    The result is False for a polynomial head, which has its own normalisation Z(θ).
 
     Examples
     --------
@@ -251,7 +253,7 @@ def is_normalised(settings: LikelihoodSettings) -> bool:
 
 
 def is_additive(settings: LikelihoodSettings) -> bool:
-    """Return whether Λ of a dataset is a sum over its events, however they are grouped into bags.
+    """Return whether Λ of a dataset is a sum over its events, so that bags do not matter.
 
     Examples
     --------
@@ -264,12 +266,12 @@ def is_additive(settings: LikelihoodSettings) -> bool:
 
 
 def two_classes(settings: LikelihoodSettings) -> bool:
-    """Return whether each network separates two classes; otherwise it separates all points."""
+    """Return whether each network separates two classes (True) or all points (False)."""
     return settings.head in ("binary", "parametrised")
 
 
 def loss_name(settings: LikelihoodSettings) -> str:
-    """Return the name of the loss; the default is the loss of the head.
+    """Return the name of the loss; its default depends on the head.
 
     Examples
     --------

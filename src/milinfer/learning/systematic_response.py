@@ -5,9 +5,9 @@ The response
 .. math:: S(x; \alpha) = \exp \sum_A f_A(\alpha)\,\Delta_A(x)
 
 is the ratio of the differential cross-sections at the nuisance parameters α and at 0.  The
-:math:`f_A` are given functions of α, such as powers, and one network computes all columns
-:math:`\Delta_A` of an event.  It is trained on nominal and varied events with the cross-entropy of
-all variations together (Schöfbeck, arXiv:2406.19076), and S(x; 0) = 1 by construction.  If a
+:math:`f_A` are given functions of α, such as powers.  They are zero at α = 0, so S(x; 0) = 1.  One
+network computes all columns :math:`\Delta_A` of an event.  The network is trained on nominal and
+varied events with the cross-entropy of all variations together (Schöfbeck, arXiv:2406.19076).  If a
 variation changes only weights, the ratio of each event is known and replaces the label.
 """
 
@@ -70,9 +70,9 @@ _CHOICES = {"classifier": ("network", "trees"), "interpolation": ("polynomial", 
 class SystematicResponse(Response):
     r"""Learn the response of one process to nuisance parameters.
 
-    The response S(x; α) is the differential cross-section at the nuisance parameters α over that at
-    0.  Its logarithm is a sum of terms in α, each multiplied by a learned function of the event (a
-    column).
+    The response S(x; α) is the differential cross-section at the nuisance parameters α, divided by
+    the differential cross-section at α = 0.  Its logarithm is a sum of terms in α, each multiplied
+    by a learned function of the event (a column).
 
     Parameters
     ----------
@@ -97,19 +97,20 @@ class SystematicResponse(Response):
         points at which the events have weights.
     joint
         True: one network for all nuisance parameters of the process.  False: one network for each
-        nuisance parameter, except that parameters in the same cross term share one.
+        nuisance parameter, except that parameters in the same cross term share a network.
     classifier
-        ``"network"``, or ``"trees"`` for boosted trees for each variation.
+        ``"network"``: neural networks.  ``"trees"``: boosted trees, trained for each variation.
     ensemble
         Number of networks, each trained with another random seed; their columns are averaged.
     network, training
-        Architecture, and settings of the optimiser.  Default: no regularisation, which would shrink
-        the response, and a cosine schedule with the weights of the last epoch.
+        Architecture, and settings of the optimiser.  Default: no regularisation (it would shrink
+        the response), and a cosine schedule, with which the weights of the last epoch are kept.
     trees
         Settings of boosted trees.
     validation_fraction
         Fraction of the events, with their varied copies, that is held out.  Half of these events
-        stop the training and determine the scale of the columns; the other half check the result.
+        decide when the training stops, and determine the scale of the columns; the other half check
+        the result.
     seed
         Random seed of splits, initial weights and batches.
 
@@ -200,12 +201,13 @@ class SystematicResponse(Response):
             Nominal and varied samples of one process.  Streamed variations are read from folders in
             pieces, and only held-out events stay in memory.
         validation
-            Other events of the same variations: half of them stop the training and determine the
-            scale, the other half check the result.  Default: a fraction `validation_fraction` of
-            the events of `variations`.
+            Other events of the same variations: half of them decide when the training stops, and
+            determine the scale; the other half check the result.  Default: a fraction
+            `validation_fraction` of the events of `variations`.
         on_epoch
             Function that is called with an :class:`~milinfer.learning.tracking.EpochReport` after
-            every epoch; if a cluster trains the networks, when an ensemble member is finished.
+            every epoch.  If a cluster trains the networks, the function is called when an ensemble
+            member is finished, with the reports of all its epochs.
         client
             Client of a dask cluster, whose workers train the networks, one ensemble member for each
             task.
@@ -413,7 +415,7 @@ class SystematicResponse(Response):
 
     @property
     def terms(self) -> ResponseTerms:
-        """Nuisance parameters, and the terms of ln S in them."""
+        """Nuisance parameters, and the terms of ln S in these parameters."""
         return self.fitted.terms
 
     @property
@@ -428,12 +430,12 @@ class SystematicResponse(Response):
 
     @property
     def expected(self) -> ExpectedResponse:
-        """Mean of S over the nominal events: the expected number of events over the nominal one."""
+        """Mean of S over the nominal events: expected number of events relative to α = 0."""
         return self.fitted.expected
 
     @property
     def at_ends(self) -> tuple[MeanAndYield, ...]:
-        """Means of S and ratios of yields at both ends of each parameter of interest's range."""
+        """Means of S and ratios of yields if a parameter of interest is at an end of its range."""
         return self.fitted.at_ends
 
     @property
@@ -476,7 +478,7 @@ class SystematicResponse(Response):
             raise ModelError(msg) from error
 
     def export_onnx(self, path: PathLikeStr) -> None:
-        """Write a graph that computes :meth:`event_columns` of events to an ONNX file.
+        """Write an ONNX graph that computes :meth:`event_columns`.
 
         See :func:`milinfer.learning.onnx.export_response`.
         """

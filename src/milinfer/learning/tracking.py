@@ -90,7 +90,7 @@ class Tracker(Protocol):
         """Log a file."""
 
     def close(self) -> None:
-        """Write everything and close; the caller who created the tracker must call it."""
+        """Write everything and close; whoever created the tracker must call this method."""
 
 
 class GuardedTracker:
@@ -217,7 +217,7 @@ def tracked_epochs(
     settings
         Settings of the likelihood, with ``network`` and ``training`` filled in.
     on_epoch
-        Function that is also called with each report, before the tracker.
+        Function that is also called with each report, before the tracker gets the report.
     """
     guarded = GuardedTracker(tracker)
     guarded.log_parameters(_tracked_settings(settings))
@@ -491,8 +491,8 @@ class TensorBoardTracker(_Run):
 class MLflowTracker(_Run):
     """Log to a run of MLflow.
 
-    The tracker has its own MLflow client and does not change a run of ``mlflow.start_run`` that is
-    open.  Characters that MLflow does not allow in names are replaced by ``_``.
+    The tracker has its own MLflow client, and does not change a run that you have opened with
+    ``mlflow.start_run``.  Characters that MLflow does not allow in names are replaced by ``_``.
 
     Parameters
     ----------
@@ -501,9 +501,9 @@ class MLflowTracker(_Run):
     run
         Name of the run; default: a name that MLflow chooses.
     store
-        Tracking URI: the address of a server, or a database such as ``"sqlite:///mlflow.db"``,
-        which needs the complete MLflow package (``pip install mlflow``).  Default: the tracking URI
-        that MLflow is configured with.
+        Tracking URI: the address of a server, or a database such as ``"sqlite:///mlflow.db"``.  A
+        database needs the complete MLflow package (``pip install mlflow``).  Default: the tracking
+        URI in the configuration of MLflow.
 
     Raises
     ------
@@ -622,7 +622,8 @@ class WandbTracker(_Run):
     def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
         """Log metrics with ``epoch`` on the horizontal axis.
 
-        The steps of a run must increase, but epochs start again with every network.
+        (wandb requires that the steps of a run increase, but the epochs of every network start at
+        0.)
         """
         for name in metrics.keys() - self._defined_metrics:
             self.run.define_metric(name, step_metric="epoch")

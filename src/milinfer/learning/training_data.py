@@ -108,7 +108,7 @@ def require_weights(samples: SampleSet | StreamedSamples) -> None:
 
 
 def require_bags(samples: SampleSet | StreamedSamples, bag_size: int, purpose: str) -> None:
-    """Raise if a sample has too few events for a bag, or its weights have no positive sum."""
+    """Raise if a sample has too few events for a bag, or the sum of its weights is not positive."""
     if isinstance(samples, StreamedSamples):
         return
     for s in samples:
@@ -142,7 +142,7 @@ def moments(samples: SampleSet | StreamedSamples) -> tuple[FloatArray, FloatArra
 def resolved_moments(
     mean: FloatArray, variance: FloatArray, feature_names: Sequence[str]
 ) -> tuple[FloatArray, FloatArray]:
-    """Return the means, and variances by which features can be divided.
+    """Return means and variances; a feature that does not vary gets the variance 1.
 
     Raises
     ------
@@ -226,7 +226,7 @@ class MomentSums:
         self._origin: FloatArray | None = None
 
     def add(self, k: int, part: Sample) -> None:
-        """Add some events of sample number `k`, weighted with the absolute values of weights."""
+        """Add events of sample number `k`, weighted with the absolute values of their weights."""
         x = part.features.astype(np.float64)
         if self._origin is None:
             # Relative to a value close to the mean, so that no digits cancel in the variance.
@@ -245,7 +245,7 @@ class MomentSums:
 
 
 def streamed_sketches(samples: StreamedSamples) -> tuple[str, ...]:
-    """Return the fingerprints of each sample and of all, as `sketch_each` does in memory."""
+    """Return the fingerprints of each sample and of all samples together, as `sketch_each` does."""
     each = [""] * len(samples)
     for k, part in samples.in_order():
         each[k] = sketch_of_union([each[k], sketch(part)])
@@ -255,7 +255,7 @@ def streamed_sketches(samples: StreamedSamples) -> tuple[str, ...]:
 def streamed_joint_total(
     samples: StreamedSamples, weights: WeightSums, points: FloatArray, degree: int
 ) -> tuple[FloatArray, float]:
-    """Compute σ(θ)/σ(0) and the effective number of events like :func:`~milinfer.joint_targets`.
+    """Compute σ(θ)/σ(0) and the effective number of events of streamed samples.
 
     Parameters
     ----------
@@ -266,7 +266,7 @@ def streamed_joint_total(
     points
         Points between which the ratio is learned, shape (K, n_parameters).
     degree
-        Degree of the polynomial of the weight in θ.
+        Degree of the polynomial in θ that describes the weight of an event.
 
     Returns
     -------
@@ -319,7 +319,7 @@ def streamed_normalisation(
     weights
         Sums of the weights of each sample.
     outputs
-        Function from features (n, n_features) to outputs for the head.
+        Function that computes the outputs for the head from features of shape (n, n_features).
     head
         Head of the network.
     held_out
@@ -357,7 +357,7 @@ def streamed_event_weights(
     weights: WeightSums,
     joint: tuple[FloatArray, int, FloatArray] | None,
 ) -> Iterator[tuple[Float32Array, FloatArray]]:
-    """Yield features and weights of the events of the equal mixture of the training points.
+    """Yield features of events, and weights that make them the equal mixture of the points.
 
     Parameters
     ----------
@@ -372,8 +372,8 @@ def streamed_event_weights(
     Yields
     ------
     tuple
-        Features (n, n_features) and weights (n,) of some of the events; the weights of all events
-        sum to about one.
+        Features of shape (n, n_features) and weights of shape (n,) of some of the events.  The
+        weights of all events sum to about one.
     """
     sample_points = class_points(samples)
     for k, part in samples.in_order(keep_reweights=joint is not None):
@@ -397,7 +397,7 @@ def _part_density(part: Sample, degree: int, total: FloatArray) -> JointDensity:
 
 @contextmanager
 def on_disk(n: int, *widths: int) -> Iterator[tuple[NDArray[Any], ...]]:
-    """Yield arrays of n rows with these widths, and one of width one, in temporary files."""
+    """Yield arrays of n rows in temporary files: one for each width, and one of width 1."""
     with ExitStack() as stack:
         arrays = []
         for width in (*widths, 1):

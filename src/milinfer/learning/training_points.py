@@ -76,18 +76,19 @@ def training_points(
 ) -> FloatArray:
     """Return the points between which the ratio is learned, shape (K, n_parameters).
 
-    They are ``points`` of the settings, or else the points of the samples.  A set of points spans
-    the parameters if every parameter varies independently; one sample does not.  If the points do
-    not span the parameters and the labels are joint, the result also contains the points at which
-    the events of all samples have weights, and the reference.
+    These are the ``points`` of the settings, or else the points of the samples.  A set of points
+    spans the parameters if every parameter varies independently; the point of a single sample does
+    not.  If the points of the samples do not span the parameters and the labels are joint, the
+    result also contains the points at which the events of all samples have weights, and the
+    reference (if it is in the range of these points).
 
     Raises
     ------
     ModelError
         If the points do not span the parameters.
     ConfigurationError
-        If ``points`` of the settings do not fit the parameters, or if bags of several events would
-        have to be learned between the points of event weights.
+        If ``points`` of the settings do not fit the parameters.  Also if the points of event
+        weights are needed, but `bag_size` is not 1.
 
     Examples
     --------
@@ -177,7 +178,7 @@ class ModelPoints:
 
     @classmethod
     def of(cls, settings: LikelihoodSettings, samples: SampleSet | StreamedSamples) -> ModelPoints:
-        """Determine the points from the settings and from samples, which must be ordered.
+        """Determine the points from the settings and from samples, which must be sorted by point.
 
         Raises
         ------
@@ -238,7 +239,7 @@ class ModelPoints:
         return self.points.min(axis=0), self.points.max(axis=0)
 
     def scaled(self, theta: FloatArray) -> FloatArray:
-        """Scale points (m, n_parameters) so that the range of the training points is [−1, 1]."""
+        """Scale `theta` so that the training points have the range [−1, 1] in each parameter."""
         low, high = self._range
         out: FloatArray = (2 * theta - low - high) / (high - low)
         return out
@@ -295,7 +296,7 @@ class ModelPoints:
 
     @cached_property
     def at_reference(self) -> FloatArray:
-        """Weights with which the values of Λ at `nodes` give Λ(θ0)."""
+        """Weights that interpolate Λ(θ0) from the values of Λ at `nodes`."""
         interpolation = self.interpolation
         if isinstance(interpolation, ChebyshevBox):
             n = len(interpolation.grid)
@@ -305,7 +306,7 @@ class ModelPoints:
         return one_hot
 
     def linear_at(self, theta: FloatArray) -> LinearHead:
-        """Return the head of a multi-class network at points (m, n_parameters)."""
+        """Return the head of a multi-class network at points of shape (m, n_parameters)."""
         if self.degree is None:
             return LinearHead(np.eye(len(self.points)))
         if len(self.parameters) == 1:
@@ -335,12 +336,12 @@ class ModelPoints:
 
 
 def warn_of_free_coefficients(settings: LikelihoodSettings, model_points: ModelPoints) -> None:
-    """Warn if hard labels at few points leave a polynomial head undetermined between them.
+    """Warn if, with hard labels, the points do not determine a polynomial head between them.
 
     Warns
     -----
     MilinferWarning
-        If the points do not determine a squared amplitude of the order of the head.
+        If the points do not determine all coefficients of the squared amplitude.
     """
     if settings.head != "polynomial" or settings.labels == "joint":
         return
@@ -366,8 +367,8 @@ def _count_coefficients(names: tuple[str, ...], points: FloatArray, degree: int)
 def logit_degree(settings: LikelihoodSettings, samples: SampleSet | StreamedSamples) -> int | None:
     """Return the degree of the logits in θ.
 
-    ``"auto"`` gives the highest degree with two points per coefficient, but at most 4 and at least
-    2.
+    ``"auto"`` gives the highest degree for which there are two points for each coefficient, but at
+    most 4 and at least 2.
     """
     if settings.head != "multiclass" or settings.degree is None:
         return None if settings.degree == "auto" else settings.degree

@@ -240,6 +240,11 @@ class Model(ABC):
         """
         return {}
 
+    @property
+    def background_in_toys(self) -> float | None:
+        """Expected number of background events of which toys must consist; None: any number."""
+        return None
+
 
 AnyModel: TypeAlias = Model | LLRModel
 """Model or plain class that functions accept; :func:`as_model` makes a :class:`Model` of it."""

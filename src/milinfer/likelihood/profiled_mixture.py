@@ -150,6 +150,12 @@ class ProfiledMixture(DatasetModel):
         """True normalisations of the backgrounds in toys, by the name of the background."""
         return {name: float(self.true_norms.get(name, 1.0)) for name in self.backgrounds}
 
+    @property
+    def background_in_toys(self) -> float:
+        """Expected number of background events at the true normalisations."""
+        norms = np.array(list(self.profiled_truth.values()))
+        return float(norms @ self.terms.expected)
+
     @cached_property
     def digest(self) -> str:
         """Hash of signal, backgrounds, yields and constraints."""

@@ -175,7 +175,8 @@ def plot_impacts(
             )
         left.axvline(0, color="black", lw=0.8)
         reach = 1.15 * max(i.size for i in [*largest, *framed.values()])
-        left.set_xlim(-reach, reach)
+        if reach > 0:  # it is 0 if no nuisance parameter shifts the estimate
+            left.set_xlim(-reach, reach)
         left.set_xlabel(f"shift of {parameter_label(parameter)}")
         left.set_yticks(range(len(largest)), labels)
         if ranked:

@@ -44,7 +44,7 @@ def accumulator_fields(
     """Return the arguments of :class:`milinfer.Sample` for the events of an accumulator.
 
     See :meth:`milinfer.Sample.from_accumulator` for the parameters.  `info` is the header of the
-    files, if it was read.  Errors name the dataset, if it is given.
+    event files, if it was read.  If `dataset` is given, errors name it.
 
     Examples
     --------
@@ -168,14 +168,18 @@ def varied_accumulators(
     Returns
     -------
     tuple
-        The nominal accumulator, and a list with one entry for each variation: its shifts, and
-        either its accumulator with the number of each of its events in the nominal sample, or the
-        varied weights of the nominal events.
+        Two items: the nominal accumulator, and a list with one tuple of four values for each
+        variation.  The first value contains the shifts.  For a variation of features, the second
+        value is the accumulator of the varied events, and the third value gives for each varied
+        event its number in the nominal sample, or −1 if the nominal selection rejects it.  For a
+        variation of weights, the fourth value contains the varied weights of the nominal events.
+        The values that do not apply are None.
 
     Raises
     ------
     SampleError
-        If `output` is no such accumulator, or chunks had different variations.
+        If `output` is no accumulator of variations, if chunks had different variations, or if
+        events appear twice.
     """
     place = f"dataset {dataset!r}: " if dataset else ""
     if not isinstance(output, Mapping) or "nominal" not in output or "variations" not in output:

@@ -27,7 +27,7 @@ def require_sample(value: object, where: str, *, data: bool = True) -> None:
     Raises
     ------
     SampleError
-        The message says how to make a sample.
+        If the value is not such a sample.  The message says how to make one.
 
     Examples
     --------
@@ -62,7 +62,7 @@ def require_samples(value: object, where: str, *, streamed: bool = False) -> Non
     Raises
     ------
     SampleError
-        The message says how to make a set of samples.
+        If the value is not a set of samples.  The message says how to make one.
     ConfigurationError
         If the samples are streamed, but the function needs them in memory.
 

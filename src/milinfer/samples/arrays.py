@@ -71,12 +71,17 @@ def identified_fields(
     event
         Columns that together identify an event; None if there are no such columns.
     other_weights
-        Further weights by their role: each is the name of a column or an array.
+        Mapping from the role of further weights to the weights: the name of a column, or an array.
+
+    Returns
+    -------
+    tuple
+        The arguments of the sample, the identifiers of the events, and the further weights by role.
 
     Raises
     ------
     SampleError
-        If two rows are the same event; the message names both.
+        If two rows have the same identifier; the message names the two rows.
 
     Examples
     --------

@@ -1,7 +1,7 @@
-r"""Group events into bags, each with one prediction for all of its events.
+r"""Group events into bags.  A network makes one prediction for all events of a bag.
 
 Split the events first (:meth:`milinfer.SampleSet.split`) and group them into bags afterwards, so
-that no event is on both sides of the split.  *Dynamic* bags are drawn anew in every epoch ([AS],
+that no event is in both parts of the split.  *Dynamic* bags are drawn anew in every epoch ([AS],
 §B.2.2).
 
 For independent events the likelihood ratio of a bag is the product of the likelihood ratios of its
@@ -18,14 +18,14 @@ and the other way round:
     events: φ(x_i) is the log-ratio of the event.  A
     :class:`~milinfer.learning.bag_likelihood.BagLikelihood` has this form for every class k: with
     the mean embedding and a linear last layer of weights W and biases b, the log-ratio of a bag is
-    :math:`\sum_i [(W_k - W_0)\phi(x_i) + b_k - b_0] / N_B`.  Its ``event_llr`` returns this
-    summand, and is therefore :math:`f_{N\to 1}`.
+    :math:`\sum_i [(W_k - W_0)\phi(x_i) + b_k - b_0] / N_B`.  Its ``event_llr`` returns the term of
+    event i in this sum, and is therefore :math:`f_{N\to 1}`.
 
-The log-ratios have the shape (n_events, K) in both directions, so that the two classifiers can be
+Both kinds of classifiers give log-ratios of events, shape (n_events, K), so that they can be
 compared on the same bags.
 
-A classifier that does not assume the symmetry under permutations sees a bag as a list of events;
-:func:`listed_bags` makes one row of each bag.
+The likelihood ratio of a bag does not depend on the order of its events.  :func:`listed_bags` makes
+one row of each bag, for classifiers whose output may depend on this order.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class BagDraw:
     Parameters
     ----------
     index
-        Event indices, shape (n_bags, bag_size).
+        Indices of the events of each bag, shape (n_bags, bag_size).
     weights
         One weight for each bag, shape (n_bags,).
     """
@@ -63,13 +63,19 @@ def draw_bags(
 ) -> BagDraw:
     r"""Group the events of one sample into bags at random.
 
-    Events of equal weight are put in random order and cut into bags.  Every event is used at most
-    once; the ``n_events % bag_size`` events left over are different ones in every draw.  Bags of
-    one event are the events themselves, each with its weight divided by the mean weight.  Otherwise
-    events are drawn with replacement, with probability :math:`|w_i| / \sum |w|`, and the bag has
-    the weight :math:`\prod_i \mathrm{sign}(w_i)\,(\sum|w| / \sum w)^{N_B}`.  The weighted bags then
-    follow :math:`\prod_i p(x_i)`, even if some weights are negative.  With negative weights the
-    variance grows with the bag size; see :func:`milinfer.samples.weights.effective_number`.
+    * If all weights are equal, the events are put in random order and cut into bags.  Every event
+      is used at most once, and ``n_events % bag_size`` events are left over, different ones in
+      every draw.
+    * If the weights differ and a bag has one event, every event is used at most once.  The weight
+      of the bag is the weight of its event divided by the mean weight.
+    * If the weights differ and a bag has more than one event, events are drawn with replacement,
+      with the probability :math:`|w_i| / \sum |w|`.  The weight of the bag is
+      :math:`\prod_i \mathrm{sign}(w_i)\,(\sum|w| / \sum w)^{N_B}`.  The weighted bags therefore
+      follow :math:`\prod_i p(x_i)`, even if some weights are negative.
+
+    If `n_bags` is larger than its default, events are always drawn with replacement.  With negative
+    weights the variance grows with the bag size; see
+    :func:`milinfer.samples.weights.effective_number`.
 
     Parameters
     ----------
@@ -85,7 +91,7 @@ def draw_bags(
     Raises
     ------
     SampleError
-        If there are fewer events than fit into one bag, or the weights do not sum to a positive
+        If there are fewer events than fit into one bag, or if the weights do not sum to a positive
         number.
 
     Examples
@@ -124,9 +130,9 @@ def draw_bags(
 
 
 def bag_offsets(n_events: int, bag_size: int) -> IntArray:
-    """Cut a dataset into consecutive bags: return where each begins, shape (n_bags + 1,).
+    """Cut a dataset into consecutive bags: return where they begin, and where the last bag ends.
 
-    The last bag may be smaller than `bag_size`.
+    The result has the shape (n_bags + 1,).  The last bag may be smaller than `bag_size`.
 
     Examples
     --------
@@ -149,13 +155,13 @@ def bag_log_ratio(event_log_ratio: ArrayLike, offsets: ArrayLike) -> FloatArray:
         ``event_llr`` of any model.
     offsets
         Where each bag begins, and where the last bag ends: shape (n_bags + 1,), ascending.  Bag b
-        holds the events from ``offsets[b]`` up to ``offsets[b + 1]``, as
-        :func:`milinfer.samples.bags.bag_offsets` gives them; a bag may be empty.
+        holds the events from ``offsets[b]`` up to but not including ``offsets[b + 1]``; a bag may
+        be empty.  :func:`milinfer.samples.bags.bag_offsets` makes offsets.
 
     Returns
     -------
     ndarray
-        Shape (n_bags,) or (n_bags, K), summed in float64.
+        Log-likelihood ratios of the bags, shape (n_bags,) or (n_bags, K), summed in float64.
 
     Raises
     ------
@@ -191,8 +197,9 @@ def bag_log_ratio(event_log_ratio: ArrayLike, offsets: ArrayLike) -> FloatArray:
 def listed_bags(sample: Sample, bag_size: int, sort_by: str | None = None) -> Sample:
     """Make one row of each bag of consecutive events, with their features side by side.
 
-    A network over such rows is a classifier of bags that does not assume their symmetry under
-    permutations: the list classifier of [NT], or with `sort_by` the sorted classifier of [NT].
+    A network that is trained with these rows is a classifier of bags whose output may depend on the
+    order of the events.  It is the list classifier of [NT], or with `sort_by` the sorted classifier
+    of [NT].
 
     Parameters
     ----------
@@ -207,12 +214,13 @@ def listed_bags(sample: Sample, bag_size: int, sort_by: str | None = None) -> Sa
     Returns
     -------
     Sample
-        One row for each bag, of weight one; features are named ``x[0]``, ``x[1]``, …
+        One row with the weight one for each bag.  For the feature ``x`` of the events, the row has
+        the features ``x[0]``, ``x[1]``, …
 
     Raises
     ------
     SampleError
-        If the weights differ, there are too few events for one bag, or there is no feature
+        If the weights differ, if there are too few events for one bag, or if there is no feature
         `sort_by`.
 
     Examples

@@ -1,9 +1,10 @@
-"""Find the cross-section of a file by the Les Houches accord, and of several files of one point.
+"""Find the cross-section of one file, or of several files of one point.
 
-IDWTUP says what the weights of an LHE file mean (hep-ph/0109068).  For ±4 their mean is the
-cross-section in pb; for ±1 the mean of each process is its cross-section.  For ±2 the weights of
-each process have their own normalisation.  For ±3 the weights are equal up to the sign.  XSECUP, if
-it is given, is the cross-section for every IDWTUP.
+For one file, the Les Houches accord applies (hep-ph/0109068): IDWTUP says what the weights of an
+LHE file mean.  For ±4, the mean of all weights is the cross-section in pb.  For ±1, the mean of the
+weights of a process is the cross-section of this process.  For ±2, the weights of each process have
+their own normalisation.  For ±3, the weights are equal up to the sign.  If XSECUP is given, it is
+the cross-section, whatever IDWTUP is.
 """
 
 from __future__ import annotations
@@ -66,12 +67,12 @@ def cross_section_of_events(
     """Return the cross-section in pb of all events of a file, with its error; NaN if unknown.
 
     If ``<init>`` gives no cross-section and IDWTUP defines the mean weight as the cross-section,
-    the result is Σw/n with the error √Σw²/n.
+    the result is Σw/n with the error √(Σw²)/n.
 
     Parameters
     ----------
     info
-        Header and init of the file.
+        Header and ``<init>`` of the file.
     n_events, total, square
         Number of events, Σw and Σw².
 
@@ -92,7 +93,7 @@ def warn_of_mean_weight(
 ) -> None:
     """Warn if IDWTUP is ±4 and the mean weight is not the cross-section of ``<init>``.
 
-    A difference of up to five standard errors plus a permille is tolerated.
+    There is no warning if the difference is at most five standard errors plus one permille.
 
     Parameters
     ----------
@@ -104,7 +105,7 @@ def warn_of_mean_weight(
     Warns
     -----
     MilinferWarning
-        The message gives both numbers.
+        If the difference is larger.  The message gives the mean weight and the cross-section.
     """
     sigma, error = info.cross_section, info.cross_section_error
     if abs(info.weighting_strategy) != 4 or not n_events or math.isnan(sigma):
@@ -123,7 +124,8 @@ def warn_of_mean_weight(
 def needs_mixing(info: LHEInfo) -> bool:
     """Whether the weights of each process of a file have a separate normalisation.
 
-    This is the case for IDWTUP ±1 and ±2, for which a shower chooses the processes.
+    This is the case for files of several processes with IDWTUP ±1 or ±2.  For these values of
+    IDWTUP, the parton shower chooses the process of each event.
 
     Examples
     --------
@@ -154,7 +156,7 @@ def process_factors(
     Parameters
     ----------
     info
-        Header and init of the file.
+        Header and ``<init>`` of the file.
     process_ids, weights
         IDPRUP and XWGTUP of all events, each of shape (n_events,).
     source
@@ -163,7 +165,7 @@ def process_factors(
     Raises
     ------
     LHEError
-        If an event is of a process that ``<init>`` does not list, or a cross-section is missing.
+        If ``<init>`` does not list the process of an event, or if a cross-section is missing.
 
     Examples
     --------
@@ -214,14 +216,14 @@ def process_factors(
 
 
 class Part(NamedTuple):
-    """Properties of one of several samples of a point that are needed to join them.
+    """What must be known about a sample to join it with other samples of the same point.
 
     Parameters
     ----------
     source
         File or sample, for messages.
     cross_section, error
-        In pb; NaN if unknown.
+        Cross-section and its error in pb; NaN if unknown.
     n_events, weights
         Number of events, and sums of their weights.
     origin
@@ -240,7 +242,10 @@ class Part(NamedTuple):
 
 
 class JoinedCrossSection(NamedTuple):
-    """Cross-section of joined samples in pb, and the factor on the weights of each sample."""
+    """Cross-section of joined samples in pb, its error, and factors on the weights of the samples.
+
+    There is one factor for each sample.
+    """
 
     cross_section: float
     error: float
@@ -278,7 +283,7 @@ def require_combine(combine: str | None) -> None:
     Raises
     ------
     ConfigurationError
-        The message lists the possible values.
+        If `combine` is neither.  The message lists the possible values.
 
     Examples
     --------
@@ -305,20 +310,23 @@ def join_cross_sections(
     parts
         The samples.
     combine
-        ``"sum"``: disjoint slices of one process.  The cross-sections add up, and the weights of
-        each slice are scaled such that their sum is in proportion to its cross-section.
+        ``"sum"``: disjoint slices of one process.  The cross-sections add up.  The weights of each
+        slice are scaled so that their sum is in proportion to the cross-section of the slice.
+
         ``"mean"``: runs of one process.  The cross-sections are averaged
         (:func:`mean_cross_section`).  If the mean weights of the runs differ by more than their
         errors, the weights are scaled so that all runs have the same mean weight.
-        Default: ``"mean"``, if the cross-sections agree within their errors (:func:`differ`).
+
+        Default: ``"mean"``, if the cross-sections agree within their errors (:func:`differ`); an
+        error if they do not agree.
 
     Raises
     ------
     SampleError
-        If the cross-sections differ, are missing or contradict the weights; the message names
-        the samples.
+        If `combine` is None and the cross-sections differ, or if cross-sections are missing or
+        contradict the weights.  The message names the samples.
     ConfigurationError
-        If `combine` is neither.
+        If `combine` is neither ``"sum"`` nor ``"mean"`` nor None.
 
     Examples
     --------
@@ -371,10 +379,11 @@ def join_cross_sections(
 
 
 def differ(pairs: NDArray[np.float64]) -> BoolArray:
-    """Tell which (value, error) pairs, shape (n, 2), are too far from their mean for equal runs.
+    """Tell which cross-sections are too far from their mean to be those of runs of one process.
 
-    Runs of one process differ by their Monte-Carlo errors, a few permille at most.  The limit is
-    five standard deviations plus one permille.
+    `pairs` contains the cross-sections and their errors, shape (n, 2).  Runs of one process differ
+    by their Monte-Carlo errors, a few permille at most.  A cross-section is too far from the mean
+    if the difference is more than five standard deviations plus one permille.
 
     Examples
     --------
@@ -394,16 +403,17 @@ def mean_cross_section(
 ) -> tuple[float, float]:
     """Average the cross-sections of runs of one process, and return the mean and its error.
 
-    Runs are weighted by their numbers of events.  Runs with equal values and errors come from one
-    integration (one grid): averaging them does not reduce its error.  If runs differ by more than
-    their errors, the error of the mean is taken from their scatter.
+    Runs are weighted by their numbers of events.  If all runs have equal cross-sections and errors,
+    they come from one integration (one grid), and the mean has the error of one run.  If runs
+    differ by more than their errors, the error of the mean is computed from the scatter of the
+    runs.
 
     Parameters
     ----------
     pairs
         Cross-section and error of each run, shape (n, 2).
     n_events
-        Number of events of each run; default: equal.
+        Number of events of each run; default: all runs have equal numbers.
 
     Examples
     --------
@@ -485,14 +495,14 @@ def selected_cross_section(
     all_events: tuple[float, float],
     selected: tuple[float, float],
 ) -> tuple[float, float]:
-    """Cross-section in pb after a selection, with its error.
+    """Compute the cross-section in pb after a selection, and its error.
 
     Parameters
     ----------
     cross_section, error
         Cross-section of all events before the selection, with its error.
     all_events, selected
-        Sum of weights and sum of squared weights.
+        Sum of weights and sum of squared weights: of all events, and of the selected events.
 
     Examples
     --------
@@ -513,14 +523,14 @@ def selected_cross_section(
 def varied_cross_section(
     cross_section: float, error: float, nominal: FloatArray, varied: FloatArray
 ) -> tuple[float, float]:
-    """Cross-section of varied events, and its error, in pb.
+    """Compute the cross-section of varied events in pb, and its error.
 
     Parameters
     ----------
     cross_section, error
         Cross-section of the nominal events, with its error.
     nominal, varied
-        Weights of the nominal and of the varied events, of one normalisation.
+        Weights of the nominal and of the varied events, with the same normalisation.
 
     Examples
     --------

@@ -1,7 +1,8 @@
 """Compute the features of the nominal and the varied events of a file, in chunks.
 
-An event may be kept by the nominal selection, by the selection of a variation, by several or by
-none.  The weights of all kept events are stored once; each selection has the indices of its events.
+The nominal events and each variation have their own selection.  An event may be kept by several of
+these selections, by one or by none.  The weights of all kept events are stored once, and for each
+selection the indices of its events.
 """
 
 from __future__ import annotations
@@ -57,8 +58,8 @@ class VariedFields(NamedTuple):
     fields
         The varied events; None if only weights change.
     partners
-        Number of the same event in the nominal sample, −1 if the nominal selection rejects it; None
-        if only weights change.
+        For each varied event, the number of the same event in the nominal sample, or −1 if the
+        nominal selection rejects it; None if only weights change.
     weights
         Varied weights of the nominal events; None if features change.
     """
@@ -112,22 +113,22 @@ def samples_from_events(
     events: EventRange | None = None,
     cross_section_is_known: bool = False,
 ) -> tuple[SampleFields, list[VariedFields]]:
-    """Read an event file once, in chunks, and compute features of its events and of varied ones.
+    """Read an event file once, in chunks, and compute the features of nominal and varied events.
 
-    See :func:`milinfer.samples.sample_files.read_sample` for the parameters.  The result is the
-    same whatever the number of ``workers``, which are threads.
+    See :func:`milinfer.samples.sample_files.read_sample` for the parameters.  The ``workers`` are
+    threads; their number has no effect on the result.
 
     Returns
     -------
     tuple
-        The nominal events, and each variation.  The cross-sections of variations are NaN: the
-        caller computes them from the nominal cross-section and the ratio of the sums of weights.
+        The nominal events, and a list of variations.  The cross-sections of variations are NaN: the
+        caller computes them from the nominal cross-section and the sums of the weights.
 
     Warns
     -----
     MilinferWarning
-        If the mean weight contradicts the cross-section of ``<init>``, unless the user gives
-        another (`cross_section_is_known`).
+        If the mean weight contradicts the cross-section of ``<init>``, and the user gives no
+        cross-section (`cross_section_is_known`).
 
     Raises
     ------
@@ -136,7 +137,7 @@ def samples_from_events(
     FeatureError
         If events lack what the features need.
     ParameterError
-        If the point is unknown or differs from that of the file.
+        If the point is unknown, or if it differs from the point in the file.
     """
     from milinfer.io.events import open_reader
 

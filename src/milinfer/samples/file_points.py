@@ -85,9 +85,9 @@ class FilePoints(NamedTuple):
     point
         Parameter point of the events; None if it is unknown.
     reweight_points
-        Points of those weights that have one, by id.
+        Mapping from the id of each weight with a known point to this point.
     without_point
-        Why the other weights have none, by id.
+        Mapping from the id of each weight without a point to the reason.
     """
 
     point: dict[str, float] | None
@@ -96,7 +96,7 @@ class FilePoints(NamedTuple):
 
     @property
     def reasons(self) -> dict[str, list[str]]:
-        """Ids of the weights without a point, by the reason."""
+        """For each reason, the ids of the weights that have no point for this reason."""
         ids: dict[str, list[str]] = {}
         for identity, reason in self.without_point.items():
             ids.setdefault(reason, []).append(identity)
@@ -114,10 +114,10 @@ def file_points(
 ) -> FilePoints:
     r"""Find the point of a file and of its weights.
 
-    The point of a weight is looked for in this order: `reweight_points`, its description in
-    ``<initrwgt>``, a reweight card in the header, its id.  A parameter that is not mentioned there
-    has the value of the sample itself.  A weight that also changes a parameter outside `parameters`
-    has no point.
+    The point of a weight is looked for in this order: `reweight_points`, the description of the
+    weight in ``<initrwgt>``, a reweight card in the header, the id of the weight.  A parameter that
+    the description, card or id does not mention has the value at which the sample was generated.  A
+    weight that also changes a parameter that is not in `parameters` has no point.
 
     Parameters
     ----------
@@ -126,22 +126,23 @@ def file_points(
     weight_ids
         Ids of the weights that events carry.
     point
-        Point of the events according to the user; default: that of the file.
+        Point of the events according to the user; default: the point that the file states.
     parameters
-        Names of the parameters; or a mapping from each name to block and number in the parameter
-        card (``"SMEFT 7"``), or to the name that card and weights use.  Default: the parameters of
-        `point`, or of the file.
+        Names of the parameters.  A mapping gives for each name its block and number in the
+        parameter card (``"SMEFT 7"``), or the name that the card and the weights use.  Default: the
+        parameters of `point`; if `point` is None, the parameters that the file states.
     reweight_points
-        Points of weights: a mapping from the id of a weight to its point (a mapping or text), or
-        from the name of a group of weights to a list of points; a list for all weights in the order
-        of the file; or the ``Path`` of MadGraph's reweight card, if the header does not contain it.
+        Points of weights, in one of these forms: a mapping from the id of a weight to its point (a
+        mapping or text), or from the name of a group of weights to a list of points; a list of
+        points for all weights, in the order of the file; or the ``Path`` of MadGraph's reweight
+        card, if the header does not contain it.
     source
         Name of the file, for messages.
 
     Raises
     ------
     ParameterError
-        If the points of user and file disagree, a parameter is not in the card, or
+        If the points of user and file disagree, if a parameter is not in the card, or if
         `reweight_points` names a weight that does not exist.
 
     Examples
@@ -672,7 +673,9 @@ def _in_order(
 
 
 def moved_parameters(info: LHEInfo) -> dict[str, CardEntry]:
-    r"""Find the parameters of the card that the weights of a file change, by place in the card.
+    r"""Find the entries of the parameter card that the weights of a file change.
+
+    The keys of the result are the places of the entries in the card.
 
     Examples
     --------
@@ -702,7 +705,7 @@ def moved_parameters(info: LHEInfo) -> dict[str, CardEntry]:
 
 
 def points_remedy(info: LHEInfo | None = None) -> str:
-    """Advice to give the points of weights, with the parameters that they change, if known."""
+    """Say how to give the points of weights, and name the parameters that they change, if known."""
     example = '{"c_HW": "SMEFT 7"}'
     if info is not None and (moved := moved_parameters(info)):
         entries = list(moved.values())
@@ -716,7 +719,7 @@ def points_remedy(info: LHEInfo | None = None) -> str:
 
 
 def same_point(a: Point, b: Point) -> bool:
-    """Whether two points have the same parameters with the same values.
+    """Tell whether two points have the same parameters with the same values, up to rounding.
 
     Examples
     --------
@@ -740,12 +743,12 @@ def resolve_point(
     source
         Name of the file, for messages.
     remedy
-        Further advice if neither gives a point.
+        Advice that the message contains if there is no point.
 
     Raises
     ------
     ParameterError
-        If the two points disagree, or both are None.
+        If the two points disagree, or if both are None.
 
     Examples
     --------

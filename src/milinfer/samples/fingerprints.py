@@ -1,8 +1,8 @@
 """Find out whether two sets of simulated events have events in common, from a few hashes of each.
 
 Events used for calibration must not be used to measure coverage.  The fingerprint of a set is the
-list of the smallest hashes of its events, which select the same random events in every set that
-contains them (bottom-k sketch; Cohen and Kaplan, PODC 2007).
+list of the smallest hashes of its events.  The smallest hashes belong to random events, which are
+the same events in every set that contains them (bottom-k sketch; Cohen and Kaplan, PODC 2007).
 """
 
 from __future__ import annotations
@@ -55,7 +55,8 @@ def sketch(events: Sample | Iterable[Sample] | Float32Array | FloatArray) -> str
     -------
     str
         The 128 smallest hashes, as hexadecimal numbers.  If more than 0.5 % of the events of a
-        sample are equal to others (discrete features), one hash of all of its events instead.
+        sample have the features of another event (discrete features), there is a single hash for
+        all events of the sample.
 
     Examples
     --------
@@ -102,8 +103,8 @@ def sketch_of_union(sketches: Iterable[str]) -> str:
 def sketch_each(samples: Iterable[Sample]) -> tuple[str, ...]:
     """Compute the fingerprint of each sample and, if there are several, of all samples together.
 
-    Another set of events may contain one of the samples or all of them, and the fingerprint of a
-    small set cannot be recognised in a large set.
+    All of these fingerprints are needed: another set of events may contain one of the samples or
+    all of them, and the fingerprint of a small set cannot be recognised in a large set.
 
     Examples
     --------
@@ -128,11 +129,13 @@ def with_union(sketches: Sequence[str]) -> tuple[str, ...]:
 
 
 def overlap(a: str, b: str) -> float:
-    """Estimate the Jaccard overlap of two sets: events in both sets over events in at least one.
+    """Estimate the Jaccard overlap of two sets of events from their fingerprints.
 
-    The standard error is about ``sqrt(overlap / 128)``.  Samples of discrete features have only one
-    hash for all events, so that they can only be equal or different.  Their overlap is computed
-    separately from the overlap of the other events, and the larger overlap is returned.
+    The overlap is the number of events in both sets, divided by the number of events in at least
+    one of them.  Its standard error is about ``sqrt(overlap / 128)``.  Samples of discrete features
+    have only one hash for all events, so that they can only be equal or different.  The overlap is
+    computed once with these samples and once with all remaining events, and the larger result is
+    returned.
 
     Examples
     --------
@@ -151,7 +154,7 @@ def overlap(a: str, b: str) -> float:
 
 @lru_cache(maxsize=4096)  # of toys at many truths, which share their pools
 def share_events(a: str, b: str) -> bool:
-    """Tell whether two sets have more than 4 % of their events in common.
+    """Tell from the fingerprints of two sets whether their :func:`overlap` is above 4 %.
 
     A smaller overlap cannot be distinguished from features that agree by chance.  A set is
     therefore not recognised inside a set that is more than 25 times as large.
@@ -193,7 +196,7 @@ def _hashes(features: Float32Array | FloatArray) -> _Hashes:
 
 
 def mixed_hashes(hashes: _Hashes, column: _Hashes) -> _Hashes:
-    """Combine hashes of the columns so far with the hashes of one more column.
+    """Combine the hash of each row with the value of the row in one more column.
 
     Examples
     --------

@@ -16,7 +16,7 @@ __all__ = ["Joinable", "join_factors", "joined_events", "joined_fields", "part_o
 
 
 class Joinable(Protocol):
-    """The properties of a :class:`~milinfer.samples.sample.Sample` that joining samples needs."""
+    """The properties of a :class:`~milinfer.samples.sample.Sample` that are needed to join it."""
 
     @property
     def label(self) -> str:
@@ -40,12 +40,12 @@ class Joinable(Protocol):
 
     @property
     def cross_section(self) -> float:
-        """In pb."""
+        """Cross-section in pb."""
         ...
 
     @property
     def cross_section_error(self) -> float:
-        """In pb."""
+        """Error of the cross-section in pb."""
         ...
 
     @property
@@ -62,7 +62,8 @@ def joined_fields(samples: Sequence[Joinable], combine: Combine | None) -> dict[
     Raises
     ------
     SampleError
-        If `combine` does not say what to do with different cross-sections.
+        If the samples cannot be joined with this `combine`, for example because their
+        cross-sections differ and `combine` is None.
     """
     joined = _joined(samples, combine)
     return {
@@ -73,12 +74,13 @@ def joined_fields(samples: Sequence[Joinable], combine: Combine | None) -> dict[
 
 
 def join_factors(samples: Sequence[Joinable], combine: Combine | None) -> Sequence[float]:
-    """Return the factor on the weights of each sample when samples are joined.
+    """Return the factors by which joining the samples multiplies their weights, one per sample.
 
     Raises
     ------
     SampleError
-        If `combine` does not say what to do with different cross-sections.
+        If the samples cannot be joined with this `combine`, for example because their
+        cross-sections differ and `combine` is None.
     """
     return _joined(samples, combine).factors
 
@@ -109,7 +111,7 @@ def _joined(samples: Sequence[Joinable], combine: Combine | None) -> JoinedCross
 
 
 def part_of(sample: Joinable) -> Part:
-    """Properties of a sample that are needed to join it."""
+    """Collect the properties of a sample that are needed to join it with others."""
     files = sample.provenance.get("files", ())
     return Part(
         source=", ".join(map(str, files)) or repr(sample),

@@ -2,13 +2,14 @@
 
 A generator may write the weight of each event at several parameter points (``<rwgt>`` in LHE
 files).  These weights determine the squared matrix element of the parton-level truth z of the
-event, a polynomial in the parameters θ.  Ratios of this polynomial are the joint likelihood ratio,
-and the gradient of its logarithm is the joint score (Brehmer, Cranmer, Louppe, Pavez,
-arXiv:1805.00013 and 1805.00020).  Their means over z at fixed observables x are the likelihood
-ratio and the score of x, so that a network can be trained on them instead of on labels only.
+event, which is a polynomial in the parameters θ.  The ratio of this polynomial at two points is the
+joint likelihood ratio, and the gradient of its logarithm is the joint score (Brehmer, Cranmer,
+Louppe, Pavez, arXiv:1805.00013 and 1805.00020).  Averaged over z at fixed observables x, the joint
+likelihood ratio and the joint score are the likelihood ratio and the score of x.  A network can
+therefore be trained on joint likelihood ratios and scores, and not only on labels.
 
-:func:`bennett` averages over one density with the events of several densities, by the multistate
-Bennett acceptance ratio.
+:func:`bennett` computes averages over the density at one point with the events of all points, by
+the multistate Bennett acceptance ratio.
 """
 
 from __future__ import annotations
@@ -64,17 +65,19 @@ def reweight_polynomial(sample: Sample, basis: PolynomialBasis) -> FloatArray:
     sample
         Events with weights at as many points as the basis has coefficients, or more.
     basis
-        Parameters and degree: 2 for one operator insertion in production or decay, 4 for both.
+        Parameters and degree.  The degree is 2 if operators act in production or in decay, and 4 if
+        they act in production and in decay.
 
     Returns
     -------
     ndarray
-        Shape (n_events, n_coefficients), in the order of ``basis.exponents``.
+        Coefficients of the polynomials, shape (n_events, n_coefficients), in the order of
+        ``basis.exponents``.
 
     Raises
     ------
     SampleError
-        If there are too few weights, or the weights are not such a polynomial.
+        If there are too few weights, or if the weights are not a polynomial of this degree.
 
     Examples
     --------
@@ -147,7 +150,7 @@ def _without_point(sample: Sample) -> str:
 
 
 def carried_points(sample: Sample, names: Sequence[str]) -> set[tuple[float, ...]]:
-    """Find the distinct values of `names` at which the events of a sample have weights.
+    """Find the distinct values of the parameters `names` at which a sample has weights.
 
     Examples
     --------
@@ -172,8 +175,8 @@ class JointTargets(NamedTuple):
     score
         ∇ ln p(z|θ) at θ_k, shape (n_events, K, n_parameters).
     weights
-        Event weights, shape (n_events,), with which the sample set describes the mixture of the K
-        points in equal parts.
+        Event weights, shape (n_events,).  With these weights, the events of all samples together
+        follow a mixture of the densities at the K points, in equal parts.
     """
 
     log_ratio: FloatArray
@@ -182,21 +185,21 @@ class JointTargets(NamedTuple):
 
 
 class JointRatios(NamedTuple):
-    """Joint targets of a sample set, and its cross-section as a function of θ.
+    """Joint ratios and scores of a sample set, and its cross-section as a function of θ.
 
     Parameters
     ----------
     targets
-        Joint targets of each sample.
+        Training targets of each sample.
     total
-        Coefficients of σ(θ)/σ(0) in the polynomial of the weight, shape (n_coefficients,).
+        Coefficients of the polynomial σ(θ)/σ(0), shape (n_coefficients,).
     log_sigma
         ln σ(θ_k)/σ(0), shape (K,).
     log_sigma_gradient
         Derivatives of ``log_sigma`` with respect to the parameters, shape (K, n_parameters).
     effective_events
         Effective number of events for the mixture of the K points in equal parts.  Negative
-        weights, and points far from the points of the samples, lower it.
+        weights, and points far from the points of the samples, reduce this number.
     """
 
     targets: tuple[JointTargets, ...]
@@ -207,7 +210,7 @@ class JointRatios(NamedTuple):
 
 
 class JointDensity(NamedTuple):
-    """Density of the parton-level truth z of events as a function of θ, and of their mixture.
+    """Density of the parton-level truth z of events: at any θ, and in the mixture of all samples.
 
     Parameters
     ----------
@@ -216,14 +219,14 @@ class JointDensity(NamedTuple):
     basis
         Monomials of the polynomials.
     polynomials
-        For each sample, the coefficients of the weights of its events, shape (n_events,
-        n_coefficients).  The units are arbitrary for each event; the polynomials are positive at
-        the points of the samples.
+        For each sample, the coefficients of the polynomials of its events, shape (n_events,
+        n_coefficients).  The polynomial of an event is its weight as a function of θ, up to a
+        factor.  It is positive at the points of the samples.
     weights
         For each sample, the event weights, shape (n_events,).  They sum to the fraction of the
         sample in the mixture.
     total
-        Coefficients of σ(θ) in the same units, shape (n_coefficients,).
+        Coefficients of the polynomial σ(θ), up to a factor, shape (n_coefficients,).
     mixture
         For each sample, the density of the mixture of the samples at its events, shape (n_events,).
     """
@@ -236,14 +239,15 @@ class JointDensity(NamedTuple):
     mixture: tuple[FloatArray, ...]
 
     def at(self, points: FloatArray, remedy: str = _REMEDY) -> tuple[FloatArray, ...]:
-        """Densities of the events at K points, an array (n_events, K) for each sample.
+        """Compute the densities of the events at K points.
 
-        `points` has the shape (K, n_parameters).
+        `points` has the shape (K, n_parameters).  The result has one array of the shape
+        (n_events, K) for each sample.
 
         Raises
         ------
         SampleError
-            If the density of an event is not positive at a point; `remedy` ends the message.
+            If the density of an event is not positive at a point.  The message ends with `remedy`.
         """
         sigma = self.basis.design(points) @ self.total
         sample_points = class_points(self.samples)
@@ -268,16 +272,20 @@ def joint_density(
     shares: FloatArray | None = None,
     remedy: str = _REMEDY,
 ) -> JointDensity:
-    """Compute the density of all events as a function of θ, normalised over all samples.
+    """Compute the density of the parton-level truth of each event as a function of θ.
+
+    The events of all samples together determine the normalisation of the density.
 
     Parameters
     ----------
     samples
-        Events at one point or several, with weights that fix the polynomial.
+        Events at one or several points.  Each event has weights at enough points to determine its
+        weight as a polynomial in θ.
     degree
-        Degree of the polynomial of the weight.
+        Degree of this polynomial.
     total
-        σ(θ)/σ(0), from a larger set of events; default: from these.
+        Coefficients of σ(θ)/σ(0), if they are known from a larger set of events; default: they are
+        computed from `samples`.
     shares
         Fraction of each sample in the mixture, shape (n_samples,), summing to one; default: equal.
     remedy
@@ -286,8 +294,8 @@ def joint_density(
     Raises
     ------
     SampleError
-        If weights are missing, or the weight of an event changes sign or vanishes at the point of
-        a sample.
+        If weights are missing, or if the weight of an event at the point of a sample is zero or
+        does not have the sign that it has at the point of its generation.
 
     Examples
     --------
@@ -332,19 +340,21 @@ def joint_targets(
     Parameters
     ----------
     samples
-        Events at one point or several, with weights that fix the polynomial.
+        Events at one or several points.  Each event has weights at enough points to determine its
+        weight as a polynomial in θ.
     points
         The K points, shape (K, n_parameters).
     degree
-        Degree of the polynomial of the weight.
+        Degree of this polynomial.
     total
-        σ(θ)/σ(0), from a larger set of events; default: from these.
+        Coefficients of σ(θ)/σ(0), if they are known from a larger set of events; default: they are
+        computed from `samples`.
 
     Raises
     ------
     SampleError
-        If weights are missing, or the weight of an event changes sign or vanishes at a point, so
-        that the ratio has no logarithm.
+        If weights are missing, or if the weight of an event at a point is zero or does not have the
+        sign that it has at the point of its generation.  The ratio then has no logarithm.
 
     Examples
     --------
@@ -441,21 +451,23 @@ def bennett(
     r"""Average quantities at the reference point with events of all points (Bennett's method).
 
     The events i with weights :math:`w_i` follow a mixture of G densities,
-    :math:`q = \sum_g a_g r_g\,p_0/Z_g`, in which :math:`p_0` is the density at the reference.  The
-    mean of a quantity v under :math:`p_0` is :math:`\sum_i w_i v(x_i)\,p_0/q`.  The normalisation
-    :math:`Z_g` is the mean of the unnormalised ratio :math:`r_g`, so that the equations for all
-    :math:`Z_g` are solved by iteration (Shirts and Chodera, J. Chem. Phys. 129, 124105, 2008).  In
-    this way the events of all points determine the normalisation, not only the events at the
-    reference.
+    :math:`q = \sum_g a_g r_g\,p_0/Z_g`.  Here :math:`p_0` is the density at the reference, and
+    :math:`r_g` is the ratio of density g to :math:`p_0`, without normalisation.  The mean of a
+    quantity v under :math:`p_0` is :math:`\sum_i w_i v(x_i)\,p_0/q`.  The normalisation
+    :math:`Z_g` is the mean of :math:`r_g` under :math:`p_0`, and q contains all :math:`Z_g`.  The
+    equations for all :math:`Z_g` are therefore solved by iteration (Shirts and Chodera, J. Chem.
+    Phys. 129, 124105, 2008).  In this way the events of all points determine the normalisation, not
+    only the events at the reference.
 
     Parameters
     ----------
     ratios
-        Unnormalised :math:`r_g(x_i)` at the points of generation, shape (n_events, G), positive.
+        Ratios :math:`r_g(x_i)` for the points of generation, shape (n_events, G), positive.
     weights
         Event weights, shape (n_events,); the weights of sample g sum to :math:`a_g`.
     values
-        Quantities to average, shape (n_events, n_values); the mean of the first must be one.
+        Quantities to average, shape (n_events, n_values).  The first quantity must have the mean
+        one.
     shares
         The fractions :math:`a_g` of the samples, summing to one, shape (G,); default: equal.
 

@@ -73,8 +73,8 @@ def make_executor(
     Raises
     ------
     ConfigurationError
-        If the executor is unknown, or `client` is not a client or is combined with another
-        executor.
+        If the executor is unknown, if `client` is not a dask client, or if `client` is given and
+        the executor is not ``"dask"``.
 
     Examples
     --------
@@ -136,10 +136,10 @@ def run_features(
     fileset
         Fileset of coffea: a mapping from the name of a dataset to a list of files or to
         ``{"files": …, "metadata": …}``.  The metadata may have ``point``, ``process``,
-        ``cross_section`` and ``cross_section_error``; missing entries are read from files that
-        milinfer has written.  With ``combine`` (``"sum"`` or ``"mean"``) in the metadata the files
-        are joined as by :meth:`~milinfer.Sample.concatenate`; without it, their cross-sections must
-        agree.
+        ``cross_section`` and ``cross_section_error``.  If milinfer has written the files, missing
+        entries are read from them.  With ``combine`` (``"sum"`` or ``"mean"``) in the metadata, the
+        files are joined as by :meth:`~milinfer.Sample.concatenate`.  Without ``combine``, the
+        cross-sections of the files must agree.
     features
         Feature set or its name.
     variations
@@ -149,7 +149,7 @@ def run_features(
     executor
         coffea executor or its name; default: see :func:`make_executor`.
     workers
-        Processes.
+        Number of processes.
     client
         Client of a dask cluster whose workers are to read the files.  The paths must be valid on
         all workers (a shared file system, or xrootd).  If a worker dies, its chunks are read again.
@@ -170,16 +170,16 @@ def run_features(
     -------
     dict
         Mapping from the name of a dataset to its :class:`~milinfer.Sample`, or with `variations` to
-        its :class:`~milinfer.ProcessVariations`.  Events are ordered by file name and entry for
-        every executor.  Cross-sections are those after the selection; the cut flow is in
+        its :class:`~milinfer.ProcessVariations`.  With every executor, events are ordered by file
+        name and entry.  Cross-sections are those after the selection; the cut flow is in
         ``provenance["cutflow"]``.
 
     Raises
     ------
     FeatureError, SampleError
-        If events lack what the features need, or files are unusable.
+        If events lack what the features need, or if files cannot be used.
     ParameterError
-        If the point of a dataset is unknown, or files disagree on it.
+        If the point of a dataset is unknown, or if its files state different points.
     ConfigurationError
         If `executor` is unknown or contradicts `client` (see :func:`make_executor`), or if the
         cluster loses its scheduler.

@@ -64,19 +64,19 @@ class Sample:
     process
         Name of the process.
     cross_section, cross_section_error
-        In pb, after all cuts; NaN if unknown.  The sum of the weights stands for this
-        cross-section; the weights may have any normalisation.
+        Cross-section and its error in pb, after all cuts; NaN if unknown.  The sum of the weights
+        corresponds to this cross-section; the weights may have any normalisation.
     reweights
-        Weights of the same events at other points, by name, each of shape (n_events,).
+        Mapping from names to weights of the same events at other points, each of shape (n_events,).
     reweight_points
-        The parameter point of each weight in `reweights` whose point is known, by name.
+        Mapping from the name of a weight in `reweights` to its parameter point, if it is known.
     provenance
-        Origin of the events, of values that JSON can store (numbers, texts, lists, dicts).
+        Origin of the events.  JSON must be able to store it (numbers, texts, lists, dicts).
 
     Raises
     ------
     SampleError
-        If shapes disagree, or a feature or weight is not finite; the message names the event.
+        If shapes disagree, or if a feature or a weight is not finite.  The message names the event.
 
     Examples
     --------
@@ -202,7 +202,7 @@ class Sample:
 
     @property
     def fields(self) -> SampleFields:
-        """The arguments that make this sample, as files store them."""
+        """The arguments from which this sample can be made again.  Files store them."""
         from milinfer.samples.sample_fields import SampleFields
 
         return SampleFields(**{name: getattr(self, name) for name in SampleFields._fields})
@@ -221,7 +221,7 @@ class Sample:
         return self.features[:, self.feature_names.index(name)]
 
     def take(self, index: IntArray | slice) -> Sample:
-        """Select events by index, with their weights (the cross-section stays the same)."""
+        """Select events by index, with their weights.  The cross-section does not change."""
         return dataclasses.replace(
             self,
             features=self.features[index],
@@ -238,7 +238,7 @@ class Sample:
         Raises
         ------
         SampleError
-            If the fractions are not positive, or sum to more than one.
+            If the fractions are not positive, or if they sum to more than one.
 
         Examples
         --------
@@ -273,8 +273,8 @@ class Sample:
         Raises
         ------
         SampleError
-            If all weights are one number other than 1: simulated events, whose weights would
-            scale the likelihood.
+            If all weights are equal, but not 1.  Such events are simulated events, and their
+            weights would scale the likelihood.
         """
         if "asimov" in self.provenance:
             return
@@ -299,18 +299,20 @@ class Sample:
             The samples.  Their order does not change cross-section and weights.
         combine
             ``"sum"`` for disjoint slices of a process (in HT, in m_jj): the cross-sections are
-            added, and the weights of each slice, including the weights at other points, are scaled
-            so that their sum is in proportion to the cross-section of the slice.  ``"mean"`` for
-            runs of one process: the cross-sections are averaged, and weights of different
-            normalisation are scaled to the same mean.  Default: ``"mean"`` if the cross-sections
-            agree within their errors, otherwise an error.  See
-            :func:`milinfer.samples.cross_sections.join_cross_sections`.
+            added.  The weights of each slice are scaled so that their sum is in proportion to the
+            cross-section of the slice; the weights at other points are scaled by the same factor.
+
+            ``"mean"`` for runs of one process: the cross-sections are averaged.  If the runs have
+            different mean weights, the weights are scaled to one mean.
+
+            Default: ``"mean"`` if the cross-sections agree within their errors; an error if they do
+            not agree.  See :func:`milinfer.samples.cross_sections.join_cross_sections`.
 
         Raises
         ------
         SampleError
-            If process, point or features of the samples differ, or their cross-sections differ and
-            `combine` is not given.
+            If process, point or features of the samples differ, or if their cross-sections differ
+            and `combine` is not given.
 
         Examples
         --------
@@ -403,7 +405,8 @@ class Sample:
         data
             A data frame (pandas, polars), an Arrow table, awkward records with flat fields, a
             structured array, a mapping of names to columns, or a 2-D array.  The index of a data
-            frame is ignored, but a series given in addition must have the same index.
+            frame is ignored.  But if another argument is a pandas series, it must have the index of
+            the data frame.
         features
             Names of the columns to take, in this order; for a 2-D array, the names of all its
             columns.  Default: all columns that no other argument uses.
@@ -413,7 +416,7 @@ class Sample:
             Weights of the same events at other points (not ratios): names of columns, a mapping of
             names to columns, or a 2-D array with one column for each of `reweight_points`.
         reweight_points
-            The points of `reweights`: a mapping by name, or a list in the same order.
+            The points of `reweights`: a mapping by name, or a list in the order of `reweights`.
         options
             Further arguments of :class:`~milinfer.Sample`: ``point=``, ``process=``,
             ``cross_section=``, …
@@ -421,7 +424,7 @@ class Sample:
         Raises
         ------
         SampleError
-            If a column is missing, is used twice, or has an entry that is not a finite number; the
+            If a column is missing, is used twice, or has an entry that is not a finite number.  The
             message names column and row.
 
         Examples
@@ -453,7 +456,7 @@ class Sample:
         ----------
         output
             The output of a :class:`~milinfer.FeatureProcessor` for a dataset (``output["tt"]``).
-            In a processor of your own: the result of :meth:`FeatureTable.accumulate()
+            If you write your own processor: the result of :meth:`FeatureTable.accumulate()
             <milinfer.features.feature_set.FeatureTable.accumulate>`, added up over chunks.  The
             sample keeps all weights and reweights; the cut flow is in ``provenance``.
         features
@@ -461,17 +464,24 @@ class Sample:
         point
             Parameter point; ``{}`` for a process that depends on no parameter, and for data.
         options
-            ``process``, the name of the process.  ``cross_section`` and ``cross_section_error`` in
-            pb before any selection; they are multiplied by the fraction of the weights that pass
-            the cut flow.  ``sum_of_weights`` of all generated events, if the processor did not see
-            all of them (skims) or there is no cut flow.  ``reweight_points``, the points of the
-            reweights, by name or in their order; default: the points in the names, such as
-            ``"c_HW=0.5"`` or ``"c_HW_0p5"``.
+            ``process``: the name of the process.
+
+            ``cross_section``, ``cross_section_error``: cross-section before any selection, and its
+            error, in pb.  milinfer multiplies them by the fraction of the weights that pass the cut
+            flow.
+
+            ``sum_of_weights``: sum of the weights of all generated events.  Give it if the
+            processor did not see all of these events (skims), or if there is no cut flow.
+
+            ``reweight_points``: the points of the reweights, by name or in the order of the
+            reweights; default: the points that the names state, such as ``"c_HW=0.5"`` or
+            ``"c_HW_0p5"``.
 
         Raises
         ------
         SampleError
-            If `output` is no such accumulator, or a column is not one finite number for each event.
+            If `output` is no such accumulator, or if a column does not have one finite number for
+            each event.
 
         Examples
         --------
@@ -526,12 +536,12 @@ def require_fractions(fractions: object, *, of_all: bool = False) -> list[float]
     fractions
         What was given.
     of_all
-        Whether they must sum to 1; otherwise they may sum to less.
+        True if the fractions must sum to 1, False if they may also sum to less.
 
     Raises
     ------
     SampleError
-        If there are no fractions, a fraction is not a positive number, or their sum is wrong.
+        If there are no fractions, if a fraction is not a positive number, or if the sum is wrong.
 
     Examples
     --------
@@ -563,7 +573,7 @@ def split_rows(n_events: int, fractions: Sequence[float], seed: Seed) -> tuple[I
     Raises
     ------
     SampleError
-        If the fractions are not positive, or sum to more than one.
+        If the fractions are not positive, or if they sum to more than one.
 
     Examples
     --------
@@ -612,7 +622,7 @@ def check_sample_counts(sample: Sample, source: str) -> str:
     Raises
     ------
     SampleError
-        If they do not add up.
+        If the numbers do not add up.
 
     Examples
     --------
@@ -660,7 +670,7 @@ def as_features(sample: Sample | ArrayLike, names: Sequence[str]) -> Float32Arra
     Raises
     ------
     SampleError
-        If features are missing, or an array has another shape.
+        If features are missing, or if an array has a wrong shape.
     """
     if isinstance(sample, Sample):
         if sample.feature_names == tuple(names):
@@ -694,7 +704,7 @@ def sample_row(sample: Sample) -> dict[str, Any]:
 
 
 def html_sample(sample: Sample) -> str:
-    """Make an HTML table of the facts of one sample.
+    """Make an HTML table with the properties of one sample.
 
     Examples
     --------

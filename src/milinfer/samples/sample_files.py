@@ -72,7 +72,7 @@ ROW_GROUP: Final = 65_536
 
 
 def write_sample(sample: SampleFields, path: PathLikeStr) -> None:
-    """Write a sample to Parquet or ROOT, by suffix, without loss.
+    """Write a sample to a Parquet or ROOT file without loss; the suffix determines the format.
 
     The columns are the features (float32) in their order, ``weight`` (float64) and one
     ``weight:<name>`` for each reweight.  In a ROOT file they are branches of the TTree
@@ -90,9 +90,9 @@ def write_sample(sample: SampleFields, path: PathLikeStr) -> None:
     Raises
     ------
     ConfigurationError
-        If the suffix is neither of these.
+        If the suffix is not one of these.
     SampleError
-        If a feature has the name of a weight, or JSON cannot store the provenance.
+        If a feature has the name of a weight, or if JSON cannot store the provenance.
 
     Examples
     --------
@@ -212,7 +212,7 @@ def read_sample(
     invisible: Iterable[int] = (),
     visible: Iterable[int] = (),
 ) -> SampleFields:
-    """Read the fields of a sample: features from a file, or computed from the events of a file.
+    """Read the fields of a sample from a file of features, or compute them from a file of events.
 
     Users call :meth:`milinfer.Sample.from_file`, which takes the same options.
 
@@ -233,41 +233,45 @@ def read_sample(
         Names of the parameters, or a mapping from each name to block and number in the parameter
         card of the file's header, such as ``{"c_HW": "SMEFT 7", "c_HWtil": "SMEFTcpv 4"}``.  The
         points of the events and of their weights are then read from the card and from descriptions
-        and ids of the weights.  Default: the parameters of the point.
+        and ids of the weights.  Default: the parameters of `point`, or of the point that the file
+        stores.
     reweight_points
         Points of the weights, if the file does not store them: ``{"rwgt_7": {"c_HW": 0.5}}``, or a
         list in the order of the weights; see :func:`milinfer.samples.file_points.file_points`.  For
         flat files of other programs: a mapping from each column with weights at another point to
         that point.
     weight
-        Weight column of a flat file of another program; None: all weights are 1.
+        Weight column of a flat file of another program; None if all weights are 1.
     cross_section, cross_section_error
-        In pb; default: the values in the file.
+        Cross-section and its error in pb; default: the values in the file.
     keep_reweights
-        Whether to read the weights at other points.  In NanoAOD a branch contains several weights;
-        they get names such as ``"LHEReweightingWeight[3]"`` and become absolute.
+        Whether to read the weights at other points.  In NanoAOD a branch contains several weights.
+        These weights get names such as ``"LHEReweightingWeight[3]"``, and are multiplied by the
+        event weight if they are stored relative to it.
     on_missing
         What to do with events that lack particles or columns that the features need: ``"raise"`` an
         error, or ``"reject"`` the events.  The number of rejected events is in
-        ``provenance["rejected"]``; the cross-section is that of the events that are kept.
+        ``provenance["rejected"]``.  The cross-section of the sample is that of the events that are
+        kept.
     chunk_size
         Number of events in memory at a time while features are computed.
     tree
         Name of the TTree or RNTuple in a ROOT file.
     workers
-        Number of threads that parse LHE files and compute features; the result does not depend on
-        it.
+        Number of threads that parse LHE files and compute features.  It has no effect on the
+        result.
     limits
         Largest sizes of the parts of an LHE file; see :class:`milinfer.io.lhe.Limits`.
     missing_point
         Parameter point if neither `point` nor the file gives one; default: an error.
     events
         Number N of events to read from the start (``events=1000``), or a pair START, STOP
-        (``events=(1000, 2000)``, without STOP).  They are taken as a random part of the file, with
-        the cross-section of the file.
+        (``events=(1000, 2000)``, without STOP).  milinfer assumes that these events are a random
+        part of the file, and gives them the cross-section of the whole file.
     invisible, visible
-        Absolute PDG ids of final-state particles that escape the detector, and that are measured,
-        in addition to the lists of :mod:`milinfer.features.visibility` or instead of them.
+        Absolute PDG ids of final-state particles that escape the detector (`invisible`) or are
+        measured (`visible`).  For these particles, the lists of :mod:`milinfer.features.visibility`
+        are not used.
 
     Raises
     ------
@@ -276,7 +280,7 @@ def read_sample(
     FeatureError
         If events lack what the features need.
     ParameterError
-        If the point is unknown, or differs from that of the file.
+        If the point is unknown, or if `point` differs from the point in the file.
 
     Examples
     --------
@@ -335,7 +339,7 @@ def _column_names(features: FeatureSet | str | Sequence[str] | None) -> Sequence
 
 
 def flat_table(path: PathLikeStr, tree: str | None) -> FlatTable | None:
-    """Open the table in a Parquet or ROOT file, of events or of features; None for LHE files."""
+    """Open the table of events or features in a Parquet or ROOT file; None for LHE files."""
     from milinfer.io.events import kind_of
 
     kind = kind_of(path)
@@ -364,11 +368,11 @@ def read_events(
     Raises
     ------
     SampleError, LHEError
-        If the file is damaged, or has no weight of the name `weight`.
+        If the file is damaged, or if `weight` is not the name of the event weight.
     FeatureError
         If events lack particles or columns that the features need.
     ParameterError
-        If the point is unknown, or differs from that of the file.
+        If the point is unknown, or if `point` differs from the point in the file.
     """
     from milinfer.features.feature_set import FeatureSet, feature_set
     from milinfer.samples.event_samples import samples_from_events
@@ -445,7 +449,7 @@ class RowGroups:
         SampleError
             If the file is damaged or lacks columns.
         ParameterError
-            If the point is unknown, or differs from that of the file.
+            If the point is unknown, or if `point` differs from the point in the file.
         """
         self._table.number = number
         features, point = self._options

@@ -1,6 +1,7 @@
 """Sets of samples of one process at several parameter points, with the same features.
 
-They are shown as tables in notebooks, and are Arrow tables with one row for each sample.
+A notebook shows a set as a table with one row for each sample.  :meth:`SampleSet.to_table` makes an
+Arrow table.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class SampleSet:
     Raises
     ------
     SampleError
-        If feature names or parameter names differ, or two samples have the same point.
+        If feature names or parameter names differ, or if two samples have the same point.
 
     Examples
     --------
@@ -91,7 +92,7 @@ class SampleSet:
         Raises
         ------
         SampleError
-            If there are no samples, or they do not fit together.
+            If there are no samples, or if they cannot be joined to a set.
 
         Examples
         --------
@@ -155,23 +156,28 @@ class SampleSet:
             As for :meth:`Sample.from_arrays`; columns that `points` or other arguments use are not
             features.
         points
-            Parameter point of each row: the name of a column (or several), or a mapping of
+            Parameter point of each row: the name of a column (or several names), or a mapping of
             parameters to columns, ``{"mu": array}``.  The samples are in ascending order of the
             first parameter, then of the next.
         options
             ``weights``, ``reweights`` and ``reweight_points`` as for :meth:`Sample.from_arrays`.
-            ``process``, the name of the process.  ``labels``, a label for each row (a column or its
-            name); `points` is then a mapping from each label to its point, ``{"sm": {"mu": 0.0}}``,
-            and the samples are in the order of this mapping.  ``cross_section`` and
-            ``cross_section_error`` in pb: a number, a column that is constant in each sample, or a
-            mapping to numbers from the values of the parameter (from tuples of values for several
-            parameters, from labels with ``labels``).
+
+            ``process``: the name of the process.
+
+            ``labels``: a label for each row (a column or its name).  If it is given, `points` must
+            be a mapping from each label to its point, ``{"sm": {"mu": 0.0}}``, and the samples are
+            in the order of this mapping.
+
+            ``cross_section`` and ``cross_section_error`` in pb: a number, a column that is constant
+            in each sample, or a mapping with a number for each sample.  The keys of this mapping
+            are the values of the parameter; for several parameters, tuples of values; with
+            ``labels``, the labels.
 
         Raises
         ------
         SampleError
-            As for :meth:`Sample.from_arrays`; or if points differ by rounding only, or labels are
-            unknown.
+            As for :meth:`Sample.from_arrays`; also if points differ by rounding only, or if labels
+            are unknown.
 
         Examples
         --------
@@ -205,8 +211,8 @@ class SampleSet:
         features
             Columns to take, in this order; default: all, in the order of the first dataset.
         points
-            Mapping from the name of a dataset to its parameter point.  Datasets that it does not
-            contain are left out.
+            Mapping from the name of a dataset to its parameter point.  Datasets that are not in
+            this mapping are left out.
         options
             As for :meth:`Sample.from_accumulator`, but ``cross_section``, ``cross_section_error``
             and ``sum_of_weights`` are mappings from the name of a dataset to a number.
@@ -318,7 +324,7 @@ class SampleSet:
         return html_samples(self)
 
     def to_table(self) -> pa.Table:
-        """Make a table of the samples; see :func:`milinfer.samples.sample.samples_table`."""
+        """Make a table of the samples; see :func:`milinfer.samples.sample_set.samples_table`."""
         return samples_table(self)
 
 
@@ -359,8 +365,8 @@ def samples_table(samples: SampleSet) -> pa.Table:
     """Make an Arrow table with one row for each sample.
 
     Columns: ``process``, ``point.PARAMETER``, ``n_events``, ``sum_of_weights``,
-    ``negative_fraction`` (of the events), ``effective_events`` (Σw)²/Σw², ``cross_section`` and
-    ``cross_section_error`` in pb.
+    ``negative_fraction`` (fraction of events with negative weights), ``effective_events``
+    (Σw)²/Σ(w²), ``cross_section`` and ``cross_section_error`` in pb.
 
     Examples
     --------
@@ -374,7 +380,7 @@ def samples_table(samples: SampleSet) -> pa.Table:
 
 
 def feature_count(names: Sequence[str]) -> str:
-    """Write number and names of features, for titles.
+    """Write the number and the names of features as a text, for titles.
 
     Examples
     --------

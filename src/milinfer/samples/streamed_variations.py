@@ -51,7 +51,8 @@ class VariationFolder:
         The samples of the folder, but with only one event of weight 1 in each sample.  It gives
         names, points and kinds of variations.
     n_events
-        Number of nominal events and of varied events, without variations that change only weights.
+        Number of nominal events plus number of varied events.  Variations that change only weights
+        do not count.
     fingerprint
         Fingerprint of the list of files in the folder.
     """
@@ -68,7 +69,7 @@ class VariationFolder:
         Raises
         ------
         SampleError
-            If `path` is not a folder of variations, or a file is missing or damaged.
+            If `path` is not a folder of variations, or if a file is missing or damaged.
         """
         nominal, stored, n_events, fingerprint = outline_folder(path)
         with named_errors_of(path):
@@ -101,8 +102,8 @@ class StreamedVariations:
         :meth:`from_folders`.
     events_in_memory
         Largest number of events in memory.  Nominal events count, and varied events with their own
-        features; variations that change only weights do not.  The events trained on at a time are
-        a quarter of this number.
+        features; variations that change only weights do not count.  At most a quarter of this
+        number is read and used for training at a time.
     combine
         How folders are joined: ``"sum"`` for slices of the process, ``"mean"`` for runs; see
         :meth:`milinfer.Sample.concatenate`.
@@ -110,8 +111,8 @@ class StreamedVariations:
     Raises
     ------
     SampleError
-        If a folder belongs to another process, or has other features, points, weights or variations
-        than the first folder.
+        If a folder differs from the first folder in its process, features, points, weights or
+        variations.
     ConfigurationError
         If `events_in_memory` is less than the largest folder needs.
 
@@ -202,20 +203,20 @@ class StreamedVariations:
     ) -> StreamedVariations:
         """Divide Parquet files of nominal and varied events into folders, and open the folders.
 
-        An event and its varied copies are put into the same folder, in whatever order the files
-        have them.
+        An event and its varied copies are put into the same folder.  The order of the events in the
+        files has no effect on this.
 
         Parameters
         ----------
         folder
-            New folder, in which a folder for each part is made and kept.  Open these folders again
-            with :meth:`from_folders`.
+            New folder.  It will contain a folder for each part of the events.  These folders are
+            kept: open them again with :meth:`from_folders`.
         nominal
             Parquet file of the nominal events after the nominal selection.
         varied
-            Parquet files of the varied events after the selection of the variation, by nuisance
-            parameter and shift: ``{("jes", 1.0): "jes_up.parquet"}``.  A key with several pairs
-            shifts several parameters.
+            Parquet files of the varied events after the selection of the variation.  The keys are
+            nuisance parameter and shift: ``{("jes", 1.0): "jes_up.parquet"}``.  A key with several
+            pairs shifts several parameters.
         features
             Names of the columns to take; default: all columns of the nominal file that no other
             argument uses.
@@ -234,7 +235,7 @@ class StreamedVariations:
         Raises
         ------
         SampleError
-            If a file lacks columns, contains an event twice, or has a row that is not usable.
+            If a file lacks columns, contains an event twice, or has a row that cannot be used.
         ConfigurationError
             If the folder is not empty.
 
@@ -273,7 +274,10 @@ class StreamedVariations:
 
     @property
     def outline(self) -> ProcessVariations:
-        """All samples with one event of weight 1 each: names, points and kinds of variations."""
+        """All samples, but with only one event of weight 1 in each sample.
+
+        They give names, points and kinds of variations.
+        """
         return self.folders[0].outline
 
     @property
@@ -293,17 +297,20 @@ class StreamedVariations:
 
     @property
     def n_events(self) -> int:
-        """Number of nominal events and of varied events, without variations of weights only."""
+        """Number of nominal and varied events; variations that change only weights do not count."""
         return sum(folder.n_events for folder in self.folders)
 
     @property
     def piece_events(self) -> int:
-        """Events that are read or trained on at a time."""
+        """Largest number of events that are read and used for training at a time."""
         return self.events_in_memory // _SHARES
 
     @cached_property
     def survey(self) -> Survey:
-        """Cross-sections and numbers of events of all folders together, from all weights."""
+        """Cross-sections and numbers of events of all folders together.
+
+        They are computed from the weights of all events.
+        """
         n_nominal = len(self.outline.nominal)
         n_samples = n_nominal + len(self.outline.variations)
         parts: list[list[Part]] = [[] for _ in range(n_samples)]
@@ -341,7 +348,7 @@ class StreamedVariations:
 
     @property
     def sketches(self) -> tuple[str, ...]:
-        """Fingerprints of each sample that has its own features, and of all these together.
+        """Fingerprints of all samples that have their own features, and of their union.
 
         Folders that :meth:`parts` has not read yet are read now.
         """
@@ -387,7 +394,7 @@ class StreamedVariations:
         Raises
         ------
         SampleError
-            If a file is damaged or has changed, or folders cannot be joined.
+            If a file is damaged or has changed, or if folders cannot be joined.
         """
         for numbers in self._together:
             read = []

@@ -148,7 +148,8 @@ class StreamedSamples:
     samples
         One streamed sample for each point; see :meth:`from_files`.
     events_in_memory
-        Largest number of events in memory.  The events trained on at a time are a quarter of it.
+        Largest number of events in memory.  A quarter of this number is used for training at a
+        time.
     held_out
         Fraction of the events that is left out for validation.
     seed
@@ -157,7 +158,7 @@ class StreamedSamples:
     Raises
     ------
     SampleError
-        If feature names or parameter names differ, or two samples have the same point.
+        If feature names or parameter names differ, or if two samples have the same point.
     ConfigurationError
         If `events_in_memory` is less than the row groups of the files need.
 
@@ -270,7 +271,7 @@ class StreamedSamples:
         Raises
         ------
         ConfigurationError
-            If `fractions` are not two numbers that sum to one, or the samples have been split
+            If `fractions` are not two numbers that sum to one, or if the samples have been split
             before.
         """
         if len(fractions) != 2 or not np.isclose(sum(fractions), 1) or self.held_out:
@@ -332,7 +333,10 @@ class StreamedSamples:
             del piece, joined  # free them before the next piece
 
     def in_order(self, *, keep_reweights: bool = False) -> Iterator[tuple[int, Sample]]:
-        """Yield pairs of a sample's number and a row group of its events, for all events once."""
+        """Yield the events of each row group with the number of their sample, in order.
+
+        Events held out for validation are left out.
+        """
         for k, sample in enumerate(self.samples):
             for part in self._stream(k, range(len(sample.groups)), keep_reweights):
                 yield k, part

@@ -5,8 +5,8 @@ A nuisance parameter α has the nominal value 0; its auxiliary measurement has a
 
 - *features* vary if an energy scale, a resolution or a selection changes.  The varied events are
   the same events analysed again, or events of another simulation.
-- *weights* vary if the probability of an event changes: scales, parton densities, tagging
-  efficiencies.  The ratio of varied to nominal weight is then known for each event.
+- *weights* vary if the probability of an event changes: renormalisation scales, parton densities,
+  tagging efficiencies.  The ratio of varied to nominal weight is then known for each event.
 """
 
 from __future__ import annotations
@@ -37,14 +37,15 @@ class Variation:
     Parameters
     ----------
     nuisances
-        Values of the shifted nuisance parameters, ``{"jet_scale": 1.0}``; all others are at zero.
+        Values of the shifted nuisance parameters, ``{"jet_scale": 1.0}``.  Nuisance parameters that
+        are not given are zero.
     sample
-        The events at these values, with weights and cross-section after the selection of the varied
-        events.  Events that the selection loses or gains are part of the variation.
+        The events that the varied selection accepts, with their weights, and the cross-section
+        after this selection.  The nominal selection may reject some of these events.
     partners
         For each event of `sample`, the number of the same event in the nominal sample, or −1 if the
-        nominal selection rejects this event; shape (n_events,).  None: the events are from another
-        simulation.
+        nominal selection rejects this event; shape (n_events,).  None if the events are from
+        another simulation.
     weights_only
         True if `sample` has the nominal events with the nominal features in the same order, and
         only the weights differ.  The ratio of varied to nominal weight is then known for each
@@ -53,8 +54,8 @@ class Variation:
     Raises
     ------
     SampleError
-        If no nuisance parameter is shifted, a shift is not finite, or `partners` does not have one
-        number for each event.
+        If no nuisance parameter is shifted, if a shift is not finite, or if `partners` does not
+        have one number for each event.
 
     Examples
     --------
@@ -100,8 +101,8 @@ class Variation:
     def of_features(cls, nominal: Sample, nuisances: Point, features: ArrayLike) -> Variation:
         """Make a variation of the nominal events with changed features.
 
-        All nominal events are taken to pass the varied selection; use :class:`Variation` itself if
-        the selection loses or gains events.
+        This assumes that the varied selection accepts exactly the nominal events.  If it accepts
+        other events, use :class:`Variation` instead.
 
         Parameters
         ----------
@@ -134,12 +135,13 @@ class Variation:
             Values of the shifted nuisance parameters.
         weights
             Name of one of the ``reweights`` of the sample, or the new weights themselves, shape
-            (n_events,).  Weights at other parameter points change by the same factor.
+            (n_events,).  The weights of an event at other parameter points are multiplied by the
+            ratio of its new weight to its nominal weight.
 
         Raises
         ------
         SampleError
-            If there is no such weight, shapes differ, or an event of weight zero gets another
+            If there is no such weight, if shapes differ, or if an event of weight zero gets another
             weight.
 
         Examples
@@ -237,7 +239,7 @@ def with_points_only(sample: Sample) -> Sample:
 
 @contextmanager
 def named_errors_of(source: PathLikeStr) -> Iterator[None]:
-    """Let errors of milinfer name a file or folder, unless they do so already."""
+    """Add the name of a file or folder to errors of milinfer whose messages do not contain it."""
     try:
         yield
     except MilinferError as error:

@@ -16,7 +16,7 @@ from milinfer.utils.points import format_point, shifts_of_key
 __all__ = ["VariedRows", "partners_of", "varied_rows"]
 
 VariedRows = tuple[dict[str, float], dict[str, Any] | None, IntArray | None, FloatArray | None]
-"""Shifts; events and partners where features change, or else the weights of the nominal events."""
+"""Shifts, varied events, their partners, and varied nominal weights; None for those not used."""
 
 
 def varied_rows(
@@ -34,10 +34,18 @@ def varied_rows(
 
     See :meth:`milinfer.ProcessVariations.from_arrays` for the parameters.
 
+    Returns
+    -------
+    tuple
+        The arguments of the nominal sample, and a list with one tuple of four values for each
+        variation: its shifts, the arguments of the varied sample, the result of
+        :func:`partners_of`, and varied weights of the nominal events.  Values that do not apply are
+        None.
+
     Raises
     ------
     SampleError
-        If a row is not usable, or no event of a variation is among the nominal events.
+        If a row cannot be used, or if no event of a variation is among the nominal events.
 
     Examples
     --------
@@ -102,12 +110,13 @@ def _are_names(given: Data | None) -> bool:
 
 
 def partners_of(ids: NDArray[Any] | None, nominal: NDArray[Any] | None) -> IntArray:
-    """Find the number of each event among the nominal events, −1 if it is not among them.
+    """Find for each varied event its row among the nominal events, or −1 if it is not there.
 
     Parameters
     ----------
     ids, nominal
-        Identifier of each varied and of each nominal event, all different.
+        Identifiers of the varied events, and of the nominal events.  No identifier may occur twice
+        in one of these arrays.
 
     Raises
     ------

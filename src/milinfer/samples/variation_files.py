@@ -53,7 +53,7 @@ def read_variations(
     Parameters
     ----------
     path
-        File of events, or file of features, for which only weights can be varied.
+        File of events, or file of features.  For a file of features, only weights can be varied.
     variations
         Variations of the events.
     options
@@ -62,8 +62,9 @@ def read_variations(
     Returns
     -------
     tuple
-        The nominal events, and each variation.  The cross-section of varied events is the nominal
-        cross-section times the ratio of the sums of weights.
+        The nominal events, and a list of variations.  The cross-section of varied events is the
+        nominal cross-section, times the sum of the varied weights, divided by the sum of the
+        nominal weights.
 
     Raises
     ------
@@ -152,9 +153,9 @@ def write_folder(
 ) -> None:
     """Write nominal and varied samples to Parquet files in a folder, without loss.
 
-    ``variations.json`` lists them with their numbers of events and fingerprints (SHA-256).
-    Variations that change only weights are stored without features, which are the nominal features.
-    If writing fails, no incomplete folder is left.
+    ``variations.json`` lists the files with their numbers of events and fingerprints (SHA-256).
+    Variations that change only weights are stored without features, because their features are the
+    nominal features.  If writing fails, no incomplete folder is left.
 
     Raises
     ------
@@ -219,7 +220,8 @@ class FolderOutline(NamedTuple):
     nominal, variations
         As returned by :func:`read_folder`, but with one event of weight 1 in each sample.
     n_events
-        Number of nominal events and of varied events, without variations that change only weights.
+        Number of nominal events plus number of varied events.  Variations that change only weights
+        do not count.
     fingerprint
         SHA-256 of ``variations.json``, which contains the fingerprints of the files.
     """
@@ -236,7 +238,7 @@ def outline_folder(path: PathLikeStr) -> FolderOutline:
     Raises
     ------
     SampleError
-        If `path` is not a folder of variations, or a file is missing or damaged.
+        If `path` is not a folder of variations, or if a file is missing or damaged.
     """
     folder = Path(path)
     manifest = _manifest(folder)
@@ -292,13 +294,14 @@ def read_folder(
     path
         The folder.
     fingerprint
-        Fingerprint of the list of files, if the folder must not have changed since it was opened.
+        Fingerprint that the list of files had when the folder was opened.  If it is given, the list
+        must not have changed.
 
     Raises
     ------
     SampleError
-        If `path` is not such a folder, or a file is missing, has another number of events, or has
-        changed since it was written.
+        If `path` is not such a folder, or if a file is missing, has a wrong number of events, or
+        has changed since it was written.
     """
     folder = as_path(path)
     manifest = _manifest(folder)

@@ -25,7 +25,7 @@ def joined_variations(
     *,
     scaled: bool = False,
 ) -> tuple[SampleSet, tuple[Variation, ...]]:
-    """Join the nominal samples at each point, and the variations of each point.
+    """Join the nominal samples of several parts, and their variations, separately at each point.
 
     See :meth:`milinfer.ProcessVariations.concatenate`.
 
@@ -37,7 +37,7 @@ def joined_variations(
         As in :meth:`milinfer.Sample.concatenate`.
     scaled
         True if the weights of all parts already have the same normalisation, and each part has the
-        cross-section of the whole: weights and cross-section are then not changed.
+        cross-section of all parts together.  Weights and cross-section are then not changed.
 
     Raises
     ------

@@ -1,7 +1,7 @@
 """Divide Parquet files of nominal and varied events into folders that fit into memory.
 
 The identifier of an event determines its folder, so that an event and its varied copies come into
-the same folder, in whatever order the files have them.
+the same folder.  The order of the events in the files has no effect on this.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def write_parts(
     Raises
     ------
     SampleError
-        If a file lacks columns, or a row is not usable.
+        If a file lacks columns, or if a row cannot be used.
     ConfigurationError
         If `folder` exists and is not empty.
     """

@@ -48,7 +48,7 @@ __all__ = [
 
 
 class YieldRatio(NamedTuple):
-    """Expected number of varied events over that of nominal events, with Monte-Carlo error."""
+    """Expected number of varied events divided by that of nominal events, and Monte-Carlo error."""
 
     value: float
     error: float
@@ -63,14 +63,16 @@ class ProcessVariations:
     nominal
         One sample, or samples at several parameter points.
     variations
-        Variations of these samples; each belongs to the nominal sample at the same parameter point.
+        Variations of these samples.  Each variation belongs to the nominal sample at its parameter
+        point.
 
     Raises
     ------
     SampleError
-        If a variation is given twice, has another process, other features, a point without a
-        nominal sample, or no positive yield; or if its `partners` contain the number of an event
-        that does not exist in the nominal sample, or a number twice.
+        If process or features of a variation are not those of the nominal samples, if there is no
+        nominal sample at its point, if its yield is not positive, or if a variation is given twice.
+        Also if `partners` contains a number twice, or the number of an event that does not exist in
+        the nominal sample.
 
     Examples
     --------
@@ -186,8 +188,9 @@ class ProcessVariations:
         """Read event files, and compute the features of the nominal and of the varied events.
 
         Each file is read once.  The selection is applied to every variation separately.  The
-        `partners` of a variation show which events it gains or loses relative to the nominal
-        events, and ``provenance["rejected"]`` of its sample is the number of rejected events.
+        `partners` of a variation show which events the variation gains or loses relative to the
+        nominal events, and ``provenance["rejected"]`` of its sample is the number of rejected
+        events.
 
         Parameters
         ----------
@@ -207,7 +210,7 @@ class ProcessVariations:
         Raises
         ------
         SampleError, FeatureError
-            If events lack what the features need, or a variation cannot be applied; the message
+            If events lack what the features need, or if a variation cannot be applied.  The message
             names the file and the variation.
 
         Examples
@@ -260,14 +263,14 @@ class ProcessVariations:
             Nominal events after their selection: a data frame, a mapping of names to columns, or
             anything else that :meth:`Sample.from_arrays` takes.
         varied
-            Varied events after their selection, by name and value of the nuisance parameter,
-            ``{("jes", 1.0): frame, ("jes", -1.0): frame}``; a key with several pairs shifts several
-            parameters.
+            Varied events after their selection.  The keys are name and value of the nuisance
+            parameter, ``{("jes", 1.0): frame, ("jes", -1.0): frame}``; a key with several pairs
+            shifts several parameters.
         features
             Names of the columns to take; default: all columns that no other argument uses.
         event
-            Column, or columns, that identify an event in nominal and varied frames.  Varied events
-            that are not among the nominal events are events that pass only the varied selection.
+            Column, or columns, that identify an event in nominal and varied frames.  If a varied
+            event is not among the nominal events, only the varied selection has accepted it.
         weights
             Name of the column of event weights, in all frames.
         weight_variations
@@ -278,14 +281,15 @@ class ProcessVariations:
             that all frames have.
         options
             Further arguments of :class:`~milinfer.Sample`: ``point=``, ``process=``, …
-            ``cross_section=`` is that of the nominal events in pb; for variations it is multiplied
-            by the ratio of the sums of weights.
+            ``cross_section=`` is that of the nominal events in pb.  For a variation, milinfer
+            multiplies it by the sum of the varied weights divided by the sum of the nominal
+            weights.
 
         Raises
         ------
         SampleError
-            If a frame contains an event twice, none of the nominal events, or a row that is not
-            usable; the message names the variation and the row.
+            If a frame contains an event twice or a row that cannot be used, or if a varied frame
+            contains none of the nominal events.  The message names the variation and the row.
 
         Examples
         --------
@@ -336,13 +340,13 @@ class ProcessVariations:
             Columns to take, in this order; default: all.
         point, options
             As for :meth:`Sample.from_accumulator`.  The cross-section is that of the nominal events
-            before any selection; for variations it is multiplied by the ratio of the sums of
-            weights.
+            before any selection.  For a variation, milinfer multiplies it by the sum of the varied
+            weights divided by the sum of the nominal weights.
 
         Raises
         ------
         SampleError
-            If `output` is no such accumulator, or some chunks lack a variation.
+            If `output` is no such accumulator, or if some chunks lack a variation.
 
         Examples
         --------
@@ -394,7 +398,7 @@ class ProcessVariations:
         Parameters
         ----------
         parts
-            Nominal and varied events of each file; all have the same variations.
+            Nominal and varied events of each file.  All files must have the same variations.
         combine
             ``"sum"`` for slices, ``"mean"`` for runs; see :meth:`Sample.concatenate`.
 
@@ -463,7 +467,7 @@ class ProcessVariations:
         Raises
         ------
         SampleError
-            If a file is missing, has another number of events, or has changed since it was written.
+            If a file is missing, has a wrong number of events, or has changed since it was written.
         """
         from milinfer.samples.variation_files import read_folder
 
@@ -498,7 +502,7 @@ class ProcessVariations:
         Raises
         ------
         SampleError
-            If there is none.
+            If there is no nominal sample at this point.
         """
         _require_variation(variation)
         for sample in self.nominal:
@@ -509,16 +513,16 @@ class ProcessVariations:
         raise SampleError(msg)
 
     def yield_ratio(self, variation: Variation) -> YieldRatio:
-        """Compute the expected number of events of a variation over that of the nominal sample.
+        """Divide the expected number of events of a variation by that of the nominal sample.
 
-        If the variation has the same events as the nominal sample, the result is the ratio of the
-        sums of weights, and its error takes into account that the events are the same.  For events
-        of another simulation the result is the ratio of the cross-sections.
+        If the variation has the events of the nominal sample, the result is the ratio of the sums
+        of weights, and its error takes into account that the events are the same.  If the variation
+        has events of another simulation, the result is the ratio of the cross-sections.
 
         Raises
         ------
         SampleError
-            If the events are from another simulation and a cross-section is missing.
+            If the events are from another simulation, and a cross-section is missing.
         """
         nominal, sample, partners = self.nominal_of(variation), variation.sample, variation.partners
         if partners is not None:
@@ -591,12 +595,12 @@ class ProcessVariations:
         )
 
     def restricted(self, nuisances: Sequence[str]) -> ProcessVariations:
-        """Keep only the variations that shift no other nuisance parameters than the given ones.
+        """Keep the variations that shift only the given nuisance parameters, or some of them.
 
         Raises
         ------
         SampleError
-            If there are none.
+            If there are no such variations.
         """
         names = set(_names(nuisances))
         chosen = tuple(
@@ -669,7 +673,7 @@ def select_together(
     process
         All events.
     nominal, varied
-        Mask of the events of each nominal sample, and of each variation.
+        For each nominal sample, and for each variation, the mask of the events to keep.
 
     Examples
     --------
@@ -722,7 +726,10 @@ def _variation(nominal: Sample, varied: VariedFields) -> Variation:
 def variations_of_folder(
     nominal: Sequence[SampleFields], stored: Sequence[StoredVariation]
 ) -> ProcessVariations:
-    """Variations of a folder, with nominal features if only weights are varied."""
+    """Make samples and variations from the content of a folder.
+
+    A variation that changes only weights gets the features of the nominal events.
+    """
     samples = SampleSet(tuple(Sample(**fields._asdict()) for fields in nominal))
     variations = []
     for nuisances, fields, partners, weights_only in stored:

@@ -58,14 +58,15 @@ class WeightSums(NamedTuple):
 
 
 def effective_number(weights: FloatArray, bag_size: int = 1) -> float:
-    r"""Number of unweighted events (or bags) with the same statistical power.
+    r"""Number of unweighted events (or bags) with the statistical power of the weighted events.
 
-    For events :math:`(\sum w)^2 / \sum w^2`; for bags of N events of signed weights
-    :math:`(\sum |w|)^2 / (N \sum w^2)` times :math:`(\sum w / \sum |w|)^{2 N}`.
+    For events, it is :math:`(\sum w)^2 / \sum w^2`.  For bags of N events with positive and
+    negative weights, it is :math:`(\sum |w|)^2 / (N \sum w^2)` times
+    :math:`(\sum w / \sum |w|)^{2 N}`.
 
     Toys draw events with probabilities in proportion to ``|w|`` and give each event the sign of its
-    weight.  The effective number of events from which they are drawn is therefore
-    ``effective_number(np.abs(weights))``, without the loss by negative weights.
+    weight.  For the pool of a toy, the effective number of events is therefore
+    ``effective_number(np.abs(weights))``, which negative weights do not reduce.
 
     Parameters
     ----------
@@ -77,7 +78,7 @@ def effective_number(weights: FloatArray, bag_size: int = 1) -> float:
     Returns
     -------
     float
-        0 if there are no events, or all weights are 0.
+        The effective number; 0 if there are no events, or if all weights are 0.
 
     Examples
     --------
@@ -92,7 +93,7 @@ def effective_number(weights: FloatArray, bag_size: int = 1) -> float:
 
 
 def mixture_shares(weights: Iterable[FloatArray]) -> FloatArray:
-    """Return fractions of samples for a mixture, in proportion to their effective events.
+    """Return the fraction of each sample in a mixture, in proportion to its effective events.
 
     If all weights of a sample are equal, its effective number of events is its number of events.
 
@@ -104,7 +105,7 @@ def mixture_shares(weights: Iterable[FloatArray]) -> FloatArray:
     Returns
     -------
     ndarray
-        Shape (n_samples,), summing to one.
+        The fractions, shape (n_samples,), summing to one.
 
     Examples
     --------
@@ -122,9 +123,9 @@ def weighted_mean(values: FloatArray, weights: FloatArray) -> tuple[FloatArray, 
     Parameters
     ----------
     values
-        Shape (n,) or (n, m).
+        Values of the n events, shape (n,); or m values for each event, shape (n, m).
     weights
-        Shape (n,).
+        Weights of the events, shape (n,).
 
     Examples
     --------
@@ -145,7 +146,9 @@ def weighted_mean(values: FloatArray, weights: FloatArray) -> tuple[FloatArray, 
 def weighted_ratio(
     numerator: FloatArray, denominator: FloatArray, weights: FloatArray
 ) -> tuple[float, float]:
-    """Compute the ratio of two means over the same events, and its error with their correlation.
+    """Compute the ratio of two means over the same events, and its error.
+
+    The error takes into account that the two means are correlated.
 
     Examples
     --------

@@ -89,11 +89,12 @@ class ToyEnsemble:
         Whether Λ includes the rate term (the Poisson term of the number of events).
     pool_variance_error
         Relative standard error of Var(θ̂) due to the finite pool; NaN if it is not known (models of
-        bags).  With several parameters it is the largest of their errors.
+        bags).  For likelihoods with profiled nuisance parameters it is the error for Gaussian
+        estimates.  With several parameters it is the largest of their errors.
     pool_influence
         How much each group of pool events changes the mean and the spread of θ̂.  The correlation
         of toys at two true points follows from these numbers.  None if they are not known (models
-        of bags).
+        of bags, profiled likelihoods).
     seen
         Whether the model was trained on events of the pool.  If it was, calibrations, Neyman belts
         and coverages refuse the toys, because these toys do not behave like data.
@@ -310,6 +311,28 @@ class ToyEnsemble:
         z = float(np.sqrt(chi2_quantile(cl, 1)))
         shift = self.n_events / self.n_effective
         return float(z * norm.pdf(z) * np.hypot(shift, self.pool_variance_error))
+
+    def first(self, n_toys: int) -> ToyEnsemble:
+        """Return the first toys alone, or all if there are fewer.
+
+        Raises
+        ------
+        SampleError
+            If these toys were joined from several runs.
+
+        Examples
+        --------
+        >>> from milinfer.datasets import gaussian
+        >>> from milinfer.toys.toys import Toys
+        >>> toys = Toys(gaussian.samples(1000, [0.0], seed=1), n_events=100, seed=2)
+        >>> toys.run([gaussian.MeanModel()], 0.0, 50)["mean"].first(20).n_toys
+        20
+        """
+        if len(self.pieces) > 1:
+            msg = f"toys {self._label} were joined from several runs; take the first toys of one"
+            raise SampleError(msg)
+        part = slice(0, n_toys)
+        return replace(self, values=self.values[part], counts=self.counts[part], pieces=())
 
     def __add__(self, other: ToyEnsemble) -> ToyEnsemble:
         """Join toys of the same model, true point and pool, from the same seed or other seeds.

@@ -42,12 +42,15 @@ from milinfer.toys.signed import as_data, influence_as_data, net_share
 from milinfer.typing import FloatArray, IntArray, Point
 from milinfer.utils.display import html_facts
 from milinfer.utils.parallel import Workers, require_client
-from milinfer.utils.points import only
+from milinfer.utils.points import format_point, only
 
 if TYPE_CHECKING:
     from distributed import Client
 
 __all__ = ["SegmentSums", "Tables", "Thrown", "Toys", "throw"]
+
+# Expected numbers of background events that differ by less are the same.
+_SAME_NUMBER = 0.001
 
 
 @dataclass(frozen=True, eq=False)
@@ -404,6 +407,17 @@ class Toys:
                 f"{parameters}; use the same parameters"
             )
             raise ParameterError(msg)
+        in_toys = sum(b.n_expected for b in self.background)
+        for m in models:
+            expected = m.background_in_toys
+            if expected is not None and not np.isclose(expected, in_toys, rtol=_SAME_NUMBER):
+                norms = format_point(m.profiled_truth)
+                msg = (
+                    f"the toys have {in_toys:g} expected background events, but {m.name} expects "
+                    f"{expected:g} at its true normalisations ({norms}); give true_norms= of the "
+                    "toys to the likelihood, or other n_expected= to the Background of the toys"
+                )
+                raise ConfigurationError(msg)
         if n_toys < 1 or start < 0:
             msg = f"n_toys = {n_toys} must be positive, and start = {start} not negative"
             raise ConfigurationError(msg)
@@ -469,10 +483,13 @@ class Toys:
         self, model: Model, table: Table, draws: Draws, log_rate: FloatArray | None
     ) -> tuple[float, PoolInfluence | None]:
         """Error of Var(θ̂) from the finite pool, and the influence of each part of the pool."""
-        if model.scores_bags or model.has_rate:
+        if model.scores_bags:
             return float("nan"), None
         if self.disjoint:
             return 0.0, None
+        if model.has_rate:
+            # Profiled: the influence of an event is not known; this is for Gaussian estimates.
+            return float(np.sqrt(2 / draws.pool.n_effective)), None
         ratios = model.event_ratios(table)
         point = np.array([draws.point[name] for name in model.parameters])
         influence = pool_influence(model.interpolation, ratios, draws.pool.weights, point, log_rate)

@@ -157,6 +157,26 @@ def _short(value: Any) -> str:
     return f"{type(value).__name__}(…)"
 
 
+def percent(fraction: float, *errors: float | None) -> str:
+    """Write a fraction in percent, with its error: all given errors added in quadrature.
+
+    Parameters
+    ----------
+    fraction
+        The fraction.
+    errors
+        Independent standard errors of the fraction.  An error that is None or NaN is unknown, and
+        is left out.
+
+    Examples
+    --------
+    >>> percent(0.6827, 0.01, 0.02), percent(0.6827, 0.01, None)
+    ('68.3±2.2%', '68.3±1.0%')
+    """
+    known = [e for e in errors if e is not None and not math.isnan(e)]
+    return f"{100 * fraction:.1f}±{math.hypot(*known):.1%}"
+
+
 def html_table(
     header: Sequence[str],
     rows: Sequence[Sequence[str]],

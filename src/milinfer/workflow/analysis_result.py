@@ -7,8 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from milinfer.binned.templates import Templates
 from milinfer.diagnostics.diagnosis import Diagnosis
 from milinfer.diagnostics.fit_tests import GoodnessOfFit
@@ -34,6 +32,8 @@ from milinfer.workflow.finite_simulation import TrainingError, simulation_facts
 from milinfer.workflow.provenance import Provenance, sample_facts
 from milinfer.workflow.several_summary import is_several, several_table
 from milinfer.workflow.summary_parts import (
+    coverage_cell,
+    coverage_errors,
     diagnosis_facts,
     failure_facts,
     fit_test_facts,
@@ -119,11 +119,17 @@ class AnalysisResult:
         made = {m.name: m.calibration for m in self.comparison if m.name in learned}
         return {name: c for name, c in made.items() if c is not None}
 
+    @property
+    def known_truth(self) -> float | None:
+        """True value of the data if they are simulated, None for real data."""
+        return self.truth if self.analysis.simulated else None
+
     def __repr__(self) -> str:
         return f"AnalysisResult({', '.join(m.name for m in self.comparison)})"
 
     def _repr_html_(self) -> str:
-        title = f"{self.analysis.model.parameter}, truth {self.truth:g}"
+        at = "compared at" if self.known_truth is None else "truth"
+        title = f"{self.analysis.model.parameter}, {at} {self.truth:g}"
         rows = [[w.name, measured(w.ratio, w.error)] for w in self.widths]
         header = ("method", "width over that of the best histogram")
         parts = [self.comparison._repr_html_(), self.coverage._repr_html_()]
@@ -231,17 +237,6 @@ def provenance_facts(a: Analysis, provenance: Provenance) -> dict[str, Any]:
     }
 
 
-def _coverage_errors(summary: dict[str, Any]) -> str:
-    """Errors of the coverages: from the number of toys, and from the events that toys share."""
-    methods = [m for m in summary.values() if isinstance(m, dict) and "coverage68_error" in m]
-    if not methods:
-        return ""
-    toys = max(m["coverage68_error"] for m in methods)
-    pool = max((m.get("coverage68_pool_error") or 0.0 for m in methods), default=0.0)
-    more = "; the event pool dominates, so use more events" if pool > toys else ""
-    return f"errors of the coverages: {toys:.1%} (number of toys), {pool:.1%} (event pool){more}"
-
-
 def summary_table(summary: dict[str, Any]) -> Table:
     """Make a table for the terminal from the content of a ``summary.json``.
 
@@ -271,12 +266,9 @@ def summary_table(summary: dict[str, Any]) -> Table:
     rows: list[list[str]] = []
     for method, figures in summary.items():
         if isinstance(figures, dict) and "coverage68" in figures:
-            error = np.hypot(
-                figures.get("coverage68_error", 0.0), figures.get("coverage68_pool_error") or 0.0
-            )
             figures = {  # noqa: PLW2901
                 **figures,
-                "coverage68_with_error": f"{100 * figures['coverage68']:.1f}±{error:.1%}",
+                "coverage68_with_error": coverage_cell(figures),
             }
             if not figures.get("calibrated", True):
                 figures = {**figures, "c_cicc": None}  # noqa: PLW2901  # not applied
@@ -291,7 +283,7 @@ def summary_table(summary: dict[str, Any]) -> Table:
         ("method", *columns),
         rows,
         no_wrap=True,
-        caption="\n".join(line for line in (_coverage_errors(summary), *problems) if line),
+        caption="\n".join(line for line in (coverage_errors(summary.values()), *problems) if line),
         box=SIMPLE_HEAD,
         collapse_padding=True,
     )

@@ -93,7 +93,7 @@ class MethodResult:
         info_eff = measured(self.information.info_eff, self.information.info_eff_error)
         return (
             f"MethodResult({self.name}, I_eff = {info_eff}, "
-            f"coverage {self.coverages[0].coverage:.1%})"
+            f"coverage {self.coverages[0].with_errors()})"
         )
 
     def _repr_html_(self) -> str:
@@ -151,17 +151,15 @@ class MethodResult:
             "bartlett_ratio_error": self.information.bartlett_ratio_error,
             "coverage68": self.coverages[0].coverage,
             "coverage68_error": self.coverages[0].error,
-            "coverage68_pool_error": _finite_or_none(self.coverages[0].pool_error),
+            "coverage68_pool_error": self.coverages[0].known_pool_error,
             "coverage95": self.coverages[1].coverage,
             "coverage95_error": self.coverages[1].error,
+            "coverage95_pool_error": self.coverages[1].known_pool_error,
             "coverage68_uncalibrated": self.coverages_raw[0].coverage,
             "coverage68_uncalibrated_error": self.coverages_raw[0].error,
+            "coverage68_uncalibrated_pool_error": self.coverages_raw[0].known_pool_error,
             "n_toys": self.coverages[0].n_toys,
         }
-
-
-def _finite_or_none(value: float) -> float | None:
-    return None if math.isnan(value) else value
 
 
 _CONSTANTS = ("c_cicc", "c_cicc_error", "bias", "bias_error")
@@ -171,6 +169,9 @@ _WITH_ERROR = (
     *("c_cicc", "bias", "info_mle", "response", "info_eff", "info_width", "info_score"),
     *("info_curv", "bartlett_ratio", "coverage68", "coverage95", "coverage68_uncalibrated"),
 )
+_WITH_POOL_ERROR = tuple(
+    f"{name}_pool_error" for name in ("coverage68", "coverage95", "coverage68_uncalibrated")
+)
 _TYPES: Mapping[str, type] = {
     "method": str,
     **dict.fromkeys(_FITTED, float),
@@ -179,7 +180,7 @@ _TYPES: Mapping[str, type] = {
     "widened": bool,
     **{f"{name}{error}": float for name in _WITH_ERROR for error in ("", "_error")},
     "info_per_event": float,
-    "coverage68_pool_error": float,
+    **dict.fromkeys(_WITH_POOL_ERROR, float),
     "n_toys": int,
 }
 
@@ -245,8 +246,8 @@ class Comparison:
                 if m.calibration is None
                 else f"{m.calibration.scale:.2f} ± {m.calibration.scale_error:.2f}",
                 "yes" if m.calibrated else "no",
-                f"{m.coverages[0].coverage:.1%} ± {m.coverages[0].error:.1%}",
-                f"{m.coverages[1].coverage:.1%} ± {m.coverages[1].error:.1%}",
+                m.coverages[0].with_errors(),
+                m.coverages[1].with_errors(),
                 "—" if math.isnan(m.fit_seconds) else f"{1000 * m.fit_seconds:.0f}",
             ]
             for m in self.methods

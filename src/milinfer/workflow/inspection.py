@@ -403,10 +403,11 @@ def _summary(path: Path) -> Facts:
                 low, high = method["interval68"]
                 facts[name] = f"{poi} = {method['estimate']:.4g}, 68.3 % in [{low:.4g}, {high:.4g}]"
             if method.get("coverage68") is not None:
-                facts[name] = (
-                    f"{facts[name]}, coverage {100 * method['coverage68']:.1f} ± "
-                    f"{100 * method['coverage68_error']:.1f} %"
-                )
+                measured = [method["coverage68"], method["coverage68_error"]]
+                if method.get("coverage68_pool_error") is not None:
+                    measured.append(method["coverage68_pool_error"])
+                words = " ± ".join(f"{100 * value:.1f}" for value in measured)
+                facts[name] = f"{facts[name]}, coverage {words} %"
             for problem in method.get("problems", ()):
                 facts[name] = f"{facts[name]}; {problem}"
     except (ValueError, KeyError, TypeError, AttributeError) as error:

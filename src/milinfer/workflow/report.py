@@ -36,7 +36,7 @@ from milinfer.workflow.report_parts import (
     add_fit_tests,
     add_provenance,
     calibration_words,
-    with_errors,
+    datasets_caption,
     write_figures,
 )
 from milinfer.workflow.several_parameters import SeveralResult
@@ -179,7 +179,7 @@ def _headline(result: AnalysisResult) -> str:
     inner = learned.intervals[0]
     covered = (
         "as trained (not calibrated); such intervals contain the true value in "
-        f"{learned.coverages[0].coverage:.1%} of the toys"
+        f"{learned.coverages[0].with_errors()} of the toys"
     )
     kind = covered if learned.applied is None else calibration_words(learned.applied)
     return (
@@ -202,8 +202,8 @@ def _executive_table(report: Report, result: AnalysisResult) -> None:
                 method_title(m.name),
                 "—" if m.intervals is None else f"{m.intervals[0].estimate:+.3f}",
                 *ends,
-                with_errors(m.coverages[0]),
-                with_errors(m.coverages[1]),
+                m.coverages[0].with_errors(),
+                m.coverages[1].with_errors(),
                 f"{m.information.info_eff:.0f} ± {m.information.info_eff_error:.0f}",
                 "—" if ratio is None else f"{ratio.ratio:.2f} ± {ratio.error:.2f}",
                 _verdict(result, m.name),
@@ -276,9 +276,10 @@ def _verdict(result: AnalysisResult, name: str) -> str:
         if not diagnosis.undecided:
             return diagnosis.verdict
         undecided = f"{len(diagnosis.undecided)} of {len(diagnosis.checks)} undecided"
-        if not diagnosis.significant:
+        deviating = (*diagnosis.significant, *diagnosis.fluctuations)
+        if not deviating:
             return f"nothing wrong found, {undecided}"
-        deviations = ", ".join(f"{c.name} ({c.pull:.1f}σ)" for c in diagnosis.significant)
+        deviations = ", ".join(f"{c.name} ({c.pull:.1f}σ)" for c in deviating)
         return f"deviations in {deviations}; {undecided}"
     if name in result.templates:
         found = result.templates[name].diagnose(len(result.analysis.data))
@@ -431,7 +432,7 @@ def _data_figures(result: AnalysisResult) -> dict[str, tuple[Figure, str]]:
                 scans,
                 model.parameter,
                 window,
-                result.truth if analysis.simulated else None,
+                result.known_truth,
                 dashed=[f"{first}, as trained"],
             ),
             (
@@ -442,7 +443,7 @@ def _data_figures(result: AnalysisResult) -> dict[str, tuple[Figure, str]]:
         "intervals": (
             plotting.plot_intervals(
                 {method_title(name): interval for name, interval in fitted.items()},
-                result.truth if analysis.simulated else None,
+                result.known_truth,
             ),
             "Estimates with 68.27 % (thick) and 95.45 % (thin) intervals"
             + (". The dashed line is the truth." if analysis.simulated else "."),
@@ -458,10 +459,8 @@ def _among_others(
     if name not in fitted:
         return {}
     toys = toy_intervals(result.evaluation_toys[name], result.comparison[name].applied)
-    caption = (
-        f"The interval of the data from {method_title(name)}, above the intervals of twenty "
-        f"simulated datasets of this size at {parameter} = {result.truth:g} (line). About one in "
-        "three 68.27 % intervals is expected to miss the truth."
+    caption = datasets_caption(
+        f"The interval of the data from {method_title(name)}", f"{parameter} = {result.truth:g}"
     )
     return {"datasets": (plotting.plot_datasets(fitted[name][0], toys), caption)}
 
@@ -481,7 +480,7 @@ def _calibration_figures(
             "Intervals of the first 50 evaluation toys, before and after calibration.",
         ),
         "surface": (
-            coverage_figures.plot_calibrated(raw, calibration, truth=result.truth),
+            coverage_figures.plot_calibrated(raw, calibration, truth=result.known_truth),
             f"{title}: −2ΔlnL and the 68.27 % interval before and after calibration.",
         ),
         "scale": (
@@ -592,7 +591,7 @@ def draw_figures(result: AnalysisResult) -> dict[str, tuple[Figure, str]]:
     simulation = result.training_errors.get(model.name)
     if isinstance(simulation, TrainingError):
         out["simulation"] = (
-            plot_simulation_error(simulation.error, result.truth if analysis.simulated else None),
+            plot_simulation_error(simulation.error, result.known_truth),
             f"{method_title(model.name)} as trained, with the error from the finite simulation.",
         )
     if len({r.theta for r in result.coverage}) > 1:
@@ -616,7 +615,7 @@ def draw_figures(result: AnalysisResult) -> dict[str, tuple[Figure, str]]:
             "Ratio of the data to simulated events at the fit, in bins of about equal content.",
         )
     if isinstance(result.systematics, NuisanceResult):
-        out |= nuisance_figures(result.systematics)
+        out |= nuisance_figures(result.systematics, result.known_truth)
     diagnosis = result.diagnoses.get(model.name)
     if isinstance(diagnosis, Diagnosis):
         out |= {f"diagnosis_{name}": drawn for name, drawn in diagnostic_figures(diagnosis).items()}

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from milinfer.diagnostics.fit_tests import GoodnessOfFit
 from milinfer.intervals.calibration import Calibration
-from milinfer.intervals.coverage import Coverage
 from milinfer.learning.tracking import flat_settings, png_bytes
 from milinfer.plotting.style import method_title
 from milinfer.typing import PathLikeStr
@@ -24,7 +23,7 @@ __all__ = [
     "add_fit_tests",
     "add_provenance",
     "calibration_words",
-    "with_errors",
+    "datasets_caption",
     "write_figures",
 ]
 
@@ -48,17 +47,24 @@ def write_figures(
     return drawn
 
 
-def with_errors(coverage: Coverage) -> str:
-    """Text of a coverage with its binomial error, and with the pool error if this is larger."""
-    text = f"{coverage.coverage:.1%} ± {coverage.error:.1%}"
-    larger = coverage.pool_error > coverage.error  # no if it is unknown
-    return f"{text} ± {coverage.pool_error:.1%} (events)" if larger else text
-
-
 def calibration_words(calibration: Calibration) -> str:
     """Text for the headline that says how the intervals are calibrated."""
     more = ", including the error of the calibration" if calibration.widen else ""
     return f"calibrated on toys{more}"
+
+
+def datasets_caption(drawn: str, point: str) -> str:
+    """Caption of the interval of the data above those of simulated datasets at a point.
+
+    Examples
+    --------
+    >>> datasets_caption("The interval of the data", "c_HW=0").split(", ")[0]
+    'The interval of the data'
+    """
+    return (
+        f"{drawn}, above the intervals of twenty simulated datasets of this size at {point} "
+        "(line). About one in three 68.27 % intervals is expected to miss the truth."
+    )
 
 
 def add_fit_tests(report: Report, model: str, tests: GoodnessOfFit | str) -> None:

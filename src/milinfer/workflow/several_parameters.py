@@ -269,8 +269,7 @@ class SeveralResult:
                 for key, row in self.coverage_at_truth(target, label).items():
                     own[f"coverage{key}{suffix}"] = row.coverage
                     own[f"coverage{key}{suffix}_error"] = row.error
-                    pool = None if np.isnan(row.pool_error) else row.pool_error
-                    own[f"coverage{key}{suffix}_pool_error"] = pool
+                    own[f"coverage{key}{suffix}_pool_error"] = row.known_pool_error
         content["information"] = self._information(method)
         for key, region in method.regions.items():
             content[REGION][f"neyman{key}"] = {

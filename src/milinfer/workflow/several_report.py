@@ -9,6 +9,7 @@ import numpy as np
 
 from milinfer.diagnostics.diagnosis import Diagnosis
 from milinfer.diagnostics.fit_tests import GoodnessOfFit
+from milinfer.intervals.toy_intervals import toy_intervals
 from milinfer.plotting import results as plotting
 from milinfer.plotting import samples as histogram_figures
 from milinfer.plotting.coverage import plot_region
@@ -26,7 +27,7 @@ from milinfer.workflow.report_parts import (
     add_fit_tests,
     add_provenance,
     calibration_words,
-    with_errors,
+    datasets_caption,
 )
 from milinfer.workflow.several_parameters import REGION, SeveralMethod, SeveralResult
 
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 __all__ = ["build_several_report", "draw_several"]
 
 _NONE = "—"
+# Simulated datasets that are drawn beside the data.
+_DATASETS = 20
 
 
 def draw_several(result: SeveralResult) -> dict[str, tuple[Figure, str]]:
@@ -56,6 +59,7 @@ def draw_several(result: SeveralResult) -> dict[str, tuple[Figure, str]]:
         figures |= _contour_figures(result, fitted, x, y)
     for name in result.parameters:
         figures |= _interval_figure(result, fitted, name)
+        figures |= _among_others(result, name)
     for name, method in result.methods.items():
         if method.regions:
             figures[f"regions_{name}"] = (
@@ -171,6 +175,30 @@ def _interval_figure(
     }
 
 
+def _among_others(result: SeveralResult, parameter: str) -> dict[str, tuple[Figure, str]]:
+    """Interval of one parameter from the first model, above those of toys: a third misses."""
+    name = result.analysis.model.name
+    method = result.methods.get(name)
+    own = None if method is None or method.fit is None else method.fit.applied[parameter]
+    # A calibration that does not reach the toys has no coverage there, and no intervals.
+    if method is None or own is None or own.inner is None:
+        return {}
+    if not result.coverage_at_truth(parameter, name):
+        return {}
+    toys = toy_intervals(
+        result.evaluation_toys[name][0].first(_DATASETS), method.calibration, parameter=parameter
+    )
+    return {
+        f"datasets_{parameter}": (
+            plotting.plot_datasets(own.inner, toys, _DATASETS),
+            datasets_caption(
+                f"The interval of {parameter} from the data ({method_title(name)})",
+                format_point(result.points.truth),
+            ),
+        )
+    }
+
+
 def _titled(scan: CoverageScan) -> CoverageScan:
     """Replace names of methods by their titles."""
     rows = []
@@ -218,6 +246,7 @@ def build_several_report(result: SeveralResult, drawn: Drawn) -> Report:
     )
     _fixed_table(report, result)
     show("intervals")
+    show("datasets")
     _linear_table(report, result)
     if result.belts:
         show("regions")
@@ -310,7 +339,7 @@ def _parameter_table(report: Report, result: SeveralResult, parameter: str) -> N
                 _NONE if own is None or own.error is None else f"{own.estimate:+.3f}",
                 _ends(None if own is None else own.inner),
                 _ends(None if own is None else own.outer),
-                *(with_errors(covered[k]) if k in covered else _NONE for k in ("68", "95")),
+                *(covered[k].with_errors() if k in covered else _NONE for k in ("68", "95")),
                 constant,
             ]
         )
@@ -477,15 +506,15 @@ def _coverage_table(report: Report, result: SeveralResult) -> None:
     for target, scan in result.coverage.items():
         for method in scan.methods:
             for cl in scan.cls:
-                own = scan.of(method, cl)
+                own = sorted(scan.of(method, cl), key=lambda r: r.coverage)
                 value, n, p = scan.chi2(method, cl)
                 rows.append(
                     [
                         "regions" if target == REGION else target,
                         _title_of(method),
                         f"{cl:.2%}",
-                        f"{min(r.coverage for r in own):.1%}",
-                        f"{max(r.coverage for r in own):.1%}",
+                        own[0].with_errors(),
+                        own[-1].with_errors(),
                         f"{value / n:.2f}",
                         f"{p:.2g}",
                     ]
@@ -493,8 +522,8 @@ def _coverage_table(report: Report, result: SeveralResult) -> None:
     report.table(
         ["of", "method", "claimed", "lowest", "highest", "χ²/n", "p-value"],
         rows,
-        "Coverage at all points together. χ² compares it with the nominal level, with the errors "
-        "from the number of toys and from the finite event pool.",
+        "Coverage at all points together, with the binomial error and, if it is larger, the error "
+        "from the finite event pool. χ² compares it with the nominal level, with both errors.",
         {"method": "text"},
     )
 

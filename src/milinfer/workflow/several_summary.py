@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from milinfer.utils.display import rich_table
+from milinfer.utils.display import percent, rich_table
 from milinfer.utils.points import format_point
 
 if TYPE_CHECKING:
@@ -118,8 +118,8 @@ def _ends(pair: Any) -> str:
 def _coverage(figures: Mapping[str, Any]) -> str:
     if "coverage68" not in figures:
         return _NONE
-    error = np.hypot(figures["coverage68_error"], figures.get("coverage68_pool_error") or 0.0)
-    return f"{100 * figures['coverage68']:.1f}±{error:.1%}"
+    errors = (figures["coverage68_error"], figures.get("coverage68_pool_error"))
+    return percent(figures["coverage68"], *errors)
 
 
 def several_facts(summary: Mapping[str, Any]) -> dict[str, object]:

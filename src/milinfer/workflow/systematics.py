@@ -32,6 +32,7 @@ from milinfer.exceptions import (
 from milinfer.intervals.calibration import Calibration
 from milinfer.intervals.calibration_fit import calibrate
 from milinfer.intervals.coverage import Coverage, coverage
+from milinfer.intervals.toy_intervals import ToyIntervals, toy_intervals
 from milinfer.likelihood.fits import Impact, Interval, impacts, minuit, profile_interval
 from milinfer.likelihood.models import AnyModel
 from milinfer.likelihood.profiled_systematics import ProfiledSystematics
@@ -60,6 +61,7 @@ from milinfer.utils.display import rich_table
 from milinfer.utils.points import format_point
 from milinfer.utils.polynomials import PolynomialBasis
 from milinfer.workflow.comparison import fitted_intervals
+from milinfer.workflow.summary_parts import coverage_cell, coverage_errors
 from milinfer.workflow.systematics_expected import (
     NuisanceExpectation,
     expected_of,
@@ -247,7 +249,7 @@ class NuisanceCoverage(NamedTuple):
         Coverage of the 68.27 % and of the 95.45 % intervals.
     bias, bias_error
         Mean of the estimates minus the true value, divided by the standard deviation of the
-        estimates; and the error of this number.
+        estimates; and the error of this number, from the toys and from the event pool.
     """
 
     method: str
@@ -265,8 +267,10 @@ class NuisanceCoverage(NamedTuple):
             "nuisances": dict(self.nuisances),
             "coverage68": self.inner.coverage,
             "coverage68_error": self.inner.error,
+            "coverage68_pool_error": self.inner.known_pool_error,
             "coverage95": self.outer.coverage,
             "coverage95_error": self.outer.error,
+            "coverage95_pool_error": self.outer.known_pool_error,
             "bias_in_sigmas": self.bias,
             "bias_in_sigmas_error": self.bias_error,
             "n_toys": self.inner.n_toys,
@@ -305,6 +309,9 @@ class NuisanceResult:
         For each estimate of the learned fit: how far it can be off because the mean of the response
         is computed from a finite number of simulated events, divided by the error of the estimate.
         Empty if there is no response.
+    datasets
+        Intervals of toys at nominal nuisance parameters, by the name of the method; empty without
+        toys.
     """
 
     parameter: str
@@ -319,6 +326,7 @@ class NuisanceResult:
     expectation: NuisanceExpectation = field(default_factory=NuisanceExpectation)
     fit_tests: GoodnessOfFit | None = None
     yield_noise: Mapping[str, float] = field(default_factory=dict)
+    datasets: Mapping[str, ToyIntervals] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Content of the section ``systematics`` of ``summary.json``."""
@@ -463,6 +471,12 @@ def fit_with_nuisances(inputs: NuisanceInputs) -> NuisanceResult:
                     remarks=(*expectation.remarks, *found.remarks),
                 )
     fits = _profiles(fits, parameter, guard)
+    datasets: dict[str, ToyIntervals] = {}
+    if LEARNED in nominal:
+        with guard("intervals of toys"):
+            datasets[LEARNED] = toy_intervals(nominal[LEARNED])
+            if calibration is not None:
+                datasets[CALIBRATED] = toy_intervals(nominal[LEARNED], calibration)
     return NuisanceResult(
         parameter=parameter,
         truth=inputs.truth,
@@ -476,6 +490,7 @@ def fit_with_nuisances(inputs: NuisanceInputs) -> NuisanceResult:
         expectation=expectation,
         fit_tests=fit_tests,
         yield_noise=noise,
+        datasets=datasets,
     )
 
 
@@ -672,7 +687,7 @@ def _coverage_row(
         inner=inner,
         outer=outer,
         bias=float(estimates.mean() - truth) / spread,
-        bias_error=len(estimates) ** -0.5,
+        bias_error=ensemble.mean_error / float(np.std(ensemble.theta_hat, ddof=1)),
     )
 
 
@@ -828,18 +843,12 @@ def systematics_table(section: Mapping[str, Any]) -> Table:
         return rich_table(
             "nuisance parameters", ("fit", "reason"), [["none", "; ".join(section["problems"])]]
         )
-    nominal = {
-        row["method"]: f"{row['coverage68']:.1%}"
-        for row in section["coverage"]
-        if not row["nuisances"]
-    }
-    worst: dict[str, tuple[float, str]] = {}
-    for row in section["coverage"]:
-        if row["nuisances"]:
-            text = f"{row['coverage68']:.1%}"
-            worst[row["method"]] = min(
-                worst.get(row["method"], (np.inf, "")), (row["coverage68"], text)
-            )
+    # Highest first, so that the lowest of each method is the one that stays.
+    measured = sorted(section["coverage"], key=lambda row: -row["coverage68"])
+    nominal, worst = (
+        {row["method"]: coverage_cell(row) for row in measured if bool(row["nuisances"]) is varied}
+        for varied in (False, True)
+    )
     rows = []
     for name, fit in section["fits"].items():
         rows.append(
@@ -849,7 +858,7 @@ def systematics_table(section: Mapping[str, Any]) -> Table:
                 _ends(fit["interval68"]),
                 _ends(fit.get("statistical68")),
                 nominal.get(name, "—"),
-                worst.get(name, (0.0, "—"))[1],
+                worst.get(name, "—"),
             ]
         )
     kind = "with rate" if section["extended"] else "shape only"
@@ -864,6 +873,7 @@ def systematics_table(section: Mapping[str, Any]) -> Table:
                     "fixed: nuisance parameters fixed; at ±1: lowest coverage with a nuisance "
                     "parameter at ±1"
                 ),
+                *([coverage_errors(measured)] if measured else []),
                 *section["problems"],
                 *_said_of_response(section.get("diagnosis")),
             ]

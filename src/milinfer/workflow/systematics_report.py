@@ -12,12 +12,19 @@ from milinfer.diagnostics.response_diagnosis import ResponseDiagnosis
 from milinfer.plotting.fit_tests import plot_fit_tests
 from milinfer.plotting.likelihood import plot_impacts, plot_pulls
 from milinfer.plotting.response_diagnostics import response_figures
-from milinfer.plotting.results import plot_scans
+from milinfer.plotting.results import plot_datasets, plot_scans
 from milinfer.utils.confidence_levels import CL68, CL95
 from milinfer.utils.points import format_point
 from milinfer.workflow.comparison import Unavailable
 from milinfer.workflow.html_report import Report
-from milinfer.workflow.systematics import IGNORING, LEARNED, NuisanceFit, NuisanceResult
+from milinfer.workflow.report_parts import datasets_caption
+from milinfer.workflow.systematics import (
+    CALIBRATED,
+    IGNORING,
+    LEARNED,
+    NuisanceFit,
+    NuisanceResult,
+)
 from milinfer.workflow.systematics_expected import add_expectation, expectation_figures
 
 if TYPE_CHECKING:
@@ -129,15 +136,17 @@ def add_nuisances(
                 [
                     format_point(c.nuisances) or "nominal",
                     _TITLES.get(c.method, c.method),
-                    f"{c.inner.coverage:.1%} ± {c.inner.error:.1%}",
-                    f"{c.outer.coverage:.1%} ± {c.outer.error:.1%}",
+                    c.inner.with_errors(),
+                    c.outer.with_errors(),
                     f"{c.bias:+.2f} ± {c.bias_error:.2f}",
                 ]
                 for c in result.coverage
             ],
             f"Toys at {result.parameter} = {result.truth:g}, {result.coverage[0].inner.n_toys} at "
             "each point. Their events are simulated with the true values, not reweighted by the "
-            "learned response; auxiliary measurements are drawn around these values.",
+            "learned response; auxiliary measurements are drawn around these values. Coverages "
+            "have a binomial error and, if it is larger, an error from the finite event pool; the "
+            "error of the bias includes both.",
             {"fit": "text"},
         )
     add_expectation(report, result.expectation)
@@ -195,12 +204,19 @@ def _pull_rows(result: NuisanceResult) -> list[list[str]]:
     return rows
 
 
-def nuisance_figures(result: NuisanceResult) -> dict[str, tuple[Figure, str]]:
+def nuisance_figures(result: NuisanceResult, truth: float | None) -> dict[str, tuple[Figure, str]]:
     """Draw profiles, pulls, impacts and checks of the response; return them by name, with captions.
+
+    Parameters
+    ----------
+    result
+        Fits to draw.
+    truth
+        True value of the parameter of interest in the data, drawn as a line; None: it is not known.
 
     Examples
     --------
-    >>> nuisance_figures(NuisanceResult("mu", 0.0, ("shift",), True, {}))
+    >>> nuisance_figures(NuisanceResult("mu", 0.0, ("shift",), True, {}), truth=None)
     {}
     """
     out: dict[str, tuple[Figure, str]] = {}
@@ -212,10 +228,20 @@ def nuisance_figures(result: NuisanceResult) -> dict[str, tuple[Figure, str]]:
                 {_SHORT.get(n, n): CubicSpline(*p) for n, p in profiles.items()},
                 result.parameter,
                 (float(ends[0]), float(ends[1])),
-                result.truth,
+                truth,
                 dashed=[_SHORT[IGNORING]],
             ),
             "Profile likelihood of the same data, with nuisance parameters and without.",
+        )
+    drawn_beside = [n for n in (CALIBRATED, LEARNED) if n in result.datasets and n in result.fits]
+    if drawn_beside:
+        name = drawn_beside[0]
+        out["nuisance_datasets"] = (
+            plot_datasets(result.fits[name].inner, result.datasets[name]),
+            datasets_caption(
+                f"The interval of the data ({_TITLES[name]})",
+                f"{result.parameter} = {result.truth:g} and nominal nuisance parameters",
+            ),
         )
     pulls = {_SHORT.get(n, n): f.nuisances for n, f in result.fits.items() if f.nuisances}
     if pulls:

@@ -67,7 +67,7 @@ class HiggsEvents:
     Raises
     ------
     SampleError
-        If a column is missing, or has another number of events.
+        If a column is missing, or if an array does not have the length of `rows`.
 
     Examples
     --------
@@ -112,7 +112,7 @@ class HiggsEvents:
         Raises
         ------
         SampleError
-            If `process` is not one of :data:`PROCESSES`, or has no events.
+            If `process` is not one of :data:`PROCESSES`, or if there are no events of the process.
         """
         if process not in PROCESSES:
             msg = f"{process!r} is not one of the processes {', '.join(PROCESSES)}"
@@ -144,11 +144,12 @@ class HiggsEvents:
         return replace(self, weights=self.weights * factor)
 
     def has_jet(self, jet: str) -> BoolArray:
-        """Tell for each event whether it has a ``"leading"`` or ``"subleading"`` jet, (n_events,).
+        """Tell for each event whether it has a ``"leading"`` or a ``"subleading"`` jet.
 
-        The pT of the jet is used, and not ``PRI_n_jets``.  If an event has three jets and the
-        second is too soft, the selection of the challenge removes the second jet, but still counts
-        two jets, although the third is even softer.
+        The array has the shape (n_events,).  It comes from the pT of the jet, because
+        ``PRI_n_jets`` can be wrong: if an event has three jets and the second is too soft, the
+        selection of the challenge removes the second jet.  It then sets ``PRI_n_jets`` to two,
+        although the third jet is even softer than the second.
         """
         present: BoolArray = self.columns[f"PRI_jet_{jet}_pt"] > 0
         return present
@@ -167,14 +168,15 @@ def shifted(
     Parameters
     ----------
     events
-        Events as in the files.
+        Events without shift, as :func:`~milinfer.datasets.higgsml.reading.read_events` returns
+        them.
     tes, jes
         Factors on the momenta of hadronic τ and of jets.
     soft_met
         Standard deviation in GeV of each component of the additional missing momentum.
     noise
-        Two standard normal random numbers for each event, shape (2, n_events).  Use the same
-        numbers for two shifts to get the same events.
+        Two standard normal random numbers for each event, shape (2, n_events).  To compare two
+        shifts with the same events, use the same numbers for both shifts.
 
     Returns
     -------

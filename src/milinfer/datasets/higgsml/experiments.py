@@ -16,7 +16,7 @@ name               meaning                                     auxiliary measure
 These are the values of the scoring program of the competition.  The package HiggsML 0.1.5 draws
 ``tes`` and ``jes`` with an error of 0.001 (:data:`PACKAGE_SCALE_ERROR`).
 
-In a fit, the first three parameters are given by α in units of their auxiliary errors:
+In a fit, the first three parameters are replaced by α in units of their auxiliary errors:
 tes = 1 + 0.01 α, jes = 1 + 0.01 α and soft_met = exp(α) GeV.  Nominal events (α = 0) therefore have
 soft_met = 1 GeV.
 """
@@ -60,10 +60,10 @@ NORMALISATION_ERRORS = {"ttbar_scale": 0.02, "diboson_scale": 0.25, "bkg_scale":
 NUISANCES = (*SHAPES, *NORMALISATION_ERRORS)
 
 SCALE_ERROR = 0.01
-"""Error of both energy scales in the competition."""
+"""Error of ``tes`` and of ``jes`` in the competition."""
 
 PACKAGE_SCALE_ERROR = 0.001
-"""Error of both energy scales in the package HiggsML 0.1.5."""
+"""Error of ``tes`` and of ``jes`` in the package HiggsML 0.1.5."""
 
 # Ranges of drawn nuisance parameters in the competition: energy scales to ten errors, and others.
 _RANGES = {
@@ -81,7 +81,8 @@ def shape_values(alpha: Point, *, scale_error: float = SCALE_ERROR) -> dict[str,
     Parameters
     ----------
     alpha
-        Nuisance parameters in units of their errors, ``{"tes": 1.0}``; all others are 0.
+        Nuisance parameters in units of their errors, ``{"tes": 1.0}``.  Those that are not given
+        are 0.
     scale_error
         Error of the energy scales.
 
@@ -108,18 +109,21 @@ def process_variations(
     scale_error: float = SCALE_ERROR,
     features: Sequence[str] = FEATURES,
 ) -> dict[str, ProcessVariations]:
-    """Make nominal samples of each process, with variations of energy scales and soft momentum.
+    """Make a nominal sample of each process, with variations of energy scales and soft momentum.
 
-    The selection is applied to each variation separately.  Weights are expected events at 10/fb.
+    The selection is applied to each variation separately.  The weight of an event is its expected
+    number at 10/fb.
 
     Parameters
     ----------
     events
-        Events as in the files.
+        Events without shift, as :func:`~milinfer.datasets.higgsml.reading.read_events` returns
+        them.
     seed
-        Random seed of the soft momentum, which is the same for all shifts.
+        Random seed of the additional soft momentum.  All variations use the same random numbers.
     shifts
-        Nuisance parameters of each variation in units of their errors; default: each at ±1.
+        For each variation, the values of its nuisance parameters in units of their errors; default:
+        each parameter at +1 and at −1.
     scale_error
         Error of the energy scales.
     features
@@ -128,14 +132,14 @@ def process_variations(
     Returns
     -------
     dict
-        Mapping from the name of a process to its variations, the signal first.
+        Mapping from the name of a process to its variations.  The signal is the first process.
 
     Raises
     ------
     SampleError
         If there are no events of a process.
     ParameterError
-        If a shift is of an unknown nuisance parameter.
+        If `shifts` contains an unknown nuisance parameter.
 
     Examples
     --------
@@ -197,18 +201,19 @@ def pseudo_experiment(
 ) -> Sample:
     """Draw a dataset at a signal strength and values of the nuisance parameters.
 
-    Each event is used a Poisson distributed number of times, with its weight as the mean.  Copies
-    of an event get different soft momenta.
+    Each event is used a Poisson distributed number of times.  The mean of this number is the weight
+    of the event, times the factors on its process.  Copies of an event get different soft momenta.
 
     Parameters
     ----------
     events
-        Events as in the files, which were not used for the training.
+        Events without shift, as :func:`~milinfer.datasets.higgsml.reading.read_events` returns
+        them.  They must not have been used for the training.
     mu
         Factor on the signal.
     nuisances
-        Values of nuisance parameters, as from :func:`draw_nuisances`.  Default: 1 for the factors
-        and 0 for ``soft_met``.
+        Values of nuisance parameters, for example from :func:`draw_nuisances`.  A parameter that is
+        not given is 1 if it is a factor, and 0 for ``soft_met``.
     rng
         Random generator.
     features
@@ -217,7 +222,7 @@ def pseudo_experiment(
     Raises
     ------
     ParameterError
-        If a name is not one of :data:`NUISANCES`, or a factor on a yield is negative.
+        If a name is not one of :data:`NUISANCES`, or if a factor on a yield is negative.
 
     Examples
     --------
@@ -247,13 +252,14 @@ def pseudo_experiment(
 def data_sample(columns: Mapping[str, ArrayLike], features: Sequence[str] = FEATURES) -> Sample:
     """Make a dataset from events that have already been shifted and selected.
 
-    Such events are written by the programs of the organisers, for example.
+    For example, the programs of the organisers write files of such events.
 
     Parameters
     ----------
     columns
         Data frame or mapping with the columns :data:`~milinfer.datasets.higgsml.events.COLUMNS`,
-        each of shape (n_events,).  Other columns are ignored; derived features are computed again.
+        each of shape (n_events,).  Further columns are ignored: derived features are always
+        computed from :data:`~milinfer.datasets.higgsml.events.COLUMNS`.
     features
         Some of :data:`~milinfer.datasets.higgsml.features.FEATURES`.
 

@@ -59,7 +59,9 @@ _EPSILON = 1e-4
 
 
 def derived(events: HiggsEvents) -> dict[str, FloatArray]:
-    """Compute the derived features by name, each of shape (n_events,); NaN if jets are missing.
+    """Compute the derived features: a mapping from their names to arrays of shape (n_events,).
+
+    A feature is NaN for events that do not have the jets from which it is computed.
 
     Examples
     --------
@@ -105,8 +107,8 @@ def feature_matrix(events: HiggsEvents, features: Sequence[str] = FEATURES) -> F
     """Compute features for networks and trees, shape (n_events, n_features).
 
     Azimuths are relative to the azimuth of the lepton, because physics does not depend on absolute
-    azimuths.  ``has_leading`` and ``has_subleading`` are 1 if the event has this jet; otherwise
-    they and all features of the jet are 0.
+    azimuths.  ``has_leading`` and ``has_subleading`` are 1 if the event has this jet, and 0 if not.
+    All features of a jet are 0 if the event does not have the jet.
 
     Parameters
     ----------
@@ -167,7 +169,7 @@ def _mass(momentum: FloatArray) -> FloatArray:
 
 
 def wrapped_azimuth(difference: FloatArray) -> FloatArray:
-    """Angle, or difference of angles, in [−π, π)."""
+    """Add multiples of 2π to an angle, or a difference of angles, so that it is in [−π, π)."""
     return np.asarray((difference + np.pi) % (2 * np.pi) - np.pi, dtype=np.float64)
 
 

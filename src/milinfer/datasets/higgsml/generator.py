@@ -51,7 +51,7 @@ def generate(
     seed
         Seed of the random numbers.
     expected
-        Expected number of events of each process, to which its weights sum; default:
+        Expected number of events of each process, which is the sum of its weights; default:
         :data:`EXPECTED`.
 
     Examples

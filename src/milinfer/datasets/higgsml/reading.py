@@ -3,7 +3,7 @@
 The public files (Zenodo, 10.5281/zenodo.15131565) have one row for each event, with measured
 columns ``PRI_…``, ``weights``, ``labels`` (1: signal) and ``detailed_labels``.  Small files of the
 organisers also have derived columns, which are computed again here.  A JSON file in the same folder
-contains the expected number of events, to which the weights sum.
+contains the expected number of events, which is the sum of the weights.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ def read_events(
 ) -> HiggsEvents:
     """Read events, with weights that sum to the expected number of events of the challenge.
 
-    If only a part of a file is read, its weights are scaled to the sum for the whole file, as the
-    organisers do.
+    If only a part of a file is read, the weights of this part are scaled so that their sum is that
+    of the whole file, as the organisers do.
 
     Parameters
     ----------
@@ -43,16 +43,16 @@ def read_events(
         Number N of the first rows, or a pair START, STOP; default: all rows.  The rows of the
         public file are in random order, so that each part has events of all processes.
     expected
-        Expected number of events before the selection, to which the weights sum; default:
+        Expected number of events before the selection, which is the sum of the weights; default:
         ``sum_weights`` in the file ``…_metadata.json`` in the same folder.
 
     Raises
     ------
     SampleError
-        If a file is missing or damaged, or a column is missing or has impossible values; the
-        message names file, column and event.
+        If a file is missing or damaged, if a column is missing, or if a column has impossible
+        values.  The message names file, column and event.
     ConfigurationError
-        If `events` is not a range, or `expected` is not positive.
+        If `events` is not a range, or if `expected` is not positive.
 
     Examples
     --------

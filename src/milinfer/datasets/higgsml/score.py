@@ -67,7 +67,7 @@ def quantile_score(truth: ArrayLike, low: ArrayLike, high: ArrayLike) -> Quantil
     Raises
     ------
     SampleError
-        If there is no interval, the shapes differ, or a number is not finite.
+        If there is no interval, if the shapes differ, or if a number is not finite.
 
     Examples
     --------

@@ -42,7 +42,7 @@ class EventWriter:
     path
         File to write.
     info
-        Header and init.
+        Header and ``<init>`` of the events.
 
     Attributes
     ----------
@@ -76,7 +76,7 @@ class EventWriter:
 
 
 class ColumnWriter(EventWriter):
-    """Writer of files in columns; all chunks must have the weights of the first chunk."""
+    """Write files with columns.  All chunks must have the same weight ids."""
 
     def __init__(self, path: PathLikeStr, info: LHEInfo) -> None:
         super().__init__(path, info)
@@ -119,10 +119,10 @@ class ColumnReader:
     n_events
         Number of events in the file.
     info
-        Header and init; without processes if milinfer has not written the file.  ``info.weights``
-        lists all weights of the events.
+        Header and ``<init>`` of the events.  If another program has written the file, it contains
+        no processes.  ``info.weights`` lists all weights of the events.
     left_out
-        Branches of the file, and other trees, that are not part of the event record.
+        Branches and trees of the file that are not part of the event record.
     """
 
     info: LHEInfo

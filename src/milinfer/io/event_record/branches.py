@@ -48,12 +48,12 @@ _NEEDED: Final = (*_EXACT.values(), "mass", "pdgId", "status", "mother1", "mothe
 
 
 class FileMetadata:
-    """Header, init and weight ids that a ROOT or Parquet file stores with its columns.
+    """Header, ``<init>`` and weight ids that a ROOT or Parquet file stores with its columns.
 
     Parameters
     ----------
     info
-        Header and init of the events.
+        Header and ``<init>`` of the events.
     weights
         Weight id of each branch ``LHEWeight_…``.
 
@@ -128,13 +128,14 @@ def to_branches(
     Returns
     -------
     tuple
-        Number of particles of each event; columns of particles, shape (n_particles,), with names
-        without ``LHEPart_``; and columns of events, shape (n_events,).
+        Three items: the number of particles of each event; the columns of particles, shape
+        (n_particles,), whose names are without ``LHEPart_``; and the columns of events, shape
+        (n_events,).
 
     Raises
     ------
     SampleError
-        If the events lack a column, or have other weights than `weights`.
+        If the events lack a column, or if their weights are not those of `weights`.
     """
     try:
         counts, particles, event, reweights = flatten_events(events)
@@ -259,8 +260,9 @@ def from_branches(
 ) -> EventColumns:
     """Convert the columns of a file to the event record; the inverse of :func:`to_branches`.
 
-    NanoAOD from other programs lacks some columns.  Momenta are then computed from ``pt``, ``eta``,
-    ``phi`` and ``mass`` in single precision, mothers are mostly missing, and the process id is 0.
+    NanoAOD files from other programs lack some columns.  For these files, momenta are computed from
+    ``pt``, ``eta``, ``phi`` and ``mass`` in single precision, mothers are mostly missing, and the
+    process id is 0.
 
     Parameters
     ----------
@@ -271,9 +273,9 @@ def from_branches(
     relative
         Weights that are relative to the weight of the event; they are multiplied by this weight.
     load
-        Function that reads a branch.  It returns the length of the list of each event, shape
-        (n_events,), or None if the branch has one number for each event; and an array of all
-        numbers.
+        Function that reads a branch and returns two items: the length of the list of each event,
+        shape (n_events,), and an array of all numbers.  The first item is None if the branch has
+        one number for each event.
     counts
         Number of particles of each event.
     source, first
@@ -282,8 +284,8 @@ def from_branches(
     Raises
     ------
     SampleError
-        When a column is read: if its lengths are wrong, it does not consist of numbers, or it has
-        fractions instead of integers.
+        If a column has wrong lengths, does not consist of numbers, or has fractions instead of
+        integers.  The error is raised when the column is read.
     """
 
     def column(name: str) -> NDArray[Any]:
@@ -398,7 +400,7 @@ def needed_branches(available: Iterable[str], weights: Mapping[str, str], source
 
 
 def weight_branch(weight: str) -> str:
-    """Return the branch from which a weight is read; a branch may have several weights.
+    """Return the branch from which a weight is read; a branch may contain several weights.
 
     Examples
     --------

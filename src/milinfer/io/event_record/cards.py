@@ -1,9 +1,9 @@
-"""Read the cards in the header of an event file: parameters, and the points of reweighting.
+"""Read the cards in the header of an event file: parameters, and the points of the weights.
 
 MadGraph writes two cards to the header: its parameter card (SLHA: blocks of numbered values, with
 the name in a comment) and its reweight card (``launch`` and ``set`` for each weight).  In
-``<initrwgt>`` it describes each weight by the ``set`` lines that change the parameter card to the
-point of the weight.
+``<initrwgt>``, MadGraph describes each weight by the ``set`` lines that change the parameter card
+to the point of the weight.
 """
 
 from __future__ import annotations
@@ -64,7 +64,8 @@ class CardSetting(NamedTuple):
     value
         The new value.
     original
-        Value of the sample itself, if the line states it (``# orig: 0.0``); else NaN.
+        Value at which the sample was generated, if the line states it (``# orig: 0.0``); NaN if it
+        does not.
     """
 
     block: str
@@ -82,9 +83,10 @@ class Launch(NamedTuple):
     id
         Name of the weight, or ``rwgt_`` and a number that counts the weights without a name.
     settings
-        Parameters that the weight sets; None if it changes anything else.
+        Parameters that the weight sets; None if it also changes something that is not a parameter.
     other_change
-        The line that changes something else, or cannot be read; empty if there are settings.
+        The line that changes something that is not a parameter, or that cannot be read.  It is
+        empty if `settings` is not None.
     """
 
     id: str
@@ -132,7 +134,7 @@ def plain_name(name: str) -> str:
 
 
 def read_parameter_card(header: str) -> ParameterCard:
-    r"""Read the parameter card in a header; without one, the card has no entries.
+    r"""Read the parameter card in a header; if there is none, the result has no entries.
 
     Examples
     --------
@@ -180,7 +182,7 @@ def _card_lines(header: str, kind: str) -> Iterator[str]:
 
 
 def read_reweight_card(header: str) -> tuple[Launch, ...]:
-    r"""Read the weights of MadGraph's reweight card, from a separate card or a header.
+    r"""Read the weights of MadGraph's reweight card, from the text of a card or of a header.
 
     Weights without a name are called ``rwgt_1``, ``rwgt_2``, …, as in MadGraph.  The settings of a
     weight are changes of the parameter card of the sample, not of the weight before.  Weights after
@@ -221,7 +223,7 @@ def read_reweight_card(header: str) -> tuple[Launch, ...]:
 
 
 def parse_settings(text: str) -> tuple[CardSetting, ...] | None:
-    r"""Read the ``set`` lines of a weight; None if the text contains anything else.
+    r"""Read the ``set`` lines of a weight; return None if the text contains anything else.
 
     Parameters
     ----------
@@ -232,7 +234,7 @@ def parse_settings(text: str) -> tuple[CardSetting, ...] | None:
     Returns
     -------
     tuple of CardSetting or None
-        None if a line sets no number, or the weight changes more than the parameters.
+        None if a line sets no number, or if the weight changes more than the parameters.
 
     Examples
     --------
@@ -254,7 +256,7 @@ def parse_settings(text: str) -> tuple[CardSetting, ...] | None:
 
 
 def other_change(text: str) -> str:
-    r"""Return the first line of a weight that does more than set a parameter, or an empty text.
+    r"""Return the first line of a weight that does more than set a parameter; empty if none does.
 
     Examples
     --------

@@ -61,7 +61,7 @@ class LHEWeight(NamedTuple):
 class LHEInfo:
     """Header and ``<init>`` block of an LHE file.
 
-    Files of other programs may not contain this information; see :meth:`unknown`.
+    If a file does not contain this information, use :meth:`unknown`.
 
     Parameters
     ----------
@@ -83,7 +83,8 @@ class LHEInfo:
     header
         Text inside ``<header>``, unchanged (``<initrwgt>`` excluded).
     process, point
-        Process name and parameter point, if the file contains them, as files of milinfer do.
+        Process name and parameter point, if the file contains them.  Files written by milinfer
+        do.
 
     Examples
     --------
@@ -108,7 +109,7 @@ class LHEInfo:
     def unknown(cls) -> LHEInfo:
         """Make a placeholder for files without a description of the run.
 
-        Such events cannot be written as LHE.
+        Events with this placeholder cannot be written as LHE.
 
         Examples
         --------
@@ -121,8 +122,8 @@ class LHEInfo:
     def cross_section(self) -> float:
         """Total cross-section in pb; NaN if the file does not give it.
 
-        A total of 0 or less means that it is not given, and so does −1 for a process, or any
-        negative number if IDWTUP is positive.
+        The file does not give it if the total is 0 or less, if the cross-section of a process is
+        −1, or if IDWTUP is positive and the cross-section of a process is negative.
 
         Examples
         --------
@@ -137,16 +138,19 @@ class LHEInfo:
 
     @property
     def cross_section_error(self) -> float:
-        """Error of the total cross-section in pb, as a quadratic sum over processes, or NaN."""
+        """Error of the total cross-section in pb, the quadratic sum of the errors of processes.
+
+        It is NaN if the cross-section or the error of a process is not known.
+        """
         errors = [p.error for p in self.processes]
         unknown = math.isnan(self.cross_section) or any(e < 0 for e in errors)
         return math.nan if unknown else math.hypot(*errors)
 
     def with_weights(self, ids: Collection[str]) -> LHEInfo:
-        """Add an entry for each new weight id; existing entries stay unchanged.
+        """Add an entry for each new weight id; descriptions and groups stay unchanged.
 
-        If an existing id differs from a weight id only by blanks around it, it is replaced by the
-        weight id.
+        If an existing id differs from a new id only by blanks at its beginning or end, the new id
+        replaces the existing id.
 
         Examples
         --------

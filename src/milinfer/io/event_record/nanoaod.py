@@ -1,7 +1,7 @@
 """Read the weights of NanoAOD files, in which a branch may have several weights for each event.
 
 ``LHEReweightingWeight``, ``LHEScaleWeight``, ``LHEPdfWeight`` and ``PSWeight`` have several numbers
-for each event.  CMS writes them, and the named weights ``LHEWeight_…``, relative to the weight of
+for each event.  CMS divides these numbers, and the named weights ``LHEWeight_…``, by the weight of
 the event.  The title of a branch may describe its numbers: ``"LHE scale variation weights (w_var /
 w_nominal); [0] is muR=0.5 muF=0.5; [1] is …"``.
 """
@@ -66,7 +66,7 @@ class WeightEntry(NamedTuple):
 
     @classmethod
     def parse(cls, name: str) -> WeightEntry | None:
-        """Read the text that ``str`` writes; None for the names of other weights."""
+        """Read the text that ``str`` writes; return None for any other text."""
         match = _ENTRY.fullmatch(name)
         if match is None or not is_weight_vector(match[1]):
             return None
@@ -74,7 +74,9 @@ class WeightEntry(NamedTuple):
 
 
 def is_weight_vector(name: str) -> bool:
-    """Tell whether a branch of this name has weights relative to the event weight in NanoAOD.
+    """Tell whether a branch of this name has several relative weights for each event in NanoAOD.
+
+    A relative weight is the weight divided by the weight of the event.
 
     Examples
     --------
@@ -85,18 +87,21 @@ def is_weight_vector(name: str) -> bool:
 
 
 def are_relative(names: Collection[str]) -> bool:
-    """Tell whether the branches ``LHEWeight_…`` are relative to the event weight, as in CMS.
+    """Tell whether the weights ``LHEWeight_…`` are divided by the event weight, as CMS does.
 
     Parameters
     ----------
     names
-        Names of these branches, without ``LHEWeight_``.
+        Names of the branches ``LHEWeight_…``, without ``LHEWeight_``.
     """
     return ORIGINAL in names
 
 
 def entry_description(title: str, position: int) -> str:
-    """Return the description of one number of a branch in its title, or else the whole title.
+    """Return the part of the title of a branch that describes one of its numbers.
+
+    If the title does not describe single numbers, the whole title is returned.  A title that
+    contains only the type of the branch counts as empty.
 
     Examples
     --------
@@ -155,7 +160,7 @@ def vector_weights(
     source: str,
     numbers: IntArray,
 ) -> FloatArray:
-    """Arrange the numbers of a branch by event: shape (n_events, n).
+    """Arrange the numbers of a branch in one row for each event, shape (n_events, n).
 
     Parameters
     ----------
@@ -173,7 +178,7 @@ def vector_weights(
     Raises
     ------
     SampleError
-        If an event has more or fewer values, or values are not numbers.
+        If an event has more or fewer than `n` values, or if values are not numbers.
 
     Examples
     --------
@@ -200,21 +205,23 @@ def vector_weights(
 def weights_of_file(
     names: Iterable[str], vectors: Mapping[str, int | None]
 ) -> tuple[dict[str, str], frozenset[str]]:
-    """List the weights in a file of another program, and those relative to the event weight.
+    """List the weights in a file of another program, and tell which are relative.
+
+    A relative weight is the weight divided by the weight of the event.
 
     Parameters
     ----------
     names
         Branches of the file.
     vectors
-        For each branch that :func:`is_weight_vector`, the number of weights of an event; None if
-        the branch has no lists.
+        For each branch for which :func:`is_weight_vector` is true, the number of weights of an
+        event; None if the branch has no lists.
 
     Returns
     -------
     tuple
-        Mapping from branch, or branch and position, to the id of the weight; and the set of weights
-        that are relative to the event weight.
+        Two items: a mapping from branch (and position, ``PSWeight[0]``) to the id of the weight;
+        and the set of the weights that are relative.
 
     Examples
     --------

@@ -1,7 +1,7 @@
 """Hold the event record as awkward arrays with vector behaviour, or as flat columns.
 
 :class:`EventColumns` contains flat columns, as stored in files.  :func:`make_events` makes awkward
-arrays from them, with the methods of vectors.
+arrays, with the methods of vectors, from flat columns.
 """
 
 from __future__ import annotations
@@ -126,14 +126,14 @@ def make_events(
     Returns
     -------
     ak.Array
-        ``LHEPart`` (a list of particles, with the behaviour of vector's ``Momentum4D``),
-        ``genWeight``, ``LHE_processId``, ``LHE_scale``, ``LHE_alphaQED``, ``LHE_alphaQCD`` and,
-        if there are weights, the record ``LHEWeight``.
+        Events with the fields ``LHEPart`` (a list of particles, with the behaviour of vector's
+        ``Momentum4D``), ``genWeight``, ``LHE_processId``, ``LHE_scale``, ``LHE_alphaQED``,
+        ``LHE_alphaQCD`` and, if there are weights, the record ``LHEWeight``.
 
     Raises
     ------
     LHEError
-        If a column is missing, has another length or does not consist of numbers.
+        If a column is missing, has a wrong length or does not consist of numbers.
 
     Examples
     --------
@@ -253,9 +253,9 @@ def first_not_finite(
 ) -> tuple[int, str] | None:
     """Find the first event with a number that is not finite.
 
-    It returns the number of the event and a description of the column, or None if all numbers are
-    finite.  Scale and couplings of an event may be NaN: some generators write NaN if they have no
-    such value, and no computation uses them.
+    The result is the number of the event and a description of the column, or None if all numbers
+    are finite.  The scale and the couplings of an event may be NaN: some generators write NaN if
+    they do not have the value, and no computation of milinfer uses the scale or the couplings.
 
     Examples
     --------
@@ -279,7 +279,7 @@ def first_not_finite(
 
 
 def nan_counts(event: Mapping[str, NDArray[Any]]) -> dict[str, int]:
-    """Count the events whose scale or couplings are NaN, by column, for columns with any NaN.
+    """Count the events whose scale or couplings are NaN, for each column that contains a NaN.
 
     Examples
     --------
@@ -304,8 +304,8 @@ def as_column(
     Raises
     ------
     LHEError
-        If a column without default is missing, or a column has another length or an integer that is
-        too large.
+        If a column without default is missing, or if the column has a wrong length or an integer
+        that is too large.
 
     Examples
     --------
@@ -369,7 +369,7 @@ class EventColumns(NamedTuple):
         return make_events(*self)
 
     def split(self, n: int) -> tuple[EventColumns, EventColumns]:
-        """Split into the first ``n`` events and the others, as views."""
+        """Split into the first ``n`` events and the remaining events, as views."""
         k = int(self.counts[:n].sum())
         return self._cut(slice(n), slice(k)), self._cut(slice(n, None), slice(k, None))
 
@@ -383,7 +383,7 @@ class EventColumns(NamedTuple):
 
 
 def in_chunks(parts: Iterable[EventColumns], chunk_size: int) -> Iterator[EventColumns]:
-    """Yield the same events in chunks of ``chunk_size``; the last chunk may be smaller.
+    """Put the events in new chunks of ``chunk_size`` events; the last chunk may be smaller.
 
     Examples
     --------

@@ -36,15 +36,15 @@ class BlockReader:
     name
         Name of the file, for messages.
     preamble
-        Header and init.
+        Header and ``<init>``.
     left_out
         Names of content that is neither in ``preamble`` nor in the lines and weights of the first
-        events; complete after :meth:`first_event`.
+        events.  The list is complete only after a call of :meth:`first_event`.
 
     Raises
     ------
     LHEError
-        If header or init are not complete.
+        If header or ``<init>`` is not complete.
 
     Examples
     --------
@@ -95,7 +95,7 @@ class BlockReader:
         self._file.close()
 
     def first_event(self) -> bytes:
-        """Return the text up to the end of the next event; empty if there is no event."""
+        """Return the text up to the end of the first event; empty if there is no event."""
         while not (close := CLOSE.search(self._rest)):
             if not self._grow(self._as_much_again()):
                 return b""
@@ -107,7 +107,8 @@ class BlockReader:
     def blocks(self, size: int) -> Iterator[bytes]:
         """Yield blocks of about ``size`` bytes, each up to the end of an event.
 
-        It stops at the end of the file, or if the file cannot be read; :meth:`finish` then raises.
+        The blocks stop at the end of the file, or at a place where the file cannot be read.  In the
+        second case, :meth:`finish` raises.
         """
         more = True
         while more:

@@ -48,7 +48,7 @@ _STRAY_AND: Final = re.compile(rb"&(?!(?:amp|lt|gt|quot|apos|#\d+|#x[0-9a-fA-F]+
 def clean_events(
     text: bytes, name: str, first: int, *, numbers: bool = True
 ) -> tuple[bytes, list[tuple[int, int]]]:
-    r"""Keep only the lines and weights of events, and check that none are lost.
+    r"""Keep only the lines and weights of events, and check that no line or weight is lost.
 
     Left out are ``<mgrwt>``, ``<scales>`` and other elements that are not part of the event record,
     blank lines, and lines that begin with ``#``.
@@ -230,7 +230,7 @@ def _elements(body: bytes, cut: int, name: str, number: int) -> tuple[bytes, byt
 
 
 def wrong_closing(text: bytes, expected: str) -> str | None:
-    r"""Find a misspelt closing tag in a text without the expected tag; None if there is none.
+    r"""Find a misspelt closing tag in a text that lacks the correct tag; None if nothing is found.
 
     Examples
     --------

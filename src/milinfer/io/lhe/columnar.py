@@ -45,7 +45,8 @@ def repeated_tags(event: bytes, n_weights: int) -> tuple[bytes, ...] | None:
     Returns
     -------
     tuple of bytes or None
-        None if the event has another form; then no block of the file is simple.
+        The tags in order; None if the event does not have the simple form.  If None, pylhe parses
+        all blocks of the file.
 
     Examples
     --------
@@ -86,7 +87,7 @@ def parse_columns(
     Returns
     -------
     EventColumns or None
-        Exactly the numbers that pylhe reads; None if anything is unusual or wrong.
+        The numbers, exactly as pylhe reads them; None if anything is unusual or wrong.
 
     Examples
     --------

@@ -46,7 +46,7 @@ class Preamble:
     Parameters
     ----------
     header
-        Text inside ``<header>``, without ``<initrwgt>`` and the block of milinfer.
+        Text inside ``<header>``, without ``<initrwgt>`` and without the block that milinfer writes.
     init
         Lines of ``<init>`` with numbers.
     weights
@@ -54,9 +54,9 @@ class Preamble:
     version
         LHE version.
     milinfer_block
-        Content of the block of milinfer; empty in files of other programs.
+        Content of the block that milinfer writes; empty in files of other programs.
     left_out
-        Names of other content: elements, attributes, comments.
+        Names of content that is in none of these: elements, attributes, comments.
     """
 
     header: str
@@ -67,7 +67,7 @@ class Preamble:
     left_out: tuple[str, ...] = ()
 
     def for_pylhe(self) -> bytes:
-        """Write header and init as strict XML that pylhe can read."""
+        """Write header and ``<init>`` as strict XML that pylhe can read."""
         lines = [f"<LesHouchesEvents version={quoteattr(self.version)}>", "<header>"]
         if self.weights:
             lines += ["<initrwgt>", '<weightgroup name="all">']
@@ -161,7 +161,7 @@ def read_preamble(
     Raises
     ------
     LHEError
-        If the file is not an LHE file, or its header or init block is damaged.
+        If the file is not an LHE file, or if its header or ``<init>`` is damaged.
 
     Examples
     --------
@@ -478,7 +478,7 @@ class Limits:
         Raises
         ------
         LHEError
-            The message names the file and the line.
+            If a line is too long.  The message names the file and the line.
 
         Examples
         --------

@@ -1,6 +1,6 @@
 """Read LHE files in bounded memory and in parallel.
 
-A block of simple events is parsed at once (:mod:`milinfer.io.lhe.columnar`); other blocks are
+A block of simple events is parsed at once (:mod:`milinfer.io.lhe.columnar`).  All other blocks are
 parsed by pylhe, event by event.
 """
 
@@ -45,7 +45,7 @@ _LARGEST_BLOCK: Final = 1 << 20
 
 
 class LHEFile(NamedTuple):
-    """Events (awkward record, see :func:`milinfer.io.lhe.make_events`), header and init."""
+    """Events (awkward record, see :func:`milinfer.io.lhe.make_events`), header and ``<init>``."""
 
     events: AwkwardArray
     info: LHEInfo
@@ -59,21 +59,22 @@ class LHEReader:
     path
         LHE file, plain or gzip.
     workers
-        Number of threads that parse; events and errors do not depend on it.
+        Number of threads that parse.  It has no effect on events and errors.
     limits
         Largest sizes of header, events and lines; the defaults of :class:`Limits` if None.
 
     Attributes
     ----------
     info
-        Header and init; ids of undeclared weights are added after the first chunk.
+        Header and ``<init>``; ids of undeclared weights are added after the first chunk.
     n_events
         Number of events read so far.
     left_out
-        Names of content that is in neither the events nor ``info``; complete after event 0.
+        Names of content that is in neither the events nor ``info``; complete after event 0 has been
+        read.
     n_nan
-        Number of events whose scale or coupling is NaN, by column.  NaN is kept in the events, and
-        a warning at the end of the file gives these numbers.
+        For each column of scales or couplings, the number of events in which it is NaN.  NaN is
+        kept in the events, and a warning at the end of the file gives these numbers.
 
     Raises
     ------
@@ -109,12 +110,12 @@ class LHEReader:
 
     @property
     def info(self) -> LHEInfo:
-        """Header and init."""
+        """Header and ``<init>``."""
         return self._parser.info
 
     @property
     def left_out(self) -> tuple[str, ...]:
-        """Names of content in neither the events nor ``info``; complete after event 0."""
+        """Names of content that is neither in events nor in ``info``; complete after event 0."""
         return self._file.left_out
 
     def close(self) -> None:
@@ -126,7 +127,8 @@ class LHEReader:
     def chunks(self, chunk_size: int) -> Iterator[AwkwardArray]:
         """Yield events in chunks of ``chunk_size``; the last chunk may be smaller.
 
-        Another call continues after the last event, with the same ``chunk_size``.
+        A second call continues after the events that the first call has yielded.  It uses the
+        ``chunk_size`` of the first call.
 
         Raises
         ------
@@ -137,7 +139,7 @@ class LHEReader:
             yield columns.record()
 
     def columns(self, chunk_size: int) -> Iterator[EventColumns]:
-        """Yield the same events as :meth:`chunks` in flat columns, which is faster.
+        """Yield the events as flat columns, which is faster than :meth:`chunks`.
 
         Raises
         ------
@@ -259,7 +261,7 @@ def read(
     Returns
     -------
     LHEFile
-        ``events``, the event records, and ``info``, header and init.
+        ``events`` (the event records) and ``info`` (header and ``<init>``).
 
     Raises
     ------
@@ -296,7 +298,7 @@ def read(
 
 
 def read_info(path: PathLikeStr, *, limits: Limits | None = None) -> LHEInfo:
-    """Read header, init and the weights of the first event of an LHE file.
+    """Read the header, ``<init>`` and the weights of the first event of an LHE file.
 
     Parameters
     ----------
@@ -308,7 +310,7 @@ def read_info(path: PathLikeStr, *, limits: Limits | None = None) -> LHEInfo:
     Raises
     ------
     LHEError
-        If the file is damaged before the end of the first event; other events are not read.
+        If the file is damaged before the end of the first event.  Later events are not read.
 
     Examples
     --------
@@ -329,26 +331,26 @@ _UNREADABLE: Final = (ValueError, IndexError, KeyError, OverflowError, Attribute
 
 
 class BlockParser:
-    """Parser of the blocks of one file; the first event defines the weights of all events.
+    """Parser of the blocks of one file; the first event defines the weight ids of all events.
 
     Parameters
     ----------
     preamble
-        Header and init of the file.
+        Header and ``<init>`` of the file.
     name
         Name of the file, for messages.
 
     Attributes
     ----------
     info
-        Header and init as pylhe reads them.
+        Header and ``<init>`` as pylhe reads them.
     ids
         Weight ids, in the order of event 0.
 
     Raises
     ------
     LHEError
-        If header or init cannot be read.
+        If header or ``<init>`` cannot be read.
     """
 
     def __init__(self, preamble: Preamble, name: str) -> None:
@@ -370,7 +372,7 @@ class BlockParser:
             raise LHEError(msg) from error
 
     def first(self, text: bytes) -> EventColumns:
-        """Parse event 0 alone; all later events must have the same weights.
+        """Parse event 0 alone; all later events must have the weight ids of event 0.
 
         Raises
         ------
@@ -383,7 +385,7 @@ class BlockParser:
         return columns
 
     def fast(self, text: bytes) -> EventColumns | None:
-        """Parse a block of simple events; None for other blocks and if there is an error.
+        """Parse a block of simple events; return None if it is not simple or has an error.
 
         After :meth:`first`, several threads may call this method at once.
         """

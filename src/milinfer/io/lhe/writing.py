@@ -35,8 +35,8 @@ class LHEWriter(EventWriter):
     path
         File to write; gzip if it ends in ``.gz``.
     info
-        Header and init.  Weights of the events that are missing in ``info.weights`` are declared,
-        too.
+        Header and ``<init>``.  If weights of the events are missing in ``info.weights``, the file
+        declares them, too.
 
     Attributes
     ----------
@@ -46,8 +46,9 @@ class LHEWriter(EventWriter):
     Raises
     ------
     LHEError
-        If the events cannot be written as LHE, because a column is missing, a number is not finite
-        (scale and couplings may be NaN), chunks have different weights, or there are no events.
+        If the events cannot be written as LHE: if a column is missing, if a number is not finite
+        (scale and couplings may be NaN), if chunks have different weights, or if there are no
+        events.
 
     Examples
     --------
@@ -148,12 +149,12 @@ def write(path: PathLikeStr, events: AwkwardArray, info: LHEInfo) -> None:
     events
         Event records, from :func:`milinfer.io.lhe.read` or :func:`milinfer.io.lhe.make_events`.
     info
-        Header and init; process and point are written to the header.
+        Header and ``<init>``; process and point are written to the header.
 
     Raises
     ------
     LHEError
-        If the events cannot be written as LHE; an older file is then kept.
+        If the events cannot be written as LHE.  A file that existed before is kept.
 
     Examples
     --------

@@ -24,26 +24,27 @@ __all__ = ["checked_bags"]
 def checked_bags(
     estimator: Any, data: Any, labels: Any = None, *, reset: bool = False, least: int = 2
 ) -> RaggedBags:
-    """Check bags, or a table of which each row is a bag, against the fit of an estimator.
+    """Check the bags, or the table in which each row is a bag, that an estimator gets.
 
     Parameters
     ----------
     estimator
-        Estimator; in a fit it gets ``n_features_in_``, and ``feature_names_in_`` if the features
-        have names.
+        Estimator. In a fit, this function sets its ``n_features_in_``, and its
+        ``feature_names_in_`` if the features have names. After the fit, the function compares the
+        bags with them.
     data
         Bags or a table.
     labels
-        Labels of the bags, if this is a fit.
+        Labels of the bags in a fit, else None.
     reset
-        Whether this is a fit.
+        Whether the bags are those of a fit.
     least
-        Smallest number of rows of a table to fit to.
+        Smallest number of rows that a table may have in a fit.
 
     Raises
     ------
     SampleError
-        If a bag is invalid, or its features are not those of the fit in the same order.
+        If a bag is invalid, or its features differ in number, name or order from those of the fit.
     """
     _refuse_groups(data)
     if is_bags(data):

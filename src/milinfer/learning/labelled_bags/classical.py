@@ -250,9 +250,10 @@ class InstanceWrapper(MetaEstimatorMixin, BaseEstimator):  # type: ignore[misc] 
         Returns
         -------
         list of ndarray
-            One array for each bag.  For a regressor, the predicted numbers; for two classes, the
-            probabilities of the positive class; both of shape (n_instances,).  For another number
-            of classes, the probabilities (n_instances, n_classes).
+            One array for each bag.  For a regressor: the predicted numbers, shape (n_instances,).
+            For a classifier with two classes: the probabilities of the positive class, shape
+            (n_instances,).  For any other number of classes: the probabilities of all classes,
+            shape (n_instances, n_classes).
         """
         check_is_fitted(self)
         bags = checked_bags(self, X)
@@ -274,7 +275,7 @@ class InstanceWrapper(MetaEstimatorMixin, BaseEstimator):  # type: ignore[misc] 
 
     @available_if(lambda self: is_classifier(self.estimator))  # type: ignore[untyped-decorator]
     def predict_proba(self, X: Any) -> FloatArray:
-        """Return the probability of each class (n_bags, n_classes); classifiers only."""
+        """Return the probability of each class, shape (n_bags, n_classes); classifiers only."""
         pooled = self._pooled(X)
         return np.hstack([1 - pooled, pooled]) if len(self.classes_) == 2 else pooled
 

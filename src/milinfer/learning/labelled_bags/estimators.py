@@ -1,8 +1,9 @@
-"""Classify labelled bags, or predict their numbers, with the interface of scikit-learn.
+"""Classify labelled bags, or predict a number for each bag, with scikit-learn's interface.
 
 A bag of instances has one label, as in multiple-instance learning.  Pass bags as a list of tables,
-a ragged awkward array or an array of three dimensions.  In a plain table each row is a bag of one
-instance, so tools for estimators of scikit-learn also work with these estimators.
+a ragged awkward array or an array of three dimensions.  A plain table is also accepted, and each of
+its rows is then a bag of one instance.  So scikit-learn's tools that pass plain tables work with
+these estimators, too.
 
 Importing this module imports scikit-learn (extra ``sklearn``).
 """
@@ -48,7 +49,7 @@ class BagEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is unty
     """Base class of estimators of labelled bags: checks, training and key instances.
 
     The settings are described in :class:`milinfer.BagClassifier`.  `_rank_by` of a subclass is the
-    default of :meth:`key_instances`.
+    default of the argument `by` of :meth:`key_instances`.
     """
 
     _rank_by: Literal["weights", "contributions"]
@@ -215,9 +216,10 @@ class BagEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is unty
         Returns
         -------
         list of ndarray
-            One array of shape (n_instances,) for each bag.  The weights are attention weights,
-            which sum to one in a bag; with noisy-or pooling, the probability that the instance is
-            positive.  For an ensemble they are means over the members.
+            One array of shape (n_instances,) for each bag.  With attention pooling, the weights of
+            the instances of a bag add up to one.  With noisy-or pooling, the weight of an instance
+            is the probability that the instance is positive.  For an ensemble, weights are means
+            over the members.
 
         Raises
         ------
@@ -240,10 +242,11 @@ class BagEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is unty
     def instance_contributions(self, X: Any) -> list[FloatArray]:
         """Return the contribution of each instance: its weight times its output of the last layer.
 
-        The sum of the contributions of a bag is the prediction of a regressor, or the decision
-        function of a classifier, minus a constant that is the same for all bags.  For an ensemble
-        the contributions are means over the members.  An ensemble of classifiers averages
-        probabilities, so its contributions sum to the mean decision function of the members.
+        The prediction of a regressor, or the decision function of a classifier, is the sum of the
+        contributions of the bag plus a constant that is the same for all bags.  For an ensemble the
+        contributions are means over the members.  An ensemble of classifiers averages
+        probabilities.  The sum of its contributions is therefore not its own decision function but
+        the mean of the decision functions of the members (without the constant).
 
         Parameters
         ----------
@@ -259,7 +262,8 @@ class BagEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is unty
         Raises
         ------
         ConfigurationError
-            If the prediction is no sum over instances: noisy-or, max, log-sum-exp, or `bag_hidden`.
+            If the prediction is not a sum over instances: for noisy-or, max and log-sum-exp
+            pooling, and with `bag_hidden`.
         """
         check_is_fitted(self)
         pooling = self.networks_[0].spec.pooling
@@ -296,12 +300,13 @@ class BagEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is unty
         by
             Measure of importance: ``"weights"`` (:meth:`instance_weights`), the default of a
             classifier, or ``"contributions"`` (:meth:`instance_contributions`), the default of a
-            regressor, because its weights do not contain the size of a contribution.
+            regressor. (The weights of a regressor do not tell how much an instance contributes.)
 
         Returns
         -------
         list of ndarray
-            Indices of the instances in each bag, shape (n_instances,); ties keep their order.
+            Indices of the instances in each bag, shape (n_instances,).  Instances of equal
+            importance keep their order.
 
         Raises
         ------
@@ -336,7 +341,8 @@ class BagClassifier(ClassifierMixin, BagEstimator):  # type: ignore[misc]  # as 
         See :class:`milinfer.learning.networks.pooling.BagPooling`.
     bag_hidden
         Widths of layers between the pooling and the last layer.  Use them if the label depends on a
-        combination of instances, such as one of two kinds of instances but not both.
+        combination of instances, for example if a bag is positive when it contains one of two kinds
+        of instances but not both.
     epochs
         Largest number of epochs.
     batch_size
@@ -345,7 +351,7 @@ class BagClassifier(ClassifierMixin, BagEstimator):  # type: ignore[misc]  # as 
         Initial learning rate of the Adam optimiser.
     patience
         Number of epochs without a lower validation loss after which the learning rate is halved.
-        The training stops after twice this number, and the best weights are restored.
+        The training stops after twice this number of epochs, and the best weights are restored.
     validation_fraction
         Fraction of the bags used for early stopping.
     ensemble
@@ -362,7 +368,7 @@ class BagClassifier(ClassifierMixin, BagEstimator):  # type: ignore[misc]  # as 
     Attributes
     ----------
     classes_
-        Labels in sorted order; the last of two is the positive class.
+        Labels in sorted order.  If there are two, the second is the positive class.
     n_features_in_
         Number of features of an instance.
     mean_
@@ -439,16 +445,17 @@ class BagClassifier(ClassifierMixin, BagEstimator):  # type: ignore[misc]  # as 
         Parameters
         ----------
         X
-            Bags: a list of tables (n_instances, n_features), a ragged awkward array, or an array
-            (n_bags, n_instances, n_features).  In a table (n_bags, n_features) each row is a bag of
-            one instance.
+            Bags: a list of tables of shape (n_instances, n_features), a ragged awkward array, or an
+            array of shape (n_bags, n_instances, n_features).  In a plain table of shape (n_bags,
+            n_features) each row is a bag of one instance.
         y
             Labels, shape (n_bags,).
         sample_weight
             Weight of each bag in the loss, in early stopping and in the standardisation of the
             features, shape (n_bags,).  None: all bags have weight 1.  Weight 3 has the same effect
-            as three copies of the bag, and weight 0 as no bag.  Equal bags with equal labels are
-            merged into one bag with the sum of their weights.
+            as three copies of the bag; weight 0 has the same effect as leaving the bag out.
+            Identical bags with the same label are merged into one bag, which gets the sum of their
+            weights.
 
         Raises
         ------
@@ -505,7 +512,11 @@ class BagClassifier(ClassifierMixin, BagEstimator):  # type: ignore[misc]  # as 
         return np.asarray(weights, dtype=np.float64)
 
     def decision_function(self, X: Any) -> FloatArray:
-        """Return the log-odds of the positive class (n_bags,), or logits (n_bags, n_classes)."""
+        """Return the decision function of each bag.
+
+        With two classes, it is the log-odds of the positive class, shape (n_bags,).  With more
+        classes, it is the logit of each class, shape (n_bags, n_classes).
+        """
         outputs = self._outputs(X)
         binary = outputs.shape[-1] == 1
         if len(outputs) == 1:

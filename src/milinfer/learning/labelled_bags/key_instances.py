@@ -15,12 +15,12 @@ __all__ = ["KeyAccuracy", "first_accuracy", "rank_accuracy"]
 
 
 class KeyAccuracy(NamedTuple):
-    """Mean accuracy of the ranking of instances over bags.
+    """Accuracy of the ranking of instances, averaged over bags.
 
     Parameters
     ----------
     value, error
-        Mean over the bags, and its standard error from the spread of the bags.
+        Mean accuracy of the bags, and its standard error, which is computed from their spread.
     of_bags
         Accuracy of each bag, shape (n_bags,); NaN if all instances of the bag have the same true
         importance, so that no ranking is better than another.
@@ -32,11 +32,11 @@ class KeyAccuracy(NamedTuple):
 
 
 def rank_accuracy(values: Sequence[Any], truth: Sequence[Any]) -> KeyAccuracy:
-    """Return the mean over bags of Spearman's rank correlation between values and true importance.
+    """Return Spearman's rank correlation of values and true importance, averaged over bags.
 
-    This is ``kid_ranking_accuracy`` of milearn for a regression.  The correlation of a bag is zero
-    if all its values are equal.  It is NaN, and not included in the mean, if the true importance of
-    all instances is equal, which includes bags with a single instance.
+    milearn calls this number ``kid_ranking_accuracy`` (for a regression).  The correlation of a bag
+    is zero if all its values are equal.  It is NaN, and not included in the mean, if all instances
+    of the bag have the same true importance, for example if the bag has only one instance.
 
     Parameters
     ----------
@@ -50,7 +50,8 @@ def rank_accuracy(values: Sequence[Any], truth: Sequence[Any]) -> KeyAccuracy:
     Raises
     ------
     SampleError
-        If `values` and `truth` have different shapes, a number is not finite, or all bags are NaN.
+        If `values` and `truth` have different shapes, if a number is not finite, or if the result
+        of every bag is NaN.
 
     Examples
     --------
@@ -67,8 +68,8 @@ def rank_accuracy(values: Sequence[Any], truth: Sequence[Any]) -> KeyAccuracy:
 def first_accuracy(values: Sequence[Any], truth: Sequence[Any]) -> KeyAccuracy:
     """Return the fraction of bags whose first-ranked instance is among the most important ones.
 
-    The result of a bag is NaN, and not included, under the same condition as for
-    :func:`rank_accuracy`.  If several values are the largest, the first of them counts, as in
+    A bag does not count, and its result is NaN, if all its instances have the same true importance.
+    If several instances of a bag have the largest value, the first of them is ranked first, as in
     :meth:`milinfer.BagClassifier.key_instances`.
 
     Parameters

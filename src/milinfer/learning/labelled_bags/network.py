@@ -1,13 +1,14 @@
 """Network of labelled bags: layers for instances, pooling, a linear layer, and its training.
 
-Predictions are computed in float64 from all instances without padding, and combined bag by bag.
-They do not depend on the other bags in the same call.
+Predictions are computed in float64 and without padding.  The prediction for a bag does not depend
+on the other bags in the same call.
 
 In :mod:`milinfer.learning.networks.training` every epoch draws new bags of one size.  Here the bags
-are given, with labels and any sizes; batches are padded to the largest bag and masked.  A small
-network trains in less time than TensorFlow needs to trace its graph.  The graphs here therefore
-contain neither weights nor data nor seeds.  All weights are one vector, which is an argument, and
-networks of one architecture share their graphs (the last few are kept).
+are given: each has a label, and they may have different sizes.  The bags of a batch are padded to
+the size of the largest bag, and a mask marks the padding.  For a small network, TensorFlow needs
+more time to trace the graph than to train.  Networks of one architecture therefore share their
+graphs.  For this purpose the graphs contain neither weights nor data nor seeds, and all weights are
+passed to them as one vector.  The graphs of the last few architectures are kept.
 
 Importing this module imports Keras.
 """
@@ -41,7 +42,7 @@ class LabelledNetworkSpec:
     Parameters
     ----------
     n_inputs, n_outputs
-        Number of features of an instance; number of outputs for a bag.
+        Number of features of an instance, and number of outputs for a bag.
     hidden, activation, dropout
         Layers that process an instance.
     pooling, attention_width, sharpness
@@ -140,7 +141,7 @@ class LabelledNetwork:
 
     @property
     def dropout_states(self) -> list[Any]:
-        """Variables (2,) of layers with dropout: a seed, and the number of runs of the layer."""
+        """State of each layer with dropout: a variable with its seed and its number of runs."""
         layers = [x for x in (*self._embedding, *self._head) if isinstance(x, Dropout)]
         return [layer.seed_generator.state for layer in layers if layer.rate]
 
@@ -162,7 +163,11 @@ class LabelledNetwork:
         return _rebuild, (self.spec, self._dtype, self.weights())
 
     def padded(self, instances: Any, mask: Any, *, training: bool) -> Any:
-        """Return the outputs of padded bags (n_bags, n_rows, n_inputs), mask (n_bags, n_rows)."""
+        """Return the outputs of padded bags.
+
+        `instances` has the shape (n_bags, n_rows, n_inputs).  `mask` has the shape (n_bags, n_rows)
+        and is False for padding.
+        """
         flat = tf.reshape(instances, (-1, self.spec.n_inputs))
         embedded = self._run(self._embedding, flat, training=training)
         shape = (-1, tf.shape(instances)[1], embedded.shape[-1])
@@ -186,7 +191,10 @@ class LabelledNetwork:
         return np.asarray(self._run(self._head, pooled, training=False), dtype=np.float64)
 
     def instance_weights(self, bags: RaggedBags) -> FloatArray:
-        """Return the attention weight of each instance, or its probability; (n_instances,)."""
+        """Return the weight of each instance in the pooling, shape (n_instances,).
+
+        For noisy-or pooling, it is the probability that the instance is positive.
+        """
         if self.spec.pooling == "noisy-or":
             return self._over_chunks(lambda x: tf.sigmoid(self._embed(x)), bags)[:, 0]
         if self.spec.pooling in {"attention", "gated-attention"}:
@@ -197,10 +205,11 @@ class LabelledNetwork:
         return np.repeat(share, bags.sizes)
 
     def instance_outputs(self, bags: RaggedBags) -> FloatArray:
-        """Return the linear layer's output for each instance, no bias; (n_instances, n_outputs).
+        """Return the output of the last layer for each instance, without the bias of the layer.
 
-        If there are no layers for the bag, the sum of these outputs times the instance weights is
-        the output of the bag without the bias.
+        The shape is (n_instances, n_outputs).  If there are no layers for the bag, multiply these
+        outputs by the instance weights and add them up: the sum is the output of the bag without
+        the bias.
         """
         kernel = keras.ops.convert_to_numpy(self._dense[-1].kernel)
         parts: FloatArray = self._over_chunks(self._embed, bags) @ kernel
@@ -239,7 +248,7 @@ class BagFit:
         ``"binary"``, ``"classes"`` (targets are class numbers) or ``"squared"``.
     epochs, patience
         Largest number of epochs, and number of epochs without a lower validation loss after which
-        the learning rate is halved.  The training stops after twice this number.
+        the learning rate is halved.  The training stops after twice this number of epochs.
     batch_size
         Number of bags in a batch.
     learning_rate
@@ -279,8 +288,8 @@ def train_on_labels(
     rng
         Random generator of the order of the bags.
     weights
-        Positive weight of each bag in the loss, of which only the ratios matter.  None: all bags
-        have weight 1.
+        Positive weight of each bag in the loss.  Only the ratios of the weights matter.  None: all
+        bags have weight 1.
 
     Returns
     -------

@@ -65,10 +65,10 @@ def _is_awkward(data: Any) -> bool:
 
 
 def is_bags(data: Any) -> bool:
-    """Return whether the data are bags; otherwise they are a plain table of numbers.
+    """Return whether the data are bags (True) or a plain table of numbers (False).
 
-    Bags are a numpy or awkward array of three dimensions, or a list, tuple or array of tables,
-    which may be tables of pandas, polars or pyarrow.
+    Bags are a numpy or awkward array of three dimensions, or a list, tuple or array of tables. The
+    tables may be those of pandas, polars or pyarrow.
 
     Examples
     --------
@@ -97,7 +97,7 @@ def _depth(item: Any) -> int:
 
 
 def feature_names(bag: Any) -> list[Any] | None:
-    """Return the column names of a table of pandas, polars or pyarrow; None for other bags.
+    """Return the column names of a pandas, polars or pyarrow table; None for any other table.
 
     Examples
     --------
@@ -123,8 +123,9 @@ def ragged_bags(data: Any) -> RaggedBags:
     Raises
     ------
     SampleError
-        If there are no bags, or if a bag is empty, is not a table of numbers, has other features
-        than the first bag (or another order), or contains NaN or infinity; the message names it.
+        If there are no bags. Also if a bag is empty, is not a table of numbers, contains NaN or
+        infinity, or has features that differ from those of the first bag in name, number or order;
+        the message names this bag.
 
     Examples
     --------
@@ -206,12 +207,13 @@ def _table(bag: Any, b: int) -> FloatArray:
 
 
 def bag_rows(offsets: IntArray) -> tuple[IntArray, BoolArray]:
-    """Return the rows of the instances of each bag, padded with row 0, and which are not padding.
+    """Return the row numbers of the instances of each bag, padded with 0, and a mask.
 
     Returns
     -------
     tuple
-        Row numbers and a mask, two arrays of shape (n_bags, size of the largest bag).
+        Row numbers, and a mask that is False for padding: two arrays of shape (n_bags, size of the
+        largest bag).
 
     Examples
     --------

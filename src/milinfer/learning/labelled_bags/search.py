@@ -36,7 +36,8 @@ class SearchStep:
     Parameters
     ----------
     parameter
-        Parameter that was varied; empty for the first settings, and if all parameters vary at once.
+        Name of the parameter that was varied; empty for the first settings, and if all parameters
+        vary at once.
     settings
         Values of all parameters in the search.
     score, error
@@ -58,8 +59,8 @@ class SearchResult:
     best_settings
         Settings with the best score; apply them with ``estimator.set_params(**best_settings)``.
     best_score
-        Mean score of these settings over the folds.  It is the best of many scores, and therefore
-        too good an estimate of the score on new data.
+        Mean score of these settings over the folds.  It is the best of many scores.  The score on
+        new data is therefore lower on average.
     history
         All settings that were tried, in order.
     """
@@ -118,10 +119,11 @@ def stepwise_search(
 
     This is the search of milearn (arXiv:2512.01287).  It tries all values of the first parameter,
     keeps the value with the best score, and continues with the second parameter.  The number of
-    trials is the sum of the numbers of values, while it would be their product for a full grid.
-    The search misses an optimum that is reached only by changing several parameters together, so
-    list the most important parameter first.  The settings of `estimator` are tried first, so the
-    result is never worse than they are on these folds.
+    trials is the sum of the numbers of values of all parameters; a full grid would need the product
+    of these numbers.  The search misses an optimum that is reached only by changing several
+    parameters together, so list the most important parameter first.  The settings of `estimator`
+    are tried first.  On these folds, the result is therefore never worse than the settings of
+    `estimator`.
 
     Parameters
     ----------
@@ -132,14 +134,14 @@ def stepwise_search(
     grid
         Values to try for each parameter, in the order of the search.
     folds
-        Number of folds of the cross-validation (stratified for classifiers), or the folds: for each
-        a pair with the indices of the bags to train on, and of the bags for the score.  Put bags
-        that share instances, such as images, on the same side of a fold; otherwise the search
-        prefers settings that memorise the instances.
+        Number of folds of the cross-validation (stratified for classifiers), or a list of folds.  A
+        fold is a pair: the indices of the bags for the training, and the indices of the bags for
+        the score.  Bags that share instances (for example, parts of one image) must be on the same
+        side of a fold; if they are not, the search prefers settings that memorise the instances.
     scoring
         As for ``sklearn.model_selection.cross_val_score``.  None: ``estimator.score``.
     seed
-        Random seed of the folds.  The seed of the estimator is set in the estimator.
+        Random seed of the folds.  It does not change the seed of the estimator.
 
     Raises
     ------
@@ -194,8 +196,8 @@ def optuna_search(
     estimator, X, y, grid, folds, scoring
         As for :func:`stepwise_search`.
     trials
-        Number of settings to try, in addition to the settings of `estimator`.  Settings that are
-        repeated are not computed again.
+        Number of settings to try, in addition to the settings of `estimator`.  Settings that Optuna
+        proposes a second time are not computed again.
     seed
         Random seed of the folds and of Optuna.
 

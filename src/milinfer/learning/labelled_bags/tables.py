@@ -55,7 +55,7 @@ def group_bags(
     ------
     SampleError
         If `table` is not a pandas table or lacks one of these columns, if a row has no value of
-        `by` or `label`, or if a bag has different labels.
+        `by` or `label`, or if the rows of a bag have different labels.
 
     Examples
     --------

@@ -32,7 +32,7 @@ class InstanceTransformer(  # type: ignore[call-arg]  # scikit-learn is untyped
     BaseEstimator,  # type: ignore[misc]
     auto_wrap_output_keys=None,
 ):
-    """Apply a transformer of scikit-learn to the instances of bags, for pipelines.
+    """Apply a transformer of scikit-learn to the instances of bags, as a step of a pipeline.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ class InstanceTransformer(  # type: ignore[call-arg]  # scikit-learn is untyped
         self.transformer = transformer
 
     def fit(self, X: Any, y: Any = None) -> InstanceTransformer:  # noqa: ARG002
-        """Fit the transformer to the instances of bags, or to a table; labels are not used."""
+        """Fit the transformer to the instances of bags, or to one table; labels are not used."""
         bags = checked_bags(self, X, reset=True, least=1)
         transformer = clone(self.transformer)
         self._set_inner_output(transformer)
@@ -81,7 +81,7 @@ class InstanceTransformer(  # type: ignore[call-arg]  # scikit-learn is untyped
         return self
 
     def transform(self, X: Any) -> Any:
-        """Return the transformed instances: a list of tables for bags, a table for a table."""
+        """Return the transformed instances: a list of tables, or one table if `X` is one table."""
         check_is_fitted(self)
         bags = checked_bags(self, X)
         values = self.transformer_.transform(self._named(bags.instances))
@@ -114,7 +114,8 @@ class InstanceTransformer(  # type: ignore[call-arg]  # scikit-learn is untyped
         Raises
         ------
         ConfigurationError
-            If the inner transformer has no ``set_output``; raised in :meth:`fit` if not fitted yet.
+            If `transformer` has no ``set_output``.  Before a fit, the error comes later, in
+            :meth:`fit`.
         """
         if transform is not None:
             # `clone` keeps the attribute with this name.

@@ -22,7 +22,7 @@ __all__ = ["TrainingBags", "bag_weights", "distinct_bags", "weighted_moments"]
 
 
 class TrainingBags(NamedTuple):
-    """Bags for a training, which are all different.
+    """Bags for a training; equal bags with equal targets have been merged.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ class TrainingBags(NamedTuple):
     weights: FloatArray
 
     def reweighted(self, factors: FloatArray) -> TrainingBags:
-        """Return the bags with their weights multiplied by factors."""
+        """Return the bags, with the weight of each bag multiplied by a given factor."""
         return self._replace(weights=self.weights * factors)
 
     def moments(self) -> tuple[FloatArray, FloatArray]:
@@ -45,7 +45,7 @@ class TrainingBags(NamedTuple):
 
 
 def bag_weights(weights: Any, n_bags: int) -> FloatArray:
-    """Check the weights of bags and return them as an array; None gives ones.
+    """Check the weights of bags and return them as an array; None means that all weights are 1.
 
     Raises
     ------
@@ -83,7 +83,7 @@ def distinct_bags(bags: RaggedBags, targets: FloatArray, weights: FloatArray) ->
     Raises
     ------
     SampleError
-        If fewer than two bags differ.
+        If there are fewer than two different bags.
 
     Examples
     --------
@@ -110,7 +110,7 @@ def distinct_bags(bags: RaggedBags, targets: FloatArray, weights: FloatArray) ->
 
 
 def weighted_moments(values: FloatArray, weights: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Return mean and standard deviation of each column; for a constant column its value and 1.
+    """Return mean and standard deviation of each column; 1 is the deviation of a constant column.
 
     Examples
     --------

@@ -33,12 +33,12 @@ if hasattr(os, "register_at_fork"):
 
 
 def require_threads(*, compiled: bool = False) -> None:
-    """Raise if this process was forked after TensorFlow was used, in which case it would hang.
+    """Raise if this process was forked after TensorFlow was used, because TensorFlow would hang.
 
-    Such a process does not have the threads of TensorFlow.  Every function that builds, trains or
-    evaluates a Keras network calls this function first.  If TensorFlow uses only one thread,
-    networks can still be evaluated, because the calling thread does the work; compiled graphs, and
-    thereby trainings, hang nevertheless.
+    A forked process does not have the threads of TensorFlow.  Every function that builds, trains or
+    evaluates a Keras network calls this function first.  If TensorFlow uses only one thread, a
+    forked process can evaluate networks, because the calling thread does the work.  Compiled
+    graphs, and therefore trainings, hang even then.
 
     Parameters
     ----------

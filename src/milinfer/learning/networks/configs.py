@@ -40,8 +40,8 @@ class NetworkConfig:
     l2
         Factor on the sum of squared weights in the loss; 0 for none.
     bag_hidden
-        Widths of layers between the pooling and the output (the F of deep sets).  If there are any,
-        Λ of a bag is not a sum over events.
+        Widths of layers between the pooling and the output (the function F of deep sets).  With
+        such layers, Λ of a bag is not a sum over events.
 
     Examples
     --------
@@ -67,8 +67,8 @@ class TrainingConfig:
         Largest number of epochs.  With ``schedule="plateau"`` the training usually stops earlier.
     batch_events
         Number of events in a batch, for any bag size.  None: 20 batches in an epoch, but at least
-        20 bags in a batch, and at most 10 000 events or one bag.  (Azakli and Stelzer [AS] take
-        80 000 of their 13 million events.)
+        20 bags in a batch, and at most 10 000 events in a batch (or one bag, if a bag is larger).
+        (Azakli and Stelzer [AS] take 80 000 of their 13 million events.)
     learning_rate, min_learning_rate
         First and last learning rate of the Adam optimiser.
     patience
@@ -78,11 +78,13 @@ class TrainingConfig:
         ``"plateau"`` ([AS], §B.2.2): the learning rate is halved on each plateau, and the training
         stops after ``2 * patience`` epochs without a lower validation loss.  ``"anneal"``: on each
         plateau the best weights are restored, and the learning rate is divided by three until it is
-        below its minimum.  This neither stops too early with many events nor overtrains with few.
-        ``"cosine"``: the learning rate falls to its minimum over all epochs as half a cosine.
+        below its minimum.  This schedule does not stop too early if there are many events, and does
+        not overtrain if there are few.  ``"cosine"``: the learning rate falls to its minimum over
+        all epochs as half a cosine.
     weight_decay
         Every training step shrinks the weights of dense layers by this number times the learning
-        rate (AdamW).  Unlike an L2 penalty, it acts equally on small and on large effects.
+        rate (AdamW).  Unlike an L2 penalty, this shrinking acts equally on small and on large
+        effects.
 
     Raises
     ------

@@ -1,8 +1,8 @@
 """Compiled layers (numba) whose result for an event does not depend on other events.
 
-BLAS computes rows at the end of a block of a matrix in another way, so the last bits of an event
-depend on its position.  Here 64 events are computed side by side, each with the same additions in
-the same order.
+BLAS computes the rows at the end of a block of a matrix in another way than other rows, so the last
+bits of the result for an event depend on its position.  Here 64 events are computed side by side,
+and for each event the same numbers are added in the same order.
 
 Importing this module imports numba.
 """
@@ -21,7 +21,9 @@ WIDTH = 64  # events side by side: the inputs and outputs of a layer of 64 stay 
 
 
 def in_blocks(rows: Float32Array) -> Float32Array:
-    """Arrange events for :func:`dense`: (n_events, n) → (n_blocks, n, 64), padded with zeros.
+    """Arrange events in blocks of 64 for :func:`dense`, padded with zeros.
+
+    The shape (n_events, n) becomes (n_blocks, n, 64).
 
     Examples
     --------
@@ -35,7 +37,7 @@ def in_blocks(rows: Float32Array) -> Float32Array:
 
 
 def in_rows(blocks: Float32Array, n_events: int) -> Float32Array:
-    """Undo :func:`in_blocks`: (n_blocks, n, 64) → (n_events, n).
+    """Undo :func:`in_blocks`: the shape (n_blocks, n, 64) becomes (n_events, n).
 
     Examples
     --------
@@ -46,7 +48,7 @@ def in_rows(blocks: Float32Array, n_events: int) -> Float32Array:
 
 
 def dense(x: Float32Array, kernel: Float32Array, bias: Float32Array) -> Float32Array:
-    """Multiply events by a kernel (n_in, n_out), and add a bias (n_out,).
+    """Multiply events by a kernel of shape (n_in, n_out), and add a bias of shape (n_out,).
 
     Parameters
     ----------
@@ -73,7 +75,7 @@ def dense(x: Float32Array, kernel: Float32Array, bias: Float32Array) -> Float32A
 
 
 def exponential_units(x: Float32Array, alpha: float = 1.0, scale: float = 1.0) -> Float32Array:
-    """Apply scale · x above zero, and scale · alpha · (exp x − 1) below, in place.
+    """Replace x by scale · x if x > 0, and by scale · alpha · (exp x − 1) otherwise, in place.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Evaluate networks as graphs, because Python takes longer than the arithmetic for few events.
+"""Evaluate networks as graphs, because for few events Python takes longer than the arithmetic.
 
 Keras calls one layer after the other, which takes several milliseconds for a small network even for
 few events.  A graph runs the same kernels in the same order in less than a millisecond.
@@ -25,7 +25,7 @@ _LOCK = Lock()
 
 
 def evaluate(model: Any, *inputs: Float32Array) -> Float32Array:
-    """Return the outputs of a Keras model without dropout, with a graph that the model keeps.
+    """Return the outputs of a Keras model, with dropout off, from a graph that the model keeps.
 
     The graph uses the current weights, because it contains the variables of the model, not their
     values.
@@ -40,7 +40,8 @@ def evaluate(model: Any, *inputs: Float32Array) -> Float32Array:
     Raises
     ------
     ModelError
-        If the process was forked after TensorFlow was used, unless TensorFlow has one thread.
+        If the process was forked after TensorFlow was used, and TensorFlow uses more than one
+        thread.
 
     Examples
     --------

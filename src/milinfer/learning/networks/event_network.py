@@ -50,7 +50,7 @@ def weight_shapes(config: NetworkConfig, n_inputs: int, n_outputs: int) -> list[
 
 @dataclass(frozen=True, eq=False)
 class EventNetwork:
-    """Network from the features of an event to outputs, as arrays.
+    """Network that computes outputs from the features of an event; its weights are arrays.
 
     Parameters
     ----------
@@ -94,7 +94,7 @@ class EventNetwork:
 
     @property
     def is_evaluated(self) -> bool:
-        """Whether numpy can evaluate the network; only Keras can if not in :data:`ACTIVATIONS`."""
+        """Whether numpy can evaluate the network: its activation is in :data:`ACTIVATIONS`."""
         return self.config.activation in ACTIVATIONS
 
     def __call__(self, features: Float32Array) -> Float32Array:
@@ -136,7 +136,7 @@ class EventNetwork:
 
     @cached_property
     def layers(self) -> tuple[list[tuple[Float32Array, Float32Array]], Sequence[Float32Array]]:
-        """Kernel and bias of each hidden layer, and of the last one.
+        """Kernel and bias of each hidden layer and of the last layer.
 
         After the training, batch normalisation is a factor and a shift, which are included in the
         layer before it.
@@ -206,4 +206,4 @@ ACTIVATIONS: Final[dict[str, Callable[[Float32Array], Float32Array]]] = {
     "softplus": _softplus,
     "softsign": lambda x: x / (1 + np.abs(x)),
 }
-"""Activations of Keras that numpy evaluates, with the defaults of Keras; they may change x."""
+"""Activations of Keras that numpy evaluates, with Keras's defaults; they may overwrite x."""

@@ -1,8 +1,9 @@
 r"""Heads: how the outputs of a network determine the log-ratio as a function of θ.
 
-* :class:`LinearHead`: log-ratios at the K training points, linear in the outputs.  If the matrix is
-  the identity, each point has its own logit (multi-class network of Azakli and Stelzer [AS],
-  §B.2.4); if it contains polynomials in θ, Λ(θ) is smooth.
+* :class:`LinearHead`: log-ratios at the K training points, which are the outputs times a fixed
+  matrix.  If the matrix is the identity, each point has its own logit (multi-class network of
+  Azakli and Stelzer [AS], §B.2.4).  If the matrix contains the values of polynomials in θ, Λ(θ) is
+  smooth.
 * :class:`PolynomialHead`: the ratio of squared amplitudes itself,
 
   .. math:: r(x|\theta) = \Big[\big(1 + \sum_k \theta^k a_k(x)\big)^2
@@ -64,7 +65,7 @@ class LinearHead:
         return int(self.functions.shape[1])
 
     def log_ratio(self, outputs: Outputs) -> FloatArray:
-        """Return the log-ratios of outputs (n, n_functions) at K points, shape (n, K), float64."""
+        """Return log-ratios, shape (n, K), of outputs of shape (n, n_functions), in float64."""
         ratio: FloatArray = np.asarray(outputs, dtype=np.float64) @ self.functions
         return ratio
 
@@ -91,10 +92,11 @@ class PolynomialHead:
     reference
         Reference point θ0, shape (n_parameters,).
     scale
-        Distance in each parameter over which the outputs are of order one, shape (n_parameters,).
+        Unit of each parameter, shape (n_parameters,): the monomials are products of (θ − θ0)/scale.
     n_squares
-        Number of squares m in addition to the first (``squares=``).  One is enough for any positive
-        polynomial in one parameter; several parameters need as many as there are monomials.
+        Number of squares m in addition to the first (``squares=``).  With one parameter, one square
+        is enough for any positive polynomial; several parameters need as many squares as there are
+        monomials.
 
     Examples
     --------
@@ -139,11 +141,11 @@ class PolynomialHead:
         return (np.asarray(theta, dtype=np.float64) - self.reference) / self.scale
 
     def design(self, theta: FloatArray) -> FloatArray:
-        """Return the monomials of the amplitude, without the constant, at K points, (K, J)."""
+        """Return the J monomials of the amplitude without the constant, shape (K, J)."""
         return self._monomials.design(self._scaled_theta(theta))[:, 1:]
 
     def normaliser(self, theta: FloatArray, z: FloatArray) -> FloatArray:
-        """Return ln Z at points (K, n_parameters) from the coefficients of Z, shape (K,)."""
+        """Return ln Z at K points `theta`, shape (K,), from the coefficients `z` of Z."""
         log_z: FloatArray = np.log(self.basis.design(self._scaled_theta(theta)) @ z)
         return log_z
 
@@ -183,7 +185,7 @@ class PolynomialHead:
         return ratio
 
     def coefficients(self, outputs: Outputs) -> FloatArray:
-        """Return the polynomial Z·r of each event in ``basis``, (n_events, n_coefficients)."""
+        """Return the coefficients of Z·r in ``basis``, shape (n_events, n_coefficients)."""
         amplitudes = np.asarray(outputs, dtype=np.float64).reshape(
             len(outputs), 1 + self.n_squares, self.n_monomials
         )
@@ -199,16 +201,20 @@ class PolynomialHead:
         return out
 
     def polynomials(self, outputs: Outputs) -> FloatArray:
-        """Return the polynomials Z·r that :meth:`log_ratio` uses, (n_events, n_coefficients).
+        """Return the coefficients of Z·r as in :meth:`log_ratio`, shape (n_events, n_coefficients).
 
-        They are :meth:`coefficients` plus a small constant that keeps the ratios above zero.
+        They are those of :meth:`coefficients` plus a small constant that keeps the ratios above
+        zero.
         """
         coefficients = self.coefficients(outputs)
         coefficients[:, 0] += SMALLEST_RATIO  # degree zero: the basis begins with the constant
         return coefficients
 
     def tensor(self, theta: FloatArray) -> Callable[[Any], Any]:
-        """Return a function from output tensors (…, n_outputs) to ln Z·r at K points, (…, K)."""
+        """Return a function that computes ln Z·r at K points from a tensor of outputs.
+
+        The outputs have the shape (…, n_outputs), and the result has the shape (…, K).
+        """
         from milinfer.learning.networks.backend import keras
 
         ops = keras.ops
@@ -224,7 +230,10 @@ class PolynomialHead:
         return log_ratio
 
     def score_tensor(self, theta: FloatArray) -> Callable[[Any], Any]:
-        """Return a function from output tensors to ∇ ln Z·r at K points, (…, K · n_parameters)."""
+        """Return a function that computes ∇ ln Z·r at K points from a tensor of outputs.
+
+        The outputs have the shape (…, n_outputs), the result the shape (…, K · n_parameters).
+        """
         from milinfer.learning.networks.backend import keras
 
         ops = keras.ops

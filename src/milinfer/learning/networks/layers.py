@@ -16,17 +16,17 @@ __all__ = ["BatchNormalization", "Dropout"]
 class BatchNormalization(keras.layers.BatchNormalization):  # type: ignore[misc]  # keras is untyped
     """Batch normalisation of rows, with an explicit gradient.
 
-    Both moments are computed in one pass, relative to the moving mean so that no digits cancel.
-    The gradient needs two sums and one pass, whereas automatic differentiation stores and reads
-    every intermediate result.  Weights, moving averages and outputs are the same as for
-    ``keras.layers.BatchNormalization`` with the same momentum.
+    Mean and variance of a batch are computed in one pass, relative to the moving mean so that no
+    digits cancel.  The gradient needs two sums and one pass, whereas automatic differentiation
+    stores and reads every intermediate result.  Weights, moving averages and outputs are the same
+    as for ``keras.layers.BatchNormalization`` with the same momentum.
 
     Parameters
     ----------
     momentum
-        Momentum of the moving averages.  The default of Keras, 0.99, averages over a hundred steps,
-        which are several epochs for a hundred thousand events.  The validation loss would then be
-        that of an outdated network, and stop the training too early.
+        Momentum of the moving averages.  The default of Keras, 0.99, averages over a hundred steps.
+        If there are a hundred thousand training events, these are several epochs.  The validation
+        loss would then be that of an outdated network, and would stop the training too early.
 
     Examples
     --------
@@ -41,7 +41,7 @@ class BatchNormalization(keras.layers.BatchNormalization):  # type: ignore[misc]
         super().__init__(momentum=momentum, **options)
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
-        """Normalise rows (n, width) with their own moments in training, else the moving ones."""
+        """Normalise rows by their own moments in training, else by the moving averages."""
         if not training or mask is not None or len(inputs.shape) != 2:
             return super().call(inputs, training=training, mask=mask)
         moments: list[Any] = []
@@ -91,7 +91,7 @@ class Dropout(keras.layers.Dropout):  # type: ignore[misc]  # keras is untyped
     """
 
     def call(self, inputs: Any, training: bool = False) -> Any:
-        """Set random numbers in (n, width) to zero if `training`, else change nothing."""
+        """Set random entries of the input to zero if `training`; if not, change nothing."""
         if not training or not self.rate:
             return inputs
         seed, count = tf.unstack(tf.cast(self.seed_generator.next(), tf.uint32))

@@ -20,14 +20,16 @@ ratio-mse          K classes: Σ (softmax(o)ₖ − yₖ)²
 ``ratio-mse`` is the regression of ROLR and RASCAL (arXiv:1805.00020).  It learns the ratio to the
 equal mixture of the classes, which is bounded, instead of the ratio to one class.
 
-With all losses an output of zero is a ratio of one, so an untrained network starts near one.
+With all losses an output of zero means a ratio of one, so the ratio of an untrained network is near
+one.
 
-An exponential can overflow in float32, and a weight of zero turns the overflow into NaN.  Even
-before that, it spoils the running mean of squared gradients in Adam.  Above an exponent of 30 the
-exponential is therefore continued by its tangent, and the linear f below f = 0.01 by an
-exponential.  The ratio is then another monotonic function of o, which `log_ratio` takes into
-account, so the minimum is exact everywhere.  (For MLC, the maximum-likelihood classifier loss, this
-is a C(f) of footnote 1 of the paper: increasing and positive.)
+An exponential can overflow in float32, and a weight of zero turns the overflow into NaN.  Even a
+large exponential that does not overflow spoils the running mean of squared gradients in Adam.  For
+exponents above 30, the exponential is therefore replaced by its tangent at 30.  The linear f = 1 +
+o is replaced by an exponential where f would be below 0.01.  In these regions the ratio is another
+monotonic function of o.  `log_ratio` takes this into account, so the ratio at the minimum is exact
+everywhere. (For MLC, the maximum-likelihood classifier loss, these replacements are functions C(f)
+as in footnote 1 of the paper: increasing and positive.)
 
 Importing this module does not import Keras; calling a loss does.
 """
@@ -60,7 +62,7 @@ MIN_LINEAR_RATIO = 0.01
 
 @dataclass(frozen=True)
 class RatioLoss:
-    """Loss functional, and the function from outputs of the network to log-ratios.
+    """Loss functional, and the function that converts outputs of the network to log-ratios.
 
     Parameters
     ----------
@@ -72,7 +74,8 @@ class RatioLoss:
     Notes
     -----
     Source: Nachman & Thaler, table I.  The classes must have equal total weight in training, as in
-    the paper; otherwise the learned ratio contains the ratio of the weights as a factor.
+    the paper; if they do not, the learned ratio contains the ratio of the total weights as a
+    factor.
 
     Except for ``mlc-linear`` the log-ratio is the output itself (up to the limit on exponents), so
     the mean of outputs over a bag is the mean of log-ratios.
@@ -143,8 +146,9 @@ class RatioLoss:
         Returns
         -------
         ndarray
-            For two classes, ln p₁/p₀, shape (n,).  Otherwise ln pₖ plus a constant that is common
-            to the classes of an example, shape (n, K); subtract the column of the reference.
+            For two classes, ln p₁/p₀, shape (n,).  For K classes, ln pₖ plus a constant that is
+            common to all classes of an example, shape (n, K); subtract the column of the reference
+            to obtain log-ratios.
 
         Raises
         ------
@@ -287,9 +291,10 @@ def paired_cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
     outputs
         Log-ratios of the alternatives to the reference, shape (n, K).
     targets
-        Weights of each example in the reference, one for each alternative, followed by its weights
-        in the alternatives, shape (n, 2 K).  They may be negative, and an example may have weight
-        in both.
+        Weights of each example, shape (n, 2 K).  The first K columns are its weights as an example
+        of the reference, one for each alternative.  The last K columns are its weights as an
+        example of each alternative.  Weights may be negative, and an example may have weights of
+        both kinds.
 
     Returns
     -------

@@ -3,12 +3,12 @@
 The network of Azakli and Stelzer [AS], §B.2.1, is: normalisation → 3 × (Dense 64, BatchNorm, ELU,
 Dropout 0.1, L2 1e-3) → mean over the bag (the "Asimov vector") → linear layer, whose softmax gives
 the class probabilities.  Because the last layer is linear, the logits of a bag are the mean of the
-logits of its events.  A dataset therefore needs one pass of :attr:`BagNetwork.event_model`, and
-then only sums.
+logits of its events.  For Λ of a dataset, :attr:`BagNetwork.event_model` therefore runs once on
+every event, and the rest is sums.
 
-A polynomial head computes ln r of each event, and ln r of a bag is their sum.  With any other
-pooling (attention, noisy-or, …) the event model ends in a summary of each event, and ``bag_head``
-turns the combined summaries of a bag into outputs.
+A polynomial head computes ln r of each event, and ln r of a bag is their sum.  With poolings that
+are neither mean nor sum (attention, noisy-or, …) the event model ends in a summary of each event,
+and ``bag_head`` turns the combined summaries of a bag into outputs.
 
 Importing this module imports Keras.
 """
@@ -49,7 +49,7 @@ class NetworkStructure:
     n_inputs
         Number of inputs for each event.
     log_z_known, score_known
-        Whether ln Z at the points, and its gradient, are given.
+        Whether ln Z at the points is given, and whether its gradient is given.
     """
 
     config: NetworkConfig
@@ -62,7 +62,7 @@ class NetworkStructure:
     score_known: bool
 
     def build_blank(self) -> BagNetwork:
-        """Build an untrained network of this structure, for variables to be copied into."""
+        """Build an untrained network of this structure, into which variables can be copied."""
         zeros = None if self.points is None else np.zeros(self.points.shape)
         return build_network(
             self.config,
@@ -84,16 +84,18 @@ class BagNetwork(NamedTuple):
     Parameters
     ----------
     bag_model
-        Keras model from (n_bags, bag_size, n_inputs) to the input of the loss, (n_bags, …); the
-        training uses this model.
+        Keras model for the training.  Its input has the shape (n_bags, bag_size, n_inputs).  Its
+        output has the shape (n_bags, …) and is the input of the loss.
     event_model
-        Keras model from (n_events, n_inputs) to outputs for the head (n_events, n_outputs), or to
-        summaries (n_events, S) if there is a `bag_head`.
+        Keras model for single events.  Its input has the shape (n_events, n_inputs).  Its outputs
+        are the outputs for the head, shape (n_events, n_outputs), or, if there is a `bag_head`, the
+        summaries of the events, shape (n_events, S).
     structure
         Everything that defines the network except its variables.
     bag_head
-        Keras model from combined summaries (n_bags, S) and counts (n_bags,) to outputs for the
-        head; None if Λ is a sum over events.
+        Keras model that computes the outputs for the head from the combined summaries of bags,
+        shape (n_bags, S), and their numbers of events, shape (n_bags,).  None if Λ is a sum over
+        events.
     reduction
         How the summaries of a bag are combined: ``"sum"`` or ``"max"``.
     """
@@ -202,7 +204,7 @@ def build_network(
     points
         Training points of a polynomial head, shape (K, n_parameters).
     log_z
-        ln Z at these points, shape (K,); learned if None.
+        ln Z at these points, shape (K,).  If None, the network learns ln Z.
     score_offset
         ∇ ln Z at these points, shape (K, n_parameters).  If given, the input of the loss contains
         the scores of the events after the log-ratios.

@@ -19,10 +19,10 @@ kind                          summary of an event with embedding z     finish, f
 
 **Why scores are bounded.**  A softmax usually subtracts the largest score of the bag to avoid an
 overflow.  A summary that contains the largest score of its bag could not be cached and added up in
-other bags.  Here the exponent itself is bounded instead: it is unchanged up to 80 % of a limit, and
-approaches the limit smoothly beyond.  A sum of exponentials then fits into float32 for any events,
-and stays additive.  The limit is 10 for attention, so one event has at most e²⁰ times the weight of
-another, and 60 for log-sum-exp, so z is unchanged for \|z\| ≤ 48 / s.
+other bags.  Here the exponent itself is bounded instead: up to 80 % of a limit it is unchanged, and
+beyond it approaches the limit smoothly.  A sum of exponentials then fits into float32 for any
+events, and stays additive.  The limit is 10 for attention, so one event has at most e²⁰ times the
+weight of another, and 60 for log-sum-exp, so z is unchanged for \|z\| ≤ 48 / s.
 
 Importing this module imports Keras.
 
@@ -60,12 +60,12 @@ _LOGIT_FLOOR = -80.0  # e^-80 = 2e-35 is still a normal float32
 
 @keras.saving.register_keras_serializable(package="milinfer")
 class BagPooling(keras.layers.Layer):  # type: ignore[misc]  # keras has no type information
-    """Pooling of the events of a bag, in two halves around a sum or a maximum.
+    """Pooling of the events of a bag, in two steps: before and after a sum or a maximum.
 
-    In training it is an ordinary layer that is called on padded bags.  Afterwards :meth:`summarise`
-    processes each event once, :func:`segment_reduce` forms bags of any sizes, and :meth:`finish`
-    computes the output, which has the width of the embedding (the output of the layers for events).
-    The formulas, and the reason why exponents are bounded, are in
+    In the training it is an ordinary layer that is called on padded bags.  After the training,
+    :meth:`summarise` processes each event once, :func:`segment_reduce` forms bags of any sizes, and
+    :meth:`finish` computes the output, which has the width of the embedding (the output of the
+    layers for events).  The formulas, and the reason why exponents are bounded, are in
     :mod:`milinfer.learning.networks.pooling`.
 
     Parameters
@@ -79,9 +79,9 @@ class BagPooling(keras.layers.Layer):  # type: ignore[misc]  # keras has no type
     attention_width
         Width of the hidden layer of the attention scores; other kinds ignore it.
     sharpness
-        Sharpness of ``log-sum-exp``, which is the mean for 0 and the maximum for ∞, for embeddings
-        within ±48 / sharpness.  Below about 0.01 float32 loses digits; use ``mean`` instead.  Other
-        kinds ignore it.
+        Sharpness of ``log-sum-exp``.  For embeddings within ±48 / sharpness, the result goes to the
+        mean if the sharpness goes to 0, and to the maximum if it goes to ∞. For a sharpness below
+        about 0.01, float32 loses digits; use ``mean`` instead.  Other kinds ignore this argument.
     seed
         Random seed of the initial weights of the attention scores; global seeds are neither used
         nor set.
@@ -102,7 +102,7 @@ class BagPooling(keras.layers.Layer):  # type: ignore[misc]  # keras has no type
     >>> np.asarray(layer(bags, mask=np.array([[True, True, False]])))
     array([[2.]], dtype=float32)
 
-    The same from cached summaries, in bags of two and one events:
+    The same layer applied to cached summaries, for a bag of two events and a bag of one event:
 
     >>> summary = np.asarray(layer.summarise(bags[0]))
     >>> np.asarray(layer.finish(segment_reduce(summary, [0, 2, 3], layer.reduction), [2, 1]))
@@ -172,8 +172,9 @@ class BagPooling(keras.layers.Layer):  # type: ignore[misc]  # keras has no type
     def summarise(self, embedding: Any) -> Any:
         """Return the summaries of single events, which do not depend on the bag.
 
-        For both kinds of attention the last column is eᵃ.  Divided by its sum over a bag, it is the
-        attention weight of the event in the bag.
+        For both kinds of attention the last column is eᵃ, where a is the attention score of the
+        event.  Divided by the sum of eᵃ over a bag, it is the attention weight of the event in the
+        bag.
 
         Parameters
         ----------
@@ -258,8 +259,8 @@ class BagPooling(keras.layers.Layer):  # type: ignore[misc]  # keras has no type
         Returns
         -------
         tensor
-            Outputs, shape (n_bags, output_width).  A graph cannot raise for an empty bag; its
-            output is NaN, which appears in the loss.
+            Outputs, shape (n_bags, output_width).  A graph cannot raise an error for an empty bag.
+            The output of an empty bag is NaN, so the loss becomes NaN, too.
         """
         ops = keras.ops
         if mask is None:
@@ -276,7 +277,7 @@ class BagPooling(keras.layers.Layer):  # type: ignore[misc]  # keras has no type
         return self.finish(reduce(summary, axis=1), ops.sum(present, axis=1))
 
     def compute_mask(self, embedding: Any, previous_mask: Any = None) -> None:  # noqa: ARG002
-        """Return None: the output has no padding, so the mask ends here."""
+        """Return None: the output has no padding and needs no mask."""
         return
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:

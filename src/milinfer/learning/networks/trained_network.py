@@ -41,7 +41,7 @@ class TrainedNetwork:
 
     @classmethod
     def of(cls, network: BagNetwork, mean: FloatArray, variance: FloatArray) -> TrainedNetwork:
-        """Create the object from a network after training, and the moments of its inputs."""
+        """Create the object from a trained network, and means and variances of its inputs."""
         if network.bag_head is not None:
             return cls(None, lambda: network)
         weights = tuple(np.asarray(w) for w in network.event_model.get_weights())
@@ -52,7 +52,7 @@ class TrainedNetwork:
     def of_weights(
         cls, event_network: EventNetwork, untrained: Callable[[], BagNetwork]
     ) -> TrainedNetwork:
-        """Create the object from weights, and a function that builds the untrained network."""
+        """Create the object from weights, and from a function that builds the untrained network."""
 
         def build() -> BagNetwork:
             network = untrained()
@@ -67,18 +67,18 @@ class TrainedNetwork:
         return self.build()
 
     def prepare(self) -> None:
-        """Build the Keras models now if numpy does not evaluate them; raises if that fails."""
+        """Build the Keras models now, unless numpy evaluates the network; raise if this fails."""
         if self.event_network is None or not self.event_network.is_evaluated:
             _ = self.keras
 
     @property
     def event_model(self) -> Any:
-        """Keras model from features to outputs or summaries."""
+        """Keras model that computes outputs or summaries of events from their features."""
         return self.keras.event_model
 
     @property
     def bag_head(self) -> Any:
-        """Keras model from combined summaries to outputs; None if Λ is a sum over events."""
+        """Keras model that computes outputs of bags; None if Λ is a sum over events."""
         return None if self.event_network is not None else self.keras.bag_head
 
     @property
@@ -103,7 +103,7 @@ class TrainedNetwork:
 
 
 def keras_outputs(model: Any, inputs: Float32Array) -> Float32Array:
-    """Return the outputs of a Keras model for many events, in chunks of constant memory."""
+    """Return the outputs of a Keras model for many events, in chunks to limit the memory."""
     from milinfer.learning.networks.evaluation import evaluate
 
     parts = [np.empty((0, model.output_shape[-1]), np.float32)]

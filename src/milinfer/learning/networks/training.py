@@ -1,9 +1,9 @@
 """Train networks of bags, with new bags in every epoch.
 
 A small network trains in less time than TensorFlow and XLA need to compile its graph.  One graph
-therefore trains all networks that differ only in their variables (members of an ensemble, other
-data), and the last few graphs are kept.  Batches are selected by index from tensors that stay in
-place.  No Python runs in a batch, and only the batch itself is copied.
+therefore trains all networks that differ only in their variables (the members of an ensemble, or
+trainings on other data), and the last few graphs are kept.  Batches are selected by index from
+tensors that are not moved, so only the batch itself is copied.  No Python code runs for a batch.
 
 Importing this module imports Keras.
 """
@@ -54,12 +54,12 @@ def train_network(
     network
         Network of :func:`milinfer.learning.networks.network.build_network`.
     train, validation
-        Events for training and for early stopping, with no event in both.  Training events may be
-        read in pieces; the optimiser keeps its state from one piece to the next.
+        Events for training and events for early stopping.  No event may be in both.  Training
+        events may be read in pieces; the optimiser keeps its state from one piece to the next.
     config
         Settings of the optimiser.
     seed
-        Random seed of the grouping into bags, which differs in every epoch.
+        Random seed of the grouping into bags.  Every epoch has another grouping.
     loss_name
         Name in :data:`milinfer.learning.networks.losses.LOSSES`, ``"score"`` for the error of the
         score alone, or ``"pairs"`` for
@@ -67,8 +67,9 @@ def train_network(
     score_weight
         Weight of the squared error of the score in the loss, if the targets have scores.
     keep_last
-        Keep the last weights of a cosine schedule instead of those with the lowest validation loss.
-        If ratios are close to one, the loss hardly changes, and its minimum is accidental.
+        Keep the last weights of a cosine schedule instead of the weights with the lowest validation
+        loss.  If ratios are close to one, the loss hardly changes from epoch to epoch, and its
+        minimum is accidental.
     on_epoch
         Function that is called as ``on_epoch(epoch, logs)`` after every epoch.
 
@@ -308,8 +309,8 @@ class TrainingLoop:
     """Optimiser steps of an epoch as one graph, so that Python runs once per epoch, not per batch.
 
     Batches are selected by index from tensors on the device of the network.  XLA compiles each step
-    as a whole, unless `compiled` is false.  `weight_decay` shrinks the
-    kernels of dense layers, and nothing else.
+    as a whole, unless `compiled` is false.  `weight_decay` shrinks only the kernels of dense
+    layers.
     """
 
     def __init__(
@@ -337,11 +338,11 @@ class TrainingLoop:
 
     @property
     def n_shapes(self) -> int:
-        """Number of compilations of a step, one for each number of bags in a batch."""
+        """How often a step was compiled: once for each number of bags in a batch."""
         return len(self._batches)
 
     def start(self, model: Any, learning_rate: float) -> None:
-        """Start a new training from the variables of a model of the same kind."""
+        """Start a new training from the variables of a model of the same structure."""
         copy_variables(model, self.model)
         for variable in self.optimizer.variables:
             variable.assign(keras.ops.zeros_like(variable))

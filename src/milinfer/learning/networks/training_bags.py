@@ -42,7 +42,7 @@ class EpochBags(NamedTuple):
     weights
         Weights of the bags, shape (n_bags,), float32, of mean one.
     theta
-        Number of the parameter point of each bag; zeros if bags have none.
+        Index of the parameter point θ of each bag; zeros if bags have no θ.
     """
 
     index: IntArray  # type: ignore[assignment]  # shadows tuple.index
@@ -65,13 +65,14 @@ class TrainingBags(Protocol):
     def batch(
         self, index: Any, labels: Any, theta: Any, data: Mapping[str, Any] | None = None
     ) -> tuple[Any, Any]:
-        """Return tensors for some of the bags, from tensors of their index, labels and theta.
+        """Return the tensors of a batch, given the index, labels and theta of its bags.
 
         If `data` is given, the events are selected from it, so that one graph serves all pieces of
         a stream.
 
-        The result are the inputs of the network, shape (n, bag_size, n_inputs), and the targets of
-        the loss, shape (n, n_classes) or, with scores, (n, n_classes · (1 + n_parameters)).
+        The result is a pair.  The inputs of the network have the shape (n, bag_size, n_inputs).
+        The targets of the loss have the shape (n, n_classes) or, with scores, (n, n_classes · (1 +
+        n_parameters)).
         """
 
 
@@ -85,7 +86,8 @@ class StreamedBags(NamedTuple):
     n_bags
         Approximate number of bags of all pieces together.
     pieces
-        Function that yields the pieces of an epoch, divided and ordered anew in every epoch.
+        Function that yields the pieces of an epoch.  Every epoch has other pieces, in another
+        order.
     """
 
     n_pieces: int
@@ -94,7 +96,7 @@ class StreamedBags(NamedTuple):
 
 
 class ClassBags:
-    """Bags from samples at K points; all points have equal total weight for any number of events.
+    """Bags from samples at K points; the bags of every point have the same total weight.
 
     Parameters
     ----------
@@ -105,7 +107,8 @@ class ClassBags:
     joint
         Joint ratios of the events of each sample; None: the label is the number of the sample.
     hard
-        Use the number of the sample as label even if `joint` is given, and only the joint scores.
+        Use the number of the sample as label even if `joint` is given.  Only the joint scores of
+        `joint` are then used.
     scores
         Whether the targets contain the joint scores after the labels.
 
@@ -167,7 +170,7 @@ class ClassBags:
     def batch(
         self, index: Any, labels: Any, theta: Any, data: Mapping[str, Any] | None = None
     ) -> tuple[Any, Any]:
-        """Return features of bags (n, bag_size, n_features), and class probabilities and scores."""
+        """Return features, shape (n, bag_size, n_features), and class probabilities and scores."""
         del theta
         data = self.data if data is None else data
         inputs = ops.take(data["features"], index, axis=0)
@@ -182,10 +185,10 @@ class ClassBags:
 
 
 class PairBags:
-    """Bags together with a value of θ, positive if the bag was simulated at this θ.
+    """Pairs of a bag and a value of θ; a pair is positive if the bag was simulated at this θ.
 
-    Negative examples are bags of the reference with every other θ.  If ``symmetric`` is set, they
-    also include bags of neighbouring points with the θ of the reference (30 % from each nearest
+    Negative pairs are bags of the reference with every other θ.  If ``symmetric`` is set, bags of
+    neighbouring points with the θ of the reference are also negative pairs (30 % from each nearest
     point, 20 % from each second-nearest point: [AS], §C.5), so that θ alone never determines the
     label.
 
@@ -200,7 +203,7 @@ class PairBags:
     bag_size
         Number of events in a bag.
     symmetric
-        Whether to include the pairs at the reference.
+        Whether to include pairs with the θ of the reference.
 
     Examples
     --------
@@ -265,7 +268,7 @@ class PairBags:
     def batch(
         self, index: Any, labels: Any, theta: Any, data: Mapping[str, Any] | None = None
     ) -> tuple[Any, Any]:
-        """Return features and θ of each event, and the label as two probabilities, (n, 2)."""
+        """Return features and θ of each event, and the label as two probabilities, shape (n, 2)."""
         data = self.data if data is None else data
         features = ops.take(data["features"], index, axis=0)
         point = ops.expand_dims(ops.take(data["points"], theta, axis=0), axis=1)
@@ -312,8 +315,8 @@ class WeightedPairs(Protocol):
 class PairedEvents:
     """Nominal and varied events as bags of one event, for ``loss_name="pairs"``.
 
-    An event and its varied copies follow each other in an epoch.  Most of the noise of a step is
-    common to them and cancels in the gradient.
+    An event and its varied copies follow each other in an epoch.  Most of the noise of a training
+    step is common to an event and its copies, and cancels in the gradient.
 
     Parameters
     ----------
@@ -340,7 +343,7 @@ class PairedEvents:
         }
 
     def draw(self, rng: np.random.Generator) -> EpochBags:
-        """Draw all events, with an event and its varied copies one after the other."""
+        """Draw the events of an epoch; an event and its varied copies follow each other."""
         place = rng.permutation(int(self._groups.max()) + 1)
         order = np.argsort(place[self._groups], kind="stable")[: self._n_drawn]
         n = len(order)
@@ -351,7 +354,10 @@ class PairedEvents:
     def batch(
         self, index: Any, labels: Any, theta: Any, data: Mapping[str, Any] | None = None
     ) -> tuple[Any, Any]:
-        """Return features (n, 1, n_features), and nominal and varied weights (n, 2 n_base)."""
+        """Return features, shape (n, 1, n_features), and weights, shape (n, 2 n_base).
+
+        The nominal weights come first, then the varied weights.
+        """
         del theta
         data = self.data if data is None else data
         weights = ops.repeat(ops.take(data["weights"], index[:, 0], axis=0), self._n_shifts, axis=1)
