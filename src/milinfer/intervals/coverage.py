@@ -369,8 +369,7 @@ class Coverage(NamedTuple):
         return (self.coverage - self.cl) / float(np.hypot(toys, pool))
 
     def with_errors(self, places: int = 1, *, both: bool = False) -> str:
-        """Write the coverage with its binomial error and, if larger, the error due to the event
-        pool.
+        """Write the coverage with its binomial error and, if larger, the error due to the pool.
 
         Parameters
         ----------
