@@ -1,11 +1,14 @@
-r"""Effective information against bag size: fits of ansätze ([AS], eq. 15, fig. 2), and the trend.
+r"""Fit the effective information as a function of the bag size N_B ([AS], eq. 15, fig. 2).
 
 .. math:: I_\text{eff}(N_B) = \frac{I_\text{true}}{1 + g(N_B)},\qquad
           g(N_B) = \frac{\sigma^2_\epsilon(N_B)}{N_B\,I_1\,\Delta\theta^2}
 
-The error variance σ²_ε of a bag's log-likelihood ratio needs an ansatz.  Its size C and the
-information of one event enter only as the product :math:`k = C/(I_1 \Delta\theta^2)`, so a fit
-gives k; :math:`C = k\,\Delta\theta^2 I_\text{true}/N` for datasets of N events.
+I_true is the information of a perfect estimator for datasets of N events, :math:`I_1 =
+I_\text{true}/N` is the information of one event, and Δθ is the distance between the two points of a
+log-likelihood ratio.  σ²_ε is the variance of the error of the log-likelihood ratio of a bag.  It
+is not known how σ²_ε depends on N_B, so an ansatz is needed.  The constant C of the ansatz and I₁
+enter only as :math:`k = C/(I_1 \Delta\theta^2)`.  A fit therefore gives k; from it follows :math:`C
+= k\,\Delta\theta^2 I_\text{true}/N`.
 
 =========== ======================================= =============================== =============
 ansatz      :math:`\sigma^2_\epsilon`               g                               parameters
@@ -16,14 +19,14 @@ ansatz      :math:`\sigma^2_\epsilon`               g                           
 "linear"    C √N_B + C₂ N_B (§C.6)                  k/√N_B + k₂                     k, k_linear
 =========== ======================================= =============================== =============
 
-A curve of "linear" with I_true and k is identical to a curve of "sqrt" with I_true/(1 + k₂) and
-k/(1 + k₂), so that no scan of bag sizes, however precise, can distinguish them.  A scan alone gives
-the information at infinite bags.  That this is the true information is an assumption, unless the
-true information is known from elsewhere (`bound`).
+The curve of "linear" with I_true, k and k₂ is identical to the curve of "sqrt" with I_true/(1 + k₂)
+and k/(1 + k₂).  Therefore even a perfectly precise scan of bag sizes cannot distinguish these two
+ansätze.  A scan measures the information at infinite bags.  It is an assumption that this is the
+true information, unless the true information is known from elsewhere (argument `bound`).
 
-:func:`compare_ansaetze` fits several ansätze to the same informations (§C.6).  All of them can only
-rise with the bag size; :func:`bag_size_slope` fits a straight line of ln I against log₂ N_B, which
-may fall as well.
+:func:`fit_bag_sizes` fits one ansatz, and :func:`compare_ansaetze` fits several ansätze to the same
+measurements (§C.6).  With every ansatz, the information can only rise with the bag size.
+:func:`bag_size_slope` fits a straight line to ln I as a function of log₂ N_B, which may also fall.
 """
 
 from __future__ import annotations
@@ -81,13 +84,13 @@ def fit_bag_sizes(
     covariance: ArrayLike | None = None,
     bound: tuple[float, float] | None = None,
 ) -> BagSizeFit:
-    """Fit I_true and k to effective informations at several bag sizes.
+    """Fit I_true and k to the effective information measured at several bag sizes.
 
-    The curve is fitted to ln I_eff.  The error of an information is proportional to the
-    information, and points from the same toys fluctuate by a common factor.  A fit of I_eff itself
-    would therefore follow the low points (Peelle's puzzle).  With errors of 10 % and a correlation
-    of 0.9, the fit of I_eff gives an I_true that is 5 % too low, this fit one that is 1 % too high.
-    Without correlation both are right to 1 %.
+    The curve is fitted to ln I_eff and not to I_eff.  The error of I_eff is proportional to I_eff,
+    and values from the same toys fluctuate by a common factor.  A fit to I_eff would therefore be
+    drawn to the low values (Peelle's puzzle).  Example with errors of 10 % and a correlation of
+    0.9: I_true from a fit to I_eff is 5 % too low; I_true from a fit to ln I_eff is 1 % too high.
+    Without a correlation both fits are right to 1 %.
 
     Parameters
     ----------
@@ -96,26 +99,27 @@ def fit_bag_sizes(
     info
         Effective information at each bag size, shape (S,).
     info_error
-        Standard errors of the informations if these are independent, shape (S,).
+        Standard errors of `info`, shape (S,), if the values are independent of each other.
     ansatz
-        How the error variance of a bag's log-likelihood ratio depends on the bag size.
+        Assumption about how the variance σ²_ε of the error of a bag's log-likelihood ratio depends
+        on the bag size; see :mod:`milinfer.diagnostics.bag_size`.
     covariance
-        Covariance of the informations, shape (S, S), instead of `info_error`: informations measured
-        on the same toys fluctuate together.
+        Covariance matrix of `info`, shape (S, S), instead of `info_error`.  It is needed if the
+        values were measured with the same toys, because they then fluctuate together.
     bound
-        True information and its error (0 if exact), if it is known from elsewhere; it constrains
-        I_true.  ``"linear"`` needs it.
+        True information and its error (0 if exact), if it is known from elsewhere.  I_true is then
+        constrained to it in the fit.  ``"linear"`` needs it.
 
     Returns
     -------
     BagSizeFit
-        I_true, k, errors, goodness and the curve with its band.
+        I_true, k, their errors, the quality of the fit, and the fitted curve with its error.
 
     Raises
     ------
     ConfigurationError
-        If the points are not positive informations with errors, or ``"linear"`` is fitted without a
-        bound.
+        If `info` is not positive, if errors are missing or wrong, or if ``"linear"`` is fitted
+        without `bound`.
     FitError
         If there are fewer sizes than parameters, or the fit does not converge.
 
@@ -236,7 +240,7 @@ def fit_bag_sizes(
 def log_points(
     sizes: ArrayLike, info: ArrayLike, error: ArrayLike | None, covariance: ArrayLike | None
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Bag sizes, ln I, and the Cholesky factor of the covariance of ln I.
+    """Return bag sizes, ln I, and the Cholesky factor of the covariance matrix of ln I.
 
     Parameters
     ----------
@@ -246,7 +250,7 @@ def log_points(
     Raises
     ------
     ConfigurationError
-        If they are not positive informations with errors.
+        If `info` is not positive, or errors are missing or wrong.
 
     Examples
     --------
@@ -372,31 +376,36 @@ EXPONENTS = (-3.0, 0.98)
 
 
 class BagSizeFit(NamedTuple):
-    """Fit of one ansatz to effective informations at several bag sizes.
+    """Result of the fit of one ansatz to the effective information at several bag sizes.
 
-    Made by :func:`milinfer.diagnostics.bag_size.fit_bag_sizes`.
+    :func:`milinfer.diagnostics.bag_size.fit_bag_sizes` makes it.
 
     Parameters
     ----------
     ansatz
-        See :mod:`milinfer.diagnostics.bag_size`.
+        Name of the ansatz; see :mod:`milinfer.diagnostics.bag_size`.
     parameters
-        Names: ``info_true``, ``k``, and the other parameters of the ansatz.
+        Names of the P fitted parameters: ``info_true``, ``k``, and any further parameters of the
+        ansatz.
     values
         Fitted values, shape (P,).
     errors
-        Downward and upward error of each, shape (P, 2), both positive: from MINOS if it is valid,
-        else from HESSE.  An error that meets a physical limit ends there.
+        Downward and upward error of each parameter, shape (P, 2).  Both are positive numbers.  They
+        come from MINOS if MINOS is valid for the parameter, else from HESSE.  An error does not
+        extend beyond a physical limit.
     covariance
-        Covariance from HESSE, shape (P, P); zero for parameters at a limit.
+        Covariance matrix from HESSE, shape (P, P).  The elements of a parameter at a limit are
+        zero.
     minos
-        Whether the MINOS error is valid, for each parameter.
+        For each parameter, whether the MINOS error is valid.
     at_limit
-        Parameters at the limit 0.
+        Names of the parameters that are at their limit 0.
     chi2, ndf, p_value
-        Quality of the fit; p is NaN without degrees of freedom.
+        χ² of the fit, degrees of freedom, and p-value.  The p-value is NaN if there are no degrees
+        of freedom.
     growth
-        √(χ²(k = 0) − χ²): by how many standard deviations the information grows with the bag.
+        √(χ²(k = 0) − χ²).  It is the significance, in standard deviations, with which the
+        information grows with the bag size.
 
     Examples
     --------
@@ -420,7 +429,7 @@ class BagSizeFit(NamedTuple):
 
     @property
     def plateau(self) -> bool:
-        """Whether k is at its limit 0: the information does not grow over the sizes of the scan.
+        """Whether k is at its limit 0: the information does not grow with the bag size.
 
         The result is then the weighted mean of the points, without an extrapolation.
         """
@@ -438,7 +447,7 @@ class BagSizeFit(NamedTuple):
 
     @property
     def asymptote(self) -> float:
-        """Information at infinite bags; below :attr:`info_true` only for ``"linear"``."""
+        """Information at infinite bags; for ``"linear"`` it can be below :attr:`info_true`."""
         return float(self.info(np.inf))
 
     @property
@@ -448,15 +457,15 @@ class BagSizeFit(NamedTuple):
 
     @property
     def aic(self) -> float:
-        """Akaike's criterion, χ² + 2P."""
+        """Akaike's information criterion (AIC): χ² + 2P with P parameters."""
         return self.chi2 + 2 * len(self.parameters)
 
     def info(self, size: ArrayLike) -> FloatArray:
-        """Effective information at any bag size, of the shape of `size`."""
+        """Return the fitted effective information at bag sizes, in the shape of `size`."""
         return np.asarray(np.exp(log_info(self.ansatz, np.asarray(size, float), self.values)))
 
     def info_error(self, size: ArrayLike) -> FloatArray:
-        """Standard error of :meth:`info` from the covariance, of the shape of `size`."""
+        """Return the standard error of :meth:`info`, in the shape of `size`."""
         n = np.asarray(size, dtype=np.float64)
         form = FORMS[self.ansatz]
         with np.errstate(invalid="ignore"):
@@ -488,11 +497,11 @@ class BagSizeFit(NamedTuple):
         return html_facts(f"Effective information against bag size: {self.ansatz}", facts)
 
     def to_table(self) -> pa.Table:
-        """Table with one row.
+        """Return a table with one row.
 
-        Columns: ``ansatz``; of each parameter its value, and ``_error_down`` and ``_error_up``;
-        ``asymptote``, ``asymptote_error``, ``plateau``, ``growth``, ``chi2``, ``ndf``, ``p_value``
-        and ``aic``.
+        Columns: ``ansatz``; for each parameter its value (for example ``k``) and its errors
+        (``k_error_down``, ``k_error_up``); ``asymptote``, ``asymptote_error``, ``plateau``,
+        ``growth``, ``chi2``, ``ndf``, ``p_value`` and ``aic``.
         """
         row: dict[str, Any] = {"ansatz": self.ansatz}
         for name, value, (down, up) in zip(self.parameters, self.values, self.errors, strict=True):
@@ -541,14 +550,14 @@ def log_info(ansatz: Ansatz, size: FloatArray, values: FloatArray) -> FloatArray
 
 @dataclass(frozen=True)
 class AnsatzComparison:
-    """Fits of several ansätze to the same informations.
+    """Fits of several ansätze to the same measurements of the information.
 
     Parameters
     ----------
     fits
-        One fit for each ansatz, lowest AIC first.
+        One fit for each ansatz, the fit with the lowest AIC first.
     left_out
-        Reason for each ansatz without a fit.
+        For each ansatz that could not be fitted, the reason.
     """
 
     fits: tuple[BagSizeFit, ...]
@@ -567,14 +576,15 @@ class AnsatzComparison:
     )
 
     def allowed(self, delta: float = 4.0) -> tuple[BagSizeFit, ...]:
-        """Fits whose AIC is within `delta` of the lowest: the data cannot distinguish them."""
+        """Return the fits whose AIC is at most `delta` above the lowest AIC."""
         return tuple(f for f in self.fits if f.aic <= self.fits[0].aic + delta)
 
     @property
     def asymptotes(self) -> tuple[float, float]:
-        """Lowest and highest information at infinite bags of the allowed fits.
+        """Return the lowest and the highest information at infinite bags among the allowed fits.
 
-        Their difference is the error of the extrapolation from the choice of the ansatz.
+        The difference between the two numbers is the error of the extrapolation due to the choice
+        of the ansatz.  The allowed fits are those of :meth:`allowed`.
         """
         values = [f.asymptote for f in self.allowed()]
         return min(values), max(values)
@@ -612,7 +622,7 @@ class AnsatzComparison:
     _title: ClassVar = "Effective information against bag size"
 
     def to_table(self) -> pa.Table:
-        """Table with one row for each ansatz, lowest AIC first; see :meth:`BagSizeFit.to_table`."""
+        """Return a table with a row for each ansatz; columns as in :meth:`BagSizeFit.to_table`."""
         import pyarrow as pa
 
         tables = [f.to_table() for f in self.fits]
@@ -636,7 +646,7 @@ def compare_ansaetze(
     covariance: ArrayLike | None = None,
     bound: tuple[float, float] | None = None,
 ) -> AnsatzComparison:
-    """Fit several ansätze to the same informations, to see whether these distinguish the ansätze.
+    """Fit several ansätze to the same measurements, to see whether these can distinguish them.
 
     Parameters
     ----------
@@ -692,18 +702,20 @@ def _cell(value: float, error: FloatArray) -> str:
 
 
 class BagSizeTrend(NamedTuple):
-    """A straight line through ln I against log₂ N_B.
+    """A straight line fitted to ln I as a function of log₂ N_B, with the bag size N_B.
 
-    Made by :func:`bag_size_slope`.
+    :func:`bag_size_slope` makes it.
 
     Parameters
     ----------
     slope, slope_error
-        Change of ln I with each doubling of the bag: 0.02 is 2 %.
+        Change of ln I if the bag size is doubled, and its error.  A slope of 0.02 means that the
+        information grows by 2 %.
     level
-        I at bags of one event.
+        Information I at bags of one event, according to the straight line.
     chi2, ndf, p_value
-        Quality of the straight line; p is NaN without degrees of freedom.
+        χ² of the fit, degrees of freedom, and p-value.  The p-value is NaN if there are no degrees
+        of freedom.
     """
 
     slope: float
@@ -722,12 +734,12 @@ class BagSizeTrend(NamedTuple):
         return html_facts("Information against bag size", facts)
 
     def to_table(self) -> pa.Table:
-        """Table with one row, and the fields as columns."""
+        """Return a table with one row, whose columns are the fields."""
         return tuples_table(BagSizeTrend, [self])
 
     @property
     def sigmas(self) -> float:
-        """The slope in units of its error; negative where the information falls."""
+        """Slope divided by its error; negative if the information falls with the bag size."""
         return self.slope / self.slope_error
 
 
@@ -738,24 +750,24 @@ def bag_size_slope(
     *,
     covariance: ArrayLike | None = None,
 ) -> BagSizeTrend:
-    """Fit a straight line to ln I against log₂ N_B.
+    """Fit a straight line to ln I as a function of log₂ N_B.
 
     Parameters
     ----------
     sizes
         Bag sizes, shape (S,).
     info
-        Information at each bag size, shape (S,): I_MLE, I_eff or the ratio of one of them to a
-        reference.
+        Information I at each bag size N_B, shape (S,).  It can be I_MLE, I_eff, or the ratio of one
+        of these to a reference.
     info_error
-        Standard errors of the informations if these are independent, shape (S,).
+        Standard errors of `info`, shape (S,), if the values are independent of each other.
     covariance
-        Covariance of the informations, shape (S, S), instead of `info_error`.
+        Covariance matrix of `info`, shape (S, S), instead of `info_error`.
 
     Raises
     ------
     ConfigurationError
-        If the points are not positive informations with errors.
+        If `info` is not positive, or errors are missing or wrong.
     FitError
         If there are fewer than two sizes.
 

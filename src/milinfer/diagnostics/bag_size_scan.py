@@ -1,8 +1,9 @@
-"""Measurement of effective information against bag size ([AS], §3.2 and fig. 2).
+"""Measure the effective information as a function of the bag size ([AS], §3.2 and fig. 2).
 
-The same network is trained on the same events at every bag size, and all trainings are run on the
-same pseudo-experiments.  The fluctuation of these toys, which all sizes share, is then in the
-covariance of the informations, and drops out of the ratio to a reference on the same toys.
+The same network is trained on the same events at every bag size, and all trained networks are
+applied to the same pseudo-experiments (toys).  The fluctuation of the toys is therefore common to
+all bag sizes.  It is contained in the covariance of the measured informations, and it cancels in
+the ratio to a reference method that is applied to the same toys.
 """
 
 from __future__ import annotations
@@ -46,18 +47,18 @@ __all__ = ["BagSizeScan", "ScanPoint", "information_covariance", "scan_bag_sizes
 
 
 class ScanPoint(NamedTuple):
-    """One training at one bag size.
+    """Result of one training at one bag size.
 
     Parameters
     ----------
     size
         Number of events in a training bag.
     repeat
-        Number of the training at this size, from 0.
+        Number of the training at this size, counted from 0.
     information
         Information of the trained network on the toys.
     relative
-        Information relative to the reference on the same toys; None without a reference.
+        Information of the trained network relative to the reference.  None without a reference.
     """
 
     size: int
@@ -75,22 +76,26 @@ class BagSizeScan:
     sizes
         Bag sizes, ascending, shape (S,).
     points
-        One training for each size and repeat.
+        Results of all trainings, one for each size and repeat.
     info_eff, info_mle
-        Means over the repeats, shape (S,).
+        Effective information I_eff and inverse variance I_MLE of the estimates, averaged over the
+        trainings at each size, shape (S,).
     info_mle_error
-        Standard error of `info_mle`, shape (S,), with the spread of the trainings.
+        Standard error of `info_mle`, shape (S,).  It includes the spread between the trainings at a
+        size, if there are several.
     covariance
-        Covariance of `info_eff`, shape (S, S): from the toys, which all sizes share, and from the
-        spread between trainings, if there are several.
+        Covariance matrix of `info_eff`, shape (S, S).  It contains the fluctuation of the toys,
+        which is common to all sizes, and the spread between the trainings at a size, if there are
+        several.
     training_spread
-        Relative standard deviation of I_eff between trainings, pooled over the sizes; NaN for one
-        training at each.  It contains the part of the fluctuation of the toys that differs between
-        trainings, which the covariance then counts twice: errors are rather too large.
+        Relative standard deviation of I_eff between trainings at the same size, averaged (in
+        quadrature) over the sizes.  NaN if there is one training at each size.  It contains a part
+        of the fluctuation of the toys, because this fluctuation is not exactly equal for all
+        trainings.  `covariance` counts this part twice, so its errors are slightly too large.
     bound
-        True information and its error, if the caller gave it.
+        True information and its error, if they were given to :func:`scan_bag_sizes`.
     reference
-        Name of the reference; empty without a reference.
+        Name of the reference method; empty without a reference.
     """
 
     sizes: IntArray
@@ -109,11 +114,11 @@ class BagSizeScan:
         return np.asarray(np.sqrt(np.diag(self.covariance)))
 
     def at(self, size: int) -> tuple[ScanPoint, ...]:
-        """The trainings at one size."""
+        """Return the results of all trainings at one bag size."""
         return tuple(p for p in self.points if p.size == size)
 
     def fit(self, ansatz: Ansatz = "sqrt", *, use_bound: bool = False) -> BagSizeFit:
-        """Fit an ansatz to the effective information at all bag sizes, with its covariance.
+        """Fit an ansatz to `info_eff` with its covariance matrix.
 
         See :func:`milinfer.diagnostics.bag_size.fit_bag_sizes`.
         """
@@ -151,9 +156,10 @@ class BagSizeScan:
     def to_table(self) -> pa.Table:
         """Table with one row for each training.
 
-        Columns: ``size``, ``repeat``, the fields of
-        :class:`~milinfer.intervals.information.Information`, and with a reference those of
-        :class:`~milinfer.intervals.information.RelativeInformation` as ``relative.FIELD``.
+        Columns: ``size``, ``repeat`` and the fields of
+        :class:`~milinfer.intervals.information.Information`.  With a reference, there are also
+        columns ``relative.FIELD`` for the fields of
+        :class:`~milinfer.intervals.information.RelativeInformation`.
         """
         columns: dict[str, type] = {"size": int, "repeat": int, **get_type_hints(Information)}
         relative_columns = {f"relative.{n}": float for n in RelativeInformation._fields}
@@ -203,24 +209,25 @@ def scan_bag_sizes(
     on_toys: Callable[[int], None] | None = None,
     client: Client | None = None,
 ) -> BagSizeScan:
-    """Train at each bag size, and measure the effective information on the same toys.
+    """Train a network at each bag size, and measure the effective information of all of them.
 
     Parameters
     ----------
     estimator
-        Settings of the network; its seed is that of the first training at each size, and further
-        trainings count up from it.
+        Settings of the network.  Its seed is used for the first training at each size; the second
+        training uses seed + 1, and so on.
     train
-        Events to train on, the same at every size.
+        Events for the training.  They are the same at every bag size.
     toys
-        Toys, which draw from held-out events at `truth` and at `neighbours`.
+        :class:`~milinfer.Toys` object.  It must contain events at `truth` and at `neighbours` that
+        are not in `train`.  All networks are applied to the same toys.
     sizes
         Bag sizes, all different.
     truth
-        True value of the parameter at which to measure.
+        True value of the parameter at which the information is measured.
     neighbours
-        Other true values near `truth`, from which the response dE[θ̂]/dθ is measured; two or more,
-        best on both sides.
+        Other true values near `truth`, which are needed to measure the response dE[θ̂]/dθ.  Give
+        two or more, on both sides of `truth` if possible.
     n_toys
         Number of toys at each true value.
     repeats
@@ -228,15 +235,19 @@ def scan_bag_sizes(
         fluctuation of the toys.  With two or more, they also contain the spread between trainings,
         which is often larger.
     reference
-        Model to compare with on the same toys, such as the oracle.
+        Model with which the networks are compared, for example the oracle.  It is applied to the
+        same toys.
     bound
-        True information and its error (0 if exact), if known; it is kept with the result for fits.
+        True information and its error (0 if exact), if known.  It is stored in the result, for
+        fits.
     n_bootstrap, seed
         Number of bootstrap samples, and their seed.
     on_training
-        Called with size and repeat after each training.
+        Function that is called after each training, with the bag size and the number of the
+        training at this size.
     on_toys
-        Called with the number of toys done since the last call, at each true value.
+        Function to report progress.  It is called with the number of toys done since the last call,
+        at each true value.
     client
         Client of a dask cluster, whose workers train (one task for each size and repeat) and
         generate the toys.  The result is the same as without a cluster, within what
@@ -245,13 +256,14 @@ def scan_bag_sizes(
     Returns
     -------
     BagSizeScan
-        Informations with their covariance; ``.fit()`` and ``.compare()`` extrapolate them.
+        The effective information at each bag size, with its covariance.  The methods ``.fit()`` and
+        ``.compare()`` extrapolate it to infinite bags.
 
     Raises
     ------
     ConfigurationError
-        If there is no bag size, a bag size is listed twice, or `neighbours` has no value other than
-        the truth.
+        If there is no bag size, if a bag size is listed twice, or if `neighbours` contains no value
+        other than `truth`.
 
     Examples
     --------
@@ -349,15 +361,18 @@ def information_covariance(
     n_bootstrap: int = 200,
     seed: int = 0,
 ) -> FloatArray:
-    """Covariance of the effective informations of several models on the same toys.
+    """Compute the covariance matrix of the effective information of several models.
 
-    Errors are taken from `info_error`, correlations from those of ln(R²/Var(θ̂)) if the toys are
-    resampled, the same ones for all models.
+    All models must be applied to the same toys, so their informations fluctuate together.  The
+    errors are given as `info_error`.  The correlations are computed with a bootstrap: the toys are
+    resampled, in the same way for all models, and the correlation of ln(R²/Var(θ̂)) between the
+    models is used.
 
     Parameters
     ----------
     ensembles
-        Toys of each model: the first at the point of interest, the others at neighbouring values.
+        For each model (by name), its toys at several true values: first at the value of interest,
+        then at values around it.
     info_error
         Standard error of the effective information of each model.
     n_bootstrap, seed
@@ -371,7 +386,7 @@ def information_covariance(
     Raises
     ------
     CalibrationError
-        If the toys are not the same, or errors are missing.
+        If the models were not applied to the same toys, or errors are missing.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Results of several checks together: the verdict, and tables for the terminal and notebooks."""
+"""Combine the results of several checks: a verdict, and tables for the terminal and notebooks."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _COLOURS = {"passed": "#2e8b57", "failed": "#d64545", "undecided": "#a87b00", "s
 
 @dataclass(frozen=True, eq=False, repr=False)
 class CheckList:
-    """Base of the diagnoses: summary of their checks."""
+    """Base class of the diagnoses: a list of checks, and its summary."""
 
     header = ("check", "measured", "exact", "pull", "outcome", "meaning")
 
@@ -39,7 +39,7 @@ class CheckList:
 
     @property
     def passed(self) -> bool:
-        """Whether every check that applies has passed; an undecided check has not passed."""
+        """Whether all checks have passed; an undecided check has not passed, a skipped one has."""
         return all(c.outcome in ("passed", "skipped") for c in self.checks)
 
     @property
@@ -49,24 +49,25 @@ class CheckList:
 
     @property
     def undecided(self) -> tuple[Check, ...]:
-        """Checks with too few events to decide."""
+        """Checks that are undecided, because there are too few events."""
         return tuple(c for c in self.checks if c.outcome == "undecided")
 
     @property
     def significant(self) -> tuple[Check, ...]:
-        """Checks that did not fail although their deviation is larger than a fluctuation.
+        """Checks that did not fail although their deviation is significant.
 
-        If the check passed, the deviation is too small to matter.  If it is undecided, nobody knows
-        whether the deviation matters.
+        If such a check has passed, the deviation is too small to matter.  If it is undecided, it is
+        not known whether the deviation matters.
         """
         return tuple(c for c in self.checks if c.outcome != "failed" and c.pull > c.threshold)
 
     @property
     def fluctuations(self) -> tuple[Check, ...]:
-        """Checks that deviate by more than 3σ, but by no more than the largest fluctuation.
+        """Checks with a deviation of more than 3σ that may still be a fluctuation.
 
-        A check of several measurements shows the one that is farthest off, and its threshold is
-        therefore larger than 3σ.
+        A check that consists of several measurements shows the measurement with the largest
+        deviation.  By chance this may be larger than 3σ, so the threshold of the check is larger,
+        too.
         """
         return tuple(c for c in self.checks if _LARGE < c.pull <= c.threshold)
 
@@ -109,7 +110,7 @@ class CheckList:
         return "\n".join(lines)
 
     def rows(self) -> list[list[str]]:
-        """Cells of the table, as text."""
+        """Return the cells of the table as text."""
         return [
             [
                 c.name,
@@ -123,7 +124,7 @@ class CheckList:
         ]
 
     def to_rich(self) -> Table:
-        """Table for the terminal."""
+        """Return the table for the terminal."""
         from rich.box import SIMPLE_HEAD
         from rich.table import Table
         from rich.text import Text
@@ -149,7 +150,7 @@ class CheckList:
         return html_table(self.header, self.rows(), title=self.title, marked=("outcome", _COLOURS))
 
     def to_table(self) -> pa.Table:
-        """Table with one row for each check; columns are the fields of a :class:`Check`."""
+        """Return a table with a row for each check; columns are the fields of :class:`Check`."""
         types = get_type_hints(Check) | {"outcome": str}
         return arrow_table(types, [vars(c) for c in self.checks])
 
@@ -157,11 +158,11 @@ class CheckList:
         return f"{type(self).__name__}({self.title})"
 
     def summary(self) -> dict[str, Any]:
-        """Entries of ``summary.json``: verdict and checks, without histograms and curves."""
+        """Return the entries for ``summary.json``: verdict and checks, without data of figures."""
         return {name: value for name, value in self.to_dict().items() if name in _SUMMARY}
 
     def to_dict(self) -> dict[str, Any]:
-        """All results by name, ready for JSON."""
+        """Return all results by name, ready for JSON."""
         out: dict[str, Any] = {}
         for field in fields(self):
             if field.name == "checks":

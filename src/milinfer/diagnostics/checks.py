@@ -1,8 +1,9 @@
-"""Outcome of a check of a model: tolerances, significances, and the text that explains it.
+"""Decide the outcome of a check of a model: tolerances, significance, and an explanation.
 
-A deviation fails a check only if it is significant (its pull, in standard errors) and larger than
-the tolerance.  A check passes only if there are enough events to see a deviation as large as the
-tolerance.  Otherwise it is undecided.
+A check fails if the deviation is larger than the tolerance and also significant.  The significance
+is the pull: the deviation divided by its standard error.  A check passes if there are enough events
+to exclude a deviation as large as the tolerance.  A check that neither fails nor passes is
+undecided.
 """
 
 from __future__ import annotations
@@ -54,24 +55,27 @@ class Tolerances:
     Parameters
     ----------
     normalisation
-        Deviation of the mean ratio E[r] from 1, whatever the size of a dataset.  Less is tolerated
-        at values of θ at which n ln E[r], the change of Λ of n events, is larger than the change
-        from a bias of `bias` and a curvature that is wrong by `bartlett` (:func:`distortion`).
+        Deviation of the mean ratio E[r] from 1, for datasets of any size.  At each θ, a second
+        limit applies: for datasets of n events, a wrong E[r] changes Λ(θ) by n ln E[r].  This
+        change must not be larger than the change of Λ(θ) that `bias` and `bartlett` tolerate
+        (:func:`distortion`).
     bias
-        Bias of an estimate, in standard errors of one dataset.  With 0.3, a 68.3 % interval
-        covers 66 %.
+        Bias of an estimate, divided by the standard error of the estimate.  With a bias of 0.3, the
+        coverage of a 68.3 % interval is 66 %.
     bartlett
-        Deviation of a Bartlett ratio from 1.  With 0.15, intervals are 7 % too narrow or too wide.
+        Deviation of a Bartlett ratio from 1.  With a deviation of 0.15, intervals are 7 % too
+        narrow or too wide.
     response
-        Deviation of dE[θ̂]/dθ from 1.
+        Deviation of the response dE[θ̂]/dθ from 1.
     closure
-        Part of the difference between two samples that reweighting leaves.
+        Fraction of the difference between two samples that remains after reweighting one to the
+        other.
     surfaces
         Fraction of datasets whose Λ(θ) has no single smooth maximum inside the range.
     outside
-        Fraction of events more than five standard deviations from the training mean.  For a
-        distribution with the mean and variance of the training data it is at most 1/5²
-        (Chebyshev's inequality).
+        Fraction of events with a feature that is more than five standard deviations from the mean
+        of the training data.  If the events have the same mean and variance as the training data,
+        this fraction is at most 1/5² (Chebyshev's inequality).
     """
 
     normalisation: float = 0.05
@@ -84,17 +88,17 @@ class Tolerances:
 
 
 def distortion(standard_errors: float, tolerances: Tolerances) -> float:
-    """Change of Λ that a tolerated bias and a tolerated error of the curvature make together.
+    """Compute the change of Λ due to the tolerated bias and the tolerated curvature together.
 
-    Λ = −z²/2 at z standard errors from its maximum; with the estimate moved by `bias` and the
-    curvature changed by `bartlett` it is off by z·bias + z²·bartlett/2.
+    At a distance of z standard errors from its maximum, Λ is −z²/2.  If the estimate is shifted by
+    `bias` and the curvature is wrong by `bartlett`, Λ changes by z·bias + z²·bartlett/2.
 
     Parameters
     ----------
     standard_errors
-        Distance from the maximum in standard errors of a dataset.
+        Distance z from the maximum, divided by the standard error of the estimate from one dataset.
     tolerances
-        Tolerated deviation.
+        Tolerated deviations, of which `bias` and `bartlett` are used.
 
     Examples
     --------
@@ -117,18 +121,18 @@ class Check:
         ``"passed"``, ``"failed"``, ``"undecided"`` (too few events) or ``"skipped"`` (the check
         does not apply).
     meaning
-        Meaning of the outcome, with advice.
+        Sentence that explains the outcome and says what to do.
     quantity
-        The measured quantity.
+        Name of the measured quantity.
     value, error, expected
         Measured value, its standard error, and the value for an exact ratio.
     pull
-        Significance of the deviation in standard errors.
+        Significance of the deviation: usually the deviation divided by `error`.
     threshold
-        Pull beyond which a deviation is significant, corrected for the number of measurements that
-        the check makes.
+        A deviation is significant if its pull is above this threshold.  The threshold is higher if
+        the check consists of several measurements.
     tolerance
-        Size beyond which a deviation matters.
+        A deviation matters if it is larger than this.
     """
 
     name: str
@@ -143,7 +147,7 @@ class Check:
     tolerance: float = np.nan
 
     def measured(self) -> str:
-        """Quantity, value and error as text.
+        """Return quantity, value and error as text.
 
         Examples
         --------
@@ -158,7 +162,7 @@ class Check:
         return f"{self.quantity} = {self.value:.{digits}f} ± {self.error:.{digits}f}"
 
     def to_dict(self) -> dict[str, Any]:
-        """Fields by name, with None for numbers that were not measured."""
+        """Return the fields by name; a number that was not measured is None."""
         fields: dict[str, Any] = jsonable(asdict(self))
         return fields
 
@@ -175,7 +179,8 @@ class Look(NamedTuple):
     outcome
         Outcome of this measurement alone.
     significance
-        Pull, where it is not that of the value: that of a χ², for example.
+        Pull, if it is not the deviation of `value` divided by `error`.  For example, it may be
+        computed from a χ².
     """
 
     quantity: str
@@ -188,13 +193,13 @@ class Look(NamedTuple):
 
     @property
     def pull(self) -> float:
-        """Deviation in standard errors."""
+        """Significance of the deviation of this measurement."""
         if self.significance is not None:
             return self.significance
         return pull_of(self.value - self.expected, self.error)
 
     def check(self, name: str, threshold: float, meaning: str, outcome: Outcome) -> Check:
-        """Make the check for which this look is decisive."""
+        """Make the result of the check that this measurement decides."""
         return Check(
             name=name,
             outcome=outcome,
@@ -210,7 +215,7 @@ class Look(NamedTuple):
 
 
 def pull_of(deviation: float, error: float) -> float:
-    """Absolute deviation in standard errors.
+    """Return the absolute value of a deviation divided by its standard error.
 
     Examples
     --------
@@ -223,7 +228,7 @@ def pull_of(deviation: float, error: float) -> float:
 
 
 def pull_from_p(p_value: float) -> float:
-    """Two-sided Gaussian significance of a p-value.
+    """Convert a p-value to a significance (two-sided, Gaussian).
 
     Examples
     --------
@@ -234,7 +239,10 @@ def pull_from_p(p_value: float) -> float:
 
 
 def critical_pull(sigma: float, looks: int = 1) -> float:
-    """Pull that any of several looks exceeds as rarely as one exceeds `sigma` (Bonferroni).
+    """Compute the threshold of the pull for a check with several measurements (Bonferroni).
+
+    The probability that one or more of them exceed it by chance is at most the probability that a
+    single measurement exceeds `sigma`.  The number of measurements is `looks`.
 
     Examples
     --------
@@ -247,18 +255,18 @@ def critical_pull(sigma: float, looks: int = 1) -> float:
 def judge(
     deviation: float, error: float, tolerance: float, critical: float, *, enough: bool = True
 ) -> Outcome:
-    """Outcome of one measurement.
+    """Decide the outcome of one measurement.
 
     Parameters
     ----------
     deviation, error
         Deviation from the expected value, and its standard error.
     tolerance
-        Size of a deviation that matters.
+        A larger deviation matters.
     critical
-        Significance in standard errors that a failure needs.
+        Only a deviation of more than this number of standard errors is significant.
     enough
-        False if there are too few events to trust the error.
+        False if there are too few events to trust `error`.  The outcome is then undecided.
 
     Examples
     --------
@@ -277,7 +285,10 @@ def judge(
 
 
 def worst(looks: Sequence[Look], order: Sequence[Outcome]) -> Look:
-    """The look with the first outcome in `order`; of several, the one with the largest pull."""
+    """Return the measurement whose outcome comes first in `order`.
+
+    If several measurements have this outcome, the one with the largest pull is returned.
+    """
 
     def rank(look: Look) -> tuple[int, float]:
         return order.index(look.outcome), -look.pull if np.isfinite(look.pull) else -np.inf
@@ -286,14 +297,14 @@ def worst(looks: Sequence[Look], order: Sequence[Outcome]) -> Look:
 
 
 def width_meaning(look: Look, excess: float) -> str:
-    """Text on the outcome of a check of a Bartlett ratio.
+    """Return the sentence that explains the outcome of a check of a Bartlett ratio.
 
     Parameters
     ----------
     look
         The measurement, with its outcome.
     excess
-        Information that the surface claims over the true one.
+        Information according to the curvature of Λ, divided by the true information.
     """
     if look.outcome == "passed":
         return "The curvature of Λ agrees with the spread of estimates: the intervals are right."
@@ -310,7 +321,7 @@ def width_meaning(look: Look, excess: float) -> str:
 
 
 def jsonable(value: Any) -> Any:
-    """Convert for JSON: lists for arrays, None for numbers that are not finite.
+    """Convert a value for JSON: arrays become lists, numbers that are not finite become None.
 
     Examples
     --------

@@ -1,10 +1,10 @@
-r"""Diagnosis of a learned likelihood ratio: all checks, and whether it can be trusted.
+r"""Run all checks of a learned likelihood ratio, and say whether it can be trusted.
 
-With :math:`\lambda = \ln r(x|\theta)` of an exact ratio, :math:`E_{\theta_0}[r] = 1` at every θ,
-:math:`E_\theta[\partial_\theta\lambda] = 0` and
+An exact ratio :math:`r(x|\theta)`, with :math:`\lambda = \ln r`, has these properties:
+:math:`E_{\theta_0}[r] = 1` at every θ, :math:`E_\theta[\partial_\theta\lambda] = 0` and
 :math:`E_\theta[-\partial^2_\theta\lambda] = E_\theta[(\partial_\theta\lambda)^2]` (the Bartlett
-identities; [AS], eq. 17 and §C.2).  Learned ratios violate them without any sign in the training
-loss (§C.1, §C.4 and §C.5).
+identities; [AS], eq. 17 and §C.2).  A learned ratio can violate them without any sign in the
+training loss (§C.1, §C.4 and §C.5).
 """
 
 from __future__ import annotations
@@ -43,13 +43,14 @@ class Diagnosis(CheckList):
     Parameters
     ----------
     model, parameter, reference
-        Names of the model and the parameter, and θ0.
+        Name of the model, name of the parameter, and θ0.
     n_events
-        Number of events in the datasets for which the bias is judged, and in the toys.
+        Number of events in a dataset.  The bias is judged for datasets of this size, and toys have
+        this size.
     checks
         Results of the checks.
     normalisation, closures, separations, curves
-        Data for the figures of :mod:`milinfer.plotting.diagnostics`.
+        Details of the checks, for the figures of :mod:`milinfer.plotting.diagnostics`.
     """
 
     model: str
@@ -64,7 +65,7 @@ class Diagnosis(CheckList):
 
     @property
     def title(self) -> str:
-        """Heading with the name of the model, the size of the datasets and the verdict."""
+        """Heading: name of the model, size of the datasets, and verdict."""
         return f"{self.model}, datasets of {self.n_events} events: {self.verdict}"
 
 
@@ -85,36 +86,38 @@ def diagnose(
     Parameters
     ----------
     model
-        Any source of per-event log-likelihood ratios in one parameter.
+        Any model that gives log-likelihood ratios of single events in one parameter.
     samples
-        Held-out events at θ0 and other values; weights of any sign.
+        Held-out events at θ0 and at other values of the parameter.  Negative weights are allowed.
     reference
-        θ0; default: that of the model, or 0.
+        θ0; default: θ0 of the model, or 0 if the model has none.
     n_events
         Number of events in the datasets to which the model will be applied.  Toys have this size,
-        and a bias is compared with the standard error from so many events.  Default: 1/500 of the
-        smallest sample; up to 1/50 if the standard error would otherwise be too large for the
-        range of the model.
+        and a bias is compared with the standard error of an estimate from so many events.  Default:
+        1/500 of the effective number of events in the smallest sample.  If the standard error from
+        so few events is too large for the range of the model, up to 1/50 is used.  The default is
+        never below 20.
     n_toys
-        Number of toys at each of up to three values of the parameter; 0 skips the checks that need
-        toys.
+        Number of toys at each true value (at most three true values are used).  With 0, the checks
+        that need toys are skipped.
     seed
-        Seed of the toys and of the halves of the classifier test.
+        Random seed of the toys, and of the split into halves for the classifier.
     sigma
-        Significance that a failure needs.  An exact ratio fails a check with the probability of
-        such a fluctuation (0.3 % for 3σ) or less.
+        Significance, in standard deviations, that a deviation must have to fail a check.  An exact
+        ratio fails a check with at most the probability of such a fluctuation (0.3 % for 3σ).
     tolerances
         Deviations that are too small to matter; default: ``Tolerances()``.
     outside
-        For samples outside the range of the model: ``"raise"`` an error, or ``"drop"`` the samples.
+        What happens if a sample is outside the range of the model: ``"raise"`` an error, or
+        ``"drop"`` the sample.
 
     Raises
     ------
     ParameterError
         If there is no sample at θ0, or a sample is outside the range of the model.
     SampleError
-        If the weights of a sample do not have a positive sum, or the model was trained on its
-        events.
+        If the sum of the weights of a sample is not positive, or if the model was trained on events
+        of a sample.
     ModelError
         If the model gives numbers that are not finite.
     ConfigurationError
@@ -122,8 +125,8 @@ def diagnose(
 
     Notes
     -----
-    A check is undecided if there are too few events to see a deviation of the tolerated size, and
-    skipped if it does not apply.
+    A check is undecided if there are too few events to exclude a deviation of the tolerated size.
+    A check is skipped if it does not apply.
 
     Examples
     --------

@@ -1,11 +1,13 @@
-"""Checks of a likelihood ratio on single events: identities, and closure of reweighted events.
+"""Check a likelihood ratio with single events: identities, and closure of reweighted events.
 
-E_θ0[r(x|θ)] = 1 because p(x|θ) is normalised; one and two derivatives of it are the Bartlett
-identities E_θ[∂λ] = 0 and E_θ[−∂²λ] = E_θ[(∂λ)²].
+The identity E_θ0[r(x|θ)] = 1 holds because p(x|θ) is normalised.  Its first and its second
+derivative with respect to θ are the Bartlett identities E_θ[∂λ] = 0 and E_θ[−∂²λ] = E_θ[(∂λ)²],
+with λ = ln r.
 
-The closure checks compare events of θ0, reweighted by r(x|θ), with events of θ.  They detect what
-identities at one point cannot: a feature that the ratio ignores, and a ratio that is wrong in one
-corner only.  The tests themselves are in :mod:`milinfer.diagnostics.two_sample`.
+The closure checks compare events simulated at θ0 and reweighted by r(x|θ) with events simulated at
+θ.  They detect two errors that the identities do not show: a feature that the ratio ignores, and a
+ratio that is wrong only in a small region of the features.  The tests themselves are in
+:mod:`milinfer.diagnostics.two_sample`.
 """
 
 from __future__ import annotations
@@ -62,7 +64,7 @@ _LARGEST_LOG = 300.0  # squares of larger ratios overflow; their effective size 
 
 
 class NormalisationScan(NamedTuple):
-    """E_θ0[r(x|θ_k)] at the points of the grid, and the effective number of events behind it."""
+    """E_θ0[r(x|θ_k)] at the points of a grid, its errors, and the effective numbers of events."""
 
     grid: FloatArray
     mean: FloatArray
@@ -73,8 +75,9 @@ class NormalisationScan(NamedTuple):
 def normalisation_check(held_out: HeldOut) -> tuple[NormalisationScan, Check]:
     """Check that E_θ0[r(x|θ_k)] = 1 at every point of the grid.
 
-    A factor E[r] of every event changes Λ of n events by n ln E[r].  Near θ0 even a fraction of the
-    Λ that defines an interval matters, far from θ0 only a larger change.
+    If E[r] is not 1, Λ of n events changes by n ln E[r].  Near θ0 even a change that is small
+    compared with ½ matters for an interval; far from θ0, where Λ is large, only a larger change
+    matters.
     """
     grid, weights = held_out.interpolation.grid, held_out.samples[held_out.origin].weights
     log_ratio = np.stack([held_out.value(held_out.origin, float(t)) for t in grid], axis=1)
@@ -131,8 +134,9 @@ def normalisation_check(held_out: HeldOut) -> tuple[NormalisationScan, Check]:
 def score_check(held_out: HeldOut) -> Check:
     """Check that E_θ[∂λ/∂θ] = 0 at the value of every sample (first Bartlett identity).
 
-    The mean score is expressed as the bias of θ̂ that it causes, in standard errors of one dataset:
-    sqrt(n_events) E[∂λ]/sd(∂λ), which does not depend on the curvature.
+    A mean score that is not 0 causes a bias of θ̂.  The check gives this bias divided by the
+    standard error of θ̂ from one dataset: sqrt(n_events) E[∂λ]/sd(∂λ).  The curvature cancels in
+    this number.
     """
     critical = critical_pull(held_out.sigma, len(held_out.samples))
     tolerance = held_out.tolerances.bias
@@ -181,8 +185,8 @@ def score_check(held_out: HeldOut) -> Check:
 def bartlett_check(held_out: HeldOut) -> Check:
     """Check that E[−∂²λ] = E[(∂λ)²] for events at θ0 (second Bartlett identity).
 
-    The ratio of the right to the left side is the inverse of I_curv/I_eff for an estimator of
-    response 1, since Var(θ̂) = E[(∂λ)²] / (n_events E[−∂²λ]²).
+    If the response of the estimate is 1, E[−∂²λ]/E[(∂λ)²] equals the Bartlett ratio I_curv/I_eff,
+    because Var(θ̂) = E[(∂λ)²] / (n_events E[−∂²λ]²).
     """
     theta, weights = held_out.reference, held_out.samples[held_out.origin].weights
     square = np.square(held_out.value(held_out.origin, theta, 1))
@@ -212,7 +216,7 @@ def bartlett_check(held_out: HeldOut) -> Check:
 
 
 def range_check(held_out: HeldOut) -> Check:
-    """Fraction of events more than five standard deviations from the mean of the training data."""
+    """Check that few events are more than five standard deviations from the training mean."""
     fitted = getattr(held_out.model, "fitted", None)
     if not all(hasattr(fitted, name) for name in ("mean", "variance", "feature_names")):
         reason = "The model does not give the mean and variance of its training data."
@@ -264,7 +268,7 @@ _NO_POWER = (
 
 
 def closure_check(held_out: HeldOut) -> tuple[tuple[FeatureClosure, ...], Check]:
-    """Compare the distribution of every feature after reweighting from θ0 to the other samples."""
+    """Check that events of θ0, reweighted by r, agree with every other sample in each feature."""
     name, tolerance = "closure", held_out.tolerances.closure
     if not held_out.others:
         return (), Check(name, "skipped", _ALONE)
@@ -308,7 +312,7 @@ def closure_check(held_out: HeldOut) -> tuple[tuple[FeatureClosure, ...], Check]
 
 
 def separation_check(held_out: HeldOut, seed: int) -> tuple[tuple[Separation, ...], Check]:
-    """Check that a classifier cannot separate reweighted events of θ0 from events of θ."""
+    """Check that no classifier can separate events of θ0, reweighted by r, from events of θ."""
     name = "classifier"
     if not held_out.others:
         return (), Check(name, "skipped", _ALONE)
@@ -344,7 +348,7 @@ def separation_check(held_out: HeldOut, seed: int) -> tuple[tuple[Separation, ..
 
 
 def calibration_check(held_out: HeldOut) -> tuple[tuple[CalibrationCurve, ...], Check]:
-    """Compare r/(1 + r) with the fraction of events from θ, if as many come from θ as from θ0."""
+    """Check that, if θ and θ0 are equally likely, r/(1 + r) is the probability of θ."""
     name, tolerance = "calibration", held_out.tolerances.closure
     usable = [i for i in held_out.others if _enough(held_out, i)]
     if not held_out.others:

@@ -1,25 +1,32 @@
-r"""Goodness of fit: whether observed data could come from the model that was fitted to them.
+r"""Goodness of fit: test whether data are compatible with the model that was fitted to them.
 
-An unbinned likelihood has no χ² of its own.  Here simulated events, weighted to the fit, stand for
-the model, and statistics of these kinds compare them with the data:
+An unbinned fit does not give a χ² that says whether the model describes the data.  Here the model
+is represented by simulated events, with weights for the fitted parameters.  Four kinds of test
+statistics compare these events with the data:
 
 * Pearson's χ² of a histogram of each feature and of the score;
-* a classifier between data and simulation: :math:`N d^T (C + \lambda)^{-1} d`, with the difference
-  *d* of the means of features, their products and random Fourier features, the distance of a
-  regularised kernel Fisher discriminant (Harchaoui, Bach and Moulines, NIPS 2007).  It sees
-  deviations that no single feature shows;
-* the mean of ln of the fitted density, which is too small or too large if the events are not of
-  the kind that the model describes;
+* a classifier between data and simulation, with the statistic :math:`N d^T (C + \lambda)^{-1} d` of
+  a regularised kernel Fisher discriminant (Harchaoui, Bach and Moulines, NIPS 2007).  Here *d* is
+  the difference between the means of data and simulation, for features, their products and random
+  Fourier features, C is the covariance matrix of these quantities, and λ regularises it.  The
+  classifier sees deviations that no single feature shows;
+* the mean of ln of the fitted density over the events, which is too small or too large if there are
+  events that the model does not describe;
 * the number of events, if it enters the fit.
 
-p-values come from toys at the fit, each fitted again: a fit absorbs part of a deviation, in the
-data as in toys.  The fit of a toy is one step of Newton's method, θ̂ + V Σ s(x_i), with the scores
-s of its events and the covariance V of the fit to the data; it differs from the maximum by terms of
-order 1/N.  Half of the simulated events set up bins and classifier.  The other half gives the
-expectation and the toys, so that the classifier has seen neither the toys nor the data.  The data
-differ from the simulation also by the fluctuation of the simulated events, which toys drawn from
-these events do not have; a normal fluctuation with the same covariance is added to each toy.  The
-simulated events of each process fluctuate independently, as the fit gives the yields.
+p-values are computed with toys that are generated at the fitted parameters.  The model is fitted to
+each toy again, because a fit absorbs part of a deviation, in the data as well as in toys.  The fit
+of a toy is one step of Newton's method, θ̂ + V Σ s(x_i), with the scores s of the events of the toy
+and the covariance matrix V of the fit to the data.  The result differs from the maximum of the
+likelihood by terms of order 1/N.
+
+One half of the simulated events is used to set up the bins and the classifier.  The other half
+gives the expectation and the toys, so that the classifier has seen neither the toys nor the data.
+
+The finite number of simulated events makes the simulation fluctuate, so the data differ from it
+also for this reason.  Toys that are drawn from the simulated events do not contain this
+fluctuation.  Therefore a normal fluctuation with the same covariance is added to each toy.  It is
+independent for each process, because the yields of the processes are given by the fit.
 """
 
 from __future__ import annotations
@@ -86,8 +93,8 @@ class FitTest(NamedTuple):
     expected
         Mean of the statistic over toys.
     p_value
-        Fraction of toys that deviate at least as much as the data, (1 + n)/(1 + n_toys) if n of the
-        toys do.
+        (1 + n)/(1 + n_toys), where n is the number of toys that deviate at least as much as the
+        data.
     """
 
     name: str
@@ -109,8 +116,9 @@ class PostfitHistogram(NamedTuple):
     counts
         Number of data events in each bin, shape (n_bins,).
     expected, error
-        Number of events that the fitted simulation expects in each bin, and its error from the fit
-        and from the number of simulated events, shape (n_bins,) each.
+        Number of events that the fitted simulation expects in each bin, and its error, shape
+        (n_bins,).  The error contains the errors of the fitted parameters and the finite number of
+        simulated events.
     """
 
     observable: str
@@ -135,8 +143,8 @@ class GoodnessOfFit:
     tests
         Result of each test.
     p_value
-        Fraction of toys whose worst test is at least as bad as the worst test of the data.  It
-        takes into account that there are many tests.
+        Fraction of toys in which the smallest p-value of all tests is at most as large as the
+        smallest p-value in the data.  This takes into account that there are many tests.
     histograms
         Data and fitted simulation in bins of each observable, for
         :func:`milinfer.plotting.plot_fit_tests`.
@@ -164,12 +172,12 @@ class GoodnessOfFit:
 
     @property
     def worst(self) -> FitTest:
-        """The test with the smallest p-value."""
+        """Test with the smallest p-value."""
         return min(self.tests, key=lambda t: t.p_value)
 
     @property
     def sentence(self) -> str:
-        """The result in one sentence."""
+        """Result in one sentence."""
         return (
             f"Of {self.n_toys} datasets simulated at the fit, {self.p_value:.1%} deviate as much "
             f"from the fit as the data do, or more. The data deviate most in "
@@ -210,7 +218,7 @@ def goodness_of_fit(
     n_toys: int = 2000,
     seed: int = 0,
 ) -> GoodnessOfFit:
-    """Test data against a learned likelihood ratio that is fitted to the same data.
+    """Test whether data are compatible with a learned likelihood ratio that is fitted to them.
 
     Parameters
     ----------
@@ -219,14 +227,14 @@ def goodness_of_fit(
     data
         The dataset.
     simulation
-        Simulated events that the model has not learned from; best many times as many as in the
-        data.
+        Simulated events that were not used to train the model.  Many times more events than in the
+        data are best.
     degree
-        Degree of the polynomials in the parameters that are the event weights; these weights then
-        reweight the simulated events to the fit.  None: the learned ratio reweights them, so that
-        the test cannot see errors of this ratio.
+        How the simulated events are weighted to the fitted parameters.  A number: with their event
+        weights, which are polynomials of this degree in the parameters.  None: with the learned
+        ratio; the test then cannot see errors of this ratio.
     n_bins
-        Number of bins of each histogram; fewer for small datasets.
+        Number of bins of each histogram.  Small datasets get fewer bins.
     n_toys
         Number of toys.
     seed
@@ -235,14 +243,14 @@ def goodness_of_fit(
     Raises
     ------
     SampleError
-        If the model has learned from these events, if data and simulation share events or have
-        different features, if there are fewer simulated events than data, or if all features are
-        constant.
+        If the model was trained on the simulated events; if data and simulation have events in
+        common, or different features; if there are fewer simulated events than events in the data;
+        or if all features are constant.
     ModelError
         If the model has no ratios of single events, or the fit to the data is not valid, for
         example because it is at the end of the range.
     ConfigurationError
-        If there are no toys or bins.
+        If `n_toys` is less than 1, or `n_bins` is less than 2.
 
     Examples
     --------
@@ -296,12 +304,12 @@ def goodness_of_fit(
 def examine_fit(
     fitted: FittedSimulation, *, name: str, n_bins: int = 10, n_toys: int = 2000, seed: int = 0
 ) -> GoodnessOfFit:
-    """Test data against simulated events weighted to the fitted model.
+    """Compare data with simulated events that are weighted to the fitted model.
 
     Parameters
     ----------
     fitted
-        Data, simulation, and the fit.
+        The data, the simulated events, and the result of the fit.
     name
         Name of the model.
     n_bins, n_toys, seed

@@ -1,4 +1,4 @@
-"""Simulated events weighted to a fitted model, and the response of the fit to events."""
+"""Simulated events weighted to a fitted model, and what is needed to fit toys drawn from them."""
 
 from __future__ import annotations
 
@@ -31,33 +31,37 @@ _CLOSE = 0.05  # standard errors to the end of a range, below which the fit is a
 
 @dataclass(frozen=True, eq=False)
 class FittedSimulation:
-    """Simulated events weighted to a fitted model, and the response of the fit to events.
+    """Simulated events weighted to a fitted model, and what is needed to fit toys of them.
 
     Parameters
     ----------
     sample, data
         Simulated events and the data, with the same features.
     point
-        The fit.
+        Fitted values of the parameters, by name.
     covariance
         Covariance of the fitted parameters, shape (n_parameters, n_parameters).
     steps
-        Steps of derivatives by the parameters, shape (n_parameters,); see :func:`steps_of`.
+        Step of each parameter for numerical derivatives, shape (n_parameters,); see
+        :func:`steps_of`.
     weights_at
-        Weights of the simulated events at a point, in arbitrary units, shape (n_events,).
+        Function that returns the weights of the simulated events at a point, in arbitrary units,
+        shape (n_events,).
     log_density, data_log_density
-        ln of the density that the fit maximises, up to terms that do not depend on the point, of
-        the simulated events and of the data, at a point.
+        Functions that return the ln of the fitted density at a point, for each simulated event and
+        for each event of the data.  Terms that do not depend on the point may be missing.
     interest
-        Parameters whose scores are compared, too.
+        Parameters of interest.  The distributions of their scores are compared, too.
     expected_at
-        Expected number of events at a point; None: the number does not enter the fit.
+        Function that returns the expected number of events at a point.  None if the number of
+        events does not enter the fit.
     constraints
-        Error of the auxiliary measurement of each parameter, infinite where there is none, shape
-        (n_parameters,); None: nothing is constrained.
+        Error of the auxiliary measurement of each parameter, shape (n_parameters,); infinite if the
+        parameter has no auxiliary measurement.  None if no parameter has one.
     processes
-        Number of the process of each simulated event, shape (n_events,); None: all are of one.  The
-        yields of processes are those of the fit, whatever the number of simulated events of each.
+        Number of the process to which each simulated event belongs, shape (n_events,).  None if
+        there is only one process.  The yields of the processes come from the fit, not from the
+        numbers of simulated events.
     """
 
     sample: Sample
@@ -74,7 +78,7 @@ class FittedSimulation:
     processes: IntArray | None = None
 
     def restricted(self, rows: IntArray) -> FittedSimulation:
-        """The same fit with some of the simulated events."""
+        """Return the same fit with only some of the simulated events."""
         log_density = self.log_density
         return replace(
             self,
@@ -91,24 +95,24 @@ class FittedSimulation:
 
     @cached_property
     def n_expected(self) -> float:
-        """Expected number of events at the fit; that of the data if it does not enter the fit."""
+        """Expected number of events at the fit; the number in the data if there is no rate term."""
         if self.expected_at is None:
             return float(self.data.weights.sum())
         return self.expected_at(self.point)
 
     @cached_property
     def scores(self) -> FloatArray:
-        """Scores of the simulated events by each parameter, shape (n_parameters, n_events)."""
+        """Scores of the simulated events for each parameter, shape (n_parameters, n_events)."""
         return self._slopes(self.log_density)
 
     @cached_property
     def data_scores(self) -> FloatArray:
-        """Scores of the data by each parameter, shape (n_parameters, n_data)."""
+        """Scores of the data events for each parameter, shape (n_parameters, n_data)."""
         return self._slopes(self.data_log_density)
 
     @cached_property
     def rate_slopes(self) -> FloatArray:
-        """Derivatives of the expected number of events, shape (n_parameters,)."""
+        """Derivatives of the expected number of events by the parameters, shape (n_parameters,)."""
         if self.expected_at is None:
             return np.zeros(len(self.point))
         return np.array(
@@ -116,18 +120,21 @@ class FittedSimulation:
         )
 
     def expansion(self, columns: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """Means of columns in the fitted model, and their first and second derivatives.
+        """Compute weighted means over the simulated events, and their derivatives.
+
+        The derivatives are those by the parameters of the fit.
 
         Parameters
         ----------
         columns
-            A row for each column, shape (n_columns, n_events).
+            Quantities of the simulated events, one row for each quantity, shape (n_columns,
+            n_events).
 
         Returns
         -------
         tuple
-            Shapes (n_columns,), (n_columns, n_parameters) and (n_columns, n_parameters,
-            n_parameters).
+            Means, first derivatives and second derivatives, with the shapes (n_columns,),
+            (n_columns, n_parameters) and (n_columns, n_parameters, n_parameters).
         """
         mean, p = columns @ self.weights, len(self.point)
         sides = [
@@ -160,12 +167,16 @@ class FittedSimulation:
         return mean, first, second
 
     def covariance_of_means(self, columns: FloatArray) -> FloatArray:
-        """Covariance of the means of columns over other simulated events, as many of each process.
+        """Compute the covariance matrix of means due to the finite number of simulated events.
+
+        If new events were simulated, with the same number of events for each process, the weighted
+        means would fluctuate with this covariance.
 
         Parameters
         ----------
         columns
-            A row for each column, shape (n_columns, n_events).
+            Quantities of the simulated events, one row for each quantity, shape (n_columns,
+            n_events).
         """
         weights = self.weights
         groups = np.zeros(len(weights), int) if self.processes is None else self.processes
@@ -202,12 +213,13 @@ class FittedSimulation:
 
 
 def valid_fit(m: Minuit, name: str) -> Minuit:
-    """Fit, and refuse a minimum that is not valid, or at the end of a range.
+    """Run the fit, and raise an error if it is not valid or at the end of a range.
 
     Raises
     ------
     ModelError
-        The message names the parameter.
+        If the fit is not valid, or a parameter is at the end of its range.  The message names the
+        parameter.
     """
     m.migrad()
     if m.valid:
@@ -234,7 +246,7 @@ def _distance(m: Minuit, name: str) -> float:
 
 
 def steps_of(m: Minuit) -> FloatArray:
-    """Half of the error of each parameter, or less if its range ends before."""
+    """Return half of the error of each parameter, or less if the end of its range is nearer."""
     return np.array([min(_STEP * p.error, 0.9 * _distance(m, p.name)) for p in m.params])
 
 
@@ -244,7 +256,7 @@ def fewer_events(
     seed: int,
     processes: IntArray | None = None,
 ) -> tuple[Sample, Callable[[Point], FloatArray], IntArray | None]:
-    """Simulated events, their weights and processes, 100 000 random ones if there are more."""
+    """Take at most 100 000 random simulated events, with their weights and processes."""
     if len(events) <= _MOST:
         return events, weights_at, processes
     rows = np.sort(np.random.default_rng(seed).permutation(len(events))[:_MOST])
@@ -277,7 +289,7 @@ def _weights_of(
 
 
 def by_weights(pool: EventPool, point: Point) -> tuple[Sample, Callable[[Point], FloatArray]]:
-    """Events and their weights at a point, from event weights."""
+    """Return events, and a function for their weights at a point, from event weights."""
     at_fit = pool.at(point)
     # With the weights at other points, from which an exact ratio is made.
     events = at_fit.take(np.arange(len(at_fit.weights)), point)
@@ -285,7 +297,7 @@ def by_weights(pool: EventPool, point: Point) -> tuple[Sample, Callable[[Point],
 
 
 def by_ratio(model: Model, samples: SampleSet) -> tuple[Sample, Callable[[Point], FloatArray]]:
-    """Events and their weights at a point, from the ratio of the model over that of the mixture."""
+    """Return events, and a function for their weights at a point, from ratios of the model."""
     events = Sample(
         features=np.concatenate([s.features for s in samples]),
         feature_names=samples[0].feature_names,

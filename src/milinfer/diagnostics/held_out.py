@@ -1,4 +1,4 @@
-"""Held-out events of a model under test, with the log-ratios of the model."""
+"""Held-out events for the checks of a model, with the log-ratios of the model."""
 
 from __future__ import annotations
 
@@ -24,24 +24,26 @@ _DEFAULT_CONFINEMENT = 10.0  # standard errors between θ0 and the nearer end of
 
 @dataclass(frozen=True, eq=False)
 class HeldOut(EventModel):
-    """Held-out events with the log-ratios of the model, which runs once for each sample.
+    """Held-out events with the log-ratios that a model gives them.
 
-    It is an LLR model itself, for these samples only.
+    The model is evaluated once for each sample, and the log-ratios are stored.  A HeldOut object
+    can be used in place of the model, but only for these samples.
 
     Parameters
     ----------
     model
-        The model under test.
+        The model that is checked.
     samples, thetas
-        Held-out samples, and their parameter values, ascending.
+        Held-out samples and their parameter values, in ascending order of the values.
     reference
         θ0.
     tables
-        Log-ratios of each sample at the grid points, shape (n_events, n_points) each.
+        For each sample, the log-ratios of its events at the grid points, shape (n_events,
+        n_points).
     n_events
         Number of events in a dataset.
     sigma
-        Significance that a failure needs.
+        Significance, in standard deviations, that a deviation must have to fail a check.
     tolerances
         Deviations that are too small to matter.
     """
@@ -76,30 +78,31 @@ class HeldOut(EventModel):
         return curve(self.model)
 
     def event_llr(self, sample: Sample) -> FloatArray:
-        """The stored ratios of one of the samples."""
+        """Return the stored log-ratios of one of the samples."""
         return next(t for s, t in zip(self.samples, self.tables, strict=True) if s is sample)
 
     @property
     def origin(self) -> int:
-        """Position of the sample at θ0."""
+        """Position in `samples` of the sample at θ0."""
         return int(np.argmin(np.abs(self.thetas - self.reference)))
 
     @property
     def others(self) -> list[int]:
-        """Positions of the other samples."""
+        """Positions in `samples` of the samples that are not at θ0."""
         return [i for i in range(len(self.samples)) if i != self.origin]
 
     @property
     def rounding(self) -> float:
-        """Slopes below this are rounding errors."""
+        """Size below which a derivative of a log-ratio is only a rounding error."""
         largest = max(float(np.abs(t).max()) for t in self.tables)
         return 1e-9 * largest / float(np.ptp(self.interpolation.grid))
 
     def value(self, index: int, theta: float, derivative: int = 0) -> FloatArray:
-        """λ of each event of a sample relative to θ0, or a derivative, shape (n_events,).
+        """Return λ = ln[p(x|θ)/p(x|θ0)] of each event, or a derivative of λ, shape (n_events,).
 
-        At grid points these are the numbers of the model; between them, and for derivatives, those
-        of the interpolation.
+        The argument `index` is the position of the sample.  At the points of the grid, λ is the
+        number that the model gives.  Between the points it is interpolated; derivatives are
+        derivatives of the interpolation.
         """
         weights = self._functional(theta, derivative)
         if derivative == 0:
@@ -108,22 +111,23 @@ class HeldOut(EventModel):
 
     @property
     def confinement(self) -> float:
-        """Distance of θ0 from the nearer end of the range, in standard errors of a dataset.
+        """Distance of θ0 from the nearer end of the range, in standard errors of an estimate.
 
-        Uses E[(∂λ)²], which is the information of one event if the ratio is right.
+        The standard error of the estimate from one dataset is computed from E[(∂λ)²], which is the
+        information of one event if the ratio is right.
         """
         low, high = self.interpolation.range
         return float(self.distances(np.array([low, high])).min())
 
     def distances(self, thetas: FloatArray) -> FloatArray:
-        """Distance of each θ from θ0 in standard errors of a dataset, by E[(∂λ)²] at θ0."""
+        """Return the distance of each θ from θ0, in standard errors; see :attr:`confinement`."""
         square = np.square(self.value(self.origin, self.reference, 1))
         info = max(float(weighted_mean(square, self.samples[self.origin].weights)[0]), 0.0)
         found: FloatArray = np.abs(thetas - self.reference) * np.sqrt(self.n_events * info)
         return found
 
     def label(self, theta: float) -> str:
-        """Parameter and value as text."""
+        """Return the parameter and its value as text, for example ``"c=0.5"``."""
         return f"{self.parameter}={theta:g}"
 
     def _functional(self, theta: float, derivative: int = 0) -> FloatArray:
@@ -152,7 +156,7 @@ def hold_out(
     tolerances: Tolerances,
     outside: Literal["raise", "drop"],
 ) -> HeldOut:
-    """Run the model once on every sample; arguments and errors as of :func:`milinfer.diagnose`."""
+    """Evaluate the model for every sample; arguments and errors as in :func:`milinfer.diagnose`."""
     parameter, grid = only(model.parameters), curve(model).grid
     if n_events is not None and n_events < 1:
         msg = f"n_events = {n_events}: a dataset needs at least one event"

@@ -1,4 +1,4 @@
-"""Held-out variations of a response under test, at every point where they have weights."""
+"""Held-out variations for the checks of a response, at every point where they have weights."""
 
 from __future__ import annotations
 
@@ -46,18 +46,21 @@ _MOST_POINTS = 6
 
 
 class YieldComparison(NamedTuple):
-    """Yield of a variation relative to the nominal one, compared with the response.
+    """Yield of varied events relative to nominal events, compared with the response.
 
     Parameters
     ----------
     nuisances, point
-        Shifts of the nuisance parameters, and the parameter point.
+        Values of the nuisance parameters of the varied events, and the point in the parameters of
+        interest.
     value, error
-        Yield of the varied events over that of the nominal ones, with its Monte-Carlo error.
+        Yield of the varied events divided by the yield of the nominal events, and its Monte-Carlo
+        error.
     predicted
-        E[S] over the nominal events.
+        The same ratio according to the response S: the mean of S over the nominal events.
     difference_error
-        Error of predicted − value; what both have in common does not count.
+        Error of the difference ``predicted - value``.  If the nominal and the varied events are the
+        same events, their common fluctuation cancels in it.
     """
 
     nuisances: Point
@@ -69,7 +72,7 @@ class YieldComparison(NamedTuple):
 
 
 class Halves(NamedTuple):
-    """Nominal and varied events that have no event in common, and S of the nominal ones."""
+    """Nominal and varied events without a common event, and S of each nominal event."""
 
     nominal: Sample
     varied: Sample
@@ -77,23 +80,23 @@ class Halves(NamedTuple):
 
     @property
     def enough(self) -> bool:
-        """Whether both, and the nominal ones reweighted, have enough events for a test."""
+        """Whether nominal, varied and reweighted nominal events are numerous enough for a test."""
         weights = self.nominal.weights
         sizes = [weights, weights * self.response, self.varied.weights]
         return min(effective_number(w) for w in sizes) >= MINIMUM
 
 
 class VariedEvents(NamedTuple):
-    """A variation with its nominal events, weighted to one parameter point.
+    """A variation and its nominal events, with their weights at one parameter point.
 
     Parameters
     ----------
     variation, nominal
         Varied and nominal events with their weights at the point.
     table
-        Coefficients of the response of the nominal events.
+        Coefficients of the response, for each nominal event.
     ratio
-        Yield of the variation over the nominal one.
+        Yield of the varied events divided by the yield of the nominal events.
     """
 
     variation: Variation
@@ -108,7 +111,7 @@ class VariedEvents(NamedTuple):
 
     @property
     def label(self) -> str:
-        """Shifts, and the point if there is one."""
+        """Shifted nuisance parameters and, if there is one, the parameter point, as text."""
         return label_of(self.variation.nuisances, self.nominal.point)
 
     @property
@@ -118,12 +121,12 @@ class VariedEvents(NamedTuple):
         return min(effective_number(w) for w in sizes) >= MINIMUM
 
     def response(self) -> FloatArray:
-        """S of the nominal events at the shifts of the variation, shape (n_events,)."""
+        """Return S of each nominal event at the shifts of the variation, shape (n_events,)."""
         alpha = self.table.terms.array(self.variation.nuisances)
         return response_of(self.table, alpha, self.nominal.point)
 
     def yields(self) -> YieldComparison:
-        """Compare E[S] with the yield of the varied events, event by event if they are the same."""
+        """Compare E[S] with the yield of the varied events, event by event for common events."""
         weights, response = self.nominal.weights, self.response()
         total = float(weights.sum())
         mean, mean_error = (float(a) for a in weighted_mean(response, weights))
@@ -145,11 +148,11 @@ class VariedEvents(NamedTuple):
         )
 
     def halves(self, seed: int) -> Halves:
-        """Nominal and varied events without an event in common.
+        """Return nominal and varied events that have no event in common.
 
-        If both contain the same events, one random half is used as nominal events, and the varied
-        copies of the other half as varied events.  Events of another simulation are taken as they
-        are.
+        If the varied events are the nominal events with other weights or features, one random half
+        is used as nominal events, and the varied copies of the other half are used as varied
+        events.  If the varied events come from a separate simulation, all events are used.
         """
         response, partners, varied = self.response(), self.variation.partners, self.variation.sample
         if partners is None:
@@ -166,7 +169,7 @@ class VariedEvents(NamedTuple):
 
 
 def label_of(nuisances: Point, point: Point) -> str:
-    """Nuisance parameters that are not at zero, and the parameter point if there is one.
+    """Describe a shift: nuisance parameters that are not zero, and the parameter point, if any.
 
     Examples
     --------
@@ -183,15 +186,16 @@ def _random_half(n: int, rng: np.random.Generator) -> np.ndarray[tuple[int], np.
 
 
 def theta_of(terms: ResponseTerms, point: Point) -> FloatArray | None:
-    """Parameters of interest on which a response depends, at a point; None if on none."""
+    """Return the values at a point of the parameters of interest on which a response depends."""
     return point_matrix(terms.parameters, [point])[0] if terms.parameters else None
 
 
 def response_of(table: ResponseTable, alpha: FloatArray, point: Point) -> FloatArray:
-    """S of every event, shape (n_events,).
+    """Return the response S of every event, shape (n_events,).
 
-    Code 4 may be negative between −1 and 1 and then has no logarithm: such an event counts as zero
-    here, and the check of positivity names it.
+    With the interpolation ``"code4"``, S of an event may be negative for α between −1 and 1, and
+    then has no logarithm.  In this case S is set to zero here;
+    :func:`~milinfer.diagnostics.response_checks.extrapolation_check` reports the event.
     """
     with np.errstate(invalid="ignore", divide="ignore"):
         log = table.log_response(alpha, theta_of(table.terms, point))
@@ -201,24 +205,26 @@ def response_of(table: ResponseTable, alpha: FloatArray, point: Point) -> FloatA
 
 @dataclass(frozen=True, eq=False)
 class HeldOutResponse:
-    """Held-out variations with the coefficients of the response, which runs once for each sample.
+    """Held-out variations, and the coefficients that a response gives their nominal events.
 
     Parameters
     ----------
     response
-        The response under test.
+        The response that is checked.  It is evaluated once for each nominal sample.
     nominal, tables
-        Nominal samples, and the coefficients of their events.
+        Nominal samples, and for each sample the coefficients of the response for its events.
     reference
-        Point at which most variations are; the nearest one to zero of several.
+        The point with the most variations.  If several points have as many, it is the nearest to
+        zero.
     here, elsewhere
-        Variations at the reference, and at other points: samples there, or weights of the events.
+        Variations at the reference, and variations at other points.  At another point there are
+        samples, or the events of a sample have weights for this point.
     left_out
-        What is said of points that are not checked; empty if all are.
+        Text that says which points are not checked; empty if all points are checked.
     n_events
         Nominal number of events of the process in a dataset.
     sigma, tolerances, seed
-        As of :func:`milinfer.diagnose_response`.
+        As for :func:`milinfer.diagnose_response`.
     """
 
     response: Response
@@ -235,7 +241,7 @@ class HeldOutResponse:
 
     @property
     def tolerance(self) -> float:
-        """Error of a yield, over the nominal one, that is the largest allowed for `n_events`."""
+        """Largest tolerated relative error of a yield, for datasets of `n_events` events."""
         return self.tolerances.bias / float(np.sqrt(self.n_events))
 
     @property
@@ -250,7 +256,7 @@ class HeldOutResponse:
         return [*zip(self.nominal, self.tables, strict=True), *weighted.values()]
 
     def expected_theta(self, point: Point) -> FloatArray | None:
-        """Parameters of interest on which the expected yield depends, at a point."""
+        """Return the values at a point of the parameters on which the expected yield depends."""
         names = self.response.expected.parameters
         return point_matrix(names, [point])[0] if names else None
 
@@ -263,18 +269,18 @@ def hold_out_response(
     sigma: float,
     tolerances: Tolerances,
 ) -> HeldOutResponse:
-    """Run the response once on every nominal sample; arguments as of ``diagnose_response``.
+    """Evaluate the response for every nominal sample; arguments as in ``diagnose_response``.
 
     Raises
     ------
     SampleError
-        If the variations belong to another process, lack features of the response, or it has
-        learned from their events.
+        If the variations belong to another process, if they lack features of the response, or if
+        the response was trained on their events.
     ParameterError
         If a nuisance parameter is unknown or outside its limits, or the samples lack a parameter
         on which the response depends.
     ConfigurationError
-        If datasets have less than one event.
+        If `n_events` is less than 1.
     """
     if n_events is not None and n_events < 1:
         msg = f"n_events = {n_events}: a dataset needs at least one event"

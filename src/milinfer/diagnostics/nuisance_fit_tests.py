@@ -1,9 +1,9 @@
-"""Goodness of a fit with nuisance parameters: simulated events of all processes at the fit.
+"""Goodness of fit for a fit with several processes and nuisance parameters.
 
-The tests are those of :mod:`milinfer.diagnostics.fit_tests`.  Simulated events of every process are
-weighted to the fitted parameters, by their weights in θ and by the responses in the nuisance
-parameters α.  In toys the number of events and the auxiliary measurements fluctuate, and all
-parameters are fitted again.
+The tests are those of :mod:`milinfer.diagnostics.fit_tests`.  The simulated events of every process
+are weighted to the fitted parameters: to θ with their event weights or the learned ratio, to the
+nuisance parameters α with the responses.  In toys, the number of events and the auxiliary
+measurements fluctuate, too, and all parameters are fitted again.
 """
 
 from __future__ import annotations
@@ -49,21 +49,22 @@ def goodness_of_systematic_fit(
     n_toys: int = 2000,
     seed: int = 0,
 ) -> GoodnessOfFit:
-    """Test data against a likelihood with nuisance parameters that was fitted to the same data.
+    """Test whether data are compatible with a likelihood with nuisance parameters.
 
     Parameters
     ----------
     cost
-        Cost of the data, from :func:`milinfer.likelihood.systematics.systematic_cost`.
+        Cost of the data, from :func:`milinfer.likelihood.systematics.systematic_cost`.  It is
+        fitted to the data, and the fit is tested.
     data
         The dataset.
     simulation
-        Nominal simulated events by name of the process: ``"signal"``, and each background.  No
-        model may have learned from them.
+        For each process (``"signal"`` and the name of each background), its nominal simulated
+        events.  They must not have been used to train a model.
     degree
-        Degree of the polynomials in the parameters of interest that are the weights of the signal
-        events; these weights then reweight the events to the fit.  None: the learned ratio
-        reweights the events to the fit.
+        How the signal events are weighted to the fitted parameters of interest.  A number: with
+        their event weights, which are polynomials of this degree in the parameters.  None: with the
+        learned ratio.
     n_bins, n_toys, seed
         As for :func:`milinfer.diagnostics.goodness_of_fit`.
 

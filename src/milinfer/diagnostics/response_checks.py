@@ -1,8 +1,9 @@
-"""Checks of a response to nuisance parameters, on nominal and varied events that it has not seen.
+"""Check a response to nuisance parameters with nominal and varied events that it has not seen.
 
-An exact response S(x; α) turns nominal events into varied ones: the mean of S is the ratio of their
-yields, and nominal events with weights S have the distribution of the varied events in every
-feature, so that no classifier can separate the two.
+Weights with an exact response S(x; α) turn nominal events into varied events.  The mean of S is
+then the yield of the varied events divided by the yield of the nominal events.  In every feature,
+nominal events with weights S have the distribution of the varied events, and no classifier can
+separate the two.
 """
 
 from __future__ import annotations
@@ -77,14 +78,14 @@ _NO_POWER = (
 
 
 class ResponseClosure(NamedTuple):
-    """Histograms of one feature: varied events, and nominal ones before and after weighting by S.
+    """Histograms of one feature: varied events, and nominal events without and with weights S.
 
     Parameters
     ----------
     nuisances, point
         Shifts of the varied events, and the parameter point.
     histogram
-        The comparison; its target are the varied events.
+        The histograms and their comparison; the varied events are the target.
     """
 
     nuisances: Point
@@ -93,14 +94,14 @@ class ResponseClosure(NamedTuple):
 
 
 class ResponseSeparation(NamedTuple):
-    """Classifier between varied and nominal events, before and after weighting by S.
+    """Classifier between varied events and nominal events without and with weights S.
 
     Parameters
     ----------
     nuisances, point
         Shifts of the varied events, and the parameter point.
     areas
-        Areas under the ROC curve.
+        Areas under the ROC curve (AUC) without and with the weights.
     """
 
     nuisances: Point
@@ -109,7 +110,7 @@ class ResponseSeparation(NamedTuple):
 
 
 class YieldCurve(NamedTuple):
-    """Expected yield over the nominal one against one nuisance parameter, all others at zero."""
+    """Expected yield divided by the nominal yield, as a function of one nuisance parameter."""
 
     nuisance: str
     alpha: FloatArray
@@ -118,7 +119,7 @@ class YieldCurve(NamedTuple):
 
 
 def yield_curves(held_out: HeldOutResponse) -> tuple[YieldCurve, ...]:
-    """κ(α) that fits use, with its Monte-Carlo error, at the reference."""
+    """Return κ(α), the expected yield that fits use, for each nuisance parameter alone."""
     terms, expected = held_out.response.terms, held_out.response.expected
     theta = held_out.expected_theta(held_out.reference)
     curves = []
@@ -133,7 +134,7 @@ def yield_curves(held_out: HeldOutResponse) -> tuple[YieldCurve, ...]:
 
 
 def yield_check(held_out: HeldOutResponse) -> tuple[tuple[YieldComparison, ...], Check]:
-    """Compare E[S] with the yield ratio of each variation of a single nuisance parameter."""
+    """Check that E[S] is the yield ratio of each variation of a single nuisance parameter."""
     events = [e for e in held_out.here if e.n_shifted == 1]
     tested = {n for e in events for n, value in e.variation.nuisances.items() if value}
     untested = [n for n in held_out.response.nuisances if n not in tested]
@@ -193,7 +194,7 @@ def _yield_looks(
 
 
 def expected_yield_check(held_out: HeldOutResponse) -> Check:
-    """Check ln κ, made from single parameters and pairs, if all nuisance parameters are shifted."""
+    """Check ln κ at points at which all nuisance parameters are shifted together."""
     name, response = "expected yield", held_out.response
     limits = np.array(response.terms.limits)
     sources = held_out.sources
@@ -244,7 +245,7 @@ def expected_yield_check(held_out: HeldOutResponse) -> Check:
 def response_closure_check(
     held_out: HeldOutResponse,
 ) -> tuple[tuple[ResponseClosure, ...], Check]:
-    """Compare nominal events, weighted by S, with varied events in every feature."""
+    """Check that nominal events with weights S agree with varied events in every feature."""
     name = "closure"
     events = [e for e in held_out.here if e.n_shifted == 1]
     closures, looks, critical = _closure_looks(held_out, events)
@@ -320,7 +321,7 @@ def _untold(looks: Sequence[Look], places: Sequence[tuple[Point, Point]]) -> str
 def response_separation_check(
     held_out: HeldOutResponse,
 ) -> tuple[tuple[ResponseSeparation, ...], Check]:
-    """Check that a classifier cannot separate nominal events, weighted by S, from varied events."""
+    """Check that no classifier can separate nominal events with weights S from varied events."""
     name = "classifier"
     events = [e for e in held_out.here if e.n_shifted == 1]
     separations = _separations(held_out, events)
@@ -370,7 +371,7 @@ def _separation_looks(
 def factorisation_check(
     held_out: HeldOutResponse,
 ) -> tuple[tuple[YieldComparison, ...], tuple[ResponseClosure, ...], Check]:
-    """Check yields and closure of variations that shift several nuisance parameters together."""
+    """Check yield and closure of variations that shift several nuisance parameters together."""
     name, terms = "factorisation", held_out.response.terms
     events = [e for e in (*held_out.here, *held_out.elsewhere) if e.n_shifted > 1]
     if not events:
@@ -410,7 +411,7 @@ def factorisation_check(
 def dependence_check(
     held_out: HeldOutResponse,
 ) -> tuple[tuple[YieldComparison, ...], tuple[ResponseSeparation, ...], Check]:
-    """Check yields, and a classifier, at other parameter points than the reference."""
+    """Check yields, and a classifier, at parameter points away from the reference."""
     name, terms = "dependence on parameters", held_out.response.terms
     events = [e for e in held_out.elsewhere if e.n_shifted == 1]
     note = f" ({held_out.left_out})" if held_out.left_out else ""
@@ -448,7 +449,7 @@ def dependence_check(
 
 
 def extrapolation_check(held_out: HeldOutResponse) -> Check:
-    """Check that responses are positive, and that at the limits many events have weight."""
+    """Check that S is positive, and not concentrated in a few events at the limits of α."""
     name, terms = "positivity and extrapolation", held_out.response.terms
     if terms.interpolation == "code4":
         negative = _negative(held_out)

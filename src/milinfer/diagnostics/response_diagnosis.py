@@ -1,8 +1,9 @@
-r"""Diagnosis of a response to nuisance parameters: whether S(x; α) is that of the simulation.
+r"""Run all checks of a response to nuisance parameters, and say whether it can be trusted.
 
-A response is learned from nominal and varied events and may miss a feature, a cross term, a
-dependence on the parameters of interest, or be extrapolated to where no event is.  Training losses
-do not show it.  Here S is compared with varied events that it has not seen.
+A response is learned from nominal and varied events.  It may miss a feature, a cross term or a
+dependence on the parameters of interest, or it may be extrapolated to a region without events.  The
+training loss does not show this.  Here S is compared with varied events that were not used to train
+it.
 """
 
 from __future__ import annotations
@@ -39,18 +40,19 @@ class ResponseDiagnosis(CheckList):
     Parameters
     ----------
     process, nuisances
-        Process, and names of the nuisance parameters.
+        Name of the process, and names of its nuisance parameters.
     reference
-        Parameter point of all checks, except the check of the dependence on parameters.
+        Parameter point at which the checks are made, except the check *dependence on parameters*.
     n_events
-        Nominal number of events of the process in a dataset; it decides which deviations of the
-        yield matter.
+        Nominal number of events of the process in a dataset.  The tolerated error of the yield
+        depends on it.
     checks
         Results of the checks.
     curves, yields
-        Expected yield against each nuisance parameter, and the yields of all variations.
+        Expected yield as a function of each nuisance parameter, and the measured yields of all
+        variations.
     closures, separations
-        Comparisons of nominal events, weighted by S, with varied ones.
+        Comparisons of nominal events with weights S and varied events.
     """
 
     process: str
@@ -65,7 +67,7 @@ class ResponseDiagnosis(CheckList):
 
     @property
     def title(self) -> str:
-        """Heading with process, nuisance parameters, number of events and verdict."""
+        """Heading: process, nuisance parameters, number of events and verdict."""
         return (
             f"response of {self.process} to {', '.join(self.nuisances)}, {self.n_events} events: "
             f"{self.verdict}"
@@ -88,48 +90,51 @@ def diagnose_response(
     response
         Learned or exact response of one process.
     variations
-        Nominal and varied events of the process that the response has not learned from.
+        Nominal and varied events of the process that were not used to train the response.
     n_events
         Nominal number of events of the process in the datasets to which the response will be
-        applied.  An error of the yield must be small against its square root.  Default: 1/500 of
-        the effective number of nominal events, but at least 20.
+        applied.  An error of the yield must be small compared with the square root of this number.
+        Default: 1/500 of the effective number of nominal events, but at least 20.
     seed
-        Seed of the halves of the events, and of the points at which the expected yield is checked.
+        Random seed of the split of events into halves, and of the points at which the expected
+        yield is checked.
     sigma
-        Significance that a failure needs.  An exact response fails a check with the probability of
-        such a fluctuation (0.3 % for 3σ) or less.
+        Significance, in standard deviations, that a deviation must have to fail a check.  An exact
+        response fails a check with at most the probability of such a fluctuation (0.3 % for 3σ).
     tolerances
         Deviations that are too small to matter: `bias` for yields, `closure` for shapes.
 
     Raises
     ------
     SampleError
-        If the variations belong to another process or lack features of the response, or the
-        response was trained on their events.
+        If the variations belong to another process, if they lack features of the response, or if
+        the response was trained on their events.
     ParameterError
-        If the response does not know a nuisance parameter, a variation is outside the limits of
-        the response, or samples lack a parameter on which the response depends.
+        If a variation has a nuisance parameter that the response does not have, if a variation is
+        outside the limits of the response, or if samples lack a parameter on which the response
+        depends.
     ConfigurationError
         If `n_events` is below 1.
 
     Notes
     -----
-    The reference is the point with most variations (if there are several, the nearest to zero).
-    The checks *yields*, *closure* and *classifier* use variations of one nuisance parameter at the
-    reference.  The check *factorisation* uses variations of several nuisance parameters together.
-    The check *dependence on parameters* uses samples at other points, or the weights of the events
-    at other points.
+    The reference is the point with the most variations.  If several points have as many, it is the
+    nearest to zero.  The checks *yields*, *closure* and *classifier* use variations of one nuisance
+    parameter at the reference.  The check *factorisation* uses variations of several nuisance
+    parameters together.  The check *dependence on parameters* uses variations at other points:
+    samples at these points, or events with weights for these points.
 
     If the nominal and the varied sample contain the same events, one random half is used as nominal
-    events and the varied copies of the other half as varied events, so that both are independent.
-    Yields are compared event by event.
+    events, and the varied copies of the other half are used as varied events, so that the two are
+    independent.  Only for the yields all events are used; they are compared event by event.
 
-    A check is undecided if there are too few events to see a deviation of the tolerated size, and
-    skipped if it does not apply.
+    A check is undecided if there are too few events to exclude a deviation of the tolerated size.
+    A check is skipped if it does not apply.
 
     Examples
     --------
-    A weight exp(0.2 α x) of events from a normal distribution, and its exact response:
+    The varied events are nominal events, from a normal distribution, with weights exp(0.2 α x).
+    The response is exact:
 
     >>> import numpy as np
     >>> from milinfer.likelihood.expected_response import expected_response

@@ -1,9 +1,9 @@
-r"""ROC curves of weighted scores, with errors, for one classifier or to compare two classifiers.
+r"""ROC curves of weighted scores with errors, for one classifier and for comparing two.
 
-Scores separate a signal (large scores) from a background.  All results are smooth functionals of
-the two samples, so their errors follow from the first-order contribution of each event; for the
-area this is the error of DeLong, DeLong and Clarke-Pearson (1988).  Two classifiers that score the
-*same* events are compared event by event, so that the common fluctuation of the sample drops out.
+A score separates a signal (large scores) from a background (small scores).  The errors are computed
+from the effect of each event on the result, to first order.  For the area under the curve, this is
+the error of DeLong, DeLong and Clarke-Pearson (1988).  Two classifiers are compared event by event
+on the *same* events, so that the common fluctuation of the events cancels.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _RANGE = (0.01, 0.99)
 
 
 class Estimate(NamedTuple):
-    """A number and its standard error."""
+    """A measured number and its standard error."""
 
     value: float
     error: float
@@ -60,12 +60,12 @@ class Roc:
     Parameters
     ----------
     false_positive, true_positive
-        Fractions of the background and of the signal whose score is at least the threshold, shape
-        (n_thresholds + 1,).  Thresholds descend, so the fractions rise from 0 to 1.  Events with
-        equal scores share one threshold.
+        Fraction of the background, and fraction of the signal, with a score at or above each
+        threshold, shape (n_thresholds + 1,).  The thresholds are in descending order, so both
+        fractions rise from 0 to 1.  Events with equal scores have a common threshold.
     auc, auc_error
-        Area under the curve and its standard error.  A signal and a background event with equal
-        scores count half.
+        Area under the curve and its standard error.  The area is the probability that a signal
+        event has a larger score than a background event; a pair with equal scores counts one half.
     """
 
     false_positive: FloatArray
@@ -84,7 +84,7 @@ class Roc:
         return html_facts("ROC curve", facts)
 
     def to_table(self) -> pa.Table:
-        """Table with one row for each point of the curve: ``false_positive``, ``true_positive``."""
+        """Return a table with a row for each point: ``false_positive``, ``true_positive``."""
         import pyarrow as pa
 
         rates = (self.false_positive, self.true_positive)
@@ -96,7 +96,8 @@ class Roc:
         Raises
         ------
         SampleError
-            If negative weights make the true positive rate fall somewhere.
+            If the true positive rate is not a rising function of the false positive rate, because
+            of negative weights.
         ParameterError
             If a rate is outside [0, 1].
         """
@@ -124,14 +125,15 @@ def roc_curve(
     Parameters
     ----------
     signal, background
-        Scores, larger for the signal: shapes (n_signal,), (n_background,).
+        Scores of the signal, shape (n_signal,), and of the background, shape (n_background,).
+        Signal should have the larger scores.
     signal_weights, background_weights
-        Weights of the same shapes, negative ones allowed; default: all 1.
+        Weights of the same shapes.  They may be negative.  Default: all 1.
 
     Raises
     ------
     SampleError
-        If shapes disagree, a score is NaN, or weights do not sum to a positive number.
+        If shapes disagree, if a score is NaN, or if the sum of the weights is not positive.
 
     Examples
     --------
@@ -161,7 +163,7 @@ def weighted_auc(
     background: FloatArray,
     background_weights: FloatArray,
 ) -> tuple[float, float]:
-    """Area under the ROC curve of weighted events, with the error of DeLong et al. (1988).
+    """Compute the area under the ROC curve of weighted events, and its error (DeLong et al. 1988).
 
     Examples
     --------
@@ -177,21 +179,22 @@ def weighted_auc(
 
 
 def auc_difference(first: Scores, second: Scores, weights: Weights = None) -> Estimate:
-    """Difference of the areas under two ROC curves from the same events (DeLong et al. 1988).
+    """Compare the areas under the ROC curves of two classifiers (DeLong et al. 1988).
 
     Parameters
     ----------
     first, second
-        Scores from the first and from the second classifier: each a pair of arrays
-        (signal, background), with the same events in the same order.
+        Scores from the first classifier, and scores from the second classifier.  Each is a pair of
+        arrays: scores of the signal events and scores of the background events.  Both classifiers
+        must score the same events in the same order.
     weights
-        Weights of the signal and of the background; default: all 1.
+        Pair of arrays: weights of the signal events and of the background events.  Default: all 1.
 
     Returns
     -------
     Estimate
-        Area of the first minus area of the second, and the error of this difference.  The error
-        takes the correlation between the two areas into account.
+        Area of the first classifier minus area of the second, and the error of this difference.
+        The error takes into account that the two areas are correlated.
 
     Raises
     ------
@@ -218,7 +221,7 @@ def auc_difference(first: Scores, second: Scores, weights: Weights = None) -> Es
 def false_positive_rate(
     scores: Scores, true_positive: float = 0.5, weights: Weights = None
 ) -> Estimate:
-    """False positive rate at a given true positive rate.
+    """Compute the false positive rate at a given true positive rate.
 
     The error has two parts: the fluctuation of the background above the threshold, and the
     fluctuation of the threshold, which the signal determines.
@@ -226,12 +229,14 @@ def false_positive_rate(
     Parameters
     ----------
     scores
-        Scores of signal and background.
+        Pair of arrays: scores of the signal events and scores of the background events.
     true_positive
-        True positive rate between 0.01 and 0.99.  Some ten signal events are needed on each side
-        of the threshold, since the error depends on the slope of the curve there.
+        True positive rate between 0.01 and 0.99.  About ten signal events or more are needed on
+        each side of the threshold, because the error depends on the slope of the curve at the
+        threshold.
     weights
-        Weights of the signal and of the background, none negative; default: all 1.
+        Pair of arrays: weights of the signal events and of the background events.  They must not be
+        negative.  Default: all 1.
 
     Raises
     ------
@@ -255,7 +260,10 @@ def false_positive_rate(
 def false_positive_difference(
     first: Scores, second: Scores, true_positive: float = 0.5, weights: Weights = None
 ) -> Estimate:
-    """False positive rate of one classifier minus that of another, on the same events.
+    """Compare the false positive rates of two classifiers on the same events.
+
+    The result is the rate of the first classifier minus the rate of the second, both at the same
+    true positive rate.
 
     Parameters
     ----------
@@ -284,10 +292,11 @@ def false_positive_difference(
 
 
 def mean_over_trainings(estimates: Sequence[Estimate]) -> Estimate:
-    """Mean of the results of trainings from different seeds on the same test events.
+    """Average the results of several trainings with different seeds on the same test events.
 
-    The error has two parts: the spread of the trainings over the root of their number, and the
-    error from the test events, which more trainings do not lower.
+    The error has two parts: the spread between the trainings divided by the square root of their
+    number, and the error due to the finite number of test events.  More trainings do not reduce the
+    second part.
 
     Raises
     ------

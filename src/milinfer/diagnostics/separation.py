@@ -1,21 +1,23 @@
-r"""Separation of two hypotheses: by sums of event scores over bags, and as divergences.
+r"""Measure how well two hypotheses can be separated: with scores summed over bags, and divergences.
 
-*Distances.*  The sum T of a score t over a bag of N independent events is normal for large N, and
-the two hypotheses are :math:`d\sqrt N` standard deviations apart,
+*Distances.* For large N, the sum T of a score t over a bag of N independent events has a normal
+distribution.  The means of T under the two hypotheses are :math:`d\sqrt N` standard deviations
+apart, with
 
 .. math:: d^2 = \frac{(E_1[t] - E_0[t])^2}{\tfrac12 (\mathrm{Var}_1[t] + \mathrm{Var}_0[t])},
 
-for any size of the bags.  With the exact log-ratio λ no score has a larger d² than
-:math:`g = 2\tanh(λ/2)`, which is λ itself for neighbouring hypotheses; for these
-:math:`d^2 = I_1 Δθ^2` with the Fisher information :math:`I_1` of one event, and a learned score
-keeps the fraction :math:`1/(1 + σ_ε^2/(N_B I_1 Δθ^2))` of it, with the variance of the learned
-error ([AS], eq. 15).  The area under the ROC curve of bags is :math:`Φ(d \sqrt{N/2})`.  (For
-distant hypotheses and small bags the sum of λ separates better than that of g, as it is not
-normal.)
+where d does not depend on N.  With the exact log-ratio λ of an event, the score :math:`g =
+2\tanh(λ/2)` has the largest possible d².  If the two hypotheses are close to each other, g is equal
+to λ and :math:`d^2 = I_1 Δθ^2`, with the Fisher information :math:`I_1` of one event.  In this case
+a learned score has the fraction :math:`1/(1 + σ_ε^2/(N_B I_1 Δθ^2))` of this d², where
+:math:`σ_ε^2` is the variance of the error of the log-ratio of a bag of :math:`N_B` events ([AS],
+eq. 15).  The area under the ROC curve of bags is :math:`Φ(d \sqrt{N/2})`.  (If the hypotheses are
+far apart and bags are small, sums are not normal, and the sum of λ separates better than the sum of
+g.)
 
-If λ of every event is known, :math:`E_1[t] - E_0[t]` is the covariance of t with g over the even
-mixture of both hypotheses.  It fluctuates far less than a difference of two means: for a weak
-signal, as much as a correlation coefficient does.
+If λ is known for every event, :math:`E_1[t] - E_0[t]` can be computed as the covariance of t and g
+in an even mixture of events from both hypotheses.  For a weak signal, its statistical error is much
+smaller than the error of a difference of two means.
 
 *Divergences.*  The value of a loss at its minimum is a divergence of the two densities ([NT], eq. 9
 and table I):
@@ -30,14 +32,16 @@ triangular           :math:`\frac12\int (p_1-p_0)^2/(p_1+p_0)`     mean squared 
 squared-hellinger    :math:`1-\int\sqrt{p_1 p_0}`                  square root
 ==================== ============================================= ==============================
 
-For any other ratio than the exact one the loss is larger.  So on events on which the ratio has
-*not* been trained, the expectation of every estimate here is at most the divergence: a lower bound,
-up to its standard error.  On the training events it is not.
+The loss is smallest for the exact ratio.  Therefore a learned ratio gives an estimate whose
+expectation is at most the divergence: a lower bound, apart from the statistical error.  This is
+only true for events that were *not* used to train the ratio.
 
 The mutual information of two sets of columns is the Kullback–Leibler divergence of their joint
-density from the product of both (eq. 30); :func:`joint_and_product` makes samples of the two to
-train a classifier on.  If one of them is the label of two equally likely samples, it is also the
-Jensen–Shannon divergence of these, so that an ordinary classifier of the two gives it.
+density from the product of their two densities (eq. 30).  :func:`joint_and_product` makes a sample
+of the joint density and a sample of the product, on which a classifier can be trained.  A special
+case is a column that is the label of two equally likely samples: the mutual information is then the
+Jensen–Shannon divergence of the two samples, and an ordinary classifier between the samples gives
+it.
 """
 
 from __future__ import annotations
@@ -70,7 +74,7 @@ __all__ = [
 
 
 def squared_distance(score: ArrayLike, llr: ArrayLike) -> Estimate:
-    """Squared distance d² per event between two hypotheses, as far as a score separates them.
+    """Compute the squared distance d² per event with which a score separates two hypotheses.
 
     d² is defined in :mod:`milinfer.diagnostics.separation`.
 
@@ -106,12 +110,13 @@ def squared_distance(score: ArrayLike, llr: ArrayLike) -> Estimate:
 
 
 def largest_distance(llr: ArrayLike) -> Estimate:
-    """Largest squared distance d² per event that any score can reach.
+    """Compute the largest squared distance d² per event that any score can reach.
 
     Parameters
     ----------
     llr
-        Exact log-ratio λ of events of the even mixture of both hypotheses, shape (n_events,).
+        Exact log-ratio λ of events from an even mixture (as many events of one hypothesis as of the
+        other), shape (n_events,).
 
     Raises
     ------
@@ -132,7 +137,7 @@ def largest_distance(llr: ArrayLike) -> Estimate:
 
 
 def relative_distance(score: ArrayLike, llr: ArrayLike) -> Estimate:
-    """Squared distance from a score, divided by the largest possible one, on the same events.
+    """Compute the squared distance d² of a score, divided by the largest possible d².
 
     This ratio is the fraction of the information that the score keeps.
 
@@ -144,7 +149,8 @@ def relative_distance(score: ArrayLike, llr: ArrayLike) -> Estimate:
     Returns
     -------
     Estimate
-        The ratio, and its error from the number of events, without the spread of trainings.
+        The ratio, and its error due to the finite number of events.  The error does not include the
+        spread between trainings of the score.
 
     Raises
     ------
@@ -169,14 +175,14 @@ def relative_distance(score: ArrayLike, llr: ArrayLike) -> Estimate:
 
 
 def area_of_bags(squared: ArrayLike, bag_size: int) -> FloatArray:
-    """Area under the ROC curve of sums over large bags, Φ(d√(N/2)).
+    """Compute the area under the ROC curve of sums over large bags, Φ(d√(N/2)).
 
     Parameters
     ----------
     squared
-        d² per event, of any shape.
+        Squared distance d² per event, of any shape.
     bag_size
-        N.
+        Number N of events in a bag.
 
     Examples
     --------
@@ -231,10 +237,13 @@ DivergenceKind = Literal["kullback-leibler", "jensen-shannon", "triangular", "sq
 
 
 class Divergence(NamedTuple):
-    """Lower bound of a divergence, in nats if it has a logarithm, and its standard error.
+    """Lower bound of a divergence, and its standard error.
 
-    The error is that of the means over the events.  For the Kullback–Leibler divergence, which
-    averages the ratio itself, it can be too small if ratios are large.
+    Divergences that contain a logarithm are in nats.
+
+    The error is computed from the fluctuation of the events.  For the Kullback–Leibler divergence,
+    which contains the mean of the ratio itself, the error can be too small if some ratios are
+    large.
     """
 
     value: float
@@ -257,17 +266,19 @@ def divergence(
     numerator_weights: ArrayLike | None = None,
     reference_weights: ArrayLike | None = None,
 ) -> Divergence:
-    """Estimate a divergence of two densities, from a log-ratio on events not used to train it.
+    """Estimate a divergence of two densities with the log-ratio of held-out events.
 
     Parameters
     ----------
     kind
-        Name of the divergence; see :mod:`milinfer.diagnostics.separation` for their definitions.
+        Name of the divergence: ``"kullback-leibler"``, ``"jensen-shannon"``, ``"triangular"`` or
+        ``"squared-hellinger"``; see :mod:`milinfer.diagnostics.separation`.
     numerator, reference
-        ln p₁(x)/p₀(x) of events from p₁ and of events from p₀, shapes (n₁,) and (n₀,); for example
-        a column of ``model.event_llr(held_out)``.
+        Log-ratio ln[p₁(x)/p₀(x)] of events from p₁, shape (n₁,), and of events from p₀, shape
+        (n₀,).  For example, it can be a column of ``model.event_llr(held_out)``.  The events must
+        not have been used to train the model.
     numerator_weights, reference_weights
-        Weights of the same shapes; they may be negative.  Default: all 1.
+        Weights of these events.  They may be negative.  Default: all 1.
 
     Raises
     ------
@@ -307,29 +318,31 @@ def divergence(
 def joint_and_product(sample: Sample, columns: Sequence[str], *, seed: Seed) -> SampleSet:
     """Make a sample of the joint density p(x, y) and a sample of the product p(x) p(y).
 
-    Here y are the `columns`, and x are all other columns.  The events themselves follow p(x, y).
-    If their y are exchanged at random between events, they follow p(x) p(y).  The divergence of
-    p(x, y) from p(x) p(y) is the mutual information of x and y.
+    Here y are the features in `columns`, and x are all other features.  The events of `sample`
+    follow p(x, y).  After a random exchange of the values y between events, they follow p(x) p(y).
+    The Kullback–Leibler divergence of p(x, y) from p(x) p(y) is the mutual information of x and y.
 
     Parameters
     ----------
     sample
-        Events of equal weights.
+        Events with equal weights.
     columns
-        Features to exchange, all by the same permutation.
+        Names of the features y, which are exchanged between events, all with the same permutation.
     seed
         Seed of the permutation.
 
     Returns
     -------
     SampleSet
-        The product at ``joint = 0`` and the joint density at ``joint = 1``.  Split the events into
-        training and held-out events before, so that held-out events are new in both samples.
+        Two samples with the parameter ``joint``: the product is at ``joint = 0``, the joint density
+        at ``joint = 1``.  If you need training and held-out events, split `sample` before the call:
+        both returned samples contain all its events.
 
     Raises
     ------
     SampleError
-        If the weights differ, a column is missing, or `columns` contains no column or all columns.
+        If the weights are not equal, if a feature is missing, or if `columns` contains no feature
+        or all features.
 
     Examples
     --------

@@ -1,9 +1,10 @@
-"""Diagnosis of a learned ratio in several parameters, along several lines through θ0.
+"""Check a learned ratio in several parameters, along several lines through θ0.
 
-Every check of :func:`milinfer.diagnose` is about one parameter.  Along a line through θ0 a model of
-several parameters has one parameter (:class:`milinfer.likelihood.slices.Slice`).  The checks are
-made along each parameter with the others at θ0, and along the diagonal of each pair, on which both
-parameters change.
+The checks of :func:`milinfer.diagnose` are made for one parameter.  Along a line through θ0, a
+model of several parameters becomes a model of one parameter
+(:class:`milinfer.likelihood.slices.Slice`).  The checks are made along two kinds of lines: along
+each parameter, with the other parameters at θ0; and along the diagonal of each pair of parameters,
+on which both change.
 """
 
 from __future__ import annotations
@@ -40,10 +41,10 @@ class SeveralDiagnosis:
     model
         Name of the model.
     lines
-        Diagnosis along each line, by the name of the line: a parameter (``"c1"``), or the diagonal
-        of two (``"c1 + c2"``).
+        For each line (by name), its diagnosis.  The name is the parameter (``"c1"``), or both
+        parameters of a diagonal (``"c1 + c2"``).
     skipped
-        Lines that were not diagnosed because there are no samples, by name, and the reason.
+        For each line that was not diagnosed because samples are missing (by name), the reason.
     """
 
     model: str
@@ -64,7 +65,7 @@ class SeveralDiagnosis:
 
     @property
     def passed(self) -> bool:
-        """Whether every check that applies has passed along all lines."""
+        """Whether all checks have passed along all lines, apart from skipped checks."""
         return bool(self.lines) and all(d.passed for d in self)
 
     @property
@@ -84,7 +85,7 @@ class SeveralDiagnosis:
         return "; ".join(f"along {name}: {verdict}" for name, verdict in verdicts.items())
 
     def summary(self) -> dict[str, Any]:
-        """Entries of ``summary.json``."""
+        """Return the entries for ``summary.json``."""
         return {
             "verdict": self.verdict,
             "passed": self.passed,
@@ -112,21 +113,22 @@ def diagnose_lines(
     Parameters
     ----------
     model
-        Source of per-event log-likelihood ratios in several parameters.
+        Model that gives log-likelihood ratios of single events in several parameters.
     samples
         Held-out events.  Without `weight_degree`, a line is checked only if there are samples at θ0
         and at another point of the line.
     weight_degree
-        Degree of the polynomials in the parameters that are the event weights.  The events are then
-        split into three parts.  One part is reweighted to θ0, the others to two points of each
-        line, half way to the ends of the range.
+        Give it if the event weights are polynomials in the parameters; it is the degree of these
+        polynomials.  The events are then split into three parts.  For each line, one part is
+        reweighted to θ0, and the other two parts to the two points of the line that are half way
+        between θ0 and the ends of the range.
     n_events, n_toys, seed, sigma, tolerances
         As for :func:`milinfer.diagnose`.
 
     Raises
     ------
     ParameterError
-        If the model has one parameter, or θ0 is at the end of its range.
+        If the model has only one parameter, or θ0 is at the end of the range of a parameter.
     SampleError
         If the model was trained on the events, or their weights are not polynomials of this degree.
 

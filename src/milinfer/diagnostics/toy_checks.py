@@ -1,8 +1,8 @@
-"""Checks with pseudo-experiments: response, I_curv against I_eff, and the shape of surfaces.
+"""Check a model with pseudo-experiments (toys): response, I_curv/I_eff, and shape of surfaces.
 
-For datasets the second Bartlett identity is I_curv = I_eff ([AS], eq. 17; in §C.2 every learned
-ratio violates it).  §4.3 (Fig. 3) and §C.4 (Fig. 5) report surfaces with steps from parametrised
-and multi-class networks.
+For datasets, the second Bartlett identity says I_curv = I_eff ([AS], eq. 17).  In [AS], §C.2, all
+learned ratios violate it; surfaces with steps, from parametrised and multi-class networks, are
+shown in §4.3 (Fig. 3) and §C.4 (Fig. 5).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _SMALLEST_POOL = 20  # datasets that a pool must hold, for toys not to repeat th
 
 
 def toy_checks(held_out: HeldOut, n_toys: int, seed: int) -> tuple[Check, Check, Check]:
-    """Response, I_curv/I_eff and surfaces of pseudo-experiments at θ0."""
+    """Check the response, I_curv/I_eff and the surfaces of pseudo-experiments at θ0."""
     pools = [float(effective_number(s.weights)) for s in held_out.samples]
     obstacle = _obstacle(held_out, n_toys, pools[held_out.origin])
     if obstacle is not None:
@@ -101,11 +101,12 @@ def toy_checks(held_out: HeldOut, n_toys: int, seed: int) -> tuple[Check, Check,
 
 
 def surface_is_bad(toys: ToyEnsemble) -> BoolArray:
-    """Find surfaces without a single, smooth maximum inside the range, shape (n_toys,).
+    """Tell for each toy whether its Λ(θ) lacks a single smooth maximum, shape (n_toys,).
 
-    A surface is bad if, within Λ = 4.5 of its maximum (a 3σ interval), it has more than one local
-    maximum, or Λ at the grid points differs by more than 0.5 from the interpolation; or if its
-    maximum is an end of the range.
+    The surface Λ(θ) of a toy is bad in three cases: its maximum is at an end of the range; it has
+    more than one local maximum; or Λ at a grid point differs by more than 0.5 from the
+    interpolation.  For the last two, only the region counts in which Λ is at most 4.5 below its
+    maximum (a 3σ interval).
 
     Examples
     --------

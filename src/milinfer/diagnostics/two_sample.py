@@ -1,9 +1,9 @@
-"""Two-sample tests: whether the weights r(x|θ) turn events of θ0 into events of θ.
+"""Two-sample tests: do weights r(x|θ) turn events of θ0 into events of θ? An exact ratio does.
 
-For an exact ratio they do ([NT], §III C 2 and Fig. 3a): events of θ0 with weights r(x|θ) have the
-distribution of the events of θ in every feature, and no classifier can separate the two (Cranmer,
-Pavez and Louppe, arXiv:1506.02169).  The same comparison without the weights shows how large the
-difference was.  Weights may be negative.
+If r is exact, events of θ0 with weights r(x|θ) have the distribution of the events of θ in every
+feature ([NT], §III C 2 and Fig. 3a), and no classifier can separate the two (Cranmer, Pavez and
+Louppe, arXiv:1506.02169).  The same comparison without the weights r shows how large the difference
+between θ0 and θ is.  Event weights may be negative.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ _MOST = 200_000  # largest number of events of a sample that the classifier uses
 
 
 class Agreement(NamedTuple):
-    """χ² between two samples.
+    """χ² between two samples, without and with reweighting of one of them.
 
     Parameters
     ----------
     chi2, dof
-        χ² after reweighting, and degrees of freedom.
+        χ² with reweighting, and degrees of freedom.
     original
-        χ² before reweighting, with the covariance of the reweighted histograms.
+        χ² without reweighting.  It is computed with the same covariance matrix as `chi2`.
     """
 
     chi2: float
@@ -55,16 +55,16 @@ class Agreement(NamedTuple):
 
     @property
     def p_value(self) -> float:
-        """Probability of a larger χ² if the two samples agree."""
+        """Probability of a larger χ² if the two samples agree after reweighting."""
         return float(chdtrc(self.dof, self.chi2)) if self.dof else 1.0
 
     @property
     def difference(self) -> float:
-        """Difference before reweighting, squared, in standard errors after it."""
+        """Difference without reweighting: ``original`` minus its expected noise, ``dof``."""
         return max(self.original - self.dof, 0.0)
 
     def remaining(self, difference: float) -> float:
-        """Part of a difference that remains after reweighting, with the expected noise removed.
+        """Return the part of a difference that remains after reweighting: √((χ² − dof)/difference).
 
         Examples
         --------
@@ -77,7 +77,10 @@ class Agreement(NamedTuple):
         return float(np.sqrt(left / difference)) if difference > 0 else float("inf")
 
     def would_show(self, part: float, difference: float, p_value: float) -> bool:
-        """Whether `part` of a difference would give a smaller `p_value` in nine cases of ten.
+        """Tell whether the test is sensitive to a remaining part of a difference.
+
+        It is sensitive if this part of `difference` would give a p-value below `p_value` in nine of
+        ten cases.
 
         Examples
         --------
@@ -93,7 +96,7 @@ class Agreement(NamedTuple):
 
 
 class FeatureClosure(NamedTuple):
-    """Normalised histograms of one feature: at θ, and at θ0 before and after reweighting."""
+    """Normalised histograms of one feature: at θ, and at θ0 without and with reweighting to θ."""
 
     theta: float
     feature: str
@@ -110,7 +113,7 @@ class FeatureClosure(NamedTuple):
 
 
 class Separation(NamedTuple):
-    """Area under the ROC curve of a classifier between θ and θ0, before and after reweighting."""
+    """Area under the ROC curve of a classifier between θ and θ0, without and with reweighting."""
 
     theta: float
     before: float
@@ -120,7 +123,7 @@ class Separation(NamedTuple):
 
 
 class CalibrationCurve(NamedTuple):
-    """Predicted probability r/(1 + r) that an event comes from θ, and the observed fraction."""
+    """Probability r/(1 + r) that an event comes from θ, and observed fraction, in bins."""
 
     theta: float
     predicted: FloatArray
@@ -140,24 +143,25 @@ def feature_closure(
     n_bins: int = 10,
     edges: Mapping[str, FloatArray] | None = None,
 ) -> list[FeatureClosure]:
-    """Compare the histogram of every feature between the target and the reweighted source.
+    """Compare two histograms of every feature: target, and source with weights r.
 
-    Both histograms are normalised to one.  χ² uses their full covariance, so weights may have any
-    sign.  Constant features are left out.
+    Both histograms are normalised to one.  χ² uses the full covariance matrix of the histograms, so
+    weights may be negative.  Constant features are left out.
 
     Parameters
     ----------
     theta
-        Parameter value of the target; NaN if the target has no value of a single parameter.
+        Parameter value θ of the target; NaN if the target is not described by a single parameter.
     target, source
-        Events at θ and θ0.
+        Events at θ (target) and events at θ0 (source).
     ratio
-        r(x|θ) of the source events, shape (n,).
+        Ratio r(x|θ) of the source events, shape (n,).
     n_bins
-        Largest number of bins.  Quantiles of all events are the edges; bins with few events are
-        merged.
+        Largest number of bins.  The edges are quantiles of all events together.  Bins with few
+        events are merged.
     edges
-        Edges of the bins of each feature, as from :func:`common_edges`, instead of quantiles.
+        For each feature, the edges of the bins, for example from :func:`common_edges`.  Default:
+        quantiles.
 
     Examples
     --------
@@ -199,7 +203,9 @@ def feature_closure(
 
 
 def common_edges(samples: Sequence[Sample], n_bins: int = 10) -> dict[str, FloatArray]:
-    """Quantiles of each feature over several samples, as edges of bins for all of them.
+    """Compute bin edges for each feature that are suited for all of several samples.
+
+    The edges are quantiles of the feature over all samples together.
 
     Examples
     --------
@@ -221,18 +227,20 @@ def common_edges(samples: Sequence[Sample], n_bins: int = 10) -> dict[str, Float
 def calibration_curve(
     theta: float, target: Sample, source: Sample, llr: Sequence[FloatArray], n_bins: int = 10
 ) -> CalibrationCurve:
-    """Compare the observed and the predicted fraction of events from θ in bins of the prediction.
+    """Compare observed and predicted fractions of events from θ, in bins of the prediction.
 
-    The events are an even mixture of events from θ and θ0.
+    Events from θ and events from θ0 are mixed with equal total weights.  The prediction for an
+    event is r/(1 + r).
 
     Parameters
     ----------
     theta, target, source
         As for :func:`feature_closure`.
     llr
-        λ(x|θ) of the events of `target` and of `source`, two arrays of shape (n,).
+        Log-ratio λ = ln r(x|θ) of the events of `target`, and of the events of `source`: two arrays
+        of shape (n,).
     n_bins
-        Largest number of bins; their edges are quantiles of the predicted probability.
+        Largest number of bins.  The edges are quantiles of the prediction.
 
     Examples
     --------
@@ -268,26 +276,28 @@ def calibration_curve(
 def separation(
     theta: float, target: Sample, source: Sample, ratio: FloatArray, seed: int = 0
 ) -> Separation | None:
-    """Measure how well a classifier separates two samples, before and after reweighting.
+    """Measure how well a classifier separates two samples, without and with reweighting.
 
     This is the classifier two-sample test of Lopez-Paz and Oquab (ICLR 2017).  The classifier is
     Fisher's linear discriminant of the features, of their squares and, for 12 features or fewer, of
-    their products.  It is the first step of a logistic regression, has a closed form, and takes
-    weights of any sign.  It is trained on half of the events and evaluated on the other half.  From
-    a sample of more than 200 000 events, 200 000 are drawn at random.
+    their products.  This discriminant is the first step of a logistic regression, is computed
+    without iterations, and can use negative weights.  It is trained on one half of the events and
+    evaluated on the other half.  If a sample has more than 200 000 events, 200 000 of them are
+    drawn at random.
 
     Parameters
     ----------
     theta, target, source, ratio
         As for :func:`feature_closure`.
     seed
-        Seed of the random halves.
+        Random seed of the split into halves.
 
     Returns
     -------
     Separation or None
-        Areas under the ROC curve with their errors: 0.5 if the classifier cannot separate the
-        samples.  None if there are fewer than ten training events for each input of the classifier.
+        Areas under the ROC curve without and with reweighting, and their errors.  The area is 0.5
+        if the classifier cannot separate the samples.  None if there are fewer than ten training
+        events for each input of the classifier.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Outcomes of two-sample tests: whether what remains of a difference is significant and matters."""
+"""Decide the outcomes of two-sample tests, by the difference that remains after reweighting."""
 
 from __future__ import annotations
 
@@ -15,16 +15,18 @@ __all__ = ["closure_look", "most_significant", "separation_look"]
 def closure_look(
     quantity: str, agreement: Agreement, difference: float, tolerance: float, critical: float
 ) -> Look:
-    """Part of a difference that remains after reweighting, with the pull of its χ².
+    """Decide whether the part of a difference that remains after reweighting is tolerable.
 
     Parameters
     ----------
     quantity
         What is compared.
     agreement
-        χ² of the comparison.
+        χ² of the comparison, without and with reweighting.
     difference
-        Difference before reweighting, of which a part `tolerance` may remain.
+        Size of the difference without reweighting (:attr:`Agreement.difference
+        <milinfer.diagnostics.two_sample.Agreement.difference>`).  The fraction `tolerance` of it
+        may remain.
     tolerance, critical
         As for :func:`milinfer.diagnostics.checks.judge`.
 
@@ -53,12 +55,15 @@ def closure_look(
 
 
 def most_significant(looks: Sequence[Look]) -> int:
-    """Position of the look of largest pull, of those that failed if any did."""
+    """Return the position of the measurement with the largest pull; failed ones come first."""
     return max(range(len(looks)), key=lambda k: (looks[k].outcome == "failed", looks[k].pull))
 
 
 def separation_look(quantity: str, separation: Separation, part: float, critical: float) -> Look:
-    """Area under the ROC curve after reweighting, which passes only if it was not 0.5 before.
+    """Decide whether a classifier can separate two samples after reweighting.
+
+    The measurement passes only if the classifier could separate the samples without reweighting;
+    else it is undecided.
 
     Parameters
     ----------
@@ -67,9 +72,10 @@ def separation_look(quantity: str, separation: Separation, part: float, critical
     separation
         Result of the classifier test.
     part
-        Part of the distance of the area from 0.5 that may remain.
+        Let the distance be the area under the ROC curve minus 0.5.  After reweighting, this
+        fraction of the distance without reweighting may remain.
     critical
-        Significance that a failure needs.
+        Only a deviation of more than this number of standard errors is significant.
 
     Examples
     --------

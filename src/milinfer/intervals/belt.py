@@ -97,43 +97,46 @@ class Belt:
     Parameters
     ----------
     tag
-        Identity of the model from whose toys the belt was made.
+        Identity of the model.  The belt was made from toys of this model.
     parameters
         Names of the parameters.
     ordering
-        ``"likelihood-ratio"``: values of q(θ) = 2 [max Λ − Λ(θ)] up to ``upper`` are accepted.  For
-        the other orderings, values of θ̂ from ``lower`` to ``upper`` are accepted; one of these two
-        ends may be infinite.
+        ``"likelihood-ratio"``: values of q(θ) = 2 [max Λ − Λ(θ)] up to ``upper`` are accepted.
+        ``"central"``, ``"lower"`` and ``"upper"``: values of θ̂ from ``lower`` to ``upper`` are
+        accepted.  With ``"lower"``, ``lower`` is −∞; with ``"upper"``, ``upper`` is +∞.
     points
-        True values at which the ends are listed, shape (n, n_parameters).
+        True values of the parameters at which toys were generated, shape (n, n_parameters).
     cl
         Confidence levels.
     lower, lower_error, upper, upper_error
-        Ends of the accepted values and their standard errors, shape (n, n_cl).
+        Lower and upper end of the accepted values of the statistic, and the standard errors of
+        these ends, at each of `points` for each level.  The arrays have the shape (n, n_cl).
     bounds
-        Lowest and highest θ̂ that the fits allow, for each parameter: physical bounds, or the range
+        For each parameter, the lowest and highest θ̂ that is allowed: physical bounds, or the range
         in which Λ is defined.
     smooth
-        Degree of the polynomial in θ that is fitted to the ends, ``"auto"`` to choose the degree,
-        or None for linear interpolation between the points.
+        How the ends are continued between the points: a number is the degree of a polynomial in θ
+        that is fitted to the ends, with ``"auto"`` the degree is chosen by milinfer, and None means
+        linear interpolation.
     n_events
         Mean number of events of a toy.
     extended
         Whether Λ of the toys contains the rate term (the Poisson term of the number of events).
     n_toys, pool_ids
-        Number of toys, and fingerprint of their simulated events, for each point.  For a belt by
-        regression, ``n_toys`` is the total number.
+        For each point, the number of toys and the fingerprint of the simulated events from which
+        they were drawn.  For a belt by regression, ``n_toys`` is the total number of toys.
     regression
-        Lower and upper end of each level as functions of θ, for belts made by
-        :func:`~milinfer.intervals.neyman.regression_belt`; None for other belts.
+        For belts made by :func:`~milinfer.intervals.neyman.regression_belt`: for each level, the
+        lower and the upper end as functions of θ.  For all other belts: None.
     calibration
-        Calibration that was applied to Λ of the toys.  The belt applies it to a dataset, too.
+        Calibration that was applied to Λ of the toys, or None.  The belt applies the same
+        calibration to Λ of a dataset.
     poisson
         Whether the size of the toys fluctuates.
     profiled_truth
-        Lowest and highest true value in the toys of each profiled parameter (nuisance parameters
-        and normalisations), by name.  Empty without such parameters, and in files of earlier
-        versions.
+        For each profiled parameter (nuisance parameters and normalisations), the lowest and the
+        highest true value at which toys were generated.  Empty if no parameter was profiled, and in
+        files of earlier versions.
     """
 
     tag: ModelTag
@@ -281,12 +284,12 @@ class Belt:
 
     @property
     def limits(self) -> Limits:
-        """Range of each parameter that the points span; the belt makes no statement outside."""
+        """Range of the points in each parameter; the belt makes no statement outside this range."""
         low, high = self.points.min(axis=0).tolist(), self.points.max(axis=0).tolist()
         return tuple(zip(low, high, strict=True))
 
     def critical(self, cl: float = CL68) -> CriticalCurve:
-        """Return the critical value of q(θ) as a function of θ, for likelihood-ratio ordering."""
+        """Return the critical value of q(θ) as a function of θ; only for likelihood-ratio order."""
         if self.ordering != "likelihood-ratio":
             msg = f"a belt of ordering {self.ordering!r} has no critical value; use acceptance(cl)"
             raise CalibrationError(msg)
@@ -334,8 +337,8 @@ class Belt:
         Parameters
         ----------
         observed
-            Cost of the dataset, not calibrated.  A surface Λ(θ) without a cost also works, but then
-            the belt cannot check the model and the number of events.
+            Cost of the dataset, not calibrated.  A surface Λ(θ) also works, but then the belt
+            cannot check whether the model and the number of events are right.
         cl
             One of the belt's levels.
 
@@ -347,9 +350,10 @@ class Belt:
         Raises
         ------
         CalibrationError
-            If the cost belongs to another model or is calibrated; if the number of events differs
-            from that of the toys by more than a quarter (5 % for orderings by θ̂); or if the belt
-            has no such level.
+            If the cost belongs to another model than the belt; if the cost is calibrated; if the
+            number of events of the dataset differs from the number in the toys by more than 25 %
+            (5 % for the orderings ``"central"``, ``"lower"`` and ``"upper"``); or if `cl` is not
+            one of the belt's levels.
         ParameterError
             If the belt has several parameters; use :meth:`region`.
         """
@@ -402,7 +406,7 @@ class Belt:
         cl
             One of the belt's levels.
         n_grid
-            Points of the grid in each parameter; the grid is narrowed to the region.
+            Number of points of the grid in each parameter.  The grid is narrowed to the region.
 
         Raises
         ------
@@ -426,16 +430,17 @@ class Belt:
         )
 
     def contains_truth(self, ensemble: ToyEnsemble, cl: float = CL68) -> BoolArray:
-        """Tell whether the confidence set of each toy contains the true value, shape (n_toys,).
+        """Tell for each toy whether its confidence set contains the true value, shape (n_toys,).
 
-        Use it to measure coverage.  The caller must make sure that the toys and the belt are from
-        different simulated events (compare ``ensemble.pool_id`` with :attr:`pool_ids`).  The true
-        value may be anywhere in the range of the belt, also between its points.
+        Use it to measure coverage.  The toys must not be drawn from the simulated events with which
+        the belt was made.  This method does not check it; compare ``ensemble.pool_id`` with
+        :attr:`pool_ids`.  The true value may be anywhere in the range of the belt, also between its
+        points.
 
         Raises
         ------
         CalibrationError
-            If the toys belong to another model, or have another number of events.
+            If the toys belong to another model than the belt, or their number of events differs.
         ParameterError
             If the true value is outside the range of the belt.
         """
@@ -465,17 +470,20 @@ class Belt:
     def statistic_of(
         self, observed: LikelihoodCost | Surface | BoxSurface
     ) -> LikelihoodCost | Surface | BoxSurface:
-        """Check that a cost belongs to the belt, and calibrate it if the toys are calibrated.
+        """Check that a cost belongs to the belt; calibrate the cost if the belt has a calibration.
 
         Parameters
         ----------
         observed
-            Cost of a dataset, not calibrated, or a surface Λ(θ) without a cost.
+            Cost of a dataset, not calibrated.  If the belt has no calibration, a surface Λ(θ) also
+            works.
 
         Raises
         ------
         CalibrationError
-            If the cost does not belong to the belt; see :meth:`interval`.
+            If the cost does not belong to the belt (see :meth:`interval`), if a surface is narrower
+            than the range in which the toys were fitted, or if a surface is given to a belt with a
+            calibration.
         """
         if isinstance(observed, LikelihoodCost):
             self._require_cost(observed)
@@ -548,13 +556,13 @@ class Belt:
 
 
 def require_alike(ensembles: Sequence[ToyEnsemble], ordering: str) -> None:
-    """Raise unless one belt with this ordering can be made from the toys.
+    """Raise an error unless one belt with this ordering can be made from all these toys.
 
     Raises
     ------
     CalibrationError
-        If the toys are of different kinds or contain a model's training events, or the ordering is
-        unknown or needs one parameter.
+        If the toys are of different kinds, if they contain training events of the model, if the
+        ordering is unknown, or if the ordering needs a single parameter and the toys have several.
     """
     if ordering not in get_args(Ordering):
         msg = f"ordering {ordering!r} is not one of {', '.join(map(repr, get_args(Ordering)))}"
@@ -578,7 +586,7 @@ def require_alike(ensembles: Sequence[ToyEnsemble], ordering: str) -> None:
 def true_points(
     ensembles: Sequence[ToyEnsemble], ordering: str, bounds: Bounds | None
 ) -> tuple[FloatArray, Limits]:
-    """Return the true values of the toys, shape (n, n_parameters), and the bounds of estimates.
+    """Return the true values of the toys, shape (n, n_parameters), and the bounds of θ̂.
 
     Raises
     ------
@@ -607,7 +615,7 @@ def _maximum(ensemble: ToyEnsemble, bounds: Limits) -> tuple[FloatArray, FloatAr
 
 
 def bounded_statistic(ensemble: ToyEnsemble, bounds: Limits) -> FloatArray:
-    """Compute q = 2 [max Λ − Λ] at the true value, shape (n_toys,), with maxima inside bounds."""
+    """Compute q = 2 [max Λ − Λ(truth)] of each toy, shape (n_toys,); maximum inside bounds."""
     _, maximum = _maximum(ensemble, bounds)
     truth = np.array([tuple(ensemble.point.values())])
     truth = truth[0] if truth.shape[1] == 1 else truth
@@ -616,19 +624,20 @@ def bounded_statistic(ensemble: ToyEnsemble, bounds: Limits) -> FloatArray:
 
 
 def bounded_estimates(ensemble: ToyEnsemble, bounds: Limits) -> FloatArray:
-    """Find θ̂ between bounds, shape (n_toys,) or (n_toys, n_parameters)."""
+    """Find θ̂ of each toy inside bounds; shape (n_toys,), or (n_toys, n_parameters) for several."""
     return _maximum(ensemble, bounds)[0]
 
 
 def accepted_ends(
     ensemble: ToyEnsemble, levels: Sequence[float], ordering: str, bounds: Limits
 ) -> list[tuple[float, float, float, float]]:
-    """Find the ends of the accepted values of the statistic.
+    """Find the lowest and the highest accepted value of the statistic at one true point.
 
     Returns
     -------
     list
-        One row for each level: lower end, its error, upper end, its error.
+        One row for each level: lower end, error of the lower end, upper end, error of the upper
+        end.
     """
     if ordering == "likelihood-ratio":
         statistic = bounded_statistic(ensemble, bounds)

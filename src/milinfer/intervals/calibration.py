@@ -3,18 +3,19 @@
 The calibrated surface is c(θ)·[Λ(m(θ)) − Λ(θ̂)], in which θ̂ is the estimate at the maximum of Λ.
 m(θ), the mean estimate at the true value θ, corrects the bias and the response.  c(θ) scales the
 curvature, either by the Bartlett ratio ([AS], eq. 34) or so that the interval covers θ as often as
-it claims.  [AS] uses one number c and one number for the bias, measured at θ = 0.  Here c and m are
-functions of the tested θ and not of the estimate.  The coverage is then right at every θ at which
-toys were generated, and the result is still a cost for iminuit.
+it claims.  [AS] uses one number c and one number for the bias, measured at θ = 0.  In milinfer c
+and m are functions of θ, the value that is tested, and not of the estimate θ̂.  The coverage is
+then right at every θ at which toys were generated, and iminuit can still minimise the calibrated
+cost.
 
 :func:`milinfer.calibrate`, in :mod:`milinfer.intervals.calibration_fit`, makes calibrations.
 Calibrate with one set of simulated events and measure coverage with another:
 :func:`milinfer.coverage` refuses events that were used for the calibration.
 
 :func:`calibrated_toys` applies a calibration to the surfaces of toys.  A belt can also be made from
-a biased surface, but its critical values then contain the bias, which changes to first order with
-every fluctuation of the pool of simulated events.  The critical values of calibrated surfaces are
-close to those of χ².
+surfaces that are not calibrated, but its critical values then contain the bias of the estimates,
+which shifts with the statistical fluctuation of the pool of simulated events.  For calibrated
+surfaces, the critical values are close to the quantiles of χ².
 """
 
 from __future__ import annotations
@@ -86,27 +87,31 @@ class Calibration:
     parameters
         Names of the parameters.
     kind
-        Which constant is applied as c(θ): ``"coverage"`` for the constant that gives the claimed
-        coverage, ``"bartlett"`` for the Bartlett ratio.
+        Which constant is used as c(θ): ``"coverage"`` for the constant with which intervals have
+        the claimed coverage, ``"bartlett"`` for the Bartlett ratio.
     correct
-        ``"both"``; ``"scale"`` for only the curvature, ``"bias"`` for only the bias.
+        What is corrected: ``"both"``, ``"scale"`` (only the curvature) or ``"bias"`` (only the
+        bias).
     points
-        True points at which toys were generated, shape (n, n_parameters).
+        True values of the parameters at which toys were generated, shape (n, n_parameters).
     c_bartlett, c_bartlett_error
-        Bartlett ratio at each point, with bootstrap errors, shape (n,): the inverse variance of the
-        estimates (I_MLE) over the mean curvature of Λ at its maximum (I_curv).  For n parameters,
-        the ratio of the n-th roots of the determinants.
+        Bartlett ratio at each point and its bootstrap error, shape (n,).  For one parameter, it is
+        the inverse variance of the estimates (I_MLE) divided by the mean curvature of Λ at its
+        maximum (I_curv).  For d parameters, I_MLE and I_curv are matrices, and it is the d-th root
+        of the ratio of their determinants.
     cls
-        Confidence levels, each with its own constant.
+        Confidence levels.  Each level has its own constant in `c_coverage`.
     c_coverage, c_coverage_error
-        Constants that give these coverages at each point, with bootstrap errors, shape (n, n_cls).
+        Constants with which the intervals of toys have the coverage `cls`, and their bootstrap
+        errors, at each point for each level; shape (n, n_cls).
     log_scales
-        The function ln c(θ) that is applied: one for each of `cls`, or a single function for all
-        levels with the Bartlett ratio.
+        The functions ln c(θ) that are applied.  With ``kind="coverage"`` there is one function for
+        each of `cls`; with ``kind="bartlett"`` there is a single function for all levels.
     response
         The fitted mean estimate m(θ).
     n_events
-        Expected number of events of a dataset (with the rate term: at the first point).
+        Expected number of events of a dataset.  With the rate term it depends on θ, and this is the
+        number at the first of `points`.
     extended
         Whether Λ contains the rate term (the Poisson term of the number of events).
     n_toys
@@ -114,22 +119,23 @@ class Calibration:
     pool_ids
         Fingerprints of the simulated events from which the toys were drawn.
     limits
-        Range of each parameter in which the corrected surface is defined.
+        Range of each parameter in which the calibrated surface is defined.
     profiles
-        For several parameters, the constants for intervals of each parameter with the others
-        profiled; :meth:`profiled` applies them.
+        For several parameters: the constants for intervals of one parameter, with all other
+        parameters profiled.  There is one entry for each parameter; :meth:`profiled` applies it.
     interest
-        The parameter whose intervals this calibration is for; None: joint regions of all
-        parameters.
+        The parameter whose intervals are calibrated.  None: the joint regions of all parameters are
+        calibrated.
     widen
         Whether intervals include the error of the calibration; see :meth:`widened`.
     residuals
         Mean estimate of the toys minus the fitted m(θ) at each point, shape (n, n_parameters).
-        c(θ) widens intervals by this difference.  None in files of earlier versions.
+        Where the fit misses the mean estimate, c(θ) makes intervals wider.  None in files of
+        earlier versions.
     profiled_truth
-        Lowest and highest true value in the toys of each profiled parameter (nuisance parameters
-        and normalisations), by name.  Empty without such parameters, and in files of earlier
-        versions.
+        For each profiled parameter (nuisance parameters and normalisations), the lowest and the
+        highest true value at which toys were generated.  Empty if no parameter was profiled, and in
+        files of earlier versions.
     """
 
     tag: ModelTag
@@ -192,10 +198,11 @@ class Calibration:
     def to_table(self) -> pa.Table:
         """Return an Arrow table with one row for each point at which toys were generated.
 
-        Columns: ``point.PARAMETER``; ``bias.PARAMETER`` and ``bias.PARAMETER_error``, from the
-        fitted m(θ); ``c_bartlett`` and ``c_bartlett_error``; and for each confidence level, such as
-        ``68.27``: ``c_coverage.LEVEL`` and ``c_coverage.LEVEL_error``, measured at the point, and
-        ``c.LEVEL``, the constant that is applied at the point.
+        Columns: ``point.PARAMETER``; ``bias.PARAMETER`` and ``bias.PARAMETER_error``, computed from
+        the fitted m(θ); ``c_bartlett`` and ``c_bartlett_error``.  Each confidence level, for
+        example ``68.27``, has three more columns: ``c_coverage.LEVEL`` and
+        ``c_coverage.LEVEL_error`` are measured at the point, and ``c.LEVEL`` is the value of the
+        fitted function that is applied.
 
         Examples
         --------
@@ -238,8 +245,8 @@ class Calibration:
         Parameters
         ----------
         path
-            File to write, or the directory of a saved model to store the calibration with the
-            model.
+            File to write.  If it is the directory of a saved model, the calibration is stored
+            there, together with the model.
 
         Examples
         --------
@@ -285,7 +292,7 @@ class Calibration:
 
     @classmethod
     def from_content(cls, content: Mapping[str, Any]) -> Calibration:
-        """Make a calibration from the content of a file of a calibration or of a belt.
+        """Make a calibration from the content of the file of a calibration or of a belt.
 
         Raises
         ------
@@ -370,9 +377,9 @@ class Calibration:
     def profiled(self, parameter: str) -> Calibration:
         """Return the calibration for intervals of one parameter, with the others profiled.
 
-        Its constants give the intervals of this parameter the claimed coverage, instead of the
-        joint regions of all parameters.  The correction of the bias is the same.  A calibration
-        with only one parameter is returned unchanged.
+        With the returned calibration, the intervals of this parameter have the claimed coverage;
+        with the original calibration, the joint regions of all parameters have it.  The correction
+        of the bias is the same.  A calibration with only one parameter is returned unchanged.
 
         Parameters
         ----------
@@ -384,7 +391,8 @@ class Calibration:
         ParameterError
             If `parameter` is not one of the parameters.
         CalibrationError
-            If the calibration was saved by a version of milinfer without these constants.
+            If the calibration was saved by an old version of milinfer, which did not store the
+            constants of single parameters.
 
         Examples
         --------
@@ -420,17 +428,20 @@ class Calibration:
         raise CalibrationError(msg)
 
     def widened(self) -> Calibration:
-        r"""Return the same calibration, for intervals that include the error of the calibration.
+        r"""Return a calibration with which intervals include the error of the calibration.
 
         The toys of a calibration are drawn from a finite pool of simulated events.  The statistical
-        fluctuation of this pool shifts the measured m(θ) in the same direction for all datasets.
-        If the pool has five times as many events as a dataset, intervals of 68.3 % cover 64 % on
-        average over pools.  The widened calibration divides −2ΔlnL by :math:`D(\theta) = 1 + c I
-        \sigma_m^2 + x \sigma_{\ln c}^2 / 4`.  Here I is the curvature of Λ, :math:`\sigma_m` and
-        :math:`\sigma_{\ln c}` are the errors of m(θ) and ln c(θ), and x is the quantile of χ² for
-        the confidence level (:mod:`milinfer.intervals.widening`).  The intervals then have the
-        claimed coverage, with :math:`\sigma^2 = \sigma_\mathrm{stat}^2 + \sigma_m^2`.  The estimate
-        does not change.
+        fluctuation of this pool shifts the measured m(θ), and so it shifts the intervals of all
+        datasets in the same direction.  If the pool has five times as many events as a dataset, the
+        coverage of 68.3 % intervals is only 64 %, averaged over pools.  The widened calibration
+        divides −2ΔlnL by :math:`D(\theta) = 1 + c I \sigma_m^2 + x \sigma_{\ln c}^2 / 4`.  Here I
+        is the curvature of Λ, :math:`\sigma_m` and :math:`\sigma_{\ln c}` are the errors of m(θ)
+        and ln c(θ), and x is the quantile of χ² for the confidence level
+        (:mod:`milinfer.intervals.widening`).  The intervals then have the claimed coverage.  Apart
+        from the term with :math:`\sigma_{\ln c}`, the squared half-width of a 68.3 % interval is
+        :math:`\sigma^2 = \sigma_\mathrm{stat}^2 + \sigma_m^2`, in which
+        :math:`\sigma_\mathrm{stat}` is the half-width without the error of the calibration.  The
+        estimate does not change.
 
         Examples
         --------
@@ -470,7 +481,7 @@ class Calibration:
 
     @property
     def scale(self) -> float:
-        """The constant at the mean of the calibration points, for the first level."""
+        """The constant c(θ) of the first confidence level, at the mean of `points`."""
         return self.scale_at(self.points.mean(axis=0))[0]
 
     @property
@@ -479,7 +490,7 @@ class Calibration:
         return self.scale_at(self.points.mean(axis=0))[1]
 
     def scale_at(self, theta: ArrayLike, cl: float | None = None) -> tuple[float, float]:
-        """Return the constant c(θ) for a confidence level (default: the first), and its error.
+        """Return c(θ) for a confidence level (default: the first level), and the error of c(θ).
 
         Raises
         ------
@@ -524,7 +535,7 @@ class Calibration:
         return float(self.response.bias([theta])[0]), float(self.response.bias_error([theta])[0])
 
     def correct_estimate(self, theta_hat: ArrayLike) -> FloatArray:
-        """Correct estimates for the bias: m⁻¹(θ̂) inside `limits`, with the shape of `theta_hat`."""
+        """Return the corrected estimates m⁻¹(θ̂), inside `limits`, in the shape of `theta_hat`."""
         if self.correct == "scale":
             return np.asarray(theta_hat, dtype=np.float64)
         return self.response.invert(theta_hat, self.limits)
@@ -542,8 +553,8 @@ class Calibration:
         """Compute the standard errors of the ends of an interval due to the calibration.
 
         A calibration has statistical errors from the finite number of toys and from the finite pool
-        of simulated events.  The error of the bias shifts both ends.  A relative error of c changes
-        the distance of each end from the estimate by half of this relative error.
+        of simulated events.  The error of the bias shifts both ends of the interval.  If c has a
+        relative error of 2 %, the distance of an end from the estimate has a relative error of 1 %.
 
         Parameters
         ----------
@@ -564,14 +575,15 @@ class Calibration:
     def statistic(self, ensemble: ToyEnsemble, theta: ArrayLike, cl: float) -> FloatArray:
         """Compute the calibrated statistic 2 c(θ) [Λ(θ̂) − Λ(m(θ))] of each toy, shape (n_toys,).
 
-        A widened calibration divides it by D(θ) of :meth:`widened`.  For intervals of one of
-        several parameters (:meth:`profiled`), the statistic is minimised over the other parameters.
+        A calibration from :meth:`widened` divides the statistic by D(θ).  For a calibration from
+        :meth:`profiled`, which is for intervals of a single parameter, the statistic is minimised
+        over the other parameters.
 
         Raises
         ------
         CalibrationError
             If the toys belong to another model or another kind of dataset, or θ is outside
-            :attr:`limits`, the range of all calibrated intervals.
+            :attr:`limits`.
         """
         self.require_like(ensemble)
         point = np.asarray(theta, dtype=np.float64).reshape(1, -1)
@@ -606,18 +618,18 @@ class Calibration:
         return self.scale_at(point, cl)[0] * ensemble.test_statistic(argument) / divisor
 
     def contains_truth(self, ensemble: ToyEnsemble, cl: float) -> BoolArray:
-        """Tell whether the calibrated interval of each toy contains the truth, shape (n_toys,)."""
+        """Tell for each toy whether its calibrated interval contains the truth, shape (n_toys,)."""
         truth = truths([ensemble])[0]
         threshold = chi2_quantile(cl, len(self.parameters) if self.interest is None else 1)
         return np.asarray(self.statistic(ensemble, truth, cl) <= threshold)
 
     def require_like(self, ensemble: ToyEnsemble) -> None:
-        """Raise unless toys belong to the calibrated model and to the same kind of dataset.
+        """Raise an error unless the toys have the model and kind of dataset of the calibration.
 
         Raises
         ------
         CalibrationError
-            If the model, the number of events or the use of the rate term differs.
+            If the model of the toys, their number of events, or the use of the rate term differs.
         """
         if ensemble.tag != self.tag:
             raise CalibrationError(_another_model(self.tag, ensemble.tag, "toys"))
@@ -850,12 +862,12 @@ def _another_model(mine: ModelTag, other: ModelTag, what: str) -> str:
 def calibrated_toys(
     calibration: Calibration, ensemble: ToyEnsemble, cl: float | None = None
 ) -> ToyEnsemble:
-    """Replace the surfaces Λ of toys by the calibrated surfaces c(θ) [Λ(m(θ)) − Λ(θ̂)].
+    """Replace Λ(θ) of each toy by the calibrated surface c(θ) [Λ(m(θ)) − Λ(θ̂)].
 
     Parameters
     ----------
     calibration
-        Calibration for the model and the size of the toys.
+        Calibration that was made for the same model and for datasets of the same size.
     ensemble
         Toys with the surfaces of the model.
     cl
@@ -869,8 +881,8 @@ def calibrated_toys(
     Raises
     ------
     CalibrationError
-        If the toys belong to another model or another kind of dataset, or the calibration is
-        widened or is for intervals of one of several parameters.
+        If the toys belong to another model or another kind of dataset than the calibration, or the
+        calibration comes from :meth:`Calibration.widened` or :meth:`Calibration.profiled`.
 
     Examples
     --------

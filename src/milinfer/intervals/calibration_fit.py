@@ -1,6 +1,6 @@
 """Measure the factor c(θ) on Λ (c_cicc) and the mean estimate m(θ) with toys at several points.
 
-:mod:`milinfer.intervals.calibration` applies both to the Λ of a dataset.
+:mod:`milinfer.intervals.calibration` applies c(θ) and m(θ) to the Λ of a dataset.
 """
 
 from __future__ import annotations
@@ -115,26 +115,29 @@ def calibrate(
 ) -> Calibration:
     """Calibrate the curvature and the bias of a model from toys at several true points.
 
-    The calibration multiplies Λ(θ) = ln L(θ)/L(θ0) by a factor c(θ), so that its intervals have the
-    claimed coverage, and replaces θ by the mean estimate m(θ) of toys generated at θ, so that
-    estimates are unbiased.
+    The calibration changes Λ(θ) = ln L(θ)/L(θ0) in two ways.  It multiplies Λ by a factor c(θ), so
+    that intervals have the claimed coverage.  It evaluates Λ at m(θ) instead of θ, so that
+    estimates are unbiased; m(θ) is the mean estimate of toys generated at θ.
 
     Parameters
     ----------
     ensembles
-        Toys of one model, one ensemble for each true point.
+        Toys of one model: one :class:`~milinfer.toys.ensemble.ToyEnsemble` for each true point.
     kind
-        ``"coverage"``: c is chosen to give the coverage `cl`, from the quantile of the test
-        statistic at the bias-corrected true value.  ``"bartlett"``: c is the inverse variance of
-        the estimates over the mean curvature of Λ, the same number for all levels.
+        How c is determined.  ``"coverage"``: for each level of `cl`, c is chosen so that intervals
+        have this coverage, by means of the quantile of the test statistic of toys at m(θ).
+        ``"bartlett"``: c is the inverse variance of the estimates divided by the mean curvature of
+        Λ.  This number is the same for all levels.
     cl
-        Confidence levels.  Unless estimates are Gaussian, each level needs its own constant.
+        Confidence levels.  If the estimates are not Gaussian, each level needs its own constant.
     correct
-        ``"both"``; ``"scale"`` to correct only the curvature, ``"bias"`` to correct only the bias.
+        What is corrected: ``"both"``, ``"scale"`` (only the curvature) or ``"bias"`` (only the
+        bias).
     bias_degree, scale_degree
-        Degrees of the bias and of ln c as polynomials in θ.  Default: two more than the lowest
-        degree that describes the toys, if there are enough true values.  The errors then include
-        terms that the toys cannot resolve.
+        The bias m(θ) − θ and ln c(θ) are fitted by polynomials in θ; these are their degrees.
+        Default: two more than the lowest degree that describes the toys, if there are enough true
+        values.  With the two additional degrees, the errors include terms that are too small to be
+        seen in the toys.
     n_bootstrap, seed
         Number of bootstrap samples for the errors of the constants, and their random seed.
 
@@ -146,16 +149,16 @@ def calibrate(
     Warns
     -----
     MilinferWarning
-        If the toys are drawn from so few simulated events that their statistical fluctuation shifts
-        all estimates by a fifth of a standard error or more, which costs intervals of data 1 % of
-        their coverage.
+        If the toys are drawn from few simulated events.  The statistical fluctuation of these
+        events shifts the calibration, and milinfer warns if the shift is 0.2 standard errors of an
+        estimate or more.  A shift of 0.2 lowers the coverage of the intervals of data by 1 %.
 
     Raises
     ------
     CalibrationError
-        If the toys are of different kinds or too few for the levels, more than 1 % of them have
-        their maximum at the edge of the range, or the mean estimate does not rise with the true
-        value.
+        If the toys are of different kinds; if they are too few for the levels; if more than 1 % of
+        the toys of a true point have their maximum at the edge of the range of θ; or if the mean
+        estimate does not rise with the true value.
 
     Examples
     --------

@@ -1,9 +1,10 @@
 """Toys for a combined fit: unbinned terms, pyhf channels and constraints in one sum.
 
-A sum of calibrated terms is in general not calibrated: the terms share nuisance parameters, and the
-likelihood of a term may be far from a parabola.  This module therefore draws toys of all terms of a
-sum together, including auxiliary measurements, and fits the sum at each point of a grid.  The
-result is a :class:`~milinfer.toys.ensemble.ToyEnsemble`, as for any other model.
+Even if each term of a sum is calibrated, the sum is in general not calibrated: the terms share
+nuisance parameters, and Λ of a term may be far from a parabola.  This module therefore draws a toy
+of all terms together, including the auxiliary measurements, and fits the sum of the terms at each
+point of a grid.  The result is a :class:`~milinfer.toys.ensemble.ToyEnsemble`, as for any other
+model.
 """
 
 from __future__ import annotations
@@ -48,19 +49,20 @@ _FIT_OF_DATA, _FIT_OF_TOY = (1e-4, 1), (1e-2, 0)
 
 
 class EventTerm(NamedTuple):
-    """Unbinned term of a combination: its likelihood and the source of its toys.
+    """Unbinned term of a combination: its likelihood, and the source of events for its toys.
 
     Parameters
     ----------
     likelihood
         Processes with nuisance parameters
         (:func:`~milinfer.likelihood.systematics.systematic_terms`), or any model of single events.
-        For a model, rate and backgrounds are taken from the toys.
+        If it is a model, its rate and its backgrounds are taken from `toys`.
     toys
-        :class:`~milinfer.Toys` that draw the events.  For toys with shifted nuisance parameters,
-        their pool of simulated events must contain varied events.
+        :class:`~milinfer.Toys` object that draws the events.  To draw events at shifted nuisance
+        parameters, its pool must contain events simulated with variations of these parameters.
     reference
-        Parameter value θ0 at which Λ of a model is zero; not used for processes.
+        Parameter value θ0 at which Λ is zero, if `likelihood` is a model; not used if it consists
+        of processes.
     """
 
     likelihood: SystematicTerms | AnyModel
@@ -77,7 +79,7 @@ class EventTerm(NamedTuple):
         return dataset_cost(self.likelihood, data, reference=self.reference, rate=rate)
 
     def nominal_events(self, point: Point) -> float:
-        """Return the expected number of events at a point; for a model, the number in its toys."""
+        """Return the expected number of events of this term at a point."""
         if isinstance(self.likelihood, SystematicTerms):
             mixture = self.likelihood.mixture
             return float(mixture.signal_at_reference + mixture.expected.sum())
@@ -104,15 +106,16 @@ Term: TypeAlias = EventTerm | PyhfCost | NormalConstraint
 class CombinedToys:
     r"""Toys for a sum of costs, in which the nuisance parameters of each toy are profiled.
 
-    A toy has new events in each unbinned term, Poisson counts in each bin of the pyhf channels, and
-    new auxiliary measurements.  Gaussian measurements scatter about the true values with their
-    errors; counts follow a Poisson distribution.  If several terms share an auxiliary measurement,
-    only one of them contains it (``without_constraints``), as in the sum that is fitted to data.
+    Each toy has new events in each unbinned term, new Poisson counts in each bin of the pyhf
+    channels, and new auxiliary measurements.  An auxiliary measurement with a Gaussian error is
+    drawn from a Gaussian about the true value; an auxiliary count is drawn from a Poisson
+    distribution.  If several terms use the same auxiliary measurement, only one of these terms may
+    contain it (use ``without_constraints`` for the others), as in the sum that is fitted to data.
 
-    A toy takes one fit at each point of the grid: about 40 ms for 19 points, one pyhf channel and
-    one nuisance parameter.  If all terms are unbinned,
-    :class:`~milinfer.likelihood.profiled_systematics.ProfiledSystematics` is a hundred times as
-    fast.
+    For each toy, the nuisance parameters are fitted at each point of the grid.  This takes about 40
+    ms for a toy with 19 points, one pyhf channel and one nuisance parameter.  If all terms are
+    unbinned, use :class:`~milinfer.likelihood.profiled_systematics.ProfiledSystematics`, which is a
+    hundred times as fast.
 
     Parameters
     ----------
@@ -120,10 +123,10 @@ class CombinedToys:
         Terms of the sum; at least one is an :class:`EventTerm` or a
         :class:`~milinfer.binned.pyhf_cost.PyhfCost`.
     parameters
-        Parameter of interest, or several; all other parameters are profiled.
+        Name of the parameter of interest, or several names; all other parameters are profiled.
     grid
-        Points in the parameters of interest at which each toy is fitted, and the interpolation of
-        the profiled Λ between them.
+        Values of the parameters of interest at which each toy is fitted, and the method that
+        interpolates the profiled Λ between these values.
     seed
         The same seed gives the same toys.
     name
@@ -187,7 +190,7 @@ class CombinedToys:
 
     @cached_property
     def tag(self) -> ModelTag:
-        """Identity of the combination; calibrations check that it is the same."""
+        """Identity of the combination; a calibration checks that it applies to this combination."""
         facts = [_identity(term) for term in self.terms]
         digest = hashlib.blake2b(repr((facts, self.parameters)).encode(), digest_size=8)
         features = [f for t in self._of_events for f in t.tag.feature_names]
@@ -206,7 +209,7 @@ class CombinedToys:
         return np.asarray(self.grid.grid, dtype=np.float64).reshape(-1, len(self.parameters))
 
     def dataset(self, truth: float | Point, toy: int = 0) -> Cost:
-        """Return the cost of one pseudo-experiment, which can be fitted like data.
+        """Return the cost of one pseudo-experiment.  It can be fitted like the cost of data.
 
         Parameters
         ----------
@@ -220,13 +223,13 @@ class CombinedToys:
     def profiled(self, cost: Cost, *, n_events: float | None = None) -> LikelihoodCost:
         """Return the cost of data as a function of the parameters of interest.
 
-        All other parameters are profiled.  Calibrations and belts from these toys apply to this
-        cost.
+        All other parameters are profiled.  Apply a calibration or a belt made from these toys to
+        the returned cost.
 
         Parameters
         ----------
         cost
-            Sum of the costs of the data, with the parameters of these terms.
+            Sum of the costs of the data.  It must have the same parameters as the sum of `terms`.
         n_events
             Number of events of the data in all terms; default: the number of events of the toys.
 
@@ -268,30 +271,35 @@ class CombinedToys:
         Parameters
         ----------
         truths
-            Values of the parameter of interest, or points that may contain any parameter.  Other
-            parameters have the value of their auxiliary measurement, or else their starting value.
+            Values of the parameter of interest, or points that may contain any parameter.  A
+            parameter without a given value gets the value of its auxiliary measurement; without an
+            auxiliary measurement, it gets its starting value.
         n_toys
             Number of toys at each true point.
         start
-            Number of the first toy in the sequence that the seed defines.
+            Number of the first toy.  The seed defines a sequence of toys, which starts at number 0.
         workers
             Number of threads; the toys do not depend on it.
         client
             Client of a dask cluster, instead of threads.
         on_toys
-            Function that is called with the number of toys done since the last call.
+            Function to report progress.  It is called with the number of toys done since the last
+            call.
 
         Returns
         -------
         list of ToyEnsemble
-            One ensemble for each true point.  ``n_events`` is the number of events in all terms at
-            the reference.  ``n_effective`` is the effective number of events of the pool, for the
-            term whose pool fluctuates most.
+            One :class:`~milinfer.toys.ensemble.ToyEnsemble` for each true point.  Its ``n_events``
+            is the number of events in all terms together, if all parameters have the values of
+            their auxiliary measurements or their starting values.  Its ``n_effective`` describes
+            the smallest pool: for each term, compare the mean number of events in a toy with the
+            effective number of events in the pool; ``n_events / n_effective`` is the largest of
+            these ratios.
 
         Raises
         ------
         ConfigurationError
-            If there is nothing to generate.
+            If `n_toys` is not positive, or `start` is negative.
         ParameterError
             If a true point contains an unknown parameter, or no value of a parameter of interest.
         FitError

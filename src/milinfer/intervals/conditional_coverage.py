@@ -1,9 +1,9 @@
 """Measure coverage as a function of a property of the dataset, and as a smooth function of θ.
 
-Intervals with the right coverage on average may cover too often for some datasets and too rarely
-for others.  :func:`conditional_coverage` measures the coverage in bins of a property of the
-dataset, such as its number of events.  :func:`coverage_function` fits the coverage as a smooth
-function of θ, to toys at many true values with one or more toys at each, as in Dalmasso et al.,
+Intervals can have the right coverage on average, but too much for some datasets and too little for
+others.  :func:`conditional_coverage` measures the coverage in bins of a property of the dataset,
+such as its number of events.  :func:`coverage_function` fits the coverage as a smooth function of
+θ.  It needs toys at many true values, with one or more toys at each value, as in Dalmasso et al.,
 arXiv:2107.03920 (LF2I).
 """
 
@@ -38,7 +38,7 @@ _SINGULAR = 1e12
 
 
 class ConditionalCoverage(NamedTuple):
-    """Coverage in bins of a property of the dataset; arrays of shape (n_bins,).
+    """Coverage in bins of a property of the dataset.
 
     Parameters
     ----------
@@ -47,13 +47,14 @@ class ConditionalCoverage(NamedTuple):
     edges
         Edges of the bins, shape (n_bins + 1,).
     centres
-        Mean of the property in each bin.
+        Mean of the property in each bin, shape (n_bins,).
     coverage, low, high
-        Coverage in each bin, with its Clopper–Pearson 68.27 % interval.
+        Coverage in each bin, and the lower and upper end of its 68.27 % interval (Clopper–Pearson),
+        shape (n_bins,).
     n_toys
-        Number of toys in each bin.
+        Number of toys in each bin, shape (n_bins,).
     p_value
-        p-value of the hypothesis that all bins have the coverage of all toys together.
+        p-value of the hypothesis that the coverage is the same in all bins.
     """
 
     method: str
@@ -116,7 +117,7 @@ class CoverageFunction(NamedTuple):
     Parameters
     ----------
     logit
-        Fitted polynomial for ln p/(1−p).
+        Fitted polynomial in θ for ln[p/(1 − p)], where p is the coverage.
     cl
         Claimed confidence level.
     """
@@ -128,7 +129,10 @@ class CoverageFunction(NamedTuple):
         return brief(self)
 
     def at(self, theta: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """Return coverage, lower and upper end of its 68.27 % band at points (m, n_parameters)."""
+        """Return the coverage at points θ, and the lower and upper end of its 68.27 % band.
+
+        `theta` has the shape (m, n_parameters).
+        """
         centre, error = self.logit(theta), self.logit.error(theta)
         return expit(centre), expit(centre - error), expit(centre + error)
 
@@ -147,7 +151,7 @@ def conditional_coverage(
     Parameters
     ----------
     ensembles
-        Toys of one model, from events that were not used to calibrate the method.
+        Toys of one model.  Their simulated events must not have been used to calibrate the method.
     method
         Calibration or belt that makes the intervals; None: asymptotic intervals (Wilks).
     cl
@@ -155,18 +159,18 @@ def conditional_coverage(
     by
         Property: ``"curvature"``, the curvature of Λ at its maximum (the claimed precision);
         ``"estimate"``, the estimate minus the true value; ``"events"``, the number of events; or a
-        function that takes an ensemble and returns one number for each toy.  Several parameters
-        need a function.
+        function that takes one of the `ensembles` and returns one number for each toy.  With
+        several parameters, it must be ``"events"`` or a function.
     n_bins
-        Number of bins, with equal numbers of toys.
+        Number of bins.  All bins contain about the same number of toys.
     name
         Name of the method in the result.
 
     Raises
     ------
     CalibrationError
-        If the events of the toys were used to calibrate the method, or the property is the same for
-        all toys.
+        If simulated events of the toys were used to calibrate the method, or the property is the
+        same for all toys.
 
     Examples
     --------
@@ -247,24 +251,24 @@ def coverage_function(
     *,
     degree: int = 2,
 ) -> CoverageFunction:
-    """Fit coverage as a function of θ by logistic regression on all toys.
+    """Fit the coverage as a function of θ, by logistic regression on the toys of all true values.
 
     Parameters
     ----------
     ensembles
-        Toys of one model at many true values; a few toys at each are enough.
+        Toys of one model at many true values; a few toys at each value are enough.
     method, cl
         See :func:`conditional_coverage`.
     degree
-        Degree of the polynomial in θ for the logit.
+        Degree of the polynomial in θ that describes ln[p/(1 − p)], where p is the coverage.
 
     Raises
     ------
     CalibrationError
         If the events of the toys were used to calibrate the method.
     FitError
-        If all intervals contain the true value or none does, or there are too few true values for
-        the polynomial.
+        If all intervals contain the true value, if no interval contains it, or if there are too few
+        true values for the polynomial.
 
     Examples
     --------

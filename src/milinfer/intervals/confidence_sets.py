@@ -1,13 +1,15 @@
 """Find confidence sets of one parameter, regions of two, and minima inside physical bounds.
 
-A Neyman construction gives a function h(θ) of the data and accepts θ if h(θ) is not positive.  The
-accepted values may be one interval, several intervals or none.  :func:`confidence_set` scans a grid
-and refines the ends.  In two parameters, :func:`confidence_region` narrows a grid to the accepted
-points and finds the contours around them.
+A Neyman construction computes a function h(θ) from the data and accepts θ if h(θ) is not positive.
+The accepted values may form one interval, several intervals, or none.  In one parameter,
+:func:`confidence_set` evaluates h on a grid and then refines the ends of the intervals.  In two
+parameters, :func:`confidence_region` narrows a grid to the accepted points and finds the contours
+around these points.
 
-:func:`bounded_minimum` finds the lowest −2 ln L inside bounds.  Minuit transforms parameters with
-limits, so that it does not reach a minimum *at* a limit exactly.  A confidence belt needs the
-minimum with the precision of the toys, which is the rounding error.
+:func:`bounded_minimum` finds the lowest −2 ln L inside bounds.  Minuit does not do this well
+enough: it transforms parameters with limits, so that it never reaches a minimum *at* a limit
+exactly.  In the toys of a belt, the minimum is exact except for rounding, and the minimum of the
+data must be as exact.
 """
 
 from __future__ import annotations
@@ -58,10 +60,11 @@ class ConfidenceSet:
         Ends ``(low, high)`` of each interval, in ascending order.  There may be several intervals
         if the likelihood has several maxima, and none if no value is accepted.
     errors
-        Standard error of each end from the finite number of toys; 0 at a bound.
+        Standard errors of the two ends of each interval, due to the finite number of toys; 0 at a
+        bound.
     at_bound
-        For each end, whether it is an end of the belt or a physical bound.  Values beyond an end of
-        the belt were not tested.
+        For each end of each interval, whether it is a physical bound or the end of the range of the
+        belt.  Values outside the range of the belt were not tested.
     estimate
         Maximum-likelihood estimate inside the physical bounds.
 
@@ -88,13 +91,13 @@ class ConfidenceSet:
 
     @property
     def low(self) -> float:
-        """Lowest accepted value; raises a ParameterError if no value is accepted."""
+        """Lowest accepted value.  A ParameterError is raised if no value is accepted."""
         self._require_values()
         return self.intervals[0][0]
 
     @property
     def high(self) -> float:
-        """Highest accepted value; raises a ParameterError if no value is accepted."""
+        """Highest accepted value.  A ParameterError is raised if no value is accepted."""
         self._require_values()
         return self.intervals[-1][1]
 
@@ -160,13 +163,15 @@ class ConfidenceRegion:
     cl
         Confidence level.
     axes
-        Grid of each parameter, shapes (n_x,) and (n_y,).
+        Values of the first and of the second parameter that form the grid, shapes (n_x,) and
+        (n_y,).
     excess
         Test statistic q(θ) minus its critical value c(θ) on the grid, shape (n_x, n_y).  A point is
-        accepted if the difference is not positive; NaN if the critical value is unknown.
+        accepted if this difference is not positive.  The difference is NaN at points where the
+        critical value is unknown.
     contours
-        Contours around the region, each of shape (n_vertices, 2).  The last vertex repeats the
-        first, unless the contour reaches the edge of the grid.
+        Closed contours around the region, each with the shape (n_vertices, 2).  The last vertex
+        repeats the first.
     estimate
         Maximum-likelihood estimate inside the physical bounds, shape (2,).
     """
@@ -215,7 +220,7 @@ class ConfidenceRegion:
 
     @property
     def at_bound(self) -> bool:
-        """Whether the region reaches the edge of the grid, or of the range of c(θ)."""
+        """Whether the region reaches the edge of the grid, or of the range of known c(θ)."""
         finite = np.isfinite(self.excess)
         core = finite.copy()
         core[[0, -1], :] = core[:, [0, -1]] = False
@@ -226,15 +231,18 @@ class ConfidenceRegion:
 
     @property
     def area(self) -> float:
-        """Area of the accepted cells."""
+        """Area of the region: the number of accepted grid points times the area of a grid cell."""
         cell = [axis[1] - axis[0] for axis in self.axes]
         return float(self.accepted.sum() * cell[0] * cell[1])
 
     def projection(self, parameter: str) -> tuple[tuple[float, float], ...]:
-        """Project the region: values of one parameter accepted with some value of the other.
+        """Project the region onto one parameter, and return the intervals that it covers there.
 
-        The coverage of these intervals is at least the coverage of the region.  Ends are
-        interpolated between points of the grid.
+        A value of the parameter belongs to the projection if it is accepted together with at least
+        one value of the other parameter.
+
+        The coverage of the projection is at least the coverage of the region.  The ends of the
+        intervals are interpolated between points of the grid.
 
         Raises
         ------
@@ -263,7 +271,7 @@ def _between(axis: FloatArray, excess: FloatArray, inside: int, outside: int) ->
 
 
 def accepted_runs(accepted: ArrayLike) -> list[tuple[int, int]]:
-    """Find the first and last index of every run of accepted points.
+    """Find the runs of accepted points, and return the first and the last index of each run.
 
     Examples
     --------
@@ -302,17 +310,19 @@ def confidence_set(
     Parameters
     ----------
     excess
-        Function h(θ), which is not positive if θ is accepted.  It may have jumps and intervals in
-        which it is 0.
+        Function h(θ).  A value θ is accepted if h(θ) is not positive.  h may have jumps, and it may
+        be 0 on whole intervals.
     grid
-        Ascending values at which h is evaluated.  Intervals and gaps narrower than the steps of the
-        grid may be missed.  The first and the last value are ends of the belt or physical bounds.
+        Ascending values at which h is evaluated.  An interval, or a gap between two intervals, may
+        be missed if it is narrower than a step of the grid.  The first and the last value are
+        physical bounds or the ends of the range of the belt.
     parameter, cl, estimate
         As in :class:`ConfidenceSet`.
     error
-        Standard error of h(θ); the error of an end is this error over the slope of h at the end.
+        Function that returns the standard error of h(θ).  The error of an end of an interval is the
+        error of h divided by the slope of h, both at this end.
     values
-        Values of h on the grid, if the caller can compute them faster than with single calls.
+        Values of h on the grid.  Default: `excess` is called for each value of the grid.
 
     Examples
     --------
@@ -364,13 +374,14 @@ def confidence_region(
     Parameters
     ----------
     statistic
-        Test statistic q(θ) of the data, for θ of shape (2,).
+        Function that returns the test statistic q(θ) of the data, for θ of shape (2,).
     critical
-        Critical value c(θ).
+        Critical value c(θ).  The point θ is accepted if q(θ) ≤ c(θ).
     parameters, estimate, cl
         As in :class:`~milinfer.intervals.confidence_sets.ConfidenceRegion`.
     n_grid
-        Points of the last grid in each parameter; the earlier grids have half as many points.
+        Number of points in each parameter of the last grid.  The grids before it, which find the
+        region, have half as many points.
 
     Examples
     --------
@@ -440,7 +451,7 @@ _SCAN = {1: 401, 2: 31}
 
 
 class BoundedMinimum(NamedTuple):
-    """Position (n_parameters,) and value of the minimum of −2 ln L."""
+    """Position of the minimum of −2 ln L, shape (n_parameters,), and its value."""
 
     theta: FloatArray
     value: float
@@ -465,7 +476,7 @@ def cost_value(observed: LikelihoodCost | Surface | BoxSurface, theta: FloatArra
 def bounded_minimum(
     observed: LikelihoodCost | Surface | BoxSurface, bounds: Limits
 ) -> BoundedMinimum:
-    """Find the lowest −2 ln L inside bounds, by a scan that is refined around its lowest point.
+    """Find the minimum of −2 ln L inside bounds, by a scan that is refined around its lowest point.
 
     Parameters
     ----------

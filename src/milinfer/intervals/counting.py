@@ -1,6 +1,7 @@
-"""Compute Feldman–Cousins intervals for counting experiments, by enumeration of the outcomes.
+"""Compute Feldman–Cousins intervals for counting experiments, from a list of all outcomes.
 
-G. J. Feldman and R. D. Cousins, Phys. Rev. D 57 (1998) 3873, physics/9711021.  The probability of
+G. J. Feldman and R. D. Cousins, Phys. Rev. D 57 (1998) 3873, physics/9711021.  An outcome is a
+possible result of the experiment, for example an observed number of events.  The probability of
 every outcome is known, so that critical values are exact and no pseudo-experiments are needed.
 """
 
@@ -45,12 +46,14 @@ def feldman_cousins(
     background
         Expected number of background events, known exactly.
     cl
-        Confidence level.  Because counts are discrete, the coverage is larger.
+        Confidence level.  Because the number of events is discrete, the coverage is in general
+        larger than `cl`.
     monotone
-        Whether to lengthen the interval as in the tables of the paper, so that its upper end does
-        not rise with the background: the upper end is then the highest of the upper ends for this
-        background and all larger backgrounds.  This matters for counts far below the background:
-        for n = 0 and a background of 3.0 the upper end is 0.95 without and 1.08 with it.
+        Whether to make the upper end as high as in the tables of the paper.  There the upper end
+        never rises if the background becomes larger: it is the highest of the upper ends for this
+        background and all larger backgrounds.  This matters if `n` is far below the background: for
+        n = 0 and a background of 3.0 the upper end is 1.08 with ``monotone=True`` and 0.95 with
+        ``monotone=False``.
 
     Raises
     ------
@@ -138,9 +141,9 @@ def _hull(disjoint: ConfidenceSet) -> ConfidenceSet:
 
 @dataclass(frozen=True, eq=False)
 class EnumeratedBelt:
-    """Confidence belt with likelihood-ratio ordering over enumerated outcomes.
+    """Confidence belt with likelihood-ratio ordering, for an experiment with known outcomes.
 
-    :func:`belt_from_outcomes` makes it.
+    An outcome is a possible result of the experiment.  :func:`belt_from_outcomes` makes the belt.
 
     Parameters
     ----------
@@ -153,9 +156,11 @@ class EnumeratedBelt:
     critical
         Critical value c at every point, shape (n_points,); outcomes with q ≤ c are accepted.
     estimates
-        Point with the highest likelihood for every outcome, shape (n_outcomes,).
+        For every outcome, the one of `points` at which its likelihood is highest, shape
+        (n_outcomes,).
     coverage
-        Probability of the accepted outcomes at every point, at least `cl`, shape (n_points,).
+        At every point, the probability of all accepted outcomes together, shape (n_points,).  It is
+        at least `cl`.
     """
 
     points: FloatArray
@@ -170,16 +175,20 @@ class EnumeratedBelt:
 
     @property
     def excess(self) -> FloatArray:
-        """Statistic minus critical value, (n_outcomes, n_points); not positive if accepted."""
+        """Statistic minus critical value, shape (n_outcomes, n_points); not positive: accepted."""
         return self.statistic - self.critical
 
     @property
     def accepted(self) -> BoolArray:
-        """Whether each point is in the set of each outcome, shape (n_outcomes, n_points)."""
+        """Whether a point is in the confidence set of an outcome, shape (n_outcomes, n_points)."""
         return np.asarray(self.statistic <= self.critical)
 
     def confidence_set(self, outcome: int, parameter: str = "mu") -> ConfidenceSet:
-        """Return the confidence set of an outcome; its ends are the outermost accepted points."""
+        """Return the confidence set of an outcome.
+
+        The ends of each interval are the first and the last accepted point.  The argument `outcome`
+        is the number of the outcome, counted from 0.
+        """
         runs = accepted_runs(self.accepted[outcome])
         last = len(self.points) - 1
         return ConfidenceSet(
@@ -199,8 +208,9 @@ def belt_from_outcomes(
     probability: FloatArray,
     cl: float,
 ) -> EnumeratedBelt:
-    """Make a belt with likelihood-ratio ordering over enumerated outcomes.
+    """Make a belt with likelihood-ratio ordering, for an experiment with known outcomes.
 
+    An outcome is a possible result of the experiment, for example an observed number of events.
     See Feldman and Cousins, Phys. Rev. D 57 (1998) 3873, §IV.
 
     Parameters
@@ -210,17 +220,19 @@ def belt_from_outcomes(
     log_likelihood
         ln L of every outcome at every point, shape (n_outcomes, n_points).
     log_best
-        Highest ln L of every outcome for physical values of the parameter, shape (n_outcomes,).
+        For every outcome, the highest ln L at any physical value of the parameter, shape
+        (n_outcomes,).  The value of the parameter at this maximum need not be one of `points`.
     probability
-        Probability of every outcome at every point, shape (n_points, n_outcomes); rows sum to 1.
+        Probability of every outcome at every point, shape (n_points, n_outcomes).  Each row sums to
+        1.
     cl
         Confidence level.
 
     Raises
     ------
     CalibrationError
-        If shapes do not agree, outcomes are missing (the probabilities at a point do not sum to 1
-        within 1e-6), or a probability is negative.
+        If shapes do not agree, if a probability is negative, or if the probabilities at a point do
+        not sum to 1 within 1e-6, so that outcomes are missing.
 
     Examples
     --------

@@ -1,8 +1,9 @@
 """Measure coverage: how often the intervals of a method contain the true value.
 
-Coverage must be measured with toys from events that were not used to calibrate the method; other
-toys are refused.  Every coverage has a binomial error, and an error from the finite pool of
-simulated events from which the toys are drawn.  Judge a method at all true values together.
+Coverage must be measured with toys from events that were not used to calibrate the method; toys
+from calibration events are refused.  Every coverage has two errors: a binomial error due to the
+number of toys, and an error due to the finite pool of simulated events from which the toys are
+drawn.  Judge a method by its coverage at all true values together.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ _STEP = 0.25
 
 
 class IntervalMethod(Protocol):
-    """Source of intervals: a calibration, a belt, or the asymptotic formula."""
+    """Method that makes intervals: a calibration, a belt, or the asymptotic formula."""
 
     @property
     def pool_ids(self) -> tuple[str, ...]:
@@ -65,8 +66,8 @@ class Asymptotic:
     Parameters
     ----------
     parameter
-        With several parameters: the parameter whose profile-likelihood intervals are tested; None:
-        joint regions of all parameters.
+        With several parameters: the parameter for which profile-likelihood intervals are made.
+        None: joint regions of all parameters.
 
     Examples
     --------
@@ -105,19 +106,19 @@ def coverage(
     name: str | None = None,
     warn_of_pool: bool = True,
 ) -> Coverage:
-    """Measure how often intervals contain the true value.
+    """Measure how often the intervals of toys contain the true value.
 
     Parameters
     ----------
     ensemble
         Toys of one model at one true value.
     method
-        Calibration or belt that makes the intervals, calibrated on other events; None: asymptotic
-        intervals (Wilks).
+        Calibration or belt that makes the intervals.  It must have been made with other simulated
+        events than the toys.  None: asymptotic intervals (Wilks).
     cl
         Claimed confidence level.
     name
-        Name of the method; default: its class.
+        Name of the method in the result; default: the name of its class.
     warn_of_pool
         Whether to warn if the pool of simulated events, from which the toys are drawn, is too
         small.
@@ -131,7 +132,7 @@ def coverage(
     Warns
     -----
     MilinferWarning
-        If the error from the finite pool of events is larger than the statistical error of the
+        If the error due to the finite pool of events is larger than the error due to the number of
         toys.
 
     Examples
@@ -215,7 +216,7 @@ def coverage_scan(
     Parameters
     ----------
     ensembles
-        Toys of one model, one ensemble for each true value.
+        Toys of one model: one :class:`~milinfer.toys.ensemble.ToyEnsemble` for each true value.
     methods
         Interval methods by name; None: asymptotic intervals (Wilks).
     cls
@@ -228,7 +229,8 @@ def coverage_scan(
     Raises
     ------
     CalibrationError
-        If the toys are of different kinds, or their events were used to calibrate a method.
+        If the toys are of different kinds, or simulated events of the toys were used to calibrate a
+        method.
 
     Examples
     --------
@@ -248,7 +250,7 @@ def coverage_scan(
 
 
 def warn_of_pools(rows: Sequence[Coverage]) -> None:
-    """Warn, once, if the errors from finite pools of events exceed the errors from finite toys.
+    """Warn, once, if errors due to finite pools are larger than errors due to the number of toys.
 
     Examples
     --------
@@ -273,12 +275,12 @@ def warn_of_pools(rows: Sequence[Coverage]) -> None:
 
 
 def require_other_events(ensemble: ToyEnsemble, pool_ids: Sequence[str], method: str) -> None:
-    """Raise if toys were drawn from events used to train a model or calibrate a method.
+    """Raise an error if toys contain events used to train a model or to calibrate a method.
 
     Raises
     ------
     CalibrationError
-        If they share events.
+        If the toys contain such events.
     """
     require_unseen_toys([ensemble])
     if any(share_events(ensemble.pool_id, other) for other in pool_ids):
@@ -320,7 +322,7 @@ class Coverage(NamedTuple):
     n_toys
         Number n of toys.
     pool_error
-        Error of the coverage from the finite pool of simulated events from which the toys are
+        Error of the coverage due to the finite pool of simulated events from which the toys are
         drawn; NaN if unknown.
     """
 
@@ -342,17 +344,17 @@ class Coverage(NamedTuple):
 
     @property
     def known_pool_error(self) -> float | None:
-        """`pool_error`; None, as in JSON, if it is unknown."""
+        """The error `pool_error`, but None instead of NaN if it is unknown."""
         return None if np.isnan(self.pool_error) else self.pool_error
 
     @property
     def pull(self) -> float:
-        """Deviation from the claimed coverage, in binomial errors of the claim."""
+        """Coverage minus claimed level, divided by the binomial error of the claimed level."""
         return (self.coverage - self.cl) / float(binomial_errors(self.cl, self.n_toys))
 
     @property
     def total_error(self) -> float:
-        """Errors from toys and pool in quadrature; only that from toys if the other is unknown."""
+        """Errors due to the toys and, if known, due to the pool, added in quadrature."""
         return (
             self.error
             if np.isnan(self.pool_error)
@@ -361,20 +363,21 @@ class Coverage(NamedTuple):
 
     @property
     def total_pull(self) -> float:
-        """Deviation from the claimed coverage over the error from toys and, if known, pool."""
+        """Coverage minus claimed level, divided by the error due to toys and, if known, pool."""
         toys = float(binomial_errors(self.cl, self.n_toys))
         pool = 0.0 if np.isnan(self.pool_error) else self.pool_error
         return (self.coverage - self.cl) / float(np.hypot(toys, pool))
 
     def with_errors(self, places: int = 1, *, both: bool = False) -> str:
-        """Write the coverage with its binomial error and, if it is larger, that of the event pool.
+        """Write the coverage with its binomial error and, if larger, the error due to the pool.
 
         Parameters
         ----------
         places
             Decimal places of the percentages.
         both
-            Whether to write the error of the event pool also if it is smaller.
+            Whether to write the error due to the event pool even if it is smaller than the binomial
+            error.
 
         Examples
         --------
@@ -457,9 +460,10 @@ class CoverageScan:
     def chi2(self, method: str, cl: float) -> tuple[float, int, float]:
         """Compare the coverages at all true values with the claimed level by a χ² test.
 
-        Errors include the toys and, if known, the pool of events.  Toys at different true values
-        that are drawn from one pool share its fluctuation: the mean of χ²/n is still one, but χ²
-        varies more than for independent coverages.
+        The errors are those due to the number of toys and, if known, due to the pool of events.  If
+        toys at several true values are drawn from one pool, the fluctuation of the pool is common
+        to their coverages.  The mean of χ²/n is then still one, but χ² varies more than for
+        independent coverages.
 
         Returns
         -------
@@ -471,7 +475,7 @@ class CoverageScan:
         return value, len(pulls), float(chi2.sf(value, len(pulls)))
 
     def outside(self, method: str, cl: float, sigmas: float = 2.0) -> tuple[Coverage, ...]:
-        """Return the coverages that differ from the claimed level by more than `sigmas` errors."""
+        """Return the coverages that deviate by more than `sigmas` errors from the claimed level."""
         return tuple(r for r in self.of(method, cl) if abs(r.total_pull) > sigmas)
 
     header = ("method", "level", "truths", "lowest", "highest", "χ²/n", "p-value", "beyond 2σ")

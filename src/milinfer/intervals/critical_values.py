@@ -1,14 +1,15 @@
 """Compute critical values of a test statistic as a function of the parameters.
 
-A Neyman construction accepts a value θ if the test statistic of θ is not above the critical value
-c(θ), which is the quantile of the statistic over toys at θ.  :func:`critical_value` computes this
-quantile and its error from the finite number of toys.  :class:`InterpolatedCurve` and
-:func:`smooth_curve` interpolate quantiles between the points at which they were computed.
+A Neyman construction accepts a value θ if the test statistic at θ is not above the critical value
+c(θ).  The critical value is a quantile of the statistic in toys generated at θ.
+:func:`critical_value` computes this quantile, and its error due to the finite number of toys.
+:class:`InterpolatedCurve` and :func:`smooth_curve` give critical values between the points at which
+toys were generated.
 
-In several parameters, quantiles at all points of a grid would take very many toys.
-:func:`quantile_regression` fits c(θ) to one toy at each of many random θ (Dalmasso,
-Izbicki and Lee, arXiv:2002.10399; "Likelihood-free frequentist inference", arXiv:2107.03920,
-algorithm 1).
+With several parameters, it takes very many toys to compute a quantile at each point of a grid.
+:func:`quantile_regression` needs fewer toys: it fits a function c(θ) to toys at many random θ, with
+one toy at each θ (Dalmasso, Izbicki and Lee, arXiv:2002.10399; "Likelihood-free frequentist
+inference", arXiv:2107.03920, algorithm 1).
 """
 
 from __future__ import annotations
@@ -60,28 +61,31 @@ def critical_value(
 ) -> CriticalValue:
     r"""Compute the critical value of a test statistic q: the smallest c with P(q ≤ c) ≥ `cl`.
 
-    For n pseudo-experiments, c is the value of q with rank :math:`k = \lceil n\,cl \rceil` in
-    ascending order.  The number of pseudo-experiments below the true quantile is binomial, with
-    standard deviation :math:`s = \sqrt{n\,cl\,(1 - cl)}`.  The error of c is therefore half the
-    distance between the values of q with ranks :math:`n\,cl \pm s`, interpolated linearly (David
-    and Nagaraja, *Order Statistics*, §7.1).
+    For n pseudo-experiments sorted by q, c is the value of q with rank :math:`k = \lceil n\,cl
+    \rceil` in ascending order.  The number of pseudo-experiments below the true quantile has a
+    binomial distribution with the standard deviation :math:`s = \sqrt{n\,cl\,(1 - cl)}`.  The error
+    of c is therefore half of the difference between the values of q with the ranks :math:`n\,cl +
+    s` and :math:`n\,cl - s`; between two ranks q is interpolated linearly (David and Nagaraja,
+    *Order Statistics*, §7.1).
 
     Parameters
     ----------
     statistic
-        Test statistic of each pseudo-experiment or outcome, shape (n,).
+        Test statistic of each pseudo-experiment, shape (n,); or, with `weights`, of each possible
+        outcome of the experiment.
     cl
         Confidence level, between 0 and 1.
     weights
-        Exact probabilities of enumerated outcomes, shape (n,), if `statistic` lists outcomes
-        instead of pseudo-experiments.  The probability of the accepted outcomes is at least `cl`,
-        and larger for discrete outcomes, so that the test is conservative.
+        Exact probability of each possible outcome, shape (n,), if `statistic` lists outcomes
+        instead of pseudo-experiments.  The accepted outcomes together have at least the probability
+        `cl`.  It is in general larger than `cl`, because outcomes are discrete, so the test is
+        conservative.
 
     Raises
     ------
     CalibrationError
-        If the statistic is empty or not finite, `cl` or the weights are not probabilities, or there
-        are too few pseudo-experiments for an error.
+        If the statistic is empty or not finite, if `cl` or the weights are not probabilities, or if
+        there are too few pseudo-experiments to compute the error.
 
     Examples
     --------
@@ -118,7 +122,9 @@ def critical_value(
 
 
 def exact_critical_values(statistic: FloatArray, probability: FloatArray, cl: float) -> FloatArray:
-    """Compute the smallest c with P(q ≤ c) ≥ `cl` for each column of enumerated outcomes.
+    """Compute critical values from the probabilities of all outcomes, for several points at once.
+
+    The critical value of a point is the smallest c with P(q ≤ c) ≥ `cl`.
 
     Parameters
     ----------
@@ -126,8 +132,8 @@ def exact_critical_values(statistic: FloatArray, probability: FloatArray, cl: fl
         Test statistic q of every outcome at every point, shape (n_outcomes, n_points).  It may be
         infinite for an outcome with probability 0.
     probability
-        Probability of every outcome at every point, not negative, with the same shape.  Columns
-        need not sum to 1.
+        Probability of every outcome at every point, not negative, shape (n_outcomes, n_points).  A
+        column does not need to sum to 1; it is divided by its sum.
     cl
         Confidence level, between 0 and 1.
 
@@ -148,8 +154,9 @@ def exact_critical_values(statistic: FloatArray, probability: FloatArray, cl: fl
 class CriticalCurve(Protocol):
     """Critical value as a function of the parameters.
 
-    Both methods take θ of shape (m,) for one parameter, or (m, n_parameters), return shape (m,),
-    and raise a ParameterError outside `limits`.
+    Call the curve with θ to get critical values; :meth:`error` returns their errors.  θ has the
+    shape (m,) for one parameter and (m, n_parameters) for several; the result has the shape (m,).
+    Outside `limits` a ParameterError is raised.
     """
 
     @property
@@ -157,10 +164,10 @@ class CriticalCurve(Protocol):
         """Range of each parameter in which the curve is defined."""
 
     def __call__(self, theta: ArrayLike) -> FloatArray:
-        """Critical values."""
+        """Return critical values."""
 
     def error(self, theta: ArrayLike) -> FloatArray:
-        """Standard errors of the critical values."""
+        """Return the standard errors of the critical values."""
 
 
 def _points(theta: ArrayLike, limits: Limits) -> FloatArray:
@@ -182,8 +189,8 @@ class InterpolatedCurve:
     """Linear interpolation of critical values between points.
 
     In several parameters the interpolation is linear over Delaunay triangles.  The error is
-    interpolated as well.  Half-way between two points this gives more than the error that follows
-    from the independent errors of the points.
+    interpolated linearly, too.  Between two points it is therefore larger than it would be with
+    error propagation from the independent errors of the points.
 
     Parameters
     ----------
@@ -192,9 +199,10 @@ class InterpolatedCurve:
     values, errors
         Critical values at the points, and their errors, shape (n,).
     piled_up
-        Whether many estimates lie exactly at the point, as at a physical bound, shape (n,); only
-        for one parameter.  Between such a point and the next point, the value at this point is
-        used, which accepts more values.
+        Only for one parameter: whether many estimates lie exactly at the point, for example because
+        the point is a physical bound, shape (n,).  Between such a point and a neighbour without
+        this property, the value at the point is used instead of the interpolation, so that more
+        values are accepted.
 
     Examples
     --------
@@ -219,7 +227,7 @@ class InterpolatedCurve:
 
     @property
     def limits(self) -> Limits:
-        """Range of each parameter that the points span."""
+        """Range of the points in each parameter."""
         low, high = self.points.min(axis=0).tolist(), self.points.max(axis=0).tolist()
         return tuple(zip(low, high, strict=True))
 
@@ -259,12 +267,12 @@ class InterpolatedCurve:
 
 @dataclass(frozen=True, eq=False)
 class PolynomialCurve:
-    """Critical value as a polynomial in θ, defined in the box in which it was fitted.
+    """Critical value as a polynomial in θ, defined in the range of θ in which it was fitted.
 
     Parameters
     ----------
     polynomial
-        The critical value c(θ), or ln c(θ).
+        The polynomial for c(θ), or for ln c(θ).
     logarithmic
         Whether `polynomial` is ln c.
 
@@ -305,7 +313,7 @@ def smooth_curve(
     *,
     logarithmic: bool = True,
 ) -> PolynomialCurve:
-    """Fit critical values by a polynomial in θ, by least squares weighted with their errors.
+    """Fit a polynomial in θ to critical values, by least squares weighted with their errors.
 
     Parameters
     ----------
@@ -324,8 +332,8 @@ def smooth_curve(
     Raises
     ------
     CalibrationError
-        If there are too few points for the degree, an error is not positive, or a value is not
-        positive and the logarithm is fitted.
+        If there are too few points for the degree, if an error is not positive, or if the logarithm
+        is fitted and a value is not positive.
 
     Examples
     --------
@@ -367,20 +375,20 @@ def quantile_regression(
     logarithmic: bool = False,
     limits: Limits | None = None,
 ) -> PolynomialCurve:
-    r"""Estimate the critical value c(θ) as a polynomial that minimises the pinball loss.
+    r"""Fit the critical value c(θ) of a statistic by a polynomial that minimises the pinball loss.
 
-    The loss is :math:`\sum_i \max(cl\,(q_i - c(\theta_i)), (cl - 1)(q_i - c(\theta_i)))`.
-    Its minimum is a linear programme, which is solved in the dual form (Koenker, *Quantile
-    Regression*, 2005, ch. 6).  The covariance of the coefficients is the sandwich estimate of ch. 3
-    of that book.  It uses the density of q at the quantile, estimated from the quantiles one
-    bandwidth above and below (Hendricks and Koenker; bandwidth of Hall and Sheather), and is
-    therefore right even if the scale of q depends on θ.
+    The loss is :math:`\sum_i \max(cl\,(q_i - c(\theta_i)), (cl - 1)(q_i - c(\theta_i)))`.  Its
+    minimum is found by linear programming, in the dual form (Koenker, *Quantile Regression*, 2005,
+    ch. 6).  The covariance of the coefficients is the sandwich estimate of ch. 3 of this book.
+    For this estimate the density of q at the quantile is needed.  It is computed from two further
+    quantiles, one bandwidth above and one bandwidth below (Hendricks and Koenker; bandwidth of Hall
+    and Sheather).  The covariance is therefore right even if the scale of q depends on θ.
 
-    A rank-score test checks whether the degree is high enough (Gutenbrunner, Jurečková, Koenker
-    and Portnoy, J. Nonparametr. Stat. 2 (1993) 307; weighted by density as in Koenker and Machado,
-    JASA 94 (1999) 1296).  If the degree is high enough, the sign of :math:`q_i - c(\theta_i)` is
-    not correlated with the terms of the next two degrees.  ``polynomial.chi2`` and
-    ``polynomial.ndf`` of the result come from this test.
+    A rank-score test checks whether the degree is high enough (Gutenbrunner, Jurečková, Koenker and
+    Portnoy, J. Nonparametr. Stat. 2 (1993) 307; weighted by density as in Koenker and Machado, JASA
+    94 (1999) 1296).  It uses that, with a sufficient degree, the sign of :math:`q_i - c(\theta_i)`
+    is not correlated with the terms of the next two degrees.  The attributes ``polynomial.chi2``
+    and ``polynomial.ndf`` of the result are the χ² and the degrees of freedom of this test.
 
     Parameters
     ----------
@@ -393,9 +401,9 @@ def quantile_regression(
     cl
         Confidence level.
     degree
-        Total degree of the polynomial.  ``"auto"`` takes the lowest degree that the test accepts
-        (p-value above 5 %) plus one, at most 6, so that the error includes a term that is too small
-        for the test.
+        Total degree of the polynomial.  ``"auto"`` takes the lowest degree that the rank-score test
+        accepts (p-value above 5 %), and adds one; the result is at most 6.  With the additional
+        degree, the error includes a term that is too small to be seen by the test.
     logarithmic
         Whether to fit ln c instead of c, which keeps c positive.
     limits
@@ -404,13 +412,13 @@ def quantile_regression(
     Returns
     -------
     PolynomialCurve
-        Critical value with its error.
+        Critical value as a function of θ, with its error.
 
     Raises
     ------
     CalibrationError
-        If shapes do not agree, there are too few pseudo-experiments or values of θ, no degree is
-        accepted, or the linear programme has no solution.
+        If shapes do not agree, if there are too few pseudo-experiments or values of θ, if the test
+        accepts no degree, or if linear programming finds no solution.
 
     Examples
     --------

@@ -24,18 +24,21 @@ _SAME_RATE = 1e-3
 def size_differs(
     n_events: float, expected: float, *, estimates: bool = False, poisson: bool = True
 ) -> bool:
-    """Tell whether a dataset differs in size from toys by a quarter and five standard deviations.
+    """Tell whether the size of a dataset differs too much from the size of toys.
+
+    The size is the number of events.  It differs too much if the difference is more than 25 % and
+    more than five standard deviations of a Poisson distribution.
 
     Parameters
     ----------
     n_events, expected
         Number of events of the dataset, and mean number of events of the toys.
     estimates
-        True if the result depends on the spread of the estimates, which changes with the size: the
-        limit is then 5 % instead of a quarter.
+        True if the result depends on the spread of the estimates, which changes with the size of
+        the dataset.  The limit is then 5 % instead of 25 %.
     poisson
-        Whether the size of the toys fluctuates.  If it does not, and `estimates` is true, the limit
-        of five standard deviations is not used.
+        Whether the size of the toys fluctuates.  If `poisson` is false and `estimates` is true,
+        only the limit of 5 % is used.
 
     Examples
     --------
@@ -53,18 +56,20 @@ def size_differs(
 def require_rate_of_toys(
     what: str, rate: Rate, parameters: Sequence[str], point: FloatArray, expected: float
 ) -> None:
-    """Raise if a rate term and the toys have different expected numbers of events at a point.
+    """Raise an error if a rate term expects another number of events at a point than the toys.
 
     Parameters
     ----------
     what
-        Name of the object made with the toys, for the message.
+        Name of the object that was made with the toys (``"belt"`` or ``"calibration"``), for the
+        message of the error.
     rate
         Rate term of a cost.
     parameters, point
-        Names of the parameters, and the point of the toys, shape (n_parameters,).
+        Names of the parameters, and the point at which the toys were generated, shape
+        (n_parameters,).
     expected
-        Mean number of events of the toys.
+        Mean number of events of the toys at this point.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Compute expected intervals from Asimov data, with bands from toys."""
+"""Compute expected intervals from Asimov data, and their fluctuation from toys."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class _Ends(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class ExpectedInterval:
-    """Expected interval: the interval of the Asimov data, and quantiles of intervals of toys.
+    """Expected interval: interval of the Asimov data, and quantiles of the intervals of toys.
 
     Parameters
     ----------
@@ -50,15 +50,16 @@ class ExpectedInterval:
     cl
         Confidence level.
     estimate, low, high
-        Estimate and interval of the Asimov data.
+        Estimate, and lower and upper end of the interval, of the Asimov data.
     estimates, lows, highs, widths
-        Quantiles of the toys at −2σ, −1σ, the median, +1σ and +2σ, shape (5,) each.
+        For estimate, lower end, upper end and width of the intervals of the toys: the quantiles at
+        −2σ, −1σ, the median, +1σ and +2σ.  Each array has the shape (5,).
     n_toys
         Number of toys.
     n_cut
-        Number of toys whose interval is cut off at an end of the allowed range.
+        Number of toys whose interval ends at an end of the allowed range.
     n_empty
-        Number of toys whose confidence set is empty; the quantiles leave them out.
+        Number of toys whose confidence set is empty.  They are not contained in the quantiles.
     """
 
     parameter: str
@@ -129,12 +130,13 @@ def expected_interval(
     cl
         Confidence level.
     calibration, belt
-        Calibration or belt for the intervals; default: uncalibrated profile likelihood.
+        Calibration or belt that makes the intervals.  Default: intervals of the profile likelihood,
+        without calibration.
 
     Returns
     -------
     ExpectedInterval
-        Interval of the Asimov data and bands, which are quantiles of the intervals of the toys.
+        Interval of the Asimov data, and bands: quantiles of the intervals of the toys.
 
     Raises
     ------
@@ -142,8 +144,8 @@ def expected_interval(
         If the toys have several parameters, the cost does not have the parameter of the toys, or
         `cl` is not between 0 and 1.
     CalibrationError
-        If there are fewer than 40 toys, both a calibration and a belt are given, or calibration or
-        belt belong to another model than the cost.
+        If there are fewer than 40 toys, if both a calibration and a belt are given, or if the
+        calibration or the belt belongs to another model than the cost.
     FitError
         If the Asimov data have no interval.
 

@@ -1,14 +1,16 @@
 """Measure the information of an estimator with toys: response, I_eff, Bartlett ratio, widths.
 
-I_MLE = 1/Var(θ̂) is too large if an estimator is pulled towards the middle of the range.  The
-Cramér–Rao bound for a biased estimator gives I_eff = R²/Var(θ̂) with the response R = dE[θ̂]/dθ;
-all statements about sensitivity use I_eff.  I_curv = E[−d²Λ/dθ²] at θ̂ is the information according
-to the curvature of Λ(θ) = ln L(θ)/L(θ0) itself ([AS], eq. 17).
+I_MLE = 1/Var(θ̂) overestimates the information if the estimates are pulled towards the middle of
+the range.  milinfer therefore uses I_eff = R²/Var(θ̂), with the response R = dE[θ̂]/dθ, for all
+statements about sensitivity; it follows from the Cramér–Rao bound for a biased estimator.  I_curv =
+E[−d²Λ/dθ²] at θ̂ is the information that follows from the curvature of Λ(θ) = ln L(θ)/L(θ0) alone
+([AS], eq. 17).
 
 At the true value an exact Λ obeys the Bartlett identities: the score dΛ/dθ has mean zero, and its
 variance and the mean of −d²Λ/dθ² are both equal to the Fisher information.  If Λ is multiplied by a
-wrong factor s, the variance is too large by s² and the curvature by s.  Variance and curvature
-together therefore distinguish a wrong factor from lost information; I_eff alone does not.
+wrong factor s, the variance of the score becomes s² times as large, but the curvature only s times.
+Comparing the variance with the curvature therefore shows whether Λ has a wrong factor.  I_eff does
+not change with the factor; it shows how much information is lost.
 
 :func:`information` measures these quantities in one parameter, :func:`information_matrix` in
 several.  :func:`relative_information`, :func:`information_ratios` and :func:`relative_widths`
@@ -53,11 +55,12 @@ class Information(NamedTuple):
     """Information of an estimate θ̂ of one parameter θ, for datasets of `n_events` events.
 
     Λ(θ) is the log-likelihood ratio ln L(θ)/L(θ0), and E and Var are mean and variance over toys.
-    Errors are standard errors.  If R² is in a quantity, its error includes the error of R.  Errors
-    of means over toys (`info_curv`, `curv_truth`, `score_mean`) include the statistical fluctuation
-    of the finite pool of simulated events
-    (:attr:`milinfer.toys.ensemble.ToyEnsemble.mean_error`).  Errors of variances include it if it
-    is known (:attr:`~milinfer.toys.ensemble.ToyEnsemble.pool_variance_error`).
+    All errors are standard errors.  The error of a quantity that contains R² includes the error of
+    R.  The errors of means over toys (`info_curv`, `curv_truth`, `score_mean`) include the
+    statistical fluctuation of the finite pool of simulated events
+    (:attr:`milinfer.toys.ensemble.ToyEnsemble.mean_error`).  The errors of variances include this
+    fluctuation only if its effect on the variance is known
+    (:attr:`~milinfer.toys.ensemble.ToyEnsemble.pool_variance_error`).
 
     Parameters
     ----------
@@ -72,13 +75,14 @@ class Information(NamedTuple):
     info_eff, info_eff_error
         I_eff = R²/Var(θ̂), to compare with the Fisher information.
     info_width, info_width_error
-        R² over the squared half-width of the central 68.27 % of θ̂, which ignores tails; its error
-        is from a bootstrap.
+        R² divided by the squared half-width of the interval that contains the central 68.27 % of
+        θ̂.  This half-width does not depend on tails, unlike Var(θ̂).  The error is computed by a
+        bootstrap.
     info_curv, info_curv_error
         I_curv = E[−d²Λ/dθ²] at θ̂.
     bartlett_ratio, bartlett_ratio_error
-        I_curv/I_eff, which is 1 if intervals have the right width.  Curvature and spread come from
-        the same toys, so the error is from a common bootstrap.
+        I_curv/I_eff, which is 1 if intervals have the right width.  The error is computed by a
+        bootstrap of the toys, because I_curv and I_eff of the same toys are correlated.
     score_mean, score_mean_error
         E[dΛ/dθ] at the true value; 0 for an exact Λ (first Bartlett identity).
     info_score, info_score_error
@@ -137,12 +141,12 @@ class Information(NamedTuple):
         return html_table(("quantity", "value"), rows, title=title)
 
     def to_table(self) -> pa.Table:
-        """One row with the fields as columns."""
+        """Return a table with one row, whose columns are the fields."""
         return tuples_table(Information, [self])
 
 
 def variance_with_error(values: FloatArray) -> tuple[float, float]:
-    """Compute the sample variance and its standard error, without assuming a Gaussian.
+    """Compute the sample variance and its standard error; the values need not be Gaussian.
 
     Examples
     --------
@@ -174,11 +178,11 @@ def information(
     at
         Toys at the true value of interest.
     ensembles
-        Toys at neighbouring true values, from which the response is computed; `at` may be among
-        them.  If there are none, the response is taken as 1, with no error.
+        Toys at several true values around the one of `at`, from which the response is computed;
+        `at` may be one of them.  Without them, the response is assumed to be 1, with the error 0.
     n_bootstrap, seed
-        Number and seed of the bootstrap samples of the toys, for the errors of `info_width` and
-        `bartlett_ratio`.
+        Number of bootstrap samples of the toys, and their random seed.  The bootstrap gives the
+        errors of `info_width` and `bartlett_ratio`.
 
     Raises
     ------
@@ -286,7 +290,7 @@ def _at_truth(at: ToyEnsemble) -> tuple[FloatArray, FloatArray]:
 
 
 class InformationMatrix(NamedTuple):
-    """Information of estimates θ̂ of P parameters; errors are from a bootstrap of the toys.
+    """Information of estimates θ̂ of P parameters; the errors are computed by a bootstrap.
 
     Λ(θ) is the log-likelihood ratio ln L(θ)/L(θ0).
 
@@ -295,13 +299,14 @@ class InformationMatrix(NamedTuple):
     parameters
         Names of the parameters, in the order of the matrices.
     response
-        Response R: the derivative dE[θ̂_j]/dθ_k of the mean estimates, shape (P, P).
+        Response R.  Its element (j, k) is dE[θ̂_j]/dθ_k, the derivative of the mean estimate of
+        parameter j with respect to the true value of parameter k.  Shape (P, P).
     info_eff
         I_eff = Rᵀ Var(θ̂)⁻¹ R, to compare with the Fisher information, shape (P, P).
     info_curv
         I_curv = E[−∂²Λ/∂θ_j∂θ_k] at θ̂, shape (P, P).
     response_error, info_eff_error, info_curv_error
-        Standard error of each element.
+        Standard error of each element of the three matrices, each of shape (P, P).
     """
 
     parameters: tuple[str, ...]
@@ -317,12 +322,13 @@ class InformationMatrix(NamedTuple):
 
     @property
     def unresponsive(self) -> tuple[str, ...]:
-        """Describe the parameters whose estimates do not follow their true values, in sentences.
+        """Sentences about parameters whose estimates do not follow the true value.
 
-        A parameter is listed if the diagonal element of its response is less than three standard
-        errors from zero, and less than a half.  There are three possible reasons.  The features may
-        have no information about the sign of the parameter, as CP-even features have none about a
-        CP-odd operator.  There may be too few events.  Or the estimator has learned nothing.
+        There is one sentence for each such parameter.  A parameter is listed if the diagonal
+        element of `response` that belongs to it is, in absolute value, smaller than 0.5 and smaller
+        than three times its standard error.  There are three possible reasons: the features have no
+        information about the sign of the parameter (CP-even features, for example, have none about
+        a CP-odd operator); there are too few events; or the estimator has learned nothing.
         """
         found = []
         for k, name in enumerate(self.parameters):
@@ -364,21 +370,24 @@ _NO_RESPONSE, _SMALL_RESPONSE = 3.0, 0.5
 
 
 class RelativeInformation(NamedTuple):
-    """Information of an estimator relative to a reference estimator on the same toys.
+    """Information of an estimator, relative to a reference estimator that uses the same toys.
 
-    For P parameters, the information is the P-th root of the determinant of the information matrix.
-    It determines the volume of confidence regions.
+    With P parameters, "information" means the P-th root of the determinant of the information
+    matrix.  The volume of confidence regions depends only on this number.
 
     Parameters
     ----------
     ratio, ratio_error
-        I_eff = R²/Var(θ̂) of the estimator over I_eff of the reference.
+        I_eff = R²/Var(θ̂) of the estimator, divided by I_eff of the reference.
     width_ratio, width_ratio_error
-        The same ratio from the central 68.27 % widths of the estimates, which ignore tails.
+        The same ratio, but in both I_eff the variance is replaced by the squared half-width of the
+        interval that contains the central 68.27 % of the estimates.  This half-width does not
+        depend on tails.
     response, response_error
-        Response R = dE[θ̂]/dθ of the estimator; in several parameters the mean of the diagonal.
+        Response R = dE[θ̂]/dθ of the estimator.  With several parameters, it is the mean of the
+        diagonal elements of R.
     bartlett_ratio, bartlett_ratio_error
-        Bartlett ratio I_curv/I_eff of the estimator, with I_curv from the curvature of ln L.
+        Bartlett ratio I_curv/I_eff of the estimator, in which I_curv = E[−d²Λ/dθ²] at θ̂.
     bartlett_difference, bartlett_difference_error
         Bartlett ratio of the estimator minus the Bartlett ratio of the reference.
     """
@@ -403,7 +412,7 @@ class RelativeInformation(NamedTuple):
         return html_table(("quantity", "value"), rows, title="Relative to the reference")
 
     def to_table(self) -> pa.Table:
-        """One row with the fields as columns."""
+        """Return a table with one row, whose columns are the fields."""
         return tuples_table(RelativeInformation, [self])
 
 
@@ -415,10 +424,11 @@ def information_matrix(
     Parameters
     ----------
     ensembles
-        Toys of one model: the first ensemble at the point of interest, the others at neighbouring
-        points that span the parameters.  The response is the slope of a linear fit to the mean
-        estimates, so place neighbours symmetrically.  Its error includes the statistical
-        fluctuation of the finite pools of simulated events.
+        Toys of one model at several true points.  The first element contains the toys at the point
+        of interest; the other elements contain toys at points around it, in every direction of the
+        parameters.  The response is the slope of a linear fit to the mean estimates, so place the
+        points symmetrically around the first one.  The error of the response includes the
+        statistical fluctuation of the finite pools of simulated events.
     n_bootstrap
         Number of bootstrap samples of the toys.
     seed
@@ -427,7 +437,7 @@ def information_matrix(
     Raises
     ------
     CalibrationError
-        If the points do not span the parameters.
+        If the points do not differ in every direction of the parameters.
 
     Examples
     --------
@@ -469,24 +479,26 @@ def relative_information(
     n_bootstrap: int = 200,
     seed: int = 0,
 ) -> RelativeInformation:
-    """Compare the information of an estimator with that of a reference on the same toys.
+    """Compare the information of an estimator with the information of a reference.
 
-    The bootstrap resamples the toys of estimator and reference together.  Common fluctuations, from
-    the toys and from the finite pools of events, therefore cancel in the error of the ratio.
+    The estimator and the reference must use the same toys.  The bootstrap that gives the errors
+    resamples the toys of both together.  Fluctuations of the toys and of the finite pools of events
+    are common to both, and therefore cancel in the error of the ratio.
 
     Parameters
     ----------
     ensembles, reference
-        Toys of the estimator and of the reference at the same points, from calls of
-        :meth:`milinfer.toys.toys.Toys.run` with both models.  The first point is the point of
-        interest; see :func:`information_matrix`.
+        Toys of the estimator and of the reference at the same points.  To get the same toys, pass
+        both models in one call of :meth:`milinfer.toys.toys.Toys.run`.  The first point is the
+        point of interest; see :func:`information_matrix`.
     n_bootstrap, seed
         Number of bootstrap samples, and their seed.
 
     Raises
     ------
     CalibrationError
-        If the toys are not the same, or the estimates of all toys are equal.
+        If `ensembles` and `reference` do not contain the same toys, or the estimates do not vary
+        from toy to toy.
     """
     for group in (ensembles, reference):
         _require_spanning(group)
@@ -661,8 +673,8 @@ class InformationRatio(NamedTuple):
     name, reference
         Names of the method and of the reference.
     ratio, error
-        I_eff of the method over I_eff of the reference, with an error from a bootstrap of the
-        common toys.
+        I_eff of the method divided by I_eff of the reference.  The error is computed by a bootstrap
+        of the common toys.
     """
 
     name: str
@@ -672,15 +684,15 @@ class InformationRatio(NamedTuple):
 
 
 class RelativeWidth(NamedTuple):
-    r"""Width of an interval with the right coverage, relative to a reference.
+    r"""Width of an interval with the right coverage, relative to a reference method.
 
     Parameters
     ----------
     name
         Name of the method.
     ratio, error
-        :math:`\sqrt{I_\mathrm{eff}^\mathrm{ref}/I_\mathrm{eff}}`, with an error from a bootstrap of
-        the common toys.
+        :math:`\sqrt{I_\mathrm{eff}^\mathrm{ref}/I_\mathrm{eff}}`: the width of the method divided
+        by the width of the reference.  The error is computed by a bootstrap of the common toys.
     """
 
     name: str
@@ -695,16 +707,17 @@ def information_ratios(
     n_bootstrap: int = 100,
     seed: int = 0,
 ) -> tuple[InformationRatio, ...]:
-    """Compare the information I_eff of all methods with that of a reference method.
+    """Compare the information I_eff of all methods with I_eff of a reference method.
 
-    I_eff is computed as in :func:`milinfer.information`.  Common fluctuations of method and
-    reference, from the toys and from the pools of events, cancel in the error of the ratio.
+    I_eff is computed as in :func:`milinfer.information`.  Fluctuations of the toys and of the pools
+    of events are common to the method and the reference, and therefore cancel in the error of the
+    ratio.
 
     Parameters
     ----------
     toys
-        Mapping from the name of a method to its ensembles: the first at the true value of interest,
-        the others at neighbouring values.  All methods use the same toys.
+        For each method (by name), its toys at several true values: first at the value of interest,
+        then at values around it.  All methods must use the same toys.
     reference
         Name of the reference method.
     n_bootstrap, seed
@@ -749,19 +762,20 @@ def relative_widths(
     n_bootstrap: int = 100,
     seed: int = 0,
 ) -> tuple[RelativeWidth, ...]:
-    r"""Compare the interval widths of all methods with the histogram with the most information.
+    r"""Compare the interval width of each method with the width of the best histogram.
 
-    The width of a method is :math:`1/\sqrt{I_\mathrm{eff}}`: the width of an interval with the
-    claimed coverage, even if the method itself claims another width.
+    Here the width of a method is :math:`1/\sqrt{I_\mathrm{eff}}`.  It is the width of an interval
+    with the claimed coverage, even if the intervals of the method without calibration have another
+    width.
 
     Parameters
     ----------
     toys
-        Mapping from the name of a method to its ensembles: the first at the true value of interest,
-        the others at neighbouring values.  All methods use the same toys.
+        For each method (by name), its toys at several true values: first at the value of interest,
+        then at values around it.  All methods must use the same toys.
     histograms
-        Names of the methods that are histograms.  The reference is the histogram with the most
-        information on these toys.
+        Names of the methods that are histograms.  The reference is the histogram with the largest
+        I_eff in these toys.
     n_bootstrap, seed
         Number of bootstrap samples for the errors, and their seed.
 

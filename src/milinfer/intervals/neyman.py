@@ -1,10 +1,11 @@
 """Make confidence belts from many toys at each point of a grid, or from one toy at many points.
 
-:func:`neyman` needs a grid of true points, with enough toys at each point to estimate a quantile.
-:func:`regression_belt` uses quantile regression: if the accepted values change smoothly with θ,
-toys at neighbouring points determine them together.  The true values can then be drawn at random,
-and about 2000 toys are enough for the full range.  For the same number of toys, a grid with
-``smooth=`` is equally precise if a polynomial describes the critical values.
+:func:`neyman` needs a grid of true points, with enough toys at each point to measure a quantile.
+:func:`regression_belt` uses quantile regression: it fits the accepted values as smooth functions of
+θ to the toys of all true points together.  The true values can then be drawn at random, and about
+2000 toys are enough for the full range.  If a polynomial describes the critical values,
+:func:`neyman` with the argument `smooth` is as precise as :func:`regression_belt` for the same
+number of toys.
 """
 
 from __future__ import annotations
@@ -41,41 +42,45 @@ def neyman(
     Parameters
     ----------
     ensembles
-        Toys of one model, one ensemble for each true point.  For one or a few toys at each of very
-        many points use :func:`~milinfer.intervals.neyman.regression_belt`.
+        Toys of one model: one :class:`~milinfer.toys.ensemble.ToyEnsemble` for each true point.  If
+        you have very many points with one toy or a few toys each, use
+        :func:`~milinfer.intervals.neyman.regression_belt`.
     cl
         Confidence levels.
     ordering
-        Which values are accepted.  ``"likelihood-ratio"``: small values of the statistic q(θ) =
-        2 [max Λ − Λ(θ)], as Feldman and Cousins (Phys. Rev. D 57 (1998) 3873, eq. 4.1); several
-        parameters need this ordering.  ``"central"``: θ̂ between its quantiles (1 − cl)/2 and
-        (1 + cl)/2.  ``"upper"``, for upper limits: θ̂ above its quantile 1 − cl.  ``"lower"``, for
-        lower limits: θ̂ below its quantile cl.
+        Which values are accepted.  ``"likelihood-ratio"``: small values of the statistic q(θ) = 2
+        [max Λ − Λ(θ)], as in the method of Feldman and Cousins (Phys. Rev. D 57 (1998) 3873, eq.
+        4.1).  With several parameters, only this ordering is possible.  ``"central"``: θ̂ between
+        its quantiles (1 − cl)/2 and (1 + cl)/2.  ``"upper"`` (for upper limits): θ̂ above its
+        quantile 1 − cl.  ``"lower"`` (for lower limits): θ̂ below its quantile cl.
     bounds
         Physical bounds inside the range in which Λ is defined: ``(low, high)`` for one parameter, a
-        list of such pairs for several.  An infinite bound stands for the end of the range.  The
-        maximum of Λ is searched between the bounds.
+        list of such pairs for several.  An infinite bound means the end of this range.  The maximum
+        of Λ is searched between the bounds.
     smooth
-        Degree of a polynomial in θ that is fitted to the critical values c (to ln c, if all are
-        above 0) to reduce their Monte-Carlo errors.  ``"auto"`` takes the lowest degree up to 6
-        that describes them (p-value above 5 %).  If there is none, which can happen near a physical
-        bound, values are interpolated linearly.  None always interpolates.
+        A polynomial in θ can be fitted to the critical values c, to reduce their Monte-Carlo
+        errors; if all c are above 0, it is fitted to ln c.  A number is the degree of this
+        polynomial.  ``"auto"``: the lowest degree up to 6 that describes the critical values
+        (p-value above 5 %).  If no degree does, which can happen near a physical bound, the
+        critical values are interpolated linearly.  None: they are always interpolated linearly.
     calibration
-        Calibration of the model that is applied to toys and datasets.  A belt without a calibration
-        has the right coverage, too, but its critical values then contain the bias of the model,
-        which changes to first order with every fluctuation of the pool of simulated events.
+        Calibration of the model.  It is applied to Λ of the toys and of datasets.  A belt without a
+        calibration has the right coverage, too, but its critical values contain the bias of the
+        estimates, which shifts with the statistical fluctuation of the pool of simulated events.
 
     Returns
     -------
     Belt
-        Its errors come from the finite number of toys.  For orderings by θ̂ they include the finite
-        pool of events, whose fluctuation shifts all estimates.
+        The belt.  The errors of its ends are due to the finite number of toys.  For the orderings
+        ``"central"``, ``"upper"`` and ``"lower"``, they also include the error due to the finite
+        pool of simulated events, because a fluctuation of the pool shifts all estimates.
 
     Raises
     ------
     CalibrationError
-        If the toys are of different kinds, there are too few toys or too few points, a point is
-        outside the bounds, or the ordering is unknown or needs one parameter.
+        If the toys are of different kinds; if there are too few toys or too few points; if a point
+        is outside the bounds; if the ordering is unknown; or if the ordering needs a single
+        parameter and the toys have several.
 
     Examples
     --------
@@ -150,31 +155,33 @@ def regression_belt(
     Parameters
     ----------
     ensembles
-        Toys of one model, such as from ``Toys.scan(models, truths, n_toys=1)``.  Good numbers of
-        true values, drawn evenly over a box, are 2000 in one parameter and 5000 in two.
+        Toys of one model, for example from ``Toys.scan(models, truths, n_toys=1)``.  Draw the true
+        values from a uniform distribution over the range of the parameters: about 2000 values for
+        one parameter, and about 5000 for two.
     cl, ordering, bounds, calibration
         As for :func:`milinfer.neyman`.
     degree
-        Degree of the polynomial in θ that describes each end of the range of accepted values.  For
-        likelihood-ratio ordering the polynomial describes ln c, the logarithm of the largest
+        Each end of the range of accepted values is described by a polynomial in θ of this degree.
+        For likelihood-ratio ordering, the polynomial describes ln c, the logarithm of the largest
         accepted value of the test statistic.  ``"auto"`` takes the lowest degree for which the
-        acceptance of toys shows no trend with θ, plus one, at most 6; see
+        fraction of accepted toys does not depend on θ, and adds one; the result is at most 6.  See
         :func:`~milinfer.intervals.critical_values.quantile_regression`.
 
     Returns
     -------
     Belt
-        Belt in the box that the true values span.  Its errors are those of the regression: they
-        come from the finite number of toys and are larger towards the ends of the range and in
-        regions with few true values.  For orderings by θ̂ they also include the error from the
-        finite pool of simulated events, because a fluctuation of the pool shifts all estimates.
+        Belt for the range of the true values.  The errors of its ends are computed by the
+        regression.  They are due to the finite number of toys, and are larger towards the ends of
+        the range and in regions with few true values.  For the orderings ``"central"``, ``"upper"``
+        and ``"lower"``, they also include the error due to the finite pool of simulated events,
+        because a fluctuation of the pool shifts all estimates.
 
     Raises
     ------
     CalibrationError
-        If the toys are of different kinds, there are too few toys, a true value is outside the
-        bounds, or no polynomial describes the accepted values, which can happen near a physical
-        bound.
+        If the toys are of different kinds; if there are too few toys; if a true value is outside
+        the bounds; or if no polynomial describes the accepted values, which can happen near a
+        physical bound.
 
     Examples
     --------

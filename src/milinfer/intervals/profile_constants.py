@@ -1,11 +1,11 @@
 """Compute the calibration constants for the interval of one of several parameters.
 
-With the constant c(θ) of a joint region, −2ΔlnL of all parameters follows χ² with one degree of
-freedom per parameter.  The same constant is in general wrong for intervals of a single parameter:
-if Λ is too narrow in one direction and too wide in another, joint regions may have the claimed
-coverage while intervals do not.  The interval of one parameter compares the *profile* statistic
-(the other parameters at their maximum) with χ² of one degree of freedom, so it needs its own
-constant.
+The constant c(θ) of a joint region is chosen so that −2ΔlnL of all parameters follows χ² with one
+degree of freedom per parameter.  This constant is in general wrong for intervals of a single
+parameter: if Λ is too narrow in one direction and too wide in another, joint regions may have the
+claimed coverage although intervals do not.  For the interval of one parameter, Λ is maximised over
+all other parameters, and this *profile* statistic is compared with χ² of one degree of freedom.
+Therefore each parameter needs its own constant.
 """
 
 from __future__ import annotations
@@ -30,20 +30,22 @@ _BLOCK = 1000
 
 @dataclass(frozen=True, eq=False)
 class ProfileConstants:
-    """Constants for the interval of one parameter with the others profiled.
+    """Calibration constants for the interval of one parameter, with the other parameters profiled.
 
     Parameters
     ----------
     parameter
         Name of the parameter.
     c_bartlett, c_bartlett_error
-        Inverse variance of the bias-corrected estimate over the curvature of the profile of Λ, with
-        bootstrap errors, shape (n_points,).
+        Bartlett ratio at each true point, and its bootstrap error, shape (n_points,).  It is the
+        inverse variance of the bias-corrected estimate divided by the curvature of Λ, maximised
+        over the other parameters.
     c_coverage, c_coverage_error
-        Constants with which the interval has the claimed coverage, shape (n_points, n_cls).
+        Constants with which the interval has the claimed coverage, and their bootstrap errors,
+        shape (n_points, n_cls).
     log_scales
-        The function ln c(θ) that is applied: one for each level, or a single function for all
-        levels with the Bartlett ratio.
+        The functions ln c(θ) that are applied.  With ``kind="coverage"`` there is one function for
+        each level; with ``kind="bartlett"`` there is a single function for all levels.
     """
 
     parameter: str
@@ -65,20 +67,22 @@ def profile_statistic(
     mapped: Callable[[FloatArray], FloatArray] | None = None,
     scale: Callable[[FloatArray], FloatArray] | None = None,
 ) -> FloatArray:
-    """Minimise 2 c(θ) [Λ(θ̂) − Λ(m(θ))] of each toy with one parameter fixed, shape (n_toys,).
+    """Minimise the statistic 2 c(θ) [Λ(θ̂) − Λ(m(θ))] of each toy, with one parameter fixed.
+
+    The result has the shape (n_toys,).
 
     Parameters
     ----------
     ensemble
         Toys in several parameters.
     component, value
-        Number of the fixed parameter, and its value.
+        Number of the fixed parameter, counted from 0, and its value.
     limits
-        Range of each parameter, in which the other parameters are varied.
+        Range of each parameter.  The parameters that are not fixed are varied inside their ranges.
     mapped
-        Function that returns m(θ) for points (m, n_parameters); default: the points themselves.
+        Function that returns m(θ) for points of shape (m, n_parameters).  Default: m(θ) = θ.
     scale
-        Function that returns c(θ) for points, shape (m,); default: 1.
+        Function that returns c(θ) for such points, with the shape (m,).  Default: c(θ) = 1.
 
     Examples
     --------

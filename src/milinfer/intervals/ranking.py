@@ -1,27 +1,28 @@
 r"""Compute impacts of nuisance parameters on parameters of interest, and components of errors.
 
-Three definitions of an impact are in use, and they answer different questions:
+An impact is the shift of a parameter of interest in the fit.  Three definitions are in use; they
+answer different questions:
 
 ``"observable"``
     Shift the auxiliary measurement of the nuisance parameter (its global observable) up and down by
-    its error, and repeat the fit.  Auxiliary measurements and data are independent, so that these
-    impacts and the statistical error add in quadrature to the total error.  The components of an
-    error add up only with this definition (Pinto et al., arXiv:2307.04007).
+    its error, and repeat the fit.  Auxiliary measurements and data are independent.  Therefore
+    these impacts and the statistical error, added in quadrature, give the total error.  This is not
+    so for the other two definitions (Pinto et al., arXiv:2307.04007).
 ``"postfit"``
-    Fix the nuisance parameter at its fitted value plus and minus its fitted error.  If nuisance
-    parameters are correlated, their common part counts more than once.
+    Fix the nuisance parameter at its fitted value plus and minus its fitted error.  If the fitted
+    values of nuisance parameters are correlated, their common effect is contained in the impact of
+    each of them.
 ``"prefit"``
     Fix the nuisance parameter at its fitted value plus and minus the error of its auxiliary
-    measurement.  This is the impact that the nuisance parameter would have if the data did not
-    constrain it.
+    measurement.  The nuisance parameter would have this impact if the data did not constrain it.
 
 If the likelihood is a Gaussian, the three impacts of a nuisance parameter :math:`\alpha` on a
 parameter :math:`\theta` follow from the covariance :math:`C` of the fit and the error
-:math:`\sigma_\mathrm{pre}` of the auxiliary measurement:
+:math:`\sigma_\mathrm{pre}` of the auxiliary measurement, in the order above:
 :math:`C_{\theta\alpha}/\sigma_\mathrm{pre}`, :math:`C_{\theta\alpha}/\sqrt{C_{\alpha\alpha}}` and
 :math:`\sigma_\mathrm{pre}\,C_{\theta\alpha}/C_{\alpha\alpha}`
-(:meth:`NuisanceImpacts.from_covariance`).  The components of an error also follow from the
-covariance, because the error itself comes from the curvature.
+(:meth:`NuisanceImpacts.from_covariance`).  The components of an error are always computed from the
+covariance, as is the error itself.
 """
 
 from __future__ import annotations
@@ -65,19 +66,20 @@ _STEP = 0.1
 
 
 class NuisancePull(NamedTuple):
-    """Fitted value of a nuisance parameter, and its auxiliary measurement.
+    """Fitted value and auxiliary measurement of a nuisance parameter.
 
     Parameters
     ----------
     name
         Name of the parameter.
     value, error
-        Value at the minimum, and its error from HESSE.
+        Fitted value, and its error from HESSE.
     measured, prefit_error
         Value and error of the auxiliary measurement; NaN if there is none.
     at_limit
-        ``"lower"``, ``"upper"`` or ``"both"`` if the fitted value or its error reaches these limits
-        of the parameter; otherwise empty.  An impact at a limit comes from the limit.
+        Which limits of the parameter are reached by the fitted value plus or minus its error:
+        ``"lower"``, ``"upper"``, ``"both"``, or an empty string.  If a limit is reached, it
+        determines the impact.
     """
 
     name: str
@@ -94,21 +96,21 @@ class NuisancePull(NamedTuple):
 
     @property
     def constraint(self) -> float:
-        """Error after the fit over the error before; NaN without an auxiliary measurement."""
+        """``error`` divided by ``prefit_error``; NaN without an auxiliary measurement."""
         return self.error / self.prefit_error
 
 
 class ErrorPart(NamedTuple):
-    """Component of the error of a parameter.
+    """One component of the error of a parameter of interest.
 
     Parameters
     ----------
     name
-        Nuisance parameter, group of nuisance parameters, ``"statistical"``, ``"systematic"`` or
-        ``"total"``.
+        What causes this component: the name of a nuisance parameter or of a group of them,
+        ``"statistical"``, ``"systematic"`` (all auxiliary measurements) or ``"total"``.
     error
         Size of the component.  The components of all nuisance parameters (or groups) and the
-        statistical component add in quadrature to the total error.
+        statistical component, added in quadrature, give the total error.
     """
 
     name: str
@@ -128,20 +130,22 @@ class NuisanceImpacts:
     estimates, errors
         Fitted values and HESSE errors of the parameters of interest, shape (n_parameters,).
     statistical
-        Component of these errors from the fluctuation of the data, shape (n_parameters,).
+        Statistical component of `errors`, which the fluctuation of the data causes, shape
+        (n_parameters,).
     nuisances
-        The nuisance parameters, in the order of the cost.
+        Fitted values and auxiliary measurements of the nuisance parameters, in the order of the
+        cost.
     shifts
-        Mapping from a definition (``"observable"``, ``"postfit"``, ``"prefit"``) to the shifts of
-        the parameters of interest for the downward and the upward variation, shape (n_nuisances,
-        n_parameters, 2); NaN if there is no auxiliary measurement.  It has only the definitions
-        that were requested.
+        Impacts for each requested definition (``"observable"``, ``"postfit"``, ``"prefit"``): the
+        shifts of the parameters of interest for the downward and for the upward variation of a
+        nuisance parameter, shape (n_nuisances, n_parameters, 2).  A shift is NaN if the definition
+        needs an auxiliary measurement and there is none.
     covariance
-        Covariance of all parameters in the order of ``fit.labels``, from HESSE.
+        Covariance matrix of all parameters from HESSE, in the order of ``fit.labels``.
     correlation
-        Correlation of the auxiliary measurements, shape (n_nuisances, n_nuisances).
+        Correlation matrix of the auxiliary measurements, shape (n_nuisances, n_nuisances).
     fit
-        The fit at the minimum.
+        Result of the fit without shifts.
     """
 
     parameters: tuple[str, ...]
@@ -178,10 +182,11 @@ class NuisanceImpacts:
         return html_table(("nuisance parameter", "value", "pull", *columns), rows, title=repr(self))
 
     def to_table(self) -> pa.Table:
-        """Return a table with one row for each nuisance parameter and parameter of interest.
+        """Return a table with one row for each pair of a nuisance and a parameter of interest.
 
-        Columns: ``nuisance``, ``parameter``, ``value``, ``error``, ``pull``, ``constraint``,
-        ``at_limit``, and ``DEFINITION_down``, ``DEFINITION_up`` for each definition.
+        Columns: ``nuisance``, ``parameter``, ``value``, ``error``, ``pull``, ``constraint`` and
+        ``at_limit``; and, for each definition of an impact, ``DEFINITION_down`` and
+        ``DEFINITION_up``, for example ``postfit_down``.
         """
         types: dict[str, type] = {"nuisance": str, "parameter": str}
         types |= dict.fromkeys(("value", "error", "pull", "constraint"), float)
@@ -200,9 +205,10 @@ class NuisanceImpacts:
         return arrow_table(types, rows)
 
     def of(self, parameter: str | None = None, kind: Kind | None = None) -> tuple[Impact, ...]:
-        """Return the impacts on one parameter by one definition, the largest first.
+        """Return the impacts on one parameter of interest for one definition, the largest first.
 
-        Nuisance parameters without an impact by this definition are left out.
+        Nuisance parameters that have no impact for this definition are left out (those without an
+        auxiliary measurement, except for ``"postfit"``).
 
         Parameters
         ----------
@@ -250,7 +256,7 @@ class NuisanceImpacts:
         )
 
     def from_covariance(self, kind: Kind, parameter: str | None = None) -> FloatArray:
-        """Compute upward impacts from the covariance, without more fits, shape (n_nuisances,).
+        """Compute the impacts of upward variations from the covariance; shape (n_nuisances,).
 
         Parameters
         ----------
@@ -279,11 +285,12 @@ class NuisanceImpacts:
         return np.asarray(by_kind[kind], dtype=np.float64)
 
     def part(self, names: Sequence[str], parameter: str | None = None) -> float:
-        """Compute the component of an error that comes from a group of auxiliary measurements.
+        """Compute the component of an error that a group of auxiliary measurements causes.
 
-        It is computed from the curvature at the minimum, like the error of HESSE.  The impacts of
-        :meth:`of` come from shifts by one full error, and add up to this component only if the
-        likelihood is a Gaussian.
+        The component is computed from the covariance of the fit, which HESSE takes from the
+        curvature at the minimum.  :meth:`of` instead returns impacts for shifts by one full error.
+        Added in quadrature, the ``"observable"`` impacts of the group give this component only if
+        the likelihood is a Gaussian.
 
         Parameters
         ----------
@@ -324,19 +331,22 @@ class NuisanceImpacts:
         parameter
             Parameter of interest; default: the first.
         groups
-            Mapping from the name of a group to its nuisance parameters; default: each nuisance
-            parameter alone.  Nuisance parameters that are in no group form the group ``"others"``.
+            For each group (by name), its nuisance parameters.  Nuisance parameters that are in none
+            of these groups form the group ``"others"``.  Default: each nuisance parameter is a
+            group of its own.
 
         Returns
         -------
         tuple
-            Groups, the largest first, then ``"statistical"``, ``"systematic"`` (all auxiliary
-            measurements together) and ``"total"``, the error of the fit.
+            The components of the groups, the largest first; then three components named
+            ``"statistical"``, ``"systematic"`` (all auxiliary measurements together) and
+            ``"total"`` (the error of the fit).
 
         Raises
         ------
         ParameterError
-            If a nuisance parameter is in two groups; otherwise as for :meth:`part`.
+            If a nuisance parameter is in two groups, is unknown, or has no auxiliary measurement;
+            or if a group has the name of a standard component.
         """
         j = self._place(parameter)
         name = self.parameters[j]
@@ -351,7 +361,7 @@ class NuisanceImpacts:
         )
 
     def to_cabinetry(self, parameter: str | None = None) -> Any:
-        """Convert the impacts to a ranking that ``cabinetry.visualize.ranking`` draws.
+        """Convert the impacts to a ranking, for ``cabinetry.visualize.ranking``.
 
         Parameters
         ----------
@@ -361,13 +371,13 @@ class NuisanceImpacts:
         Returns
         -------
         cabinetry.fit.RankingResults
-            Ranking, with prefit impacts of zero for nuisance parameters without an auxiliary
-            measurement, as is usual in cabinetry.
+            The ranking.  As is usual in cabinetry, the prefit impact of a nuisance parameter
+            without an auxiliary measurement is zero.
 
         Raises
         ------
         ParameterError
-            If prefit or postfit impacts were not computed.
+            If prefit impacts or postfit impacts were not computed.
         ImportError
             If cabinetry is not installed.
         """
@@ -443,14 +453,17 @@ def nuisance_impacts(
     Parameters
     ----------
     cost
-        Any iminuit cost or sum, with its constraints inside: a ``SystematicCost``, a ``PyhfCost``,
-        ``NormalConstraint`` of iminuit.
+        Any iminuit cost or sum of costs that contains the constraints of the nuisance parameters:
+        for example a ``SystematicCost``, a ``PyhfCost``, or a sum with a ``NormalConstraint`` of
+        iminuit.
     parameters
-        Parameters of interest.  All other free parameters are nuisance parameters; those without an
-        auxiliary measurement, such as a free normalisation, have only postfit impacts.
+        Parameters of interest.  All other free parameters are nuisance parameters.  A nuisance
+        parameter without an auxiliary measurement, such as a free normalisation, has only a postfit
+        impact.
     kinds
         Definitions of impacts to compute (``"observable"``, ``"postfit"``, ``"prefit"``; see
-        :mod:`milinfer.intervals.ranking`).  Each needs two fits for every nuisance parameter.
+        :mod:`milinfer.intervals.ranking`).  Each definition needs two fits for every nuisance
+        parameter.
     start
         Starting values by name, as for :func:`milinfer.minuit`.
     fixed
@@ -459,20 +472,20 @@ def nuisance_impacts(
     Returns
     -------
     NuisanceImpacts
-        Impacts by these definitions, with pulls and components of errors.
+        The impacts, with pulls and components of errors.
 
     Raises
     ------
     ParameterError
-        If a parameter is unknown or fixed, no other parameter is free, or two terms of the cost
-        measure the same parameter.
+        If a parameter of interest is unknown or fixed, if no other parameter is free, or if two
+        terms of the cost contain an auxiliary measurement of the same parameter.
     FitError
         If a fit is not valid; the message names the fit.
 
     Warns
     -----
     MilinferWarning
-        If a nuisance parameter reaches a limit, which then determines its impact.
+        If a nuisance parameter reaches a limit.  Its impact is then determined by the limit.
 
     Examples
     --------

@@ -1,9 +1,10 @@
 """Measure the mean estimate as a function of the true value: response and bias of an estimator.
 
-A regularised network pulls its estimates towards the middle of the range, and the estimate of a
-nonlinear model has a bias of order 1/N for N events.  Toys at several true values measure the mean
-estimate m(θ) = E[θ̂].  The response is dm/dθ and the bias is m(θ) − θ.  The inverse function m⁻¹
-corrects response and bias, at every θ and not only at θ = 0 ([AS], eq. 35).
+Estimates are biased for two reasons: a regularised network pulls them towards the middle of the
+range, and the estimate of a nonlinear model has a bias of order 1/N for N events.  With toys at
+several true values θ, the mean estimate m(θ) = E[θ̂] is measured.  The response is dm/dθ and the
+bias is m(θ) − θ.  The inverse function m⁻¹ corrects both response and bias at every θ; [AS], eq.
+35, corrects only at θ = 0.
 """
 
 from __future__ import annotations
@@ -30,13 +31,14 @@ _NEWTON_STEPS = 50
 class Response:
     """Mean estimate m(θ) = E[θ̂] at the true value θ, as a smooth function of θ.
 
-    :func:`mean_response` fits it to toys.  Arrays of parameter values have the shape (m,
-    n_parameters), or (m,) for one parameter; results have the same shape.
+    :func:`mean_response` fits it to toys.  The methods take arrays of parameter values, with the
+    shape (m,) for one parameter or (m, n_parameters) for several.  Their results have the same
+    shape, unless another shape is given.
 
     Parameters
     ----------
     shifts
-        Bias m(θ) − θ of each component of the estimate, as a polynomial in θ.
+        For each component of the estimate, its bias m(θ) − θ as a polynomial in θ.
     """
 
     shifts: tuple[SmoothPolynomial, ...]
@@ -60,17 +62,17 @@ class Response:
         return self._shape(points) + self.bias(points)
 
     def jacobian(self, theta: ArrayLike) -> FloatArray:
-        """Return the response dE[θ̂_j]/dθ_k, shape (m, n_parameters, n_parameters)."""
+        """Return the response matrix dE[θ̂_j]/dθ_k, shape (m, n_parameters, n_parameters)."""
         slopes = np.stack([s.gradient(theta) for s in self.shifts], axis=1)
         return slopes + np.eye(self.n_parameters)
 
     def mean_at(self, point: FloatArray) -> FloatArray:
-        """Return E[θ̂], shape (n_parameters,), at a single point; faster than :meth:`mean`."""
+        """Return E[θ̂] at a single point, shape (n_parameters,).  Faster than :meth:`mean`."""
         mean: FloatArray = point + np.array([s.at(point) for s in self.shifts])
         return mean
 
     def jacobian_at(self, point: FloatArray) -> FloatArray:
-        """Return dE[θ̂_j]/dθ_k, shape (n_parameters, n_parameters), at a single point."""
+        """Return dE[θ̂_j]/dθ_k at a single point, shape (n_parameters, n_parameters)."""
         slopes: FloatArray = np.array([s.gradient_at(point) for s in self.shifts])
         return slopes + np.eye(len(point))
 
@@ -104,17 +106,19 @@ class Response:
 def mean_response(ensembles: Sequence[ToyEnsemble], degree: int | None = None) -> Response:
     """Fit the mean estimate E[θ̂] of toys as a function of the true value θ.
 
-    The fit uses the errors of the means, which include the finite pools of simulated events.
+    The fit is weighted with the errors of the mean estimates.  These errors include the statistical
+    fluctuation of the finite pools of simulated events.
 
     Parameters
     ----------
     ensembles
         Toys of one model at different true points.
     degree
-        Degree of the bias as a polynomial in θ.  Default: two more than the lowest degree (from 1)
-        that describes the toys, if there are enough true values; the error then includes terms that
-        the toys cannot resolve.  With a single true value, the response is taken as 1 and only a
-        constant bias is fitted ([AS], eq. 35).
+        The bias is fitted by a polynomial in θ; this is the degree of the polynomial.  Default: two
+        more than the lowest degree that describes the toys (1 or higher), if there are enough true
+        values.  With the two additional degrees, the error includes terms that are too small to be
+        seen in the toys.  With toys at only one true value, the response is assumed to be 1, and
+        only a constant bias is fitted ([AS], eq. 35).
 
     Raises
     ------
@@ -124,8 +128,8 @@ def mean_response(ensembles: Sequence[ToyEnsemble], degree: int | None = None) -
     Warns
     -----
     TurningResponseWarning
-        If the fitted function is not monotonic over the true values; a linear function then
-        replaces it.
+        If the fitted m(θ) is not monotonic in the range of the true values.  In this case a linear
+        function is fitted instead.
 
     Examples
     --------
@@ -185,20 +189,24 @@ def _fitted_response(ensembles: Sequence[ToyEnsemble], degree: int | None, spare
 
 
 def pool_covariance(ensembles: Sequence[ToyEnsemble], component: int) -> FloatArray:
-    """Compute the covariance of mean estimates due to finite pools, (n_ensembles, n_ensembles).
+    """Compute the covariance matrix of the mean estimates due to the finite pools.
 
-    If toys at two true values come from one pool of events, their means are correlated, because
+    The mean estimate of each of `ensembles` has an error due to the finite pool of simulated events
+    from which its toys are drawn.  The matrix has the shape (n_ensembles, n_ensembles).
+
+    If toys at two true values are drawn from one pool, their mean estimates are correlated, because
     they use the same events; see :mod:`milinfer.toys.ensemble`.  For models of bags and of whole
-    datasets the influence of single events is not known.  The function then assumes a common shift
-    of all true values of a pool (an error of the bias) and an independent shift of each true value
-    (an error of the response), and takes both shifts as large as the total.
+    datasets, it is not known how much a single event changes the mean estimate.  The function then
+    assumes that the pool shifts all its mean estimates together (an error of the bias), and also
+    each mean estimate independently (an error of the response).  Each of these two shifts is
+    assumed to be as large as the total error due to the pool.
 
     Parameters
     ----------
     ensembles
-        Toys of one model at different truths.
+        Toys of one model at different true values.
     component
-        Component of the estimate.
+        Number of the component of the estimate, counted from 0.
     """
     spread = np.array(
         [e.theta_hat.reshape(e.n_toys, -1)[:, component].std(ddof=1) for e in ensembles]
@@ -212,11 +220,11 @@ def pool_covariance(ensembles: Sequence[ToyEnsemble], component: int) -> FloatAr
 
 
 def spread_covariance(ensembles: Sequence[ToyEnsemble], component: int | None = None) -> FloatArray:
-    """Compute the covariance of the relative errors of Var(θ̂) due to finite pools.
+    """Compute the covariance matrix of the relative errors of Var(θ̂) due to the finite pools.
 
-    See :func:`pool_covariance`.  The result is for one component of the estimate, or averaged over
-    all components.  If the influence of single events is not known, estimates are assumed to be
-    Gaussian (:attr:`ToyEnsemble.variance_error
+    See :func:`pool_covariance`.  The matrix is computed for one component of the estimate, or, by
+    default, averaged over all components.  If it is not known how much a single event changes
+    Var(θ̂), the estimates are assumed to be Gaussian (:attr:`ToyEnsemble.variance_error
     <milinfer.toys.ensemble.ToyEnsemble.variance_error>`).
     """
     spreads = [None if e.pool_influence is None else e.pool_influence.spread for e in ensembles]

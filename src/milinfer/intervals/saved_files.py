@@ -1,4 +1,4 @@
-"""File formats of calibrations and belts: fields to JSON and back, without loss.
+"""File formats of calibrations and belts: convert their fields to JSON and back, without loss.
 
 The functions convert plain dictionaries of fields.  :meth:`Calibration.save
 <milinfer.intervals.calibration.Calibration.save>`, :meth:`Belt.save
@@ -60,12 +60,12 @@ _NAME = "calibration.json"
 
 
 def fields_of(record: Any) -> dict[str, Any]:
-    """Return the fields of a dataclass by name, in order, without copying the values."""
+    """Return the fields of a dataclass as a dictionary, in order, without copying the values."""
     return {field.name: getattr(record, field.name) for field in dataclasses.fields(record)}
 
 
 def calibration_file(path: PathLikeStr) -> Path:
-    """Return the file of a calibration, given its path or the directory of its model.
+    """Return the file of a calibration.  The argument is this file, or the directory of a model.
 
     Examples
     --------
@@ -101,12 +101,12 @@ def calibration_content(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def calibration_fields(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Convert the content of the JSON file of a calibration to its fields.
+    """Convert the content of the JSON file of a calibration to the fields of the calibration.
 
     Raises
     ------
     KeyError, TypeError, ValueError
-        If it is something else, or of another format.
+        If `content` is not of this kind, or has another format.
     """
     fields = dict(content)
     _require_format(fields.pop("milinfer_calibration"), _CALIBRATION_FORMAT)
@@ -218,8 +218,7 @@ def _polynomial(name: str, content: Any) -> SmoothPolynomial:
 def belt_content(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Convert the fields of a belt to the content of its JSON file.
 
-    The field ``calibration`` must be None, or already the content of a calibration file
-    (:func:`calibration_content`).
+    The field ``calibration`` must be None, or already converted by :func:`calibration_content`.
     """
     content = dict(fields)
     for name in _BELT_ARRAYS:
@@ -232,15 +231,14 @@ def belt_content(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def belt_fields(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Convert the content of the JSON file of a belt to its fields.
+    """Convert the content of the JSON file of a belt to the fields of the belt.
 
-    The field ``calibration`` remains the content of a calibration file
-    (:func:`calibration_fields`).
+    The field ``calibration`` is not converted; use :func:`calibration_fields` for it.
 
     Raises
     ------
     KeyError, TypeError, ValueError
-        If it is something else, or of another format.
+        If `content` is not of this kind, or has another format.
     """
     fields = dict(content)
     _require_format(fields.pop("milinfer_belt"), _BELT_FORMAT)
@@ -305,7 +303,7 @@ def is_belt(path: PathLikeStr) -> bool:
 
 
 def require_shapes(arrays: Mapping[str, tuple[FloatArray, tuple[int, ...]]]) -> None:
-    """Raise ``ValueError`` unless each array has its shape.
+    """Raise ``ValueError`` unless each array has the shape that is given with it.
 
     Examples
     --------
@@ -320,7 +318,7 @@ def require_shapes(arrays: Mapping[str, tuple[FloatArray, tuple[int, ...]]]) -> 
 
 
 def require_points(points: FloatArray, functions: Mapping[str, Sequence[SmoothPolynomial]]) -> None:
-    """Raise ``ValueError`` unless there are points, and functions of as many parameters.
+    """Raise ``ValueError`` unless there are points, and the functions have as many parameters.
 
     Examples
     --------

@@ -1,9 +1,10 @@
 """Fit one dataset in several parameters: intervals, contours and unconstrained directions.
 
-:func:`joint_fit` takes a cost and optionally a calibration.  It computes profile intervals of each
-parameter at two levels, before and after calibration; the intervals with the other parameters fixed
-at their fitted values; correlations; contours of each pair of parameters; and the directions that
-the data do not constrain (:mod:`milinfer.likelihood.flat_directions`).
+:func:`joint_fit` takes a cost and optionally a calibration.  It computes: profile intervals of each
+parameter at two levels, without and with the calibration; intervals of each parameter with the
+other parameters fixed at their fitted values; correlations; contours of each pair of parameters;
+and the directions in the space of the parameters that the data do not constrain
+(:mod:`milinfer.likelihood.flat_directions`).
 """
 
 from __future__ import annotations
@@ -45,9 +46,11 @@ class ParameterFit(NamedTuple):
     Parameters
     ----------
     estimate, error
-        Estimate, and its error from the second derivatives; None if they do not exist.
+        Estimate, and its error from the second derivatives of −2 ln L.  The error is None if the
+        interval is missing.
     inner, outer
-        Intervals of 68.27 % and 95.45 %; None if an end is outside the range of the parameter.
+        Profile intervals of 68.27 % (inner) and 95.45 % (outer).  An interval is None if one of its
+        ends is outside the range of the parameter.
     """
 
     estimate: float
@@ -56,7 +59,7 @@ class ParameterFit(NamedTuple):
     outer: Interval | None
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain numbers, for JSON."""
+        """Return plain numbers, for JSON."""
         return {
             "estimate": self.estimate,
             "error": self.error,
@@ -82,26 +85,30 @@ class JointFit:
     minimum
         −2 ln L at the minimum.
     as_trained
-        Profile intervals of each parameter from the uncalibrated cost.
+        For each parameter (by name), its profile intervals from the uncalibrated cost.
     others_fixed
-        Intervals from the uncalibrated cost with the other parameters fixed at the minimum.
+        For each parameter, its intervals from the uncalibrated cost, with the other parameters
+        fixed at their values at the minimum.
     calibrated
-        Profile intervals from the calibrated cost; None without a calibration.
+        For each parameter, its profile intervals from the calibrated cost.  None without a
+        calibration.
     correlation
-        Correlation of the estimates, from the second derivatives, shape (n_parameters,
-        n_parameters); None if the matrix of second derivatives has no inverse.
+        Correlation matrix of the estimates, from the second derivatives of −2 ln L, shape
+        (n_parameters, n_parameters).  None if the matrix of second derivatives has no inverse.
     contours
-        Points of the contours of each pair of parameters from the uncalibrated cost, by confidence
-        level.  Contours that leave the range of the parameters are missing.
+        Contours from the uncalibrated cost: for each pair of parameters and each confidence level,
+        the points of the contour.  A contour that leaves the range of the parameters is missing.
     calibrated_contours
-        Points of the contours from the calibrated cost, if there are two parameters.
+        Contours from the calibrated cost, in the same form.  None without a calibration, or if
+        there are more than two parameters.
     directions
-        For each direction in the space of the parameters, how well the data constrain it; the least
-        constrained first.
+        Directions in the space of the parameters, and how well the data constrain each of them.
+        The direction that is constrained least is the first.
     seconds
-        Duration of the fits.
+        Duration of all fits together.
     problems
-        Sentences about missing results, other than unconstrained directions.
+        Sentences that say which results are missing and why.  Unconstrained directions are not
+        included; see ``directions``.
     """
 
     parameters: tuple[str, ...]
@@ -119,26 +126,26 @@ class JointFit:
 
     @property
     def applied(self) -> dict[str, ParameterFit]:
-        """Intervals to quote: calibrated intervals, or uncalibrated without a calibration."""
+        """Intervals to quote: ``calibrated`` if there is a calibration, else ``as_trained``."""
         return self.as_trained if self.calibrated is None else self.calibrated
 
     @property
     def estimate(self) -> dict[str, float]:
-        """Estimate of each parameter; calibrated if there is a calibration."""
+        """Estimate of each parameter, corrected by the calibration if there is one."""
         return {name: fit.estimate for name, fit in self.applied.items()}
 
     @property
     def applied_contours(self) -> dict[tuple[str, str], dict[float, FloatArray]]:
-        """Contours to quote: calibrated contours, or uncalibrated without a calibration."""
+        """Contours to quote: ``calibrated_contours`` if there are any, else ``contours``."""
         return self.contours if self.calibrated_contours is None else self.calibrated_contours
 
     @property
     def unconstrained(self) -> tuple[Direction, ...]:
-        """Directions in the space of the parameters that only the training range limits."""
+        """Directions of :attr:`directions` in which the data do not limit the parameters."""
         return tuple(d for d in self.directions if d.open)
 
     def correlations(self) -> dict[str, float] | None:
-        """Return the correlation of each pair of parameters, by their names with a comma."""
+        """Return the correlation of each pair of parameters, with keys such as ``"c1,c2"``."""
         if self.correlation is None:
             return None
         k = {name: i for i, name in enumerate(self.parameters)}
@@ -148,7 +155,7 @@ class JointFit:
         }
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain numbers, for JSON."""
+        """Return plain numbers, for JSON."""
         own = {}
         for name in self.parameters:
             own[name] = {
@@ -183,16 +190,18 @@ def joint_fit(cost: Cost, calibration: Calibration | None = None) -> JointFit:
     """Fit a dataset in several parameters: intervals, correlations and contours.
 
     If an interval or a contour leaves the range of a parameter, it is missing, and
-    :attr:`JointFit.problems` says so.  Directions in the space of the parameters that the data do
-    not constrain at all are listed in :attr:`JointFit.unconstrained`.  Their parameters have no
-    intervals and no contours.
+    :attr:`JointFit.problems` says so.  It can happen that the data do not constrain a direction in
+    the space of the parameters at all.  Such directions are listed in
+    :attr:`JointFit.unconstrained`.  A parameter that changes along such a direction has no interval
+    and no contour.
 
     Parameters
     ----------
     cost
         Cost −2 ln L of the dataset, not calibrated, with a range for each parameter.
     calibration
-        Calibration of the model of the cost; default: only uncalibrated intervals and contours.
+        Calibration of the model of the cost.  Default: only intervals and contours without
+        calibration.
 
     Returns
     -------
@@ -315,22 +324,23 @@ def parameter_fit(
     fixed: Sequence[str] = (),
     words: str = "",
 ) -> ParameterFit:
-    """Compute profile intervals of one parameter at two levels; note if an interval is missing.
+    """Compute the 68.27 % and the 95.45 % profile interval of one parameter.
 
     Parameters
     ----------
     costs
-        Costs for the 68.27 % and the 95.45 % interval; the same cost twice unless it is calibrated.
+        Cost for the 68.27 % interval and cost for the 95.45 % interval.  They differ only if they
+        are calibrated, because the calibration depends on the level.
     name
         The parameter.
     start
         Parameter values at the minimum of the cost, by name.
     problems
-        List to which the function adds sentences about missing intervals.
+        List of sentences.  If an interval is missing, the function adds a sentence that says why.
     fixed
-        Parameters that are fixed at their starting values.
+        Names of parameters that are fixed at their values in `start`.
     words
-        Text to add to the name of an interval in these sentences.
+        Text that is added to the name of the interval in the sentences of `problems`.
 
     Examples
     --------

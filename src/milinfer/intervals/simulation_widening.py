@@ -1,21 +1,27 @@
-r"""Widen intervals by the error from the finite number of simulated events in the training.
+r"""Widen intervals by the error due to the finite number of simulated training events.
 
 Let :math:`q(\theta) = 2[\Lambda(\hat\theta) - \Lambda(\theta)]`, with the estimate
-:math:`\hat\theta` at the maximum of Λ.  For the exact Λ, √q at the true value is a standard normal
-variable.  A training with finitely many events has an error :math:`s(\theta)` of
-:math:`\Lambda(\theta) - \Lambda(\hat\theta)`, which changes √q by :math:`s/\sqrt q` for every
-dataset.  The variance of √q over datasets and trainings is therefore :math:`1 + s^2/q`, and
+:math:`\hat\theta` at the maximum of Λ.  For the exact Λ, √q at the true value (with the sign of the
+deviation) is a standard normal variable.  After a training with a finite number of events,
+:math:`\Lambda(\theta) - \Lambda(\hat\theta)` has an error with the standard deviation
+:math:`s(\theta)`.  It changes √q by an amount of the size :math:`s/\sqrt q`, in the same way for
+every dataset.  The variance of √q over datasets and trainings is therefore :math:`1 + s^2/q`, and
 intervals from the statistic
 
 .. math:: \frac{q(\theta)}{1 + s^2(\theta)/q(\theta)}
 
 have the claimed coverage, averaged over trainings.  For a Gaussian likelihood, s² and q are both
-proportional to (θ − θ̂)².  The estimate then stays the same, and its variance is
-:math:`\sigma^2 = \sigma_\mathrm{stat}^2 + \sigma_\mathrm{sim}^2`, to all orders.
+proportional to (θ − θ̂)².  The estimate then does not change, and its variance is exactly
+:math:`\sigma^2 = \sigma_\mathrm{stat}^2 + \sigma_\mathrm{sim}^2`, the sum of the variances due to
+data and simulation.
 
-The alternative is to profile over Gaussian factors η of the components :math:`v_k(\theta)` of the
-error: :math:`\min_\eta [q - 2\sum_k \eta_k v_k + \sum_k \eta_k^2] = q - s^2`.  It agrees to first
-order in s²/q, but has no minimum if s² grows faster than q away from the estimate.
+An alternative would be to write the error as a sum of components :math:`v_k(\theta)` with Gaussian
+factors :math:`\eta_k`, and to profile over these factors:
+
+.. math:: \min_\eta \Big[q - 2\sum_k \eta_k v_k + \sum_k \eta_k^2\Big] = q - s^2.
+
+To first order in s²/q, this gives the same statistic.  But q − s² has no minimum if s² grows faster
+than q away from the estimate.
 """
 
 from __future__ import annotations
@@ -44,12 +50,13 @@ _TINY = 1e-8
 
 
 def add_simulation_error(cost: LikelihoodCost, error: SimulationError) -> LikelihoodCost:
-    """Widen the cost of a dataset by the error from finitely many simulated training events.
+    """Widen the cost of a dataset by the error due to the finite number of training events.
 
-    The estimate does not change.  For a Gaussian likelihood its error becomes
-    √(σ_stat² + σ_sim²), the quadratic sum of the errors from data and simulation.  A calibrated
-    cost does not need this error: the calibration measures the effect of the training with other
-    events, and has its own error (``calibration(cost, widen=True)``).
+    The estimate does not change.  For a Gaussian likelihood, the error of the estimate becomes
+    √(σ_stat² + σ_sim²), where σ_stat is the error due to the data and σ_sim the error due to the
+    finite simulation.  A calibrated cost must not be widened in this way: the calibration has
+    already measured the effect of the training, with other events, and has an error of its own
+    (``calibration(cost, widen=True)``).
 
     Parameters
     ----------
@@ -68,8 +75,8 @@ def add_simulation_error(cost: LikelihoodCost, error: SimulationError) -> Likeli
     CalibrationError
         If the cost is calibrated or already widened.
     ModelError
-        If the cost belongs to another model, or has only linear terms (``terms="linear"``), because
-        the error is computed for all terms.
+        If the cost belongs to another model than the error, or if it has only linear terms
+        (``terms="linear"``); the error is computed for all terms.
     ParameterError
         If cost and error do not have the same parameters and the same range.
 

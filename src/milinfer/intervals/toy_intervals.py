@@ -35,9 +35,9 @@ class ToyIntervals(NamedTuple):
     truth
         True value of the parameter.
     estimate, low, high
-        Estimate and ends of the interval of each toy, shape (n_toys,).
+        For each toy, the estimate and the lower and upper end of the interval, shape (n_toys,).
     covers
-        Whether each interval contains the true value, shape (n_toys,).
+        For each toy, whether the interval contains the true value, shape (n_toys,).
     """
 
     truth: float
@@ -78,9 +78,10 @@ def toy_intervals(
 ) -> ToyIntervals:
     """Compute the interval of every toy, with or without a calibration or a belt.
 
-    Its ends are the values nearest to the estimate at which −2ΔlnL crosses the threshold.  With a
-    belt, the interval is the part of the confidence set around the value whose statistic is
-    farthest below the critical value; both ends are NaN if no value is accepted.
+    The ends of an interval are the two values, one on each side of the estimate, at which −2ΔlnL
+    first exceeds the threshold.  With a belt, a confidence set may consist of several intervals;
+    the interval is then the one that contains the value whose statistic is farthest below the
+    critical value.  Both ends are NaN if the belt accepts no value.
 
     The function uses a fine grid with linear interpolation for all toys at once, which is precise
     enough for figures and mean widths.  For the interval of one dataset use
@@ -96,16 +97,18 @@ def toy_intervals(
         Confidence level.
     belt
         Belt of the model of the toys, instead of a calibration.  If the belt was made with a
-        calibration, it is applied.
+        calibration, this calibration is applied to the toys.
     parameter
-        With several parameters: the parameter whose intervals are wanted, with the others profiled.
-        The error of a widened calibration is taken at the true values of the others.
+        With several parameters: the parameter whose intervals are computed, with all other
+        parameters profiled.  For a widened calibration, the error of the calibration is computed at
+        the true values of the other parameters.
 
     Raises
     ------
     CalibrationError
-        If `cl` is not between 0 and 1 or not a level of the calibration or the belt, or both a
-        calibration and a belt are given, or a belt for one of several parameters.
+        If `cl` is not between 0 and 1; if it is not a level of the calibration or the belt; if both
+        a calibration and a belt are given; or if a belt is given together with one of several
+        parameters.
     ParameterError
         If `parameter` is not one of the parameters, or is missing although there are several.
     """
@@ -174,7 +177,7 @@ def _profiled(
 
 
 def belt_excess(belt: Belt, ensemble: ToyEnsemble, cl: float) -> FloatArray:
-    """Compute how far the statistic of each toy is above the accepted values of a belt.
+    """Compute how far the statistic of each toy is outside the accepted values of a belt.
 
     Parameters
     ----------
@@ -188,14 +191,14 @@ def belt_excess(belt: Belt, ensemble: ToyEnsemble, cl: float) -> FloatArray:
     Returns
     -------
     ndarray
-        Shape (n_toys, n_values), at equal steps over the range of the belt; not positive for values
-        in the confidence set.
+        The distance for values of the parameter at equal steps over the range of the belt, shape
+        (n_toys, n_values).  It is not positive for values in the confidence set.
 
     Raises
     ------
     CalibrationError
-        If the toys belong to another model or have another number of events, or the belt has no
-        such level.
+        If the toys belong to another model than the belt or their number of events differs, or if
+        `cl` is not a level of the belt.
     """
     belt.contains_truth(ensemble.with_truth({only(belt.parameters): belt.limits[0][0]}), cl)
     if belt.calibration is not None:

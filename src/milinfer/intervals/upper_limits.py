@@ -1,8 +1,8 @@
 r"""Compute CLs upper limits with expected bands, by asymptotic formulas or from toys.
 
 The test statistic is :math:`\tilde q_\mu` (Cowan et al., arXiv:1007.1727, eq. 16): −2 ln of the
-likelihood at μ over the maximum likelihood above the null value (the value without a signal), and
-zero if the estimate is above μ.  A value of μ is excluded at 95 % if
+likelihood at μ divided by the largest likelihood at or above the null value (the value of μ without
+a signal).  If the estimate is above μ, it is zero.  A value of μ is excluded at 95 % if
 :math:`\mathrm{CL_s} = p_{s+b}/(1 - p_b) < 5\,\%`.
 """
 
@@ -56,16 +56,18 @@ class UpperLimit:
     observed
         Limit of the data; NaN if no data were given.
     expected
-        Quantiles of the limits without a signal at −2σ, −1σ, the median, +1σ and +2σ, ascending,
-        shape (5,).
+        Expected limits without a signal: the quantiles at −2σ, −1σ, the median, +1σ and +2σ of the
+        distribution of limits, shape (5,).
     values
-        Values of the parameter at which CLs is listed, shape (n,).
+        Values of the parameter at which CLs is computed for tables and figures, shape (n,).
     observed_cls, expected_cls
-        CLs of the data and without a signal at these values, shapes (n,) and (n, 5).
+        CLs at each of `values`: of the data, shape (n,), and its five quantiles without a signal,
+        shape (n, 5).
     method
         ``"asymptotic"`` or ``"toys"``.
     observed_error, expected_errors
-        Errors of the limits from the finite number of toys; 0 for asymptotic limits.
+        Errors of `observed` and `expected` due to the finite number of toys; 0 for asymptotic
+        limits.
     """
 
     parameter: str
@@ -89,7 +91,11 @@ class UpperLimit:
         )
 
     def to_table(self) -> pa.Table:
-        """Return a table of CLs: the parameter by its name, ``observed``, ``expected_-2``, …."""
+        """Return a table of CLs with one row for each of `values`.
+
+        Columns: the name of the parameter, ``observed``, ``expected_-2``, ``expected_-1``,
+        ``expected``, ``expected_+1`` and ``expected_+2``.
+        """
         names = [f"expected_{band:+d}" if band else "expected" for band in BANDS]
         rows = [
             {self.parameter: v, "observed": o, **dict(zip(names, e, strict=True))}
@@ -111,7 +117,7 @@ class UpperLimit:
         Returns
         -------
         cabinetry.fit.LimitResults
-            The same numbers.
+            The limits and CLs.
 
         Raises
         ------
@@ -143,11 +149,11 @@ def upper_limit(
     r"""Compute a CLs upper limit with asymptotic formulas, from any iminuit cost.
 
     The test statistic is :math:`\tilde q_\mu` of Cowan et al., arXiv:1007.1727, eq. 16.  Its
-    distribution (eq. 65 there) follows from the Asimov data, which give
-    :math:`\sqrt{q_A} = (\mu - \mu_0)/\sigma` for the null value :math:`\mu_0`.  The quantile of the
-    limits without a signal at N standard deviations is the μ with
-    :math:`\mathrm{CL_s} = \Phi(N - \sqrt{q_A})/\Phi(N)` equal to 1 − `cl`, where Φ is the standard
-    normal distribution function.
+    distribution (eq. 65 of this paper) follows from the Asimov data, which give :math:`\sqrt{q_A} =
+    (\mu - \mu_0)/\sigma` for the null value :math:`\mu_0`.  For the expected limits, the quantile
+    at N standard deviations (N = −2, …, 2) is the value μ at which :math:`\mathrm{CL_s} = \Phi(N -
+    \sqrt{q_A})/\Phi(N)` is equal to 1 − `cl`, where Φ is the distribution function of the standard
+    normal distribution.
 
     Parameters
     ----------
@@ -156,15 +162,17 @@ def upper_limit(
     asimov
         Cost of the Asimov data at the null value, with the same parameters:
         :func:`~milinfer.likelihood.asimov.asimov_cost`, or ``cost.asimov(mu=0.0)`` of a
-        ``PyhfCost``.  pyhf takes nuisance parameters from a fit of the data at the null value.
+        ``PyhfCost``.  pyhf uses Asimov data whose nuisance parameters come from a fit to the data
+        at the null value.
     parameter
         Parameter of interest; all others are profiled.
     cl
         Confidence level.
     null
-        Value of the parameter without a signal; limits are above it.
+        Value of the parameter without a signal.  Limits are above this value.
     values
-        Values at which CLs is listed; default: 21 up to 1.3 times the highest limit.
+        Values of the parameter at which CLs is computed for tables and figures.  Default: 21 values
+        from the null value up to 1.3 times the highest limit.
     start
         Starting values of the other parameters.
 
@@ -324,17 +332,18 @@ def upper_limit_of_toys(
 ) -> UpperLimit:
     r"""Compute a CLs upper limit from toys.
 
-    The test statistic is :math:`\tilde q_\mu` of Cowan et al., arXiv:1007.1727, eq. 16; its
-    distributions come from the toys.
+    The test statistic is :math:`\tilde q_\mu` of Cowan et al., arXiv:1007.1727, eq. 16.  Its
+    distributions are taken from the toys.
 
     Parameters
     ----------
     ensembles
         Toys of one model at the value without a signal and at values above it, from ``Toys.scan``.
-        For nuisance parameters, the model is :class:`~milinfer.ProfiledSystematics`.  CLs is
-        interpolated between these values, so several of them should be near the limits.
+        With nuisance parameters, use toys of a :class:`~milinfer.ProfiledSystematics` model.  CLs
+        is interpolated between the values of the toys, so several values should be near the limits.
     cost
-        Cost of the data with the same model, not calibrated; None for only the expected limits.
+        Cost of the data from the same model, not calibrated.  None: only the expected limits are
+        computed.
     cl
         Confidence level.
     null
@@ -343,13 +352,14 @@ def upper_limit_of_toys(
     Returns
     -------
     UpperLimit
-        Limits, with errors from the finite number of toys.
+        Limits, with errors due to the finite number of toys.
 
     Raises
     ------
     CalibrationError
-        If toys are of different kinds, there are fewer than 100 toys at a value or no toys at the
-        null value, a limit is above the highest value, or the cost belongs to another model.
+        If toys are of different kinds; if there are fewer than 100 toys at a value, or no toys at
+        the null value; if a limit is above the highest value of the toys; or if the cost belongs to
+        another model.
     ParameterError
         If there are several parameters, or `cl` is not between 0 and 1.
 

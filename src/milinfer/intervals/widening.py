@@ -1,25 +1,28 @@
 r"""Widen intervals by the error of their own calibration.
 
 A calibration is measured with toys from a finite pool of simulated events.  The measured mean
-estimate m(θ) is therefore wrong by δm, which is the same for every dataset.  If an interval treats
-m as known, its coverage averaged over pools is lower than claimed.  With
-q = 2c [Λ(θ̂) − Λ(m(θ))], √q is wrong by √(cI) δm, where I is the curvature of Λ, and by
-√q δ(ln c)/2.  Without these errors √q is a standard normal variable.  With them, its variance is
+estimate m(θ) therefore has an error δm, which is the same for every dataset.  If intervals ignore
+this error, their coverage, averaged over pools, is lower than claimed.  Consider √q with q = 2c
+[Λ(θ̂) − Λ(m(θ))].  The error of m changes √q by √(cI) δm, where I is the curvature of Λ; the error
+of ln c changes it by √q δ(ln c)/2.  Without these two errors √q would be a standard normal
+variable.  With them, its variance is
 
 .. math:: D(\theta) = 1 + c(\theta)\,I\,[\sigma_m^2(\theta) - \rho^2]
           + \tfrac14\,x\,\sigma_{\ln c}^2(\theta),
 
-where x is the quantile of χ² for the confidence level, and ρ² is the mean squared difference
-between the means of the toys and the fitted m(θ).  (c(θ) is measured with respect to m(θ), so it
-already contains ρ².)  Intervals from q/D have the claimed coverage.  For a Gaussian likelihood,
-they have the variance :math:`\sigma^2 = \sigma_\mathrm{stat}^2 + \sigma_m^2` and the same estimate.
+where σ_m and σ_ln c are the errors of m(θ) and ln c(θ), and x is the quantile of χ² for the
+confidence level.  ρ² is the mean squared difference between the mean estimates of the toys and the
+fitted m(θ).  It is subtracted because c(θ), which is measured with the fitted m(θ), already
+contains it.  Intervals from q/D have the claimed coverage.  For a Gaussian likelihood, the estimate
+does not change, and its variance becomes :math:`\sigma^2 = \sigma_\mathrm{stat}^2 + \sigma_m^2`.
 
-For several parameters, the second term is the mean over the parameters of σ_m² in units of the
-variance of each estimate.  This is a good approximation, because pools and data both consist of
-events, so that their errors have nearly the same correlations.  The variance of an estimate is
-taken from the curvature of Λ, divided by the c(θ) for intervals of this parameter.  This is also
-done for joint regions: if the correlations of Λ are wrong, the constant of the region does not
-describe the variances.
+For several parameters, the second term of D is a mean over the parameters: for each parameter, σ_m²
+− ρ² is divided by the variance of the estimate of this parameter.  This is a good approximation,
+because the errors due to the pool and due to the data have nearly the same correlations: both come
+from the fluctuation of events.  The variance of an estimate is computed from the curvature of Λ and
+is divided by c(θ) for intervals of this parameter.  This c(θ) is also used for joint regions,
+because the constant of the joint region does not describe the variances if the correlations
+according to Λ are wrong.
 """
 
 from __future__ import annotations
@@ -37,7 +40,7 @@ __all__ = ["Widening", "inverse_variances"]
 
 
 def inverse_variances(curvature: ArrayLike, interest: int | None = None) -> FloatArray:
-    """Compute the factor on the squared error of each component of m(θ) in D(θ), without c(θ).
+    """Compute the factors with which the variances of m(θ) enter D(θ), apart from c(θ).
 
     Parameters
     ----------
@@ -50,7 +53,8 @@ def inverse_variances(curvature: ArrayLike, interest: int | None = None) -> Floa
     Returns
     -------
     ndarray
-        Shape (n, n_parameters); zeros if a surface has no maximum inside its range.
+        Factor for each surface and each component of m(θ), shape (n, n_parameters).  It is zero if
+        a surface has no maximum inside its range.
 
     Examples
     --------
@@ -78,20 +82,22 @@ def inverse_variances(curvature: ArrayLike, interest: int | None = None) -> Floa
 
 @dataclass(frozen=True, eq=False)
 class Widening:
-    """Divisor D(θ) of the calibrated statistic q: the variance of √q including calibration errors.
+    """Divisor D(θ) of the calibrated statistic q, which includes the errors of the calibration.
 
     Parameters
     ----------
     shifts
-        m(θ) − θ of each component, with errors; empty if the bias is not corrected.
+        For each component of the estimate, m(θ) − θ with its error.  Empty if the bias is not
+        corrected.
     log_scale
-        ln c(θ) with its error; None if it is not applied.
+        ln c(θ) with its error.  None if c(θ) is not applied.
     own_scales
-        ln c(θ) for intervals of each parameter; empty if it is not applied.
+        For each parameter, ln c(θ) for intervals of this parameter.  Empty if c(θ) is not applied.
     weights
         Result of :func:`inverse_variances`, shape (n_surfaces, n_parameters).
     contained
-        Mean ρ² of each component, shape (n_parameters,): the part of σ_m² that c(θ) contains.
+        For each component, the mean squared difference ρ² between the mean estimates of the toys
+        and the fitted m(θ), shape (n_parameters,).  This part of σ_m² is already contained in c(θ).
     quantile
         Quantile x of χ² for the confidence level.
 
@@ -116,7 +122,7 @@ class Widening:
     quantile: float
 
     def variance(self, point: ArrayLike) -> FloatArray:
-        """Return D at one point (n_parameters,), shape (n_surfaces,)."""
+        """Return D at a point of shape (n_parameters,).  The result has the shape (n_surfaces,)."""
         added = self._scales(point) * self._shift_variances(point)
         total: FloatArray = 1.0 + self.weights @ added
         if self.log_scale is not None:

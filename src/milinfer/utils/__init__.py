@@ -1,1 +1,1 @@
-"""Helpers without physics: files, threads, progress bars, tables and polynomials."""
+"""General helpers, not specific to physics: files, threads, progress bars, tables, polynomials."""

@@ -31,7 +31,7 @@ _BUFFER: Final = 1 << 16
 
 
 def open_bytes(path: PathLikeStr) -> io.BufferedReader:
-    """Open a local file, or one at an address, to read its bytes.
+    """Open a local file, or a file at a network address, to read its bytes.
 
     Parameters
     ----------
@@ -41,17 +41,18 @@ def open_bytes(path: PathLikeStr) -> io.BufferedReader:
     Returns
     -------
     io.BufferedReader
-        Open file; the caller closes it.  Pieces of a file at an address are fetched when they are
-        read.
+        The open file, which the caller must close.  A file at an address is not fetched as a whole:
+        each part of it is fetched when it is read.
 
     Raises
     ------
     MissingFileError
         If there is no such local file.
     ConfigurationError
-        If an address needs a package that is missing; the message names it.
+        If a package that is needed for this kind of address is missing.  The message names the
+        package.
     SampleError
-        If an address cannot be reached, here or later, while reading.
+        If an address cannot be reached, either in this call or later, when the file is read.
 
     Examples
     --------
@@ -113,7 +114,7 @@ def _named(address: str) -> Iterator[None]:
 
 
 def unreachable(path: PathLikeStr, error: Exception) -> MilinferError:
-    """Error for an address that cannot be read: a package is missing, or the file is.
+    """Make the error for an address that cannot be read, because a package or the file is missing.
 
     Examples
     --------

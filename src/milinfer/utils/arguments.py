@@ -1,4 +1,4 @@
-"""Check the types of arguments; the errors say what to give instead."""
+"""Check the types of arguments.  The error messages say which values are allowed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = [
 
 
 def short_repr(value: object) -> str:
-    """Write a value as Python does, and shorten it if it is long.
+    """Write a value like ``repr``, but shortened if it is long.
 
     Examples
     --------
@@ -95,7 +95,7 @@ def as_path(path: object) -> Path:
     Raises
     ------
     ConfigurationError
-        As for :func:`path_text`, or if it is an address on a network.
+        As for :func:`path_text`, or if `path` is an address on a network.
 
     Examples
     --------
@@ -112,12 +112,12 @@ def as_path(path: object) -> Path:
 
 
 def require_whole_number(value: object, name: str, *, least: int = 1) -> None:
-    """Raise unless a value is a whole number that is not too small.
+    """Raise an error unless a value is a whole number of at least ``least``.
 
     Raises
     ------
     ConfigurationError
-        If it is not; the message names the argument.
+        If the value is not such a number.  The message names the argument.
 
     Examples
     --------
@@ -137,12 +137,12 @@ def require_whole_number(value: object, name: str, *, least: int = 1) -> None:
 
 
 def require_seed(seed: object) -> None:
-    """Raise unless numpy can make random numbers from a seed.
+    """Raise an error unless numpy accepts a value as a random seed.
 
     Raises
     ------
     ConfigurationError
-        If it cannot.
+        If numpy does not accept it.
 
     Examples
     --------
@@ -168,7 +168,7 @@ def positive_number(value: object, what: str) -> float:
     Raises
     ------
     ConfigurationError
-        If it is not.
+        If the value is anything else.
 
     Examples
     --------

@@ -1,7 +1,7 @@
-"""Read arrays from numpy files of any origin; an error says what is wrong with a file.
+"""Read arrays from numpy files that may be damaged or come from an unknown source.
 
-Pickled arrays are refused.  Every function raises a ``ValueError`` instead of the various errors of
-numpy and zip.
+Pickled arrays are refused.  If a file cannot be read, every function raises a ``ValueError`` that
+says what is wrong, instead of one of the many kinds of errors of numpy and zip.
 """
 
 from __future__ import annotations
@@ -45,15 +45,15 @@ def read_array(path: Path) -> NDArray[Any]:
 
 
 def read_arrays(path: Path, *, compressed: bool = True) -> dict[str, NDArray[Any]]:
-    """Read all arrays of an ``.npz`` file by name.
+    """Read all arrays of an ``.npz`` file, as a dictionary.
 
     Parameters
     ----------
     path
         The file.
     compressed
-        Whether arrays may be compressed.  Uncompressed arrays never need more memory than the size
-        of the file.
+        Whether compressed arrays are allowed.  A small file with compressed arrays may need much
+        memory; arrays that are not compressed need at most the size of the file.
 
     Raises
     ------

@@ -1,8 +1,8 @@
-"""Load compiled loops (numba) without the packages that extend numba.
+"""Load functions compiled by numba without importing the packages that extend numba.
 
-Before it loads the first function, even from its cache, numba imports every extension that is
-installed.  Those of awkward and vector take a second of processor time, and loops over plain
-arrays need neither.
+When numba loads the first function, even from its cache, it first imports all extensions that are
+installed.  The extensions of awkward and vector take a second of processor time, but functions of
+plain arrays do not need them.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ __all__ = ["load_loops"]
 
 
 def load_loops(*loops: tuple[Any, tuple[Any, ...]]) -> None:
-    """Load functions for given types of arguments, or compile them if numba has not cached them.
+    """Load functions from numba's cache for given types of arguments, or compile them.
 
-    numba imports its extensions when it next compiles or loads a function for other types, so that
-    awkward arrays in functions of a user work as usual.
+    The extensions of numba are not imported here.  numba imports them when a further function is
+    loaded or compiled, so that a user's own functions of awkward arrays work as usual.
 
     Parameters
     ----------
     loops
-        Functions of ``numba.njit``, each with the types of its arguments.
+        Pairs of a function made by ``numba.njit`` and a tuple of the types of its arguments.
 
     Examples
     --------

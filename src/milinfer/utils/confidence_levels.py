@@ -21,9 +21,9 @@ CL68, CL95 = 0.6827, 0.9545
 def require_level(
     cl: object, error: type[MilinferError] = CalibrationError, name: str = "cl"
 ) -> None:
-    """Raise unless a confidence level is a number between 0 and 1.
+    """Raise an error unless a confidence level is a number between 0 and 1.
 
-    If it looks like a percentage, the message says so.
+    If the level looks like a percentage, the message says so.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ def require_level(
     Raises
     ------
     MilinferError
-        Error of the given class.
+        If `cl` is not between 0 and 1.  The class of the error is `error`.
 
     Examples
     --------
@@ -58,7 +58,7 @@ def require_level(
 
 
 def same_level(cl: float, other: float) -> bool:
-    """Tell whether two confidence levels are equal up to rounding.
+    """Tell whether two confidence levels are equal, apart from rounding errors.
 
     Examples
     --------
@@ -91,9 +91,10 @@ def levels_of(cl: float | Sequence[float]) -> tuple[float, ...]:
 
 
 def chi2_quantile(cl: ArrayLike, ndf: int) -> FloatArray:
-    """Quantiles of χ² with some degrees of freedom, of the shape of `cl`.
+    """Compute quantiles of χ² with `ndf` degrees of freedom, in the shape of `cl`.
 
-    The bits are those of ``scipy.stats.chi2.ppf``; importing scipy.stats takes longer than a fit.
+    The results are exactly those of ``scipy.stats.chi2.ppf``, but without importing scipy.stats,
+    which takes longer than a fit.
 
     Parameters
     ----------

@@ -8,9 +8,9 @@ __all__ = ["usable_cores"]
 
 
 def usable_cores() -> int:
-    """Return the number of cores on which this process may run, at most OMP_NUM_THREADS.
+    """Return the number of cores that this process may use, but at most OMP_NUM_THREADS.
 
-    Clusters set OMP_NUM_THREADS for their workers.
+    Clusters set the environment variable OMP_NUM_THREADS for their workers.
 
     Examples
     --------

@@ -1,11 +1,11 @@
 """Show results as HTML in notebooks, as tables on terminals, as Arrow tables or as short texts.
 
-HTML uses the colours of the page, so that it is readable in light and dark themes.  All text from
-users is escaped.
+HTML uses the colours of the page, so that it is readable in light and dark themes.  Text in HTML is
+escaped.
 
-Arrow tables have a column for each number and a column for its error; unknown values are null.
-``pyarrow.Table.to_pandas`` converts them to data frames, and ``pyarrow.parquet.write_table`` writes
-them to files.
+Arrow tables have two columns for each measured quantity, one for its value and one for its error.
+Unknown values are null.  ``pyarrow.Table.to_pandas`` converts them to data frames, and
+``pyarrow.parquet.write_table`` writes them to files.
 """
 
 from __future__ import annotations
@@ -52,16 +52,16 @@ _FEW, _LONG = 8, 80
 
 
 def measured(value: float | None, error: float | None = None, unit: str = "") -> str:
-    """Write a number with its unit and its error to two digits.
+    """Write a number with its error, to two digits of the error, and with its unit.
 
     Parameters
     ----------
     value
-        The number; None and NaN are unknown.
+        The number.  None or NaN means that it is unknown.
     error
-        Standard error in the same unit; None and NaN are unknown.
+        Standard error, in the same unit.  None or NaN means that it is unknown.
     unit
-        Unit of both.
+        Unit of the number and its error.
 
     Examples
     --------
@@ -84,7 +84,7 @@ def measured(value: float | None, error: float | None = None, unit: str = "") ->
 
 
 def shortened(names: Sequence[str], most: int = _FEW) -> str:
-    """List names; of a long list, the first names and the number of the others.
+    """Write a list of names; a long list is cut, and the number of missing names is added.
 
     Examples
     --------
@@ -96,7 +96,7 @@ def shortened(names: Sequence[str], most: int = _FEW) -> str:
 
 
 def ranges(limits: Mapping[str, tuple[float, float] | None]) -> str:
-    """Write parameters with their limits, if they have any.
+    """Write the names of parameters, and their limits if they have limits.
 
     Examples
     --------
@@ -111,7 +111,7 @@ def ranges(limits: Mapping[str, tuple[float, float] | None]) -> str:
 
 
 def brief(instance: Any, *, leave_out: Sequence[str] = ()) -> str:
-    """Write a dataclass or a named tuple, with shapes instead of long arrays.
+    """Write a dataclass or a named tuple as text, with the shapes of long arrays, not their values.
 
     Parameters
     ----------
@@ -158,14 +158,15 @@ def _short(value: Any) -> str:
 
 
 def percent(fraction: float, *errors: float | None) -> str:
-    """Write a fraction in percent, with its independent errors added in quadrature.
+    """Write a fraction in percent, with its error: all given errors added in quadrature.
 
     Parameters
     ----------
     fraction
         The fraction.
     errors
-        Standard errors of the fraction; None and NaN are unknown, and left out.
+        Independent standard errors of the fraction.  An error that is None or NaN is unknown, and
+        is left out.
 
     Examples
     --------
@@ -194,7 +195,7 @@ def html_table(
     title
         Title above the table.
     marked
-        Name of a column, and a mapping from the text of its cells to a colour.
+        Column with coloured cells: its name, and for each text of a cell the colour.
 
     Examples
     --------
@@ -225,7 +226,7 @@ def html_table(
 
 
 def html_facts(title: str, facts: Mapping[str, Any]) -> str:
-    """Make an HTML table of names and values, escaped; facts without a value are left out.
+    """Make an HTML table of names and values, escaped; names with an empty value are left out.
 
     Examples
     --------
@@ -249,7 +250,8 @@ def html_histogram(edges: ArrayLike, contents: ArrayLike, label: str) -> str:
     edges
         Finite edges, shape (n_bins + 1,).
     contents
-        Contents of the bins, shape (n_bins,), which are divided by the widths of the bins.
+        Contents of the bins, shape (n_bins,).  The height of a bin is its content divided by its
+        width.
     label
         Label under the axis.
 
@@ -306,20 +308,20 @@ def rich_table(
     caption: str = "",
     **style: Any,
 ) -> Table:
-    """Make a table for the terminal from plain texts (rich would read [r] as a style).
+    """Make a table for the terminal.  Cells are plain texts: ``[r]`` is not read as a style.
 
     Parameters
     ----------
     title, header, rows
         As for :func:`html_table`.
     left
-        Columns to align to the left, in addition to the first.
+        Names of columns that are aligned to the left.  The first column always is.
     no_wrap
         Whether cells stay on one line.
     caption
         Text below the table.
     style
-        Passed to ``rich.table.Table``.
+        Further arguments of ``rich.table.Table``.
 
     Examples
     --------
@@ -350,9 +352,9 @@ def arrow_table(types: Mapping[str, type], rows: Sequence[Mapping[str, Any]]) ->
     Parameters
     ----------
     types
-        Mapping from each column, in order, to ``str``, ``float``, ``int`` or ``bool``.
+        For each column, in order, its type: ``str``, ``float``, ``int`` or ``bool``.
     rows
-        Values by column; missing values, None and NaN become null.
+        For each row, its values by name of the column.  A missing value, None or NaN becomes null.
 
     Returns
     -------
@@ -406,7 +408,7 @@ def point_types(parameters: Sequence[str]) -> dict[str, type]:
 
 
 def point_cells(point: Point) -> dict[str, float]:
-    """Return the values of a parameter point by column.
+    """Return the values of a parameter point by name of the column.
 
     Examples
     --------
@@ -419,7 +421,7 @@ def point_cells(point: Point) -> dict[str, float]:
 def tuples_table(
     kind: type, records: Sequence[Any], extra: Sequence[str] = (), **fixed: str
 ) -> pa.Table:
-    """Make an Arrow table from named tuples, with their fields that are numbers, texts or points.
+    """Make an Arrow table from named tuples; fields that are numbers, texts or points are columns.
 
     Parameters
     ----------
@@ -428,9 +430,10 @@ def tuples_table(
     records
         One named tuple for each row; all points must have the same parameters.
     extra
-        Properties of `kind`, which must be numbers, for further columns at the end.
+        Names of properties of `kind` that are added as columns at the end.  They must be numbers.
     fixed
-        First columns of the table: texts that are the same in all rows.
+        Names and texts of further columns, which become the first columns of the table.  A text is
+        the same in all rows.
 
     Examples
     --------

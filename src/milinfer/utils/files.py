@@ -1,7 +1,7 @@
 """Write files and folders without ever leaving incomplete ones, and check files before reading.
 
-A killed process leaves no incomplete file under the final name.  JSON that cannot be parsed always
-raises a ``ValueError``.
+If a process is killed while it writes, no incomplete file has the final name.  JSON that cannot be
+parsed always raises a ``ValueError``.
 """
 
 from __future__ import annotations
@@ -46,12 +46,13 @@ _NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOLCK)
 
 @contextmanager
 def atomic_path(path: PathLikeStr) -> Iterator[Path]:
-    """Yield the path of a temporary file, which replaces ``path`` if the block succeeds.
+    """Yield the path of a temporary file to write; it replaces ``path`` at the end of the block.
 
-    The temporary file is in the same folder and has the same suffix, so that writers choose the
-    same format.  If the block raises an error, the temporary file is removed and an older ``path``
-    is kept.  Temporary files of killed processes are removed, but not those of running processes.
-    If ``path`` is a symbolic link, the file that it points to is replaced.
+    The temporary file is in the folder of ``path`` and has the same suffix, so that writers choose
+    the same format.  If the block raises an error, the temporary file is removed, and an existing
+    file ``path`` is not changed.  Temporary files that killed processes have left are removed, too;
+    temporary files of running processes are not.  If ``path`` is a symbolic link, the file that it
+    points to is replaced.
 
     Raises
     ------
@@ -86,9 +87,9 @@ def atomic_path(path: PathLikeStr) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(path: PathLikeStr) -> Iterator[Path]:
-    """Yield the path of a temporary folder, which replaces ``path`` if the block succeeds.
+    """Yield the path of a temporary folder to fill; it replaces ``path`` at the end of the block.
 
-    See :func:`atomic_path` for details.
+    If the block raises an error, the temporary folder is removed; see :func:`atomic_path`.
 
     Raises
     ------
@@ -221,8 +222,8 @@ def try_lock(file: IO[Any] | int) -> bool | None:
     Returns
     -------
     bool or None
-        True if the lock succeeded, False if somebody else has locked the file, and None if the
-        file system (or Windows) has no such locks.
+        True if the file is now locked by the caller, False if another process or another open file
+        has locked it, and None if the file system (or Windows) has no such locks.
 
     Examples
     --------
@@ -248,10 +249,10 @@ def try_lock(file: IO[Any] | int) -> bool | None:
 
 @contextmanager
 def named_errors(target: PathLikeStr, temporary: Path | None = None) -> Iterator[None]:
-    """Add the name of ``target`` to errors that name no file, such as a full disk.
+    """Add the name of ``target`` to errors that name no file, such as "no space left on device".
 
-    In errors that name ``temporary`` or a file in it, the name is replaced by ``target``, because
-    users do not know the temporary file.
+    If an error names ``temporary`` or a file in the folder ``temporary``, this name is replaced by
+    ``target``, because users do not know the temporary file.
 
     Examples
     --------
@@ -280,9 +281,10 @@ def named_errors(target: PathLikeStr, temporary: Path | None = None) -> Iterator
 
 
 def write_whole(path: PathLikeStr, content: str | bytes) -> None:
-    r"""Write a file, text as UTF-8; a failure leaves no incomplete file.
+    r"""Write a file from bytes, or from text as UTF-8; a failure leaves no incomplete file.
 
-    Names of files that are not text are escaped, such as ``\udcff``.
+    Characters that UTF-8 cannot represent, such as ``\udcff`` from names of files that are not
+    valid text, are escaped.
 
     Raises
     ------
@@ -303,7 +305,7 @@ def write_whole(path: PathLikeStr, content: str | bytes) -> None:
 
 
 def file_hash(path: PathLikeStr) -> str:
-    """Compute the SHA-256 of the content of a file, reading it in blocks.
+    """Compute the SHA-256 of the content of a file, which is read in blocks.
 
     Examples
     --------
@@ -341,19 +343,21 @@ def portable_name(text: str) -> str:
 
 
 def require_file(path: PathLikeStr, *, or_address: bool = False) -> None:
-    """Raise unless a path is an existing file.
+    """Raise an error unless a path is an existing file.
 
     Parameters
     ----------
     path
         Path of a file.
     or_address
-        Whether the caller also reads files at addresses, which are not looked at here.
+        Whether network addresses are allowed.  The function does not check whether a file exists at
+        an address.
 
     Raises
     ------
     MissingFileError
-        If there is no file, or the path is a folder or an address; the message names the path.
+        If there is no file, if the path is a folder, or if it is an address and `or_address` is
+        False.  The message names the path.
 
     Examples
     --------
@@ -378,7 +382,7 @@ def require_file(path: PathLikeStr, *, or_address: bool = False) -> None:
 
 
 def parse_json(text: str, **options: Any) -> Any:
-    """Parse JSON like ``json.loads``, but raise a ``ValueError`` also for too many nested lists.
+    """Parse JSON like ``json.loads``, but lists nested too deep raise a ``ValueError``, too.
 
     Raises
     ------

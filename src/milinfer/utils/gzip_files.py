@@ -1,4 +1,4 @@
-"""Read and write gzip files, with ISA-L if it is installed, which is much faster than zlib."""
+"""Read and write gzip files.  If ISA-L is installed it is used, as it is much faster than zlib."""
 
 from __future__ import annotations
 
@@ -30,7 +30,9 @@ DAMAGED: Final = _damaged()
 
 
 def open_gzip(path: PathLikeStr | IO[bytes]) -> IO[bytes]:
-    """Open a gzip file to read its bytes; an open file stays open when this is closed.
+    """Open a gzip file to read its bytes.
+
+    If `path` is an open file, it stays open when the returned file is closed.
 
     Examples
     --------
@@ -51,14 +53,15 @@ def open_gzip(path: PathLikeStr | IO[bytes]) -> IO[bytes]:
 
 
 def packed(file: IO[bytes]) -> IO[bytes]:
-    """Compress data that are written to an open file.
+    """Return a file object that compresses the data written to it into an open file.
 
-    The compressed bytes are the same in every run, but differ from those of other libraries.
+    The compressed bytes are the same in every run, but other gzip libraries give other bytes.
 
     Parameters
     ----------
     file
-        File that is open for writing.  The caller closes it, after closing the returned file.
+        File that is open for writing.  The caller must close the returned file first, and then
+        `file`.
 
     Examples
     --------

@@ -1,8 +1,9 @@
-"""Check fields of parsed JSON from any origin; an error says which field is wrong.
+"""Check fields of parsed JSON that may be damaged or come from an unknown source.
 
-Python's JSON may contain NaN, infinity, ``true`` instead of 1, and whole numbers with thousands of
-digits; these are not accepted as numbers.  Every function raises a ``ValueError`` that names the
-field, and makes no object that is larger than the content of the file.
+Where a number is expected, JSON parsed by Python may contain NaN, infinity, ``true`` or a whole
+number with thousands of digits.  These are not accepted.  If a field is wrong, every function
+raises a ``ValueError`` that names the field.  No function makes an object that is larger than the
+content of the file.
 """
 
 from __future__ import annotations
@@ -40,12 +41,12 @@ def _wrong(name: str, value: object, expected: str) -> ValueError:
 
 
 def number_field(name: str, value: Any, *, least: float = -math.inf) -> float:
-    """Check that a field is a finite number, not below ``least``, and return it.
+    """Check that a field is a finite number of at least ``least``, and return it.
 
     Raises
     ------
     ValueError
-        If it is not.
+        If the field is anything else.
 
     Examples
     --------
@@ -63,12 +64,12 @@ def number_field(name: str, value: Any, *, least: float = -math.inf) -> float:
 
 
 def whole_field(name: str, value: Any, *, least: int = 0) -> int:
-    """Check that a field is a whole number (also as 3.0), not below ``least``, and return it.
+    """Check that a field is a whole number (3.0 is allowed) of at least ``least``, and return it.
 
     Raises
     ------
     ValueError
-        If it is not.
+        If the field is anything else.
 
     Examples
     --------
@@ -94,7 +95,7 @@ def seed_field(name: str, value: Any) -> int:
     Raises
     ------
     ValueError
-        If it is not.
+        If the field is anything else.
 
     Examples
     --------
@@ -112,7 +113,7 @@ def flag_field(name: str, value: Any) -> bool:
     Raises
     ------
     ValueError
-        If it is not.
+        If the field is anything else.
 
     Examples
     --------
@@ -130,7 +131,7 @@ def text_field(name: str, value: Any) -> str:
     Raises
     ------
     ValueError
-        If it is not.
+        If the field is anything else.
 
     Examples
     --------
@@ -148,7 +149,7 @@ def list_field(name: str, value: Any) -> list[Any]:
     Raises
     ------
     ValueError
-        If it is not.
+        If the field is anything else.
 
     Examples
     --------
@@ -169,25 +170,25 @@ def array_field(
     least: float = -math.inf,
     infinite: bool = False,
 ) -> FloatArray:
-    """Check that a field is an array of finite numbers, not below ``least``, and return it.
+    """Check that a field is an array of finite numbers of at least ``least``, and return it.
 
     Parameters
     ----------
     name
         Name of the field, for the message.
     value
-        Nested lists.
+        Nested lists of numbers.
     shape
         Shape that the array must have; None for any shape.
     least
-        Smallest value.
+        Smallest allowed value.
     infinite
         Whether infinite values are allowed.
 
     Raises
     ------
     ValueError
-        If it is not.
+        If the field is anything else.
 
     Examples
     --------
@@ -219,10 +220,11 @@ def array_field(
 def require_number_of_terms(
     name: str, n_parameters: int, degree: int, n_terms: int, *, at_most: bool = False
 ) -> None:
-    """Raise unless a file has as many numbers as a polynomial has terms.
+    """Raise an error unless a file has as many numbers as a polynomial has terms.
 
-    The number of terms, (p + d)!/(p! d!) for p parameters and degree d, is only computed as far as
-    needed, because the degree in a file may be very large.
+    The number of terms is (p + d)!/(p! d!) for p parameters and degree d.  Because a damaged file
+    may contain a very large degree, the computation stops as soon as the number of terms is too
+    large.
 
     Parameters
     ----------
@@ -231,14 +233,15 @@ def require_number_of_terms(
     n_parameters, degree
         Number of parameters and degree of the polynomial.
     n_terms
-        Number of numbers in the file.
+        Count of numbers in the file.
     at_most
-        Whether there may be more numbers than terms, as for points of a fit.
+        Whether the file may have more numbers than the polynomial has terms, as for points of a
+        fit.
 
     Raises
     ------
     ValueError
-        If the numbers do not agree.
+        If the two counts do not agree.
 
     Examples
     --------

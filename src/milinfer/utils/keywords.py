@@ -1,4 +1,4 @@
-"""Refuse unknown keywords of functions that pass their keywords on to another function."""
+"""Check keywords in functions that pass their keywords on to another function."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["did_you_mean", "require_keywords"]
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Write a suggestion of similar names for the end of a message; empty without similar names.
+    """Suggest similar known names, for the end of a message; empty if no name is similar.
 
     Examples
     --------
@@ -31,14 +31,14 @@ def require_keywords(
     *,
     leave_out: Collection[str] = (),
 ) -> None:
-    """Raise unless a function has all keywords that will be passed on to it.
+    """Raise an error if keywords contain one that the function they are passed to does not have.
 
     Parameters
     ----------
     options
-        The given keywords.
+        Keywords that the user has given.
     function
-        Function to which they are passed on.
+        Function to which the keywords are passed on.
     where
         Name of the function that the user called, for the message.
     leave_out

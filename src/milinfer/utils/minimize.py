@@ -17,16 +17,17 @@ def lowest_in_box(
     low: FloatArray,
     high: FloatArray,
 ) -> FloatArray:
-    """Find the minimum of a function by descending from a point.
+    """Find the minimum of a function in a box, by descending from a starting point.
 
     Parameters
     ----------
     function
-        Function that returns its value and its gradient (n,) at a point (n,) in the box.
+        Function of a point of shape (n,) in the box.  It returns its value, and its gradient of
+        shape (n,).
     start
         Starting point in the box, shape (n,).
     low, high
-        Corners of the box, shape (n,).
+        Lowest and highest value of each coordinate in the box, shape (n,).
 
     Examples
     --------

@@ -1,8 +1,9 @@
 """Run independent tasks in this thread, in several threads, or on workers of a dask cluster.
 
-The results do not depend on where the tasks run: a task uses only its item and objects that are
-common to all items, and results are in the order of the items.  Threads are useful for numpy and
-Arrow, which release Python's lock.  :func:`in_order` keeps only a few items in memory.
+Each task computes the result for one item.  It uses only this item and objects that are common to
+all items, and the results are in the order of the items.  Therefore the results do not depend on
+where the tasks run.  Threads make numpy and Arrow faster, because these release Python's global
+lock.  :func:`in_order` keeps only a few items in memory.
 """
 
 from __future__ import annotations
@@ -51,12 +52,13 @@ _LOOK_SECONDS = 0.1
 
 
 def require_client(client: Any, workers: int = 1) -> None:
-    """Raise unless `client` is a dask client or None, and not combined with several workers.
+    """Raise an error unless `client` is None, or a dask client without several workers.
 
     Raises
     ------
     ConfigurationError
-        The message says what to give instead.
+        If `client` is something else, or if `workers` is more than 1 as well.  The message says
+        what to give instead.
 
     Examples
     --------
@@ -85,7 +87,7 @@ def require_client(client: Any, workers: int = 1) -> None:
 
 
 def client_type(feature: str) -> Any:
-    """Class of dask clients.
+    """Return the class of dask clients.
 
     Raises
     ------
@@ -108,24 +110,26 @@ def client_type(feature: str) -> Any:
 class Workers:
     """Run independent tasks in threads or on a dask cluster.
 
-    On a cluster, items are sent in batches, so that a task takes about 0.2 s and each thread has at
-    most two tasks.  Objects that are common to all items are sent to all workers once, and kept
-    there while consecutive calls use them.  If a worker dies, another worker repeats its tasks; if
-    the last copy of a common object is lost, or the scheduler starts again at the same address, the
-    object is sent again.  Errors of workers are raised in this process.  Warnings of workers are
-    issued in this process if the workers have one thread each, as they should.
+    On a cluster, items are sent in batches, so that a task takes about 0.2 s, and each thread of a
+    worker has at most two tasks.  Objects that are common to all items are sent to all workers
+    once, and stay there as long as consecutive calls use them.  If a worker dies, another worker
+    repeats its tasks.  A common object is sent again if its last copy is lost, or if the scheduler
+    is started again at the same address.  Errors of workers are raised in this process.  Warnings
+    of workers are issued in this process, provided that each worker has one thread, as recommended.
 
     Parameters
     ----------
     threads
-        Number of threads of this process; with 1, everything runs in the calling thread.
+        Number of threads of this process.  With 1, all tasks run in the calling thread.
     client
-        Client of a dask cluster, instead of threads.  Tasks wait for the first worker.
+        Client of a dask cluster, which runs the tasks instead of threads.  If the cluster has no
+        worker yet, the tasks wait for the first one.
 
     Raises
     ------
     ConfigurationError
-        If several threads and a client are given, or `client` is no ``distributed.Client``.
+        If both several threads and a client are given, or if `client` is not a
+        ``distributed.Client``.
 
     Examples
     --------
@@ -147,18 +151,18 @@ class Workers:
         Parameters
         ----------
         function
-            Function; on a cluster it must be picklable.
+            Function that is called for each item.  For a cluster it must be picklable.
         items
-            Items; they should be small on a cluster, because tasks contain them.
+            Items.  For a cluster they should be small, because they are sent with the tasks.
         shared
-            Objects that all items need; they are compared by identity with the objects of the last
-            call.
+            Objects that are needed for all items.  An object that is identical (``is``) to one of
+            the last call is not sent again.
 
         Raises
         ------
         ConfigurationError
-            If an object cannot be sent, the scheduler is gone, or every worker that runs the same
-            batch dies.
+            If an object cannot be sent, if the scheduler cannot be reached, or if a batch was tried
+            on several workers and each of them died.
         """
         if self._client is not None:
             yield from self._on_cluster(self._client, function, items, shared)
@@ -360,7 +364,7 @@ def _work(
 
 
 def require_workers(workers: int) -> None:
-    """Raise if fewer than one worker is requested.
+    """Raise an error if fewer than one worker is requested.
 
     Raises
     ------
@@ -377,23 +381,24 @@ def require_workers(workers: int) -> None:
 
 
 def in_order(function: Callable[[T], R], items: Iterable[T], workers: int = 1) -> Iterator[R]:
-    """Yield the results of a function in the order of its arguments.
+    """Call a function for each item, in threads, and yield the results in the order of the items.
 
     Parameters
     ----------
     function
-        Function that is called once for each item, by several threads at once if there are several
-        workers.
+        Function that is called once for each item.  With several workers, several threads call it
+        at the same time.
     items
-        Arguments; only a few items for each worker are taken in advance.
+        Arguments of the function.  Only a few items for each worker are taken in advance.
     workers
-        Number of threads; with 1, everything runs in the calling thread.
+        Number of threads.  With 1, the function runs in the calling thread.
 
     Yields
     ------
     Any
-        Results.  The first error is raised in place of its result, and later errors are ignored, so
-        that results and errors do not depend on the number of workers.
+        Results.  If the function fails for an item, its error is raised when the result of this
+        item is due; errors of later items are ignored.  Results and errors therefore do not depend
+        on the number of workers.
 
     Raises
     ------
@@ -433,7 +438,7 @@ def in_order(function: Callable[[T], R], items: Iterable[T], workers: int = 1) -
 
 
 def read_ahead(items: Iterator[T]) -> Iterator[T]:
-    """Yield the same items; a thread prepares the next item while an item is in use.
+    """Yield the items of an iterator, while a thread prepares the next item in advance.
 
     Examples
     --------

@@ -38,21 +38,22 @@ def format_point(point: Point) -> str:
 def finite_point(
     point: object, label: str, error: type[MilinferError] = ParameterError
 ) -> dict[str, float]:
-    """Check a parameter point from a user.
+    """Check a parameter point that a user has given, and return it with values of type float.
 
     Parameters
     ----------
     point
         Mapping from the name of a parameter to its value.
     label
-        Name of the file or sample with this point, for the message.
+        Name of the file or sample to which the point belongs, for the message.
     error
         Class of the error.
 
     Raises
     ------
     MilinferError
-        If `point` is no such mapping, or a value is not a finite number.
+        If `point` is not such a mapping, or a value is not a finite number.  The class of the error
+        is `error`.
 
     Examples
     --------
@@ -77,7 +78,7 @@ def finite_point(
 
 
 def only(parameters: Sequence[str]) -> str:
-    """Return the name of the only parameter.
+    """Return the name of the parameter, if there is only one.
 
     Raises
     ------
@@ -101,7 +102,8 @@ def parse_point(text: str) -> dict[str, float]:
     Raises
     ------
     ParameterError
-        If the text does not have this form, a value is not a finite number or a name is repeated.
+        If the text does not have this form, if a value is not a finite number, or if a name is
+        repeated.
 
     Examples
     --------
@@ -126,7 +128,7 @@ def parse_point(text: str) -> dict[str, float]:
 
 
 def point_id(point: Point) -> str:
-    """Name a point with letters, digits and underscores only (weight ids, file names, branches).
+    """Name a point with letters, digits and underscores only, for weight ids, files or branches.
 
     Examples
     --------
@@ -140,7 +142,7 @@ def point_id(point: Point) -> str:
 
 
 def shifts_of(nuisances: Point, label: str) -> dict[str, float]:
-    """Check shifted values of nuisance parameters.
+    """Check shifts of nuisance parameters, and return them with values of type float.
 
     Parameters
     ----------
@@ -152,7 +154,7 @@ def shifts_of(nuisances: Point, label: str) -> dict[str, float]:
     Raises
     ------
     SampleError
-        If no nuisance parameter is shifted, a shift is not finite, or a name is not allowed.
+        If no nuisance parameter is shifted, if a shift is not finite, or if a name is not allowed.
 
     Examples
     --------
@@ -181,17 +183,17 @@ def shifts_of(nuisances: Point, label: str) -> dict[str, float]:
 
 
 def shifts_of_key(key: object) -> dict[str, float]:
-    """Convert a key of a mapping to shifts of nuisance parameters.
+    """Convert shifts written as the key of a mapping to a mapping of names and values.
 
     Parameters
     ----------
     key
-        Name and value, ``("jes", 1.0)``, or several such pairs.
+        One pair of name and value, such as ``("jes", 1.0)``, or a sequence of such pairs.
 
     Raises
     ------
     SampleError
-        If the key has another form, a name is repeated, or nothing is shifted.
+        If the key has another form, if a name is repeated, or if nothing is shifted.
 
     Examples
     --------

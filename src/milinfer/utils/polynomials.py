@@ -1,14 +1,14 @@
 """Evaluate and fit polynomials in several parameters, and choose points that determine them.
 
-The squared amplitude of a process with one operator insertion is quadratic in the Wilson
-coefficients; with one insertion in production and one in decay it is quartic.  Its values at as
-many points as it has coefficients determine the polynomial (:class:`PolynomialBasis`).
+The squared amplitude of a process with one operator insertion is a quadratic polynomial in the
+Wilson coefficients; with one insertion in production and one in decay it is quartic.  A polynomial
+with n coefficients is determined by its values at n suitable points (:class:`PolynomialBasis`).
 
 :class:`Series` and :class:`PiecewiseCubic` are for minimisers, which evaluate a function at single
-points thousands of times.  An operation on numpy arrays costs tens of microseconds even for a
-single point.  Single points are therefore evaluated differently: a polynomial as the product of a
-small tensor with one vector for each parameter, and a spline as a cubic polynomial.  The values
-agree with those of array operations up to rounding.
+points thousands of times.  Operations on numpy arrays are slow for this purpose: they take tens of
+microseconds even for a single point.  Here a polynomial is evaluated as the product of a small
+tensor with one vector for each parameter, and a spline as the cubic polynomial between two knots.
+The values are the same as with array operations, apart from rounding.
 """
 
 from __future__ import annotations
@@ -35,14 +35,15 @@ _MAX_CONDITION = 1e8
 
 
 class PolynomialFit(NamedTuple):
-    """Polynomials fitted to several quantities at once.
+    """Result of fits of polynomials to several quantities at the same points.
 
     Parameters
     ----------
     coefficients
         Fitted coefficients, shape (n_coefficients, n_quantities).
     covariance
-        Covariance of the coefficients, shape (n_quantities, n_coefficients, n_coefficients).
+        Covariance matrix of the coefficients of each quantity, shape (n_quantities, n_coefficients,
+        n_coefficients).
     chi2
         χ² of each fit, shape (n_quantities,).
     ndf
@@ -57,21 +58,21 @@ class PolynomialFit(NamedTuple):
 
 @dataclass(frozen=True)
 class PolynomialBasis:
-    """Monomials in named parameters up to a total degree, including products of parameters.
+    """All monomials in named parameters, including products, up to a total degree.
 
     Parameters
     ----------
     parameters
-        Names, in order.
+        Names of the parameters, in order.
     degree
         Largest total degree.
 
     Raises
     ------
     ParameterError
-        If there are no names, or a name is repeated.
+        If there is no name, or a name is repeated.
     ConfigurationError
-        If the degree is not a whole number ≥ 0.
+        If the degree is not a whole number of 0 or more.
 
     Examples
     --------
@@ -95,7 +96,7 @@ class PolynomialBasis:
 
     @cached_property
     def exponents(self) -> IntArray:
-        """Exponents of each monomial, shape (n_coefficients, n_parameters), by total degree."""
+        """Exponents of the monomials, shape (n_coefficients, n_parameters), lowest degree first."""
         # Not all combinations of exponents, because most of them have a larger total degree.
         n = len(self.parameters)
         powers = [
@@ -111,23 +112,26 @@ class PolynomialBasis:
         return math.comb(len(self.parameters) + int(self.degree), int(self.degree))
 
     def array(self, point: Point) -> FloatArray:
-        """Return parameter values in the order of the basis, shape (n_parameters,).
+        """Return the values of a point in the order of `parameters`, shape (n_parameters,).
 
         Raises
         ------
         ParameterError
-            If the point has other parameters.
+            If the point does not have exactly these parameters.
         """
         return point_array(self.parameters, point)
 
     def design(self, theta: ArrayLike) -> FloatArray:
-        """Evaluate the monomials at points (m, n_parameters), shape (m, n_coefficients)."""
+        """Evaluate the monomials at points of shape (m, n_parameters).
+
+        The result has the shape (m, n_coefficients).
+        """
         points = np.asarray(theta, dtype=np.float64).reshape(-1, len(self.parameters))
         monomials: FloatArray = np.prod(points[:, None, :] ** self.exponents[None], axis=2)
         return monomials
 
     def design_gradient(self, theta: ArrayLike) -> FloatArray:
-        """Differentiate the monomials at one point, shape (n_parameters, n_coefficients)."""
+        """Return derivatives of the monomials at a point, shape (n_parameters, n_coefficients)."""
         point = np.asarray(theta, dtype=np.float64).reshape(len(self.parameters))
         out = np.empty((len(point), len(self)))
         for k in range(len(point)):
@@ -162,12 +166,13 @@ class PolynomialBasis:
         return matrix
 
     def require_determined(self, theta: FloatArray, what: str) -> None:
-        """Raise if points do not determine all coefficients.
+        """Raise an error if values at these points do not determine all coefficients.
 
         Raises
         ------
         ParameterError
-            If there are too few points, or the monomials are linearly dependent at these points.
+            If there are too few points, if the monomials are linearly dependent at these points, or
+            if a coordinate is not finite.
         """
         if not np.isfinite(theta).all():
             msg = f"{what}: the points {theta.tolist()} are not all finite; correct them"
@@ -190,20 +195,21 @@ class PolynomialBasis:
             raise ParameterError(msg)
 
     def fit(self, theta: FloatArray, values: FloatArray, errors: FloatArray) -> PolynomialFit:
-        """Fit several quantities at the same points by weighted least squares.
+        """Fit a polynomial to each of several quantities, by weighted least squares.
 
         Parameters
         ----------
         theta
             Points, shape (m, n_parameters).
         values, errors
-            Values and errors of the quantities, shape (m, n_quantities); errors must be positive.
+            Values of the quantities at the points, and their errors, shape (m, n_quantities).
+            Errors must be positive.
 
         Raises
         ------
         ParameterError
-            If the points do not determine the polynomial, a value is not finite or an error is
-            not positive.
+            If the points do not determine the polynomial, if a value is not finite, or if an error
+            is not positive.
 
         Examples
         --------
@@ -235,7 +241,7 @@ class PolynomialBasis:
         )
 
     def value(self, fit: PolynomialFit, theta: ArrayLike) -> FloatArray:
-        """Evaluate the fitted quantities at points (m, n_parameters), shape (m, n_quantities).
+        """Return the fitted quantities at several points, shape (m, n_quantities).
 
         Examples
         --------
@@ -249,7 +255,7 @@ class PolynomialBasis:
         return self.design(theta) @ fit.coefficients
 
     def variance(self, fit: PolynomialFit, theta: ArrayLike) -> FloatArray:
-        """Compute variances of the fitted quantities at several points, shape (m, n_quantities).
+        """Return the variances of the fitted quantities at several points, shape (m, n_quantities).
 
         Examples
         --------
@@ -264,15 +270,16 @@ class PolynomialBasis:
         return np.asarray(np.einsum("mi,qij,mj->mq", design, fit.covariance, design))
 
     def morphing_matrix(self, basis_points: FloatArray) -> FloatArray:
-        """Return the matrix M of the morphing weights w(θ) = design(θ) @ M.
+        """Return the matrix M that gives the morphing weights as w(θ) = design(θ) @ M.
 
-        With these weights, Σ_k w_k(θ) t(θ_k) = t(θ) for every polynomial t of the degree; see
-        :meth:`weights`.
+        With these weights, every polynomial t of this degree has the value t(θ) = Σ_k w_k(θ)
+        t(θ_k); see :meth:`weights`.
 
         Parameters
         ----------
         basis_points
-            The points θ_k, as many as coefficients, shape (n_coefficients, n_parameters).
+            The points θ_k, shape (n_coefficients, n_parameters).  There must be as many points as
+            coefficients.
 
         Examples
         --------
@@ -288,14 +295,16 @@ class PolynomialBasis:
     def weights(self, theta: ArrayLike, basis_points: FloatArray) -> FloatArray:
         """Compute morphing weights w_k(θ) at several points, shape (m, n_coefficients).
 
-        With these weights, Σ_k w_k(θ) t(θ_k) = t(θ) for every polynomial t of the degree.
+        With these weights, every polynomial t of this degree has the value t(θ) = Σ_k w_k(θ)
+        t(θ_k).
 
         Parameters
         ----------
         theta
             Points θ, shape (m, n_parameters).
         basis_points
-            The points θ_k, as many as coefficients, shape (n_coefficients, n_parameters).
+            The points θ_k, shape (n_coefficients, n_parameters).  There must be as many points as
+            coefficients.
 
         Raises
         ------
@@ -311,10 +320,12 @@ class PolynomialBasis:
         return self.design(theta) @ self.morphing_matrix(basis_points)
 
     def choose_points(self, theta: FloatArray) -> FloatArray:
-        """Choose as many of the points as there are coefficients, with a low condition number.
+        """Choose points at which the values of a polynomial determine its coefficients well.
 
-        The points are chosen one after the other: the next point is the one that is farthest from
-        linear combinations of the points chosen before (pivoted QR decomposition).
+        As many points are chosen as there are coefficients, one after the other.  Each point is
+        represented by its vector of monomials.  The next point is the point whose vector is
+        farthest from all linear combinations of the vectors chosen before (pivoted QR
+        decomposition).
         """
         from scipy.linalg import qr
 
@@ -369,16 +380,18 @@ _Terms: TypeAlias = tuple[list[float], list[float]]
 
 @dataclass(frozen=True, eq=False)
 class Series:
-    """Polynomial in one or several parameters, evaluated with its gradient at single points.
+    """Polynomial in one or several parameters, for fast evaluation at single points.
 
     Parameters
     ----------
     coefficients
-        Coefficients of products of one term for each of the p parameters, shape (n_1, …, n_p).
+        Coefficients, shape (n_1, …, n_p) for p parameters.  Each coefficient multiplies a product
+        of p terms, one in each parameter.
     low, high
         Ranges of the parameters that are scaled to [−1, 1], shape (n_parameters,).
     kind
-        Kind of the terms: ``"chebyshev"`` polynomials, or ``"power"`` for powers.
+        Kind of the terms: ``"chebyshev"`` for Chebyshev polynomials, ``"power"`` for powers.  They
+        are evaluated at the scaled parameters.
 
     Examples
     --------
@@ -401,7 +414,7 @@ class Series:
         low: ArrayLike = -1.0,
         high: ArrayLike = 1.0,
     ) -> Series:
-        """Make a series from monomials in the parameters, which are scaled if ranges are given.
+        """Make a series from the coefficients of monomials in the scaled parameters.
 
         Parameters
         ----------
@@ -444,14 +457,14 @@ class Series:
         ]
 
     def value(self, point: Sequence[float] | FloatArray) -> float:
-        """Return the value at a point (n_parameters,)."""
+        """Return the value at a point of shape (n_parameters,)."""
         value: FloatArray = self.coefficients
         for terms, _ in reversed(self._bases(point)):
             value = value @ np.array(terms)
         return float(value)
 
     def gradient(self, point: Sequence[float] | FloatArray) -> FloatArray:
-        """Return the derivatives at a point (n_parameters,), shape (n_parameters,)."""
+        """Return the derivatives by the parameters at a point, shape (n_parameters,)."""
         bases = self._bases(point)
         out = np.empty(len(bases))
         # From the last parameter to the first: `slopes` are the derivatives with respect to the
@@ -468,7 +481,7 @@ class Series:
 
 
 def chebyshev_terms(x: float, n: int) -> tuple[list[float], list[float]]:
-    """Evaluate the Chebyshev polynomials T_0 … T_{n−1} at a number, and their derivatives.
+    """Evaluate the Chebyshev polynomials T_0 … T_{n−1} and their derivatives at a number.
 
     Examples
     --------
@@ -492,15 +505,15 @@ def _powers(x: float, n: int) -> _Terms:
 
 
 class PiecewiseCubic:
-    """Cubic spline in one parameter, evaluated at single points.
+    """Cubic spline in one parameter, for fast evaluation at single points.
 
     Parameters
     ----------
     knots
         Knots in ascending order, shape (K,).
     coefficients
-        Coefficients from the cubic to the constant term, in the distance to the knot on the left,
-        shape (4, K − 1).
+        Coefficients of the cubic polynomial in each interval between two knots, shape (4, K − 1),
+        from the cubic to the constant term.  Its variable is the distance to the left knot.
 
     Examples
     --------
@@ -522,11 +535,11 @@ class PiecewiseCubic:
         return self._pieces[cell], x - self._knots[cell]
 
     def value(self, point: Sequence[float] | FloatArray) -> float:
-        """Return the value at a point (1,)."""
+        """Return the value at a point of shape (1,)."""
         (c3, c2, c1, c0), d = self._piece(float(point[0]))
         return ((c3 * d + c2) * d + c1) * d + c0
 
     def gradient(self, point: Sequence[float] | FloatArray) -> FloatArray:
-        """Return the derivative at a point (1,), shape (1,)."""
+        """Return the derivative at a point of shape (1,), as an array of shape (1,)."""
         (c3, c2, c1, _), d = self._piece(float(point[0]))
         return np.array([(3 * c3 * d + 2 * c2) * d + c1])

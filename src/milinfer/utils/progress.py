@@ -29,12 +29,12 @@ def progress(description: str, total: float | None = None) -> Iterator[Callable[
     Yields
     ------
     callable
-        Function to call with the number of further steps done.
+        Function to call after some steps, with the number of steps done since the last call.
 
     Warns
     -----
     MilinferWarning
-        In a notebook without ipywidgets, where the bar is shown as text.
+        In a notebook without ipywidgets.  The bar is then shown as text.
 
     Examples
     --------
@@ -73,7 +73,8 @@ def progress(description: str, total: float | None = None) -> Iterator[Callable[
 def in_notebook() -> bool:
     """Tell whether this process is the kernel of a notebook.
 
-    Every kernel has already imported IPython, so that this function does not import it.
+    A notebook kernel has already imported IPython.  If IPython is not imported yet, the function
+    returns False without importing it.
 
     Examples
     --------

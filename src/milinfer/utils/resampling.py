@@ -1,4 +1,4 @@
-"""Compute statistics of many bootstrap samples at once, because a numpy call for each is slow."""
+"""Compute statistics of many bootstrap samples at once; one numpy call per sample would be slow."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _NUMBERS = 1_000_000
 
 
 def samples_at_once(n_samples: int, n: int) -> Iterator[range]:
-    """Divide bootstrap samples into blocks that fit into memory; yield the range of each block.
+    """Divide bootstrap samples into blocks that fit into memory, and yield the numbers in each.
 
     Parameters
     ----------
@@ -35,17 +35,17 @@ def samples_at_once(n_samples: int, n: int) -> Iterator[range]:
 
 
 def covariances(values: FloatArray) -> FloatArray:
-    """Compute the covariance matrix of each sample, with the same result as :func:`numpy.cov`.
+    """Compute the covariance matrix of each of many samples, as :func:`numpy.cov` does for one.
 
     Parameters
     ----------
     values
-        Samples of n values in P dimensions, shape (n_samples, n, P).
+        Samples, each with n values in P dimensions; shape (n_samples, n, P).
 
     Returns
     -------
     ndarray
-        Shape (n_samples, P, P).
+        Covariance matrices, shape (n_samples, P, P).
 
     Examples
     --------

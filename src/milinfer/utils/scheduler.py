@@ -1,7 +1,7 @@
 """Connect to a running dask scheduler, with TLS if its address asks for it.
 
-Certificates, and how long to wait, are settings of dask (``distributed.comm``), in its
-configuration files or the environment.
+The certificates and the time to wait for an answer are settings of dask (``distributed.comm``), in
+the configuration files of dask or in the environment.
 """
 
 from __future__ import annotations
@@ -44,20 +44,20 @@ def connected(address: str | None) -> Iterator[Client | None]:
     Parameters
     ----------
     address
-        Such as ``tcp://node:8786``, or ``tls://node:8786`` with the certificates of dask's
-        configuration; or the file that ``dask scheduler --scheduler-file`` has written; None for
-        no cluster.
+        Address of the scheduler, such as ``tcp://node:8786``, or ``tls://node:8786`` to use the
+        certificates of dask's configuration.  It can also be the file that ``dask scheduler
+        --scheduler-file`` has written.  None: no cluster is used.
 
     Yields
     ------
     distributed.Client or None
-        For ``client=``.
+        Client to give as the argument `client` of other functions; None without a cluster.
 
     Raises
     ------
     ConfigurationError
-        If dask is not installed, a certificate is missing or refused, or no scheduler answers in
-        the time of dask's setting ``distributed.comm.timeouts.connect`` (30 s).
+        If dask is not installed, if a certificate is missing or refused, or if no scheduler answers
+        in time.  The time is dask's setting ``distributed.comm.timeouts.connect`` (30 s).
 
     Examples
     --------

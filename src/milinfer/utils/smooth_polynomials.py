@@ -1,9 +1,10 @@
 """Fit polynomials in the parameters to noisy values at a few points.
 
-Toys are generated at a few parameter points, but the bias and the calibration constant c_cicc are
-needed at all points.  Both are fitted by polynomials of the lowest degree that describes the values
-within their errors.  The fit uses the covariance of the values, because estimates from one pool of
-events share its statistical fluctuation.
+Toys are generated at a few parameter points, but the bias of estimates and the calibration constant
+c_cicc are needed at all points.  Therefore polynomials in the parameters are fitted to these
+quantities, with the lowest degree that describes the values within their errors.  The fit uses the
+full covariance matrix of the values: values at several points are correlated if their toys are
+drawn from one pool of events, because of the statistical fluctuation of the pool.
 """
 
 from __future__ import annotations
@@ -43,20 +44,22 @@ _LARGEST_TENSOR = 24
 
 @dataclass(frozen=True, eq=False)
 class SmoothPolynomial:
-    """Polynomial in the parameters with errors, fitted in a box and continued outside it.
+    """Polynomial in the parameters, with errors.
+
+    It is fitted to values at points in a box, and is continued outside the box.
 
     Parameters
     ----------
     basis
         Monomials in the parameters, scaled to −1 … 1 in the box.
     coefficients, covariance
-        Coefficients and their covariance, shapes (n_coefficients,) and (n_coefficients,
+        Coefficients, shape (n_coefficients,), and their covariance matrix, shape (n_coefficients,
         n_coefficients).
     low, high
         Corners of the box that contains the fitted points, shape (n_parameters,).
     beyond
-        Continuation outside the box, where the polynomial itself is not reliable: ``"tangent"`` for
-        a linear function, ``"flat"`` for a constant.
+        How the function continues outside the box, where the polynomial is not reliable:
+        ``"tangent"`` as a linear function, ``"flat"`` as a constant.
     chi2, ndf
         χ² of the fit and its degrees of freedom.
 
@@ -88,7 +91,10 @@ class SmoothPolynomial:
         points: FloatArray,
         beyond: Literal["tangent", "flat"] = "flat",
     ) -> SmoothPolynomial:
-        """Make a polynomial with zero coefficients in the box of points (n, n_parameters)."""
+        """Make a polynomial whose coefficients are 0; its box contains the given points.
+
+        `points` has the shape (n, n_parameters).
+        """
         n, low, high = len(basis), points.min(axis=0), points.max(axis=0)
         return cls(
             basis=basis,
@@ -103,12 +109,12 @@ class SmoothPolynomial:
 
     @property
     def p_value(self) -> float:
-        """Probability of a larger χ²; 1 without degrees of freedom."""
+        """Probability of a larger χ²; 1 if there are no degrees of freedom."""
         return float(chdtrc(self.ndf, self.chi2)) if self.ndf else 1.0
 
     @property
     def good(self) -> bool:
-        """Whether the polynomial describes the fitted values: a p-value of 5 % or more."""
+        """Whether the polynomial describes the fitted values (p-value of 5 % or more)."""
         return self.p_value >= _MIN_P_VALUE
 
     def __call__(self, theta: ArrayLike) -> FloatArray:
@@ -117,11 +123,11 @@ class SmoothPolynomial:
         return value
 
     def at(self, point: FloatArray) -> float:
-        """Return the value at one point (n_parameters,), faster than a call."""
+        """Return the value at a point of shape (n_parameters,); faster than calling the object."""
         return self._series.value(point) if self._inside(point) else float(self(point)[0])
 
     def gradient_at(self, point: FloatArray) -> FloatArray:
-        """Derivatives at one point (n_parameters,), shape (n_parameters,)."""
+        """Return the derivatives by the parameters at one point, shape (n_parameters,)."""
         if self._inside(point):
             return self._series.gradient(point)
         slope: FloatArray = self.gradient(point)[0]
@@ -139,29 +145,29 @@ class SmoothPolynomial:
         return Series.of_monomials(self.basis.exponents, self.coefficients, self.low, self.high)
 
     def error(self, theta: ArrayLike) -> FloatArray:
-        """Standard errors at points (m, n_parameters), shape (m,)."""
+        """Return the standard errors at points of shape (m, n_parameters); result of shape (m,)."""
         return np.asarray(np.sqrt(self.variance(theta)))
 
     def variance(self, theta: ArrayLike) -> FloatArray:
-        """Squared standard errors at points (m, n_parameters), shape (m,)."""
+        """Return the squared standard errors at points of shape (m, n_parameters), shape (m,)."""
         terms = self.terms(theta)
         variance = np.einsum("mi,ij,mj->m", terms, self.covariance, terms)
         return np.asarray(np.maximum(variance, 0.0))
 
     def variance_gradient(self, theta: ArrayLike) -> FloatArray:
-        """Derivatives of :meth:`variance` at points (m, n_parameters), shape (m, n_parameters)."""
+        """Return the derivatives of :meth:`variance` at several points, shape (m, n_parameters)."""
         slope: FloatArray = 2 * np.einsum(
             "mi,ij,mpj->mp", self.terms(theta), self.covariance, self._gradient_terms(theta)
         )
         return slope
 
     def gradient(self, theta: ArrayLike) -> FloatArray:
-        """Derivatives at points (m, n_parameters), shape (m, n_parameters)."""
+        """Return the derivatives by the parameters at several points, shape (m, n_parameters)."""
         slope: FloatArray = self._gradient_terms(theta) @ self.coefficients
         return slope
 
     def gradient_error(self, theta: ArrayLike) -> FloatArray:
-        """Standard errors of the derivatives, shape (m, n_parameters)."""
+        """Return the standard errors of :meth:`gradient`, shape (m, n_parameters)."""
         terms = self._gradient_terms(theta)
         variance = np.einsum("mpi,ij,mpj->mp", terms, self.covariance, terms)
         return np.asarray(np.sqrt(np.maximum(variance, 0.0)))
@@ -234,7 +240,7 @@ class SmoothPolynomial:
         return inside, scaled - inside, 1 / half
 
     def terms(self, theta: ArrayLike) -> FloatArray:
-        """Monomials at points (m, n_parameters), continued beyond the box, (m, n_coefficients)."""
+        """Return the monomials, continued outside the box, at points: shape (m, n_coefficients)."""
         inside, excess, _ = self._scaled_points(theta)
         terms = self.basis.design(inside)
         if self.beyond == "tangent" and excess.any():
@@ -284,19 +290,20 @@ def fit_smooth(
     points
         Points, shape (n, n_parameters).
     values, covariance
-        Values at the points and their covariance, shapes (n,) and (n, n).
+        Values at the points, shape (n,), and their covariance matrix, shape (n, n).
     beyond
-        Continuation outside the points; see :class:`SmoothPolynomial`.
+        How the function continues outside the range of the points; see :class:`SmoothPolynomial`.
     degree
-        Degree of the polynomial; default: the lowest degree (from `lowest` on) with a p-value of at
-        least 5 %, or the highest degree that the points determine.
+        Degree of the polynomial.  Default: the lowest degree, from `lowest` on, whose p-value is at
+        least 5 %; if there is none, the highest degree that was tried.
     lowest, highest
-        Smallest and largest degree to try.
+        Lowest and highest degree that is tried.  Without `highest`, all degrees that the points
+        determine are tried.
     spare
-        Number of degrees that are added to the lowest accepted degree, while there are more points
-        than coefficients; not used with `degree`.  The p-value is not sensitive to a term of one to
-        three errors, and the errors of a fit without this term would be too small; see
-        :data:`SPARE_DEGREES`.
+        Number of degrees that are added to the lowest accepted degree, as long as there are more
+        points than coefficients.  It is not used if `degree` is given.  Reason: a term whose size
+        is one to three times its error is not seen by the p-value, but the errors of a fit without
+        this term would be too small; see :data:`SPARE_DEGREES`.
 
     Raises
     ------
