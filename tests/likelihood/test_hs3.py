@@ -188,8 +188,8 @@ def test_pyhs3_evaluates_it(name, document_of):
     ("make", "reason"),
     [
         (COSTS["calibrated"], "calibration of term0 .* scales ln L by a function"),
-        (COSTS["spline"], "its events are not polynomials of the parameters .cubic_spline"),
-        (COSTS["mixture of splines"], "its events are not polynomials of the parameters .splines"),
+        (COSTS["spline"], "the ratios of its events are not polynomials .cubic_spline"),
+        (COSTS["mixture of splines"], "the ratios of its events are not polynomials .splines"),
         (systematic, "responses of events to nuisance parameters are no mixture"),
         (lambda: histogram(rate=True), "publish it with mc_stat=False"),
         (lambda: histogram(mc_stat=False), "the shape of the histogram alone"),

@@ -142,8 +142,8 @@ def export_datacard(
     for name in (channel, *processes, *at):
         if not _NAME.fullmatch(name) or name in {_CONSTANT, _DATA}:
             msg = (
-                f"{name!r} cannot be used as a name in this datacard; rename it, with letters, "
-                f"digits and underscores only, and other than {_CONSTANT} and {_DATA}"
+                f"{name!r} cannot be used as a name in this datacard; choose a name that has only "
+                f"letters, digits and underscores ({_CONSTANT} and {_DATA} are reserved)"
             )
             raise (ParameterError if name in at else TemplateError)(msg)
     entries = []

@@ -468,8 +468,9 @@ def templates_table(templates: Templates) -> pa.Table:
     Columns: ``point.PARAMETER``, ``bin``, ``OBSERVABLE.low`` and ``OBSERVABLE.high`` for each
     observable, ``cross_section`` and ``cross_section_error`` of the filled histogram, ``fitted``
     and ``fitted_error`` of the polynomial.  Cross-sections are in pb.  If there is a background,
-    the polynomial contains it and the filled histogram does not.  With `weight_degree` and without
-    a background, polynomial and histogram are equal.
+    the polynomial contains it and the filled histogram does not.  If the templates were made with
+    ``weight_degree=`` (polynomials from the weights of each event) and have no background,
+    polynomial and histogram are equal.
 
     Examples
     --------

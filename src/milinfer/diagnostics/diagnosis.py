@@ -94,17 +94,19 @@ def diagnose(
     n_events
         Number of events in the datasets to which the model will be applied.  Toys have this size,
         and a bias is compared with the standard error of an estimate from so many events.  Default:
-        1/500 of the effective number of events in the smallest sample.  If the standard error from
-        so few events is too large for the range of the model, up to 1/50 is used.  The default is
-        never below 20.
+        1/500 of the effective number of events in the smallest sample.  If estimates from this
+        number of events scatter beyond the range of the model, the default is larger, up to 1/50 of
+        the effective number.  The default is never below 20.
     n_toys
         Number of toys at each true value (at most three true values are used).  With 0, the checks
         that need toys are skipped.
     seed
-        Random seed of the toys, and of the split into halves for the classifier.
+        Random seed of the toys, and of the split of the events into halves: a classifier is trained
+        on one half and tested on the other.
     sigma
-        Significance, in standard deviations, that a deviation must have to fail a check.  An exact
-        ratio fails a check with at most the probability of such a fluctuation (0.3 % for 3σ).
+        Significance, in standard deviations, that a deviation must have to fail a check.  If the
+        ratio is exact, the probability that a check fails is at most the probability of such a
+        fluctuation (0.3 % for 3σ).
     tolerances
         Deviations that are too small to matter; default: ``Tolerances()``.
     outside

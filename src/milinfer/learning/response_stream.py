@@ -277,7 +277,10 @@ class NominalFiles(_TemporaryFolder):
 
 
 class StackedFiles(_TemporaryFolder):
-    """Temporary files of events and their weights at all base points, deleted with this object.
+    """Temporary files with events and, for each event, its weights at all base points.
+
+    Base points are the values of the nuisance parameters at which there are events or weights.  The
+    files are deleted with this object.
 
     Parameters
     ----------

@@ -323,7 +323,7 @@ def _surface(term: dict[str, Any], name: str, arrays: Any, made: _Document) -> N
         reason = "it scales ln L by a function of the parameters, and moves them"
         _refuse(f"the calibration of {name}", reason)
     if shape["kind"] != "log_polynomials":
-        reason = f"its events are not polynomials of the parameters ({shape['kind']})"
+        reason = f"the ratios of its events are not polynomials ({shape['kind']})"
         _refuse(name, reason)
     rows, monomials, values = _log_polynomials(shape, names, arrays, made)
     made.rows(name, arrays[shape["weights"]].astype(np.float64), rows, monomials, values)
@@ -341,7 +341,7 @@ def _mixture(term: dict[str, Any], name: str, arrays: Any, made: _Document) -> N
         )
         _refuse(f"{name}, with {', '.join(term['nuisances'])},", reason)
     if signal["kind"] != "polynomials":
-        reason = f"its events are not polynomials of the parameters ({signal['kind']})"
+        reason = f"the ratios of its events are not polynomials ({signal['kind']})"
         _refuse(name, reason)
     weights = arrays[term["weights"]].astype(np.float64)
     rows, monomials, values = _log_polynomials(signal, names, arrays, made)

@@ -81,20 +81,22 @@ class _Box(NamedTuple):
 class LogSums:
     r"""The function :math:`\sum_i w_i \ln p_i(u)` of several parameters u.
 
-    After a box has been compressed, values in this box change by less than :attr:`bound`.
+    A box is a range of u.  If values in a box are requested often, a shorter sum replaces the sum
+    over the rows in this box (the box is compressed).  Its values differ from the exact ones by
+    less than :attr:`bound`.
 
     Parameters
     ----------
     basis
         Monomials in u.
     coefficients
-        Coefficients of the polynomials, shape (n_rows, n_monomials); contiguous columns are not
-        copied.
+        Coefficients of the polynomials, shape (n_rows, n_monomials).  An array in Fortran order is
+        not copied.
     weights
         Weights of the rows, shape (n_rows,), of any sign.
     centre
-        Point at which the polynomials are positive and the size of boxes is determined, shape
-        (n_parameters,).
+        Point at which all polynomials must be positive, shape (n_parameters,).  The size of the
+        boxes is determined at this point.
 
     Examples
     --------

@@ -132,10 +132,10 @@ def file_points(
         parameter card (``"SMEFT 7"``), or the name that the card and the weights use.  Default: the
         parameters of `point`; if `point` is None, the parameters that the file states.
     reweight_points
-        Points of weights, in one of these forms: a mapping from the id of a weight to its point (a
-        mapping or text), or from the name of a group of weights to a list of points; a list of
-        points for all weights, in the order of the file; or the ``Path`` of MadGraph's reweight
-        card, if the header does not contain it.
+        Points of weights, in one of four forms: (1) a mapping from the id of each weight to its
+        point, which is a mapping or text; (2) a mapping from the name of each group of weights to a
+        list of points; (3) a list of the points of all weights, in the order of the file; (4) the
+        ``Path`` of MadGraph's reweight card, if the header does not contain the card.
     source
         Name of the file, for messages.
 
