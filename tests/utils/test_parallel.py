@@ -235,7 +235,7 @@ def call(*arguments, code=0):
 
 def test_what_cannot_be_sent(near):
     model = ProfiledMixture(GaussianMean(), 20.0, {"bkg": (Unsendable(), 5.0)}, reference=0.0)
-    background = Background(gaussian.generate(100, 1.0, seed=4), 5)
+    background = Background(gaussian_samples([1.0], 100, 4)[0], 5)
     toys = Toys(TRAIN, 20, seed=1, poisson=True, background=[background])
     with pytest.raises(ConfigurationError, match="cannot be sent to workers"):
         toys.run([model], 0.0, 10, client=near)
