@@ -24,7 +24,7 @@ from scipy.stats import kstest, norm
 
 import milinfer as mil
 from milinfer.datasets import vbf_hww_systematics
-from milinfer.diagnostics.fit_tests import goodness_of_fit
+from milinfer.diagnostics.fit_tests import GoodnessOfFit, goodness_of_fit
 from milinfer.exceptions import MilinferError
 
 POINTS = (-1.0, -0.5, 0.0, 0.5, 1.0)
@@ -116,12 +116,17 @@ class FittedModel:
                 message(f"{name}: {error}")
                 failed += 1
                 continue
-            p_values.setdefault("all tests", []).append(result.p_value)
-            for test in result.tests:
-                p_values.setdefault(test.name, []).append(test.p_value)
+            add_p_values(p_values, result)
         figures = {"datasets": options.datasets, "failed": failed, "tests": summaries(p_values)}
         message(f"{name}: {json.dumps(figures)}")
         return figures
+
+
+def add_p_values(p_values: dict[str, list[float]], result: GoodnessOfFit) -> None:
+    """Append the p-values of all tests of a dataset, by their names."""
+    p_values.setdefault("all tests", []).append(result.p_value)
+    for test in result.tests:
+        p_values.setdefault(test.name, []).append(test.p_value)
 
 
 def summaries(p_values: Mapping[str, Sequence[float]]) -> dict[str, dict[str, float]]:

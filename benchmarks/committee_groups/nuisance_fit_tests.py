@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from committee_groups.fit_tests import message, summaries
+from committee_groups.fit_tests import add_p_values, message, summaries
 
 import milinfer as mil
 from milinfer.datasets import gaussian
@@ -93,7 +93,5 @@ def nuisance_results(options: argparse.Namespace) -> dict[str, Any]:
             message(f"with nuisance parameters: {error}")
             failed += 1
             continue
-        p_values.setdefault("all tests", []).append(result.p_value)
-        for test in result.tests:
-            p_values.setdefault(test.name, []).append(test.p_value)
+        add_p_values(p_values, result)
     return {"datasets": options.nuisance_datasets, "failed": failed, "tests": summaries(p_values)}

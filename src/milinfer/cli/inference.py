@@ -353,13 +353,8 @@ def fit(
             "poi": model.parameter,
             model.name: {
                 "estimate": inner.estimate,
-                "interval68": [inner.low, inner.high],
-                "interval95": [outer.low, outer.high],
-                **{
-                    f"{key}_others": [list(ends) for ends in interval.others]
-                    for key, interval in (("interval68", inner), ("interval95", outer))
-                    if interval.others
-                },
+                **inner.entries("interval68"),
+                **outer.entries("interval95"),
                 "calibrated": calibration is not None,
                 "widened": calibration is not None and calibration.widen,
                 "simulation_error": simulated,

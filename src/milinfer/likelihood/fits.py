@@ -553,6 +553,17 @@ class Interval(NamedTuple):
         """Return whether the confidence set, with its other ranges, contains a value."""
         return any(low <= value <= high for low, high in ((self.low, self.high), *self.others))
 
+    def entries(self, key: str) -> dict[str, Any]:
+        """Return the ends for a JSON file, and the other ranges as ``{key}_others`` if any exist.
+
+        Parameters
+        ----------
+        key
+            Key of the ends, such as ``"interval68"``.
+        """
+        others = {f"{key}_others": [list(ends) for ends in self.others]} if self.others else {}
+        return {key: [self.low, self.high], **others}
+
     @property
     def width(self) -> float:
         """Full width of the interval."""

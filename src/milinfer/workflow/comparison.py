@@ -110,13 +110,10 @@ class MethodResult:
             inner, outer = self.intervals
             fitted = {
                 "estimate": inner.estimate,
-                "interval68": [inner.low, inner.high],
-                "interval95": [outer.low, outer.high],
+                **inner.entries("interval68"),
+                **outer.entries("interval95"),
                 "fit_seconds": self.fit_seconds,
             }
-            for key, interval in (("interval68", inner), ("interval95", outer)):
-                if interval.others:
-                    fitted[f"{key}_others"] = [list(ends) for ends in interval.others]
             if self.applied is not None:
                 fitted["estimate_calibration_error"] = self.applied.estimate_error(inner.estimate)
                 for key, interval in (("interval68", inner), ("interval95", outer)):

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from milinfer.utils.display import percent, rich_table
+from milinfer.utils.display import rich_table
 from milinfer.utils.points import format_point
+from milinfer.workflow.summary_parts import coverage_cell
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -118,8 +119,7 @@ def _ends(pair: Any) -> str:
 def _coverage(figures: Mapping[str, Any]) -> str:
     if "coverage68" not in figures:
         return _NONE
-    errors = (figures["coverage68_error"], figures.get("coverage68_pool_error"))
-    return percent(figures["coverage68"], *errors)
+    return coverage_cell(figures)
 
 
 def several_facts(summary: Mapping[str, Any]) -> dict[str, object]:
